@@ -1,0 +1,48 @@
+# A fresh clone needs only Python, make and a package index: every target builds .venv on demand.
+
+PYTHON ?= python3
+# Exact versions that are known to work; CONSTRAINTS=/dev/null takes the newest of everything.
+CONSTRAINTS ?= constraints.txt
+# Where `make demo` leaves its evidence.
+OUTPUT ?= runs/demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c $(CONSTRAINTS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint ci clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.stamp ## unlearn and audit on embedded patient data; leaves OUTPUT=runs/demo
+	$(BIN)/unregress demo --output $(OUTPUT)
+
+test: $(VENV)/.stamp-dev ## run every test, doctests and slow ones included
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.stamp-dev ## check style, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+ci: test lint demo ## what continuous integration runs
+
+clean: ## remove .venv, caches, built packages and runs/demo
+	rm -rf $(VENV) build dist runs/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a user gets; PyTorch makes the first time slow.
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "unregress needs Python 3.11 or newer, and '$(PYTHON)' is not." >&2; \
+	  echo "Name a newer one: make PYTHON=python3.13 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e .
+	@touch $@
+
+# What a developer and continuous integration get.
+$(VENV)/.stamp-dev: $(VENV)/.stamp
+	$(INSTALL) -e '.[images,dev]'
+	@touch $@

@@ -1,0 +1,160 @@
+"""Everything one unlearning job is about, in one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch.utils.data import Dataset
+
+from unregress.errors import DataError, RequestError, SettingError, UnregressError, raise_all
+from unregress.loading import Augment, Collate, Source, read_targets
+from unregress.request import ForgetRequest, Mask
+from unregress.task import Task
+
+Split = Literal["train", "train_eval", "validation", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """What a data loading function returns: the data of a `Case`, before anything is to be forgotten."""
+
+    train: Dataset[Any]
+    validation: Dataset[Any] | None = None
+    test: Dataset[Any] | None = None
+    train_eval: Dataset[Any] | None = None
+    augment: Augment | None = None
+    collate: Collate | None = None
+    ids: Sequence[Hashable] | None = None
+    """The id of each training sample, for requests by id; by default its position."""
+
+    def case(self, task: Task[Any], request: ForgetRequest) -> Case:
+        """These data with a task and a request."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del fields["ids"]
+        return Case(task=task, request=request, **fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A task, a request and the data they are about.
+
+    Raises:
+        RequestError: the request was made for a training set of another size.
+        DataError: the evaluation view or a group does not fit its dataset.
+    """
+
+    task: Task[Any]
+    request: ForgetRequest
+    train: Dataset[Any]
+    """The full training set D = D_r ∪ D_f, as the original model saw it."""
+    validation: Dataset[Any] | None = None
+    """Held-out data for plateau schedules and the anamnesis index."""
+    test: Dataset[Any] | None = None
+    """Held-out data for errors and the membership attack; an audit needs it."""
+    train_eval: Dataset[Any] | None = None
+    """The training set without augmentation, in the same order; by default `train` without `augment`."""
+    augment: Augment | None = None
+    """Batched training augmentation, applied to batches of `train` only."""
+    collate: Collate | None = None
+    """As a `DataLoader`'s `collate_fn`; by default PyTorch's."""
+    validation_group: Sequence[int] | None = None
+    """Validation samples of the kind that is forgotten; by default those in the request's target band."""
+    test_group: Sequence[int] | None = None
+    """Test samples of the kind that is forgotten; by default those in the request's target band."""
+
+    def __post_init__(self) -> None:
+        complaints: list[UnregressError] = []
+        if (size := _length(self.train, "train")) != self.request.size:
+            complaints.append(
+                RequestError(
+                    f"The request is about {self.request.size} samples and `train` has {size}",
+                    expected="a request made for this training set",
+                    remedy="Build the request from this training set's targets or ids",
+                )
+            )
+        if self.train_eval is not None and _length(self.train_eval, "train_eval") != size:
+            complaints.append(
+                DataError(
+                    f"`train_eval` has {_length(self.train_eval, 'train_eval')} samples and `train` {size}",
+                    expected="the same samples in the same order, without augmentation",
+                )
+            )
+        groups = (
+            ("validation", self.validation, self.validation_group),
+            ("test", self.test, self.test_group),
+        )
+        for name, dataset, group in groups:
+            if group is None:
+                continue
+            length = 0 if dataset is None else _length(dataset, name)
+            if any(not 0 <= i < length for i in group):
+                complaints.append(
+                    DataError(f"`{name}_group` names positions outside `{name}`, which has {length} samples")
+                )
+        raise_all(complaints)
+
+    def source(self, split: Split) -> Source:
+        """One split as something batches can be read from.
+
+        Raises:
+            DataError: the case has no such split.
+        """
+        if split in ("train", "train_eval"):
+            evaluated = split == "train_eval"
+            dataset = self.train_eval if evaluated and self.train_eval is not None else self.train
+            augment = None if evaluated else self.augment
+            return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment)
+        held_out = self.validation if split == "validation" else self.test
+        if held_out is None:
+            raise DataError(f"The case has no {split} data", remedy=f"Pass `{split}=` to `unregress.Case`")
+        nothing = torch.zeros(_length(held_out, split), dtype=torch.bool)
+        return Source(held_out, nothing, self.collate)
+
+    def data_digest(self) -> str:
+        """SHA-256 over the training targets in order: tells whether an artefact was made for these data."""
+        targets = read_targets(self.source("train_eval"), self.task).double().contiguous()
+        return hashlib.sha256(repr(tuple(targets.shape)).encode() + targets.numpy().tobytes()).hexdigest()
+
+    def retained_validation(self) -> torch.Tensor | None:
+        """Positions of the validation samples that are not of the kind that is forgotten; None without any."""
+        if self.validation is None:
+            return None
+        targets = read_targets(self.source("validation"), self.task)
+        return torch.from_numpy(np.flatnonzero(~self.group("validation", targets.numpy())))
+
+    def group(self, split: Split, targets: ArrayLike) -> Mask:
+        """Which samples of a split belong to what is forgotten.
+
+        For the training set that is D_f itself; for held-out splits the group given with the case,
+        or else the samples in the request's target band.
+
+        Args:
+            split: which split.
+            targets: all targets of that split, in order.
+        """
+        if split in ("train", "train_eval"):
+            return self.request.mask
+        chosen = self.validation_group if split == "validation" else self.test_group
+        if chosen is None:
+            return self.request.alike(targets)
+        mask = np.zeros(len(np.asarray(targets)), dtype=np.bool_)
+        mask[list(chosen)] = True
+        return mask
+
+
+def _length(dataset: Dataset[Any], name: str) -> int:
+    try:
+        return len(dataset)  # type: ignore[arg-type]
+    except TypeError:
+        raise SettingError(
+            f"`{name}` is a {type(dataset).__name__} without a length",
+            expected="a map-style dataset with `__len__` and `__getitem__`",
+            remedy="An iterable dataset has no index to forget by; wrap it in a map-style one",
+        ) from None

@@ -1,0 +1,87 @@
+"""Errors by remedy: one class per thing a user can do about it.
+
+Every error says what was found, what is expected and what to do.  The command line prints them
+without a traceback and exits with a non-zero code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class UnregressError(Exception):
+    """Base of every error that the library raises on purpose.
+
+    Args:
+        found: what was found, as a sentence without its full stop.
+        expected: what is expected instead; empty where `found` says it already.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, found: str, *, expected: str = "", remedy: str = "") -> None:
+        self.found, self.expected, self.remedy = found, expected, remedy
+        parts = [f"{found}."]
+        if expected:
+            parts.append(f"Expected {expected}.")
+        if remedy:
+            parts.append(f"{remedy}.")
+        super().__init__(" ".join(parts))
+
+
+class RequestError(UnregressError):
+    """The forget request names samples that do not exist, all of them, or none: correct the request."""
+
+
+class DataError(UnregressError):
+    """A dataset holds something that cannot be trained or measured on: correct the data."""
+
+
+class ModelError(UnregressError):
+    """Model, task and data do not fit each other: correct the model or the task."""
+
+
+class LayerError(ModelError):
+    """A layer was named that the model lacks or that cannot serve: choose another layer."""
+
+
+class SettingError(UnregressError):
+    """A hyper-parameter or option has a value outside its range: choose another value."""
+
+
+class DivergenceError(UnregressError):
+    """Training left the finite numbers or ran away: lower the learning rate, clip, or look at the data."""
+
+
+class CheckpointError(UnregressError):
+    """A weights file cannot be read or does not fit the model: point to another file."""
+
+
+class RunFolderError(UnregressError):
+    """The output folder holds something else: choose another folder."""
+
+
+class StaleError(UnregressError):
+    """An artefact belongs to another request, dataset or version: make it anew."""
+
+
+class PreflightError(UnregressError):
+    """Several complaints found before any work was done, all at once.
+
+    Attributes:
+        complaints: the single errors, in the order in which they were found.
+    """
+
+    def __init__(self, complaints: Sequence[UnregressError]) -> None:
+        self.complaints = tuple(complaints)
+        noun = "problem" if len(self.complaints) == 1 else "problems"
+        listed = "\n".join(f"  {n}. {complaint}" for n, complaint in enumerate(self.complaints, 1))
+        Exception.__init__(self, f"{len(self.complaints)} {noun} found before starting:\n{listed}")
+        self.found, self.expected, self.remedy = str(self), "", ""
+
+
+def raise_all(complaints: Sequence[UnregressError]) -> None:
+    """Raise nothing for no complaint, the complaint itself for one, and `PreflightError` for more."""
+    if len(complaints) == 1:
+        raise complaints[0]
+    if complaints:
+        raise PreflightError(complaints)

@@ -1,0 +1,105 @@
+"""From a dataset and an order of rows to batches that carry their index.
+
+Two paths that give the same batches: *resident* datasets (`TensorDataset`, whose tensors may be
+memory-mapped) are indexed a whole batch at a time; any other dataset streams through a `DataLoader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
+
+from unregress.task import Task
+
+Augment = Callable[[Any, Generator], Any]
+"""Batched training augmentation: (batch, seeded CPU generator) -> batch, on the batch's device."""
+Collate = Callable[[list[Any]], Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch with its membership.  Only a `Task` looks into `data`."""
+
+    index: Tensor
+    """Positions in the dataset, `(n,)` int64, on the CPU."""
+    forget: Tensor
+    """True for the rows that are to be forgotten, `(n,)` bool, on the CPU."""
+    data: Any
+    """What the dataset and its collate function made; on the runtime's device."""
+
+    @property
+    def forgotten(self) -> Tensor:
+        """Positions of the forget rows within this batch."""
+        return self.forget.nonzero().squeeze(1)
+
+    @property
+    def retained(self) -> Tensor:
+        """Positions of the retain rows within this batch."""
+        return (~self.forget).nonzero().squeeze(1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One view of one split: what to read, which rows are to be forgotten, how to batch them."""
+
+    dataset: Dataset[Any]
+    forget: Tensor
+    """`(size,)` bool; all false for a held-out split."""
+    collate: Collate | None = None
+    augment: Augment | None = None
+
+    def __len__(self) -> int:
+        return len(self.forget)
+
+    def fetch(self, chunks: list[Tensor], *, workers: int = 0) -> Iterator[Batch]:
+        """The batches of the given rows, one per chunk, in order, before any augmentation."""
+        if isinstance(self.dataset, TensorDataset) and self.collate is None:
+            tensors = self.dataset.tensors
+            for chunk in chunks:
+                yield Batch(chunk, self.forget[chunk], [tensor[chunk] for tensor in tensors])
+            return
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=[chunk.tolist() for chunk in chunks],
+            collate_fn=self.collate or default_collate,
+            num_workers=workers,
+        )
+        for chunk, data in zip(chunks, loader, strict=True):
+            yield Batch(chunk, self.forget[chunk], data)
+
+
+def chunked(rows: Tensor, batch_size: int, *, shuffle: Generator | None = None) -> list[Tensor]:
+    """Cut rows into batches, shuffled if a generator is given.
+
+    A last batch of one row joins the batch before it when shuffling (that is, in training):
+    batch normalisation cannot train on a single row, and dropping the row would never train it.
+
+    >>> [len(chunk) for chunk in chunked(torch.arange(9), 4)]
+    [4, 4, 1]
+    >>> [len(chunk) for chunk in chunked(torch.arange(9), 4, shuffle=torch.Generator())]
+    [4, 5]
+    """
+    if shuffle is None:
+        return list(rows.split(batch_size))
+    order = rows[torch.randperm(len(rows), generator=shuffle)]
+    chunks = list(order.split(batch_size))
+    if len(chunks) > 1 and len(chunks[-1]) == 1:
+        chunks[-2:] = [torch.cat(chunks[-2:])]
+    return chunks
+
+
+def read_targets(source: Source, task: Task[Any], rows: Tensor | None = None) -> Tensor:
+    """The targets of a source's rows, in order; shape `(n, *out)`, on the CPU.
+
+    Args:
+        source: what to read, without augmentation.
+        task: how to find the target in a batch.
+        rows: which rows; None for all.
+    """
+    chunks = chunked(torch.arange(len(source)) if rows is None else rows, 4096)
+    return torch.cat([task.target(batch.data).detach().cpu() for batch in source.fetch(chunks)])

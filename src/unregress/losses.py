@@ -1,0 +1,131 @@
+"""Per-sample regression losses: `(n, *out)` predictions and targets in, `(n,)` losses out.
+
+A loss is any callable with that contract; these are the ones with names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unregress.errors import ModelError, SettingError
+
+PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def mean_over_outputs(values: Tensor) -> Tensor:
+    """Mean over all but the first axis: `(n, *out)` to `(n,)`; `(n,)` stays as it is.
+
+    >>> mean_over_outputs(torch.tensor([[1.0, 3.0], [0.0, 0.0]]))
+    tensor([2., 0.])
+    """
+    return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+
+def require_same_shape(prediction: Tensor, target: Tensor) -> None:
+    """Refuse shapes that PyTorch would broadcast, as `(n,)` against `(n, 1)` to `(n, n)`.
+
+    Raises:
+        ModelError: the shapes differ.
+    """
+    if prediction.shape != target.shape:
+        raise ModelError(
+            f"Predictions have shape {tuple(prediction.shape)} and targets {tuple(target.shape)}",
+            expected="the same shape; differing ones would broadcast or fail",
+            remedy="Reshape in the task's `predict` or `target`, e.g. `.squeeze(-1)` on the model's output",
+        )
+
+
+def l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Absolute error in target units, mean over outputs; shape `(n,)`.
+
+    >>> l1(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0]))
+    tensor([2., 0.])
+    """
+    require_same_shape(prediction, target)
+    return mean_over_outputs((prediction - target).abs())
+
+
+def mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Squared error in squared target units, mean over outputs; shape `(n,)`.
+
+    >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0]))
+    tensor([4., 0.])
+    """
+    require_same_shape(prediction, target)
+    return mean_over_outputs((prediction - target).square())
+
+
+@dataclass(frozen=True)
+class Huber:
+    """Huber loss: quadratic up to `delta` (target units), linear beyond; shape `(n,)`.
+
+    >>> Huber(1.0)(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]))
+    tensor([0.1250, 2.5000])
+    """
+
+    delta: float = 1.0
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        require_same_shape(prediction, target)
+        return mean_over_outputs(functional.huber_loss(prediction, target, delta=self.delta, reduction="none"))
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """Pinball loss of several quantiles, as in paper Section 6.3 (Electricity); shape `(n,)`.
+
+    The prediction has one more axis than the target, the last one, with one entry per level:
+    `(n, *out, len(levels))` against `(n, *out)`.  Sum over levels, mean over outputs, as in the
+    Temporal Fusion Transformer's training loss.
+
+    >>> Quantile((0.1, 0.5))(torch.tensor([[0.0, 0.0]]), torch.tensor([10.0]))
+    tensor([6.])
+    """
+
+    levels: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        if not self.levels or not all(0 < level < 1 for level in self.levels):
+            raise SettingError(f"Quantile levels are {self.levels}", expected="at least one, each between 0 and 1")
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        if prediction.shape != (*target.shape, len(self.levels)):
+            raise ModelError(
+                f"Predictions have shape {tuple(prediction.shape)} and targets {tuple(target.shape)}",
+                expected=f"predictions of shape {(*target.shape, len(self.levels))}, "
+                f"a last axis for the {len(self.levels)} quantile levels",
+                remedy="Give the model one output per level or change `levels`",
+            )
+        error = target.unsqueeze(-1) - prediction
+        level = error.new_tensor(self.levels)
+        return mean_over_outputs(torch.maximum(level * error, (level - 1) * error).sum(-1))
+
+    def point(self, prediction: Tensor) -> Tensor:
+        """The point prediction: the quantile whose level is nearest to one half; shape `(n, *out)`."""
+        middle = min(range(len(self.levels)), key=lambda k: abs(self.levels[k] - 0.5))
+        return prediction[..., middle]
+
+
+NAMED: dict[str, PerSampleLoss] = {"l1": l1, "mse": mse, "huber": Huber(), "quantile": Quantile()}
+
+
+def named_loss(loss: str | PerSampleLoss) -> PerSampleLoss:
+    """The loss of that name (`l1`, `mse`, `huber`, `quantile`), or the callable itself.
+
+    Raises:
+        SettingError: no loss has that name.
+    """
+    if not isinstance(loss, str):
+        return loss
+    if loss not in NAMED:
+        raise SettingError(
+            f"There is no loss called {loss!r}",
+            expected=f"one of {', '.join(NAMED)}",
+            remedy="Or pass a callable (prediction, target) -> (n,) losses",
+        )
+    return NAMED[loss]

@@ -1,0 +1,109 @@
+"""Amnesiac unlearning: fine-tune on D with random labels in place of the forget set's own.
+
+After Graves, Nagisetty and Ganesh, "Amnesiac Machine Learning" (AAAI 2021), as the paper adapts it
+to regression.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from unregress.case import Case
+from unregress.errors import SettingError
+from unregress.loading import read_targets
+from unregress.methods.base import Method, Unlearned, relabelled_loss
+from unregress.runtime import Runtime
+from unregress.training import Recipe, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Amnesiac(Method):
+    """Draw one random label per forget sample, once, then fine-tune on D_r and the relabelled D_f."""
+
+    recipe: Recipe = Recipe(epochs=1, lr=1e-3)
+    """How to fine-tune; as published for AgeDB: 1 epoch at 0.001."""
+
+    @abstractmethod
+    def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
+        """Random labels of shape `(n_forget, *out)` in target units, and notes on how they were drawn."""
+
+    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.request.retain[:1]))
+        shape = torch.Size((len(case.request.forget), *first.shape[1:]))
+        labels, notes = self.draw(shape, case, runtime.generator("labels"))
+        rows = torch.arange(case.request.size)
+        monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
+        loss = relabelled_loss(case, labels)
+        fitted = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
+        return Unlearned(model=student, history=fitted.history, cost=fitted.cost, notes=notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformAmnesiac(_Amnesiac):
+    """Labels from a uniform distribution: the paper's "Reg Amnesiac" baseline (Section 6.5).
+
+    Raises:
+        SettingError: `low` is above `high`, or they are not whole numbers although `discrete` is set.
+    """
+
+    low: float = 1.0
+    """Smallest label; as published: 1."""
+    high: float = 101.0
+    """Largest label; as published: 101."""
+    discrete: bool = True
+    """Draw whole numbers, both ends included (as published), rather than any number in between."""
+
+    def __post_init__(self) -> None:
+        whole = float(self.low).is_integer() and float(self.high).is_integer()
+        if self.low > self.high or (self.discrete and not whole):
+            raise SettingError(
+                f"UniformAmnesiac draws labels from {self.low} to {self.high}",
+                expected="low at most high" + (", both whole numbers" if self.discrete else ""),
+                remedy="For labels that are not whole numbers set `discrete=False`",
+            )
+
+    def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
+        if self.discrete:
+            drawn = torch.randint(int(self.low), int(self.high) + 1, shape, generator=generator)
+            return drawn.double(), ()
+        unit = torch.rand(shape, generator=generator, dtype=torch.float64)
+        return self.low + (self.high - self.low) * unit, ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianAmnesiac(_Amnesiac):
+    """Labels from a normal distribution with the labels' mean and deviation (paper Section 4.2, Algorithm 2)."""
+
+    deviations: ClassVar[tuple[str, ...]] = (
+        "GaussianAmnesiac takes mean and deviation of the labels of the whole training set, as paper "
+        "Section 6.5 and the published code do; Algorithm 2's comment says those of the forget set, "
+        "which would redraw the labels that are to be forgotten.  `statistics` offers all readings.",
+    )
+
+    statistics: Literal["all", "retain", "forget"] = "all"
+    """Whose labels' mean and standard deviation: the whole training set's, D_r's or D_f's."""
+
+    def __post_init__(self) -> None:
+        if self.statistics not in ("all", "retain", "forget"):
+            raise SettingError(f"GaussianAmnesiac.statistics is {self.statistics!r}", expected="all, retain or forget")
+
+    def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
+        rows = {
+            "all": torch.arange(case.request.size),
+            "retain": torch.from_numpy(case.request.retain),
+            "forget": torch.tensor(case.request.forget),
+        }[self.statistics]
+        labels = read_targets(case.source("train_eval"), case.task, rows).double()
+        mean, deviation = labels.mean(0), labels.std(0, correction=0)
+        drawn = mean + deviation * torch.randn(shape, generator=generator, dtype=torch.float64)
+        note = f"labels drawn from N({_shown(mean)}, {_shown(deviation)}) of {self.statistics} labels"
+        return drawn, (note,)
+
+
+def _shown(values: Tensor) -> str:
+    return ", ".join(f"{value:.4g}" for value in values.flatten().tolist())

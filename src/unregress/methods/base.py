@@ -1,0 +1,171 @@
+"""What every unlearning method is: one function from a model and a case to an unlearned model."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unregress.case import Case
+from unregress.cost import Cost
+from unregress.errors import ModelError
+from unregress.loading import Batch
+from unregress.preflight import quick_check
+from unregress.runtime import Runtime
+from unregress.training import Epoch, Fitted, Recipe, SampleLoss, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearned:
+    """What a method hands back."""
+
+    model: nn.Module
+    """The new model, on the device and in the mode of the one given."""
+    history: tuple[Epoch, ...]
+    cost: Cost
+    """The whole job, a helper's training included."""
+    method: str = ""
+    """Method and settings, for the record."""
+    deviations: tuple[str, ...] = ()
+    """Where the method departs from the paper."""
+    notes: tuple[str, ...] = ()
+    """What the method decided by itself: the layers it found, the labels' statistics it used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """Makes a trained model forget.
+
+    An implementation is a frozen dataclass whose fields are its hyper-parameters, and one method,
+    `run`.  `unlearn` sees to the rest, equally for all: the input model is copied and stays
+    bit-identical, random draws come from the runtime's seed and leave the global state alone.
+    """
+
+    deviations: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        """Do the work, under the method's seed.
+
+        Args:
+            student: a private copy of the original, to change in place or to replace.
+            case: the request and the data.
+            runtime: where to run.
+        """
+
+    def unlearn(self, model: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        """Make a copy of `model` forget `case.request`.
+
+        Args:
+            model: the trained model; untouched, down to its mode, gradients and random state.
+            case: the request and the data.
+            runtime: where to run, and the seed.
+
+        Raises:
+            UnregressError: the case does not fit the model; see `unregress.errors`.
+        """
+        started = time.perf_counter()
+        with runtime.isolated(type(self).__name__):
+            student = runtime.private_copy(model)
+            quick_check(case, student, runtime)
+            done = self.run(student, case, runtime)
+        _return_to(done.model, model)
+        return replace(
+            done,
+            cost=replace(done.cost, seconds=time.perf_counter() - started),
+            method=str(self),
+            deviations=self.deviations,
+        )
+
+
+def _return_to(student: nn.Module, model: nn.Module) -> None:
+    """Put the student on the device and in the modes of the model it was copied from."""
+    home = next(model.parameters(), torch.empty(0)).device
+    student.to(home).zero_grad(set_to_none=True)
+    for (_, new), (_, old) in zip(student.named_modules(), model.named_modules(), strict=True):
+        new.training = old.training
+
+
+def fresh_model(case: Case, student: nn.Module) -> nn.Module:
+    """A fresh model from the task, made sure to be another one.
+
+    Raises:
+        ModelError: `build_model` hands out a model that shares weights with the one to unlearn, or with
+            the fresh model before it: training it would train that one too.
+    """
+    fresh, again = case.task.build_model(), case.task.build_model()
+    known = {parameter.data_ptr() for other in (student, again) for parameter in other.parameters()}
+    if any(parameter.data_ptr() in known for parameter in fresh.parameters() if parameter.numel()):
+        raise ModelError(
+            "The task's `build_model` returns the same model each time",
+            expected="a function that makes a new, untrained model whenever it is called",
+            remedy="Pass `lambda: MyModel(...)` or the class, not `lambda: my_model`",
+        )
+    return fresh
+
+
+def task_loss(case: Case) -> SampleLoss:
+    """The task's own loss against the true targets, as a loss for `fit`."""
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        return case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data))
+
+    return loss
+
+
+def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
+    """The task's loss, with the forget rows' targets replaced by given labels.
+
+    Args:
+        case: whose forget rows.
+        labels: one label per forget row, in the request's order; shape `(n_forget, *out)`.
+    """
+    place = torch.zeros(case.request.size, dtype=torch.int64)
+    place[list(case.request.forget)] = torch.arange(len(case.request.forget))
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        prediction = case.task.predict(model, batch.data)
+        target = case.task.target(batch.data).clone()
+        new = labels[place[batch.index[batch.forgotten]]]
+        target[batch.forgotten.to(target.device)] = new.to(target)
+        return case.task.checked_loss(prediction, target)
+
+    return loss
+
+
+def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
+    """Train a fresh model on all of D: the original.  The gold, on D_r alone, is `Retrain`.
+
+    Args:
+        case: the data; the task builds the model, under the runtime's seed.
+        recipe: how to train.
+        runtime: where to train.
+    """
+    started = time.perf_counter()
+    with runtime.isolated("train"):
+        model = case.task.build_model()
+        quick_check(case, model, runtime)
+        fitted = fit_fresh(model, case, recipe, runtime, retain_only=False, stage="train")
+    model.cpu().eval().zero_grad(set_to_none=True)
+    return Unlearned(
+        model=model,
+        history=fitted.history,
+        cost=replace(fitted.cost, seconds=time.perf_counter() - started),
+        method=f"train({recipe})",
+    )
+
+
+def fit_fresh(
+    model: nn.Module, case: Case, recipe: Recipe, runtime: Runtime, *, retain_only: bool, stage: str
+) -> Fitted:
+    """Fit a model by the task's loss, on D_r or on D.  With D_r, nothing forgotten is read."""
+    rows = torch.from_numpy(case.request.retain) if retain_only else torch.arange(case.request.size)
+    monitor = None
+    if recipe.schedule == "plateau" and case.validation is not None:
+        everything = torch.arange(len(case.source("validation")))
+        monitor = case.retained_validation() if retain_only else everything
+    return fit(model, case, recipe, rows, task_loss(case), runtime, stage=stage, monitor=monitor)

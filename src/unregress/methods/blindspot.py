@@ -1,0 +1,136 @@
+"""Blindspot unlearning (paper Section 4.1, Algorithm 1, Equations 6-9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unregress.activations import Recording, activations, resolve_layers
+from unregress.attention import AttentionLoss, channel_axes
+from unregress.case import Case
+from unregress.cost import Cost
+from unregress.errors import SettingError
+from unregress.loading import Batch
+from unregress.methods.base import Method, Unlearned, fit_fresh, fresh_model
+from unregress.runtime import Runtime
+from unregress.training import Recipe, SampleLoss, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blindspot(Method):
+    """Imitate, on the forget set, a helper that never saw it, while fitting the retain set.
+
+    A fresh helper B is trained briefly on D_r.  Then the original M is trained on D with the
+    per-sample loss (1 - l_f) L_r + l_f (L_f + L_attn): on retain samples the task's loss against
+    the true target, on forget samples the task's loss against B's prediction plus λ times the
+    distance between M's and B's activations (Eq. 9).  B sees forget rows only; the forget labels
+    are never used.
+
+    Raises:
+        SettingError: λ is negative, or there are no layers although λ is positive.
+        LayerError: a layer does not exist or cannot serve, when unlearning.
+    """
+
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Blindspot's attention term is attention transfer, as in the published code: the mean squared "
+        "difference of normalised maps of squared activations, averaged over channels.  Equation 8 as "
+        "printed, the norm of the activations' difference, is `attention='raw'`.",
+        "Activations without channels (vectors) are one map over their features; the published code "
+        "maps them to a single constant, so that their attention loss is always zero.",
+    )
+
+    helper: Recipe = Recipe(epochs=2, lr=0.01)
+    """How the helper is trained on D_r; as published for AgeDB: 2 epochs at 0.01."""
+    recipe: Recipe = Recipe(epochs=1, lr=1e-3)
+    """How the original is trained to forget; as published for AgeDB: 1 epoch at 0.001.
+    Its `mode` is the student's: in training mode (as published) batch statistics and dropout act."""
+    attention_weight: float = 50.0
+    """λ of Eq. 8; as published: 50.  Zero leaves the activations alone."""
+    attention: Literal["transfer", "raw"] = "transfer"
+    """How activations are compared: attention transfer (published code) or Eq. 8 as printed."""
+    layers: int | Sequence[str] = 3
+    """Layers to compare: names, patterns (`layer?`), or how many of the last hidden ones in execution order."""
+    channel_axis: Mapping[str, int] = field(default_factory=dict)
+    """Channel axis by layer name, where the layer's type does not tell: see `unregress.attention`."""
+    helper_mode: Literal["eval", "train"] = "eval"
+    """Mode of the helper while it teaches; as published: eval."""
+
+    def __post_init__(self) -> None:
+        if self.attention_weight < 0:
+            raise SettingError(f"Blindspot.attention_weight is {self.attention_weight}", expected="0 or more")
+        if self.attention not in ("transfer", "raw") or self.helper_mode not in ("eval", "train"):
+            raise SettingError(
+                f"Blindspot has attention={self.attention!r} and helper_mode={self.helper_mode!r}",
+                expected="attention 'transfer' or 'raw', and helper_mode 'eval' or 'train'",
+            )
+
+    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        helper = fresh_model(case, student)
+        axes, notes = self._resolve(student, case, runtime)
+        helped = fit_fresh(helper, case, self.helper, runtime, retain_only=True, stage="helper")
+        helper.requires_grad_(False).train(self.helper_mode == "train")
+        teacher = runtime.set_up(helper)
+        distance = AttentionLoss(axes, raw=self.attention == "raw")
+        with activations(student, list(axes)) as of_student, activations(helper, list(axes)) as of_helper:
+            loss = self._loss(case, teacher, of_student, of_helper, distance)
+            monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
+            rows = torch.arange(case.request.size)
+            taught = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
+        teaching = Cost(forward=len(taught.history) * len(case.request.forget))
+        return Unlearned(
+            model=student,
+            history=(*helped.history, *taught.history),
+            cost=helped.cost + taught.cost + teaching,
+            notes=notes,
+        )
+
+    def _resolve(
+        self, student: nn.Module, case: Case, runtime: Runtime
+    ) -> tuple[dict[str, int | None], tuple[str, ...]]:
+        """Names and channel axes of the layers to compare, found once, on two forget rows."""
+        if not self.attention_weight:
+            return {}, ()
+        rows = torch.tensor(case.request.forget[:2])
+        model = runtime.set_up(student)
+        (batch,) = runtime.load(case.source("train_eval"), [rows])
+        names = resolve_layers(self.layers, model, case.task, batch)
+        axes = channel_axes(model, names, self.channel_axis, case.task, batch, raw=self.attention == "raw")
+        listed = ", ".join(name if axis is None else f"{name} (channels on axis {axis})"
+                           for name, axis in axes.items())  # fmt: skip
+        return axes, (f"activations compared at: {listed}",)
+
+    def _loss(
+        self,
+        case: Case,
+        teacher: Any,
+        of_student: Recording,
+        of_helper: Recording,
+        distance: AttentionLoss,
+    ) -> SampleLoss:
+        task = case.task
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            of_student.clear()
+            prediction = task.predict(model, batch.data)
+            retained, forgotten = batch.retained.to(prediction.device), batch.forgotten.to(prediction.device)
+            # Retain rows first, then forget rows: the order within a batch means nothing to a mean.
+            losses: list[Tensor] = []
+            if len(retained):
+                kept = task.select(batch.data, retained)
+                losses.append(task.checked_loss(prediction[retained], task.target(kept)))
+            if len(forgotten):
+                of_helper.clear()
+                with torch.no_grad():
+                    taught = task.predict(teacher, task.select(batch.data, forgotten))
+                imitation = task.imitation_loss(prediction[forgotten], taught)
+                if self.attention_weight:
+                    seen = {name: [a[forgotten] for a in calls] for name, calls in of_student.items()}
+                    imitation = imitation + self.attention_weight * distance(seen, of_helper)
+                losses.append(imitation)
+            return torch.cat(losses)
+
+        return loss

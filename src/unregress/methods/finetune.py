@@ -1,0 +1,27 @@
+"""Fine-tuning on what is retained: the paper's baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from unregress.case import Case
+from unregress.methods.base import Method, Unlearned, fit_fresh
+from unregress.runtime import Runtime
+from unregress.training import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(Method):
+    """Continue training the original on D_r, so that D_f fades (paper Section 6.2).
+
+    Never reads a forget sample.
+    """
+
+    recipe: Recipe = Recipe(epochs=5, lr=1e-3)
+    """How to continue; as published for AgeDB: 5 epochs at 0.001."""
+
+    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        fitted = fit_fresh(student, case, self.recipe, runtime, retain_only=True, stage="unlearn")
+        return Unlearned(model=student, history=fitted.history, cost=fitted.cost)

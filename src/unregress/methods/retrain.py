@@ -1,0 +1,29 @@
+"""Retraining from scratch without the forget set: the reference ("gold") that methods are judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from unregress.case import Case
+from unregress.methods.base import Method, Unlearned, fit_fresh, fresh_model
+from unregress.runtime import Runtime
+from unregress.training import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrain(Method):
+    """Train a fresh model on D_r alone (paper Section 3.1).
+
+    Never reads a forget sample.  The original's weights are not used, only its architecture: the
+    fresh model comes from the task's `build_model` under the runtime's seed.
+    """
+
+    recipe: Recipe = Recipe(epochs=100, lr=0.01, schedule="plateau")
+    """How the original was trained; as published: 100 epochs of Adam from 0.01, reduced on plateau."""
+
+    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        fresh = fresh_model(case, student)
+        fitted = fit_fresh(fresh, case, self.recipe, runtime, retain_only=True, stage="train")
+        return Unlearned(model=fresh, history=fitted.history, cost=fitted.cost)

@@ -1,0 +1,27 @@
+"""Kernel density estimates for the figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import gaussian_kde
+
+
+def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = False) -> tuple[float, ...]:
+    """Gaussian kernel density of a sample on a grid (Scott's bandwidth); empty where none exists.
+
+    None exists for fewer than two different values, as for a model compared with itself.
+
+    Args:
+        values: the sample.
+        grid: where to evaluate.
+        at_least_zero: the values cannot be negative: mirror the kernels at zero, so that no mass is
+            lost below it.  Without this, a density of distances is halved just where it matters.
+    """
+    if len(values) < 2 or np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):
+        return ()
+    kernel = gaussian_kde(values)
+    estimate = kernel(grid) + kernel(-grid) if at_least_zero else kernel(grid)
+    return tuple(float(value) for value in estimate)

@@ -1,0 +1,94 @@
+"""Errors on the retained and the forgotten part of training and test data (paper Section 5, "Performance")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from unregress.evidence import About, Measure
+from unregress.metrics.base import Finding, Metric, Panel
+from unregress.predictions import Predictions, Values
+
+_IDEAL = (
+    "The retrained model's own value.  On the forgotten part neither lower nor higher is better: "
+    "an error far above the retrained model's shows as clearly as one below it that the samples are special."
+)
+
+
+def mean_absolute_error(prediction: Values, target: Values) -> float:
+    """Mean of |prediction - target| over samples and outputs, in target units.
+
+    >>> mean_absolute_error(np.array([1.0, 5.0]), np.array([2.0, 2.0]))
+    2.0
+    """
+    return float(np.mean(np.abs(prediction - target)))
+
+
+def root_mean_squared_error(prediction: Values, target: Values) -> float:
+    """Square root of the mean over samples and outputs of (prediction - target)², in target units.
+
+    >>> root_mean_squared_error(np.array([0.0, 0.0]), np.array([1.0, 7.0]))
+    5.0
+    """
+    return float(np.sqrt(np.mean((prediction - target) ** 2)))
+
+
+@dataclass(frozen=True)
+class Errors(Metric):
+    """MAE and RMSE on each part, and the task's loss where it is another number.
+
+    Means are over samples, not over batches.  The paper's err_D_t^r is the error on `test-retain`;
+    its err_D_t^f is said to be on the training set's forget samples (Table 1) but measured on the
+    test set's by the published code, so both are given.
+    """
+
+    about: ClassVar[tuple[About, ...]] = (
+        About(
+            metric="mae",
+            title="Mean absolute error",
+            meaning="How far predictions are from the true targets on average.",
+            ideal=_IDEAL,
+            unit="target units",
+            source="paper Section 5, err_D_t^r and err_D_t^f (Table 1)",
+        ),
+        About(
+            metric="rmse",
+            title="Root mean squared error",
+            meaning="As the mean absolute error, but large misses weigh more.",
+            ideal=_IDEAL,
+            unit="target units",
+            source="paper Section 5, err_D_t^r and err_D_t^f (Table 2)",
+        ),
+        About(
+            metric="loss",
+            title="Training loss",
+            meaning="The loss that the model was trained on, averaged over samples.",
+            ideal=_IDEAL,
+            unit="loss",
+            source="paper Table 3",
+        ),
+    )
+
+    def measure(self, panel: Panel) -> Iterator[Finding]:
+        """MAE, RMSE and, where it is neither absolute nor squared error, the loss."""
+        with_loss = not _loss_repeats_error(panel.gold.parts["train-retain"])
+        for part in panel.parts:
+            for subject in panel.subjects:
+                seen = subject.parts[part]
+                values = {
+                    "mae": mean_absolute_error(seen.prediction, seen.target),
+                    "rmse": root_mean_squared_error(seen.prediction, seen.target),
+                }
+                if with_loss:
+                    values["loss"] = float(np.mean(seen.loss))
+                for metric, value in values.items():
+                    yield Measure(metric=metric, split=part, model=subject.name, value=value)
+
+
+def _loss_repeats_error(seen: Predictions) -> bool:
+    """Whether the task's loss is the absolute or squared error, which MAE and RMSE say already."""
+    error = np.abs(seen.prediction - seen.target).reshape(len(seen), -1)
+    return any(np.allclose(seen.loss, (error**power).mean(axis=1), rtol=1e-4) for power in (1, 2))

@@ -1,0 +1,147 @@
+"""Membership inference attack for regression (paper Section 5, "Privacy Attacks")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from unregress.errors import SettingError
+from unregress.evidence import About, Measure
+from unregress.metrics.base import Finding, Metric, Panel, Subject
+from unregress.predictions import Predictions
+
+Family = Literal["loss", "gradient", "activation"]
+FAMILIES: tuple[Family, ...] = ("loss", "gradient", "activation")
+
+
+def attack_features(seen: Predictions, families: Sequence[Family]) -> NDArray[np.float64]:
+    """The attack's inputs, one row per sample: the chosen families side by side, `(n, width)`.
+
+    Raises:
+        SettingError: gradients or activations are wanted and were not collected.
+    """
+    columns = []
+    for family in families:
+        values = {"loss": seen.loss, "gradient": seen.gradient, "activation": seen.activation}[family]
+        if values is None:
+            raise SettingError(
+                f"The attack wants {family}s and the predictions carry none",
+                remedy="Collect with `features=True`",
+            )
+        columns.append(values.reshape(len(seen), -1).astype(np.float64))
+    return np.hstack(columns)
+
+
+def attack(
+    members: NDArray[np.float64], others: NDArray[np.float64], queried: NDArray[np.float64], *, seed: int
+) -> tuple[float, float]:
+    """Train an RBF support vector classifier to tell members from others, and ask it about some samples.
+
+    Features are scaled to zero mean and unit variance.  Three tenths of members and others are held
+    out of training and tell how much the attack is worth.
+
+    Args:
+        members: features of samples that were trained on, class 1; `(n, width)`.
+        others: features of samples that were not, class 0; as many, so that chance is one half.
+        queried: features of the samples asked about.
+        seed: of the split.
+
+    Returns:
+        The share of queried samples that are called members, and the balanced accuracy on the held-out
+        members and others.
+    """
+    features = np.vstack([members, others])
+    labels = np.repeat([1, 0], [len(members), len(others)])
+    x, x_held, y, y_held = train_test_split(features, labels, test_size=0.3, stratify=labels, random_state=seed)
+    classifier = make_pipeline(StandardScaler(), SVC(kernel="rbf")).fit(x, y)
+    accuracy = float(balanced_accuracy_score(y_held, classifier.predict(x_held)))
+    return float(np.mean(classifier.predict(queried))), accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Membership(Metric):
+    """The paper's attack: an RBF-SVC trained on D_r (class 1) against test data (class 0), asked about D_f.
+
+    The published code feeds it the loss alone, draws members from the forget set too, and scores it on
+    its own training data; `features=("loss",)` is the loss-only attack without those mistakes.
+
+    Raises:
+        SettingError: no or an unknown feature family, or fewer than 10 samples per class.
+    """
+
+    about: ClassVar[tuple[About, ...]] = (
+        About(
+            metric="attack",
+            title="Membership attack: share called members",
+            meaning="The share of the forgotten samples that a trained attacker takes for training data.",
+            ideal="The retrained model's own value: it never saw the samples, so whatever the attacker says of "
+            "it is not memory.  Lower than that is not better.",
+            unit="share",
+            source="paper Section 5, att_prob",
+        ),
+        About(
+            metric="attack-accuracy",
+            title="Membership attack: held-out accuracy",
+            meaning="How often the attacker is right about retained and test samples it was not trained on. "
+            "At 0.5 it guesses, and the share above means nothing.",
+            ideal="No target: it tells how far to trust the attack.",
+            unit="share",
+            source="repairs paper Section 5, whose code scores the attacker on its own training data",
+        ),
+    )
+
+    features: Sequence[Family] = FAMILIES
+    """What the attacker sees: `loss`, `gradient` and `activation` of the final linear layer."""
+    samples: int = 2000
+    """At most so many samples per class; the published code used 2,000."""
+
+    def __post_init__(self) -> None:
+        unknown = [family for family in self.features if family not in FAMILIES]
+        if unknown or not self.features or self.samples < 10:
+            raise SettingError(
+                f"Membership has features={tuple(self.features)} and samples={self.samples}",
+                expected=f"one or more of {', '.join(FAMILIES)}, and 10 samples or more",
+            )
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the attacker sees more than the loss."""
+        return tuple(self.features) != ("loss",)
+
+    def measure(self, panel: Panel) -> Iterator[Finding]:
+        """The share of D_f called members, and the attack's worth, per model."""
+        rng = np.random.default_rng(panel.runtime.generator("membership").initial_seed())
+        test = [part for part in ("test-retain", "test-forget") if part in panel.parts]
+        retained, held_out = len(panel.gold.parts["train-retain"]), sum(
+            len(panel.gold.parts[part]) for part in test
+        )  # fmt: skip
+        count = min(retained, held_out, self.samples)
+        if count < 10:
+            note = f"only {count} samples per class to train an attacker on"
+            for metric in ("attack", "attack-accuracy"):
+                for subject in panel.subjects:
+                    yield Measure(metric=metric, split="train-forget", model=subject.name, value=None, note=note)
+            return
+        members = np.sort(rng.choice(retained, count, replace=False))
+        others = np.sort(rng.choice(held_out, count, replace=False))
+        seed = int(rng.integers(2**31))
+        results = {}
+        for subject in panel.subjects:
+            inside, outside = self._seen(subject, ["train-retain"]), self._seen(subject, test)
+            queried = self._seen(subject, ["train-forget"])
+            results[subject.name] = attack(inside[members], outside[others], queried, seed=seed)
+        for place, metric in enumerate(("attack", "attack-accuracy")):
+            for name, result in results.items():
+                yield Measure(metric=metric, split="train-forget", model=name, value=result[place])
+
+    def _seen(self, subject: Subject, parts: Sequence[str]) -> NDArray[np.float64]:
+        return np.vstack([attack_features(subject.parts[part], self.features) for part in parts])

@@ -1,0 +1,250 @@
+"""Which training samples to forget: an index with a reason, and a digest that identifies it.
+
+Membership travels as an index into the training set, never as a column in the user's data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unregress.errors import RequestError, StaleError, raise_all
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgetRequest:
+    """The samples of a training set that must be forgotten.
+
+    Build it with `ids`, `band`, `where` or `random`; all of them end in the same sorted index.
+
+    Raises:
+        RequestError: nothing or everything is to be forgotten, or an index is out of range or repeated.
+    """
+
+    size: int
+    """Number of samples in the training set."""
+    forget: tuple[int, ...]
+    """Positions of the samples to forget, ascending, without repetition."""
+    reason: str
+    """Why: the deletion request's reference, the experiment's name.  Goes into the evidence."""
+    target_band: tuple[float | None, float | None] | None = None
+    """For a request made by `band`, its closed limits; they also say which held-out samples are alike."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "forget", tuple(sorted(int(i) for i in self.forget)))
+        complaints: list[RequestError] = []
+        if not self.forget:
+            complaints.append(RequestError("The request forgets nothing", remedy="Name at least one training sample"))
+        outside = [i for i in self.forget if not 0 <= i < self.size]
+        if outside:
+            complaints.append(
+                RequestError(
+                    f"{len(outside)} forget positions are out of range: {_some(outside)}",
+                    expected=f"positions from 0 to {self.size - 1}, the training set having {self.size} samples",
+                )
+            )
+        repeated = [i for i, count in Counter(self.forget).items() if count > 1]
+        if repeated:
+            complaints.append(
+                RequestError(
+                    f"{len(repeated)} forget positions are repeated: {_some(repeated)}",
+                    remedy="Name each sample once",
+                )
+            )
+        if not complaints and len(self.forget) == self.size:
+            complaints.append(
+                RequestError(
+                    f"The request forgets all {self.size} training samples",
+                    expected="something to retain",
+                    remedy="To forget everything, discard the model",
+                )
+            )
+        raise_all(complaints)
+
+    @classmethod
+    def ids(cls, all_ids: Sequence[Hashable], forget_ids: Iterable[Hashable], *, reason: str) -> ForgetRequest:
+        """Forget the records with the given ids.
+
+        Args:
+            all_ids: the id of each training sample, in training-set order.  An id that stands for
+                several samples (a subject with several records) forgets all of them.
+            forget_ids: the ids to forget, each once.
+            reason: why.
+
+        Raises:
+            RequestError: an id is not in the training set or is named twice.
+
+        >>> ForgetRequest.ids(["ann", "bob", "ann"], ["ann"], reason="erasure").forget
+        (0, 2)
+        """
+        wanted = list(forget_ids)
+        positions: dict[Hashable, list[int]] = {}
+        for position, identity in enumerate(all_ids):
+            positions.setdefault(identity, []).append(position)
+        complaints: list[RequestError] = []
+        unknown = [identity for identity in wanted if identity not in positions]
+        if unknown:
+            complaints.append(
+                RequestError(
+                    f"{len(unknown)} of {len(wanted)} ids are not in the training set: {_some(unknown)}",
+                    expected=f"ids such as {_some(list(positions), 3)}",
+                    remedy="Check the spelling and the type (text and numbers differ), or drop them",
+                )
+            )
+        repeated = [identity for identity, count in Counter(wanted).items() if count > 1]
+        if repeated:
+            complaints.append(
+                RequestError(f"{len(repeated)} ids are named more than once: {_some(repeated)}",
+                             remedy="Name each id once")
+            )  # fmt: skip
+        raise_all(complaints)
+        forget = tuple(i for identity in wanted for i in positions[identity])
+        return cls(size=len(all_ids), forget=forget, reason=reason)
+
+    @classmethod
+    def band(
+        cls, targets: ArrayLike, low: float | None = None, high: float | None = None, *, reason: str
+    ) -> ForgetRequest:
+        """Forget the samples whose target lies in the closed interval [low, high], as paper Section 6 does.
+
+        Args:
+            targets: the training targets, shape `(n,)` or `(n, 1)`.
+            low: lower limit in target units; None for no limit.
+            high: upper limit in target units; None for no limit.
+            reason: why.
+
+        Raises:
+            RequestError: no limit is given, they are the wrong way round, or the targets are not one per sample.
+
+        >>> ForgetRequest.band([10.0, 60.0, 75.0], low=60, reason="age 60 and over").forget
+        (1, 2)
+        """
+        if low is None and high is None:
+            raise RequestError("A band without limits", remedy="Give `low`, `high` or both")
+        if low is not None and high is not None and low > high:
+            raise RequestError(f"The band's lower limit {low} is above its upper limit {high}")
+        values = _one_per_sample(targets)
+        forget = tuple(np.flatnonzero(_in_band(values, low, high)).tolist())
+        if not forget and len(values):
+            raise RequestError(
+                f"No target lies in the band from {low} to {high}",
+                expected=f"a band that meets the targets' range, {np.nanmin(values):g} to {np.nanmax(values):g}",
+            )
+        return cls(size=len(values), forget=forget, reason=reason, target_band=(low, high))
+
+    @classmethod
+    def where(cls, mask: ArrayLike, *, reason: str) -> ForgetRequest:
+        """Forget the samples for which a boolean mask over the training set is true.
+
+        >>> ForgetRequest.where([False, True], reason="year 2015").forget
+        (1,)
+        """
+        values = np.asarray(mask)
+        if values.dtype != np.bool_ or values.ndim != 1:
+            raise RequestError(
+                f"The mask is an array of {values.dtype} with shape {values.shape}",
+                expected="one boolean per training sample, shape (n,)",
+                remedy="For positions use `ForgetRequest(size=..., forget=..., reason=...)`",
+            )
+        return cls(size=len(values), forget=tuple(np.flatnonzero(values).tolist()), reason=reason)
+
+    @classmethod
+    def random(cls, size: int, count: int, *, seed: int, reason: str) -> ForgetRequest:
+        """Forget `count` samples drawn without replacement from `size` ones.
+
+        >>> ForgetRequest.random(10, 3, seed=0, reason="test").forget
+        (5, 6, 9)
+        """
+        if not 0 < count < size:
+            raise RequestError(f"{count} of {size} samples are to be drawn", expected=f"between 1 and {size - 1}")
+        drawn = np.random.default_rng(seed).choice(size, count, replace=False)
+        return cls(size=size, forget=tuple(drawn.tolist()), reason=reason)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """True for each training sample to forget; shape `(size,)`."""
+        mask = np.zeros(self.size, dtype=np.bool_)
+        mask[list(self.forget)] = True
+        return mask
+
+    @cached_property
+    def retain(self) -> Index:
+        """Positions of the samples to retain, ascending."""
+        return np.flatnonzero(~self.mask)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over size and forgotten positions: equal for the same forgetting, whatever its reason."""
+        return hashlib.sha256(json.dumps([self.size, self.forget]).encode()).hexdigest()
+
+    def alike(self, targets: ArrayLike) -> Mask:
+        """Which held-out samples lie in the forgotten target band; none where the request is not a band."""
+        values = np.asarray(targets)
+        if self.target_band is None:
+            return np.zeros(len(values), dtype=np.bool_)
+        return _in_band(_one_per_sample(values), *self.target_band)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, the digest included."""
+        return {
+            "size": self.size,
+            "forget": list(self.forget),
+            "reason": self.reason,
+            "target_band": None if self.target_band is None else list(self.target_band),
+            "digest": self.digest,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ForgetRequest:
+        """The inverse of `to_dict`.
+
+        Raises:
+            StaleError: the digest does not belong to the positions: the record was changed.
+        """
+        band = data["target_band"]
+        request = cls(
+            size=data["size"],
+            forget=tuple(data["forget"]),
+            reason=data["reason"],
+            target_band=None if band is None else (band[0], band[1]),
+        )
+        if request.digest != data["digest"]:
+            raise StaleError(
+                f"The request's digest is {data['digest'][:12]}… but its positions have {request.digest[:12]}…",
+                remedy="The record was changed after it was written; make it anew",
+            )
+        return request
+
+
+def _in_band(values: NDArray[np.float64], low: float | None, high: float | None) -> Mask:
+    above = values >= (-np.inf if low is None else low)
+    return np.asarray(above & (values <= (np.inf if high is None else high)), dtype=np.bool_)
+
+
+def _one_per_sample(targets: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(targets, dtype=np.float64)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise RequestError(
+            f"The targets have shape {values.shape}",
+            expected="one target per sample for a band",
+            remedy="For several outputs choose the samples yourself with `ForgetRequest.where`",
+        )
+    return values
+
+
+def _some(values: Sequence[Any], count: int = 5) -> str:
+    shown = ", ".join(repr(value) for value in values[:count])
+    return shown + (f" and {len(values) - count} more" if len(values) > count else "")

@@ -1,0 +1,173 @@
+"""Where and how a job runs: device, precision, seeds, progress.  The one file that imports lightning_fabric."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import is_wrapped
+from rich.progress import Progress
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from unregress.errors import ModelError, SettingError
+from unregress.loading import Batch, Source
+
+T = TypeVar("T")
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The user's own module inside what `Runtime.set_up` returned; any other module is itself."""
+    if is_wrapped(model):
+        inner: nn.Module = model.module  # type: ignore[assignment]
+        return inner
+    return model
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode while the block runs; every submodule's own mode is back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Device, precision and seed of a job.
+
+    Every random draw comes from a generator made from `seed` and a stream's name, so that two
+    steps never share draws and the same seed gives the same bytes on a CPU.  The global random
+    state of Python, NumPy and PyTorch is the same after a job as before it.
+
+    Raises:
+        SettingError: the accelerator is not there.
+    """
+
+    accelerator: str = "auto"
+    """`cpu`, `cuda`, `mps`, or `auto` for the best there is."""
+    precision: Precision = "32-true"
+    """Floating-point precision, as in Lightning Fabric."""
+    seed: int = 0
+    """Seed of everything random."""
+    workers: int = 0
+    """Worker processes of a streaming `DataLoader`; resident data needs none."""
+    evaluation_batch_size: int = 1024
+    """Samples per forward pass where nothing is trained."""
+    progress: bool = False
+    """Show progress bars on the terminal."""
+
+    @cached_property
+    def _fabric(self) -> Fabric:
+        try:
+            return Fabric(accelerator=self.accelerator, devices=1, precision=self.precision)
+        except (ValueError, RuntimeError) as error:
+            raise SettingError(
+                f"Accelerator {self.accelerator!r} with precision {self.precision!r} cannot be used: {error}",
+                expected="`cpu`, `cuda`, `mps` or `auto`, present on this machine",
+            ) from error
+
+    @property
+    def device(self) -> torch.device:
+        """The device that models and batches are on while the job runs."""
+        return self._fabric.device
+
+    def _stream_seed(self, stream: str) -> int:
+        return int.from_bytes(hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()[:8], "big") >> 1
+
+    def generator(self, stream: str) -> Generator:
+        """A fresh CPU generator for one named stream of draws; the same name starts the same draws."""
+        return Generator().manual_seed(self._stream_seed(stream))
+
+    @contextmanager
+    def isolated(self, stream: str) -> Iterator[None]:
+        """Seed the global random state for one named stream, and restore it on leaving.
+
+        Models initialise themselves and drop out from the global state, so it must be seeded; the
+        user's own draws must not notice.
+        """
+        seed = self._stream_seed(stream)
+        before = random.getstate(), np.random.get_state()
+        devices = [self.device.index or 0] if self.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=devices):
+                torch.manual_seed(seed)
+                np.random.seed(seed % 2**32)
+                random.seed(seed)
+                yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+
+    def private_copy(self, model: nn.Module) -> nn.Module:
+        """A copy that shares nothing with `model`, without gradients.
+
+        Raises:
+            ModelError: the model cannot be copied.
+        """
+        try:
+            twin = copy.deepcopy(model)
+        except (RuntimeError, TypeError) as error:
+            raise ModelError(
+                f"The model cannot be copied: {error}",
+                expected="a module that `copy.deepcopy` copies",
+                remedy="Keep tensors made by computation out of the module's attributes",
+            ) from error
+        twin.zero_grad(set_to_none=True)
+        return twin
+
+    def set_up(self, model: nn.Module, optimizer: Optimizer | None = None) -> Any:
+        """Move a model to the device and precision; with an optimiser, both.
+
+        The model itself is moved, not copied; what is returned wraps it and is what to call.
+        """
+        if optimizer is None:
+            return self._fabric.setup_module(model)
+        return self._fabric.setup(model, optimizer)
+
+    def backward(self, loss: Tensor) -> None:
+        """Back-propagate, with the precision's scaling."""
+        self._fabric.backward(loss)
+
+    def clip(self, model: nn.Module, optimizer: Optimizer, norm: float) -> None:
+        """Clip the gradients' global norm."""
+        # Divergence is reported by `fit`, which says what to do; a non-finite norm need not raise here.
+        self._fabric.clip_gradients(model, optimizer, max_norm=norm, error_if_nonfinite=False)
+
+    def load(self, source: Source, chunks: list[Tensor], *, augmentation: Generator | None = None) -> Iterator[Batch]:
+        """The batches of the given rows on the device, augmented if the source says so.
+
+        Args:
+            source: what to read.
+            chunks: rows, one tensor per batch.
+            augmentation: generator for the source's batched augmentation; without it none is done.
+        """
+        for batch in source.fetch(chunks, workers=self.workers):
+            data = self._fabric.to_device(batch.data)
+            if source.augment is not None and augmentation is not None:
+                data = source.augment(data, augmentation)
+            yield replace(batch, data=data)
+
+    def track(self, steps: Iterable[T], description: str, total: int) -> Iterator[T]:
+        """Iterate with a progress bar if `progress` is set."""
+        if not self.progress:
+            yield from steps
+            return
+        with Progress(transient=True) as bar:
+            yield from bar.track(steps, total=total, description=description)

@@ -1,0 +1,273 @@
+"""One training loop for every method: a method supplies a per-sample loss, never a loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+
+from unregress.case import Case
+from unregress.cost import Cost
+from unregress.errors import DataError, DivergenceError, ModelError, SettingError, raise_all
+from unregress.loading import Batch, chunked
+from unregress.runtime import Runtime, evaluating
+
+SampleLoss = Callable[[nn.Module, Batch], Tensor]
+"""(model, batch) -> per-sample losses `(n,)`."""
+
+RUNAWAY = 1e3
+"""A mean loss this many times the larger of the first loss and the targets' own size is divergence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train: passes, batches, optimiser, schedule.
+
+    Raises:
+        SettingError: a value is outside its range; all of them at once.
+    """
+
+    epochs: int = 1
+    """Passes over the rows that are trained on."""
+    lr: float = 1e-3
+    """Learning rate; the peak of a one-cycle schedule, the start of the others."""
+    batch_size: int = 256
+    """Samples per step."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Optimiser; SGD has momentum 0.9."""
+    weight_decay: float = 0.0
+    """Weight decay, as PyTorch's optimiser of that name understands it."""
+    schedule: Literal["constant", "step", "plateau", "one-cycle"] = "constant"
+    """Learning rate over time: constant; times `gamma` every `patience` epochs; times `gamma` after
+    `patience` epochs without a better loss (validation's, or training's where there is no validation
+    data); or PyTorch's one-cycle up to `lr` and down to nearly zero."""
+    gamma: float = 0.1
+    """Factor of the step and plateau schedules (paper Section 6.3: 0.1)."""
+    patience: int = 10
+    """Epochs between steps, or epochs that a plateau lasts before the rate falls."""
+    clip_norm: float | None = None
+    """Largest gradient norm; None for no clipping."""
+    mode: Literal["train", "eval"] = "train"
+    """Mode of the model while it trains; `eval` freezes batch statistics and drops nothing out."""
+
+    def __post_init__(self) -> None:
+        rules: list[tuple[str, bool, str]] = [
+            ("epochs", self.epochs >= 0, "0 or more"),
+            ("lr", 0 < self.lr < float("inf"), "a positive number"),
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("gamma", 0 < self.gamma <= 1, "above 0, at most 1"),
+            ("patience", self.patience >= 1, "1 or more"),
+            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a positive number or none"),
+            ("optimizer", self.optimizer in _OPTIMIZERS, f"one of {', '.join(_OPTIMIZERS)}"),
+            ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+            ("mode", self.mode in ("train", "eval"), "train or eval"),
+        ]
+        raise_all(
+            [
+                SettingError(f"Recipe.{name} is {getattr(self, name)!r}", expected=expected)
+                for name, fine, expected in rules
+                if not fine
+            ]
+        )
+
+
+SCHEDULES = ("constant", "step", "plateau", "one-cycle")
+_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": Adam,
+    "adamw": AdamW,
+    "sgd": lambda parameters, **options: SGD(parameters, momentum=0.9, **options),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What happened in one epoch."""
+
+    stage: str
+    """Which training this epoch belongs to: `train`, `helper`, `unlearn`."""
+    epoch: int
+    """Counted from 1."""
+    loss: float
+    """Mean per-sample loss while training."""
+    validation: float | None
+    """Mean task loss on the monitored validation rows; None where nothing needs it."""
+    lr: float
+    """Learning rate of the last step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A finished training."""
+
+    history: tuple[Epoch, ...]
+    cost: Cost
+
+
+def fit(
+    model: nn.Module,
+    case: Case,
+    recipe: Recipe,
+    rows: Tensor,
+    sample_loss: SampleLoss,
+    runtime: Runtime,
+    *,
+    stage: str,
+    monitor: Tensor | None = None,
+    after_step: Callable[[int], bool] | None = None,
+) -> Fitted:
+    """Train `model` in place on some rows of the training set.
+
+    The loss of a step is the mean of its per-sample losses (paper Eq. 9 is such a mean).
+
+    Args:
+        model: trained in place and left on the runtime's device.
+        case: where the rows come from.
+        recipe: how to train.
+        rows: positions in the training set.
+        sample_loss: per-sample losses of a batch.
+        runtime: where to train.
+        stage: name of this training in history, and of its random streams.
+        monitor: validation rows for a plateau schedule; None for the training loss.
+        after_step: called with the number of steps done; training stops when it returns True.
+
+    Raises:
+        DivergenceError: the loss became NaN, infinite or far larger than it began.
+        ModelError: no parameter can be trained.
+        DataError: batch normalisation was given a batch of one sample.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ModelError("All of the model's parameters are frozen", expected="at least one to train")
+    started = time.perf_counter()
+    source = case.source("train")
+    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    wrapped, optimizer = runtime.set_up(model, _OPTIMIZERS[recipe.optimizer](trainable, **options))
+    order, draws = runtime.generator(f"{stage}/order"), runtime.generator(f"{stage}/augment")
+    steps_per_epoch = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
+    schedule = _schedule(recipe, optimizer, steps_per_epoch)
+    guard = _Guard(stage)
+    history: list[Epoch] = []
+    seen, checked, step, stop = 0, 0, 0, False
+    for epoch in range(1, recipe.epochs + 1):
+        model.train(recipe.mode == "train")
+        sums: list[Tensor] = []
+        rows_seen = 0
+        chunks = chunked(rows, recipe.batch_size, shuffle=order)
+        batches = runtime.load(source, chunks, augmentation=draws)
+        for batch in runtime.track(batches, f"{stage} {epoch}/{recipe.epochs}", len(chunks)):
+            losses = _per_sample(sample_loss, wrapped, batch)
+            optimizer.zero_grad(set_to_none=True)
+            runtime.backward(losses.mean())
+            if recipe.clip_norm is not None:
+                runtime.clip(wrapped, optimizer, recipe.clip_norm)
+            rate = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            if isinstance(schedule, OneCycleLR):
+                schedule.step()
+            guard.scale(case, batch, losses)
+            sums.append(losses.detach().sum())
+            rows_seen += len(losses)
+            step += 1
+            if after_step is not None and (stop := after_step(step)):
+                break
+        seen += rows_seen
+        # Read back once per epoch, so that an accelerator never waits for the loop.
+        loss = guard.mean(torch.stack(sums), rows_seen, epoch)
+        validation = None
+        if isinstance(schedule, ReduceLROnPlateau):
+            if monitor is not None and len(monitor):
+                validation = evaluate(wrapped, case, "validation", monitor, runtime)
+                checked += len(monitor)
+            schedule.step(loss if validation is None else validation)
+        elif isinstance(schedule, StepLR):
+            schedule.step()
+        history.append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=rate))
+        if stop:
+            break
+    seconds = time.perf_counter() - started
+    return Fitted(history=tuple(history), cost=Cost(forward=seen + checked, backward=seen, seconds=seconds))
+
+
+def evaluate(
+    model: nn.Module, case: Case, split: Literal["train_eval", "validation"], rows: Tensor, runtime: Runtime
+) -> float:
+    """Mean task loss over some rows, in evaluation mode; each submodule's mode is as before afterwards."""
+    chunks = chunked(rows, runtime.evaluation_batch_size)
+    with evaluating(model), torch.no_grad():
+        sums = [
+            case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data)).sum()
+            for batch in runtime.load(case.source(split), chunks)
+        ]
+    return float(torch.stack(sums).double().sum()) / len(rows)
+
+
+def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch) -> Tensor:
+    try:
+        return sample_loss(model, batch)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise DataError(
+            "Batch normalisation was given a batch of one sample to train on",
+            expected="two samples or more per batch",
+            remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`",
+        ) from error
+
+
+def _schedule(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler | ReduceLROnPlateau | None:
+    match recipe.schedule:
+        case "step":
+            return StepLR(optimizer, step_size=recipe.patience, gamma=recipe.gamma)
+        case "plateau":
+            return ReduceLROnPlateau(optimizer, factor=recipe.gamma, patience=recipe.patience)
+        case "one-cycle":
+            steps = max(1, recipe.epochs * steps_per_epoch)
+            return OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=steps)
+        case _:
+            return None
+
+
+class _Guard:
+    """Stops a training whose loss is no longer a number, or runs away."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.reference: float | None = None
+
+    def scale(self, case: Case, batch: Batch, losses: Tensor) -> None:
+        """Take the scale of what is normal from the first batch: its loss, and its targets' size."""
+        if self.reference is None:
+            target = case.task.target(batch.data)[batch.retained.to(losses.device)].detach().double()
+            size = float(target.abs().mean() + target.square().mean()) if len(target) else 0.0
+            self.reference = max(float(losses.detach().mean()), size)
+
+    def mean(self, sums: Tensor, count: int, epoch: int) -> float:
+        """The epoch's mean loss.
+
+        Raises:
+            DivergenceError: it is not finite or far beyond the first batch's scale.
+        """
+        remedy = "Lower the learning rate, set `clip_norm`, or check the data with `unregress.preflight`"
+        finite = torch.isfinite(sums)
+        if not bool(finite.all()):
+            step = int((~finite).nonzero()[0]) + 1
+            raise DivergenceError(
+                f"The loss became {float(sums[step - 1])} in epoch {epoch}, step {step}, of stage {self.stage!r}",
+                expected="finite losses",
+                remedy=remedy,
+            )
+        mean = float(sums.double().sum()) / count
+        if self.reference is not None and mean > RUNAWAY * self.reference:
+            raise DivergenceError(
+                f"The mean loss of epoch {epoch} of stage {self.stage!r} is {mean:.3g}, "
+                f"against {self.reference:.3g} at the start",
+                remedy=remedy,
+            )
+        return mean

@@ -1,0 +1,96 @@
+"""The README's code runs, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+FENCE = re.compile(r"^```(?P<tag>[^\n`]*)\n(?P<text>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
+
+needs_readme = pytest.mark.skipif(not README.is_file(), reason="there is no README.md here")
+
+
+class Block(NamedTuple):
+    """One fenced block of a Markdown file."""
+
+    tag: str
+    text: str
+    line: int
+    """Line of its first line of text, counted from 1."""
+
+
+def blocks(markdown: str, *languages: str) -> list[Block]:
+    """The fenced blocks in any of these languages, in order."""
+    found = (
+        Block(match["tag"].strip(), match["text"], markdown.count("\n", 0, match.start("text")) + 1)
+        for match in FENCE.finditer(markdown)
+    )
+    return [block for block in found if block.tag.split(" ")[0] in languages]
+
+
+def commands(markdown: str, program: str) -> list[list[str]]:
+    """The words after a program's name in shell blocks, one list for each line that calls it."""
+    shell = "".join(block.text for block in blocks(markdown, "sh", "console")).replace("\\\n", " ")
+    return [
+        words[1:]
+        for line in shell.splitlines()
+        if line.removeprefix("$ ").startswith(f"{program} ")
+        and (words := shlex.split(line.removeprefix("$ "), comments=True))
+    ]
+
+
+@needs_readme
+def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = blocks(README.read_text(encoding="utf-8"), "python")
+    assert found, "the README shows no Python"
+    assert [block.tag for block in found] == ["python"] * len(found), "a Python block has options"
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in found:
+        # Blank lines before it give tracebacks the README's own line numbers.
+        exec(compile("\n" * (block.line - 1) + block.text, str(README), "exec"), namespace)
+
+
+@needs_readme
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for words in commands(README.read_text(encoding="utf-8"), "make"):
+        named = {word for word in words if "=" not in word and not word.startswith("-")}
+        assert named <= targets, f"make {' '.join(words)}"
+
+
+@needs_readme
+def test_subcommands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from unregress.cli import main
+
+    named = [words[0] for words in commands(README.read_text(encoding="utf-8"), "unregress") if words]
+    for command in dict.fromkeys(named):
+        monkeypatch.setattr(sys, "argv", ["unregress", command, "--help"])
+        with pytest.raises(SystemExit) as stop:
+            sys.exit(main())
+        assert stop.value.code in (0, None), f"unregress {command}: {capsys.readouterr().err}"
+
+
+def test_blocks_are_found_with_their_language_and_line() -> None:
+    text = "intro\n\n```python\nx = 1\n```\n\n```sh\n$ make test\n```\n```python no-run\nfail()\n```\n"
+    assert blocks(text, "python") == [
+        Block("python", "x = 1\n", 4),
+        Block("python no-run", "fail()\n", 11),
+    ]
+
+
+def test_commands_are_read_from_shell_blocks_only() -> None:
+    text = (
+        "```console\n$ unregress demo --output x  # a comment\nan unregress line\n$ make\n```\n"
+        "```python\nunregress forget\n```\nunregress report\n"
+        "```sh\nunregress audit \\\n  --config 'a b.yaml'\n```\n"
+    )
+    assert commands(text, "unregress") == [["demo", "--output", "x"], ["audit", "--config", "a b.yaml"]]
+    assert commands(text, "make") == []
