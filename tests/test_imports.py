@@ -41,6 +41,7 @@ LEFT_OF_METHODS = tuple(room.name for room in BEFORE_METHODS)
 ROOMS = (
     *BEFORE_METHODS,
     Room("methods"),
+    Room("features"),
     Room("predictions"),
     Room("metrics"),
     Room("audit"),

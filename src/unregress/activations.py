@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from unregress.errors import LayerError
 from unregress.loading import Batch
@@ -50,8 +50,10 @@ def _recorder(recording: Recording, name: str) -> Any:
         tensor = _first_tensor(output)
         if tensor is None:
             raise LayerError(f"Layer {name!r} ({type(module).__name__}) returns no tensor")
-        batch_second = isinstance(module, nn.RNNBase) and not module.batch_first and tensor.ndim == 3
-        recording.setdefault(name, []).append(tensor.transpose(0, 1) if batch_second else tensor)
+        # Recurrent and attention layers put time first unless told otherwise.
+        attention = getattr(module, "self_attn", module)
+        time_first = tensor.ndim == 3 and getattr(attention, "batch_first", True) is False
+        recording.setdefault(name, []).append(tensor.transpose(0, 1) if time_first else tensor)
 
     return hook
 
@@ -63,17 +65,25 @@ def _first_tensor(output: Any) -> Tensor | None:
     return next((found for item in items if (found := _first_tensor(item)) is not None), None)
 
 
+_NORMALISING = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
 def execution_order(model: nn.Module, task: Task[Any], batch: Batch) -> list[str]:
     """Names of the layers that hold weights of their own, in the order in which they last run.
 
-    Containers have no weights of their own, and normalisation only rescales the layer before it;
-    neither is listed.  The model is evaluated on the batch once, without gradients.
+    Containers are not listed, even if they hold a weight beside their layers (a class token, a position
+    embedding), nor is normalisation, which only rescales the layer before it.  The model is evaluated on
+    the batch once, without gradients.
     """
     order: list[str] = []
     handles = []
 
     def note(name: str) -> Any:
+        inside = f"{name}." if name else ""
+
         def hook(*_: Any) -> None:
+            if any(other != name and other.startswith(inside) for other in order):
+                return
             if name in order:
                 order.remove(name)
             order.append(name)
@@ -82,8 +92,10 @@ def execution_order(model: nn.Module, task: Task[Any], batch: Batch) -> list[str
 
     inner = bare(model)
     for name, module in inner.named_modules():
-        normalises = isinstance(module, (_BatchNorm, nn.LayerNorm, nn.GroupNorm))
-        if not normalises and next(module.parameters(recurse=False), None) is not None:
+        if "parametrizations" in name.split(".") or isinstance(module, _NORMALISING):
+            continue
+        # A parametrised layer (weight norm) keeps its weights one level below itself.
+        if hasattr(module, "parametrizations") or next(module.parameters(recurse=False), None) is not None:
             handles.append(module.register_forward_hook(note(name)))
     try:
         with evaluating(inner), torch.no_grad():
@@ -95,7 +107,7 @@ def execution_order(model: nn.Module, task: Task[Any], batch: Batch) -> list[str
 
 
 def resolve_layers(wanted: int | Sequence[str], model: nn.Module, task: Task[Any], batch: Batch) -> tuple[str, ...]:
-    """Turn a choice of layers into names, in execution order.
+    """Turn a choice of layers into names: in execution order for a number, as named otherwise.
 
     Args:
         wanted: names or shell-style patterns (`layer?`), or the number k of the last hidden layers

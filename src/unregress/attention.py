@@ -18,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 from unregress.activations import Recording, activations
 from unregress.errors import LayerError
 from unregress.loading import Batch
+from unregress.losses import mean_over_outputs
 from unregress.runtime import bare, evaluating
 from unregress.task import Task
 
@@ -43,23 +44,30 @@ def attention_map(activation: Tensor, channel_axis: int | None) -> Tensor:
     >>> attention_map(torch.tensor([[1.0, 0.0], [3.0, 2.0]]), None)[1]
     tensor([0.9138, 0.4061])
     """
-    energy = activation.square()
+    energy = _wide(activation).square()
     if channel_axis is not None:
         energy = energy.mean(channel_axis)
     energy = energy.flatten(1)
     # As `functional.normalize` does: an all-zero activation stays zero instead of becoming NaN.
     length = torch.linalg.vector_norm(energy, dim=1, keepdim=True).clamp_min(1e-12)
-    return energy / length
+    normalised: Tensor = energy / length
+    return normalised
 
 
 def transfer_distance(first: Tensor, second: Tensor, channel_axis: int | None) -> Tensor:
     """Mean squared difference of two attention maps (published code); shape `(n,)`."""
-    return (attention_map(first, channel_axis) - attention_map(second, channel_axis)).square().mean(1)
+    return mean_over_outputs((attention_map(first, channel_axis) - attention_map(second, channel_axis)).square())
 
 
 def raw_distance(first: Tensor, second: Tensor) -> Tensor:
     """Euclidean norm of the activations' difference (paper Eq. 8 as printed); shape `(n,)`."""
-    return torch.linalg.vector_norm((first - second).flatten(1), dim=1)
+    distance: Tensor = torch.linalg.vector_norm(_wide(first - second).flatten(1), dim=1)
+    return distance
+
+
+def _wide(values: Tensor) -> Tensor:
+    """At least float32: half precision overflows when squared."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 class AttentionLoss:
@@ -100,13 +108,19 @@ def channel_axes(
     position is left, as in the last block of a ResNet18 on small images, the layer is a vector: no channels.
 
     Raises:
-        LayerError: a layer's axis cannot be told, its output lacks a sample axis, it does not run,
-            or it is a single number per sample, whose normalised map is always 1 (unless `raw`).
+        LayerError: an axis is stated for another layer, a layer's axis cannot be told, its output lacks
+            a sample axis, it does not run, or it is a single number per sample, whose normalised map is
+            always 1 (unless `raw`).
     """
     inner = bare(model)
     modules = dict(inner.named_modules())
     with evaluating(inner), torch.no_grad(), activations(inner, names) as recording:
         samples = len(task.predict(model, batch.data))
+    if unused := [name for name in stated if name not in names]:
+        raise LayerError(
+            f"channel_axis names {', '.join(map(repr, unused))}, and the layers compared are {', '.join(names)}",
+            remedy="Correct the name, or add it to `layers`",
+        )
     axes: dict[str, int | None] = {}
     for name in names:
         if name not in recording:

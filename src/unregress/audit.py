@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 
@@ -68,21 +69,22 @@ def audit(
         ModelError: a model does not fit the task, or lacks the final linear layer that the attack reads.
     """
     asked = default_metrics() if metrics is None else tuple(metrics)
-    _check(case, models, original, gold)
+    _check(case, models, original, gold, floor, asked)
     candidates: list[tuple[str, Role, Candidate]] = [
         (name, "original" if name == original else "gold" if name == gold else "unlearned", model)
         for name, model in models.items()
     ]
-    candidates += [(f"{gold} #{n}", "floor", model) for n, model in enumerate(floor, 2)]
-    panel = _panel(case, candidates, runtime, features=any(metric.needs_features for metric in asked))
+    candidates += [(_floor_name(gold, n), "floor", model) for n, model in enumerate(floor)]
     measures: list[Measure] = []
     figures: list[Figure] = []
-    for metric in runtime.track(asked, "measuring", len(asked)):
-        for finding in metric.measure(panel):
-            if isinstance(finding, Measure):
-                measures.append(finding)
-            else:
-                figures.append(finding)
+    with runtime.isolated("audit"):
+        panel = _panel(case, candidates, runtime, features=any(metric.needs_features for metric in asked))
+        for metric in runtime.track(asked, "measuring", len(asked)):
+            for finding in metric.measure(panel):
+                if isinstance(finding, Measure):
+                    measures.append(finding)
+                else:
+                    figures.append(finding)
     measured = {measure.metric for measure in measures}
     about = tuple(about for metric in asked for about in metric.about if about.metric in measured)
     return AuditReport(
@@ -101,7 +103,14 @@ def audit(
     )
 
 
-def _check(case: Case, models: Mapping[str, Candidate], original: str, gold: str) -> None:
+def _check(
+    case: Case,
+    models: Mapping[str, Candidate],
+    original: str,
+    gold: str,
+    floor: Sequence[Candidate],
+    metrics: Sequence[Metric],
+) -> None:
     complaints: list[UnregressError] = [
         SettingError(
             f"There is no model called {name!r} among {', '.join(models) or 'the models (none)'}",
@@ -113,11 +122,31 @@ def _check(case: Case, models: Mapping[str, Candidate], original: str, gold: str
     ]
     if original == gold:
         complaints.append(SettingError(f"Original and gold are both called {gold!r}", expected="two models"))
-    if case.test is None:
+    if case.test is None or not len(case.source("test")):
         complaints.append(
             DataError("The case has no test data", remedy="Pass `test=` to `unregress.Case`: an audit needs it")
         )
+    clashes = sorted(set(models) & {_floor_name(gold, n) for n in range(len(floor))})
+    if clashes:
+        complaints.append(
+            SettingError(
+                f"A model is called {clashes[0]!r}, as a further gold would be", remedy="Give the model another name"
+            )
+        )
+    keys = Counter(about.metric for metric in metrics for about in metric.about)
+    if repeated := [key for key, count in keys.items() if count > 1]:
+        complaints.append(
+            SettingError(
+                f"Two metrics measure {', '.join(map(repr, repeated))}",
+                expected="each measure once",
+                remedy="Audit twice to compare a metric's options",
+            )
+        )
     raise_all(complaints)
+
+
+def _floor_name(gold: str, place: int) -> str:
+    return f"{gold} #{place + 2}"
 
 
 def _panel(case: Case, candidates: Sequence[tuple[str, Role, Candidate]], runtime: Runtime, *, features: bool) -> Panel:
@@ -152,7 +181,8 @@ def _audited(name: str, role: Role, candidate: Candidate) -> AuditedModel:
     return AuditedModel(
         name=name,
         role=role,
-        method="; ".join((candidate.method, *candidate.notes)),
+        method=candidate.method,
+        notes=candidate.notes,
         deviations=candidate.deviations,
         cost=candidate.cost,
     )
@@ -187,7 +217,7 @@ def _caveats(panel: Panel, measures: Sequence[Measure]) -> Iterator[str]:
             "No held-out samples of the forgotten kind are known (the request is not a band of targets and the case "
             "names no `test_group`), so errors on them are absent."
         )
-    if not len(panel.validation_group):
+    if not len(panel.validation_group) and any(measure.metric == "ain" for measure in measures):
         yield "Relearning was watched on the forgotten samples themselves, for want of held-out ones of their kind."
     values = {m.model: m.value for m in measures if (m.metric, m.split) == ("paired", "train-forget")}
     own = values.get(panel.original.name)

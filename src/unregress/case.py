@@ -91,10 +91,20 @@ class Case:
             ("test", self.test, self.test_group),
         )
         for name, dataset, group in groups:
+            length = 0 if dataset is None else _length(dataset, name)
+            if dataset is not None and not length:
+                complaints.append(DataError(f"`{name}` has no samples", remedy="Pass None, or data"))
             if group is None:
                 continue
-            length = 0 if dataset is None else _length(dataset, name)
-            if any(not 0 <= i < length for i in group):
+            if any(isinstance(i, (bool, np.bool_)) for i in group):
+                complaints.append(
+                    DataError(
+                        f"`{name}_group` is a mask",
+                        expected="positions",
+                        remedy="Pass `np.flatnonzero(mask)`",
+                    )
+                )
+            elif any(not 0 <= i < length for i in group):
                 complaints.append(
                     DataError(f"`{name}_group` names positions outside `{name}`, which has {length} samples")
                 )

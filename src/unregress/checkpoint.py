@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -70,6 +71,13 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     model.load_state_dict(state)
 
 
+_UNREADABLE = (
+    *(SafetensorError, RuntimeError, OSError, ValueError, EOFError),
+    # What unpickling says of damaged files.
+    *(pickle.UnpicklingError, LookupError, AssertionError, AttributeError, TypeError, struct.error),
+)
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     kind = "a safetensors file or a state dict saved by `torch.save`"
     if not path.is_file():
@@ -78,7 +86,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{path} cannot be read: {reason}",

@@ -33,9 +33,9 @@ class Cost:
         return self.forward + self.backward
 
     def share_of(self, retraining: Cost) -> float:
-        """This cost's passes as a share of retraining's.
+        """This cost's passes as a share of retraining's; infinite if that took none.
 
         >>> Cost(forward=10, backward=10).share_of(Cost(forward=100, backward=100))
         0.1
         """
-        return self.passes / retraining.passes
+        return self.passes / retraining.passes if retraining.passes else float("inf")

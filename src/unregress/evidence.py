@@ -85,6 +85,8 @@ class AuditedModel:
     """`gold` is the retrained reference, `floor` a further gold that differs only by seed."""
     method: str = ""
     """How the model was made: method and settings; empty if unknown."""
+    notes: tuple[str, ...] = ()
+    """What the method decided by itself."""
     deviations: tuple[str, ...] = ()
     """Where the method departs from the paper."""
     cost: Cost | None = None
@@ -172,7 +174,7 @@ class AuditReport:
             raise StaleError(f"{path} has layout {schema}", expected=f"layout {SCHEMA}", remedy=remedy)
         try:
             return cls(**{name: _read(name, value) for name, value in data.items()})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise StaleError(f"{path} is not a complete audit report: {error}", remedy=remedy) from error
 
 
@@ -197,7 +199,8 @@ def _read(name: str, value: Any) -> Any:
 
 def _model(item: dict[str, Any]) -> AuditedModel:
     cost = None if item["cost"] is None else Cost(**item["cost"])
-    return AuditedModel(**{**item, "deviations": tuple(item["deviations"]), "cost": cost})
+    texts = {name: tuple(item[name]) for name in ("notes", "deviations")}
+    return AuditedModel(**{**item, **texts, "cost": cost})
 
 
 def _figure(item: dict[str, Any]) -> Figure:

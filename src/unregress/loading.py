@@ -56,9 +56,17 @@ class Source:
     def __len__(self) -> int:
         return len(self.forget)
 
-    def fetch(self, chunks: list[Tensor], *, workers: int = 0) -> Iterator[Batch]:
-        """The batches of the given rows, one per chunk, in order, before any augmentation."""
-        if isinstance(self.dataset, TensorDataset) and self.collate is None:
+    def fetch(self, chunks: list[Tensor], *, workers: int = 0, seed: int = 0) -> Iterator[Batch]:
+        """The batches of the given rows, one per chunk, in order, before any batched augmentation.
+
+        Args:
+            chunks: rows, one tensor per batch.
+            workers: worker processes of the streaming path.
+            seed: of what the dataset draws in worker processes.
+        """
+        # A sub-class that picks its samples in another way (a transform) must be asked sample by sample.
+        plain = type(self.dataset).__getitem__ is TensorDataset.__getitem__
+        if isinstance(self.dataset, TensorDataset) and plain and self.collate is None:
             tensors = self.dataset.tensors
             for chunk in chunks:
                 yield Batch(chunk, self.forget[chunk], [tensor[chunk] for tensor in tensors])
@@ -68,6 +76,8 @@ class Source:
             batch_sampler=[chunk.tolist() for chunk in chunks],
             collate_fn=self.collate or default_collate,
             num_workers=workers,
+            # Without a generator of its own, a DataLoader draws from the user's global random state.
+            generator=Generator().manual_seed(seed),
         )
         for chunk, data in zip(chunks, loader, strict=True):
             yield Batch(chunk, self.forget[chunk], data)
@@ -88,7 +98,7 @@ def chunked(rows: Tensor, batch_size: int, *, shuffle: Generator | None = None) 
         return list(rows.split(batch_size))
     order = rows[torch.randperm(len(rows), generator=shuffle)]
     chunks = list(order.split(batch_size))
-    if len(chunks) > 1 and len(chunks[-1]) == 1:
+    if batch_size > 1 and len(chunks) > 1 and len(chunks[-1]) == 1:
         chunks[-2:] = [torch.cat(chunks[-2:])]
     return chunks
 

@@ -64,11 +64,18 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
 class Huber:
     """Huber loss: quadratic up to `delta` (target units), linear beyond; shape `(n,)`.
 
+    Raises:
+        SettingError: `delta` is not positive.
+
     >>> Huber(1.0)(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]))
     tensor([0.1250, 2.5000])
     """
 
     delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < float("inf"):
+            raise SettingError(f"Huber.delta is {self.delta}", expected="a positive number of target units")
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         require_same_shape(prediction, target)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from unregress.case import Case, Split
 from unregress.errors import DataError, ModelError, UnregressError, raise_all
-from unregress.loading import Batch, chunked
+from unregress.loading import chunked
 from unregress.runtime import Runtime, evaluating
 
 
@@ -29,17 +29,17 @@ def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> None:
         ModelError: the model does not accept the task's batches, or shapes do not fit.
     """
     rows = torch.from_numpy(case.request.retain[:2])
-    wrapped = runtime.set_up(model)
-    (batch,) = runtime.load(case.source("train_eval"), [rows])
     try:
+        wrapped = runtime.set_up(model)
+        (batch,) = runtime.load(case.source("train_eval"), [rows])
         with evaluating(wrapped), torch.no_grad():
             prediction = case.task.predict(wrapped, batch.data)
             case.task.checked_loss(prediction, case.task.target(batch.data))
-    except (RuntimeError, TypeError, IndexError, KeyError, AttributeError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
         raise ModelError(
             f"The model does not predict this task's batches: {type(error).__name__}: {error}",
             expected="`task.predict(model, batch)` to work on batches of `case.train`",
-            remedy="Check the model's inputs, the task adapter and the dataset's items",
+            remedy="Check the model's inputs, the task adapter, the dataset's items and `collate`",
         ) from error
 
 
@@ -117,14 +117,15 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list
     hashes: list[bytes] = []
     bad: dict[str, list[int]] = defaultdict(list)
     for batch in source.fetch(chunked(torch.arange(len(source)), 4096), workers=runtime.workers):
-        leaves: list[Tensor] = []
-        apply_to_collection(batch.data, Tensor, leaves.append)
-        target = case.task.target(batch.data)
-        for leaf in leaves:
-            if leaf.is_floating_point():
-                rows = ~leaf.isfinite().flatten(1).all(1) if leaf.ndim > 1 else ~leaf.isfinite()
-                bad["target" if leaf is target else "input"] += batch.index[rows].tolist()
-        hashes += _hashes(leaves, batch)
+        columns = list(_columns(batch.data, len(batch.index)))
+        wrong_target = _not_finite(case.task.target(batch.data))
+        wrong = wrong_target.clone()
+        for column in columns:
+            if isinstance(column, Tensor):
+                wrong |= _not_finite(column)
+        bad["target"] += batch.index[wrong_target].tolist()
+        bad["input"] += batch.index[wrong & ~wrong_target].tolist()
+        hashes += _hashes(columns, len(batch.index))
     name = "train" if split == "train_eval" else split
     complaints = [
         DataError(
@@ -138,14 +139,35 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list
     return hashes, complaints
 
 
-def _hashes(leaves: Sequence[Tensor], batch: Batch) -> list[bytes]:
-    arrays = [leaf.detach().cpu().contiguous() for leaf in leaves]
-    digests = [hashlib.sha256() for _ in batch.index]
-    for array in arrays:
-        # Bytes of the tensor itself: also for bfloat16, which NumPy does not know.
-        raw = array.reshape(len(digests), -1).view(torch.uint8).numpy()
-        for digest, row in zip(digests, raw, strict=True):
-            digest.update(row.tobytes())
+def _columns(data: Any, samples: int) -> Iterator[Tensor | Sequence[str]]:
+    """The tensors and lists of texts of a batch, however nested, that have one entry per sample."""
+    if isinstance(data, Tensor):
+        if data.ndim and len(data) == samples:
+            yield data
+    elif isinstance(data, (list, tuple)) and len(data) == samples and all(isinstance(text, str) for text in data):
+        yield data
+    elif isinstance(data, (list, tuple, Mapping)):
+        for item in data.values() if isinstance(data, Mapping) else data:
+            yield from _columns(item, samples)
+
+
+def _not_finite(column: Tensor) -> Tensor:
+    """Which rows hold NaN or infinity."""
+    finite = column.detach().cpu().isfinite()
+    return ~(finite.flatten(1).all(1) if finite.ndim > 1 else finite)
+
+
+def _hashes(columns: Sequence[Tensor | Sequence[str]], samples: int) -> list[bytes]:
+    digests = [hashlib.sha256() for _ in range(samples)]
+    for column in columns:
+        if isinstance(column, Tensor):
+            # Bytes of the tensor itself: also for bfloat16, which NumPy does not know.
+            flat = column.detach().cpu().contiguous().reshape(samples, -1).view(torch.uint8)
+            rows = [row.tobytes() for row in flat.numpy()]
+        else:
+            rows = [f"{len(text)} {text}".encode() for text in column]
+        for digest, row in zip(digests, rows, strict=True):
+            digest.update(row)
     return [digest.digest() for digest in digests]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,15 @@ class ForgetRequest:
     """For a request made by `band`, its closed limits; they also say which held-out samples are alike."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "forget", tuple(sorted(int(i) for i in self.forget)))
+        try:
+            object.__setattr__(self, "size", operator.index(self.size))
+            object.__setattr__(self, "forget", tuple(sorted(operator.index(i) for i in self.forget)))
+        except TypeError as error:
+            raise RequestError(
+                f"Size or forget positions are not whole numbers: {error}",
+                expected="positions in the training set, counted from 0",
+                remedy="For ids that are not positions use `ForgetRequest.ids`",
+            ) from error
         complaints: list[RequestError] = []
         if not self.forget:
             complaints.append(RequestError("The request forgets nothing", remedy="Name at least one training sample"))
@@ -132,6 +141,7 @@ class ForgetRequest:
         """
         if low is None and high is None:
             raise RequestError("A band without limits", remedy="Give `low`, `high` or both")
+        low, high = (None if limit is None else float(limit) for limit in (low, high))
         if low is not None and high is not None and low > high:
             raise RequestError(f"The band's lower limit {low} is above its upper limit {high}")
         values = _one_per_sample(targets)
@@ -210,30 +220,38 @@ class ForgetRequest:
         """The inverse of `to_dict`.
 
         Raises:
-            StaleError: the digest does not belong to the positions: the record was changed.
+            StaleError: the record is incomplete, or the digest does not belong to the positions: it was changed.
         """
-        band = data["target_band"]
-        request = cls(
-            size=data["size"],
-            forget=tuple(data["forget"]),
-            reason=data["reason"],
-            target_band=None if band is None else (band[0], band[1]),
-        )
-        if request.digest != data["digest"]:
+        try:
+            band = data["target_band"]
+            digest = str(data["digest"])
+            request = cls(
+                size=data["size"],
+                forget=tuple(data["forget"]),
+                reason=data["reason"],
+                target_band=None if band is None else (band[0], band[1]),
+            )
+        except (KeyError, TypeError, IndexError) as error:
+            raise StaleError(f"This is no record of a request: {error!r}", remedy="Make it anew") from error
+        if request.digest != digest:
             raise StaleError(
-                f"The request's digest is {data['digest'][:12]}… but its positions have {request.digest[:12]}…",
+                f"The request's digest is {digest[:12]}… but its positions have {request.digest[:12]}…",
                 remedy="The record was changed after it was written; make it anew",
             )
         return request
 
 
-def _in_band(values: NDArray[np.float64], low: float | None, high: float | None) -> Mask:
-    above = values >= (-np.inf if low is None else low)
-    return np.asarray(above & (values <= (np.inf if high is None else high)), dtype=np.bool_)
+def _in_band(values: NDArray[Any], low: float | None, high: float | None) -> Mask:
+    # In the targets' own precision: the float32 target 2.2 is above the float64 limit 2.2, and yet at it.
+    own = values.dtype.type
+    above = values >= own(-np.inf if low is None else low)
+    return np.asarray(above & (values <= own(np.inf if high is None else high)), dtype=np.bool_)
 
 
-def _one_per_sample(targets: ArrayLike) -> NDArray[np.float64]:
-    values = np.asarray(targets, dtype=np.float64)
+def _one_per_sample(targets: ArrayLike) -> NDArray[Any]:
+    values = np.asarray(targets)
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:

@@ -7,6 +7,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -57,7 +58,7 @@ class Runtime:
     state of Python, NumPy and PyTorch is the same after a job as before it.
 
     Raises:
-        SettingError: the accelerator is not there.
+        SettingError: a number is out of range; or, when first used, the accelerator is not there.
     """
 
     accelerator: str = "auto"
@@ -72,6 +73,13 @@ class Runtime:
     """Samples per forward pass where nothing is trained."""
     progress: bool = False
     """Show progress bars on the terminal."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.evaluation_batch_size < 1:
+            raise SettingError(
+                f"Runtime has workers={self.workers} and evaluation_batch_size={self.evaluation_batch_size}",
+                expected="workers 0 or more, evaluation_batch_size 1 or more",
+            )
 
     @cached_property
     def _fabric(self) -> Fabric:
@@ -100,13 +108,16 @@ class Runtime:
         """Seed the global random state for one named stream, and restore it on leaving.
 
         Models initialise themselves and drop out from the global state, so it must be seeded; the
-        user's own draws must not notice.
+        user's own draws must not notice.  Inside, gradients are on, and with precision `64-true` new
+        tensors are float64, without which Fabric would round predictions to float32.
         """
         seed = self._stream_seed(stream)
-        before = random.getstate(), np.random.get_state()
+        before = random.getstate(), np.random.get_state(), torch.get_default_dtype()
         devices = [self.device.index or 0] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices=devices):
+            with torch.random.fork_rng(devices=devices), torch.inference_mode(False), torch.enable_grad():
+                if self.precision == "64-true":
+                    torch.set_default_dtype(torch.float64)
                 torch.manual_seed(seed)
                 np.random.seed(seed % 2**32)
                 random.seed(seed)
@@ -114,6 +125,7 @@ class Runtime:
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])
+            torch.set_default_dtype(before[2])
 
     def private_copy(self, model: nn.Module) -> nn.Module:
         """A copy that shares nothing with `model`, without gradients.
@@ -158,16 +170,41 @@ class Runtime:
             chunks: rows, one tensor per batch.
             augmentation: generator for the source's batched augmentation; without it none is done.
         """
-        for batch in source.fetch(chunks, workers=self.workers):
+        # Drawn on both of the source's paths, so that both leave the generator in the same state.
+        seed = 0 if augmentation is None else int(torch.randint(2**62, (), generator=augmentation))
+        for batch in source.fetch(chunks, workers=self.workers, seed=seed):
             data = self._fabric.to_device(batch.data)
             if source.augment is not None and augmentation is not None:
                 data = source.augment(data, augmentation)
             yield replace(batch, data=data)
 
     def track(self, steps: Iterable[T], description: str, total: int) -> Iterator[T]:
-        """Iterate with a progress bar if `progress` is set."""
+        """Iterate with a progress bar if `progress` is set; a bar within a bar stands below it."""
         if not self.progress:
             yield from steps
             return
-        with Progress(transient=True) as bar:
-            yield from bar.track(steps, total=total, description=description)
+        with _shared_display() as display:
+            task = display.add_task(description, total=total)
+            try:
+                for step in steps:
+                    yield step
+                    display.advance(task)
+            finally:
+                display.remove_task(task)
+
+
+_display: ContextVar[Progress | None] = ContextVar("display", default=None)
+
+
+@contextmanager
+def _shared_display() -> Iterator[Progress]:
+    """The one live display of the terminal: the outermost bar opens and closes it."""
+    if (outer := _display.get()) is not None:
+        yield outer
+        return
+    with Progress(transient=True) as display:
+        token = _display.set(display)
+        try:
+            yield display
+        finally:
+            _display.reset(token)

@@ -63,11 +63,13 @@ class Task(ABC, Generic[B]):
     def checked_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """`loss`, with its contract checked: no broadcasting, one loss per sample.
 
+        Targets that are whole numbers by type are taken as numbers of the prediction's precision.
+
         Raises:
             ModelError: the shapes of prediction and target, or of the loss, do not fit.
         """
         require_same_shape(self.point(prediction), target)
-        losses = self.loss(prediction, target)
+        losses = self.loss(prediction, target if target.is_floating_point() else target.to(prediction.dtype))
         if losses.shape != target.shape[:1]:
             raise ModelError(
                 f"The loss has shape {tuple(losses.shape)} for {len(target)} samples",

@@ -22,7 +22,7 @@ SampleLoss = Callable[[nn.Module, Batch], Tensor]
 """(model, batch) -> per-sample losses `(n,)`."""
 
 RUNAWAY = 1e3
-"""A mean loss this many times the larger of the first loss and the targets' own size is divergence."""
+"""A mean loss this many times the larger of the first step's loss and the targets' own size is divergence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,8 @@ class Recipe:
     """Weight decay, as PyTorch's optimiser of that name understands it."""
     schedule: Literal["constant", "step", "plateau", "one-cycle"] = "constant"
     """Learning rate over time: constant; times `gamma` every `patience` epochs; times `gamma` after
-    `patience` epochs without a better loss (validation's, or training's where there is no validation
-    data); or PyTorch's one-cycle up to `lr` and down to nearly zero."""
+    more than `patience` epochs without a better loss (validation's, or training's where there is no
+    validation data); or PyTorch's one-cycle up to `lr` and down to nearly zero."""
     gamma: float = 0.1
     """Factor of the step and plateau schedules (paper Section 6.3: 0.1)."""
     patience: int = 10
@@ -58,12 +58,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         rules: list[tuple[str, bool, str]] = [
-            ("epochs", self.epochs >= 0, "0 or more"),
+            ("epochs", type(self.epochs) is int and self.epochs >= 0, "a whole number, 0 or more"),
             ("lr", 0 < self.lr < float("inf"), "a positive number"),
-            ("batch_size", self.batch_size >= 1, "1 or more"),
-            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("batch_size", type(self.batch_size) is int and self.batch_size >= 1, "a whole number, 1 or more"),
+            ("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more"),
             ("gamma", 0 < self.gamma <= 1, "above 0, at most 1"),
-            ("patience", self.patience >= 1, "1 or more"),
+            ("patience", type(self.patience) is int and self.patience >= 1, "a whole number, 1 or more"),
             ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a positive number or none"),
             ("optimizer", self.optimizer in _OPTIMIZERS, f"one of {', '.join(_OPTIMIZERS)}"),
             ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
@@ -146,19 +146,16 @@ def fit(
     if not trainable:
         raise ModelError("All of the model's parameters are frozen", expected="at least one to train")
     started = time.perf_counter()
-    source = case.source("train")
+    source, guard = case.source("train"), _Guard(stage)
+    history: list[Epoch] = []
     options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     wrapped, optimizer = runtime.set_up(model, _OPTIMIZERS[recipe.optimizer](trainable, **options))
     order, draws = runtime.generator(f"{stage}/order"), runtime.generator(f"{stage}/augment")
-    steps_per_epoch = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
-    schedule = _schedule(recipe, optimizer, steps_per_epoch)
-    guard = _Guard(stage)
-    history: list[Epoch] = []
-    seen, checked, step, stop = 0, 0, 0, False
+    schedule = _schedule(recipe, optimizer, len(rows))
+    trained, watched, step, stop = 0, 0, 0, False
     for epoch in range(1, recipe.epochs + 1):
         model.train(recipe.mode == "train")
         sums: list[Tensor] = []
-        rows_seen = 0
         chunks = chunked(rows, recipe.batch_size, shuffle=order)
         batches = runtime.load(source, chunks, augmentation=draws)
         for batch in runtime.track(batches, f"{stage} {epoch}/{recipe.epochs}", len(chunks)):
@@ -171,28 +168,25 @@ def fit(
             optimizer.step()
             if isinstance(schedule, OneCycleLR):
                 schedule.step()
-            guard.scale(case, batch, losses)
+            guard.watch(case, batch)
             sums.append(losses.detach().sum())
-            rows_seen += len(losses)
             step += 1
             if after_step is not None and (stop := after_step(step)):
                 break
-        seen += rows_seen
+        seen = sum(len(chunk) for chunk in chunks[: len(sums)])
         # Read back once per epoch, so that an accelerator never waits for the loop.
-        loss = guard.mean(torch.stack(sums), rows_seen, epoch)
-        validation = None
-        if isinstance(schedule, ReduceLROnPlateau):
-            if monitor is not None and len(monitor):
-                validation = evaluate(wrapped, case, "validation", monitor, runtime)
-                checked += len(monitor)
-            schedule.step(loss if validation is None else validation)
-        elif isinstance(schedule, StepLR):
-            schedule.step()
+        loss, validation = guard.mean(torch.stack(sums), seen, epoch), None
+        if isinstance(schedule, ReduceLROnPlateau) and monitor is not None and len(monitor):
+            validation = evaluate(wrapped, case, "validation", monitor, runtime)
+            watched += len(monitor)
+        _end_epoch(schedule, loss if validation is None else validation)
         history.append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=rate))
+        trained += seen
         if stop:
             break
+    guard.check(model)
     seconds = time.perf_counter() - started
-    return Fitted(history=tuple(history), cost=Cost(forward=seen + checked, backward=seen, seconds=seconds))
+    return Fitted(history=tuple(history), cost=Cost(forward=trained + watched, backward=trained, seconds=seconds))
 
 
 def evaluate(
@@ -221,17 +215,28 @@ def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch) -> Tens
         ) from error
 
 
-def _schedule(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler | ReduceLROnPlateau | None:
+Schedule = LRScheduler | ReduceLROnPlateau | None
+
+
+def _schedule(recipe: Recipe, optimizer: Optimizer, samples: int) -> Schedule:
     match recipe.schedule:
         case "step":
             return StepLR(optimizer, step_size=recipe.patience, gamma=recipe.gamma)
         case "plateau":
             return ReduceLROnPlateau(optimizer, factor=recipe.gamma, patience=recipe.patience)
         case "one-cycle":
-            steps = max(1, recipe.epochs * steps_per_epoch)
-            return OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=steps)
+            steps = len(chunked(torch.arange(samples), recipe.batch_size, shuffle=torch.Generator()))
+            return OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=max(1, recipe.epochs * steps))
         case _:
             return None
+
+
+def _end_epoch(schedule: Schedule, loss: float) -> None:
+    """Let schedules that go by epochs go on; one-cycle went with each step."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(loss)
+    elif isinstance(schedule, StepLR):
+        schedule.step()
 
 
 class _Guard:
@@ -240,34 +245,58 @@ class _Guard:
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self.reference: float | None = None
+        self.sizes: list[Tensor] = []
 
-    def scale(self, case: Case, batch: Batch, losses: Tensor) -> None:
-        """Take the scale of what is normal from the first batch: its loss, and its targets' size."""
+    def watch(self, case: Case, batch: Batch) -> None:
+        """Take the size of the retained targets during the first epoch: the scale of what losses are normal."""
         if self.reference is None:
-            target = case.task.target(batch.data)[batch.retained.to(losses.device)].detach().double()
-            size = float(target.abs().mean() + target.square().mean()) if len(target) else 0.0
-            self.reference = max(float(losses.detach().mean()), size)
+            target = case.task.target(batch.data).detach()
+            target = target[batch.retained.to(target.device)].double()
+            self.sizes.append((target.abs() + target.square()).sum() / max(1, target.numel()))
 
     def mean(self, sums: Tensor, count: int, epoch: int) -> float:
         """The epoch's mean loss.
 
+        Args:
+            sums: each step's summed losses.
+            count: samples seen in the epoch.
+            epoch: counted from 1.
+
         Raises:
-            DivergenceError: it is not finite or far beyond the first batch's scale.
+            DivergenceError: the loss is not finite, or far beyond the first step's and the targets' size.
         """
-        remedy = "Lower the learning rate, set `clip_norm`, or check the data with `unregress.preflight`"
         finite = torch.isfinite(sums)
         if not bool(finite.all()):
             step = int((~finite).nonzero()[0]) + 1
             raise DivergenceError(
                 f"The loss became {float(sums[step - 1])} in epoch {epoch}, step {step}, of stage {self.stage!r}",
                 expected="finite losses",
-                remedy=remedy,
+                remedy=_REMEDY,
             )
         mean = float(sums.double().sum()) / count
-        if self.reference is not None and mean > RUNAWAY * self.reference:
+        if self.reference is None:
+            first = float(sums[0]) / count * len(sums)
+            self.reference = max(first, float(torch.stack(self.sizes).mean()))
+        if mean > RUNAWAY * self.reference:
             raise DivergenceError(
                 f"The mean loss of epoch {epoch} of stage {self.stage!r} is {mean:.3g}, "
                 f"against {self.reference:.3g} at the start",
-                remedy=remedy,
+                remedy=_REMEDY,
             )
         return mean
+
+    def check(self, model: nn.Module) -> None:
+        """Look at the weights that the last step left, which no loss has seen.
+
+        Raises:
+            DivergenceError: a weight is not finite.
+        """
+        broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
+        if broken:
+            raise DivergenceError(
+                f"The weights {', '.join(broken[:3])} are NaN or infinite after stage {self.stage!r}",
+                remedy=_REMEDY,
+            )
+
+
+_REMEDY = "Lower the learning rate, set `clip_norm`, or check the data with `unregress.preflight`"

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.lib.format import open_memmap
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Generator, Tensor
 from torch.utils.data import TensorDataset
 
@@ -56,11 +56,12 @@ def age_images(
     parts: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
         rows = np.flatnonzero(table["split"] == name)
+        if not len(rows):
+            parts[name] = None
+            continue
         chosen = torch.from_numpy(rows)
-        # A slice of a memory map stays one; any other choice of rows would be read into memory.
-        consecutive = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
-        taken = pixels[rows[0] : rows[-1] + 1] if consecutive else pixels[chosen]
-        parts[name] = TensorDataset(taken, ages[chosen])
+        # The table is in the order of the splits: a slice of a memory map stays one.
+        parts[name] = TensorDataset(pixels[rows[0] : rows[-1] + 1], ages[chosen])
     ids = table.loc[table["split"] == "train", "path"].tolist()
     augment = CropAndFlip(padding)
     return Splits(**parts, augment=augment, ids=ids)
@@ -73,7 +74,8 @@ def read_index(path: Path) -> pd.DataFrame:
         DataError: as for `age_images`.
     """
     try:
-        table = pd.read_csv(path)
+        # A path is a text, whatever it looks like: 00012, 7 or NA.
+        table = pd.read_csv(path, converters={"path": str.strip})
     except (OSError, ValueError) as error:
         raise DataError(
             f"The index {path} cannot be read: {error}",
@@ -92,12 +94,15 @@ def read_index(path: Path) -> pd.DataFrame:
     complaints: list[UnregressError] = []
     for column, kind, good in (
         ("age", "are missing or outside 0 to 130", (ages >= 0) & (ages <= 130)),
+        ("path", "are empty", (table["path"] != "").to_numpy()),
         ("split", f"are none of {', '.join(SPLITS)}", table["split"].isin(list(SPLITS)).to_numpy()),
     ):
         if len(bad := np.flatnonzero(~good)):
             first = table[column].tolist()[bad[0]]
             where = f"the first in line {bad[0] + 2}: {first!r}"
             complaints.append(DataError(f"{len(bad)} values of {column!r} in {path} {kind}, {where}"))
+    if not complaints and not (table["split"] == "train").any():
+        complaints.append(DataError(f"No row of {path} has the split train"))
     raise_all(complaints)
     table = table.assign(age=ages, split=table["split"].map(SPLITS))
     order = table["split"].map({"train": 0, "validation": 1, "test": 2}).argsort(kind="stable")
@@ -196,5 +201,6 @@ def _image(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
             if colour.size != (size, size):
                 colour = colour.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(colour)
-    except (OSError, UnidentifiedImageError):
+    # Pillow says SyntaxError or ValueError of some damaged files.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -59,8 +59,9 @@ class UniformAmnesiac(_Amnesiac):
     """Draw whole numbers, both ends included (as published), rather than any number in between."""
 
     def __post_init__(self) -> None:
+        inf = float("inf")
         whole = float(self.low).is_integer() and float(self.high).is_integer()
-        if self.low > self.high or (self.discrete and not whole):
+        if not -inf < self.low <= self.high < inf or (self.discrete and not whole):
             raise SettingError(
                 f"UniformAmnesiac draws labels from {self.low} to {self.high}",
                 expected="low at most high" + (", both whole numbers" if self.discrete else ""),
@@ -79,18 +80,24 @@ class UniformAmnesiac(_Amnesiac):
 class GaussianAmnesiac(_Amnesiac):
     """Labels from a normal distribution with the labels' mean and deviation (paper Section 4.2, Algorithm 2)."""
 
-    deviations: ClassVar[tuple[str, ...]] = (
-        "GaussianAmnesiac takes mean and deviation of the labels of the whole training set, as paper "
-        "Section 6.5 and the published code do; Algorithm 2's comment says those of the forget set, "
-        "which would redraw the labels that are to be forgotten.  `statistics` offers all readings.",
-    )
-
     statistics: Literal["all", "retain", "forget"] = "all"
     """Whose labels' mean and standard deviation: the whole training set's, D_r's or D_f's."""
 
     def __post_init__(self) -> None:
         if self.statistics not in ("all", "retain", "forget"):
             raise SettingError(f"GaussianAmnesiac.statistics is {self.statistics!r}", expected="all, retain or forget")
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Whose labels are modelled, which the paper says in two ways."""
+        if self.statistics == "forget":
+            return ()
+        whole = "the whole training set, as paper Section 6.5 and the published code do"
+        return (
+            f"GaussianAmnesiac takes mean and deviation of the labels of "
+            f"{whole if self.statistics == 'all' else 'the retain set'}; Algorithm 2's comment says those of the "
+            "forget set, which would redraw the labels that are to be forgotten.",
+        )
 
     def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
         rows = {

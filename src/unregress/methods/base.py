@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +44,10 @@ class Method(ABC):
     bit-identical, random draws come from the runtime's seed and leave the global state alone.
     """
 
-    deviations: ClassVar[tuple[str, ...]] = ()
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Where the method, as it is set up, departs from the paper."""
+        return ()
 
     @abstractmethod
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
@@ -83,29 +85,49 @@ class Method(ABC):
 
 
 def _return_to(student: nn.Module, model: nn.Module) -> None:
-    """Put the student on the device and in the modes of the model it was copied from."""
+    """Put the student on the device, in the precision and in the modes of the model it was copied from."""
     home = next(model.parameters(), torch.empty(0)).device
     student.to(home).zero_grad(set_to_none=True)
+    originals = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name, value in (*student.named_parameters(), *student.named_buffers()):
+        value.data = value.data.to(originals[name].dtype)
     for (_, new), (_, old) in zip(student.named_modules(), model.named_modules(), strict=True):
         new.training = old.training
 
 
-def fresh_model(case: Case, student: nn.Module) -> nn.Module:
-    """A fresh model from the task, made sure to be another one.
+def fresh_model(case: Case, like: nn.Module | None = None) -> nn.Module:
+    """A fresh model from the task, made sure to be a new one.
+
+    Args:
+        case: whose task.
+        like: a model whose architecture the fresh one must have.
 
     Raises:
-        ModelError: `build_model` hands out a model that shares weights with the one to unlearn, or with
-            the fresh model before it: training it would train that one too.
+        ModelError: `build_model` hands out the same model twice, so that training it would train the
+            user's own; or one of another architecture.
     """
     fresh, again = case.task.build_model(), case.task.build_model()
-    known = {parameter.data_ptr() for other in (student, again) for parameter in other.parameters()}
+    known = {parameter.data_ptr() for parameter in again.parameters()}
     if any(parameter.data_ptr() in known for parameter in fresh.parameters() if parameter.numel()):
         raise ModelError(
             "The task's `build_model` returns the same model each time",
             expected="a function that makes a new, untrained model whenever it is called",
             remedy="Pass `lambda: MyModel(...)` or the class, not `lambda: my_model`",
         )
+    if like is not None and (differing := _differing(fresh, like)):
+        raise ModelError(
+            f"The task's `build_model` makes another architecture than the given model's; they differ in "
+            f"{', '.join(differing[:3])}",
+            expected="the architecture of the model to unlearn",
+            remedy="Correct `build_model`",
+        )
     return fresh
+
+
+def _differing(first: nn.Module, second: nn.Module) -> list[str]:
+    """Names of weights and buffers that only one of two models has, or that differ in shape."""
+    shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (first, second)]
+    return sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})
 
 
 def task_loss(case: Case) -> SampleLoss:
@@ -130,6 +152,8 @@ def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         prediction = case.task.predict(model, batch.data)
         target = case.task.target(batch.data).clone()
+        if not target.is_floating_point():
+            target = target.to(prediction.dtype)
         new = labels[place[batch.index[batch.forgotten]]]
         target[batch.forgotten.to(target.device)] = new.to(target)
         return case.task.checked_loss(prediction, target)
@@ -147,7 +171,7 @@ def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
     """
     started = time.perf_counter()
     with runtime.isolated("train"):
-        model = case.task.build_model()
+        model = fresh_model(case)
         quick_check(case, model, runtime)
         fitted = fit_fresh(model, case, recipe, runtime, retain_only=False, stage="train")
     model.cpu().eval().zero_grad(set_to_none=True)

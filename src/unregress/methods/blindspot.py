@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from unregress.activations import Recording, activations, resolve_layers
+from unregress.activations import activations, resolve_layers
 from unregress.attention import AttentionLoss, channel_axes
 from unregress.case import Case
 from unregress.cost import Cost
-from unregress.errors import SettingError
+from unregress.errors import SettingError, raise_all
 from unregress.loading import Batch
 from unregress.methods.base import Method, Unlearned, fit_fresh, fresh_model
 from unregress.runtime import Runtime
@@ -31,17 +31,9 @@ class Blindspot(Method):
     are never used.
 
     Raises:
-        SettingError: λ is negative, or there are no layers although λ is positive.
+        SettingError: a setting is out of range; all of them at once.
         LayerError: a layer does not exist or cannot serve, when unlearning.
     """
-
-    deviations: ClassVar[tuple[str, ...]] = (
-        "Blindspot's attention term is attention transfer, as in the published code: the mean squared "
-        "difference of normalised maps of squared activations, averaged over channels.  Equation 8 as "
-        "printed, the norm of the activations' difference, is `attention='raw'`.",
-        "Activations without channels (vectors) are one map over their features; the published code "
-        "maps them to a single constant, so that their attention loss is always zero.",
-    )
 
     helper: Recipe = Recipe(epochs=2, lr=0.01)
     """How the helper is trained on D_r; as published for AgeDB: 2 epochs at 0.01."""
@@ -60,13 +52,37 @@ class Blindspot(Method):
     """Mode of the helper while it teaches; as published: eval."""
 
     def __post_init__(self) -> None:
-        if self.attention_weight < 0:
-            raise SettingError(f"Blindspot.attention_weight is {self.attention_weight}", expected="0 or more")
-        if self.attention not in ("transfer", "raw") or self.helper_mode not in ("eval", "train"):
-            raise SettingError(
-                f"Blindspot has attention={self.attention!r} and helper_mode={self.helper_mode!r}",
-                expected="attention 'transfer' or 'raw', and helper_mode 'eval' or 'train'",
-            )
+        layers_fine = isinstance(self.layers, Sequence) and not isinstance(self.layers, str) and len(self.layers) > 0
+        rules: list[tuple[str, bool, str]] = [
+            ("attention_weight", 0 <= self.attention_weight < float("inf"), "a number, 0 or more"),
+            ("attention", self.attention in ("transfer", "raw"), "transfer or raw"),
+            ("helper_mode", self.helper_mode in ("eval", "train"), "eval or train"),
+            (
+                "layers",
+                layers_fine or (isinstance(self.layers, int) and self.layers >= 1),
+                "a number, 1 or more, or a list of names or patterns",
+            ),
+        ]
+        raise_all(
+            [
+                SettingError(f"Blindspot.{name} is {getattr(self, name)!r}", expected=expected)
+                for name, fine, expected in rules
+                if not fine
+            ]
+        )
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """How activations are compared, which paper and published code say differently."""
+        if self.attention == "raw" or not self.attention_weight:
+            return ()
+        return (
+            "Blindspot's attention term is attention transfer, as in the published code: the mean squared "
+            "difference of normalised maps of squared activations, averaged over channels.  Equation 8 as "
+            "printed, the norm of the activations' difference, is `attention='raw'`.",
+            "Activations without channels (vectors) are one map over their features; the published code "
+            "maps them to a single constant, so that their attention loss is always zero.",
+        )
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         helper = fresh_model(case, student)
@@ -74,12 +90,10 @@ class Blindspot(Method):
         helped = fit_fresh(helper, case, self.helper, runtime, retain_only=True, stage="helper")
         helper.requires_grad_(False).train(self.helper_mode == "train")
         teacher = runtime.set_up(helper)
-        distance = AttentionLoss(axes, raw=self.attention == "raw")
-        with activations(student, list(axes)) as of_student, activations(helper, list(axes)) as of_helper:
-            loss = self._loss(case, teacher, of_student, of_helper, distance)
-            monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
-            rows = torch.arange(case.request.size)
-            taught = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
+        loss = self._loss(case, student, helper, teacher, AttentionLoss(axes, raw=self.attention == "raw"))
+        monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
+        rows = torch.arange(case.request.size)
+        taught = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
         teaching = Cost(forward=len(taught.history) * len(case.request.forget))
         return Unlearned(
             model=student,
@@ -104,18 +118,14 @@ class Blindspot(Method):
         return axes, (f"activations compared at: {listed}",)
 
     def _loss(
-        self,
-        case: Case,
-        teacher: Any,
-        of_student: Recording,
-        of_helper: Recording,
-        distance: AttentionLoss,
+        self, case: Case, student: nn.Module, helper: nn.Module, teacher: nn.Module, distance: AttentionLoss
     ) -> SampleLoss:
-        task = case.task
+        """Eq. 9 per sample; `student` and `helper` are the bare models whose layers are compared."""
+        task, layers = case.task, list(distance.axes)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            of_student.clear()
-            prediction = task.predict(model, batch.data)
+            with activations(student, layers) as of_student:
+                prediction = task.predict(model, batch.data)
             retained, forgotten = batch.retained.to(prediction.device), batch.forgotten.to(prediction.device)
             # Retain rows first, then forget rows: the order within a batch means nothing to a mean.
             losses: list[Tensor] = []
@@ -123,11 +133,10 @@ class Blindspot(Method):
                 kept = task.select(batch.data, retained)
                 losses.append(task.checked_loss(prediction[retained], task.target(kept)))
             if len(forgotten):
-                of_helper.clear()
-                with torch.no_grad():
+                with torch.no_grad(), activations(helper, layers) as of_helper:
                     taught = task.predict(teacher, task.select(batch.data, forgotten))
                 imitation = task.imitation_loss(prediction[forgotten], taught)
-                if self.attention_weight:
+                if layers:
                     seen = {name: [a[forgotten] for a in calls] for name, calls in of_student.items()}
                     imitation = imitation + self.attention_weight * distance(seen, of_helper)
                 losses.append(imitation)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
+from math import isfinite
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from unregress.errors import SettingError
+from unregress.errors import DivergenceError, SettingError
 from unregress.evidence import About, Curve, Figure, Measure
 from unregress.methods.base import task_loss
 from unregress.metrics.base import Finding, Metric, Panel
@@ -68,7 +71,7 @@ class Anamnesis(Metric):
     place, gold included, so that each call compares with an already relearned gold.
 
     Raises:
-        SettingError: α is negative.
+        SettingError: α is negative, or the cap allows no step.
     """
 
     about: ClassVar[tuple[About, ...]] = (
@@ -99,8 +102,11 @@ class Anamnesis(Metric):
     """How to relearn; its epochs are the cap.  The published code relearns at 0.01."""
 
     def __post_init__(self) -> None:
-        if self.alpha < 0:
-            raise SettingError(f"Anamnesis.alpha is {self.alpha}", expected="0 or more")
+        if self.alpha < 0 or self.recipe.epochs < 1:
+            raise SettingError(
+                f"Anamnesis has alpha={self.alpha} and a cap of {self.recipe.epochs} epochs",
+                expected="alpha 0 or more, 1 epoch or more",
+            )
 
     def measure(self, panel: Panel) -> Iterator[Finding]:
         """AIN and steps of every model, and the relearning curves."""
@@ -109,7 +115,9 @@ class Anamnesis(Metric):
         rows = torch.from_numpy(monitored.astype(np.int64))
         runtime = panel.runtime
         reference = runtime.set_up(runtime.private_copy(panel.original.model))
-        threshold = (1 + self.alpha) * evaluate(reference, panel.case, split, rows, runtime)
+        own = evaluate(reference, panel.case, split, rows, runtime)
+        # (1 + α) L for the positive losses of the paper; α of its size above it for those that can be negative.
+        threshold = own + self.alpha * abs(own)
         relearned = {
             subject.name: self.relearn(subject.model, panel, split, rows, threshold) for subject in panel.subjects
         }
@@ -146,6 +154,10 @@ class Anamnesis(Metric):
         """Train a copy of `model` on D until its loss on some rows is at the threshold, or the cap is hit."""
         case, runtime = panel.case, panel.runtime
         twin = runtime.private_copy(model)
+        # A reference is often frozen for inference; relearning trains what training from scratch would.
+        trainable = {name: parameter.requires_grad for name, parameter in case.task.build_model().named_parameters()}
+        for name, parameter in twin.named_parameters():
+            parameter.requires_grad_(trainable.get(name, True))
         watched = runtime.set_up(twin)
         losses = [evaluate(watched, case, split, rows, runtime)]
 
@@ -155,7 +167,7 @@ class Anamnesis(Metric):
 
         if losses[0] > threshold:
             everything = torch.arange(case.request.size)
-            with runtime.isolated("anamnesis"):
+            with runtime.isolated("anamnesis"), suppress(DivergenceError):
                 fit(
                     twin,
                     case,
@@ -166,4 +178,6 @@ class Anamnesis(Metric):
                     stage="relearn",
                     after_step=watch,
                 )
-        return Relearning(losses=tuple(losses), reached=losses[-1] <= threshold)
+        # A model that runs away while relearning did not relearn; its losses are shown while they are numbers.
+        finite = tuple(takewhile(isfinite, losses))
+        return Relearning(losses=finite, reached=finite[-1] <= threshold)

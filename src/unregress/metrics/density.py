@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
+from unregress.evidence import Curve
+
 
 def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = False) -> tuple[float, ...]:
     """Gaussian kernel density of a sample on a grid (Scott's bandwidth); empty where none exists.
@@ -25,3 +27,9 @@ def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = F
     kernel = gaussian_kde(values)
     estimate = kernel(grid) + kernel(-grid) if at_least_zero else kernel(grid)
     return tuple(float(value) for value in estimate)
+
+
+def density_curve(model: str, values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = False) -> Curve:
+    """The density as one model's curve; without points where none exists, which the report then says."""
+    estimate = density(values, grid, at_least_zero=at_least_zero)
+    return Curve(model=model, x=tuple(grid.tolist()) if estimate else (), y=estimate)

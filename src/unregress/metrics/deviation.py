@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from unregress.evidence import About, Curve, Figure, Measure
+from unregress.evidence import About, Figure, Measure
 from unregress.metrics.base import Finding, Metric, Panel, Subject
-from unregress.metrics.density import density
+from unregress.metrics.density import density_curve
 from unregress.predictions import Predictions, Values, require_aligned
 
 
@@ -104,10 +104,7 @@ def _figure(panel: Panel, *, relative: bool) -> Figure:
     everything = np.concatenate(list(values.values())) if values else np.zeros(0)
     top = float(np.quantile(everything, 0.99)) if len(everything) else 0.0
     grid = np.linspace(0, top or 1.0, 200)
-    curves = [
-        Curve(model=name, x=tuple(grid.tolist()), y=density(sample, grid, at_least_zero=True))
-        for name, sample in values.items()
-    ]
+    curves = [density_curve(name, sample, grid, at_least_zero=True) for name, sample in values.items()]
     kind = "relative" if relative else "absolute"
     label = "|prediction - retrained model's prediction|"
     return Figure(
@@ -117,5 +114,5 @@ def _figure(panel: Panel, *, relative: bool) -> Figure:
         "the better, but no closer than the further retrained models are.",
         x_label=f"{label} / |target|" if relative else f"{label} (target units)",
         y_label="density",
-        curves=tuple(curve for curve in curves if curve.y),
+        curves=tuple(curves),
     )

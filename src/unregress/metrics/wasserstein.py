@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from unregress.evidence import About, Curve, Figure, Measure
+from unregress.evidence import About, Figure, Measure
 from unregress.metrics.base import Finding, Metric, Panel
-from unregress.metrics.density import density
+from unregress.metrics.density import density_curve
 from unregress.predictions import Values, require_aligned
 
 
@@ -64,8 +64,7 @@ class Wasserstein(Metric):
         low, high = np.quantile(values, [0.002, 0.998])
         margin = 0.1 * (high - low)
         grid = np.linspace(low - margin, high + margin, 200)
-        curves = [Curve(model=name, x=tuple(grid.tolist()), y=density(seen, grid))
-                  for name, seen in predictions.items()]  # fmt: skip
+        curves = [density_curve(name, seen, grid) for name, seen in predictions.items()]
         return Figure(
             key="prediction-density",
             title="Predictions for the forgotten samples",

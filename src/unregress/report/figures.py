@@ -1,0 +1,200 @@
+"""Figures as inline SVG: one style per model on the whole page, colours that follow the page's scheme."""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib import style as mpl_style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from unregress.evidence import AuditReport, Curve, Figure
+from unregress.report.numerals import significant
+
+WIDTH, HEIGHT = 400, 260
+"""In user units of the SVG, which the page scales; text is 12 units high, about 10 px on a phone."""
+
+_TEXT, _RULE = "#010203", "#040506"
+_CSS = {_TEXT: "var(--muted, #5b616b)", _RULE: "var(--rule, #dfe2e6)"}
+
+# Okabe and Ito's colour-blind-safe palette; its yellow is too faint on white, its black is gold's.
+# Colours and dashes have coprime counts, so thirty methods differ in at least one of the two.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (8, 2.5, 2, 2.5), (3, 1.8), (12, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How one model is drawn, in every figure and beside its name in every table."""
+
+    variable: str
+    """CSS custom property that holds the colour in the page's present colour scheme."""
+    colour: str
+    """The same colour in the light scheme, where the SVG is taken out of its page."""
+    width: float
+    dash: tuple[float, ...] = ()
+
+    @property
+    def stroke(self) -> str:
+        """The colour as a CSS value."""
+        return f"var({self.variable}, {self.colour})"
+
+    @property
+    def dasharray(self) -> str:
+        """The dash pattern as an SVG attribute value."""
+        return " ".join(f"{length:g}" for length in self.dash) or "none"
+
+
+ORIGINAL = Style(variable="--series-original", colour="#7c828c", width=2.0, dash=(5, 3))
+GOLD = Style(variable="--series-gold", colour="#111111", width=2.6)
+FLOOR = Style(variable="--series-floor", colour="#aeb3ba", width=0.9)
+THRESHOLD = Style(variable="--muted", colour="#5b616b", width=1.1, dash=(3, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One entry of a figure's legend."""
+
+    label: str
+    style: Style
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A figure, ready for the page."""
+
+    svg: str
+    """An `<svg>` element; empty where there is no curve to draw."""
+    alternative: str
+    """What the picture shows, for those who do not see it."""
+    keys: tuple[Key, ...]
+    absent: tuple[str, ...]
+    """Models whose curve has no points."""
+
+
+def styles(report: AuditReport) -> dict[str, Style]:
+    """The style of each model: original grey, gold black, further golds thin, methods by their order."""
+    roles = {model.name: model.role for model in report.models}
+    fixed = {"original": ORIGINAL, "gold": GOLD, "floor": FLOOR}
+    chosen = {name: fixed[role] for name, role in roles.items() if role in fixed}
+    drawn = [curve.model for figure in report.figures for curve in figure.curves]
+    measured = [measure.model for measure in report.measures]
+    for number, name in enumerate(dict.fromkeys(n for n in (*roles, *measured, *drawn) if n not in chosen)):
+        index = number % len(_COLOURS)
+        chosen[name] = Style(
+            variable=f"--series-{index + 1}",
+            colour=_COLOURS[index],
+            width=2.0,
+            dash=_DASHES[number % len(_DASHES)],
+        )
+    return chosen
+
+
+def plot(figure: Figure, look: Mapping[str, Style], prefix: str) -> Plot:
+    """Draw one figure.
+
+    Args:
+        figure: the data.
+        look: the style of each model, from `styles`.
+        prefix: begins every id in the SVG, so that several SVGs can share a page.
+    """
+    curves = [curve for curve in figure.curves if curve.x]
+    curves.sort(key=lambda curve: _layer(look[curve.model]))
+    keys = _keys(figure, curves, look)
+    legend = ", ".join(key.label for key in keys)
+    return Plot(
+        svg=_svg(figure, curves, look, prefix) if curves else "",
+        alternative=f"Line plot: {figure.title}. Horizontal axis: {figure.x_label}. "
+        f"Vertical axis: {figure.y_label}. Lines: {legend}.",
+        keys=keys,
+        absent=tuple(dict.fromkeys(curve.model for curve in figure.curves if not curve.x)),
+    )
+
+
+def _layer(style: Style) -> int:
+    """Thin lines of further golds lie beneath all, then original, gold and the methods."""
+    order = (FLOOR, ORIGINAL, GOLD)
+    return order.index(style) if style in order else len(order)
+
+
+def _keys(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style]) -> tuple[Key, ...]:
+    """Original, gold, one entry for all further golds, the methods, the threshold."""
+    order = (ORIGINAL, GOLD, FLOOR)
+    names = dict.fromkeys(curve.model for curve in curves)
+    keys = dict.fromkeys(
+        Key(label="further golds" if look[name] == FLOOR else name, style=look[name]) for name in names
+    )
+    ordered = sorted(keys, key=lambda key: order.index(key.style) if key.style in order else len(order))
+    if figure.threshold is not None:
+        ordered.append(Key(label=f"threshold {significant(figure.threshold)}", style=THRESHOLD))
+    return tuple(ordered)
+
+
+def _svg(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style], prefix: str) -> str:
+    settings: dict[str, object] = {
+        "svg.hashsalt": prefix,  # ids from content instead of at random: the same bytes twice
+        "svg.fonttype": "none",  # text stays text, in the page's own font
+        "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+        "lines.scale_dashes": False,
+        "axes.unicode_minus": True,
+        "font.size": 12,
+    }
+    nothing: dict[str, str | None] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with mpl_style.context(settings, after_reset=True), io.StringIO() as out:
+        canvas = Canvas(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
+        _draw(canvas.add_subplot(), figure, curves, look)
+        canvas.savefig(out, format="svg", transparent=True, metadata=nothing)
+        return _inline(out.getvalue(), prefix, look)
+
+
+def _draw(axes: Axes, figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style]) -> None:
+    for layer, curve in enumerate(curves):
+        style = look[curve.model]
+        axes.plot(
+            curve.x,
+            curve.y,
+            color=style.colour,
+            linewidth=style.width,
+            linestyle=(0, style.dash) if style.dash else "solid",
+            marker="o" if len(curve.x) == 1 else "",
+            zorder=3 + layer / (len(curves) + 1),
+        )
+    if figure.threshold is not None:
+        dashes = (0, THRESHOLD.dash)
+        axes.axhline(figure.threshold, color=_TEXT, linewidth=THRESHOLD.width, linestyle=dashes, zorder=2)
+    axes.set_title(textwrap.fill(figure.y_label, 50), loc="left", fontsize=12, color=_TEXT, pad=10)
+    axes.set_xlabel(textwrap.fill(figure.x_label, 50), color=_TEXT, labelpad=6)
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    axes.spines["bottom"].set_color(_RULE)
+    axes.grid(axis="y", color=_RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelcolor=_TEXT, pad=5)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.margins(x=0.01)
+
+
+def _inline(svg: str, prefix: str, look: Mapping[str, Style]) -> str:
+    """Make a stand-alone SVG file an element of a page.
+
+    Drops what only a file needs (declaration, name spaces, style rules that would leak into the
+    page), keeps only ids that are referred to, begins them with `prefix`, and lets colours follow
+    the page's custom properties.
+    """
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    opening = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true" focusable="false">'
+    svg = re.sub(r"^<svg[^>]*>", opening, svg)
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda id_: f' id="{prefix}-{id_[1]}"' if id_[1] in used else "", svg)
+    svg = re.sub(r'(url\(|xlink:href=")#', lambda start: f"{start[1]}#{prefix}-", svg)
+    svg = re.sub(r"font-family: [^;<>]*;", "font-family: var(--sans, sans-serif);", svg)
+    colours = _CSS | {style.colour: style.stroke for style in look.values()}
+    pattern = "|".join(map(re.escape, colours))
+    svg = re.sub(rf"((?:fill|stroke): )({pattern})\b", lambda hit: hit[1] + colours[hit[2]], svg)
+    return re.sub(r"\n\s*\n", "\n", svg)

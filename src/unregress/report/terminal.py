@@ -1,0 +1,179 @@
+"""The results as a table in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from unregress.evidence import AuditReport
+from unregress.report.numerals import plural
+from unregress.report.table import Cell, Column, Group, Results, results, words
+
+_LONGEST_WORD = 14
+"""Longer words in a heading are folded; numbers never are."""
+
+
+def print_table(report: AuditReport, console: Console | None = None) -> None:
+    """Print metric × split against original, gold, noise floor and each unlearned model.
+
+    Numbers are never cut: where room is short, headings, parts and ranges take several lines, and
+    where even that does not fit, the table is continued below with the references repeated.
+
+    Args:
+        report: what an audit found.
+        console: where to print; by default standard output.
+    """
+    console = console or Console()
+    table = results(report)
+    layout = next((each for each in _LAYOUTS if each.width(table) <= console.width), _LAYOUTS[-1])
+    for shown in _blocks(table, layout, console.width):
+        _print_block(table, layout, shown, console)
+    for number, note in enumerate(table.notes, 1):
+        _print_item(console, f"[{number}]", note)
+    if table.notes:
+        console.print()
+    console.print(_text(_how_to_read(report)))
+    if report.caveats:
+        console.print(Text("\nCaveats", style="bold"))
+    for caveat in report.caveats:
+        _print_item(console, "-", caveat)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """How generously the table is set."""
+
+    gap: int
+    """Spaces between columns."""
+    stacked: bool
+    """The floor's range below its median instead of beside it."""
+    broken: bool
+    """Names of parts broken after their hyphen."""
+
+    def part(self, split: str) -> str:
+        """The first cell of a row."""
+        return _clean(split.replace("-", "-\n ") if self.broken else f" {split}")
+
+    def cell(self, cell: Cell) -> str:
+        """A number with its notes, and its range if it is the floor's."""
+        text = cell.text + "".join(f"[{number}]" for number in cell.notes)
+        if not cell.spread:
+            return text
+        return f"{text}\n{cell.spread}" if self.stacked else f"{text} ({cell.spread})"
+
+    def stub(self, table: Results) -> int:
+        """Width of the first column."""
+        return _widest(self.part(row.split) for group in table.groups for row in group.rows)
+
+    def column(self, table: Results, position: int) -> int:
+        """Width of another column: its longest number or heading word."""
+        heading = _heading(table.columns[position]).split("\n")
+        cells = (self.cell(row.cells[position]) for group in table.groups for row in group.rows)
+        return max(_widest(word[:_LONGEST_WORD] for word in heading), _widest(cells))
+
+    def width(self, table: Results) -> int:
+        """Width of the whole table in one piece."""
+        return self.stub(table) + sum(self.gap + self.column(table, i) for i in range(len(table.columns)))
+
+
+_LAYOUTS = (
+    _Layout(gap=2, stacked=False, broken=False),
+    _Layout(gap=2, stacked=True, broken=False),
+    _Layout(gap=2, stacked=True, broken=True),
+    _Layout(gap=1, stacked=True, broken=True),
+)
+"""From the most generous to the tightest."""
+
+
+def _blocks(table: Results, layout: _Layout, width: int) -> Iterator[list[int]]:
+    """Which columns to show together, by position: the references always, the others as many as fit."""
+    widths = [layout.gap + layout.column(table, i) for i in range(len(table.columns))]
+    fixed = [i for i, column in enumerate(table.columns) if column.role != "unlearned"]
+    room = width - layout.stub(table) - sum(widths[i] for i in fixed)
+    block: list[int] = []
+    for i in (i for i in range(len(table.columns)) if i not in fixed):
+        if block and sum(widths[j] for j in [*block, i]) > room:
+            yield fixed + block
+            block = []
+        block.append(i)
+    yield fixed + block
+
+
+def _print_block(table: Results, layout: _Layout, shown: Sequence[int], console: Console) -> None:
+    """Heading, then for each metric its title over the whole width and its rows beneath."""
+    heading = _grid(table, layout, shown)
+    heading.add_row("", *(_text(_heading(table.columns[i]), "bold") for i in shown))
+    console.print(heading)
+    width = layout.stub(table) + sum(layout.gap + layout.column(table, i) for i in shown)
+    console.print(Rule(style="dim", characters="─"), width=min(width, console.width))
+    for group in table.groups:
+        console.print(_title(group))
+        rows = _grid(table, layout, shown)
+        for row in group.rows:
+            rows.add_row(_text(layout.part(row.split)), *(_text(layout.cell(row.cells[i])) for i in shown))
+        console.print(rows)
+        console.print()
+
+
+def _grid(table: Results, layout: _Layout, shown: Sequence[int]) -> Table:
+    grid = Table.grid(padding=0)
+    grid.add_column(width=layout.stub(table), overflow="fold")
+    for i in shown:
+        style = "dim" if table.columns[i].role == "floor" else ""
+        width = layout.gap + layout.column(table, i)
+        grid.add_column(width=width, justify="right", overflow="fold", style=style)
+    return grid
+
+
+def _title(group: Group) -> Text:
+    title = _text(group.about.title, "bold")
+    return title.append_text(_text(f", {group.about.unit}", "dim")) if group.about.unit else title
+
+
+def _heading(column: Column) -> str:
+    """A name on several lines, broken between its words."""
+    lines = [word.strip() for word in words(column.name)]
+    return _clean("\n".join([*lines, "(gold)"] if column.role == "gold" else lines))
+
+
+def _how_to_read(report: AuditReport) -> str:
+    further = sum(model.role == "floor" for model in report.models)
+    nearer = "Compare each number with the retrained model's: nearer is better, not lower."
+    if not further:
+        return (
+            f"{nearer} No further gold was trained, so how far two retrainings differ by chance (the noise "
+            "floor) is unknown."
+        )
+    spread = "" if further == 1 else " (median and range)"
+    return (
+        f"{nearer} The noise floor is the same measure taken of {plural(further, 'further gold')}{spread}, "
+        "retrained with another seed: compare distances to the retrained model with it, for no method can "
+        "be asked to come closer."
+    )
+
+
+def _print_item(console: Console, mark: str, text: str) -> None:
+    """A list item whose further lines are indented."""
+    item = Table.grid(padding=(0, 1, 0, 0))
+    item.add_column(no_wrap=True)
+    item.add_column(overflow="fold")
+    item.add_row(Text(mark), _text(text))
+    console.print(item)
+
+
+def _widest(texts: Iterator[str]) -> int:
+    return max((len(line) for text in texts for line in text.split("\n")), default=0)
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Text that is shown as it is: no markup, no emoji codes, no control sequences."""
+    return Text(_clean(text), style=style)
+
+
+def _clean(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
