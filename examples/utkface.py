@@ -11,20 +11,34 @@ that an interrupted run goes on, and several processes can share the work: `--on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from jsonargparse import auto_cli
 
 import unregress
-from unregress import Blindspot, FineTune, ForgetRequest, GaussianAmnesiac, Recipe, Retrain, Runtime, UniformAmnesiac
-from unregress.checkpoint import load_weights, save_weights
+from unregress import (
+    Anamnesis,
+    Blindspot,
+    Deviation,
+    Errors,
+    FineTune,
+    ForgetRequest,
+    GaussianAmnesiac,
+    Membership,
+    Recipe,
+    Retrain,
+    Runtime,
+    UniformAmnesiac,
+    Unlearned,
+    Wasserstein,
+)
+from unregress.cli.artefacts import read_model, write_model
 from unregress.datasets.age_images import age_images
 from unregress.models.resnet import resnet18_regressor
 from unregress.report import print_table, render_html
+from unregress.runs import new_run
 
 TRAINING = Recipe(epochs=12, lr=0.01, schedule="one-cycle")
 BLOCKS = ("resnet.layer?",)
@@ -39,6 +53,7 @@ def main(
     seed: int = 0,
     only: str = "",
     cache: str | None = None,
+    relearn_epochs: int = 10,
 ) -> None:
     """Run the experiment, or the part of it that is still missing.
 
@@ -51,6 +66,7 @@ def main(
         seed: seed of the original and the methods; gold k has seed + k.
         only: names of the models to make, separated by commas; nothing is audited then.
         cache: folder for the decoded images.
+        relearn_epochs: cap of the anamnesis index, in epochs; as published 10.
     """
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,8 +88,8 @@ def main(
         ),
         "FineTune-one-cycle": FineTune(recipe=Recipe(epochs=2, lr=0.01, schedule="one-cycle")),
     }
-    made: dict[str, unregress.Unlearned] = {}
-    made["original"] = stored(folder / "original", task, partial(unregress.train, case, TRAINING, runtime))
+    made: dict[str, Unlearned] = {}
+    made["original"] = kept(folder / "original", case, runtime, partial(unregress.train, case, TRAINING, runtime))
     jobs: dict[str, tuple[unregress.Method, Runtime]] = {
         "retrained" if k == 1 else f"retrained-{k}": (Retrain(recipe=TRAINING), Runtime(seed=seed + k, progress=True))
         for k in range(1, golds + 1)
@@ -82,39 +98,31 @@ def main(
     for name, (method, where) in jobs.items():
         if not only or name in only.split(","):
             make = partial(method.unlearn, made["original"].model, case, where)
-            made[name] = stored(folder / name, task, make)
-            print(f"{name}: {made[name].cost}", flush=True)
+            made[name] = kept(folder / name, case, runtime, make)
     if only:
         return
     floor = [made.pop(name) for name in list(made) if name.startswith("retrained-")]
-    report = unregress.audit(case, made, runtime, floor=floor)
+    relearning = Anamnesis(recipe=Recipe(epochs=relearn_epochs, lr=1e-3))
+    metrics = (Errors(), Wasserstein(), Deviation(), Membership(), relearning)
+    report = unregress.audit(case, made, runtime, floor=floor, metrics=metrics)
     report.to_json(folder / "audit.json")
     render_html(report, folder / "audit.html")
     print_table(report)
 
 
-def stored(
-    path: Path, task: unregress.Task, make: Callable[[], unregress.Unlearned]  # type: ignore[type-arg]
-) -> unregress.Unlearned:
-    """The model kept under that path, or else a newly made one, which is then kept there."""
-    weights, record = path.with_suffix(".safetensors"), path.with_suffix(".json")
-    if not record.exists():
+def kept(path: Path, case: unregress.Case, runtime: Runtime, make: Callable[[], Unlearned]) -> Unlearned:
+    """The model in that run folder, or else a newly made one, which is then kept there.
+
+    A folder that was made with other data, or for another request, is refused.
+    """
+    if not path.exists():
         made = make()
-        save_weights(made.model, weights)
-        kept = {"cost": asdict(made.cost), "method": made.method, "deviations": made.deviations, "notes": made.notes}
-        record.write_text(json.dumps(kept, indent=1), encoding="utf8")
-        return made
-    model = task.build_model()
-    load_weights(model, weights)
-    kept = json.loads(record.read_text(encoding="utf8"))
-    return unregress.Unlearned(
-        model=model.eval(),
-        history=(),
-        cost=unregress.Cost(**kept["cost"]),
-        method=kept["method"],
-        deviations=tuple(kept["deviations"]),
-        notes=tuple(kept["notes"]),
-    )
+        request = None if path.name == "original" else case.request
+        with new_run(path, f"method: {made.method!r}\n") as folder:
+            write_model(folder, "weights.safetensors", made, case, request, ())
+    model = read_model(path, case, runtime, forgot=path.name != "original")
+    print(f"{path.name}: {model.cost}", flush=True)
+    return model
 
 
 if __name__ == "__main__":

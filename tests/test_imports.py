@@ -25,6 +25,7 @@ BEFORE_METHODS = (
     Room("checkpoint"),
     Room("runs", only=("errors",)),
     Room("cost", only=("errors",)),
+    Room("recipe", only=("errors",)),
     Room("evidence", only=("errors", "cost")),
     Room("losses"),
     Room("task"),

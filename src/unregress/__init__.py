@@ -19,10 +19,10 @@ from unregress.methods import (
 from unregress.metrics import Anamnesis, Deviation, Errors, Membership, Metric, Wasserstein
 from unregress.predictions import Predictions, collect
 from unregress.preflight import preflight
+from unregress.recipe import Recipe
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 from unregress.task import MappingTask, Task, TensorTask
-from unregress.training import Recipe
 
 __all__ = [
     "Anamnesis",

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from unregress.case import Case, Split
-from unregress.errors import DataError, SettingError, UnregressError, raise_all
+from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import AuditedModel, AuditReport, Figure, Measure, Role
 from unregress.methods.base import Unlearned
 from unregress.metrics import (
@@ -26,6 +26,7 @@ from unregress.metrics import (
     Wasserstein,
 )
 from unregress.predictions import Predictions, collect
+from unregress.preflight import quick_check
 from unregress.request import Index
 from unregress.runtime import Runtime
 
@@ -153,6 +154,10 @@ def _panel(case: Case, candidates: Sequence[tuple[str, Role, Candidate]], runtim
     subjects = []
     for name, role, candidate in runtime.track(candidates, "predicting", len(candidates)):
         model = candidate.model if isinstance(candidate, Unlearned) else candidate
+        try:
+            quick_check(case, runtime.private_copy(model), runtime)
+        except ModelError as error:
+            raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error
         seen = {
             split: collect(model, case.task, case.source(split), runtime, features=features) for split in _EVALUATED
         }

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
-from unregress.errors import DataError, RequestError, SettingError, UnregressError, raise_all
+from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.loading import Augment, Collate, Source, read_targets
 from unregress.request import ForgetRequest, Mask
 from unregress.task import Task
@@ -160,11 +160,10 @@ class Case:
 
 
 def _length(dataset: Dataset[Any], name: str) -> int:
-    try:
-        return len(dataset)  # type: ignore[arg-type]
-    except TypeError:
-        raise SettingError(
-            f"`{name}` is a {type(dataset).__name__} without a length",
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise DataError(
+            f"`{name}` is a {type(dataset).__name__}, which has no index to forget by",
             expected="a map-style dataset with `__len__` and `__getitem__`",
-            remedy="An iterable dataset has no index to forget by; wrap it in a map-style one",
-        ) from None
+            remedy="Wrap it in a map-style one",
+        )
+    return len(dataset)

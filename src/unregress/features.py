@@ -45,11 +45,12 @@ def final_linear(model: nn.Module, task: Task[Any], batch: Batch) -> Head:
             remedy=remedy,
         )
     # Time may come before samples, with as many steps as samples: only another batch size tells the axes apart.
-    one, two = (_input_shape(model, last, task, batch, rows) for rows in ([0], [0, 0]))
-    changed = [axis for axis, (a, b) in enumerate(zip(one, two, strict=True)) if a != b]
-    if len(changed) != 1:
+    # Not from one sample to two: some models squeeze a single sample's axis away.
+    two, three = (_input_shape(model, last, task, batch, rows) for rows in ([0, 0], [0, 0, 0]))
+    changed = [axis for axis, (a, b) in enumerate(zip(two, three, strict=False)) if a != b]
+    if len(changed) != 1 or len(two) != len(three):
         raise ModelError(
-            f"The final linear layer {order[-1]!r} is given shape {tuple(one)} for one sample and {tuple(two)} for two",
+            f"The final linear layer is given shape {tuple(two)} for two samples and {tuple(three)} for three",
             expected="one axis that grows with the number of samples",
             remedy=remedy,
         )
@@ -87,8 +88,13 @@ class Watch:
         Calls of the layer, and axes between the sample's and the feature's (time steps), share its
         parameters: their gradients add up, while their activations stand side by side.
         """
-        deltas = torch.autograd.grad(losses.sum(), self.outputs)
-        activation, delta = self._steps(self.inputs, len(losses)), self._steps(list(deltas), len(losses))
+        # A call whose output the loss does not use has gradient zero.
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(losses.sum(), self.outputs, allow_unused=True)
+        deltas = [
+            torch.zeros_like(output) if delta is None else delta
+            for output, delta in zip(self.outputs, found, strict=True)
+        ]
+        activation, delta = self._steps(self.inputs, len(losses)), self._steps(deltas, len(losses))
         gradient = torch.einsum("nto,ntf->nof", delta, activation).flatten(1)
         if self.head.layer.bias is not None:
             gradient = torch.cat([gradient, delta.sum(1)], dim=1)

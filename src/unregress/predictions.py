@@ -62,7 +62,7 @@ class Predictions:
             ("prediction", self.prediction, ModelError),
             ("loss", self.loss, ModelError),
         ):
-            finite = np.isfinite(values.reshape(len(self.index), -1)).all(axis=1)
+            finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
             if not finite.all():
                 raise error(
                     f"The {name} of {np.sum(~finite)} samples is NaN or infinite, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +36,22 @@ def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> None:
         with evaluating(wrapped), torch.no_grad():
             prediction = case.task.predict(wrapped, batch.data)
             case.task.checked_loss(prediction, case.task.target(batch.data))
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
+    except _FOREIGN as error:
         raise ModelError(
             f"The model does not predict this task's batches: {type(error).__name__}: {error}",
             expected="`task.predict(model, batch)` to work on batches of `case.train`",
             remedy="Check the model's inputs, the task adapter, the dataset's items and `collate`",
         ) from error
+    if not bool(prediction.isfinite().all()):
+        raise ModelError(
+            "The model predicts NaN or infinity for the first retained samples",
+            expected="finite predictions",
+            remedy="Check the model's weights, and that inputs are finite",
+        )
+
+
+_FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
+"""What a user's model, task or dataset raises when it meets something it was not made for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +127,16 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list
     source = case.source(split)
     hashes: list[bytes] = []
     bad: dict[str, list[int]] = defaultdict(list)
-    for batch in source.fetch(chunked(torch.arange(len(source)), 4096), workers=runtime.workers):
+    name = "train" if split == "train_eval" else split
+    batches = source.fetch(chunked(torch.arange(len(source)), 4096), workers=runtime.workers)
+    while True:
+        try:
+            batch = next(batches, None)
+        except _FOREIGN as error:
+            found = f"The {name} samples cannot be read and batched: {type(error).__name__}: {error}"
+            return [], [DataError(found, remedy="Check the dataset's items, or pass `collate`")]
+        if batch is None:
+            break
         columns = list(_columns(batch.data, len(batch.index)))
         wrong_target = _not_finite(case.task.target(batch.data))
         wrong = wrong_target.clone()
@@ -126,7 +146,6 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list
         bad["target"] += batch.index[wrong_target].tolist()
         bad["input"] += batch.index[wrong & ~wrong_target].tolist()
         hashes += _hashes(columns, len(batch.index))
-    name = "train" if split == "train_eval" else split
     complaints = [
         DataError(
             f"{len(set(rows))} {name} samples have a NaN or infinite {kind}, the first at position {min(rows)}",
@@ -149,6 +168,9 @@ def _columns(data: Any, samples: int) -> Iterator[Tensor | Sequence[str]]:
     elif isinstance(data, (list, tuple, Mapping)):
         for item in data.values() if isinstance(data, Mapping) else data:
             yield from _columns(item, samples)
+    elif dataclasses.is_dataclass(data):
+        for field in dataclasses.fields(data):
+            yield from _columns(getattr(data, field.name), samples)
 
 
 def _not_finite(column: Tensor) -> Tensor:

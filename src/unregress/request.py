@@ -134,7 +134,8 @@ class ForgetRequest:
             reason: why.
 
         Raises:
-            RequestError: no limit is given, they are the wrong way round, or the targets are not one per sample.
+            RequestError: no limit is given, they are the wrong way round, a target is NaN, or the targets are not
+                one per sample.
 
         >>> ForgetRequest.band([10.0, 60.0, 75.0], low=60, reason="age 60 and over").forget
         (1, 2)
@@ -145,6 +146,11 @@ class ForgetRequest:
         if low is not None and high is not None and low > high:
             raise RequestError(f"The band's lower limit {low} is above its upper limit {high}")
         values = _one_per_sample(targets)
+        if np.isnan(values).any():
+            raise RequestError(
+                f"{np.isnan(values).sum()} targets are NaN, and so in no band",
+                remedy="Repair or drop them: a sample that should be forgotten would be retained",
+            )
         forget = tuple(np.flatnonzero(_in_band(values, low, high)).tolist())
         if not forget and len(values):
             raise RequestError(

@@ -56,8 +56,16 @@ class Task(ABC, Generic[B]):
         return self.checked_loss(prediction, self.point(teacher))
 
     def select(self, batch: B, rows: Tensor) -> B:
-        """The rows of a batch, `rows` being integer positions; indexes every tensor's first axis."""
-        chosen: B = apply_to_collection(batch, Tensor, lambda tensor: tensor[rows])
+        """Some rows of a batch.
+
+        Every tensor's first axis is indexed, and every list of texts; numbers, single texts and tensors
+        without axes belong to the whole batch.
+
+        Args:
+            batch: a batch, however nested.
+            rows: integer positions within the batch.
+        """
+        chosen: B = _select(batch, rows)
         return chosen
 
     def checked_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -77,6 +85,17 @@ class Task(ABC, Generic[B]):
                 remedy="Return losses without reducing over samples (`reduction='none'`), averaged over outputs",
             )
         return losses
+
+
+def _select(data: Any, rows: Tensor) -> Any:
+    if isinstance(data, (list, tuple)) and data and all(isinstance(text, str) for text in data):
+        return type(data)(data[row] for row in rows.tolist())
+    if isinstance(data, list):
+        return [_select(item, rows) for item in data]
+    if isinstance(data, dict):
+        return {key: _select(value, rows) for key, value in data.items()}
+    # What remains, tuples with names and dataclasses among it, the library below takes apart and puts together.
+    return apply_to_collection(data, Tensor, lambda tensor: tensor[rows] if tensor.ndim else tensor)
 
 
 class _AdapterTask(Task[B]):

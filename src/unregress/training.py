@@ -9,13 +9,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from unregress.case import Case
 from unregress.cost import Cost
-from unregress.errors import DataError, DivergenceError, ModelError, SettingError, raise_all
+from unregress.errors import DataError, DivergenceError, ModelError
 from unregress.loading import Batch, chunked
+from unregress.recipe import Recipe, Schedule
 from unregress.runtime import Runtime, evaluating
 
 SampleLoss = Callable[[nn.Module, Batch], Tensor]
@@ -23,67 +23,6 @@ SampleLoss = Callable[[nn.Module, Batch], Tensor]
 
 RUNAWAY = 1e3
 """A mean loss this many times the larger of the first step's loss and the targets' own size is divergence."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to train: passes, batches, optimiser, schedule.
-
-    Raises:
-        SettingError: a value is outside its range; all of them at once.
-    """
-
-    epochs: int = 1
-    """Passes over the rows that are trained on."""
-    lr: float = 1e-3
-    """Learning rate; the peak of a one-cycle schedule, the start of the others."""
-    batch_size: int = 256
-    """Samples per step."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """Optimiser; SGD has momentum 0.9."""
-    weight_decay: float = 0.0
-    """Weight decay, as PyTorch's optimiser of that name understands it."""
-    schedule: Literal["constant", "step", "plateau", "one-cycle"] = "constant"
-    """Learning rate over time: constant; times `gamma` every `patience` epochs; times `gamma` after
-    more than `patience` epochs without a better loss (validation's, or training's where there is no
-    validation data); or PyTorch's one-cycle up to `lr` and down to nearly zero."""
-    gamma: float = 0.1
-    """Factor of the step and plateau schedules (paper Section 6.3: 0.1)."""
-    patience: int = 10
-    """Epochs between steps, or epochs that a plateau lasts before the rate falls."""
-    clip_norm: float | None = None
-    """Largest gradient norm; None for no clipping."""
-    mode: Literal["train", "eval"] = "train"
-    """Mode of the model while it trains; `eval` freezes batch statistics and drops nothing out."""
-
-    def __post_init__(self) -> None:
-        rules: list[tuple[str, bool, str]] = [
-            ("epochs", type(self.epochs) is int and self.epochs >= 0, "a whole number, 0 or more"),
-            ("lr", 0 < self.lr < float("inf"), "a positive number"),
-            ("batch_size", type(self.batch_size) is int and self.batch_size >= 1, "a whole number, 1 or more"),
-            ("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more"),
-            ("gamma", 0 < self.gamma <= 1, "above 0, at most 1"),
-            ("patience", type(self.patience) is int and self.patience >= 1, "a whole number, 1 or more"),
-            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a positive number or none"),
-            ("optimizer", self.optimizer in _OPTIMIZERS, f"one of {', '.join(_OPTIMIZERS)}"),
-            ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
-            ("mode", self.mode in ("train", "eval"), "train or eval"),
-        ]
-        raise_all(
-            [
-                SettingError(f"Recipe.{name} is {getattr(self, name)!r}", expected=expected)
-                for name, fine, expected in rules
-                if not fine
-            ]
-        )
-
-
-SCHEDULES = ("constant", "step", "plateau", "one-cycle")
-_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adam": Adam,
-    "adamw": AdamW,
-    "sgd": lambda parameters, **options: SGD(parameters, momentum=0.9, **options),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +87,10 @@ def fit(
     started = time.perf_counter()
     source, guard = case.source("train"), _Guard(stage)
     history: list[Epoch] = []
-    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
-    wrapped, optimizer = runtime.set_up(model, _OPTIMIZERS[recipe.optimizer](trainable, **options))
+    wrapped, optimizer = runtime.set_up(model, recipe.make_optimizer(trainable))
     order, draws = runtime.generator(f"{stage}/order"), runtime.generator(f"{stage}/augment")
-    schedule = _schedule(recipe, optimizer, len(rows))
+    # Cut once for the count: how many steps an epoch has does not depend on the shuffle.
+    schedule = recipe.make_schedule(optimizer, len(chunked(rows, recipe.batch_size, shuffle=torch.Generator())))
     trained, watched, step, stop = 0, 0, 0, False
     for epoch in range(1, recipe.epochs + 1):
         model.train(recipe.mode == "train")
@@ -213,22 +152,6 @@ def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch) -> Tens
             expected="two samples or more per batch",
             remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`",
         ) from error
-
-
-Schedule = LRScheduler | ReduceLROnPlateau | None
-
-
-def _schedule(recipe: Recipe, optimizer: Optimizer, samples: int) -> Schedule:
-    match recipe.schedule:
-        case "step":
-            return StepLR(optimizer, step_size=recipe.patience, gamma=recipe.gamma)
-        case "plateau":
-            return ReduceLROnPlateau(optimizer, factor=recipe.gamma, patience=recipe.patience)
-        case "one-cycle":
-            steps = len(chunked(torch.arange(samples), recipe.batch_size, shuffle=torch.Generator()))
-            return OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=max(1, recipe.epochs * steps))
-        case _:
-            return None
 
 
 def _end_epoch(schedule: Schedule, loss: float) -> None:

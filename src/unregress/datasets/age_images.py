@@ -46,7 +46,7 @@ def age_images(
 
     Raises:
         DataError: the index or an image cannot be read, columns are missing, or values are not as they should be.
-        SettingError: `size` or `padding` are out of range.
+        SettingError: `size` or `padding` are out of range, or the cache folder cannot be written.
     """
     if size < 1 or padding < 0:
         raise SettingError(f"size is {size} and padding {padding}", expected="size 1 or more, padding 0 or more")
@@ -75,7 +75,7 @@ def read_index(path: Path) -> pd.DataFrame:
     """
     try:
         # A path is a text, whatever it looks like: 00012, 7 or NA.
-        table = pd.read_csv(path, converters={"path": str.strip})
+        table = pd.read_csv(path, dtype={"path": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DataError(
             f"The index {path} cannot be read: {error}",
@@ -94,7 +94,7 @@ def read_index(path: Path) -> pd.DataFrame:
     complaints: list[UnregressError] = []
     for column, kind, good in (
         ("age", "are missing or outside 0 to 130", (ages >= 0) & (ages <= 130)),
-        ("path", "are empty", (table["path"] != "").to_numpy()),
+        ("path", "are empty", (table["path"].str.strip() != "").to_numpy()),
         ("split", f"are none of {', '.join(SPLITS)}", table["split"].isin(list(SPLITS)).to_numpy()),
     ):
         if len(bad := np.flatnonzero(~good)):
@@ -162,14 +162,19 @@ def _pixels(root: Path, paths: list[str], size: int, cache: Path) -> Tensor:
         )
     table = cache / f"images-{key.hexdigest()[:24]}.npy"
     if not table.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         _decode(root, paths, size, table)
     # Copy-on-write: PyTorch wants writable memory, and nothing ever reaches the file.
     return torch.from_numpy(np.load(table, mmap_mode="c"))
 
 
 def _decode(root: Path, paths: list[str], size: int, table: Path) -> None:
-    handle, unfinished = tempfile.mkstemp(dir=table.parent, suffix=".partial")
+    try:
+        table.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(dir=table.parent, suffix=".partial")
+    except OSError as error:
+        raise SettingError(
+            f"The cache folder {table.parent} cannot be written: {error.strerror}", remedy="Name another with `cache`"
+        ) from error
     os.close(handle)
     try:
         pixels = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(paths), size, size, 3))

@@ -17,8 +17,9 @@ from unregress.case import Case
 from unregress.errors import SettingError
 from unregress.loading import read_targets
 from unregress.methods.base import Method, Unlearned, relabelled_loss
+from unregress.recipe import Recipe
 from unregress.runtime import Runtime
-from unregress.training import Recipe, fit
+from unregress.training import fit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from unregress.case import Case
 from unregress.cost import Cost
 from unregress.errors import ModelError
 from unregress.loading import Batch
 from unregress.preflight import quick_check
+from unregress.recipe import Recipe
 from unregress.runtime import Runtime
-from unregress.training import Epoch, Fitted, Recipe, SampleLoss, fit
+from unregress.training import Epoch, Fitted, SampleLoss, fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,12 @@ def fresh_model(case: Case, like: nn.Module | None = None) -> nn.Module:
             user's own; or one of another architecture.
     """
     fresh, again = case.task.build_model(), case.task.build_model()
+    if any(is_lazy(parameter) for parameter in fresh.parameters()):
+        raise ModelError(
+            "The task's `build_model` returns a model with lazy layers, whose weights do not exist yet",
+            expected="a model whose weights exist",
+            remedy="Send one batch through it in `build_model`",
+        )
     known = {parameter.data_ptr() for parameter in again.parameters()}
     if any(parameter.data_ptr() in known for parameter in fresh.parameters() if parameter.numel()):
         raise ModelError(

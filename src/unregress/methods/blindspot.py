@@ -16,8 +16,9 @@ from unregress.cost import Cost
 from unregress.errors import SettingError, raise_all
 from unregress.loading import Batch
 from unregress.methods.base import Method, Unlearned, fit_fresh, fresh_model
+from unregress.recipe import Recipe
 from unregress.runtime import Runtime
-from unregress.training import Recipe, SampleLoss, fit
+from unregress.training import SampleLoss, fit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from torch import nn
 
 from unregress.case import Case
 from unregress.methods.base import Method, Unlearned, fit_fresh, fresh_model
+from unregress.recipe import Recipe
 from unregress.runtime import Runtime
-from unregress.training import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

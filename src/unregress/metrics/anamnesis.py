@@ -17,7 +17,8 @@ from unregress.errors import DivergenceError, SettingError
 from unregress.evidence import About, Curve, Figure, Measure
 from unregress.methods.base import task_loss
 from unregress.metrics.base import Finding, Metric, Panel
-from unregress.training import Recipe, evaluate, fit
+from unregress.recipe import Recipe
+from unregress.training import evaluate, fit
 
 
 @dataclass(frozen=True)

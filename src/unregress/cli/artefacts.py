@@ -1,0 +1,117 @@
+"""What a run folder holds, and whether it belongs to the present request and data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unregress.case import Case
+from unregress.checkpoint import load_weights, save_weights
+from unregress.cli.request_spec import REQUEST
+from unregress.cost import Cost
+from unregress.errors import CheckpointError, StaleError
+from unregress.methods.base import Unlearned
+from unregress.request import ForgetRequest
+from unregress.runtime import Runtime
+from unregress.training import Epoch
+
+HISTORY = "history.json"
+"""The record of how a run folder's model was made."""
+
+
+def write_request(folder: Path, case: Case) -> None:
+    """Write the request, with the digest of the data that it is about."""
+    _write(folder / REQUEST, {**case.request.to_dict(), "data_digest": case.data_digest()})
+
+
+def write_model(
+    folder: Path, weights: str, made: Unlearned, case: Case, request: ForgetRequest | None, warnings: tuple[str, ...]
+) -> None:
+    """Write weights, and how and for what they were made.
+
+    Args:
+        folder: the run folder.
+        weights: name of the weights file.
+        made: the model.
+        case: the data it was made with.
+        request: what it has forgotten; None for an original.
+        warnings: what a preflight found.
+    """
+    save_weights(made.model, folder / weights)
+    record = {
+        "weights": weights,
+        "request_digest": None if request is None else request.digest,
+        "data_digest": case.data_digest(),
+        "method": made.method,
+        "notes": made.notes,
+        "deviations": made.deviations,
+        "warnings": warnings,
+        "cost": asdict(made.cost),
+        "history": [asdict(epoch) for epoch in made.history],
+    }
+    _write(folder / HISTORY, record)
+
+
+def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.Module | Unlearned:
+    """A model from a weights file, or from a run folder with what is known of its making.
+
+    Args:
+        path: a weights file, or a run folder.
+        case: the present request and data.
+        runtime: seeds what the model's constructor draws.
+        forgot: whether the model must have been made for the present request; an original need not.
+
+    Raises:
+        CheckpointError: the weights cannot be read or do not fit the task's model.
+        StaleError: the folder's model was made for another request or other data.
+    """
+    with runtime.isolated("load"):
+        model = case.task.build_model().eval()
+    if not path.is_dir():
+        load_weights(model, path)
+        return model
+    try:
+        record = json.loads((path / HISTORY).read_text(encoding="utf-8"))
+        made = Unlearned(
+            model=model,
+            history=tuple(Epoch(**epoch) for epoch in record["history"]),
+            cost=Cost(**record["cost"]),
+            method=record["method"],
+            deviations=tuple(record["deviations"]),
+            notes=tuple(record["notes"]),
+        )
+        digests, weights = (record["request_digest"], record["data_digest"]), path / record["weights"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
+            expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
+        ) from error
+    _check(path, digests, case, forgot=forgot)
+    load_weights(model, weights)
+    return made
+
+
+def _check(path: Path, digests: tuple[str | None, str], case: Case, *, forgot: bool) -> None:
+    request, data = digests
+    if data != case.data_digest():
+        raise StaleError(
+            f"{path} was made with other data: its data digest is {data[:12]}… and the present one "
+            f"{case.data_digest()[:12]}…",
+            expected="the training set that the model was made with",
+            remedy="Name that data, or make the model anew",
+        )
+    if forgot and request is not None and request != case.request.digest:
+        raise StaleError(
+            f"{path} was made for another request: its digest is {request[:12]}… and the present one "
+            f"{case.request.digest[:12]}…",
+            expected="models that forgot what the audit is about",
+            remedy=f"Take the request over with `--request.from_run {path}`, or make the model anew",
+        )
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,227 @@
+"""What each command does, as a plain function; only the parsing is elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sized
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+from torch import nn
+
+from unregress.audit import audit as measure
+from unregress.case import Case, Splits
+from unregress.cli.artefacts import read_model, write_model, write_request
+from unregress.cli.request_spec import RequestSpec
+from unregress.errors import SettingError
+from unregress.evidence import AuditReport
+from unregress.methods import Method, Retrain, Unlearned
+from unregress.methods import train as train_original
+from unregress.metrics import Metric
+from unregress.preflight import preflight
+from unregress.recipe import Recipe
+from unregress.report import print_table, render_html
+from unregress.request import ForgetRequest
+from unregress.runs import new_run
+from unregress.runtime import Runtime
+from unregress.task import Task
+
+ORIGINAL = "original.safetensors"
+UNLEARNED = "unlearned.safetensors"
+
+
+def train(
+    *,
+    task: Task,  # type: ignore[type-arg] # the parser takes functions for a bare class only
+    data: Splits,
+    output: Path,
+    config: str,
+    recipe: Recipe = Retrain().recipe,
+    runtime: Runtime = Runtime(),  # noqa: B008 frozen
+    allow_overlap: bool = False,
+) -> None:
+    """Train the original model.
+
+    On all training samples: for a start without a trained model.
+
+    Args:
+        task: import path of a function that returns a `Task`, or of a `Task`'s class.
+        data: import path of a function that returns `Splits`.
+        output: folder to write: original.safetensors, history.json, config.yaml.
+        config: the resolved configuration.
+        recipe: how to train.
+        runtime: where to run.
+        allow_overlap: go on although samples of one split also occur in another.
+    """
+    runtime = _shown(runtime)
+    with new_run(output, config) as folder:
+        # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
+        nothing = ForgetRequest(size=len(cast(Sized, data.train)), forget=(0,), reason="none")
+        case = data.case(task, nothing)
+        preflight(case, runtime, allow_overlap=allow_overlap)
+        made = train_original(case, recipe, runtime)
+        write_model(folder, ORIGINAL, made, case, None, ())
+    _say(f"Trained on {nothing.size} samples.", *_summary(made), f"Wrote {output}/{ORIGINAL}")
+
+
+def forget(
+    *,
+    task: Task,  # type: ignore[type-arg] # the parser takes functions for a bare class only
+    data: Splits,
+    request: RequestSpec,
+    method: Method,
+    output: Path,
+    config: str,
+    checkpoint: Path | None = None,
+    runtime: Runtime = Runtime(),  # noqa: B008 frozen
+    allow_overlap: bool = False,
+) -> None:
+    """Make a trained model forget.
+
+    With `--method Retrain`, make the reference that an audit needs: a model trained from scratch
+    without the forgotten samples.
+
+    Args:
+        task: import path of a function that returns a `Task`, or of a `Task`'s class.
+        data: import path of a function that returns `Splits`.
+        request: which training samples to forget, and why.
+        method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.
+        output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml.
+        config: the resolved configuration.
+        checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
+        runtime: where to run.
+        allow_overlap: go on although samples of one split also occur in another.
+    """
+    runtime = _shown(runtime)
+    with new_run(output, config) as folder:
+        case = data.case(task, request.resolve(data, task))
+        model = _trained(checkpoint, method, case, runtime)
+        found = preflight(case, runtime, model, allow_overlap=allow_overlap)
+        made = method.unlearn(model, case, runtime)
+        write_request(folder, case)
+        write_model(folder, UNLEARNED, made, case, case.request, found.warnings)
+    _say(
+        f"Forgot {len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}",
+        *_summary(made),
+        *(f"Warning: {warning}" for warning in found.warnings),
+        f"Wrote {output}/{UNLEARNED}",
+    )
+
+
+def audit(
+    *,
+    task: Task,  # type: ignore[type-arg] # the parser takes functions for a bare class only
+    data: Splits,
+    request: RequestSpec,
+    models: dict[str, Path],
+    metrics: list[Metric],
+    output: Path,
+    config: str,
+    floor: list[Path] | None = None,
+    original: str = "original",
+    gold: str = "retrained",
+    runtime: Runtime = Runtime(),  # noqa: B008 frozen
+    allow_overlap: bool = False,
+) -> None:
+    """Measure how well models forgot.
+
+    They are compared with the original, and with a model that was retrained without the forgotten samples.
+
+    Args:
+        task: import path of a function that returns a `Task`, or of a `Task`'s class.
+        data: import path of a function that returns `Splits`, test data among them.
+        request: what was to be forgotten; `--request.from_run FOLDER` takes it from a run folder.
+        models: a run folder or weights file for each name: `--models.original FILE --models.retrained FOLDER ...`.
+        metrics: what to measure, by name; by default the paper's metrics and their repaired twins.
+        output: folder to write: audit.html, audit.json, config.yaml.
+        config: the resolved configuration.
+        floor: run folders or weights files of further retrained models that differ by their seed only; how far
+            they are from the first is the noise floor.  Four or more are advisable.
+        original: name of the model before unlearning.
+        gold: name of the retrained reference.
+        runtime: where to run.
+        allow_overlap: go on although samples of one split also occur in another.
+    """
+    runtime = _shown(runtime)
+    with new_run(output, config) as folder:
+        case = data.case(task, request.resolve(data, task))
+        found = preflight(case, runtime, allow_overlap=allow_overlap)
+        paths = {**models, **{f"{gold} #{n}": path for n, path in enumerate(floor or [], 2)}}
+        read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
+        report = measure(
+            case,
+            {name: read[name] for name in models},
+            runtime,
+            original=original,
+            gold=gold,
+            floor=[model for name, model in read.items() if name not in models],
+            metrics=metrics,
+            caveats=(*found.warnings, *_unproven(read, original)),
+        )
+        report.to_json(folder / "audit.json")
+        render_html(report, folder / "audit.html")
+    print_table(report)
+    _say("", f"Wrote {output}/audit.html and {output}/audit.json")
+
+
+def report(audit_json: Path, output: Path | None = None) -> None:
+    """Print an audit's table and render its page anew.
+
+    Args:
+        audit_json: the audit.json that `unregress audit` or `unregress demo` wrote.
+        output: HTML file to write; by default beside the JSON, under its name.
+    """
+    found = AuditReport.from_json(audit_json)
+    page = audit_json.with_suffix(".html") if output is None else output
+    try:
+        render_html(found, page)
+    except OSError as error:
+        raise SettingError(f"{page} cannot be written: {error.strerror}", remedy="Choose another `--output`") from error
+    print_table(found)
+    _say("", f"Wrote {page}")
+
+
+def _trained(checkpoint: Path | None, method: Method, case: Case, runtime: Runtime) -> nn.Module:
+    """The model to unlearn.  For retraining any model of the architecture will do."""
+    if checkpoint is None and not isinstance(method, Retrain):
+        raise SettingError(
+            f"There is no model for {type(method).__name__} to make forget",
+            expected="`checkpoint`, the weights of the trained model",
+            remedy="Without a trained model, make one with `unregress train`",
+        )
+    if checkpoint is None:
+        with runtime.isolated("load"):
+            return case.task.build_model().eval()
+    read = read_model(checkpoint, case, runtime, forgot=False)
+    return read.model if isinstance(read, Unlearned) else read
+
+
+def _unproven(read: dict[str, nn.Module | Unlearned], original: str) -> list[str]:
+    names = [name for name, model in read.items() if name != original and not isinstance(model, Unlearned)]
+    if not names:
+        return []
+    return [f"Given as bare weights files, so that for which request they were made is not known: {', '.join(names)}."]
+
+
+def _shown(runtime: Runtime) -> Runtime:
+    """With progress bars wherever somebody can see them."""
+    return replace(runtime, progress=runtime.progress or sys.stdout.isatty())
+
+
+def _summary(made: Unlearned) -> list[str]:
+    losses = {epoch.stage: epoch.loss for epoch in made.history}
+    ended = ", ".join(f"{stage} {loss:.4g}" for stage, loss in losses.items())
+    return [
+        f"Method: {made.method}",
+        f"Cost: {made.cost.passes:,} sample passes, {made.cost.seconds:.1f} s",
+        *([f"Mean loss in the last epoch: {ended}"] if losses else []),
+        *(f"Note: {note}" for note in made.notes),
+    ]
+
+
+def _say(*lines: str) -> None:
+    console = Console(highlight=False, markup=False, emoji=False)
+    for line in lines:
+        console.print(line)

@@ -1,0 +1,167 @@
+"""From words on the command line to a function call, and from errors to exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from inspect import cleandoc, signature
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from torch import nn
+
+from unregress.audit import default_metrics
+from unregress.case import Case, Splits
+from unregress.cli.commands import audit, forget, report, train
+from unregress.demo import demo
+from unregress.errors import DivergenceError, SettingError, UnregressError
+from unregress.methods import Method, Unlearned
+from unregress.runtime import Runtime
+from unregress.task import Task
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "train": train,
+    "forget": forget,
+    "audit": audit,
+    "report": report,
+}
+"""A command's signature is its schema and its docstring the help.  `config` is filled in here."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the words after `unregress`; by default those of this process.
+
+    Returns:
+        Exit code: 0 done, 1 training diverged, 2 the input was refused, 130 interrupted.
+
+    Raises:
+        SystemExit: 0 after help, version or `--print_config`, 2 for words that cannot be understood.
+    """
+    try:
+        _run(arguments)
+    except DivergenceError as error:
+        return _fail(str(error), 1)
+    except UnregressError as error:
+        return _fail(str(error), 2)
+    except (ImportError, OSError) as error:
+        # From the user's own code: a missing package, a data file that is not there.
+        return _fail(_told(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted; an unfinished run leaves nothing behind", 130)
+    return 0
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    # Tasks and data functions are named by import path, as in `my_model.task`.
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    # With `Splits` among them, `data` takes any function that returns one, although it is a dataclass.
+    set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(
+        prog="unregress",
+        usage="unregress COMMAND [--config job.yaml] [--OPTION VALUE ...]",
+        description="Make a trained PyTorch regression model forget chosen training examples, and show how well "
+        "it forgot.  Start with `unregress demo`.",
+        version=version("unregress"),
+    )
+    subcommands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands", prog="unregress")
+    parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
+    for name, own in parsers.items():
+        subcommands.add_subcommand(name, own, help=_text(COMMANDS[name]).split("\n\n")[0])
+    parsed = parser.parse_args(_afresh(sys.argv[1:] if arguments is None else arguments))
+    name = parsed.subcommand
+    values = _instantiate(parser, parsed)[name].as_dict()
+    if _configured(COMMANDS[name]):
+        values["config"] = parsers[name].dump(parsed[name])
+    COMMANDS[name](**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unset(Method):
+    """No method yet, and no settings."""
+
+    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        raise SettingError("No method is named", remedy="Name one with `--method`")
+
+
+def _afresh(words: Sequence[str]) -> list[str]:
+    """Let each `--method NAME` start from that method's own defaults.
+
+    The parser would hand the settings of a method that a config file names on to the one that replaces
+    it, wherever names agree: Retrain would train with Blindspot's `recipe`.  `_Unset` has none to hand on.
+    """
+    out: list[str] = []
+    for word in words:
+        if word.split("=")[0] in ("--method", "--method.class_path"):
+            out.append(f"--method={_Unset.__module__}.{_Unset.__qualname__}")
+        out.append(word)
+    return out
+
+
+def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
+    configured = _configured(command)
+    options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else "AUDIT_JSON [--output AUDIT_HTML]"
+    parser = ArgumentParser(usage=f"unregress {name} {options}", description=_text(command))
+    if configured:
+        parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    parser.add_function_arguments(command, skip={"config"}, as_positional=not configured)
+    if name == "audit":
+        parser.set_defaults(metrics=[{"class_path": type(metric).__name__} for metric in default_metrics()])
+    return parser
+
+
+def _configured(command: Callable[..., None]) -> bool:
+    """Whether a command writes a run folder, with its configuration in it."""
+    return "config" in signature(command).parameters
+
+
+def _text(command: Callable[..., None]) -> str:
+    """What a docstring says before its list of arguments."""
+    return cleandoc(command.__doc__ or "").split("\n\nArgs:")[0]
+
+
+def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
+    """Call the user's functions, make methods and metrics."""
+    try:
+        made: Namespace = parser.instantiate(parsed)
+    except UnregressError:
+        raise
+    except Exception as error:
+        raise SettingError(
+            f"What the configuration names cannot be made: {_told(error)}",
+            remedy="Call the function in Python to see the whole traceback",
+        ) from error
+    own = made[parsed.subcommand]
+    for key, kind in (("task", Task), ("data", Splits)):
+        if key in own and not isinstance(own[key], kind):
+            raise SettingError(
+                f"`{key}` returned a {type(own[key]).__name__}", expected=f"a function that returns a {kind.__name__}"
+            )
+    own.pop("config", None)
+    return made
+
+
+def _told(error: BaseException) -> str:
+    """An error from the user's code in one line, with the place where it was raised."""
+    # The parser passes on an ImportError inside a function as a ValueError about the function.
+    if isinstance(error, ValueError) and isinstance(error.__cause__, ImportError):
+        error = error.__cause__
+    package = str(Path(__file__).resolve().parents[1])
+    libraries = (package, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((*libraries, "<"))]
+    place = f" ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})" if own else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,102 @@
+"""How to train, as a value: passes, batches, optimiser, learning-rate schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+
+from unregress.errors import SettingError, raise_all
+
+Schedule = LRScheduler | ReduceLROnPlateau | None
+SCHEDULES = ("constant", "step", "plateau", "one-cycle")
+_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": Adam,
+    "adamw": AdamW,
+    "sgd": lambda parameters, **options: SGD(parameters, momentum=0.9, **options),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train: passes, batches, optimiser, schedule.
+
+    Raises:
+        SettingError: a value is outside its range; all of them at once.
+    """
+
+    epochs: int = 1
+    """Passes over the rows that are trained on."""
+    lr: float = 1e-3
+    """Learning rate; the peak of a one-cycle schedule, the start of the others."""
+    batch_size: int = 256
+    """Samples per step."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Optimiser; SGD has momentum 0.9."""
+    weight_decay: float = 0.0
+    """Weight decay, as PyTorch's optimiser of that name understands it."""
+    schedule: Literal["constant", "step", "plateau", "one-cycle"] = "constant"
+    """Learning rate over time: constant; times `gamma` every `patience` epochs; times `gamma` after
+    more than `patience` epochs without a better loss (validation's, or training's where there is no
+    validation data); or PyTorch's one-cycle up to `lr` and down to nearly zero."""
+    gamma: float = 0.1
+    """Factor of the step and plateau schedules (paper Section 6.3: 0.1)."""
+    patience: int = 10
+    """Epochs between steps, or epochs that a plateau lasts before the rate falls."""
+    clip_norm: float | None = None
+    """Largest gradient norm; None for no clipping."""
+    mode: Literal["train", "eval"] = "train"
+    """Mode of the model while it trains; `eval` freezes batch statistics and drops nothing out."""
+
+    def __post_init__(self) -> None:
+        rules: list[tuple[str, bool, str]] = [
+            ("epochs", type(self.epochs) is int and self.epochs >= 0, "a whole number, 0 or more"),
+            ("lr", 0 < self.lr < float("inf"), "a positive number"),
+            ("batch_size", type(self.batch_size) is int and self.batch_size >= 1, "a whole number, 1 or more"),
+            ("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more"),
+            ("gamma", 0 < self.gamma <= 1, "above 0, at most 1"),
+            ("patience", type(self.patience) is int and self.patience >= 1, "a whole number, 1 or more"),
+            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a positive number or none"),
+            ("optimizer", self.optimizer in _OPTIMIZERS, f"one of {', '.join(_OPTIMIZERS)}"),
+            ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+            ("mode", self.mode in ("train", "eval"), "train or eval"),
+        ]
+        raise_all(
+            [
+                SettingError(f"Recipe.{name} is {getattr(self, name)!r}", expected=expected)
+                for name, fine, expected in rules
+                if not fine
+            ]
+        )
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """The optimiser for some parameters."""
+        return _OPTIMIZERS[self.optimizer](parameters, lr=self.lr, weight_decay=self.weight_decay)
+
+    def make_schedule(self, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
+        """The learning-rate schedule; None for a constant one.  One-cycle goes by steps, the others by epochs.
+
+        Raises:
+            SettingError: a one-cycle schedule has a single step.
+        """
+        match self.schedule:
+            case "step":
+                return StepLR(optimizer, step_size=self.patience, gamma=self.gamma)
+            case "plateau":
+                return ReduceLROnPlateau(optimizer, factor=self.gamma, patience=self.patience)
+            case "one-cycle":
+                steps = self.epochs * steps_per_epoch
+                if steps == 1:
+                    # PyTorch would take this one step at the cycle's very end, where the rate is nearly zero.
+                    raise SettingError(
+                        "A one-cycle schedule has a single step",
+                        expected="two steps or more",
+                        remedy="More epochs, smaller batches, or a constant schedule",
+                    )
+                return OneCycleLR(optimizer, max_lr=self.lr, total_steps=max(1, steps))
+            case _:
+                return None

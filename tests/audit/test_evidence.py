@@ -1,0 +1,109 @@
+"""Reports are written and read without loss, and nothing else is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import unregress
+from audit.small import RELEARN, RUNTIME, net, small_case
+from unregress.errors import StaleError
+from unregress.evidence import SCHEMA, AuditReport, Measure
+
+
+@pytest.fixture(scope="module")
+def report(case: unregress.Case, original: unregress.Unlearned) -> AuditReport:
+    """Every kind of finding: bounds, missing values, notes, costs, thresholds."""
+    metrics = [unregress.Errors(), unregress.Wasserstein(), unregress.Deviation(), unregress.Membership(), RELEARN]
+    tuned = unregress.FineTune().unlearn(original.model, case, RUNTIME)
+    models = {"original": original, "retrained": net(), "tuned": tuned}
+    return unregress.audit(small_case(), models, RUNTIME, floor=[net()], metrics=metrics, caveats=["ein Häkchen ✓"])
+
+
+@pytest.fixture
+def written(report: AuditReport, tmp_path: Path) -> Path:
+    path = tmp_path / "audit.json"
+    report.to_json(path)
+    return path
+
+
+def test_round_trip_is_exact(report: AuditReport, written: Path, tmp_path: Path) -> None:
+    again = AuditReport.from_json(written)
+    assert again == report
+    again.to_json(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == written.read_bytes()
+
+
+def test_bounds_notes_and_missing_values_survive(report: AuditReport, tmp_path: Path) -> None:
+    odd = (
+        Measure(metric="ain", split="train-forget", model="a", value=0.1 + 0.2, bound=">=", note="cut off"),
+        Measure(metric="ain", split="train-forget", model="b", value=None, bound="<="),
+    )
+    changed = replace(report, measures=odd, target_band=None, caveats=())
+    changed.to_json(tmp_path / "odd.json")
+    assert AuditReport.from_json(tmp_path / "odd.json") == changed
+
+
+def test_no_number_that_json_lacks_is_written(report: AuditReport, tmp_path: Path) -> None:
+    nan = Measure(metric="mae", split="train-forget", model="a", value=float("nan"))
+    with pytest.raises(ValueError, match="JSON"):
+        replace(report, measures=(nan,)).to_json(tmp_path / "nan.json")
+    assert not (tmp_path / "nan.json").exists()
+
+
+def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[str], str]:
+    def edit(text: str) -> str:
+        data = json.loads(text)
+        return json.dumps(change(data) or data)
+
+    return edit
+
+
+BROKEN: dict[str, Callable[[str], str]] = {
+    "empty": lambda text: "",
+    "cut off": lambda text: text[: len(text) // 2],
+    "no JSON": lambda text: "<html></html>",
+    "a list": lambda text: "[1, 2]",
+    "a number": lambda text: "7",
+    "another object": lambda text: '{"a": 1}',
+    "another layout": edited(lambda data: data.update(schema=SCHEMA + 1)),
+    "a field missing": edited(lambda data: data.pop("measures") and None),
+    "a field too many": edited(lambda data: data.update(verdict="PASS")),
+    "models that are none": edited(lambda data: data.update(models=[1])),
+    "half a model": edited(lambda data: data["models"][0].pop("role") and None),
+    "half a measure": edited(lambda data: data["measures"][0].pop("split") and None),
+    "a figure without curves": edited(lambda data: data["figures"][0].pop("curves") and None),
+    "half a band": edited(lambda data: data.update(target_band=[1.0])),
+    "no measures": edited(lambda data: data.update(measures=None)),
+    "a cost that is a number": edited(lambda data: data["models"][0].update(cost=5)),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_what_is_no_report_of_this_layout_is_refused(written: Path, kind: str) -> None:
+    written.write_text(BROKEN[kind](written.read_text(encoding="utf8")), encoding="utf8")
+    with pytest.raises(StaleError) as refused:
+        AuditReport.from_json(written)
+    assert written.name in str(refused.value) and "audit again" in str(refused.value)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "absent.json", tmp_path, tmp_path / "binary"):
+        with pytest.raises(StaleError, match="audit again"):
+            AuditReport.from_json(path)
+
+
+def test_rows_and_lookups(report: AuditReport) -> None:
+    rows = [(about.metric, split) for about, split in report.rows()]
+    assert len(rows) == len(set(rows)) and set(rows) == {(m.metric, m.split) for m in report.measures}
+    first = report.measures[0]
+    assert report.measure(first.metric, first.split, first.model) == first
+    with pytest.raises(KeyError, match="no measure 'mea'"):
+        report.value("mea", first.split, first.model)
+    assert report.floor("w1", "train-forget") == [report.value("w1", "train-forget", "retrained #2")]

@@ -1,0 +1,206 @@
+"""What goes wrong is said in a line, with an exit code and without a trace left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2e.conftest import PROJECT, REQUEST, SHORT, audit_words
+from unregress.cli import main
+
+TINY = "e2e.tiny"
+RETRAIN = ["--method", "Retrain", "--method.recipe.epochs", "1"]
+RANDOM = ["--request.random", "3", "--request.reason", "x"]
+
+
+def project(task: str = "make_task", data: str = "load_data") -> list[str]:
+    return ["--task", f"{TINY}.{task}", "--data", f"{TINY}.{data}"]
+
+
+CASES: dict[str, tuple[list[str], int, str]] = {
+    "misspelt module": (
+        ["--task", "e2e.tyni.make_task", "--data", f"{TINY}.load_data", *RANDOM, *RETRAIN],
+        2,
+        "e2e.tyni",
+    ),
+    "misspelt function": ([*project(task="make_tsk"), *RANDOM, *RETRAIN], 2, "make_tsk"),
+    "missing file": ([*project(data="missing_file"), *RANDOM, *RETRAIN], 2, "no-such-table.csv' .*tiny.py:"),
+    "missing package": ([*project(data="missing_package"), *RANDOM, *RETRAIN], 2, "no_such_package"),
+    "bug": ([*project(data="buggy"), *RANDOM, *RETRAIN], 2, "ValueError: mistake in line 7"),
+    "forgotten return": ([*project(data="nothing"), *RANDOM, *RETRAIN], 2, "`data` returned a NoneType"),
+    "file missed later": ([*project(task="late_file"), *RANDOM, *RETRAIN], 2, "no-such-weights.bin' .*tiny.py:"),
+    "interrupt": ([*project(task="interrupted"), *RANDOM, *RETRAIN], 130, "interrupted"),
+    "divergence": (
+        [*project(), *RANDOM, *RETRAIN, "--method.recipe.lr", "1e30", "--method.recipe.epochs", "3"],
+        1,
+        "epoch",
+    ),
+    "no method": ([*project(), *RANDOM], 2, "method"),
+    "unknown method": ([*project(), *RANDOM, "--method", "Amnesia"], 2, "Amnesia"),
+    "bad setting": ([*project(), *RANDOM, *RETRAIN, "--method.recipe.lr", "-1"], 2, "Recipe.lr is -1.0"),
+    "not a number": ([*project(), *RANDOM, *RETRAIN, "--method.recipe.lr", "fast"], 2, "fast"),
+    "unknown option": ([*project(), *RANDOM, *RETRAIN, "--bogus", "1"], 2, "bogus"),
+    "no checkpoint": ([*project(), *RANDOM, "--method", "FineTune"], 2, "no model for FineTune"),
+    "checkpoint not there": (
+        [*project(), *RANDOM, "--method", "FineTune", "--checkpoint", "gone.pt"],
+        2,
+        "no weights file gone.pt",
+    ),
+    "no request": ([*project(), *RETRAIN], 2, "2 problems.*names its samples by nothing.*no reason"),
+    "two requests": ([*project(), *RANDOM, "--request.band", "[1, 2]", *RETRAIN], 2, "by band and random"),
+    "band without limits": (
+        [*project(), "--request.band", "[null, null]", "--request.reason", "x", *RETRAIN],
+        2,
+        "no limits",
+    ),
+    "band upside down": (
+        [*project(), "--request.band", "[2, 1]", *RETRAIN],
+        2,
+        "2 problems.*no reason.*lower limit 2.0 is above",
+    ),
+    "empty band": (
+        [*project(), "--request.band", "[900, null]", "--request.reason", "x", *RETRAIN],
+        2,
+        "No target lies in",
+    ),
+    "everything": ([*project(), "--request.random", "60", "--request.reason", "x", *RETRAIN], 2, "60 of 60"),
+    "nothing drawn": ([*project(), "--request.random", "0", "--request.reason", "x", *RETRAIN], 2, "0 samples"),
+    "no ids file": (
+        [*project(), "--request.ids_file", "gone.txt", "--request.reason", "x", *RETRAIN],
+        2,
+        "ids file gone.txt cannot be read",
+    ),
+    "empty ids file": (
+        [*project(), "--request.ids_file", "empty.txt", "--request.reason", "x", *RETRAIN],
+        2,
+        "names nothing",
+    ),
+    "unknown and repeated ids": (
+        [*project(), "--request.ids_file", "wrong.txt", "--request.reason", "x", *RETRAIN],
+        2,
+        "2 problems.*'p999'.*named more than once: 'p1'",
+    ),
+    "no run to take over": ([*project(), "--request.from_run", "gone", *RETRAIN], 2, "request.json cannot be read"),
+    "bad data": ([*project(data="overlapping"), *RANDOM, *RETRAIN], 2, "2 problems.*NaN.*same content"),
+    "no config": (["--config", "gone.yaml"], 2, "gone.yaml"),
+    "broken config": (["--config", "broken.yaml"], 2, "parsing config"),
+    "unknown accelerator": ([*project(), *RANDOM, *RETRAIN, "--runtime.accelerator", "abacus"], 2, "abacus"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_forget_refuses(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, code, expected = CASES[name]
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("# none\n\n")
+    Path("wrong.txt").write_text("p1\np999\np1\n")
+    Path("broken.yaml").write_text("task: [unclosed\n")
+    try:
+        found = main(["forget", *words, "--output", "deep/run"])
+    except SystemExit as error:
+        found = int(error.code or 0)
+    shown = capsys.readouterr()
+    assert found == code, shown.err
+    assert "error: " in shown.err and "Traceback" not in shown.err + shown.out
+    assert re.search(expected, shown.err.replace("\n", " ")), shown.err
+    assert len(shown.err.splitlines()) < 10, shown.err
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["broken.yaml", "empty.txt", "wrong.txt"]
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    return shown.err
+
+
+def test_an_audit_of_a_model_made_for_another_request_is_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["forget", *PROJECT, *RANDOM, *RETRAIN, "--output", str(tmp_path / "other")]) == 0
+    words = audit_words(runs, tmp_path / "audit")
+    for position in (words.index(f"--models.Blindspot={runs / 'Blindspot'}"), words.index(str(runs / "retrained-2"))):
+        swapped = list(words)
+        swapped[position] = words[position].replace(
+            str(runs / words[position].rsplit("/")[-1]), str(tmp_path / "other")
+        )
+        assert "made for another request" in refused(swapped, capsys)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["other"]
+
+
+def test_models_and_requests_of_other_data_are_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*audit_words(runs, tmp_path / "audit"), "--data.seed", "1"]
+    assert "made with other data" in refused(words, capsys)
+    words = [*audit_words(runs, tmp_path / "audit"), "--data.samples", "160"]
+    assert "is about 60 training samples and `data` gives 80" in refused(words, capsys)
+    forget = ["forget", *PROJECT, *RANDOM, "--checkpoint", str(runs / "original"), "--method", "FineTune", *SHORT]
+    assert "made with other data" in refused([*forget, "--data.seed", "1", "--output", str(tmp_path / "x")], capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_request_that_was_tampered_with_is_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs / "retrained", tmp_path / "run")
+    path = tmp_path / "run" / "request.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "forget": content["forget"][1:]}))
+    words = ["forget", *PROJECT, "--request.from_run", str(tmp_path / "run"), *RETRAIN, "--output", str(tmp_path / "x")]
+    assert "digest" in refused(words, capsys)
+    path.write_text("{}")
+    assert "is not a request as it was written" in refused(words, capsys)
+
+
+def test_weights_of_another_architecture_are_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["forget", "--task", f"{TINY}.wide_task", "--data", f"{TINY}.load_data", *RANDOM, "--method", "FineTune",
+             "--checkpoint", str(runs / "original"), "--output", str(tmp_path / "x")]  # fmt: skip
+    assert "does not fit the model" in refused(words, capsys)
+    words[words.index(str(runs / "original"))] = str(runs / "audit")
+    assert "not a folder of one model" in refused(words, capsys)
+
+
+def test_an_audit_without_gold_is_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["audit", *PROJECT, *REQUEST, f"--models.original={runs / 'original'}", "--output", str(tmp_path / "audit")]
+    assert "no model called 'retrained'" in refused(words, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_refuses_what_is_no_audit(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cannot be read" in refused(["report", str(tmp_path / "gone.json")], capsys)
+    (tmp_path / "x.json").write_text("[]")
+    assert "is not an audit report" in refused(["report", str(tmp_path / "x.json")], capsys)
+    audit = str(runs / "audit" / "audit.json")
+    assert "cannot be written" in refused(["report", audit, "--output", str(tmp_path / "no" / "x.html")], capsys)
+
+
+def test_an_output_that_is_not_ours_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for command in (["demo"], ["train", *PROJECT], ["forget", *PROJECT, *RANDOM, *RETRAIN]):
+        assert "is not a run folder" in refused([*command, "--output", str(tmp_path)], capsys)
+        assert "is not a folder" in refused([*command, "--output", str(tmp_path / "thesis.txt")], capsys)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_program_itself_exits_with_the_code_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from e2e_tiny_missing import task\n")
+    words = ["train", "--task", "mine.task", "--data", "mine.data", "--output", "run"]
+    done = subprocess.run([sys.executable, "-m", "unregress", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No module named 'e2e_tiny_missing'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,152 @@
+"""Train, forget with every method, audit, report: through the command line, on tiny data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from e2e import tiny
+from e2e.conftest import METHODS, PROJECT, REQUEST, SHORT, audit_words
+from unregress.checkpoint import load_weights
+from unregress.cli import main
+from unregress.evidence import AuditReport
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_every_command_leaves_its_files_and_nothing_else(runs: Path) -> None:
+    assert names(runs) == sorted(["original", "retrained", "retrained-2", *METHODS, "audit"])
+    assert names(runs / "original") == ["config.yaml", "history.json", "original.safetensors"]
+    assert names(runs / "audit") == ["audit.html", "audit.json", "config.yaml"]
+    for name in ("retrained", *METHODS):
+        assert names(runs / name) == ["config.yaml", "history.json", "request.json", "unlearned.safetensors"]
+
+
+def test_original_learnt_and_gold_did_not_see_the_band(runs: Path) -> None:
+    report = AuditReport.from_json(runs / "audit" / "audit.json")
+    original, gold = (report.value("mae", "train-forget", name) for name in ("original", "retrained"))
+    assert original is not None and gold is not None
+    assert original < gold
+    assert [model.name for model in report.models] == ["original", "retrained", *METHODS, "retrained #2"]
+    assert [model.role for model in report.models] == ["original", "gold", *["unlearned"] * 4, "floor"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_changes_the_weights_and_tells_its_cost(runs: Path, name: str) -> None:
+    model = tiny.make_model()
+    load_weights(model, runs / name / "unlearned.safetensors")
+    before = load_file(runs / "original" / "original.safetensors")
+    assert any(not before[key].equal(value) for key, value in model.state_dict().items())
+    record = read(runs / name / "history.json")
+    assert record["method"].startswith(f"{name}(")
+    assert [epoch["epoch"] for epoch in record["history"]][-3:] == [1, 2, 3]
+    assert record["cost"]["backward"] >= 3 * (60 - len(read(runs / name / "request.json")["forget"]))
+    report = AuditReport.from_json(runs / "audit" / "audit.json")
+    audited = next(model for model in report.models if model.name == name)
+    assert audited.cost is not None and audited.cost.backward == record["cost"]["backward"]
+    assert audited.method.startswith(record["method"])
+
+
+def test_the_request_is_recorded_with_its_digest_and_the_data_s(runs: Path) -> None:
+    request = read(runs / "retrained" / "request.json")
+    targets = tiny.load_data().train[:][1]
+    assert request["forget"] == [i for i, target in enumerate(targets.tolist()) if target >= 55]
+    assert (request["reason"], request["target_band"], request["size"]) == ("letter 17", [55.0, None], 60)
+    report = AuditReport.from_json(runs / "audit" / "audit.json")
+    assert report.request_digest == request["digest"]
+    assert report.data_digest == request["data_digest"] == read(runs / "original" / "history.json")["data_digest"]
+    assert report.reason == "letter 17"
+
+
+def test_report_renders_the_same_page_again(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    assert main(["report", str(runs / "audit" / "audit.json"), "--output", str(page)]) == 0
+    assert page.read_text() == (runs / "audit" / "audit.html").read_text()
+    shown = capsys.readouterr().out
+    assert "Mean absolute error" in shown and "Anamnesis index" in shown
+
+
+def without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_seconds(item) for key, item in value.items() if key != "seconds"}
+    return [without_seconds(item) for item in value] if isinstance(value, list) else value
+
+
+def test_same_seed_same_weights_and_same_audit(runs: Path, tmp_path: Path) -> None:
+    words = ["forget", *PROJECT, *REQUEST, "--checkpoint", str(runs / "original"), "--method", "Blindspot", *SHORT]
+    assert main([*words, "--output", str(tmp_path / "again")]) == 0
+    first, again = (folder / "unlearned.safetensors" for folder in (runs / "Blindspot", tmp_path / "again"))
+    assert first.read_bytes() == again.read_bytes()
+    assert main([*words, "--runtime.seed", "1", "--output", str(tmp_path / "other")]) == 0
+    assert first.read_bytes() != (tmp_path / "other" / "unlearned.safetensors").read_bytes()
+    assert main(audit_words(runs, tmp_path / "audit")) == 0
+    one, two = (read(folder / "audit.json") for folder in (runs / "audit", tmp_path / "audit"))
+    assert without_seconds(one) == without_seconds(two)
+
+
+def test_the_same_run_again_is_replaced_and_another_refused(runs: Path, tmp_path: Path) -> None:
+    words = ["forget", *PROJECT, *REQUEST, "--method", "Retrain", "--method.recipe.epochs", "1",
+             "--output", str(tmp_path / "run")]  # fmt: skip
+    assert main(words) == 0
+    weights = tmp_path / "run" / "unlearned.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(b"damaged")
+    assert main(words) == 0
+    assert weights.read_bytes() == before
+    files = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    assert main([*words, "--runtime.seed", "9"]) == 2
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == files
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_written_config_does_the_same_run(runs: Path, tmp_path: Path) -> None:
+    config = (runs / "Blindspot" / "config.yaml").read_text()
+    (tmp_path / "job.yaml").write_text(config)
+    assert main(["forget", "--config", str(tmp_path / "job.yaml"), "--output", str(tmp_path / "run")]) == 0
+    written = (tmp_path / "run" / "config.yaml").read_text()
+    assert written == config.replace(str(runs / "Blindspot"), str(tmp_path / "run"))
+    same = [folder / "unlearned.safetensors" for folder in (runs / "Blindspot", tmp_path / "run")]
+    assert same[0].read_bytes() == same[1].read_bytes()
+
+
+def test_bare_weights_are_audited_with_a_caveat(runs: Path, tmp_path: Path) -> None:
+    words = ["audit", *PROJECT, *REQUEST, "--metrics", "[Errors]",
+             f"--models.original={runs / 'original' / 'original.safetensors'}",
+             f"--models.retrained={runs / 'retrained' / 'unlearned.safetensors'}",
+             "--output", str(tmp_path / "audit")]  # fmt: skip
+    assert main(words) == 0
+    report = AuditReport.from_json(tmp_path / "audit" / "audit.json")
+    assert {measure.metric for measure in report.measures} == {"mae", "rmse"}
+    assert any("bare weights files" in caveat and "retrained" in caveat for caveat in report.caveats)
+    assert [model.cost for model in report.models] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("request_words", "forget"),
+    [
+        (["--request.ids_file", "ids.txt"], [2, 7]),
+        (["--request.ids_file", "positions.txt", "--data.named", "false"], [0, 59]),
+        (["--request.random", "4", "--request.seed", "5"], None),
+    ],
+)
+def test_other_ways_to_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_words: list[str], forget: list[int] | None
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("ids.txt").write_text("# letter 17\n\np7\n  p2  \n")
+    Path("positions.txt").write_text("59\n0\n")
+    assert main(["forget", *PROJECT, *request_words, "--request.reason", "x", "--method", "Retrain",
+                 "--method.recipe.epochs", "1", "--output", "run"]) == 0  # fmt: skip
+    found = read(tmp_path / "run" / "request.json")["forget"]
+    assert found == forget if forget is not None else len(found) == 4

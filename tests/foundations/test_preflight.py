@@ -1,0 +1,210 @@
+"""What would go wrong later is said at once, before any work, and nothing is touched in looking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from foundations.small import CPU, Listed, case_of, mlp, numbers, table, weights
+from unregress import ForgetRequest, MappingTask, TensorTask, preflight
+from unregress.errors import DataError, ModelError, PreflightError, UnregressError
+
+INPUTS, TARGETS = table()
+TEST = TensorDataset(numbers(6, 3, seed=5), numbers(6, seed=6))
+DATASETS = pytest.mark.parametrize("dataset", [TensorDataset, Listed])
+
+
+def damaged(values, position, value):
+    copied = values.clone()
+    copied[position] = value
+    return copied
+
+
+@DATASETS
+def test_sound_data_pass_and_get_a_digest(dataset):
+    found = preflight(case_of(dataset(INPUTS, TARGETS), test=TEST), CPU, mlp())
+    again = preflight(case_of(TensorDataset(INPUTS, TARGETS)), CPU)
+    assert found.warnings == ()
+    assert found.data_digest == again.data_digest
+    assert len(found.data_digest) == 64
+    for other in (damaged(INPUTS, (7, 1), 0.0), INPUTS.flip(0)):
+        assert preflight(case_of(dataset(other, TARGETS)), CPU).data_digest != found.data_digest
+
+
+@DATASETS
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("kind", ["input", "target"])
+def test_values_that_are_no_numbers_are_located(dataset, value, split, kind):
+    inputs, targets = (INPUTS, TARGETS) if split == "train" else TEST.tensors
+    if kind == "input":
+        bad = dataset(damaged(inputs, (3, 1), value), targets)
+    else:
+        bad = dataset(inputs, damaged(targets, 3, value))
+    with pytest.raises(DataError, match=rf"1 {split} samples have a NaN or infinite {kind}, the first at position 3"):
+        preflight(case_of(**({"train": dataset(INPUTS, TARGETS)} | {split: bad})), CPU)
+
+
+def test_a_bad_target_is_called_a_target_however_the_task_finds_it():
+    class Converting(TensorTask):
+        def target(self, batch):
+            return batch[-1].double()
+
+    case = case_of(TensorDataset(INPUTS, damaged(TARGETS, 3, float("nan"))), task=Converting(mlp))
+    with pytest.raises(DataError, match="infinite target, the first at position 3"):
+        preflight(case, CPU)
+
+
+@DATASETS
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_samples_in_two_splits_are_found_by_content(dataset, split):
+    inputs, targets = torch.cat([TEST.tensors[0], INPUTS[4:6]]), torch.cat([TEST.tensors[1], TARGETS[4:6]])
+    case = case_of(dataset(INPUTS, TARGETS), **{split: dataset(inputs, targets)})
+    message = rf"2 {split} samples have the same content as a train sample \({split} 6 = train 4"
+    with pytest.raises(DataError, match=message):
+        preflight(case, CPU)
+    (warning,) = preflight(case, CPU, allow_overlap=True).warnings
+    assert "2 " in warning and split in warning
+
+
+def test_validation_and_test_must_differ_too():
+    case = case_of(validation=TEST, test=TEST)
+    with pytest.raises(DataError, match="6 test samples have the same content as a validation sample"):
+        preflight(case, CPU)
+
+
+def test_a_forgotten_sample_with_a_twin_in_the_retain_set_is_a_warning():
+    inputs, targets = INPUTS.clone(), TARGETS.clone()
+    inputs[9], targets[9] = inputs[3], targets[3]  # 3 is forgotten, 9 is not
+    inputs[5], targets[5] = inputs[11], targets[11]  # both are forgotten: nothing is kept of them
+    (warning,) = preflight(case_of(TensorDataset(inputs, targets)), CPU).warnings
+    assert warning.startswith("1 of the 5 samples to forget have a twin")
+
+
+def test_texts_are_content_too():
+    """Samples that differ in a text alone are not the same sample."""
+
+    def said(words):
+        return Listed(torch.arange(len(words)), item=lambda i: {"text": words[int(i)], "labels": torch.tensor(1.0)})
+
+    task = MappingTask(build_model=mlp)
+    request = ForgetRequest(size=3, forget=(0,), reason="test")
+    case = case_of(said(["one", "two", "three"]), test=said(["four", "five"]), task=task, request=request)
+    assert preflight(case, CPU).warnings == ()
+    with pytest.raises(DataError, match="1 test samples have the same content"):
+        preflight(case_of(said(["one", "two", "three"]), test=said(["two"]), task=task, request=request), CPU)
+
+
+@dataclass
+class Record:
+    x: Tensor
+    y: Tensor
+
+
+class RecordTask(TensorTask):
+    """Batches of a class of the user's own."""
+
+    def predict(self, model, batch):
+        return model(batch.x).squeeze(1)
+
+    def target(self, batch):
+        return batch.y
+
+
+def test_batches_of_the_users_own_class_are_looked_into():
+    """Otherwise all of their samples would look the same, and a NaN would go unseen."""
+
+    def collate(rows):
+        inputs, targets = zip(*rows, strict=True)
+        return Record(torch.stack(inputs), torch.stack(targets))
+
+    def case(inputs):
+        return case_of(Listed(inputs, TARGETS), test=TEST, task=RecordTask(mlp), collate=collate)
+
+    assert preflight(case(INPUTS), CPU, mlp()).warnings == ()
+    with pytest.raises(DataError, match="infinite input, the first at position 3"):
+        preflight(case(damaged(INPUTS, (3, 1), float("nan"))), CPU)
+
+
+def recurrent():
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 1)
+
+        def forward(self, inputs):
+            return self.head(self.rnn(inputs)[0][:, -1])
+
+    return Last()
+
+
+@pytest.mark.parametrize(
+    ("build", "inputs"),
+    [
+        (mlp, numbers(24, 5)),  # RuntimeError
+        (lambda: nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1)), numbers(24, 2, 2, 3)),  # ValueError
+        (recurrent, numbers(24, 2, 2, 3)),  # ValueError
+        (lambda: nn.Bilinear(3, 3, 1), INPUTS),  # TypeError: an input is missing
+        (lambda: nn.Embedding(3, 1), INPUTS),  # wants whole numbers
+    ],
+    ids=["size", "rank", "recurrent", "inputs", "type"],
+)
+def test_a_model_that_does_not_take_the_data_is_refused(build, inputs):
+    with pytest.raises(ModelError, match="does not predict this task's batches"):
+        preflight(case_of(TensorDataset(inputs, TARGETS), build=build), CPU, build())
+
+
+@pytest.mark.parametrize("targets", [numbers(24, 2), numbers(24, 1, 2)])
+def test_shapes_that_would_broadcast_are_refused(targets):
+    with pytest.raises(ModelError, match="the same shape"):
+        preflight(case_of(TensorDataset(INPUTS, targets)), CPU, mlp())
+
+
+def test_a_model_of_nans_is_refused():
+    model = mlp()
+    with torch.no_grad():
+        model[0].weight[0, 0] = float("nan")
+    with pytest.raises(ModelError, match="NaN"):
+        preflight(case_of(), CPU, model)
+
+
+@DATASETS
+def test_everything_is_said_at_once(dataset):
+    bad = damaged(damaged(INPUTS, (2, 0), float("nan")), (7, 0), float("inf"))
+    held_out = dataset(INPUTS[[4, 5]], damaged(TARGETS[[4, 5]], 1, float("nan")))
+    with pytest.raises(PreflightError) as caught:
+        preflight(case_of(dataset(bad, TARGETS), test=held_out), CPU, mlp(features=5))
+    assert [type(complaint) for complaint in caught.value.complaints] == [ModelError, DataError, DataError, DataError]
+    text = str(caught.value)
+    for part in (
+        "4 problems",
+        "does not predict",
+        "2 train samples have a NaN or infinite input, the first at position 2",
+        "1 test samples have a NaN or infinite target, the first at position 1",
+        "test 0 = train 4",
+    ):
+        assert part in text
+
+
+def test_items_that_do_not_make_a_batch_are_explained():
+    ragged = Listed(torch.arange(24), item=lambda i: (torch.zeros(int(i) + 1), torch.tensor(0.0)))
+    with pytest.raises(UnregressError, match="collate"):
+        preflight(case_of(ragged), CPU, mlp())
+
+
+@DATASETS
+def test_looking_changes_nothing(dataset):
+    model = mlp().train()
+    model(INPUTS).sum().backward()
+    model[0].eval()
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    before, random_state = weights(model), torch.get_rng_state()
+    preflight(case_of(dataset(INPUTS, TARGETS), test=TEST), CPU, model)
+    assert weights(model) == before
+    assert [module.training for module in model] == [False, True, True, True, True]
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), gradients, strict=True))
+    assert torch.equal(torch.get_rng_state(), random_state)

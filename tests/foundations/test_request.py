@@ -1,0 +1,207 @@
+"""Forget requests: what they select, what they refuse, and that they survive being written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unregress import ForgetRequest, UnregressError
+from unregress.errors import PreflightError, RequestError, StaleError
+
+
+def request(forget, size=5, **more):
+    return ForgetRequest(size=size, forget=forget, reason="test", **more)
+
+
+@st.composite
+def requests(draw):
+    size = draw(st.integers(2, 60))
+    forget = draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=size - 1, unique=True))
+    return request(tuple(forget), size=size)
+
+
+@given(requests())
+def test_forget_and_retain_partition_the_training_set(made):
+    assert sorted([*made.forget, *made.retain.tolist()]) == list(range(made.size))
+    assert np.flatnonzero(made.mask).tolist() == list(made.forget) == sorted(made.forget)
+    assert np.flatnonzero(~made.mask).tolist() == made.retain.tolist()
+
+
+@given(requests())
+def test_every_way_to_ask_for_the_same_is_the_same(made):
+    names = [f"record {i}" for i in range(made.size)]
+    targets = np.where(made.mask, 1.0, 0.0)
+    same = [
+        ForgetRequest.where(made.mask, reason="mask"),
+        ForgetRequest.ids(names, [names[i] for i in reversed(made.forget)], reason="ids"),
+        ForgetRequest.band(targets, low=0.5, reason="band"),
+        request(tuple(reversed(made.forget)), size=made.size),
+    ]
+    assert {other.forget for other in same} == {made.forget}
+    assert {other.digest for other in same} == {made.digest}
+
+
+@given(requests())
+def test_a_written_request_is_read_back_the_same(made):
+    for one in (made, replace(made, target_band=(None, 2.5))):
+        read = ForgetRequest.from_dict(json.loads(json.dumps(one.to_dict())))
+        assert read == one
+        assert read.digest == one.digest
+
+
+@given(requests(), requests())
+def test_digests_differ_exactly_where_the_forgetting_differs(first, second):
+    same = (first.size, first.forget) == (second.size, second.forget)
+    assert (first.digest == second.digest) == same
+    assert replace(first, reason="another").digest == first.digest
+
+
+@pytest.mark.parametrize(
+    ("forget", "message"),
+    [
+        ((), "forgets nothing"),
+        ((5,), "out of range: 5"),
+        ((-1,), "out of range: -1"),
+        ((1, 1), "repeated: 1"),
+        (range(5), "forgets all 5"),
+    ],
+)
+def test_what_cannot_be_forgotten_is_refused(forget, message):
+    with pytest.raises(RequestError, match=message):
+        request(tuple(forget))
+
+
+def test_all_complaints_come_at_once():
+    with pytest.raises(PreflightError, match=r"(?s)2 problems.*out of range: 7, 7.*repeated: 7"):
+        request((7, 7))
+
+
+@pytest.mark.parametrize("position", [1.7, "1", None])
+def test_a_position_that_is_no_whole_number_is_refused(position):
+    """Truncation would forget somebody else's record."""
+    with pytest.raises(UnregressError, match="position"):
+        request((position,))
+
+
+@pytest.mark.parametrize("positions", [np.array([1, 3]), torch.tensor([3, 1]), [3, 1], range(1, 4, 2)])
+def test_positions_may_come_from_any_library(positions):
+    made = request(positions, size=np.int64(5))
+    assert made.forget == (1, 3)
+    assert made.digest == request((1, 3)).digest
+
+
+def test_an_id_forgets_all_of_its_records():
+    made = ForgetRequest.ids(["ann", "bob", "ann", 4, "eve"], ["ann", 4], reason="erasure")
+    assert made.forget == (0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (["zoe"], "1 of 1 ids are not in the training set: 'zoe'"),
+        (["4"], "text and numbers differ"),
+        (["ann", "ann"], "1 ids are named more than once: 'ann'"),
+        ([], "forgets nothing"),
+    ],
+)
+def test_ids_that_do_not_fit_are_named(wanted, message):
+    with pytest.raises(RequestError, match=message):
+        ForgetRequest.ids(["ann", "bob", 4], wanted, reason="erasure")
+
+
+def test_unknown_and_repeated_ids_are_reported_together():
+    with pytest.raises(PreflightError) as caught:
+        ForgetRequest.ids(["ann", "bob"], ["zoe", "ann", "ann"], reason="erasure")
+    assert [type(complaint) for complaint in caught.value.complaints] == [RequestError, RequestError]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(2, 3, (1, 2)), (3, None, (2, 3)), (None, 1, (0,)), (2, 2, (1,)), (-np.inf, 1, (0,))],
+)
+@pytest.mark.parametrize("form", [list, np.array, torch.tensor, lambda v: np.array(v)[:, None]])
+def test_band_limits_are_closed(low, high, expected, form):
+    assert ForgetRequest.band(form([1.0, 2.0, 3.0, 4.0]), low=low, high=high, reason="band").forget == expected
+
+
+@pytest.mark.parametrize("number", [np.float16, np.float32, np.float64])
+def test_band_limits_are_closed_in_the_targets_own_precision(number):
+    """As float32, 1.3 is 1.29999995 and 2.2 is 2.20000005, yet whoever stored them so means 1.3 and 2.2."""
+    targets = np.array([1.0, 1.3, 2.2, 4.0], dtype=number)
+    made = ForgetRequest.band(targets, low=1.3, high=2.2, reason="band")
+    assert made.forget == (1, 2)
+    assert made.alike(targets).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("limit", [np.float32(2.5), np.float64(2.5), np.int64(3), torch.tensor(2.5)])
+def test_band_limits_of_any_library_can_be_written_down(limit):
+    made = ForgetRequest.band([1.0, 2.0, 3.0, 4.0], low=limit, reason="band")
+    assert ForgetRequest.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "without limits"),
+        ({"low": 3, "high": 2}, "lower limit 3.* is above its upper limit 2"),
+        ({"low": 9}, "range, 1 to 4"),
+        ({"low": 0}, "forgets all 4"),
+    ],
+)
+def test_bands_that_select_nothing_sensible_are_refused(options, message):
+    with pytest.raises(RequestError, match=message):
+        ForgetRequest.band([1.0, 2.0, 3.0, 4.0], **options, reason="band")
+
+
+def test_a_band_needs_one_target_per_sample():
+    with pytest.raises(RequestError, match=r"shape \(3, 2\)"):
+        ForgetRequest.band(np.ones((3, 2)), low=0, reason="band")
+
+
+def test_a_band_knows_which_held_out_samples_are_alike():
+    band = ForgetRequest.band([10.0, 60.0, 75.0], low=60, high=70, reason="band")
+    assert band.alike([59.9, 60.0, 70.0, 70.1]).tolist() == [False, True, True, False]
+    assert band.alike(np.array([[60.0], [1.0]])).tolist() == [True, False]
+    assert request((1,)).alike([60.0, 1.0]).tolist() == [False, False]
+
+
+@pytest.mark.parametrize("mask", [[0, 1], [[True, False]], [0.0, 1.0], [None, True]])
+def test_a_mask_is_one_boolean_per_sample(mask):
+    with pytest.raises(RequestError, match="one boolean per training sample"):
+        ForgetRequest.where(mask, reason="mask")
+
+
+@given(st.integers(2, 40), st.data())
+def test_random_requests_are_repeatable_draws_without_replacement(size, data):
+    count = data.draw(st.integers(1, size - 1))
+    first, again = (ForgetRequest.random(size, count, seed=3, reason="random") for _ in range(2))
+    assert first == again
+    assert len(set(first.forget)) == count
+
+
+def test_random_requests_differ_by_seed_and_have_limits():
+    drawn = {ForgetRequest.random(100, 10, seed=seed, reason="random").forget for seed in range(5)}
+    assert len(drawn) == 5
+    for count in (0, 100, -1):
+        with pytest.raises(RequestError, match="between 1 and 99"):
+            ForgetRequest.random(100, count, seed=0, reason="random")
+
+
+@pytest.mark.parametrize("change", [{"forget": [1]}, {"size": 6}, {"digest": "0" * 64}])
+def test_a_changed_record_is_stale(change):
+    record = request((1, 3)).to_dict() | change
+    with pytest.raises(StaleError, match=r"anew|changed"):
+        ForgetRequest.from_dict(record)
+
+
+def test_an_incomplete_record_is_refused_with_a_reason():
+    record = request((1, 3)).to_dict()
+    del record["digest"]
+    with pytest.raises(UnregressError, match="digest"):
+        ForgetRequest.from_dict(record)

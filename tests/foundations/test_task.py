@@ -1,0 +1,172 @@
+"""Adapters: how batches are opened, and what shapes are accepted."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from unregress import MappingTask, Quantile, TensorTask
+from unregress.errors import ModelError
+
+
+class Sum(nn.Module):
+    """Adds up its inputs' features, by position or by name; output `(n, 1)`."""
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        parts = [*inputs, *named.values()]
+        return torch.stack([part.sum(1) for part in parts]).sum(0).unsqueeze(1)
+
+
+class Answers(nn.Module):
+    """Answers with a given tensor in a given wrapping."""
+
+    def __init__(self, answer: Tensor, wrap=lambda tensor: tensor) -> None:
+        super().__init__()
+        self.answer, self.wrap = answer, wrap
+
+    def forward(self, **_: Tensor):
+        return self.wrap(self.answer)
+
+
+ONES, TWOS = torch.ones(3, 2), torch.full((3, 4), 2.0)
+
+
+@pytest.mark.parametrize(("inputs", "expected"), [((ONES,), 2.0), ((ONES, TWOS), 10.0)])
+def test_tensor_task_calls_the_model_with_all_but_the_last_tensor(inputs, expected):
+    task = TensorTask(Sum)
+    batch = [*inputs, torch.zeros(3)]
+    assert task.predict(Sum(), batch).tolist() == [expected] * 3
+    assert task.target(batch).tolist() == [0.0] * 3
+
+
+def test_mapping_task_calls_the_model_with_all_but_the_target():
+    task = MappingTask(Sum, target="age")
+    batch = {"left": ONES, "age": torch.zeros(3), "right": TWOS}
+    assert task.predict(Sum(), batch).tolist() == [10.0] * 3
+    assert task.target(batch).tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tensor: tensor,
+        lambda tensor: {"logits": tensor},
+        lambda tensor: OrderedDict(loss=None, logits=tensor),
+        lambda tensor: SimpleNamespace(logits=tensor),
+    ],
+    ids=["tensor", "dict", "ordered", "attribute"],
+)
+def test_mapping_task_unwraps_hugging_face_outputs(wrap):
+    model = Answers(torch.tensor([[1.0], [2.0]]), wrap)
+    prediction = MappingTask(lambda: model).predict(model, {"x": ONES[:2], "labels": torch.zeros(2)})
+    assert prediction.tolist() == [1.0, 2.0]
+
+
+def test_a_missing_target_is_named_with_what_there_is():
+    with pytest.raises(ModelError, match=r"\['age', 'x'\].*'labels'"):
+        MappingTask(Sum).target({"x": ONES, "age": ONES})
+
+
+@pytest.mark.parametrize(
+    ("predicted", "target"),
+    [((4, 1), (4,)), ((4,), (4, 1)), ((1, 1), (1,)), ((1,), (1, 1)), ((4, 3, 1), (4, 3)), ((4, 3), (4, 3))],
+)
+def test_a_trailing_axis_of_one_is_no_difference(predicted, target):
+    """Published mistake 10, also for a batch of one: `(1, 1)` against `(1,)` must not lose the sample axis."""
+    task = TensorTask(Sum)
+    prediction = task._fit_to(torch.zeros(predicted), torch.zeros(target))
+    assert prediction.shape == target
+    assert task.checked_loss(prediction, torch.zeros(target)).shape == target[:1]
+
+
+@pytest.mark.parametrize(("predicted", "target"), [((4, 2), (4,)), ((4, 3), (4, 1)), ((1, 4), (4,)), ((4, 1, 1), (4,))])
+def test_any_other_difference_is_refused(predicted, target):
+    task = TensorTask(Sum)
+    prediction = task._fit_to(torch.zeros(predicted), torch.zeros(target))
+    with pytest.raises(ModelError, match="the same shape"):
+        task.checked_loss(prediction, torch.zeros(target))
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape"),
+    [
+        (nn.L1Loss(), r"\(\)"),
+        (nn.L1Loss(reduction="none"), r"\(4, 2\)"),
+        (lambda p, t: (p - t).abs().mean(1, keepdim=True), r"\(4, 1\)"),
+    ],
+    ids=["reduced", "per-output", "extra-axis"],
+)
+def test_a_loss_that_is_not_one_number_per_sample_is_refused(loss, shape):
+    with pytest.raises(ModelError, match=rf"loss has shape {shape} for 4 samples"):
+        TensorTask(Sum, loss=loss).checked_loss(torch.zeros(4, 2), torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize("loss", ["l1", "mse", "huber", Quantile((0.5,))])
+def test_whole_number_targets_are_as_good_as_decimal_ones(loss):
+    """Ages are often int64, of which PyTorch's Huber loss has no gradient."""
+    task = TensorTask(Sum, loss=loss)
+    prediction = torch.tensor([1.5, 2.0, 7.0], requires_grad=True)
+    shaped = prediction.unsqueeze(1) if isinstance(loss, Quantile) else prediction
+    whole = task.checked_loss(shaped, torch.tensor([1, 2, 3]))
+    assert_close(whole, task.checked_loss(shaped, torch.tensor([1.0, 2.0, 3.0])))
+    whole.sum().backward()
+    assert prediction.grad.isfinite().all()
+
+
+def test_quantile_models_imitate_level_by_level():
+    """|1 − 0| + |2 − 2| + |3 − 7| = 5: against the teacher's quantiles, not against its median."""
+    task = TensorTask(Sum, loss=Quantile())
+    student, teacher = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 2.0, 7.0]])
+    assert task.imitation_loss(student, teacher).tolist() == [5.0]
+    assert task.imitation_loss(teacher, teacher).tolist() == [0.0]
+    assert task.point(student).tolist() == [2.0]
+
+
+def test_other_models_imitate_by_the_tasks_own_loss():
+    task = TensorTask(Sum, loss="mse")
+    assert task.imitation_loss(torch.tensor([1.0, 2.0]), torch.tensor([4.0, 2.0])).tolist() == [9.0, 0.0]
+
+
+class Pair(NamedTuple):
+    left: Tensor
+    right: Tensor
+
+
+@dataclass
+class Record:
+    value: Tensor
+
+
+def test_select_takes_rows_of_every_tensor_and_keeps_the_structure():
+    rows = torch.tensor([2, 0])
+    chosen = TensorTask(Sum).select(
+        {"a": torch.arange(3), "b": [Pair(torch.arange(3) * 10, torch.eye(3)), (torch.arange(3) * 100,)]}, rows
+    )
+    assert chosen["a"].tolist() == [2, 0]
+    pair, (hundreds,) = chosen["b"]
+    assert isinstance(pair, Pair)
+    assert pair.left.tolist() == [20, 0]
+    assert_close(pair.right, torch.eye(3)[rows])
+    assert hundreds.tolist() == [200, 0]
+
+
+def test_select_leaves_what_belongs_to_the_whole_batch():
+    """A scale without a sample axis is everybody's; a list with one text per sample goes with the samples."""
+    batch = {"x": torch.arange(3), "scale": torch.tensor(2.0), "text": ["a", "b", "c"]}
+    chosen = TensorTask(Sum).select(batch, torch.tensor([2, 0]))
+    assert chosen["x"].tolist() == [2, 0]
+    assert chosen["scale"].item() == 2.0
+    assert chosen["text"] == ["c", "a"]
+
+
+def test_select_leaves_the_batch_alone():
+    batch = Record(torch.arange(3))
+    assert TensorTask(Sum).select(batch, torch.tensor([1])).value.tolist() == [1]
+    assert batch.value.tolist() == [0, 1, 2]

@@ -1,0 +1,156 @@
+"""The membership attack: what it can tell, what it learns from, and what it never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import unregress
+from metrics.by_hand import features, panel, seen, values
+from unregress.errors import SettingError
+from unregress.evidence import Measure
+from unregress.metrics import Membership, membership
+from unregress.metrics.membership import FAMILIES, attack, attack_features
+
+Features = NDArray[np.float64]
+
+
+def drawn(seed: int, count: int, shift: float = 0.0, width: int = 3) -> Features:
+    return np.random.default_rng(seed).normal(size=(count, width)) + shift
+
+
+def test_separable_features_are_told_apart() -> None:
+    members, others = drawn(0, 60), drawn(1, 60, shift=20)
+    assert attack(members, others, drawn(2, 30), seed=0) == (1, 1)
+    assert attack(members, others, drawn(3, 30, shift=20), seed=0) == (0, 1)
+
+
+def test_samples_of_the_same_kind_are_guessed() -> None:
+    share, accuracy = attack(drawn(0, 1000), drawn(1, 1000), drawn(2, 1000), seed=0)
+    assert accuracy == pytest.approx(0.5, abs=0.06)
+    assert share == pytest.approx(0.5, abs=0.15)
+
+
+def test_accuracy_is_held_out() -> None:
+    """A support vector machine learns 60 random points in 200 dimensions by heart; it still only guesses."""
+    members, others = drawn(0, 60, width=200), drawn(1, 60, width=200)
+    accuracies = [attack(members, others, members, seed=seed)[1] for seed in range(20)]
+    assert np.mean(accuracies) == pytest.approx(0.5, abs=0.1)
+
+
+def test_features_are_scaled() -> None:
+    """A telling feature in small units beside a random one in large units; a change of units changes nothing."""
+    members, others, queried = drawn(0, 80), drawn(1, 80), drawn(2, 40)
+    others[:, 0] += 10
+    units = np.array([1e-4, 1e5, 1.0])
+    assert attack(members * units, others * units, queried * units, seed=0) == (1, 1)
+    assert attack(members, others, queried, seed=0) == (1, 1)
+
+
+def test_same_seed_same_numbers() -> None:
+    members, others, queried = drawn(0, 50), drawn(1, 50, shift=0.5), drawn(2, 77)
+    first = attack(members, others, queried, seed=3)
+    assert attack(members, others, queried, seed=3) == first
+    assert len({attack(members, others, queried, seed=seed) for seed in range(5)}) > 1
+
+
+def test_each_family_can_be_chosen() -> None:
+    found = features(np.random.default_rng(0), 4)
+    assert found.activation is not None and found.gradient is not None
+    assert attack_features(found, ("loss",)).tolist() == found.loss[:, None].tolist()
+    assert attack_features(found, ("activation",)).tolist() == found.activation.tolist()
+    assert attack_features(found, ("gradient",)).tolist() == found.gradient.tolist()
+    assert attack_features(found, FAMILIES).shape == (4, 6)
+
+
+def test_families_that_were_not_collected_are_missed() -> None:
+    with pytest.raises(SettingError, match="features=True"):
+        attack_features(seen([1.0, 2.0]), ("gradient",))
+    assert [Membership(features=f).needs_features for f in (("loss",), ("gradient",), FAMILIES)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"features": ("losses",)}, {"features": ()}, {"features": "loss"}, {"samples": 9}],
+    ids=["misspelt", "none", "a word", "too few"],
+)
+def test_senseless_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match="loss, gradient, activation"):
+        Membership(**options)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_tells_members_by_itself(family: membership.Family) -> None:
+    """Members differ in one family alone: only an attack that is given it can tell."""
+    rng = np.random.default_rng(0)
+
+    def part(shift: float, count: int = 100) -> Any:
+        plain = features(rng, count)
+        return features(rng, count, **{family: getattr(plain, family) + shift})
+
+    parts = {"train-retain": part(0), "train-forget": part(0), "test-retain": part(20, 60), "test-forget": part(20, 40)}
+    asked = panel({"gold": parts})
+    found = values(Membership(features=(family,)), asked)
+    assert found == {("attack", "train-forget", "gold"): 1, ("attack-accuracy", "train-forget", "gold"): 1}
+    (blind,) = [other for other in FAMILIES if other != family][:1]
+    assert values(Membership(features=(blind,)), asked)[("attack-accuracy", "train-forget", "gold")] < 0.8  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("retained", "tested"), [(9, 50), (50, 9), (50, 0)])
+def test_too_few_samples_are_said_to_be(retained: int, tested: int) -> None:
+    parts = {"train-retain": seen(np.ones(retained)), "train-forget": seen(np.ones(5))}
+    if tested:
+        parts["test-retain"] = seen(np.ones(tested))
+    found = [m for m in Membership(features=("loss",)).measure(panel({"gold": parts})) if isinstance(m, Measure)]
+    assert [(m.metric, m.value) for m in found] == [("attack", None), ("attack-accuracy", None)]
+    assert {m.note for m in found} == {f"only {min(retained, tested)} samples per class to train an attacker on"}
+
+
+@pytest.fixture
+def rows_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Features, Features, Features]]]:
+    """What `attack` is given, in order of the models."""
+    calls: list[tuple[Features, Features, Features]] = []
+
+    def watched(members: Features, others: Features, queried: Features, *, seed: int) -> tuple[float, float]:
+        calls.append((members, others, queried))
+        return attack(members, others, queried, seed=seed)
+
+    monkeypatch.setattr(membership, "attack", watched)
+    yield calls
+
+
+@pytest.mark.parametrize("samples", [2000, 12])
+def test_members_are_retained_samples_and_only_forgotten_ones_are_queried(
+    rows_seen: list[tuple[Features, Features, Features]], samples: int
+) -> None:
+    """The loss names the row: training rows 0-59, of which every third is to be forgotten, test rows 1000-1029."""
+    task = unregress.TensorTask(
+        build_model=lambda: nn.Linear(1, 1), loss=lambda prediction, target: target + 0 * prediction
+    )
+    train, test = torch.arange(60.0), torch.arange(1000.0, 1030.0)
+    forget = tuple(range(0, 60, 3))
+    case = unregress.Case(
+        task=task,
+        request=unregress.ForgetRequest(size=60, forget=forget, reason="test"),
+        train=TensorDataset(train[:, None], train),
+        test=TensorDataset(test[:, None], test),
+        test_group=range(5),
+    )
+    models = {name: nn.Linear(1, 1) for name in ("original", "retrained")}
+    attacker = Membership(features=("loss",), samples=samples)
+    unregress.audit(case, models, unregress.Runtime(accelerator="cpu"), metrics=[attacker])
+    assert len(rows_seen) == 2
+    for members, others, queried in rows_seen:
+        assert queried.ravel().tolist() == list(forget)
+        assert set(members.ravel()) <= set(range(60)) - set(forget)
+        assert set(others.ravel()) <= set(test.tolist())
+        # As many of each class, none twice: chance is one half.
+        assert len(set(members.ravel())) == len(set(others.ravel())) == len(members) == min(30, samples)
+    assert all(np.array_equal(*pair) for pair in zip(*rows_seen, strict=True)), "models are attacked on other samples"

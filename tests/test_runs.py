@@ -1,0 +1,110 @@
+"""Run folders: whole or not at all, never over anything else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from unregress.errors import RunFolderError
+from unregress.runs import new_run
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file under a folder with its text."""
+    return {str(file.relative_to(folder)): file.read_text() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def write(path: Path, config: str, **files: str) -> None:
+    with new_run(path, config) as folder:
+        for name, text in files.items():
+            (folder / name).write_text(text)
+
+
+def test_a_run_appears_whole_with_its_config_and_missing_parents(tmp_path: Path) -> None:
+    with new_run(tmp_path / "a" / "b", "seed: 0\n") as folder:
+        assert not (tmp_path / "a" / "b").exists()
+        (folder / "deep").mkdir()
+        (folder / "deep" / "x").write_text("1")
+    assert tree(tmp_path) == {"a/b/config.yaml": "seed: 0\n", "a/b/deep/x": "1"}
+    assert os.listdir(tmp_path / "a") == ["b"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_nothing_is_left_after_a_failure(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), new_run(tmp_path / "a" / "b", "") as folder:
+        (folder / "x").write_text("1")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_the_earlier_run(tmp_path: Path) -> None:
+    write(tmp_path / "run", "seed: 0\n", x="1")
+    with pytest.raises(ValueError), new_run(tmp_path / "run", "seed: 0\n") as folder:
+        (folder / "x").write_text("2")
+        raise ValueError
+    assert tree(tmp_path) == {"run/config.yaml": "seed: 0\n", "run/x": "1"}
+
+
+def test_the_same_run_again_replaces_the_whole_folder(tmp_path: Path) -> None:
+    write(tmp_path / "run", "seed: 0\n", x="1", y="1")
+    write(tmp_path / "run", "seed: 0\n", x="2")
+    assert tree(tmp_path) == {"run/config.yaml": "seed: 0\n", "run/x": "2"}
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_another_run_is_refused_and_unchanged(tmp_path: Path) -> None:
+    write(tmp_path / "run", "seed: 0\n", x="1")
+    before = tree(tmp_path)
+    with pytest.raises(RunFolderError, match=r"holds another run.*Choose another `--output`, or remove"):
+        write(tmp_path / "run", "seed: 1\n", x="2")
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_that_is_no_run_is_refused_and_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        write(tmp_path / "thesis", "")
+    assert tree(tmp_path) == {"thesis/chapter.txt": "years of work"}
+
+
+def test_a_file_is_refused_and_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunFolderError, match=r"is not a folder|cannot be"):
+            write(path, "")
+    assert tree(tmp_path) == {"file": "text"}
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write(tmp_path / "run", "seed: 0\n")
+    assert tree(tmp_path) == {"run/config.yaml": "seed: 0\n"}
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    write(tmp_path / "run", "seed: 0\n")
+    assert (tmp_path / "run").is_symlink()
+    assert tree(tmp_path / "disk") == {"config.yaml": "seed: 0\n"}
+
+
+def test_a_run_that_appeared_meanwhile_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="holds another run"), new_run(tmp_path / "run", "seed: 0\n"):
+        write(tmp_path / "run", "seed: 1\n", x="theirs")
+    assert tree(tmp_path) == {"run/config.yaml": "seed: 1\n", "run/x": "theirs"}
+
+
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_parent_is_said(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(RunFolderError, match="cannot be written: Permission denied"):
+        write(tmp_path / "locked" / "run", "")
+
+
+def test_a_place_that_cannot_be_made_is_said() -> None:
+    with pytest.raises(RunFolderError, match="cannot be"):
+        write(Path("/dev/null/run"), "")
