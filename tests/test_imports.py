@@ -27,6 +27,7 @@ BEFORE_METHODS = (
     Room("cost", only=("errors",)),
     Room("recipe", only=("errors",)),
     Room("evidence", only=("errors", "cost")),
+    Room("content", only=("errors",)),
     Room("losses"),
     Room("task"),
     Room("request"),

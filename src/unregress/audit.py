@@ -94,7 +94,7 @@ def audit(
         request_digest=case.request.digest,
         target_band=case.request.target_band,
         samples={part: len(seen) for part, seen in panel.gold.parts.items()},
-        data_digest=case.data_digest(),
+        data_digest=case.data_digest,
         settings=_settings(case, runtime, asked),
         models=tuple(_audited(*candidate) for candidate in candidates),
         about=about,

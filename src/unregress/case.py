@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +13,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import Dataset, IterableDataset
 
+from unregress.content import columns, digest_of, row_hashes
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
-from unregress.loading import Augment, Collate, Source, read_targets
+from unregress.loading import Augment, Collate, Source, chunked, read_targets
 from unregress.request import ForgetRequest, Mask
 from unregress.task import Task
 
@@ -127,10 +128,15 @@ class Case:
         nothing = torch.zeros(_length(held_out, split), dtype=torch.bool)
         return Source(held_out, nothing, self.collate)
 
+    @cached_property
     def data_digest(self) -> str:
-        """SHA-256 over the training targets in order: tells whether an artefact was made for these data."""
-        targets = read_targets(self.source("train_eval"), self.task).double().contiguous()
-        return hashlib.sha256(repr(tuple(targets.shape)).encode() + targets.numpy().tobytes()).hexdigest()
+        """SHA-256 over the training set's content in order: tells whether an artefact was made for these data."""
+        source = self.source("train_eval")
+        rows: list[bytes] = []
+        for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
+            samples = len(batch.index)
+            rows += row_hashes(list(columns(batch.data, samples)), samples)
+        return digest_of(rows)
 
     def retained_validation(self) -> torch.Tensor | None:
         """Positions of the validation samples that are not of the kind that is forgotten; None without any."""

@@ -27,7 +27,11 @@ def save_weights(model: nn.Module, path: str | Path, *, metadata: Mapping[str, s
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        # safetensors lets nobody else read what it writes; the file shall be like the user's other files.
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
         save_model(model, str(unfinished), metadata=dict(metadata or {}))
+        unfinished.chmod(mode)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -164,7 +164,7 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
             report = audit(case, models, runtime, floor=retrained[1:], metrics=METRICS, caveats=(*warnings, *CAVEATS))
         report.to_json(folder / "audit.json")
         render_html(report, folder / "audit.html")
-        record = {**request.to_dict(), "data_digest": case.data_digest()}
+        record = {**request.to_dict(), "data_digest": case.data_digest}
         (folder / "request.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         further = {f"retrained-{number}": gold for number, gold in enumerate(retrained[1:], 2)}
         for name, made in {**models, **further}.items():

@@ -104,7 +104,7 @@ class AuditReport:
     samples: dict[str, int]
     """Number of samples per part of the data: `train-retain`, `train-forget`, `test-retain`, …"""
     data_digest: str
-    """SHA-256 over the training set's indexed targets, to tell datasets apart."""
+    """SHA-256 over the training set's content, to tell datasets apart."""
     settings: dict[str, Any]
     """Task, loss, seed, device, precision and library versions."""
     models: tuple[AuditedModel, ...]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unregress.case import Case, Split
+from unregress.content import columns, digest_of, row_hashes
 from unregress.errors import DataError, ModelError, UnregressError, raise_all
 from unregress.loading import chunked
 from unregress.runtime import Runtime, evaluating
@@ -119,7 +117,7 @@ def preflight(
             f"{twins} of the {len(case.request.forget)} samples to forget have a twin of the same content "
             "in the retain set: what they teach will be learnt from the twin"
         )
-    return Preflight(data_digest=hashlib.sha256(b"".join(train)).hexdigest(), warnings=tuple(warnings))
+    return Preflight(data_digest=digest_of(train), warnings=tuple(warnings))
 
 
 def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list[DataError]]:
@@ -137,15 +135,15 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list
             return [], [DataError(found, remedy="Check the dataset's items, or pass `collate`")]
         if batch is None:
             break
-        columns = list(_columns(batch.data, len(batch.index)))
+        parts = list(columns(batch.data, len(batch.index)))
         wrong_target = _not_finite(case.task.target(batch.data))
         wrong = wrong_target.clone()
-        for column in columns:
+        for column in parts:
             if isinstance(column, Tensor):
                 wrong |= _not_finite(column)
         bad["target"] += batch.index[wrong_target].tolist()
         bad["input"] += batch.index[wrong & ~wrong_target].tolist()
-        hashes += _hashes(columns, len(batch.index))
+        hashes += row_hashes(parts, len(batch.index))
     complaints = [
         DataError(
             f"{len(set(rows))} {name} samples have a NaN or infinite {kind}, the first at position {min(rows)}",
@@ -158,39 +156,10 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list
     return hashes, complaints
 
 
-def _columns(data: Any, samples: int) -> Iterator[Tensor | Sequence[str]]:
-    """The tensors and lists of texts of a batch, however nested, that have one entry per sample."""
-    if isinstance(data, Tensor):
-        if data.ndim and len(data) == samples:
-            yield data
-    elif isinstance(data, (list, tuple)) and len(data) == samples and all(isinstance(text, str) for text in data):
-        yield data
-    elif isinstance(data, (list, tuple, Mapping)):
-        for item in data.values() if isinstance(data, Mapping) else data:
-            yield from _columns(item, samples)
-    elif dataclasses.is_dataclass(data):
-        for field in dataclasses.fields(data):
-            yield from _columns(getattr(data, field.name), samples)
-
-
 def _not_finite(column: Tensor) -> Tensor:
     """Which rows hold NaN or infinity."""
     finite = column.detach().cpu().isfinite()
     return ~(finite.flatten(1).all(1) if finite.ndim > 1 else finite)
-
-
-def _hashes(columns: Sequence[Tensor | Sequence[str]], samples: int) -> list[bytes]:
-    digests = [hashlib.sha256() for _ in range(samples)]
-    for column in columns:
-        if isinstance(column, Tensor):
-            # Bytes of the tensor itself: also for bfloat16, which NumPy does not know.
-            flat = column.detach().cpu().contiguous().reshape(samples, -1).view(torch.uint8)
-            rows = [row.tobytes() for row in flat.numpy()]
-        else:
-            rows = [f"{len(text)} {text}".encode() for text in column]
-        for digest, row in zip(digests, rows, strict=True):
-            digest.update(row)
-    return [digest.digest() for digest in digests]
 
 
 def _shared(first: Sequence[bytes], second: Sequence[bytes]) -> list[tuple[int, int]]:

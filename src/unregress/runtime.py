@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -179,16 +179,22 @@ class Runtime:
             yield replace(batch, data=data)
 
     def track(self, steps: Iterable[T], description: str, total: int) -> Iterator[T]:
-        """Iterate with a progress bar if `progress` is set; a bar within a bar stands below it."""
+        """Iterate with a progress bar if `progress` is set."""
+        with self.bar(description, total) as advance:
+            for step in steps:
+                yield step
+                advance()
+
+    @contextmanager
+    def bar(self, description: str, total: int) -> Iterator[Callable[[], None]]:
+        """A progress bar if `progress` is set, to be advanced by a call; a bar within a bar stands below it."""
         if not self.progress:
-            yield from steps
+            yield lambda: None
             return
         with _shared_display() as display:
             task = display.add_task(description, total=total)
             try:
-                for step in steps:
-                    yield step
-                    display.advance(task)
+                yield lambda: display.advance(task)
             finally:
                 display.remove_task(task)
 

@@ -90,40 +90,43 @@ def fit(
     wrapped, optimizer = runtime.set_up(model, recipe.make_optimizer(trainable))
     order, draws = runtime.generator(f"{stage}/order"), runtime.generator(f"{stage}/augment")
     # Cut once for the count: how many steps an epoch has does not depend on the shuffle.
-    schedule = recipe.make_schedule(optimizer, len(chunked(rows, recipe.batch_size, shuffle=torch.Generator())))
+    steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
+    schedule = recipe.make_schedule(optimizer, steps)
     trained, watched, step, stop = 0, 0, 0, False
-    for epoch in range(1, recipe.epochs + 1):
-        model.train(recipe.mode == "train")
-        sums: list[Tensor] = []
-        chunks = chunked(rows, recipe.batch_size, shuffle=order)
-        batches = runtime.load(source, chunks, augmentation=draws)
-        for batch in runtime.track(batches, f"{stage} {epoch}/{recipe.epochs}", len(chunks)):
-            losses = _per_sample(sample_loss, wrapped, batch)
-            optimizer.zero_grad(set_to_none=True)
-            runtime.backward(losses.mean())
-            if recipe.clip_norm is not None:
-                runtime.clip(wrapped, optimizer, recipe.clip_norm)
-            rate = optimizer.param_groups[0]["lr"]
-            optimizer.step()
-            if isinstance(schedule, OneCycleLR):
-                schedule.step()
-            guard.watch(case, batch)
-            sums.append(losses.detach().sum())
-            step += 1
-            if after_step is not None and (stop := after_step(step)):
+    with runtime.bar(stage, recipe.epochs * steps) as advance:
+        for epoch in range(1, recipe.epochs + 1):
+            model.train(recipe.mode == "train")
+            sums: list[Tensor] = []
+            chunks = chunked(rows, recipe.batch_size, shuffle=order)
+            for batch in runtime.load(source, chunks, augmentation=draws):
+                losses = _per_sample(sample_loss, wrapped, batch)
+                optimizer.zero_grad(set_to_none=True)
+                runtime.backward(losses.mean())
+                if recipe.clip_norm is not None:
+                    runtime.clip(wrapped, optimizer, recipe.clip_norm)
+                rate = optimizer.param_groups[0]["lr"]
+                optimizer.step()
+                if isinstance(schedule, OneCycleLR):
+                    schedule.step()
+                guard.watch(case, batch)
+                sums.append(losses.detach().sum())
+                advance()
+                step += 1
+                if after_step is not None and (stop := after_step(step)):
+                    break
+            seen = sum(len(chunk) for chunk in chunks[: len(sums)])
+            # Read back once per epoch, so that an accelerator never waits for the loop.
+            loss, validation = guard.mean(torch.stack(sums), seen, epoch), None
+            if isinstance(schedule, ReduceLROnPlateau) and monitor is not None and len(monitor):
+                validation = evaluate(wrapped, case, "validation", monitor, runtime)
+                watched += len(monitor)
+            _end_epoch(schedule, loss if validation is None else validation)
+            history.append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=rate))
+            trained += seen
+            if stop:
                 break
-        seen = sum(len(chunk) for chunk in chunks[: len(sums)])
-        # Read back once per epoch, so that an accelerator never waits for the loop.
-        loss, validation = guard.mean(torch.stack(sums), seen, epoch), None
-        if isinstance(schedule, ReduceLROnPlateau) and monitor is not None and len(monitor):
-            validation = evaluate(wrapped, case, "validation", monitor, runtime)
-            watched += len(monitor)
-        _end_epoch(schedule, loss if validation is None else validation)
-        history.append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=rate))
-        trained += seen
-        if stop:
-            break
-    guard.check(model)
+    if history:
+        guard.check(wrapped, case, batch)
     seconds = time.perf_counter() - started
     return Fitted(history=tuple(history), cost=Cost(forward=trained + watched, backward=trained, seconds=seconds))
 
@@ -208,16 +211,28 @@ class _Guard:
             )
         return mean
 
-    def check(self, model: nn.Module) -> None:
-        """Look at the weights that the last step left, which no loss has seen.
+    def check(self, model: nn.Module, case: Case, batch: Batch) -> None:
+        """Look at what the last step left, which no loss has seen: the weights, and the last batch's retained rows.
 
         Raises:
-            DivergenceError: a weight is not finite.
+            DivergenceError: a weight is not finite, or the loss is far beyond what it was.
         """
         broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
         if broken:
             raise DivergenceError(
                 f"The weights {', '.join(broken[:3])} are NaN or infinite after stage {self.stage!r}",
+                remedy=_REMEDY,
+            )
+        if not len(batch.retained) or self.reference is None:
+            return
+        with evaluating(model), torch.no_grad():
+            kept = case.task.select(batch.data, batch.retained.to(next(model.parameters()).device))
+            losses = case.task.checked_loss(case.task.predict(model, kept), case.task.target(kept))
+        # Running statistics of one epoch can be far off in evaluation mode: only a loss beyond all bounds counts.
+        if not float(losses.double().mean()) <= RUNAWAY**2 * self.reference:
+            raise DivergenceError(
+                f"The loss is {float(losses.double().mean()):.3g} after stage {self.stage!r}, "
+                f"against {self.reference:.3g} at the start",
                 remedy=_REMEDY,
             )
 

@@ -125,7 +125,7 @@ def test_a_missing_split_is_asked_for(split):
 
 def test_the_data_digest_tells_targets_and_their_order_apart():
     def digest(targets, data=TensorDataset):
-        return case_of(data(INPUTS, targets), request=BAND).data_digest()
+        return case_of(data(INPUTS, targets), request=BAND).data_digest
 
     assert digest(TARGETS) == digest(TARGETS.clone()) == digest(TARGETS, Listed)
     others = [TARGETS.flip(0), TARGETS + 1, TARGETS[:, None].expand(6, 2), TARGETS[:, None]]

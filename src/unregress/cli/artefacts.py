@@ -25,7 +25,7 @@ HISTORY = "history.json"
 
 def write_request(folder: Path, case: Case) -> None:
     """Write the request, with the digest of the data that it is about."""
-    _write(folder / REQUEST, {**case.request.to_dict(), "data_digest": case.data_digest()})
+    _write(folder / REQUEST, {**case.request.to_dict(), "data_digest": case.data_digest})
 
 
 def write_model(
@@ -45,7 +45,7 @@ def write_model(
     record = {
         "weights": weights,
         "request_digest": None if request is None else request.digest,
-        "data_digest": case.data_digest(),
+        "data_digest": case.data_digest,
         "method": made.method,
         "notes": made.notes,
         "deviations": made.deviations,
@@ -97,10 +97,10 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
 
 def _check(path: Path, digests: tuple[str | None, str], case: Case, *, forgot: bool) -> None:
     request, data = digests
-    if data != case.data_digest():
+    if data != case.data_digest:
         raise StaleError(
             f"{path} was made with other data: its data digest is {data[:12]}… and the present one "
-            f"{case.data_digest()[:12]}…",
+            f"{case.data_digest[:12]}…",
             expected="the training set that the model was made with",
             remedy="Name that data, or make the model anew",
         )
