@@ -20,6 +20,7 @@ from unregress.metrics import Anamnesis, Deviation, Errors, Membership, Metric, 
 from unregress.predictions import Predictions, collect
 from unregress.preflight import preflight
 from unregress.recipe import Recipe
+from unregress.report import print_table, render_html
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 from unregress.task import MappingTask, Task, TensorTask
@@ -55,5 +56,7 @@ __all__ = [
     "audit",
     "collect",
     "preflight",
+    "print_table",
+    "render_html",
     "train",
 ]

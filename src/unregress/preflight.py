@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from unregress.case import Case, Split
-from unregress.content import columns, digest_of, row_hashes
+from unregress.content import columns, row_hashes
 from unregress.errors import DataError, ModelError, UnregressError, raise_all
 from unregress.loading import chunked
+from unregress.request import Mask
 from unregress.runtime import Runtime, evaluating
 
 
@@ -56,8 +57,6 @@ _FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, As
 class Preflight:
     """What a preflight found that is worth knowing and no reason to stop."""
 
-    data_digest: str
-    """SHA-256 over the content of the training set, row by row in order."""
     warnings: tuple[str, ...]
 
 
@@ -91,8 +90,11 @@ def preflight(
     for split in splits:
         if split == "train_eval" or getattr(case, split) is not None:
             rows, bad = _read(case, split, runtime)
-            contents[split] = rows
             complaints += bad
+            if rows is None:
+                warnings.append(f"The content of the {split} samples cannot be seen: shared ones go unnoticed")
+            else:
+                contents[split] = rows
     pairs: list[tuple[Split, Split]] = [
         ("train_eval", "validation"),
         ("train_eval", "test"),
@@ -104,26 +106,30 @@ def preflight(
             if shared:
                 found = _overlap(first, second, shared)
                 if allow_overlap:
-                    warnings.append(str(found))
+                    warnings.append(f"{found.found}: attacks and held-out errors take them for unseen")
                 else:
                     complaints.append(found)
     raise_all(complaints)
-    train = contents["train_eval"]
-    mask = case.request.mask
-    kept = {row for row, forget in zip(train, mask, strict=True) if not forget}
-    twins = sum(row in kept for row, forget in zip(train, mask, strict=True) if forget)
-    if twins:
-        warnings.append(
-            f"{twins} of the {len(case.request.forget)} samples to forget have a twin of the same content "
-            "in the retain set: what they teach will be learnt from the twin"
-        )
-    return Preflight(data_digest=digest_of(train), warnings=tuple(warnings))
+    if "train_eval" in contents:
+        twins = _twins(contents["train_eval"], case.request.mask)
+        if twins:
+            warnings.append(
+                f"{twins} of the {len(case.request.forget)} samples to forget have a twin of the same content "
+                "in the retain set: what they teach will be learnt from the twin"
+            )
+    return Preflight(warnings=tuple(warnings))
 
 
-def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list[DataError]]:
-    """A hash of each row's content, and complaints about values that are not finite."""
+def _twins(rows: Sequence[bytes], forget: Mask) -> int:
+    kept = {row for row, forgotten in zip(rows, forget, strict=True) if not forgotten}
+    return sum(row in kept for row, forgotten in zip(rows, forget, strict=True) if forgotten)
+
+
+def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes] | None, list[DataError]]:
+    """A hash of each row's content (None if batches hide it), and complaints about values that are not finite."""
     source = case.source(split)
     hashes: list[bytes] = []
+    seen = True
     bad: dict[str, list[int]] = defaultdict(list)
     name = "train" if split == "train_eval" else split
     batches = source.fetch(chunked(torch.arange(len(source)), 4096), workers=runtime.workers)
@@ -132,10 +138,11 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list
             batch = next(batches, None)
         except _FOREIGN as error:
             found = f"The {name} samples cannot be read and batched: {type(error).__name__}: {error}"
-            return [], [DataError(found, remedy="Check the dataset's items, or pass `collate`")]
+            return None, [DataError(found, remedy="Check the dataset's items, or pass `collate`")]
         if batch is None:
             break
         parts = list(columns(batch.data, len(batch.index)))
+        seen = seen and bool(parts)
         wrong_target = _not_finite(case.task.target(batch.data))
         wrong = wrong_target.clone()
         for column in parts:
@@ -153,7 +160,7 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes], list
         for kind, rows in bad.items()
         if rows
     ]
-    return hashes, complaints
+    return hashes if seen else None, complaints
 
 
 def _not_finite(column: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -25,14 +25,38 @@ def damaged(values, position, value):
 
 
 @DATASETS
-def test_sound_data_pass_and_get_a_digest(dataset):
-    found = preflight(case_of(dataset(INPUTS, TARGETS), test=TEST), CPU, mlp())
-    again = preflight(case_of(TensorDataset(INPUTS, TARGETS)), CPU)
-    assert found.warnings == ()
-    assert found.data_digest == again.data_digest
-    assert len(found.data_digest) == 64
+def test_sound_data_pass(dataset):
+    assert preflight(case_of(dataset(INPUTS, TARGETS), test=TEST), CPU, mlp()).warnings == ()
+
+
+@DATASETS
+def test_the_data_digest_tells_contents_apart(dataset):
+    digest = case_of(dataset(INPUTS, TARGETS)).data_digest
+    assert len(digest) == 64
+    assert digest == case_of(TensorDataset(INPUTS, TARGETS)).data_digest
     for other in (damaged(INPUTS, (7, 1), 0.0), INPUTS.flip(0)):
-        assert preflight(case_of(dataset(other, TARGETS)), CPU).data_digest != found.data_digest
+        assert case_of(dataset(other, TARGETS)).data_digest != digest
+
+
+class Sealed:
+    """A batch of the user's own class, whose content only the task can see."""
+
+    def __init__(self, items):
+        self.inputs, self.targets = (torch.stack(column) for column in zip(*items, strict=True))
+
+
+class SealedTask(TensorTask):
+    def predict(self, model, batch):
+        return super().predict(model, [batch.inputs, batch.targets])
+
+    def target(self, batch):
+        return batch.targets
+
+
+def test_batches_that_hide_their_content_are_no_overlap_but_a_warning():
+    case = replace(case_of(TensorDataset(INPUTS, TARGETS), test=TEST), collate=Sealed, task=SealedTask(mlp, loss="l1"))
+    warnings = preflight(case, CPU).warnings
+    assert len(warnings) == 2 and all("cannot be seen" in warning for warning in warnings)
 
 
 @DATASETS
