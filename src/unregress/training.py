@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from unregress.case import Case
@@ -81,13 +82,10 @@ def fit(
         ModelError: no parameter can be trained.
         DataError: batch normalisation was given a batch of one sample.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trainable:
-        raise ModelError("All of the model's parameters are frozen", expected="at least one to train")
     started = time.perf_counter()
     source, guard = case.source("train"), _Guard(stage)
     history: list[Epoch] = []
-    wrapped, optimizer = runtime.set_up(model, recipe.make_optimizer(trainable))
+    wrapped, optimizer = runtime.set_up(model, recipe.make_optimizer(_trainable(model)))
     order, draws = runtime.generator(f"{stage}/order"), runtime.generator(f"{stage}/augment")
     # Cut once for the count: how many steps an epoch has does not depend on the shuffle.
     steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
@@ -100,14 +98,7 @@ def fit(
             chunks = chunked(rows, recipe.batch_size, shuffle=order)
             for batch in runtime.load(source, chunks, augmentation=draws):
                 losses = _per_sample(sample_loss, wrapped, batch)
-                optimizer.zero_grad(set_to_none=True)
-                runtime.backward(losses.mean())
-                if recipe.clip_norm is not None:
-                    runtime.clip(wrapped, optimizer, recipe.clip_norm)
-                rate = optimizer.param_groups[0]["lr"]
-                optimizer.step()
-                if isinstance(schedule, OneCycleLR):
-                    schedule.step()
+                rate = _update(wrapped, losses, optimizer, schedule, recipe, runtime)
                 guard.watch(case, batch)
                 sums.append(losses.detach().sum())
                 advance()
@@ -142,6 +133,28 @@ def evaluate(
             for batch in runtime.load(case.source(split), chunks)
         ]
     return float(torch.stack(sums).double().sum()) / len(rows)
+
+
+def _trainable(model: nn.Module) -> list[nn.Parameter]:
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not found:
+        raise ModelError("All of the model's parameters are frozen", expected="at least one to train")
+    return found
+
+
+def _update(
+    model: nn.Module, losses: Tensor, optimizer: Optimizer, schedule: Schedule, recipe: Recipe, runtime: Runtime
+) -> float:
+    """One optimiser step down the mean of the losses; the learning rate it was taken at."""
+    optimizer.zero_grad(set_to_none=True)
+    runtime.backward(losses.mean())
+    if recipe.clip_norm is not None:
+        runtime.clip(model, optimizer, recipe.clip_norm)
+    rate: float = optimizer.param_groups[0]["lr"]
+    optimizer.step()
+    if isinstance(schedule, OneCycleLR):
+        schedule.step()
+    return rate
 
 
 def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch) -> Tensor:
