@@ -199,6 +199,7 @@ def _settings(case: Case, runtime: Runtime, metrics: Sequence[Metric]) -> dict[s
         "task": type(case.task).__name__,
         "metrics": [str(metric) for metric in metrics],
         "seed": runtime.seed,
+        "threads": torch.get_num_threads(),
         "precision": runtime.precision,
         "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},
