@@ -79,7 +79,14 @@ class UniformAmnesiac(_Amnesiac):
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianAmnesiac(_Amnesiac):
-    """Labels from a normal distribution with the labels' mean and deviation (paper Section 4.2, Algorithm 2)."""
+    """Labels from a normal distribution with the labels' mean and deviation (paper Section 4.2, Algorithm 2).
+
+    The paper says in two ways whose labels: Section 6.5 and the published code take the whole training set's, as is
+    the default here; Algorithm 2's comment says the forget set's, which is `statistics="forget"`.
+
+    Raises:
+        SettingError: `statistics` is none of the three.
+    """
 
     statistics: Literal["all", "retain", "forget"] = "all"
     """Whose labels' mean and standard deviation: the whole training set's, D_r's or D_f's."""

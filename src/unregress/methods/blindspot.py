@@ -31,6 +31,11 @@ class Blindspot(Method):
     distance between M's and B's activations (Eq. 9).  B sees forget rows only; the forget labels
     are never used.
 
+    Departs from the paper in three points: the attention term is by default the published code's, not Eq. 8
+    as printed; activations that are vectors, or have a single position left, are compared as one map over their
+    features, where the published code compares constants; and where the task's loss is a quantile loss, L_f
+    compares predictions level by level, since Eq. 7's pinball loss would draw all levels to the helper's point.
+
     Raises:
         SettingError: a setting is out of range; all of them at once.
         LayerError: a layer does not exist or cannot serve, when unlearning.
@@ -74,15 +79,20 @@ class Blindspot(Method):
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """How activations are compared, which paper and published code say differently."""
+        """How predictions and activations are compared, where paper and published code say it differently."""
+        quantiles = (
+            "With a quantile loss, Blindspot compares forget predictions with the helper's level by level: Equation "
+            "7's pinball loss would draw all levels to the helper's point prediction.",
+        )
         if self.attention == "raw" or not self.attention_weight:
-            return ()
+            return quantiles
         return (
             "Blindspot's attention term is attention transfer, as in the published code: the mean squared "
             "difference of normalised maps of squared activations, averaged over channels.  Equation 8 as "
             "printed, the norm of the activations' difference, is `attention='raw'`.",
-            "Activations without channels (vectors) are one map over their features; the published code "
-            "maps them to a single constant, so that their attention loss is always zero.",
+            "Activations without channels (vectors), or with a single position left, are one map over their "
+            "features; the published code maps them to a single constant, so that their attention loss is always zero.",
+            *quantiles,
         )
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
