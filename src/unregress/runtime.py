@@ -58,11 +58,14 @@ class Runtime:
     state of Python, NumPy and PyTorch is the same after a job as before it.
 
     Raises:
-        SettingError: a number is out of range; or, when first used, the accelerator is not there.
+        SettingError: a number is out of range; or, when first used, the accelerator is not there or more than one
+            device is asked for.
     """
 
     accelerator: str = "auto"
     """`cpu`, `cuda`, `mps`, or `auto` for the best there is."""
+    devices: int | list[int] = 1
+    """1 for the accelerator's first device, `[k]` for its device number k; one device a job, so far."""
     precision: Precision = "32-true"
     """Floating-point precision, as in Lightning Fabric."""
     seed: int = 0
@@ -84,12 +87,19 @@ class Runtime:
     @cached_property
     def _fabric(self) -> Fabric:
         try:
-            return Fabric(accelerator=self.accelerator, devices=1, precision=self.precision)
+            fabric = Fabric(accelerator=self.accelerator, devices=self.devices, precision=self.precision)
         except (ValueError, RuntimeError) as error:
             raise SettingError(
                 f"Accelerator {self.accelerator!r} with precision {self.precision!r} cannot be used: {error}",
                 expected="`cpu`, `cuda`, `mps` or `auto`, present on this machine",
             ) from error
+        if fabric.world_size != 1:
+            raise SettingError(
+                f"{fabric.world_size} devices are asked for with devices={self.devices!r}",
+                expected="one device: this version runs on one at a time",
+                remedy="Use `devices=1`, or `[k]` for device number k",
+            )
+        return fabric
 
     @property
     def device(self) -> torch.device:

@@ -141,3 +141,8 @@ def test_settings_out_of_range_are_refused(options):
 def test_progress_changes_nothing_but_the_display():
     quiet, loud = (list(Runtime(accelerator="cpu", progress=p).track(range(3), "counting", 3)) for p in (False, True))
     assert quiet == loud == [0, 1, 2]
+
+
+def test_more_than_one_device_is_refused_until_it_is_the_same_as_one():
+    with pytest.raises(SettingError, match="2 devices"):
+        _ = Runtime(accelerator="cpu", devices=2).device
