@@ -125,7 +125,10 @@ def _check(
         complaints.append(SettingError(f"Original and gold are both called {gold!r}", expected="two models"))
     if case.test is None or not len(case.source("test")):
         complaints.append(
-            DataError("The case has no test data", remedy="Pass `test=` to `unregress.Case`: an audit needs it")
+            DataError(
+                "The case has no test data",
+                remedy="Give the `Case`, or the `Splits` of your data function, a `test` split",
+            )
         )
     clashes = sorted(set(models) & {_floor_name(gold, n) for n in range(len(floor))})
     if clashes:
@@ -174,7 +177,7 @@ _EVALUATED: tuple[Split, ...] = ("train_eval", "test")
 def _parts(case: Case, seen: Mapping[Split, Predictions]) -> Iterator[tuple[str, Predictions]]:
     """Predictions per non-empty part: retained and forgotten, of training and test data."""
     for split, name in zip(_EVALUATED, ("train", "test"), strict=True):
-        group = case.group(split, seen[split].target)
+        group = case.group(split)
         for label, mask in (("retain", ~group), ("forget", group)):
             if mask.any():
                 yield f"{name}-{label}", seen[split].at(np.flatnonzero(mask))
@@ -215,7 +218,7 @@ def _caveats(panel: Panel, measures: Sequence[Measure]) -> Iterator[str]:
             "Retrain with other seeds and pass the models as `floor`."
         )
     elif len(further) < 4:
-        yield f"The noise floor rests on {len(further)} further retrained model(s); five or more are advisable."
+        yield f"The noise floor rests on {len(further)} further retrained model(s); four or more are advisable."
     if forgotten < FEW:
         yield f"Only {forgotten} samples are forgotten: shares and distributions are coarse."
     if "test-forget" not in panel.parts:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch.utils.data import Dataset, IterableDataset
 
 from unregress.content import columns, digest_of, row_hashes
@@ -124,14 +123,21 @@ class Case:
             return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment)
         held_out = self.validation if split == "validation" else self.test
         if held_out is None:
-            raise DataError(f"The case has no {split} data", remedy=f"Pass `{split}=` to `unregress.Case`")
+            raise DataError(
+                f"The case has no {split} data",
+                remedy=f"Give the `Case`, or your data function's `Splits`, a `{split}`",
+            )
         nothing = torch.zeros(_length(held_out, split), dtype=torch.bool)
         return Source(held_out, nothing, self.collate)
 
     @cached_property
     def data_digest(self) -> str:
         """SHA-256 over the training set's content in order: tells whether an artefact was made for these data."""
-        source = self.source("train_eval")
+        return self.content_digest("train_eval")
+
+    def content_digest(self, split: Split) -> str:
+        """SHA-256 over one split's content, sample by sample in order."""
+        source = self.source(split)
         rows: list[bytes] = []
         for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
             samples = len(batch.index)
@@ -139,29 +145,25 @@ class Case:
         return digest_of(rows)
 
     def retained_validation(self) -> torch.Tensor | None:
-        """Positions of the validation samples that are not of the kind that is forgotten; None without any."""
-        if self.validation is None:
-            return None
-        targets = read_targets(self.source("validation"), self.task)
-        return torch.from_numpy(np.flatnonzero(~self.group("validation", targets.numpy())))
+        """Positions of the validation samples that are not of the forgotten kind; None without any."""
+        return None if self.validation is None else torch.from_numpy(np.flatnonzero(~self.group("validation")))
 
-    def group(self, split: Split, targets: ArrayLike) -> Mask:
-        """Which samples of a split belong to what is forgotten.
+    def group(self, split: Split) -> Mask:
+        """Which samples of a split belong to what is forgotten, `(size,)` bool.
 
         For the training set that is D_f itself; for held-out splits the group given with the case,
-        or else the samples in the request's target band.
-
-        Args:
-            split: which split.
-            targets: all targets of that split, in order.
+        or else the samples in the request's target band.  A band reads the split's targets, in their
+        own precision, as the request did: a limit such as 2.2 means the same sample in both.
         """
         if split in ("train", "train_eval"):
             return self.request.mask
+        source = self.source(split)
         chosen = self.validation_group if split == "validation" else self.test_group
-        if chosen is None:
-            return self.request.alike(targets)
-        mask = np.zeros(len(np.asarray(targets)), dtype=np.bool_)
-        mask[list(chosen)] = True
+        if chosen is None and self.request.target_band is not None:
+            return self.request.alike(read_targets(source, self.task).numpy())
+        mask = np.zeros(len(source), dtype=np.bool_)
+        if chosen is not None:
+            mask[list(chosen)] = True
         return mask
 
 

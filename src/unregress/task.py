@@ -158,6 +158,9 @@ class TensorTask(_AdapterTask[Sequence[Tensor]]):
 class MappingTask(_AdapterTask[Mapping[str, Any]]):
     """Batches are dicts; the model is called with every entry but the target as keyword arguments.
 
+    With the default keys a batch looks like `{"input_ids": ..., "labels": ...}`, and a model returns its
+    prediction as a tensor or under `logits`.
+
     Args:
         build_model: makes a fresh, untrained model.
         loss: as in `TensorTask`.
@@ -177,10 +180,18 @@ class MappingTask(_AdapterTask[Mapping[str, Any]]):
         self._target, self._output = target, output
 
     def predict(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        target = self.target(batch)
         output = model(**{key: value for key, value in batch.items() if key != self._target})
         if not isinstance(output, Tensor):
-            output = output[self._output] if isinstance(output, Mapping) else getattr(output, self._output)
-        return self._fit_to(output, self.target(batch))
+            mapping = isinstance(output, Mapping)
+            if not (self._output in output if mapping else hasattr(output, self._output)):
+                raise ModelError(
+                    f"The model returns a {type(output).__name__}" + (f" with {sorted(output)}" if mapping else ""),
+                    expected=f"a tensor, or the prediction under {self._output!r}",
+                    remedy="Pass `output=` to MappingTask",
+                )
+            output = output[self._output] if mapping else getattr(output, self._output)
+        return self._fit_to(output, target)
 
     def target(self, batch: Mapping[str, Any]) -> Tensor:
         if self._target not in batch:

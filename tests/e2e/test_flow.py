@@ -109,6 +109,50 @@ def test_the_same_run_again_is_replaced_and_another_refused(runs: Path, tmp_path
     assert names(tmp_path) == ["run"]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_other_ids_in_the_same_file_are_another_run(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = tmp_path / "ids.txt"
+    words = ["forget", *PROJECT, "--request.ids_file", str(ids), "--request.reason", "letter", "--method", "FineTune",
+             "--checkpoint", str(runs / "original"), "--output", str(tmp_path / "run")]  # fmt: skip
+    ids.write_text("p1\np2\n")
+    assert main(words) == 0
+    first = contents(tmp_path / "run")
+    ids.write_text("p2\n# the same request in another order\np1\n")
+    assert main(words) == 0
+    assert contents(tmp_path / "run")["request.json"] == first["request.json"]
+    kept = contents(tmp_path / "run")
+    ids.write_text("p5\n")
+    assert main(words) == 2
+    assert "another run" in capsys.readouterr().err
+    assert contents(tmp_path / "run") == kept
+
+
+def test_another_checkpoint_under_the_same_name_is_another_run(runs: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    words = ["forget", *PROJECT, *REQUEST, "--method", "FineTune", "--checkpoint", str(weights),
+             "--output", str(tmp_path / "run")]  # fmt: skip
+    weights.write_bytes((runs / "original" / "original.safetensors").read_bytes())
+    assert main(words) == 0
+    kept = contents(tmp_path / "run")
+    weights.write_bytes((runs / "retrained" / "unlearned.safetensors").read_bytes())
+    assert main(words) == 2
+    assert contents(tmp_path / "run") == kept
+
+
+def test_a_band_s_limit_is_a_number_of_the_targets_precision(tmp_path: Path) -> None:
+    # The shortest decimals of a float32 target are, as a float64, another number than the target.
+    limit = str(tiny.load_data().train.tensors[1][7].numpy())
+    words = ["forget", *PROJECT, "--request.band", f"[{limit}, {limit}]", "--request.reason", "letter",
+             "--method", "Retrain", "--method.recipe.epochs", "1", "--output", str(tmp_path / "run")]  # fmt: skip
+    assert main(words) == 0
+    assert read(tmp_path / "run" / "request.json")["forget"] == [7]
+
+
 def test_a_written_config_does_the_same_run(runs: Path, tmp_path: Path) -> None:
     config = (runs / "Blindspot" / "config.yaml").read_text()
     (tmp_path / "job.yaml").write_text(config)

@@ -90,3 +90,8 @@ def late_file() -> TensorTask:
         return nn.Linear(3, int(Path("no-such-weights.bin").read_text()))
 
     return TensorTask(build_model=read)
+
+
+def unannotated():
+    """A task, but the signature does not say so."""
+    return make_task()

@@ -170,3 +170,23 @@ def test_select_leaves_the_batch_alone():
     batch = Record(torch.arange(3))
     assert TensorTask(Sum).select(batch, torch.tensor([1])).value.tolist() == [1]
     assert batch.value.tolist() == [0, 1, 2]
+
+
+class Said(nn.Module):
+    """Returns its prediction under another name than the adapter expects."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x):
+        return {"score": self.layer(x)}
+
+
+def test_a_mapping_task_names_the_entries_that_are_there():
+    batch = {"x": torch.ones(3, 2), "y": torch.zeros(3)}
+    with pytest.raises(ModelError, match=r"keys \['x', 'y'\].*`target=`"):
+        MappingTask(Said).predict(Said(), batch)
+    with pytest.raises(ModelError, match=r"\['score'\].*`output=`"):
+        MappingTask(Said, target="y").predict(Said(), batch)
+    assert MappingTask(Said, target="y", output="score").predict(Said(), batch).shape == (3,)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from unregress.case import Case
+from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
 from unregress.cli.request_spec import REQUEST
 from unregress.cost import Cost
@@ -21,6 +23,37 @@ from unregress.training import Epoch
 
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
+
+
+def contents(case: Case, weights: Mapping[str, Path], *, asked: bool = True) -> str:
+    """What a run is made from, by content, as comments for its `config.yaml`.
+
+    A configuration names files and functions.  The run is the same only if what they hold is: another
+    list of ids in the same file is another run, and must not be written over the first one's evidence.
+
+    Args:
+        case: the request and the data.
+        weights: weights files or run folders by name.
+        asked: whether the request matters to the run.
+    """
+    digests = {"request": case.request.digest} if asked else {}
+    splits: list[Split] = ["train_eval", "validation", "test"]
+    for split in splits:
+        if split == "train_eval" or getattr(case, split) is not None:
+            digests["train" if split == "train_eval" else split] = case.content_digest(split)
+    digests |= {name: _weights_digest(path) for name, path in weights.items()}
+    return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())
+
+
+def _weights_digest(path: Path) -> str:
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    total = hashlib.sha256()
+    for file in files:
+        # What is not there is complained about where it is read.
+        if file.is_file():
+            with file.open("rb") as opened:
+                total.update(hashlib.file_digest(opened, "sha256").digest())
+    return total.hexdigest()
 
 
 def write_request(folder: Path, case: Case) -> None:
@@ -72,6 +105,11 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
     with runtime.isolated("load"):
         model = case.task.build_model().eval()
     if not path.is_dir():
+        if not path.exists():
+            raise CheckpointError(
+                f"There is no {path}",
+                expected="a run folder, or a weights file: safetensors, or a state dict saved by `torch.save`",
+            )
         load_weights(model, path)
         return model
     try:

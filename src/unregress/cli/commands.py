@@ -13,7 +13,7 @@ from torch import nn
 
 from unregress.audit import audit as measure
 from unregress.case import Case, Splits
-from unregress.cli.artefacts import read_model, write_model, write_request
+from unregress.cli.artefacts import contents, read_model, write_model, write_request
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
@@ -56,10 +56,10 @@ def train(
         allow_overlap: go on although samples of one split also occur in another.
     """
     runtime = _shown(runtime)
-    with new_run(output, config) as folder:
-        # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
-        nothing = ForgetRequest(size=len(cast(Sized, data.train)), forget=(0,), reason="none")
-        case = data.case(task, nothing)
+    # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
+    nothing = ForgetRequest(size=len(cast(Sized, data.train)), forget=(0,), reason="none")
+    case = data.case(task, nothing)
+    with new_run(output, config + contents(case, {}, asked=False)) as folder:
         preflight(case, runtime, allow_overlap=allow_overlap)
         made = train_original(case, recipe, runtime)
         write_model(folder, ORIGINAL, made, case, None, ())
@@ -95,8 +95,9 @@ def forget(
         allow_overlap: go on although samples of one split also occur in another.
     """
     runtime = _shown(runtime)
-    with new_run(output, config) as folder:
-        case = data.case(task, request.resolve(data, task))
+    case = data.case(task, request.resolve(data, task))
+    weights = {} if checkpoint is None else {"checkpoint": checkpoint}
+    with new_run(output, config + contents(case, weights)) as folder:
         model = _trained(checkpoint, method, case, runtime)
         found = preflight(case, runtime, model, allow_overlap=allow_overlap)
         made = method.unlearn(model, case, runtime)
@@ -145,10 +146,10 @@ def audit(
         allow_overlap: go on although samples of one split also occur in another.
     """
     runtime = _shown(runtime)
-    with new_run(output, config) as folder:
-        case = data.case(task, request.resolve(data, task))
+    case = data.case(task, request.resolve(data, task))
+    paths = {**models, **{f"{gold} #{n}": path for n, path in enumerate(floor or [], 2)}}
+    with new_run(output, config + contents(case, paths)) as folder:
         found = preflight(case, runtime, allow_overlap=allow_overlap)
-        paths = {**models, **{f"{gold} #{n}": path for n, path in enumerate(floor or [], 2)}}
         read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
         report = measure(
             case,

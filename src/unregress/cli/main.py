@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import cleandoc, signature
 from pathlib import Path
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from torch import nn
 
+from unregress import methods
 from unregress.audit import default_metrics
 from unregress.case import Case, Splits
 from unregress.cli.commands import audit, forget, report, train
@@ -32,6 +34,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
 }
 """A command's signature is its schema and its docstring the help.  `config` is filled in here."""
+
+METHODS = tuple(
+    name
+    for name in methods.__all__
+    if isinstance(made := getattr(methods, name), type) and issubclass(made, Method) and made is not Method
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,13 +68,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(ArgumentParser):
+    """Takes no abbreviated options, and adds what to do to messages that only say what is wrong."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # `--method.recipe.epoch` would mean `epochs`: a slip must not become a setting.
+        super().__init__(*arguments, allow_abbrev=False, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuse the words with exit code 2."""
+        hints = {
+            "does not correspond to a subclass": "A function must say what it returns, as in "
+            "`def make_task() -> unregress.TensorTask` and `def load_data() -> unregress.Splits`.",
+            'Parser key "method"': f"Methods: {', '.join(METHODS)}; or the import path of your own.",
+        }
+        tips = [hint for words, hint in hints.items() if words in message]
+        super().error("\n".join([message, *tips]), ex)
+
+
 def _run(arguments: Sequence[str] | None) -> None:
     # Tasks and data functions are named by import path, as in `my_model.task`.
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     # With `Splits` among them, `data` takes any function that returns one, although it is a dataclass.
     set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(
+    parser = _Parser(
         prog="unregress",
         usage="unregress COMMAND [--config job.yaml] [--OPTION VALUE ...]",
         description="Make a trained PyTorch regression model forget chosen training examples, and show how well "
@@ -110,7 +136,7 @@ def _afresh(words: Sequence[str]) -> list[str]:
 def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
     configured = _configured(command)
     options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else "AUDIT_JSON [--output AUDIT_HTML]"
-    parser = ArgumentParser(usage=f"unregress {name} {options}", description=_text(command))
+    parser = _Parser(usage=f"unregress {name} {options}", description=_text(command))
     if configured:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_function_arguments(command, skip={"config"}, as_positional=not configured)

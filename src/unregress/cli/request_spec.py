@@ -88,7 +88,7 @@ class RequestSpec:
         if self.band is not None:
             dataset = splits.train if splits.train_eval is None else splits.train_eval
             targets = read_targets(Source(dataset, torch.zeros(size, dtype=torch.bool), splits.collate), task)
-            return ForgetRequest.band(targets.double().numpy(), *self.band, reason=self.reason)
+            return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
         ids = range(size) if splits.ids is None else splits.ids
         if len(ids) != size:
             raise DataError(f"`data` gives {len(ids)} ids for {size} training samples", expected="one id per sample")
