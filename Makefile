@@ -44,5 +44,5 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 
 # What a developer and continuous integration get.
 $(VENV)/.stamp-dev: $(VENV)/.stamp
-	$(INSTALL) -e '.[images,dev]'
+	$(INSTALL) -e '.[experiments,dev]'
 	@touch $@

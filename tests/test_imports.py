@@ -30,6 +30,7 @@ BEFORE_METHODS = (
     Room("content", only=("errors",)),
     Room("losses"),
     Room("task"),
+    Room("forecasting"),
     Room("request"),
     Room("loading"),
     Room("case"),
@@ -51,6 +52,8 @@ ROOMS = (
     # On the right of all that measures, which therefore knows no dataset and no architecture by name.
     Room("models", only=LEFT_OF_METHODS),
     Room("datasets", only=LEFT_OF_METHODS),
+    Room("artefacts"),
+    Room("experiments"),
     Room("__init__"),
     Room("demo"),
     Room("cli"),

@@ -159,9 +159,11 @@ class Runtime:
 
         The model itself is moved, not copied; what is returned wraps it and is what to call.
         """
-        if optimizer is None:
-            return self._fabric.setup_module(model)
-        return self._fabric.setup(model, optimizer)
+        made = self._fabric.setup_module(model) if optimizer is None else self._fabric.setup(model, optimizer)
+        # Fabric leaves itself and its optimisers in a LightningModule, which then cannot be copied any more.
+        if hasattr(model, "_fabric"):
+            vars(model).update(_fabric=None, _fabric_optimizers=[])
+        return made
 
     def backward(self, loss: Tensor) -> None:
         """Back-propagate, with the precision's scaling."""

@@ -105,6 +105,9 @@ class _AdapterTask(Task[B]):
         self._build_model = build_model
         self._loss = named_loss(loss)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(loss={getattr(self._loss, '__qualname__', self._loss)})"
+
     def build_model(self) -> nn.Module:
         return self._build_model()
 

@@ -93,7 +93,7 @@ def read_index(path: Path) -> pd.DataFrame:
     ages = pd.to_numeric(table["age"], errors="coerce").to_numpy(np.float64)
     complaints: list[UnregressError] = []
     for column, kind, good in (
-        ("age", "are missing or outside 0 to 130", (ages >= 0) & (ages <= 130)),
+        ("age", "are missing or outside 0 to 200", (ages >= 0) & (ages <= 200)),
         ("path", "are empty", (table["path"].str.strip() != "").to_numpy()),
         ("split", f"are none of {', '.join(SPLITS)}", table["split"].isin(list(SPLITS)).to_numpy()),
     ):
@@ -118,6 +118,9 @@ class CropAndFlip:
 
     def __init__(self, padding: int) -> None:
         self.padding = padding
+
+    def __repr__(self) -> str:
+        return f"CropAndFlip(padding={self.padding})"
 
     def __call__(self, data: list[Tensor], generator: Generator) -> list[Tensor]:
         """Augment the first entry of a batch, pixels `(n, height, width, channels)`."""

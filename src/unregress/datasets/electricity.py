@@ -1,0 +1,247 @@
+"""The electricity load of 370 clients in Portugal, 2011 to 2014 (paper Sections 6.1 and 6.3, Table 3).
+
+UCI ElectricityLoadDiagrams20112014 (Trindade, 2015), CC BY 4.0,
+https://archive.ics.uci.edu/dataset/321/electricityloaddiagrams20112014.
+
+*Hours.*  The file has a mean power (kW) for every quarter of an hour, stamped at the quarter's end.  The hour 08:00 is
+made of the stamps 08:00 to 08:45, as `resample("1h").mean()` does it in the Temporal Fusion Transformer's published
+preprocessing, and so covers the time from 07:45 to 08:45.  Only hours of four quarters are taken: the record's first
+and last stamps begin and end in the middle of one.
+
+*Daylight saving.*  Stamps are local time in days of 24 hours.  Says the archive: in March the hour from 01:00, which
+does not exist, is zero for all clients, and in October the hour from 01:00 holds the load of two.  Both stand in
+the data as they are, as in the published preprocessing: six hours in three years (2011 has neither, in the clients
+that were looked at).  They count as values, and a band may meet them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unregress.datasets.cut import Boundaries, Cut
+from unregress.datasets.series import HOUR, Series, Values, first_of, hour_of
+from unregress.errors import DataError
+
+ORIGIN = hour_of("2011-01-01")
+"""The day that the published boundaries are counted from."""
+RECORD, CLIENT = "LD2011_2014.txt", "LD_MT200_hour.csv"
+ARCHIVE = "https://archive.ics.uci.edu/dataset/321/electricityloaddiagrams20112014"
+COMPLETE = hour_of("2011-01-01 01:00"), hour_of("2015-01-01 00:00")
+"""The record's first hour of four quarters, and the first that has fewer again."""
+CHUNK = 4096
+"""Rows read at a time: with all clients 12 MB."""
+QUARTER = np.timedelta64(15, "m")
+
+
+def electricity(
+    root: str | Path,
+    clients: Sequence[str] | None = None,
+    *,
+    train: int = 1096,
+    validation: int = 1315,
+    test: int = 1339,
+    end: int = 1346,
+    encoder: int = 168,
+    horizon: int = 1,
+    stride: int = 1,
+) -> Cut:
+    """Clients of the full record, cut as published.
+
+    The boundaries are those of the Temporal Fusion Transformer's published code (google-research/tft,
+    `data_formatters/electricity.py` and `script_download_data.py`); the paper states none.  Of the days since
+    2011-01-01: training from 1096 (2014-01-01), validation from 1315 (2014-08-08), test from 1339 (2014-09-01), end
+    before 1346 (2014-09-08).  Clients with fewer than `encoder + horizon` hours in the training period are left out.
+
+    Args:
+        root: folder of LD2011_2014.txt.
+        clients: names such as MT_200; None for all.
+        train: first day of the training period, and of what encoders read.
+        validation: first day of the validation period.
+        test: first day of the test period.
+        end: day after the last one.
+        encoder: hours looked back.
+        horizon: hours forecast.
+        stride: take every so many-th hour of the training period.
+
+    Raises:
+        DataError: the file cannot be read or is not as it should be.
+        SettingError: a number is out of range.
+    """
+    limits = _boundaries(train, validation, test, end)
+    series = read_record(Path(root) / RECORD, clients)
+    # Twice: who has too little to train on, by the training period; what is kept of the others, by all.
+    able = series.between(limits.train, limits.validation, at_least=encoder + horizon).clients
+    return Cut(
+        series=series.only(able).between(limits.train, limits.end),
+        boundaries=limits,
+        encoder=encoder,
+        horizon=horizon,
+        stride=stride,
+    )
+
+
+def electricity_client(
+    root: str | Path,
+    file: str = CLIENT,
+    *,
+    train: int = 0,
+    validation: int = 1315,
+    test: int = 1339,
+    end: int = 1461,
+    encoder: int = 168,
+    horizon: int = 1,
+    stride: int = 1,
+) -> Cut:
+    """One client whose hours are in a csv file of their own, cut from the record's first day to its last.
+
+    The published boundaries (`electricity`) keep 219 days to train on and 7 to test on, which is little for a single
+    client: by default the training period is all that lies before, and the test period all that lies behind.
+
+    Args:
+        root: folder of the file.
+        file: its name; see `read_client`.
+        train: as for `electricity`, like the other numbers.
+        validation: first day of the validation period.
+        test: first day of the test period.
+        end: day after the last one.
+        encoder: hours looked back.
+        horizon: hours forecast.
+        stride: take every so many-th hour of the training period.
+
+    Raises:
+        DataError: the file cannot be read or is not as it should be.
+        SettingError: a number is out of range.
+    """
+    limits = _boundaries(train, validation, test, end)
+    series = read_client(Path(root) / file).between(limits.train, limits.end)
+    return Cut(series=series, boundaries=limits, encoder=encoder, horizon=horizon, stride=stride)
+
+
+def _boundaries(*days: int) -> Boundaries:
+    train, validation, test, end = (ORIGIN + 24 * day for day in days)
+    return Boundaries(train=train, validation=validation, test=test, end=end)
+
+
+def read_client(path: str | Path) -> Series:
+    """One client's hours, from a csv file with the columns date, hour and the client's name.
+
+    Values are of any unit: they are scaled later.  The record's incomplete first and last hour (2011-01-01 00:00, of
+    three quarters, and 2015-01-01 00:00, of one) are left out where they are.
+
+    Raises:
+        DataError: the file cannot be read, is not as it should be, or has gaps.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read: {error}", expected="a csv file with date, hour and one client"
+        ) from error
+    columns = [str(column) for column in table.columns]
+    names = [column for column in columns if column not in ("date", "hour")]
+    if len(names) != 1 or len(columns) != 3 or table.empty:
+        raise DataError(
+            f"{path} has the columns {', '.join(columns)} and {len(table)} rows",
+            expected="date, hour and one client, and rows",
+        )
+    dates = pd.to_datetime(table["date"], errors="coerce").to_numpy("datetime64[h]")
+    clock = pd.to_numeric(table["hour"], errors="coerce").to_numpy(np.float64)
+    if len(bad := np.flatnonzero(~np.isin(clock, np.arange(24)))):
+        raise DataError(f"Line {bad[0] + 2} of {path} has the hour {table['hour'].iloc[bad[0]]!r}", expected="0 to 23")
+    times = dates + clock.astype(np.int64) * HOUR
+    first = hour_of(first_of(times, HOUR, str(path)))
+    values = pd.to_numeric(table[names[0]], errors="coerce").to_numpy(np.float64)
+    return Series.of({names[0]: (first, values)}).between(*COMPLETE)
+
+
+def read_record(path: str | Path, clients: Sequence[str] | None = None) -> Series:
+    """The full record, hour by hour, in kW.
+
+    The 700 MB are read in chunks, and of them only the hourly means are held (104 MB).  Zeros before a client's first
+    load, when it had not joined yet, and after its last are no data, as in the published preprocessing.
+
+    Args:
+        path: LD2011_2014.txt: fields separated by semicolons, decimal commas, the first column a stamp.
+        clients: which; None for all that have any load.
+
+    Raises:
+        DataError: the file cannot be read, a client is not in it, a field is no number, or there is a gap.
+    """
+    hours, means, names = _hourly(Path(path), clients)
+    records: dict[str, tuple[int, Values]] = {}
+    for column, name in enumerate(names):
+        loaded = np.flatnonzero(means[:, column] != 0)
+        if len(loaded):
+            records[name] = int(hours[loaded[0]]), means[loaded[0] : loaded[-1] + 1, column]
+    return Series.of(records)
+
+
+def _hourly(path: Path, clients: Sequence[str] | None) -> tuple[NDArray[np.int64], Values, list[str]]:
+    """The hours of four quarters, their means `(hours, clients)` and the clients' names."""
+    hours: list[NDArray[np.int64]] = []
+    sums: list[Values] = []
+    counts: list[NDArray[np.int64]] = []
+    names: list[str] = []
+    before = np.empty(0, "datetime64[m]")
+    try:
+        header = pd.read_csv(path, sep=";", nrows=0)
+        names = _chosen(path, [str(name) for name in header.columns[1:]], clients)
+        stamps = header.columns[0]
+        with pd.read_csv(path, sep=";", decimal=",", usecols=[stamps, *names], chunksize=CHUNK) as reader:
+            for chunk in reader:
+                times = pd.to_datetime(chunk[stamps], errors="coerce").to_numpy("datetime64[m]")
+                # The stamp before, so that a gap between two chunks is one too.
+                first_of(np.concatenate([before, times]), QUARTER, str(path))
+                before = times[-1:]
+                values = _numbers(path, chunk[names])
+                hour = times.astype("datetime64[h]").astype(np.int64)
+                starts = np.flatnonzero(np.append(True, np.diff(hour) != 0))
+                hours.append(hour[starts])
+                sums.append(np.add.reduceat(values, starts))
+                counts.append(np.diff(np.append(starts, len(hour))))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read: {error}",
+            expected="LD2011_2014.txt: fields separated by semicolons, decimal commas",
+            remedy=f"Fetch it from {ARCHIVE} and unpack it",
+        ) from error
+    if not hours:
+        raise DataError(f"{path} has no rows", expected="one every quarter of an hour")
+    # An hour that two chunks share stands twice.
+    every = np.concatenate(hours)
+    starts = np.flatnonzero(np.append(True, np.diff(every) != 0))
+    quarters = np.add.reduceat(np.concatenate(counts), starts)
+    full = quarters == 4
+    return every[starts][full], np.add.reduceat(np.concatenate(sums), starts)[full] / 4, names
+
+
+def _chosen(path: Path, present: list[str], clients: Sequence[str] | None) -> list[str]:
+    missing = [name for name in clients or () if name not in present]
+    if missing or not present:
+        raise DataError(
+            f"{path} has no column {', '.join(missing) or 'but the first'}",
+            expected=f"clients such as {', '.join(present[:3])}" if present else "a column per client, separated by ;",
+        )
+    # In the file's order, which is the order in which columns are read.
+    return present if clients is None else [name for name in present if name in clients]
+
+
+def _numbers(path: Path, chunk: pd.DataFrame) -> NDArray[Any]:
+    for name in chunk.columns:
+        if not pd.api.types.is_numeric_dtype(chunk[name]):
+            texts = chunk[name].astype(str)
+            wrong = pd.to_numeric(texts.str.replace(",", ".", regex=False).where(~texts.str.contains(".", regex=False)),
+                                  errors="coerce").isna()  # fmt: skip
+            row = texts.index[int(np.flatnonzero(wrong.to_numpy())[0])] if wrong.any() else texts.index[0]
+            raise DataError(
+                f"Line {int(row) + 2} of {path} has {chunk[name].loc[row]!r} for {name}",
+                expected="numbers with a decimal comma",
+                remedy="Take the archive's file as it is",
+            )
+    return chunk.to_numpy(np.float64)
