@@ -34,7 +34,7 @@ from unregress import (
     Unlearned,
     Wasserstein,
 )
-from unregress.cli.artefacts import read_model, write_model
+from unregress.artefacts import read_model, write_model
 from unregress.datasets.age_images import age_images
 from unregress.models.resnet import resnet18_regressor
 from unregress.report import print_table, render_html

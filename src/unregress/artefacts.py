@@ -13,7 +13,6 @@ from torch import nn
 
 from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
-from unregress.cli.request_spec import REQUEST
 from unregress.cost import Cost
 from unregress.errors import CheckpointError, StaleError
 from unregress.methods.base import Unlearned
@@ -21,6 +20,8 @@ from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 from unregress.training import Epoch
 
+REQUEST = "request.json"
+"""The request's file in a run folder."""
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
 

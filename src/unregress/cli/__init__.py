@@ -1,4 +1,4 @@
-"""The command line: `unregress demo | train | forget | audit | report`."""
+"""The command line: `unregress demo | train | forget | audit | report | reproduce`."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from typing import cast
 from rich.console import Console
 from torch import nn
 
+from unregress.artefacts import contents, read_model, write_model, write_request
 from unregress.audit import audit as measure
 from unregress.case import Case, Splits
-from unregress.cli.artefacts import contents, read_model, write_model, write_request
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport

@@ -13,13 +13,14 @@ from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
 from torch import nn
 
 from unregress import methods
 from unregress.audit import default_metrics
 from unregress.case import Case, Splits
 from unregress.cli.commands import audit, forget, report, train
+from unregress.cli.reproduce import reproduce
 from unregress.demo import demo
 from unregress.errors import DivergenceError, SettingError, UnregressError
 from unregress.methods import Method, Unlearned
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "forget": forget,
     "audit": audit,
     "report": report,
+    "reproduce": reproduce,
 }
 """A command's signature is its schema and its docstring the help.  `config` is filled in here."""
 
@@ -129,8 +131,20 @@ def _afresh(words: Sequence[str]) -> list[str]:
     for word in words:
         if word.split("=")[0] in ("--method", "--method.class_path"):
             out.append(f"--method={_Unset.__module__}.{_Unset.__qualname__}")
-        out.append(word)
+        out.append(_underscored(word))
     return out
+
+
+def _underscored(word: str) -> str:
+    """An option as the signatures spell it: `--data-root` means `--data_root`.  Names within it stay as they are.
+
+    >>> _underscored("--data-root=a-b"), _underscored("--models.two-stage"), _underscored("agedb-0-30")
+    ('--data_root=a-b', '--models.two-stage', 'agedb-0-30')
+    """
+    option, equals, value = word.partition("=")
+    if not option.startswith("--") or "." in option:
+        return word
+    return f"--{option[2:].replace('-', '_')}{equals}{value}"
 
 
 def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
@@ -139,7 +153,14 @@ def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
     parser = _Parser(usage=f"unregress {name} {options}", description=_text(command))
     if configured:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below")
-    parser.add_function_arguments(command, skip={"config"}, as_positional=not configured)
+    own: set[str | int] = set()
+    if command is reproduce:
+        own = {"name", "list", "download"}
+        # Suppressed where it is not given, so that a config file's stands.
+        parser.add_argument("name", nargs="?", default=SUPPRESS, help="the experiment, as `--list` shows them")
+        parser.add_argument("--list", action="store_true", help="show all experiments, their data and rough cost")
+        parser.add_argument("--download", action="store_true", help="fetch the data first, where the licence lets us")
+    parser.add_function_arguments(command, skip={"config", *own}, as_positional=not configured)
     if name == "audit":
         parser.set_defaults(metrics=[{"class_path": type(metric).__name__} for metric in default_metrics()])
     return parser

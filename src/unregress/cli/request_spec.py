@@ -10,14 +10,12 @@ from typing import Any, cast
 
 import torch
 
+from unregress.artefacts import REQUEST
 from unregress.case import Splits
 from unregress.errors import DataError, RequestError, StaleError, UnregressError, raise_all
 from unregress.loading import Source, read_targets
 from unregress.request import ForgetRequest
 from unregress.task import Task
-
-REQUEST = "request.json"
-"""The request's file in a run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

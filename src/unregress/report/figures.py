@@ -7,10 +7,12 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from unregress.evidence import AuditReport, Curve, Figure
@@ -26,6 +28,16 @@ _CSS = {_TEXT: "var(--muted, #5b616b)", _RULE: "var(--rule, #dfe2e6)"}
 # Colours and dashes have coprime counts, so thirty methods differ in at least one of the two.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (8, 2.5, 2, 2.5), (3, 1.8), (12, 3))
+
+
+_SETTINGS: dict[str, object] = {
+    "svg.fonttype": "none",  # text stays text, in the page's own font
+    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+    "lines.scale_dashes": False,
+    "axes.unicode_minus": True,
+    "font.size": 12,
+}
+_NOTHING: dict[str, str | None] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +128,26 @@ def plot(figure: Figure, look: Mapping[str, Style], prefix: str) -> Plot:
     )
 
 
+def save_figure(figure: Figure, look: Mapping[str, Style], path: str | Path) -> None:
+    """Write one figure with its legend to a file of its own; the same figure gives the same bytes.
+
+    Args:
+        figure: the data.
+        look: the style of each model, from `styles`.
+        path: where to, ending in `.svg`.
+    """
+    curves = sorted((curve for curve in figure.curves if curve.x), key=lambda curve: _layer(look[curve.model]))
+    with mpl_style.context({**_SETTINGS, "svg.hashsalt": figure.key}, after_reset=True):
+        canvas = Canvas(figsize=(1.6 * WIDTH / 72, 1.4 * HEIGHT / 72), layout="constrained")
+        axes = canvas.add_subplot()
+        _draw(axes, figure, curves, look)
+        lines = [Line2D([], [], color=key.style.colour, linewidth=key.style.width,
+                        linestyle=(0, key.style.dash) if key.style.dash else "solid", label=key.label)
+                 for key in _keys(figure, curves, look)]  # fmt: skip
+        axes.legend(handles=lines, frameon=False, fontsize=11)
+        canvas.savefig(path, format="svg", facecolor="white", metadata=_NOTHING)
+
+
 def _layer(style: Style) -> int:
     """Thin lines of further golds lie beneath all, then original, gold and the methods."""
     order = (FLOOR, ORIGINAL, GOLD)
@@ -136,19 +168,12 @@ def _keys(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style]) ->
 
 
 def _svg(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style], prefix: str) -> str:
-    settings: dict[str, object] = {
-        "svg.hashsalt": prefix,  # ids from content instead of at random: the same bytes twice
-        "svg.fonttype": "none",  # text stays text, in the page's own font
-        "text.parse_math": False,  # a dollar sign in a label is a dollar sign
-        "lines.scale_dashes": False,
-        "axes.unicode_minus": True,
-        "font.size": 12,
-    }
-    nothing: dict[str, str | None] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    # Ids from content instead of at random: the same bytes twice.
+    settings = {**_SETTINGS, "svg.hashsalt": prefix}
     with mpl_style.context(settings, after_reset=True), io.StringIO() as out:
         canvas = Canvas(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
         _draw(canvas.add_subplot(), figure, curves, look)
-        canvas.savefig(out, format="svg", transparent=True, metadata=nothing)
+        canvas.savefig(out, format="svg", transparent=True, metadata=_NOTHING)
         return _inline(out.getvalue(), prefix, look)
 
 

@@ -1,0 +1,120 @@
+"""Everything an experiment leaves in its folder: table, figures, page, audits, and what made them."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from unregress.experiments.experiment import Experiment, Scale, Settings, Tuning, settings
+from unregress.experiments.families import Family
+from unregress.experiments.page import figures, render_page
+from unregress.experiments.runner import Outcome
+from unregress.experiments.summary import Row, comma_separated, markdown, summarise
+from unregress.report import render_html
+from unregress.report.figures import save_figure, styles
+from unregress.report.numerals import plural
+
+
+def write(
+    folder: Path,
+    experiment: Experiment,
+    family: Family,
+    used: Settings,
+    outcome: Outcome,
+    *,
+    scale: Scale,
+    tuning: Tuning,
+    command: str,
+) -> tuple[Row, ...]:
+    """Write `table.md`, `table.csv`, `result.json`, `index.html`, `figures/` and `audits/`.
+
+    Args:
+        folder: an existing folder.
+        experiment: what was run.
+        family: on which data.
+        used: the settings, how.
+        outcome: what came of it.
+        scale: the settings' scale.
+        tuning: which settings.
+        command: the words that run it again.
+
+    Returns:
+        The table.
+    """
+    rows = summarise(experiment, family, outcome.stages)
+    first = outcome.stages[0][0]
+    seeds = len(outcome.stages[0])
+    golds = sum(model.role in ("gold", "floor") for model in first.models)
+    notes = _notes(outcome, experiment, family, used)
+    facts = {
+        "Source": f"{experiment.source}{f'; a twin of {experiment.twin_of}' if experiment.twin_of else ''}",
+        "Data": f"{family.title}; " + ", ".join(f"{part} {size:,}" for part, size in first.samples.items()),
+        "Model": family.model,
+        "Settings": f"{tuning}, scale {scale}",
+        "Training": str(used.training),
+        **{name: str(method) for name, method in experiment.chosen(used, family.layers).items()},
+        "Relearning": str(used.relearning),
+        "Seeds": f"{plural(seeds, 'original')}, {plural(golds, 'gold')}",
+        "Machine": f"{first.settings['device']}, {platform.machine()}, {plural(first.settings['threads'], 'thread')}",
+        "Versions": ", ".join(f"{name} {number}" for name, number in _versions(first.version, first.settings).items()),
+        "Command": command,
+    }
+    audits = _audits(folder, outcome)
+    (folder / "table.md").write_text(markdown(rows), encoding="utf-8")
+    (folder / "table.csv").write_text(comma_separated(rows), encoding="utf-8")
+    record = {"experiment": asdict(experiment), "facts": facts, "notes": notes, "rows": [asdict(row) for row in rows]}
+    (folder / "result.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _figures(folder / "figures", rows, outcome)
+    lead = f"{plural(seeds, 'seed')} of {family.model} on {family.title}, with what the paper printed beside it."
+    page = render_page(experiment, rows, outcome.stages, lead=lead, facts=facts, notes=notes, audits=audits)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    return rows
+
+
+def _versions(own: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    return {"unregress": own, **settings["versions"]}
+
+
+def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Settings) -> list[str]:
+    notes = []
+    if experiment.twin_of:
+        notes.append("The paper's numbers are for other data: compare orderings, not values.")
+    published = settings(family.kind, "as_published", "paper")
+    if used.methods != published.methods:
+        notes.append("The methods' settings are tuned, not the paper's.")
+    if used.training != published.training:
+        notes.append(f"Original and golds are trained in another way than the paper's: {used.training}.")
+    if experiment.anamnesis and used.relearning != published.relearning:
+        notes.append(f"Relearning is cut off after {plural(used.relearning.epochs, 'epoch')}, not the paper's ten.")
+    if used.samples is not None:
+        notes.append(f"At most {used.samples:,} samples of each split are used, drawn at random.")
+    if "err_Dt_f" in experiment.paper:
+        notes.append(
+            "The paper measures err_Dt_f on training data by its caption and on test data by its code: its number "
+            "stands beside both."
+        )
+    caveats = [caveat for reports in outcome.stages for report in reports for caveat in report.caveats]
+    return list(dict.fromkeys([*notes, *outcome.notes, *caveats]))
+
+
+def _audits(folder: Path, outcome: Outcome) -> list[str]:
+    pages = []
+    (folder / "audits").mkdir()
+    for stage, reports in enumerate(outcome.stages, 1):
+        for seed, report in enumerate(reports):
+            name = f"audits/request-{stage}-seed-{seed}" if len(outcome.stages) > 1 else f"audits/seed-{seed}"
+            report.to_json(folder / f"{name}.json")
+            render_html(report, folder / f"{name}.html")
+            pages.append(f"{name}.html")
+    return pages
+
+
+def _figures(folder: Path, rows: Sequence[Row], outcome: Outcome) -> None:
+    folder.mkdir()
+    look = styles(outcome.stages[0][0])
+    for name, figure in figures(rows, outcome.stages).items():
+        save_figure(figure, look, folder / f"{name}.svg")

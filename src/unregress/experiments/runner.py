@@ -1,0 +1,258 @@
+"""Run an experiment: train, retrain, unlearn, audit, for several seeds; nothing that the store holds is made again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from unregress.audit import audit
+from unregress.case import Case, Split
+from unregress.errors import SettingError
+from unregress.evidence import AuditReport
+from unregress.experiments.experiment import Experiment, Settings
+from unregress.experiments.families import Family, Loaded
+from unregress.experiments.store import Facts, Store
+from unregress.methods import Method, Retrain, Unlearned, train
+from unregress.metrics import Anamnesis, Deviation, Errors, Membership, Metric, Wasserstein
+from unregress.preflight import preflight
+from unregress.request import ForgetRequest, Mask
+from unregress.runtime import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The audits of an experiment."""
+
+    stages: tuple[tuple[AuditReport, ...], ...]
+    """For each request in turn, one audit per seed."""
+    notes: tuple[str, ...]
+    """What the data's reader and the preflight say."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A model and its key in the store."""
+
+    key: str
+    it: Unlearned
+
+
+def reproduce(
+    experiment: Experiment,
+    family: Family,
+    loaded: Loaded,
+    settings: Settings,
+    *,
+    seeds: int,
+    golds: int,
+    store: Store,
+    runtime: Runtime,
+) -> Outcome:
+    """Run an experiment, or what of it is not in the store yet.
+
+    Seed s trains original s, from which every method starts, and is audited against gold s + 1; the other golds
+    are the noise floor.  With several requests each method goes on from its own last model, and the request is
+    cumulative: what an earlier one named is still to be forgotten, so that no later step can teach it again.
+
+    Args:
+        experiment: what to forget, by which methods.
+        family: the data's description.
+        loaded: the data.
+        settings: how to train and to unlearn.
+        seeds: number of originals, each with its own run of every method.
+        golds: number of retrained models; at least one per seed is made.
+        store: what was made before.
+        runtime: where to run; its own seed is the first.
+
+    Raises:
+        SettingError: there are no seeds.
+        UnregressError: as the trainings and the audit raise.
+    """
+    if seeds < 1 or golds < 1:
+        raise SettingError(f"seeds is {seeds} and golds {golds}", expected="1 or more of each")
+    whole = len(loaded.attributes["train"]["target"])
+    loaded = _part(loaded, settings.samples)
+    cases = [_case(loaded, stage, experiment, whole) for stage in range(len(experiment.forget))]
+    for earlier, later in pairwise(cases):
+        if taught := set(earlier.request.forget) - set(later.request.forget):
+            raise SettingError(
+                f"A later request of {experiment.name} leaves out {len(taught)} samples that an earlier one forgot",
+                expected="cumulative requests: a later step would teach the samples again",
+            )
+    notes = list(loaded.notes)
+    for case in cases:
+        # The published splits share a few samples: a caveat, not a reason to stop.
+        found = preflight(case, runtime, allow_overlap=True).warnings
+        notes += [warning for warning in found if warning not in notes]
+    methods = experiment.chosen(settings, family.layers)
+    run = _Run(experiment, family, loaded, settings, store, runtime)
+    originals = [run.original(cases[0], seed) for seed in range(seeds)]
+    current = {(seed, name): originals[seed] for seed in range(seeds) for name in methods}
+    stages = []
+    for case in cases:
+        retrained = [run.gold(case, seed) for seed in range(1, max(golds, seeds) + 1)]
+        reports = []
+        for seed in range(seeds):
+            for name, method in methods.items():
+                current[seed, name] = run.unlearned(case, method, current[seed, name], seed)
+            models = {"original": originals[seed], "retrained": retrained[seed]}
+            models |= {name: current[seed, name] for name in methods}
+            reports.append(run.audit(case, models, retrained[:seed] + retrained[seed + 1 :], seed))
+        stages.append(tuple(reports))
+    return Outcome(stages=tuple(stages), notes=tuple(notes))
+
+
+class _Run:
+    """What the models of one experiment have in common."""
+
+    def __init__(
+        self, experiment: Experiment, family: Family, loaded: Loaded, settings: Settings, store: Store, runtime: Runtime
+    ) -> None:
+        self.settings, self.store, self.runtime, self.family = settings, store, runtime, family
+        relearning = (Anamnesis(recipe=settings.relearning),) if experiment.anamnesis else ()
+        self.metrics: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), Membership(), *relearning)
+        # The same whatever the run's seed: it identifies the architecture.
+        with replace(runtime, seed=0).isolated("fresh"):
+            self.fresh = loaded.task.build_model().eval()
+        self.common: Facts = {
+            "family": experiment.family,
+            "task": str(loaded.task),
+            "fresh": _weights(self.fresh),
+            "augment": str(loaded.splits.augment),
+            "collate": getattr(loaded.splits.collate, "__qualname__", str(loaded.splits.collate)),
+            "precision": runtime.precision,
+        }
+        self.data: dict[int, Facts] = {}
+
+    def original(self, case: Case, seed: int) -> _Made:
+        runtime, recipe = self._seeded(seed), self.settings.training
+        facts = self._facts(case, f"train({recipe})", seed, asked=False)
+        return self._kept("original", facts, case, partial(train, case, recipe, runtime))
+
+    def gold(self, case: Case, seed: int) -> _Made:
+        method = Retrain(recipe=self.settings.training)
+        facts = self._facts(case, str(method), seed)
+        return self._kept("gold", facts, case, partial(method.unlearn, self.fresh, case, self._seeded(seed)))
+
+    def unlearned(self, case: Case, method: Method, start: _Made, seed: int) -> _Made:
+        facts = {**self._facts(case, str(method), seed), "from": start.key}
+        make = partial(method.unlearn, start.it.model, case, self._seeded(seed))
+        return self._kept(type(method).__name__, facts, case, make)
+
+    def audit(self, case: Case, models: dict[str, _Made], further: Sequence[_Made], seed: int) -> AuditReport:
+        runtime, metrics = self._seeded(seed), self.metrics
+        facts = {
+            **self._facts(case, "audit", seed),
+            "metrics": list(map(str, metrics)),
+            "models": {name: each.key for name, each in models.items()},
+            "floor": [each.key for each in further],
+            "reason": case.request.reason,
+            "test": [case.content_digest("test"), _mask(case, "test")],
+        }
+        floor = [each.it for each in further]
+        return self.store.report(
+            facts,
+            self.family.code,
+            lambda: audit(
+                case, {name: each.it for name, each in models.items()}, runtime, floor=floor, metrics=metrics
+            ),
+        )
+
+    def _seeded(self, seed: int) -> Runtime:
+        return replace(self.runtime, seed=self.runtime.seed + seed)
+
+    def _kept(self, kind: str, facts: Facts, case: Case, make: Any) -> _Made:
+        return _Made(*self.store.model(kind, facts, self.family.code, case, self.runtime, make))
+
+    def _facts(self, case: Case, method: str, seed: int, *, asked: bool = True) -> Facts:
+        if id(case) not in self.data:
+            held_out = None if case.validation is None else case.content_digest("validation")
+            self.data[id(case)] = {"train": case.data_digest, "validation": held_out}
+        return {
+            **self.common,
+            "data": self.data[id(case)],
+            "request": case.request.digest if asked else None,
+            # A plateau schedule watches the validation samples that are not of the forgotten kind.
+            "alike": _mask(case, "validation") if asked else None,
+            "method": method,
+            "seed": self.runtime.seed + seed,
+        }
+
+
+def _mask(case: Case, split: Split) -> str | None:
+    """SHA-256 of which samples of a held-out split are of the forgotten kind."""
+    return None if getattr(case, split) is None else hashlib.sha256(case.group(split).tobytes()).hexdigest()
+
+
+def _weights(model: nn.Module) -> str:
+    """SHA-256 of a fresh model under a fixed seed: its architecture and what it starts from."""
+    total = hashlib.sha256(str(model).encode())
+    for name, value in model.state_dict().items():
+        total.update(name.encode() + value.contiguous().cpu().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _case(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:
+    """The request of one stage with the data, and which held-out samples are of its kind."""
+    targets = loaded.attributes["train"]["target"]
+    forget, reason = experiment.forget[stage], experiment.title
+    if len(experiment.forget) > 1:
+        reason += f": request {stage + 1}"
+    if forget.random is not None:
+        # Of a part of the data, the same share.
+        count = max(1, round(forget.random * len(targets) / whole))
+        return loaded.splits.case(loaded.task, ForgetRequest.random(len(targets), count, seed=0, reason=reason))
+    if forget.column is not None:
+        alike = {name: each[forget.column] == forget.equal for name, each in loaded.attributes.items()}
+        return _grouped(loaded, ForgetRequest.where(alike["train"], reason=reason), alike)
+    low, high = forget.limits(targets)
+    request = ForgetRequest.band(targets, low, high, reason=reason)
+    # By what is known of the samples: a series' own targets are in another scale than the request's.
+    return _grouped(loaded, request, {name: request.alike(each["target"]) for name, each in loaded.attributes.items()})
+
+
+def _grouped(loaded: Loaded, request: ForgetRequest, alike: dict[str, Mask]) -> Case:
+    case = loaded.splits.case(loaded.task, request)
+    return replace(case, validation_group=_places(alike["validation"]), test_group=_places(alike["test"]))
+
+
+def _places(mask: Mask) -> list[int]:
+    places: list[int] = np.flatnonzero(mask).tolist()
+    return places
+
+
+def _part(loaded: Loaded, samples: int | None) -> Loaded:
+    """At most so many samples of each split, in their order."""
+    if samples is None:
+        return loaded
+    parts: dict[str, Any] = {}
+    tables = dict(loaded.attributes)
+    for split in ("train", "validation", "test"):
+        table = tables[split]
+        size = len(table["target"])
+        if size <= samples:
+            continue
+        rows = np.sort(np.random.default_rng(0).choice(size, samples, replace=False))
+        tables[split] = {name: values[rows] for name, values in table.items()}
+        for view in (split, "train_eval") if split == "train" else (split,):
+            if (dataset := getattr(loaded.splits, view)) is not None:
+                parts[view] = _rows(dataset, rows.tolist())
+        if split == "train" and loaded.splits.ids is not None:
+            parts["ids"] = [loaded.splits.ids[row] for row in rows]
+    return replace(loaded, splits=replace(loaded.splits, **parts), attributes=tables)
+
+
+def _rows(dataset: Dataset[Any], rows: list[int]) -> Dataset[Any]:
+    if isinstance(dataset, TensorDataset):
+        chosen = torch.tensor(rows)
+        return TensorDataset(*(tensor[chosen] for tensor in dataset.tensors))
+    return Subset(dataset, rows)

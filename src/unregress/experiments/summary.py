@@ -1,0 +1,155 @@
+"""An experiment's outcome as one table: mean and spread over seeds, the paper's numbers beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import mean, median, stdev
+from typing import Literal
+
+from unregress.evidence import AuditReport, Measure
+from unregress.experiments.experiment import Experiment
+from unregress.experiments.families import Family
+from unregress.report.numerals import significant
+
+FLOOR = "noise floor"
+DASH = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One model's values of one measure, over seeds."""
+
+    values: tuple[float | None, ...]
+    """By seed; None where the number does not exist."""
+    bound: Literal["=", "<=", ">=", "~"] = "="
+    """Whether the mean is one, or a bound since some measurements were cut off; `~` if in both directions."""
+    paper: float | None = None
+
+    @property
+    def known(self) -> list[float]:
+        """The values that exist."""
+        return [value for value in self.values if value is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds."""
+        return mean(self.known) if self.known else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds; None for fewer than two."""
+        return stdev(self.known) if len(self.known) > 1 else None
+
+    def text(self) -> str:
+        """Mean ± spread, with the sign of its bound."""
+        if self.mean is None or not math.isfinite(self.mean):
+            return DASH
+        sign = {"=": "", "<=": "≤ ", ">=": "≥ ", "~": "≈ "}[self.bound]
+        spread = "" if self.spread is None else f" ± {significant(self.spread)}"
+        return f"{sign}{significant(self.mean)}{spread}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measure on one part of the data, at one stage."""
+
+    stage: int
+    """Counted from 1."""
+    metric: str
+    title: str
+    split: str
+    published: str | None
+    """The paper's name for it, where its tables have it."""
+    cells: dict[str, Cell]
+    """By model; the noise floor's are the medians over further golds."""
+
+
+def summarise(experiment: Experiment, family: Family, stages: Sequence[Sequence[AuditReport]]) -> tuple[Row, ...]:
+    """The table of an experiment: every measure of its audits."""
+    return tuple(
+        row for number, reports in enumerate(stages, 1) for row in _rows(number, experiment, family.error, reports)
+    )
+
+
+def _rows(stage: int, experiment: Experiment, error: str, reports: Sequence[AuditReport]) -> Iterator[Row]:
+    first = reports[0]
+    models = [model.name for model in first.models if model.role != "floor"]
+    for about, split in first.rows():
+        published = _published(about.metric, split, error)
+        numbers = experiment.paper.get(published or "", {})
+        cells = {}
+        for model in models:
+            found = [_measure(report, about.metric, split, model) for report in reports]
+            cells[model] = _cell(found, numbers.get(model))
+            if model == "retrained":
+                floors = [report.floor(about.metric, split) for report in reports]
+                if any(floors):
+                    cells[FLOOR] = Cell(values=tuple(median(floor) if floor else None for floor in floors))
+        yield Row(stage=stage, metric=about.metric, title=about.title, split=split, published=published, cells=cells)
+
+
+def _published(metric: str, split: str, error: str) -> str | None:
+    """The paper's name for a measure.
+
+    Its err_Dt_f is measured on training data by its caption, on test data by its subscript and code: its number
+    stands beside both.
+    """
+    if metric == error:
+        return {"test-retain": "err_Dt_r", "test-forget": "err_Dt_f", "train-forget": "err_Dt_f"}.get(split)
+    if (metric, split) in (("w1", "train-forget"), ("attack", "train-forget")):
+        return {"w1": "w_dist", "attack": "att_prob"}[metric]
+    return "AIN" if metric == "ain" else None
+
+
+def _measure(report: AuditReport, metric: str, split: str, model: str) -> Measure | None:
+    try:
+        return report.measure(metric, split, model)
+    except KeyError:
+        return None
+
+
+def _cell(found: Sequence[Measure | None], paper: float | None) -> Cell:
+    bounds = {measure.bound for measure in found if measure is not None and measure.value is not None} - {"="}
+    bound: Literal["=", "<=", ">=", "~"] = "=" if not bounds else bounds.pop() if len(bounds) == 1 else "~"
+    return Cell(values=tuple(None if m is None else m.value for m in found), bound=bound, paper=paper)
+
+
+def markdown(rows: Sequence[Row], *, brief: bool = False) -> str:
+    """The table in Markdown, a table for each stage; the paper's numbers in a line of their own.
+
+    Args:
+        rows: from `summarise`.
+        brief: only the paper's metrics, the paired difference, and the error on the forget set.
+    """
+    parts = []
+    for stage in dict.fromkeys(row.stage for row in rows):
+        shown = [row for row in rows if row.stage == stage and (not brief or row.published or row.metric == "paired")]
+        models = list(dict.fromkeys(model for row in shown for model in row.cells))
+        lines = ["| measure | | " + " | ".join(models) + " |", "|---|---|" + "---|" * len(models)]
+        for row in shown:
+            ours = (row.cells[model].text() if model in row.cells else DASH for model in models)
+            lines.append(f"| {row.title}, {row.split} | ours | " + " | ".join(ours) + " |")
+            numbers = [row.cells[model].paper if model in row.cells else None for model in models]
+            if any(number is not None for number in numbers):
+                paper = (DASH if number is None else f"{number:g}" for number in numbers)
+                lines.append(f"| {row.published} | paper | " + " | ".join(paper) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(f"Request {n}\n\n{part}" if len(parts) > 1 else part for n, part in enumerate(parts, 1)) + "\n"
+
+
+def comma_separated(rows: Sequence[Row]) -> str:
+    """The table as csv: one line for each stage, measure, part and model, every seed's value among them."""
+    runs = max((len(cell.values) for row in rows for cell in row.cells.values()), default=0)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ("stage", "metric", "split", "model", "mean", "sd", "bound", "paper")
+    writer.writerow([*head, *(f"run {run}" for run in range(1, runs + 1))])
+    for row in rows:
+        for model, cell in row.cells.items():
+            numbers = (cell.mean, cell.spread, cell.bound, cell.paper, *cell.values)
+            writer.writerow([row.stage, row.metric, row.split, model, *("" if n is None else n for n in numbers)])
+    return out.getvalue()
