@@ -56,6 +56,13 @@ class Forget:
             low = float(ordered[-round(self.highest * len(ordered))])
         return low, high
 
+    def fixed(self, targets: NDArray[Any]) -> Forget:
+        """The same request with the limits that these targets give it, so that a part of the data is asked alike."""
+        if self.lowest is None and self.highest is None:
+            return self
+        low, high = self.limits(targets)
+        return Forget(low=low, high=high)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
@@ -141,7 +148,8 @@ def experiment(name: str) -> Experiment:
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
         raise SettingError(
             f"There is no experiment {name!r}",
-            expected=f"one of those that `unregress reproduce --list` shows{f'; {near[0]!r}?' if near else ''}",
+            expected="one of those that `unregress reproduce --list` shows",
+            remedy=f"Perhaps {near[0]!r} is meant" if near else "",
         )
     written = _read("rows", name)
     twin = written.get("twin_of")

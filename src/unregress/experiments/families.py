@@ -172,6 +172,10 @@ def _series(kind: str) -> Callable[[Path, tuple[Forget, ...]], Loaded]:
         }
         cut = readers[kind](root)
         known: dict[str, Attributes] = {part: {"target": cut.targets(part)} for part in PARTS}
+        if len(forget) > 1:
+            raise SettingError(
+                "A series is asked to forget in several steps", expected="one request: it decides the scale"
+            )
         low, high = forget[0].limits(known["train"]["target"])
         return Loaded(
             splits=cut.splits(cut.band(low, high)),
@@ -197,7 +201,7 @@ for name, title, needs, size in (
 ):
     for architecture, module, layers, cost in (
         ("ResNet18", "resnet", "resnet.layer?", 3.7),
-        ("AllCNN", "allcnn", "stage?", 8.0),
+        ("AllCNN", "allcnn", "stage?", 16.0),
     ):
         FAMILIES[name if architecture == "ResNet18" else f"{name}-{module}"] = Family(
             title=title,
@@ -221,7 +225,7 @@ FAMILIES["stsb"] = Family(
     needs=("train.tsv|sts-train.csv", "dev.tsv|sts-dev.csv", "test.tsv|sts-test.csv"),
     samples=5249,
     layers={"lstm": None, "hidden": None},
-    seconds=0.5,
+    seconds=0.25,
     code=("models/sentence_pair",),
     open=_sentences,
 )
@@ -239,7 +243,7 @@ for name, title, folder, file, size in (
         needs=(file,),
         samples=size,
         layers={"static_enrichment": -1, "post_attn_gate_norm": -1, "pre_output_gate_norm": -1},
-        seconds=10.0,
+        seconds=2.0,
         code=("models/tft", "forecasting"),
         open=_series(name),
     )

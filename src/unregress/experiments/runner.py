@@ -79,9 +79,11 @@ def reproduce(
     """
     if seeds < 1 or golds < 1:
         raise SettingError(f"seeds is {seeds} and golds {golds}", expected="1 or more of each")
-    whole = len(loaded.attributes["train"]["target"])
-    loaded = _part(loaded, settings.samples)
-    cases = [_case(loaded, stage, experiment, whole) for stage in range(len(experiment.forget))]
+    targets = loaded.attributes["train"]["target"]
+    whole = len(targets)
+    experiment = replace(experiment, forget=[each.fixed(targets) for each in experiment.forget])
+    loaded = part(loaded, settings.samples)
+    cases = [case_of(loaded, stage, experiment, whole) for stage in range(len(experiment.forget))]
     for earlier, later in pairwise(cases):
         if taught := set(earlier.request.forget) - set(later.request.forget):
             raise SettingError(
@@ -201,7 +203,7 @@ def _weights(model: nn.Module) -> str:
     return total.hexdigest()
 
 
-def _case(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:
+def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:
     """The request of one stage with the data, and which held-out samples are of its kind."""
     targets = loaded.attributes["train"]["target"]
     forget, reason = experiment.forget[stage], experiment.title
@@ -230,7 +232,7 @@ def _places(mask: Mask) -> list[int]:
     return places
 
 
-def _part(loaded: Loaded, samples: int | None) -> Loaded:
+def part(loaded: Loaded, samples: int | None) -> Loaded:
     """At most so many samples of each split, in their order."""
     if samples is None:
         return loaded

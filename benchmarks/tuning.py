@@ -1,0 +1,97 @@
+"""How the `tuned` settings of the experiments were chosen: on a forget set and a seed that no experiment reports.
+
+For each method some schedules of like cost are tried; the one whose predictions on the forget set are nearest to a
+gold's by the paired difference is taken.  The published settings stand beside them.
+
+    python benchmarks/tuning.py --family stsb --data_root DATA --low 4
+    python benchmarks/tuning.py --family etth1 --data_root DATA --low -0.3 --high 0.3 --samples 4000
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from unregress import Deviation, Errors, Method, Recipe, Retrain, Runtime, Wasserstein, audit, train
+from unregress.experiments.experiment import Experiment, Forget, Settings, settings
+from unregress.experiments.families import FAMILIES
+from unregress.experiments.runner import case_of, part
+from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, UniformAmnesiac
+
+
+def main(
+    family: str,
+    data_root: Path,
+    low: float | None = None,
+    high: float | None = None,
+    seed: int = 100,
+    samples: int | None = None,
+    output: Path | None = None,
+) -> None:
+    """Try schedules and print a Markdown table.
+
+    Args:
+        family: data and model.
+        data_root: the data's folder.
+        low: forget targets of at least this.
+        high: forget targets of at most this.
+        seed: of original and methods; golds have the next two.
+        samples: at most so many samples of each split.
+        output: file to write the table to as well.
+    """
+    known = FAMILIES[family]
+    forget = Forget(low=low, high=high)
+    loaded = part(known.load(data_root, (forget,)), samples)
+    row = Experiment(name="tuning", title="tuning", source="", family=family, forget=[forget])
+    case = case_of(loaded, 0, row, len(loaded.attributes["train"]["target"]))
+    used, published = settings(known.kind, "tuned", "reduced"), settings(known.kind, "as_published", "reduced")
+    runtime = Runtime(seed=seed, progress=True)
+    original = train(case, used.training, runtime)
+    golds = [
+        Retrain(recipe=used.training).unlearn(original.model, case, Runtime(seed=seed + k, progress=True))
+        for k in (1, 2)
+    ]
+    tried = {
+        **{f"{name}, as published": method for name, method in row.chosen(published, known.layers).items()},
+        **candidates(row.chosen(used, known.layers), used),
+    }
+    made = {name: method.unlearn(original.model, case, runtime) for name, method in tried.items()}
+    models = {"original": original, "retrained": golds[0], **made}
+    report = audit(case, models, runtime, floor=golds[1:], metrics=(Errors(), Wasserstein(), Deviation()))
+    measures = (("paired", "train-forget"), ("w1", "train-forget"), (known.error, "train-forget"),
+                (known.error, "test-retain"))  # fmt: skip
+    lines = ["| model | " + " | ".join(f"{metric}, {split}" for metric, split in measures) + " | passes |"]
+    lines += ["|" + "---|" * (len(measures) + 2)]
+    for model in report.models:
+        numbers = (report.value(metric, split, model.name) for metric, split in measures)
+        passes = f"{model.cost.passes:,}" if model.cost else "–"
+        lines.append(f"| {model.name} | " + " | ".join(f"{number:.3g}" for number in numbers) + f" | {passes} |")
+    print("\n".join(lines))
+    if output is not None:
+        output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def candidates(chosen: dict[str, Method], used: Settings) -> dict[str, Method]:
+    """Every method with one-cycle schedules that rise to the training rate, or to a third of it."""
+    tried: dict[str, Method] = {}
+
+    def schedule(epochs: int, share: float) -> Recipe:
+        return replace(used.training, epochs=epochs, lr=used.training.lr * share, schedule="one-cycle")
+
+    for name, method in chosen.items():
+        for share in (0.3, 1.0):
+            for epochs in (2, 4) if not isinstance(method, Blindspot) else (1, 2):
+                recipe, label = schedule(epochs, share), f"{name}, {epochs} epochs to {used.training.lr * share:g}"
+                if isinstance(method, Blindspot):
+                    for length in (2, 4):
+                        helper = schedule(length, 1.0)
+                        tried[f"{label}, helper {length}"] = replace(method, helper=helper, recipe=recipe)
+                elif isinstance(method, (FineTune, GaussianAmnesiac, UniformAmnesiac)):
+                    tried[label] = replace(method, recipe=recipe)
+    return tried
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
