@@ -46,13 +46,23 @@ def test_a_column_is_read_as_it_stands(tmp_path: Path, column: str, values: list
     [
         (LINES[:1], "has no rows"),
         ([LINES[0].replace("OT", "ot"), *LINES[1:]], "Expected also OT"),
-        ([*LINES[:3], LINES[3].rsplit(",", 1)[0]], "OT has no finite value at 2016-07-01 02:00"),
+        ([*LINES[:3], LINES[3].rsplit(",", 1)[0]], "Line 4 of .* has 7 fields, the header 8"),
+        ([*LINES[:3], LINES[3] + ",7"], "Line 4 of .* has 9 fields, the header 8"),
+        ([LINES[0], *(line + ",7" for line in LINES[1:])], "Line 2 of .* has 9 fields, the header 8"),
+        ([LINES[0].replace("HULL", "OT"), *LINES[1:]], "Line 1 of .* names 'OT' twice"),
         ([*LINES[:2], LINES[2].replace("27.787", "?27.787")], "OT has no finite value at 2016-07-01 01:00"),
-        ([*LINES[:2], LINES[2].replace("2016-07-01 01", "x")], r"Row 2 of .*ETTh1\.csv has no time"),
-        ([*LINES[:2], LINES[3]], "2016-07-01 02:00 in .* comes after a gap: the row before it is 2016-07-01 00:00"),
+        ([*LINES[:2], LINES[2].replace("2016-07-01 01", "x")], r"Line 3 of .*ETTh1\.csv has the time 'x:00:00'"),
+        ([LINES[0], LINES[1].replace("2016-07-01", "1.7")], r"Line 2 of .* has the time '1\.7 00:00:00'"),
+        ([LINES[0], LINES[1].replace("2016-07-01", "01/07/2016")], "Line 2 of .* has the time '01/07/2016 00:00:00'"),
+        (
+            [*LINES[:2], LINES[3]],
+            "2016-07-01 02:00 in line 3 of .* comes after a gap: the row before it is 2016-07-01 00:00",
+        ),
         ([*LINES[:3], LINES[2]], "2016-07-01 01:00 in .* is repeated"),
         ([*LINES[:3], LINES[1]], "2016-07-01 00:00 in .* is out of order"),
         ([*LINES[:2], LINES[2].replace("01:00:00", "00:15:00")], "2016-07-01 00:15 in .* one row every 60 minutes"),
+        ([line.replace(":00:00", ":30:00") for line in LINES], "2016-07-01 00:30 in line 2 of .* between two steps"),
+        ([line.replace(":00:00", ":00:05") for line in LINES], "2016-07-01 00:00:05 in line 2 of .* between two steps"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,8 @@ from torch.utils.data import DataLoader, Subset
 
 from unregress import TensorTask
 from unregress.datasets.cut import Boundaries, Cut
-from unregress.datasets.series import HOUR, Scaler, Series, first_of, hour_of, time_of
+from unregress.datasets.series import HOUR, Scaler, Series, hour_of, time_of
+from unregress.datasets.table import first_of, lines_of, times_of
 from unregress.datasets.windows import collate
 from unregress.errors import DataError, PreflightError, RequestError, SettingError
 
@@ -63,11 +66,12 @@ def times(*hours: str) -> Any:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (times("01T00", "01T01", "01T03"), "03:00 in it comes after a gap: the row before it is 2014-01-01 01:00"),
-        (times("01T00", "01T00", "01T01"), "2014-01-01 00:00 in it is repeated"),
-        (times("01T02", "01T01", "01T00"), "01:00 in it is out of order.*2 such rows"),
-        (times("01T00", "", "01T02"), "Row 2 of it has no time"),
-        (times("01T00", "01T00:30"), "00:30 in it comes after|00:30 in it"),
+        (times("01T00", "01T01", "01T03"), "03:00 in line 4 of it comes after a gap: .* before it is 2014-01-01 01:00"),
+        (times("01T00", "01T00", "01T01"), "2014-01-01 00:00 in line 3 of it is repeated"),
+        (times("01T02", "01T01", "01T00"), "01:00 in line 3 of it is out of order.*2 such rows"),
+        (times("01T00", "", "01T02"), "Line 3 of it has no time"),
+        (times("01T00", "01T00:30"), "00:30 in line 3 of it comes after a gap"),
+        (times("01T00:30", "01T01:30"), "2014-01-01 00:30 in line 2 of it lies between two steps"),
     ],
 )  # fmt: skip
 def test_gaps_and_repeated_hours_are_refused(given: Any, expected: str) -> None:
@@ -77,6 +81,25 @@ def test_gaps_and_repeated_hours_are_refused(given: Any, expected: str) -> None:
 
 def test_the_first_of_hours_in_order() -> None:
     assert time_of(hour_of(first_of(times("01T05", "01T06"), HOUR, "it"))) == "2014-01-01 05:00"
+
+
+def test_a_table_s_lines_have_as_many_fields_as_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    lines = ['\ufeff"a;b";c\n', '"1;2";3\n', "4;5\n"]
+    path.write_text("".join([*lines, "\n"]), encoding="utf-8")
+
+    assert list(lines_of(path, ";")) == [lines[0][1:], *lines[1:]]
+    path.write_text("".join([*lines, "6\n"]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"Line 4 of .*table has 1 fields, the header 2"):
+        list(lines_of(path, ";"))
+
+
+def test_times_are_not_guessed() -> None:
+    texts = pd.Series(["2014-01-01 05:00:00", "2014-01-01 06:00"])
+
+    assert times_of(texts[:1], "%Y-%m-%d %H:%M:%S", "it").tolist() == [np.datetime64("2014-01-01T05:00:00").item()]
+    with pytest.raises(DataError, match=r"Line 8 of it has the time '2014-01-01 06:00'. Expected one as %Y-%m-%d"):
+        times_of(texts, "%Y-%m-%d %H:%M:%S", "it", 7)
 
 
 def test_scale_of_some_steps() -> None:
@@ -229,7 +252,7 @@ def test_the_same_batch_as_pytorch_forecasting_makes() -> None:
     assert theirs.reals == ["time", "value"]
     assert theirs.flat_categoricals == ["client", "hour", "weekday"]
     x, (y, weight) = theirs._collate_fn([theirs[row] for row in range(len(theirs))])
-    ours, (our_y, our_weight) = train.__getitems__(range(len(train)))  # type: ignore[attr-defined]
+    ours, (our_y, our_weight) = train.__getitems__(range(len(train)))  # type: ignore[attr-defined, arg-type]
     assert set(ours) == set(x)
     assert (weight, our_weight) == (None, None)
     assert len(y) == 4

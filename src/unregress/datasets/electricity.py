@@ -16,7 +16,10 @@ that were looked at).  They count as values, and a band may meet them.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unregress.datasets.cut import Boundaries, Cut
-from unregress.datasets.series import HOUR, Series, Values, first_of, hour_of
+from unregress.datasets.series import HOUR, Series, Values, hour_of, time_of
+from unregress.datasets.table import fields_of, first_of, lines_of, times_of
 from unregress.errors import DataError
 
 ORIGIN = hour_of("2011-01-01")
@@ -35,7 +39,8 @@ ARCHIVE = "https://archive.ics.uci.edu/dataset/321/electricityloaddiagrams201120
 COMPLETE = hour_of("2011-01-01 01:00"), hour_of("2015-01-01 00:00")
 """The record's first hour of four quarters, and the first that has fewer again."""
 CHUNK = 4096
-"""Rows read at a time: with all clients 12 MB."""
+"""Rows read at a time: 20 MB of text, and with all clients 12 MB of numbers."""
+STAMP = "%Y-%m-%d %H:%M:%S"
 QUARTER = np.timedelta64(15, "m")
 
 
@@ -56,11 +61,12 @@ def electricity(
     The boundaries are those of the Temporal Fusion Transformer's published code (google-research/tft,
     `data_formatters/electricity.py` and `script_download_data.py`); the paper states none.  Of the days since
     2011-01-01: training from 1096 (2014-01-01), validation from 1315 (2014-08-08), test from 1339 (2014-09-01), end
-    before 1346 (2014-09-08).  Clients with fewer than `encoder + horizon` hours in the training period are left out.
+    before 1346 (2014-09-08).  Clients with fewer than `encoder + horizon` hours in the training period are
+    left out, or refused if they were named.
 
     Args:
         root: folder of LD2011_2014.txt.
-        clients: names such as MT_200; None for all.
+        clients: names such as MT_200, in the order wanted; None for all that have any load.
         train: first day of the training period, and of what encoders read.
         validation: first day of the validation period.
         test: first day of the test period.
@@ -74,9 +80,14 @@ def electricity(
         SettingError: a number is out of range.
     """
     limits = _boundaries(train, validation, test, end)
-    series = read_record(Path(root) / RECORD, clients)
+    series = read_record(Path(root) / RECORD, clients, until=min(limits.end, COMPLETE[1]))
     # Twice: who has too little to train on, by the training period; what is kept of the others, by all.
     able = series.between(limits.train, limits.validation, at_least=encoder + horizon).clients
+    if clients is not None and (short := [name for name in clients if name not in able]):
+        raise DataError(
+            f"{', '.join(short)} have fewer than {encoder + horizon} hours in the training period",
+            remedy="Leave them out, begin the training period earlier, or look back less",
+        )
     return Cut(
         series=series.only(able).between(limits.train, limits.end),
         boundaries=limits,
@@ -131,15 +142,20 @@ def _boundaries(*days: int) -> Boundaries:
 def read_client(path: str | Path) -> Series:
     """One client's hours, from a csv file with the columns date, hour and the client's name.
 
-    Values are of any unit: they are scaled later.  The record's incomplete first and last hour (2011-01-01 00:00, of
-    three quarters, and 2015-01-01 00:00, of one) are left out where they are.
+    *Unit.*  Values are taken as they are, and scaled later.  In `LD_MT200_hour.csv` they are sums of the record's four
+    quarters (kW): four times the hour's mean power, which `read_record` gives; a fourth of them is the hour's energy in
+    kWh.  The file itself shows it: its last hour, of one quarter, is a fourth of the one before.
+
+    The record's incomplete first and last hour (2011-01-01 00:00, of three quarters, and 2015-01-01 00:00, of one) are
+    left out where they are.
 
     Raises:
-        DataError: the file cannot be read, is not as it should be, or has gaps.
+        DataError: the file cannot be read, has other columns, lines with more or fewer fields than its header, dates
+            of another form than 2012-01-01, hours that are none, or gaps.
     """
     try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
+        table = pd.read_csv(StringIO("".join(lines_of(path, ","))), dtype={"date": str, "hour": str})
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read: {error}", expected="a csv file with date, hour and one client"
         ) from error
@@ -150,7 +166,7 @@ def read_client(path: str | Path) -> Series:
             f"{path} has the columns {', '.join(columns)} and {len(table)} rows",
             expected="date, hour and one client, and rows",
         )
-    dates = pd.to_datetime(table["date"], errors="coerce").to_numpy("datetime64[h]")
+    dates = times_of(table["date"], "%Y-%m-%d", path)
     clock = pd.to_numeric(table["hour"], errors="coerce").to_numpy(np.float64)
     if len(bad := np.flatnonzero(~np.isin(clock, np.arange(24)))):
         raise DataError(f"Line {bad[0] + 2} of {path} has the hour {table['hour'].iloc[bad[0]]!r}", expected="0 to 23")
@@ -160,52 +176,66 @@ def read_client(path: str | Path) -> Series:
     return Series.of({names[0]: (first, values)}).between(*COMPLETE)
 
 
-def read_record(path: str | Path, clients: Sequence[str] | None = None) -> Series:
-    """The full record, hour by hour, in kW.
+def read_record(path: str | Path, clients: Sequence[str] | None = None, *, until: int = COMPLETE[1]) -> Series:
+    """The full record, hour by hour: the mean power of each hour's four quarters, in kW, which is its energy in kWh.
 
     The 700 MB are read in chunks, and of them only the hourly means are held (104 MB).  Zeros before a client's first
     load, when it had not joined yet, and after its last are no data, as in the published preprocessing.
 
+    *Truncated files* are refused: all hours but the record's first (2011-01-01 00:00, of three quarters) and last
+    (2015-01-01 00:00, of one), which are left out, must have their four quarters, every line but the record's last
+    must end with a newline, and the hours must go on up to `until`.
+
     Args:
         path: LD2011_2014.txt: fields separated by semicolons, decimal commas, the first column a stamp.
-        clients: which; None for all that have any load.
+        clients: which, in the order wanted.  None for all that have any load, in the file's order: clients of the
+            header that the result's `clients` lack have none.
+        until: the hour (`hour_of`) before which the file must not stop; by default, the record's end.
 
     Raises:
-        DataError: the file cannot be read, a client is not in it, a field is no number, or there is a gap.
+        DataError: the file cannot be read or is truncated, a client is not in it or, asked for by name, has no load, a
+            column is named twice, a line has more or fewer fields than the header, a field is no number, or there is
+            a gap.
     """
-    hours, means, names = _hourly(Path(path), clients)
+    hours, means, names = _hourly(Path(path), clients, until)
     records: dict[str, tuple[int, Values]] = {}
     for column, name in enumerate(names):
         loaded = np.flatnonzero(means[:, column] != 0)
         if len(loaded):
             records[name] = int(hours[loaded[0]]), means[loaded[0] : loaded[-1] + 1, column]
+    if clients is not None and (idle := [name for name in names if name not in records]):
+        raise DataError(
+            f"{path} has nothing but zeros for {', '.join(idle)}",
+            expected="clients with some load",
+            remedy="Leave them out",
+        )
     return Series.of(records)
 
 
-def _hourly(path: Path, clients: Sequence[str] | None) -> tuple[NDArray[np.int64], Values, list[str]]:
+def _hourly(path: Path, clients: Sequence[str] | None, until: int) -> tuple[NDArray[np.int64], Values, list[str]]:
     """The hours of four quarters, their means `(hours, clients)` and the clients' names."""
     hours: list[NDArray[np.int64]] = []
     sums: list[Values] = []
     counts: list[NDArray[np.int64]] = []
-    names: list[str] = []
-    before = np.empty(0, "datetime64[m]")
+    before = np.empty(0, "datetime64[s]")
+    line, last = 2, "\n"
     try:
-        header = pd.read_csv(path, sep=";", nrows=0)
-        names = _chosen(path, [str(name) for name in header.columns[1:]], clients)
-        stamps = header.columns[0]
-        with pd.read_csv(path, sep=";", decimal=",", usecols=[stamps, *names], chunksize=CHUNK) as reader:
-            for chunk in reader:
-                times = pd.to_datetime(chunk[stamps], errors="coerce").to_numpy("datetime64[m]")
-                # The stamp before, so that a gap between two chunks is one too.
-                first_of(np.concatenate([before, times]), QUARTER, str(path))
-                before = times[-1:]
-                values = _numbers(path, chunk[names])
-                hour = times.astype("datetime64[h]").astype(np.int64)
-                starts = np.flatnonzero(np.append(True, np.diff(hour) != 0))
-                hours.append(hour[starts])
-                sums.append(np.add.reduceat(values, starts))
-                counts.append(np.diff(np.append(starts, len(hour))))
-    except (OSError, ValueError) as error:
+        lines = lines_of(path, ";")
+        places = _chosen(path, fields_of(next(lines), ";")[1:], clients)
+        options: dict[str, Any] = {"header": None, "usecols": [0, *places.values()], "dtype": {0: str}}
+        while chunk := list(islice(lines, CHUNK)):
+            table = pd.read_csv(StringIO("".join(chunk)), sep=";", decimal=",", **options)
+            times = times_of(table[0], STAMP, path, line)
+            # The stamp before, so that a gap between two chunks is one too.
+            first_of(np.concatenate([before, times]), QUARTER, str(path), line - len(before))
+            values = _numbers(path, table, places, line)
+            hour = times.astype("datetime64[h]").astype(np.int64)
+            starts = np.flatnonzero(np.append(True, np.diff(hour) != 0))
+            hours.append(hour[starts])
+            sums.append(np.add.reduceat(values, starts))
+            counts.append(np.diff(np.append(starts, len(hour))))
+            before, line, last = times[-1:], line + len(chunk), chunk[-1]
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read: {error}",
             expected="LD2011_2014.txt: fields separated by semicolons, decimal commas",
@@ -216,32 +246,56 @@ def _hourly(path: Path, clients: Sequence[str] | None) -> tuple[NDArray[np.int64
     # An hour that two chunks share stands twice.
     every = np.concatenate(hours)
     starts = np.flatnonzero(np.append(True, np.diff(every) != 0))
-    quarters = np.add.reduceat(np.concatenate(counts), starts)
+    every, quarters = every[starts], np.add.reduceat(np.concatenate(counts), starts)
+    _refuse_truncated(path, every, quarters, until, line - 1, last)
     full = quarters == 4
-    return every[starts][full], np.add.reduceat(np.concatenate(sums), starts)[full] / 4, names
+    return every[full], np.add.reduceat(np.concatenate(sums), starts)[full] / 4, list(places)
 
 
-def _chosen(path: Path, present: list[str], clients: Sequence[str] | None) -> list[str]:
-    missing = [name for name in clients or () if name not in present]
+def _refuse_truncated(
+    path: Path, hours: NDArray[np.int64], quarters: NDArray[np.int64], until: int, line: int, last: str
+) -> None:
+    """Refuse a record whose hours are not whole or not enough; `line` is the number of its last one, `last`."""
+    short = np.flatnonzero((quarters < 4) & ~np.isin(hours, [COMPLETE[0] - 1, COMPLETE[1]]))
+    if len(short):
+        where = f"Line 2 of {path} begins" if short[0] == 0 else f"Line {line} is the last of {path}, which stops"
+        found = f"{where} within the hour {time_of(hours[short[0]])}: it has {quarters[short[0]]} of four quarters"
+    elif not last.endswith("\n") and hours[-1] != COMPLETE[1]:
+        found = f"Line {line}, the last of {path}, does not end with a newline: numbers may be cut off"
+    elif (end := int(hours[-1]) + 1) < until:
+        found = f"Line {line} is the last of {path}, which stops at {time_of(end)}"
+    else:
+        return
+    raise DataError(
+        found,
+        expected=f"whole hours up to {time_of(until)}",
+        remedy=f"The file seems truncated: fetch it again from {ARCHIVE} and unpack it",
+    )
+
+
+def _chosen(path: Path, present: list[str], clients: Sequence[str] | None) -> dict[str, int]:
+    """The clients wanted, in their order, and the columns that they are in."""
+    places = {name: column for column, name in enumerate(present, 1)}
+    missing = [name for name in clients or () if name not in places]
     if missing or not present:
         raise DataError(
             f"{path} has no column {', '.join(missing) or 'but the first'}",
             expected=f"clients such as {', '.join(present[:3])}" if present else "a column per client, separated by ;",
         )
-    # In the file's order, which is the order in which columns are read.
-    return present if clients is None else [name for name in present if name in clients]
+    return places if clients is None else {name: places[name] for name in clients}
 
 
-def _numbers(path: Path, chunk: pd.DataFrame) -> NDArray[Any]:
-    for name in chunk.columns:
-        if not pd.api.types.is_numeric_dtype(chunk[name]):
-            texts = chunk[name].astype(str)
+def _numbers(path: Path, table: pd.DataFrame, places: dict[str, int], line: int) -> NDArray[Any]:
+    """The clients' columns, in their order, of a table whose first row is a certain line of the file."""
+    for name, column in places.items():
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            texts = table[column].astype(str)
             wrong = pd.to_numeric(texts.str.replace(",", ".", regex=False).where(~texts.str.contains(".", regex=False)),
                                   errors="coerce").isna()  # fmt: skip
-            row = texts.index[int(np.flatnonzero(wrong.to_numpy())[0])] if wrong.any() else texts.index[0]
+            row = int(np.flatnonzero(wrong.to_numpy())[0]) if wrong.any() else 0
             raise DataError(
-                f"Line {int(row) + 2} of {path} has {chunk[name].loc[row]!r} for {name}",
+                f"Line {row + line} of {path} has {table[column].iloc[row]!r} for {name}",
                 expected="numbers with a decimal comma",
                 remedy="Take the archive's file as it is",
             )
-    return chunk.to_numpy(np.float64)
+    return table[list(places.values())].to_numpy(np.float64)

@@ -5,13 +5,16 @@ Zhou et al., "Informer" (AAAI 2021), CC BY-ND 4.0, https://github.com/zhouhaoyi/
 
 from __future__ import annotations
 
+import csv
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from unregress.datasets.cut import Boundaries, Cut
-from unregress.datasets.series import HOUR, Series, first_of, hour_of
+from unregress.datasets.series import HOUR, Series, hour_of
+from unregress.datasets.table import first_of, lines_of, times_of
 from unregress.errors import DataError
 
 MONTH = 30 * 24
@@ -57,11 +60,12 @@ def read_ett(path: str | Path, target: str = "OT") -> Series:
     """One column of an hourly csv file with a column `date` (2016-07-01 00:00:00).
 
     Raises:
-        DataError: the file cannot be read, lacks the columns, or has gaps.
+        DataError: the file cannot be read, lacks the columns, has lines with more or fewer fields than its header,
+            dates of another form or off the hour, or gaps.
     """
     try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
+        table = pd.read_csv(StringIO("".join(lines_of(path, ","))), dtype={"date": str})
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read: {error}",
             expected="ETTh1.csv or ETTh2.csv",
@@ -73,7 +77,7 @@ def read_ett(path: str | Path, target: str = "OT") -> Series:
         )
     if table.empty:
         raise DataError(f"{path} has no rows", expected="one an hour")
-    times = pd.to_datetime(table["date"], errors="coerce").to_numpy("datetime64[m]")
+    times = times_of(table["date"], "%Y-%m-%d %H:%M:%S", path)
     first = hour_of(first_of(times, HOUR, str(path)))
     values = pd.to_numeric(table[target], errors="coerce").to_numpy(np.float64)
     return Series.of({target: (first, values)})

@@ -1,4 +1,4 @@
-"""Hourly series of one or several clients, checked for gaps, and their scale."""
+"""Hourly series of one or several clients, read without gaps or misplaced fields, and their scale."""
 
 from __future__ import annotations
 
@@ -35,35 +35,6 @@ def time_of(hour: int) -> str:
     '1970-01-02 03:00'
     """
     return str(np.datetime64(int(hour), "h")).replace("T", " ") + ":00"
-
-
-def first_of(times: NDArray[Any], step: np.timedelta64[Any], what: str) -> np.datetime64[Any]:
-    """The first of some points in time, once it is sure that each is a step after the one before.
-
-    Args:
-        times: points in time, `(n,)` datetime64, at least one.
-        step: from one to the next.
-        what: whose, for the complaint.
-
-    Raises:
-        DataError: there is a gap, or a time is repeated or earlier than the one before; names the first.
-    """
-    wrong = np.flatnonzero(np.diff(times) != step)
-    if np.isnat(times).any() or len(wrong):
-        if np.isnat(times).any():
-            found = f"Row {int(np.flatnonzero(np.isnat(times))[0]) + 1} of {what} has no time"
-        else:
-            before, after = times[wrong[0]], times[wrong[0] + 1]
-            kind = "is repeated" if before == after else "is out of order" if after < before else "comes after a gap"
-            last, next_ = (str(each.astype("datetime64[m]")).replace("T", " ") for each in (before, after))
-            found = f"{next_} in {what} {kind}: the row before it is {last}"
-        raise DataError(
-            f"{found}; {len(wrong)} such rows in all" if len(wrong) > 1 else found,
-            expected=f"one row every {step.astype('timedelta64[m]').astype(int)} minutes, in order",
-            remedy="Repair the file: a window must not reach over a gap, nor an hour count twice",
-        )
-    first: np.datetime64[Any] = times[0]
-    return first
 
 
 @dataclass(frozen=True, kw_only=True)
