@@ -34,7 +34,7 @@ from unregress.errors import DataError, RequestError, SettingError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Forget, Sweep
 from unregress.experiments.families import Loaded
-from unregress.experiments.runner import Outcome
+from unregress.experiments.runner import Outcome, weights_of
 from unregress.experiments.summary import comma_separated, summarise
 from unregress.methods import FineTune, Method, Unlearned
 from unregress.runtime import Runtime
@@ -451,3 +451,20 @@ def test_a_run_leaves_the_global_random_state_alone(loaded: Loaded, tmp_path: Pa
 def test_the_models_differ_by_seed_method_and_request(several: First) -> None:
     weights = [path.read_bytes() for path in several[0].glob("*/weights.safetensors")]
     assert len(weights) == 16 and len(set(weights)) == 16
+
+
+class Named(nn.Linear):
+    """Shows a function, as some libraries' modules do, whose address differs from process to process."""
+
+    def extra_repr(self) -> str:
+        return f"activation=<function relu at {hex(id(self))}>"
+
+
+def test_addresses_are_no_part_of_a_model_s_identity() -> None:
+    torch.manual_seed(0)
+    first = Named(2, 1)
+    second = Named(2, 1)
+    second.load_state_dict(first.state_dict())
+    assert str(first) != str(second) and weights_of(first) == weights_of(second)
+    second.weight.data[0, 0] += 1
+    assert weights_of(first) != weights_of(second)

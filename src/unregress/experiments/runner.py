@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -128,7 +129,7 @@ class _Run:
         self.common: Facts = {
             "family": experiment.family,
             "task": str(loaded.task),
-            "fresh": _weights(self.fresh),
+            "fresh": weights_of(self.fresh),
             "augment": str(loaded.splits.augment),
             "collate": getattr(loaded.splits.collate, "__qualname__", str(loaded.splits.collate)),
             "precision": runtime.precision,
@@ -195,9 +196,10 @@ def _mask(case: Case, split: Split) -> str | None:
     return None if getattr(case, split) is None else hashlib.sha256(case.group(split).tobytes()).hexdigest()
 
 
-def _weights(model: nn.Module) -> str:
+def weights_of(model: nn.Module) -> str:
     """SHA-256 of a fresh model under a fixed seed: its architecture and what it starts from."""
-    total = hashlib.sha256(str(model).encode())
+    # Less the addresses of functions, which some modules show.
+    total = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", str(model)).encode())
     for name, value in model.state_dict().items():
         total.update(name.encode() + value.contiguous().cpu().numpy().tobytes())
     return total.hexdigest()
