@@ -53,7 +53,7 @@ def reproduce(
         list: show all experiments, with their data's state and a rough cost.
         data_root: folder of the dataset, or of several datasets by their names.
         scale: the paper's training; `reduced` for a laptop; `smoke` only shows that everything runs.
-        tuning: the paper's settings, or ones tuned on another forget set.
+        tuning: the paper's settings, or annealing schedules in place of its constant rates.
         seeds: number of originals, each with a run of every method.
         golds: number of retrained models, at least as many as seeds; all but one make the noise floor.
         output: folder to write: index.html, table.md, table.csv, result.json, figures, audits; by default `runs/NAME`.

@@ -163,7 +163,7 @@ def settings(kind: str, tuning: Tuning, scale: Scale) -> Settings:
 
     Args:
         kind: `images`, `text` or `series`.
-        tuning: as published, or tuned on another forget set.
+        tuning: as published, or with annealing schedules (docs/reproduction.md says how far they are tuned).
         scale: the paper's training, one that a laptop can do, or one that only shows that everything runs.
     """
     written = _read("settings", f"{kind}-{tuning}")
