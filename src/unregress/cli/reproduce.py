@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unregress.artefacts import contents
+from unregress.datasets.cache import cache_folder
 from unregress.datasets.remotes import fetch
 from unregress.errors import SettingError
 from unregress.experiments.experiment import Experiment, Forget, Scale, Settings, Tuning, experiment, names, settings
@@ -76,7 +76,9 @@ def reproduce(
     runtime = replace(runtime, progress=runtime.progress or sys.stdout.isatty())
     how = settings(family.kind, tuning, scale)
     loaded = family.load(data_root, tuple(chosen.forget))
-    kept = Store(root=_cache("store") if store is None else store, say=lambda text: console.print(text, style="dim"))
+    kept = Store(
+        root=cache_folder() / "store" if store is None else store, say=lambda text: console.print(text, style="dim")
+    )
     target = Path("runs") / name if output is None else output
     words = f"--scale {scale} --tuning {tuning} --seeds {seeds} --golds {golds}{_options(runtime)}"
     command = f"unregress reproduce {name} --data-root DATA {words}"
@@ -88,10 +90,6 @@ def reproduce(
         rows = write(folder, chosen, family, how, outcome, scale=scale, tuning=tuning, command=command)
     console.print(markdown(rows, brief=True), markup=False, soft_wrap=True)
     console.print(f"Wrote {target}/index.html, table.md, table.csv and result.json", markup=False)
-
-
-def _cache(name: str) -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unregress" / name
 
 
 def _options(runtime: Runtime) -> str:

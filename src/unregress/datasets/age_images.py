@@ -7,8 +7,6 @@ indexing operation.  AgeDB itself is given out by its owners on request (Moschog
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from torch import Generator, Tensor
 from torch.utils.data import TensorDataset
 
 from unregress.case import Splits
+from unregress.datasets.cache import cache_folder, written
 from unregress.errors import DataError, SettingError, UnregressError, raise_all
 
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -51,7 +50,7 @@ def age_images(
     if size < 1 or padding < 0:
         raise SettingError(f"size is {size} and padding {padding}", expected="size 1 or more, padding 0 or more")
     table = read_index(Path(root) / index)
-    pixels = _pixels(Path(root), table["path"].tolist(), size, _cache_folder(cache))
+    pixels = _pixels(Path(root), table["path"].tolist(), size, cache_folder(cache))
     ages = torch.tensor(table["age"].to_numpy(np.float32))
     parts: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
@@ -137,12 +136,6 @@ class CropAndFlip:
         return [padded[which, lines.to(device)[:, :, None], columns.to(device)[:, None, :]], *rest]
 
 
-def _cache_folder(cache: str | None) -> Path:
-    if cache is not None:
-        return Path(cache)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unregress"
-
-
 def _pixels(root: Path, paths: list[str], size: int, cache: Path) -> Tensor:
     """The decoded images, `(n, size, size, 3)` uint8, from the cache or newly decoded into it.
 
@@ -171,15 +164,7 @@ def _pixels(root: Path, paths: list[str], size: int, cache: Path) -> Tensor:
 
 
 def _decode(root: Path, paths: list[str], size: int, table: Path) -> None:
-    try:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=table.parent, suffix=".partial")
-    except OSError as error:
-        raise SettingError(
-            f"The cache folder {table.parent} cannot be written: {error.strerror}", remedy="Name another with `cache`"
-        ) from error
-    os.close(handle)
-    try:
+    with written(table) as unfinished:
         pixels = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(paths), size, size, 3))
         broken: list[str] = []
         with ThreadPoolExecutor() as pool:
@@ -197,9 +182,6 @@ def _decode(root: Path, paths: list[str], size: int, table: Path) -> None:
                 remedy="Fetch them again, or drop their rows from the index",
             )
         pixels.flush()
-        os.replace(unfinished, table)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
 
 
 def _image(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unregress.datasets.cache import cache_folder, written
 from unregress.datasets.vocabulary import PADDING, UNKNOWN, Vocabulary
-from unregress.errors import DataError, SettingError, UnregressError, raise_all
+from unregress.errors import DataError, UnregressError, raise_all
 
 LONGEST = 1 << 16
 """Bytes of a line; a file with a longer one is of another kind, and is not read into memory to find its end."""
@@ -74,7 +74,7 @@ def glove(path: str | Path, vocabulary: Vocabulary, cache: str | None = None) ->
     with file:
         status = os.fstat(file.fileno())
         key = f"v1\0{path.name}\0{status.st_size}\0{status.st_mtime_ns}\0{vocabulary.digest}"
-        kept = _cache_folder(cache) / f"glove-{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+        kept = cache_folder(cache) / f"glove-{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
         found = _kept(kept, len(vocabulary))
         if found is None:
             found = _read(path, file, vocabulary)
@@ -163,12 +163,6 @@ def _complaint(path: Path, kind: str, count: int, first: int) -> UnregressError:
     )
 
 
-def _cache_folder(cache: str | None) -> Path:
-    if cache is not None:
-        return Path(cache)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unregress"
-
-
 def _kept(path: Path, words: int) -> dict[str, Tensor] | None:
     """What an earlier call kept; None where there is nothing, or nothing whole."""
     try:
@@ -180,16 +174,5 @@ def _kept(path: Path, words: int) -> dict[str, Tensor] | None:
 
 
 def _keep(path: Path, found: dict[str, Tensor]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    except OSError as error:
-        raise SettingError(
-            f"The cache folder {path.parent} cannot be written: {error.strerror}", remedy="Name another with `cache`"
-        ) from error
-    os.close(handle)
-    try:
+    with written(path) as unfinished:
         save_file(found, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from unregress.experiments.experiment import Experiment, Scale, Settings, Tuning, settings
 from unregress.experiments.families import Family
@@ -49,6 +48,7 @@ def write(
     first = outcome.stages[0][0]
     seeds = len(outcome.stages[0])
     golds = sum(model.role in ("gold", "floor") for model in first.models)
+    versions = {"unregress": first.version, **first.settings["versions"]}
     notes = _notes(outcome, experiment, family, used)
     facts = {
         "Source": f"{experiment.source}{f'; a twin of {experiment.twin_of}' if experiment.twin_of else ''}",
@@ -60,7 +60,7 @@ def write(
         "Relearning": str(used.relearning),
         "Seeds": f"{plural(seeds, 'original')}, {plural(golds, 'gold')}",
         "Machine": f"{first.settings['device']}, {platform.machine()}, {plural(first.settings['threads'], 'thread')}",
-        "Versions": ", ".join(f"{name} {number}" for name, number in _versions(first.version, first.settings).items()),
+        "Versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "Command": command,
     }
     audits = _audits(folder, outcome)
@@ -73,10 +73,6 @@ def write(
     page = render_page(experiment, rows, outcome.stages, lead=lead, facts=facts, notes=notes, audits=audits)
     (folder / "index.html").write_text(page, encoding="utf-8")
     return rows
-
-
-def _versions(own: str, settings: Mapping[str, Any]) -> dict[str, str]:
-    return {"unregress": own, **settings["versions"]}
 
 
 def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Settings) -> list[str]:
