@@ -24,6 +24,8 @@ REQUEST = "request.json"
 """The request's file in a run folder."""
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
+HELPER = "helper.safetensors"
+"""The weights of the model that taught a run folder's own, if one did."""
 
 
 def contents(case: Case, weights: Mapping[str, Path], *, asked: bool = True) -> str:
@@ -76,8 +78,11 @@ def write_model(
         warnings: what a preflight found.
     """
     save_weights(made.model, folder / weights)
+    if made.helper is not None:
+        save_weights(made.helper, folder / HELPER)
     record = {
         "weights": weights,
+        "helper": None if made.helper is None else HELPER,
         "request_digest": None if request is None else request.digest,
         "data_digest": case.data_digest,
         "method": made.method,
@@ -103,8 +108,12 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         CheckpointError: the weights cannot be read or do not fit the task's model.
         StaleError: the folder's model was made for another request or other data.
     """
-    with runtime.isolated("load"):
-        model = case.task.build_model().eval()
+
+    def fresh() -> nn.Module:
+        with runtime.isolated("load"):
+            return case.task.build_model().eval()
+
+    model = fresh()
     if not path.is_dir():
         if not path.exists():
             raise CheckpointError(
@@ -122,6 +131,7 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
             method=record["method"],
             deviations=tuple(record["deviations"]),
             notes=tuple(record["notes"]),
+            helper=None if record.get("helper") is None else fresh(),
         )
         digests, weights = (record["request_digest"], record["data_digest"]), path / record["weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -131,6 +141,8 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         ) from error
     _check(path, digests, case, forgot=forgot)
     load_weights(model, weights)
+    if made.helper is not None:
+        load_weights(made.helper, path / HELPER)
     return made
 
 

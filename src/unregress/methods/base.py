@@ -35,6 +35,8 @@ class Unlearned:
     """Where the method departs from the paper."""
     notes: tuple[str, ...] = ()
     """What the method decided by itself: the layers it found, the labels' statistics it used."""
+    helper: nn.Module | None = None
+    """The partly trained model that taught this one, if any: an audit shows what it does by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,9 @@ class Method(ABC):
             student = runtime.private_copy(model)
             quick_check(case, student, runtime)
             done = self.run(student, case, runtime)
-        _return_to(done.model, model)
+        for made in (done.model, done.helper):
+            if made is not None:
+                _return_to(made, model)
         return replace(
             done,
             cost=replace(done.cost, seconds=time.perf_counter() - started),

@@ -111,6 +111,7 @@ class Blindspot(Method):
             history=(*helped.history, *taught.history),
             cost=helped.cost + taught.cost + teaching,
             notes=notes,
+            helper=helper,
         )
 
     def _resolve(
