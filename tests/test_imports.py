@@ -44,15 +44,21 @@ LEFT_OF_METHODS = tuple(room.name for room in BEFORE_METHODS)
 ROOMS = (
     *BEFORE_METHODS,
     Room("methods"),
+    Room("artefacts"),
+    Room("parallel", only=("errors",)),
+    Room("store"),
+    Room("trainings"),
     Room("features"),
     Room("predictions"),
+    Room("floor", only=()),
     Room("metrics"),
+    Room("references"),
+    Room("verdict", only=("errors", "evidence", "floor")),
     Room("audit"),
     Room("report", only=("errors", "cost", "evidence")),
     # On the right of all that measures, which therefore knows no dataset and no architecture by name.
     Room("models", only=LEFT_OF_METHODS),
     Room("datasets", only=LEFT_OF_METHODS),
-    Room("artefacts"),
     Room("experiments"),
     Room("__init__"),
     Room("demo"),
@@ -62,7 +68,7 @@ ROOMS = (
 
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
-NOT_IN = {"torch": ("errors", "cost", "evidence", "report")}
+NOT_IN = {"torch": ("errors", "cost", "evidence", "floor", "verdict", "report")}
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 
 

@@ -16,7 +16,19 @@ from unregress.methods import (
     Unlearned,
     train,
 )
-from unregress.metrics import Anamnesis, Deviation, Errors, Membership, Metric, Wasserstein
+from unregress.metrics import (
+    Anamnesis,
+    AttackAUC,
+    Deviation,
+    Errors,
+    KLoM,
+    Membership,
+    Metric,
+    Published,
+    Representation,
+    ULiRA,
+    Wasserstein,
+)
 from unregress.predictions import Predictions, collect
 from unregress.preflight import preflight
 from unregress.recipe import Recipe
@@ -24,9 +36,12 @@ from unregress.report import print_table, render_html
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 from unregress.task import MappingTask, Task, TensorTask
+from unregress.trainings import retrain
+from unregress.verdict import Rule
 
 __all__ = [
     "Anamnesis",
+    "AttackAUC",
     "AuditReport",
     "Blindspot",
     "Case",
@@ -37,18 +52,23 @@ __all__ = [
     "ForgetRequest",
     "GaussianAmnesiac",
     "Huber",
+    "KLoM",
     "MappingTask",
     "Membership",
     "Method",
     "Metric",
     "Predictions",
+    "Published",
     "Quantile",
     "Recipe",
+    "Representation",
     "Retrain",
+    "Rule",
     "Runtime",
     "Splits",
     "Task",
     "TensorTask",
+    "ULiRA",
     "UniformAmnesiac",
     "Unlearned",
     "UnregressError",
@@ -58,5 +78,6 @@ __all__ = [
     "preflight",
     "print_table",
     "render_html",
+    "retrain",
     "train",
 ]

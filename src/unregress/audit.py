@@ -1,10 +1,11 @@
-"""Put models side by side and measure how well each forgot."""
+"""Put models side by side, measure how well each forgot, and judge it."""
 
 from __future__ import annotations
 
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -13,31 +14,35 @@ from torch import nn
 
 from unregress.case import Case, Split
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
-from unregress.evidence import AuditedModel, AuditReport, Figure, Measure, Role
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, Role
 from unregress.methods.base import Unlearned
 from unregress.metrics import (
     Anamnesis,
+    AttackAUC,
     Deviation,
     Errors,
     Membership,
     Metric,
     Panel,
+    Representation,
     Subject,
     Wasserstein,
 )
 from unregress.predictions import Predictions, collect
 from unregress.preflight import quick_check
+from unregress.references import constant
 from unregress.request import Index
 from unregress.runtime import Runtime
+from unregress.verdict import Rule, judge
 
 Candidate = nn.Module | Unlearned
-FEW = 30
-"""Fewer forgotten samples than this make distributions and shares coarse; the report says so."""
+GOLD = "retrained"
+"""What the golds are called: `retrained`, `retrained #2`, …"""
 
 
 def default_metrics() -> tuple[Metric, ...]:
-    """The paper's metrics, with the settings of this library's defaults."""
-    return (Errors(), Wasserstein(), Deviation(), Membership(), Anamnesis())
+    """The paper's metrics and their repaired twins, with the settings of this library's defaults."""
+    return (Errors(), Wasserstein(), Deviation(), AttackAUC(), Membership(), Representation(), Anamnesis())
 
 
 def audit(
@@ -45,37 +50,38 @@ def audit(
     models: Mapping[str, Candidate],
     runtime: Runtime,
     *,
+    golds: Sequence[Candidate] = (),
     original: str = "original",
-    gold: str = "retrained",
-    floor: Sequence[Candidate] = (),
     metrics: Sequence[Metric] | None = None,
+    rule: Rule = Rule(),  # noqa: B008 frozen
     caveats: Sequence[str] = (),
 ) -> AuditReport:
-    """Measure every model against the retrained one.  No model is changed.
+    """Measure every model against retrained ones, and judge it.  No model is changed.
+
+    Two rows are always there for scale: `constant`, which answers with the median of the retained targets whatever it
+    is asked, and the helper of each model that a helper taught, by itself.
 
     Args:
         case: what was to be forgotten, and the data; its `test` split is needed.
-        models: the models by name, the original and the retrained one among them.  What a method handed
-            back (`Unlearned`) brings its method, deviations and cost into the report; a bare module does not.
+        models: the models by name, the original among them.  What a method handed back (`Unlearned`) brings its
+            method, deviations and cost into the report; a bare module does not.
         runtime: where to measure, and the seed of attacks and relearning.
+        golds: models retrained without the forget set, that differ by their seed only.  Their distances to each other
+            are the noise floor; five or more allow a verdict, see `Rule`.  Without any, the report holds what can be
+            said from held-out look-alikes alone.
         original: name of the model before unlearning.
-        gold: name of the retrained reference.
-        floor: further golds that differ from the first only by seed; their distance to it is the noise floor.
         metrics: what to measure; by default `default_metrics()`.
+        rule: how to judge.
         caveats: what else a reader of the report must know, such as a preflight's warnings.
 
     Raises:
-        SettingError: the original or the retrained model is not among the models.
+        SettingError: the original is not among the models, or one of them has a name that the report gives itself.
         DataError: there is no test data.
         ModelError: a model does not fit the task, or lacks the final linear layer that the attack reads.
     """
     asked = default_metrics() if metrics is None else tuple(metrics)
-    _check(case, models, original, gold, floor, asked)
-    candidates: list[tuple[str, Role, Candidate]] = [
-        (name, "original" if name == original else "gold" if name == gold else "unlearned", model)
-        for name, model in models.items()
-    ]
-    candidates += [(_floor_name(gold, n), "floor", model) for n, model in enumerate(floor)]
+    candidates = _named(models, golds, original)
+    _check(case, models, candidates, original, asked)
     measures: list[Measure] = []
     figures: list[Figure] = []
     with runtime.isolated("audit"):
@@ -88,41 +94,58 @@ def audit(
                     figures.append(finding)
     measured = {measure.metric for measure in measures}
     about = tuple(about for metric in asked for about in metric.about if about.metric in measured)
-    return AuditReport(
+    nothing = AuditedModel(name=CONSTANT, role="reference", method="the median of the retained targets")
+    report = AuditReport(
         version=version("unregress"),
         reason=case.request.reason,
         request_digest=case.request.digest,
         target_band=case.request.target_band,
-        samples={part: len(seen) for part, seen in panel.gold.parts.items()},
+        samples={part: len(seen) for part, seen in panel.original.parts.items()},
         data_digest=case.data_digest,
-        settings=_settings(case, runtime, asked),
-        models=tuple(_audited(*candidate) for candidate in candidates),
+        settings=_settings(case, runtime, asked, rule),
+        models=(*(_audited(*candidate) for candidate in candidates), nothing),
         about=about,
         measures=tuple(measures),
         figures=tuple(figures),
-        caveats=(*_caveats(panel, measures), *caveats),
+        caveats=(*_caveats(panel, measures, rule), *caveats),
     )
+    return replace(report, verdicts=judge(report, rule))
+
+
+def _named(
+    models: Mapping[str, Candidate], golds: Sequence[Candidate], original: str
+) -> list[tuple[str, Role, Candidate]]:
+    """All models with name and role: original, golds, those to judge, and the helpers that taught them."""
+    roles: list[tuple[str, Role, Candidate]] = [
+        (name, "original" if name == original else "unlearned", model) for name, model in models.items()
+    ]
+    retrained: list[tuple[str, Role, Candidate]] = [
+        (GOLD if n == 0 else f"{GOLD} #{n + 1}", "gold", model) for n, model in enumerate(golds)
+    ]
+    helpers: list[tuple[str, Role, Candidate]] = [
+        (f"{name}'s helper", "reference", model.helper)
+        for name, model in models.items()
+        if isinstance(model, Unlearned) and model.helper is not None
+    ]
+    return [*roles, *retrained, *helpers]
 
 
 def _check(
     case: Case,
     models: Mapping[str, Candidate],
+    candidates: Sequence[tuple[str, Role, Candidate]],
     original: str,
-    gold: str,
-    floor: Sequence[Candidate],
     metrics: Sequence[Metric],
 ) -> None:
-    complaints: list[UnregressError] = [
-        SettingError(
-            f"There is no model called {name!r} among {', '.join(models) or 'the models (none)'}",
-            expected=f"the {role} model under that name",
-            remedy=f"Add it, or name it with `{option}=`",
+    complaints: list[UnregressError] = []
+    if original not in models:
+        complaints.append(
+            SettingError(
+                f"There is no model called {original!r} among {', '.join(models) or 'the models (none)'}",
+                expected="the original model under that name",
+                remedy="Add it, or name it with `original=`",
+            )
         )
-        for name, role, option in ((original, "original", "original"), (gold, "retrained", "gold"))
-        if name not in models
-    ]
-    if original == gold:
-        complaints.append(SettingError(f"Original and gold are both called {gold!r}", expected="two models"))
     if case.test is None or not len(case.source("test")):
         complaints.append(
             DataError(
@@ -130,11 +153,14 @@ def _check(
                 remedy="Give the `Case`, or the `Splits` of your data function, a `test` split",
             )
         )
-    clashes = sorted(set(models) & {_floor_name(gold, n) for n in range(len(floor))})
-    if clashes:
+    # `retrained` even where there is no gold: nobody should be given a model to judge for the one to judge by.
+    names = Counter([CONSTANT, *{GOLD} - {name for name, role, _ in candidates if role == "gold"},
+                     *(name for name, _, _ in candidates)])  # fmt: skip
+    if clashes := [name for name, count in names.items() if count > 1]:
         complaints.append(
             SettingError(
-                f"A model is called {clashes[0]!r}, as a further gold would be", remedy="Give the model another name"
+                f"A model is called {clashes[0]!r}, as a row of the report's own is",
+                remedy="Give the model another name; retrained ones are passed as `golds`",
             )
         )
     keys = Counter(about.metric for metric in metrics for about in metric.about)
@@ -149,10 +175,6 @@ def _check(
     raise_all(complaints)
 
 
-def _floor_name(gold: str, place: int) -> str:
-    return f"{gold} #{place + 2}"
-
-
 def _panel(case: Case, candidates: Sequence[tuple[str, Role, Candidate]], runtime: Runtime, *, features: bool) -> Panel:
     subjects = []
     for name, role, candidate in runtime.track(candidates, "predicting", len(candidates)):
@@ -165,6 +187,7 @@ def _panel(case: Case, candidates: Sequence[tuple[str, Role, Candidate]], runtim
             split: collect(model, case.task, case.source(split), runtime, features=features) for split in _EVALUATED
         }
         subjects.append(Subject(name=name, role=role, model=model, parts=dict(_parts(case, seen))))
+    subjects.append(constant(case, next(s for s in subjects if s.role == "original"), runtime))
     group: Index = np.zeros(0, dtype=np.int64)
     if (retained := case.retained_validation()) is not None:
         group = np.setdiff1d(np.arange(len(case.source("validation"))), retained.numpy())
@@ -196,11 +219,12 @@ def _audited(name: str, role: Role, candidate: Candidate) -> AuditedModel:
     )
 
 
-def _settings(case: Case, runtime: Runtime, metrics: Sequence[Metric]) -> dict[str, object]:
+def _settings(case: Case, runtime: Runtime, metrics: Sequence[Metric], rule: Rule) -> dict[str, object]:
     libraries = ("torch", "numpy", "scipy", "scikit-learn")
     return {
         "task": type(case.task).__name__,
         "metrics": [str(metric) for metric in metrics],
+        "rule": str(rule),
         "seed": runtime.seed,
         "threads": torch.get_num_threads(),
         "precision": runtime.precision,
@@ -209,30 +233,32 @@ def _settings(case: Case, runtime: Runtime, metrics: Sequence[Metric]) -> dict[s
     }
 
 
-def _caveats(panel: Panel, measures: Sequence[Measure]) -> Iterator[str]:
-    forgotten = len(panel.case.request.forget)
-    further = [subject.name for subject in panel.subjects if subject.role == "floor"]
-    if not further:
+def _caveats(panel: Panel, measures: Sequence[Measure], rule: Rule) -> Iterator[str]:
+    forgotten, golds = len(panel.case.request.forget), len(panel.golds)
+    if not golds:
         yield (
-            "There is a single retrained model and so no noise floor: whether a distance is large cannot be told. "
-            "Retrain with other seeds and pass the models as `floor`."
+            "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: no "
+            "verdict is possible.  What held-out samples of their kind can tell is whether the forgotten ones still "
+            "stand out among them; a model may pass that and have forgotten nothing, if it never stood out."
         )
-    elif len(further) < 4:
-        yield f"The noise floor rests on {len(further)} further retrained model(s); four or more are advisable."
-    if forgotten < FEW:
+    elif golds < rule.golds:
+        yield (
+            f"A verdict needs {rule.golds} retrained models, and there {'is' if golds == 1 else 'are'} {golds}: hardly "
+            "a noise floor.  Retrain with other seeds."
+        )
+    answers = {gold.parts["train-forget"].prediction.tobytes() for gold in panel.golds}
+    if len(answers) < golds:
+        yield (
+            "Some retrained models answer alike to the last digit, as models of one seed do, so that the noise floor "
+            "is understated: retrain with seeds that differ."
+        )
+    if forgotten < rule.samples:
         yield f"Only {forgotten} samples are forgotten: shares and distributions are coarse."
     if "test-forget" not in panel.parts:
         yield (
             "No held-out samples of the forgotten kind are known (the request is not a band of targets and the case "
-            "names no `test_group`), so errors on them are absent."
+            "names no `test_group`): errors on them are absent, and attacks compare with all test samples, which are "
+            "look-alikes only if the forgotten samples were drawn at random."
         )
-    if not len(panel.validation_group) and any(measure.metric == "ain" for measure in measures):
+    if not len(panel.validation_group) and any(measure.metric == "relearn-steps" for measure in measures):
         yield "Relearning was watched on the forgotten samples themselves, for want of held-out ones of their kind."
-    values = {m.model: m.value for m in measures if (m.metric, m.split) == ("paired", "train-forget")}
-    own = values.get(panel.original.name)
-    reach = [value for name in further if (value := values.get(name)) is not None]
-    if own is not None and reach and own <= max(reach):
-        yield (
-            "The original model is as close to the retrained model as further retrained models are: on this request "
-            "nothing separates having forgotten from having done nothing."
-        )

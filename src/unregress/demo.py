@@ -16,6 +16,7 @@ from torch.utils.data import TensorDataset
 
 from unregress import (
     Anamnesis,
+    AttackAUC,
     Blindspot,
     Deviation,
     Errors,
@@ -25,6 +26,7 @@ from unregress import (
     Membership,
     Method,
     Recipe,
+    Representation,
     Retrain,
     Runtime,
     Splits,
@@ -58,7 +60,9 @@ METRICS = (
     Errors(),
     Wasserstein(),
     Deviation(),
+    AttackAUC(),
     Membership(),
+    Representation(),
     Anamnesis(recipe=Recipe(epochs=10, lr=0.01, batch_size=32)),  # relearning at 0.01, as the published code does
 )
 
@@ -97,7 +101,7 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
     Args:
         output: folder to write: audit.html, audit.json, request.json, config.yaml and every model's weights.
         seed: seed of everything random.
-        golds: how often to retrain, each time with another seed; all but the first make the noise floor.
+        golds: how often to retrain, each time with another seed: the noise floor.
         config: the resolved configuration.
 
     Raises:
@@ -159,15 +163,15 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
             "Do they answer as if they had never seen these patients? The retrained model "
             "says what that would be like.",
         )
-        models = {"original": original, "retrained": retrained[0], **unlearned}
+        models = {"original": original, **unlearned}
         with console.status("measuring"):
-            report = audit(case, models, runtime, floor=retrained[1:], metrics=METRICS, caveats=(*warnings, *CAVEATS))
+            report = audit(case, models, runtime, golds=retrained, metrics=METRICS, caveats=(*warnings, *CAVEATS))
         report.to_json(folder / "audit.json")
         render_html(report, folder / "audit.html")
         record = {**request.to_dict(), "data_digest": case.data_digest}
         (folder / "request.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        further = {f"retrained-{number}": gold for number, gold in enumerate(retrained[1:], 2)}
-        for name, made in {**models, **further}.items():
+        golden = {f"retrained-{number}": gold for number, gold in enumerate(retrained, 1)}
+        for name, made in {**models, **golden}.items():
             save_weights(made.model, folder / f"{name}.safetensors")
     console.print()
     print_table(report, console)

@@ -64,6 +64,14 @@ class StaleError(UnregressError):
     """An artefact belongs to another request, dataset or version: make it anew."""
 
 
+class VerdictError(UnregressError):
+    """A model did not pass where it was required to: unlearn in another way, or retrain."""
+
+
+class JobsError(UnregressError):
+    """Some of many independent jobs failed, each for the reason listed: mend it, and run the failed ones again."""
+
+
 class PreflightError(UnregressError):
     """Several complaints found before any work was done, all at once.
 

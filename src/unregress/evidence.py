@@ -8,16 +8,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any, Literal
 
 from unregress.cost import Cost
 from unregress.errors import StaleError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON layout; raised when a reader of the old one would misread the new one."""
 
-Role = Literal["original", "gold", "floor", "unlearned"]
+Role = Literal["original", "gold", "reference", "unlearned"]
+"""`gold`: retrained without the forgotten samples, one of several that differ by their seed only; `reference`: what
+no one would deploy, shown for scale, such as a constant or a helper by itself."""
+CONSTANT = "constant"
+"""The name of the reference row that answers with the median of the retained targets."""
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +41,8 @@ class About:
     """Unit of the value: `target units`, `share`, `ratio`, `loss`, `steps`."""
     source: str
     """Paper section or equation, or where the idea comes from."""
+    distance: bool = False
+    """Whether the value is a distance to the golds, so that a gold's own value is the noise floor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,69 @@ class Measure:
     bound: Literal["=", "<=", ">="] = "="
     """`>=` and `<=` where the measurement was cut off and the value is only a bound."""
     note: str = ""
+    interval: tuple[float, float] | None = None
+    """Where the value would lie in 95 of 100 repetitions; the metric says of what (samples, shuffles)."""
+    p: float | None = None
+    """How often one more gold would be this far from the golds or farther: a rank test, so at least 1 / (golds + 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """One of the questions that a verdict rests on, and its answer for one model."""
+
+    metric: str
+    split: str
+    question: str
+    """What is asked, in words."""
+    value: float
+    """The model's own value of the measure."""
+    gold: float
+    """The golds' mean value."""
+    original: float
+    """The original's value."""
+    low: float | None
+    """Where one more gold would not lie below, at the rule's level; None if there is no such limit."""
+    high: float | None
+    """Where one more gold would not lie above."""
+    outcome: Literal["within", "differs", "remembers", "overshoots", "damaged"]
+    """`differs`: farther from the golds than one more gold; `remembers`: beyond a limit on the original's side;
+    `overshoots`: on the other side (both only if the original is beyond a limit itself: its side means nothing
+    otherwise); `damaged`: at the expense of what was to be kept."""
+
+    @property
+    def resolution(self) -> float:
+        """Share of what sets the original apart that would pass unnoticed; above 1 the original itself would.
+
+        What a model kept adds to an error in proportion.  To a distance, which has no lower limit, it adds by squares:
+        half of what sets the original apart takes a model less than half of the way from the floor to the original.
+        """
+        gap = self.original - self.gold
+        limit = self.high if gap > 0 else self.low
+        if limit is None or gap == 0:
+            return inf
+        if self.low is None:
+            return sqrt((limit**2 - self.gold**2) / (self.original**2 - self.gold**2))
+        return (limit - self.gold) / gap
+
+    @property
+    def excess(self) -> float:
+        """Distance from the golds in units of the limit's: above 1 a limit is crossed, 0 where there is none."""
+        limit = self.high if self.value > self.gold else self.low
+        if limit is None or self.value == self.gold:
+            return 0.0
+        reach = abs(limit - self.gold)
+        return abs(self.value - self.gold) / reach if reach else inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What an audit concludes about one model."""
+
+    model: str
+    outcome: Outcome
+    reason: str
+    """One sentence."""
+    criteria: tuple[Criterion, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +153,6 @@ class AuditedModel:
 
     name: str
     role: Role
-    """`gold` is the retrained reference, `floor` a further gold that differs only by seed."""
     method: str = ""
     """How the model was made: method and settings; empty if unknown."""
     notes: tuple[str, ...] = ()
@@ -111,6 +181,8 @@ class AuditReport:
     about: tuple[About, ...]
     measures: tuple[Measure, ...]
     figures: tuple[Figure, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    """One for each model but golds; empty where there is no gold to judge by."""
     caveats: tuple[str, ...] = ()
     """What a reader must know before believing a number, found while measuring."""
     schema: int = field(default=SCHEMA)
@@ -140,16 +212,30 @@ class AuditReport:
         for metric, split in dict.fromkeys((m.metric, m.split) for m in self.measures):
             yield known[metric], split
 
-    def floor(self, metric: str, split: str) -> list[float]:
-        """The noise floor: the same measure taken of each further gold; empty without further golds."""
-        further = [model.name for model in self.models if model.role == "floor"]
-        values = [self.value(metric, split, name) for name in further]
-        return [value for value in values if value is not None]
+    def over_golds(self, metric: str, split: str) -> list[float]:
+        """A measure's values for the golds: of a distance to the golds, the noise floor; empty without any."""
+        found = (m for m in self.measures if (m.metric, m.split) == (metric, split) and m.model in self.golds)
+        return [m.value for m in found if m.value is not None]
+
+    def named(self, *roles: Role) -> list[str]:
+        """The names of the models of some roles, in order."""
+        return [model.name for model in self.models if model.role in roles]
 
     @property
-    def gold(self) -> AuditedModel:
-        """The retrained reference model."""
-        return next(model for model in self.models if model.role == "gold")
+    def golds(self) -> list[str]:
+        """The names of the golds."""
+        return self.named("gold")
+
+    def verdict(self, model: str) -> Verdict:
+        """What the audit concludes about a model.
+
+        Raises:
+            KeyError: nothing was concluded about a model of that name.
+        """
+        for verdict in self.verdicts:
+            if verdict.model == model:
+                return verdict
+        raise KeyError(f"no verdict on model {model!r}")
 
     def to_json(self, path: str | Path) -> None:
         """Write the report; the same report gives the same bytes."""
@@ -186,7 +272,9 @@ def _read(name: str, value: Any) -> Any:
         case "about":
             return tuple(About(**item) for item in value)
         case "measures":
-            return tuple(Measure(**item) for item in value)
+            return tuple(_measure(item) for item in value)
+        case "verdicts":
+            return tuple(_verdict(item) for item in value)
         case "figures":
             return tuple(_figure(item) for item in value)
         case "caveats":
@@ -195,6 +283,15 @@ def _read(name: str, value: Any) -> Any:
             return None if value is None else (value[0], value[1])
         case _:
             return value
+
+
+def _measure(item: dict[str, Any]) -> Measure:
+    interval = item["interval"]
+    return Measure(**{**item, "interval": None if interval is None else (interval[0], interval[1])})
+
+
+def _verdict(item: dict[str, Any]) -> Verdict:
+    return Verdict(**{**item, "criteria": tuple(Criterion(**criterion) for criterion in item["criteria"])})
 
 
 def _model(item: dict[str, Any]) -> AuditedModel:

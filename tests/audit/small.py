@@ -17,7 +17,7 @@ TRAIN, VALIDATION, TEST = slice(0, 300), slice(300, 380), slice(380, 500)
 BAND = 62.0
 RUNTIME = unregress.Runtime(accelerator="cpu")
 RECIPE = unregress.Recipe(epochs=60, lr=0.02, batch_size=64, schedule="one-cycle")
-RELEARN = unregress.Anamnesis(recipe=unregress.Recipe(epochs=3, lr=0.01, batch_size=64))
+RELEARN = unregress.Anamnesis(recipe=unregress.Recipe(epochs=3, lr=0.01, batch_size=64), shuffles=2)
 
 
 class Rows(Dataset[tuple[Tensor, ...]]):

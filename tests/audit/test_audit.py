@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -15,112 +17,188 @@ import unregress
 from audit.small import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Shift, net, numbers, small_case, table
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
 from unregress.evidence import AuditReport
+from unregress.verdict import QUESTIONS, judge
 
 ERRORS = (unregress.Errors(),)
 
 
-def pair(**more: Any) -> dict[str, Any]:
+def fresh(**more: Any) -> dict[str, Any]:
+    """An untrained original, the same each time, and more models."""
     torch.manual_seed(0)
-    return {"original": net(), "retrained": net(), **more}
+    return {"original": net(), **more}
 
 
 def parts(report: AuditReport) -> dict[str, int]:
     return {part: size for part, size in report.samples.items() if part.startswith(("train", "test"))}
 
 
-@pytest.mark.parametrize("missing", ["original", "retrained"])
-def test_a_missing_role_lists_the_models(missing: str) -> None:
-    models = pair(mine=net())
-    del models[missing]
-    with pytest.raises(SettingError, match=f"no model called '{missing}' among {', '.join(models)}"):
+def caveats(report: AuditReport, words: str) -> list[str]:
+    return [caveat for caveat in report.caveats if words in caveat]
+
+
+def test_a_missing_original_lists_the_models() -> None:
+    models = {"mine": net(), "yours": net()}
+    with pytest.raises(SettingError, match="no model called 'original' among mine, yours"):
         unregress.audit(small_case(), models, RUNTIME, metrics=ERRORS)
 
 
 def test_all_complaints_at_once() -> None:
+    twice = [unregress.Errors(), unregress.Errors()]
     with pytest.raises(PreflightError) as refused:
-        unregress.audit(small_case(test=None), {}, RUNTIME, metrics=ERRORS)
+        unregress.audit(small_case(test=None), {"retrained": net()}, RUNTIME, golds=[net()], metrics=twice)
     text = str(refused.value)
-    assert len(refused.value.complaints) == 3
-    assert "'original'" in text and "'retrained'" in text and "no test data" in text
-
-
-def test_the_same_model_in_both_roles_is_refused() -> None:
-    with pytest.raises(SettingError, match="Original and gold are both called 'original'"):
-        unregress.audit(small_case(), pair(), RUNTIME, gold="original", metrics=ERRORS)
+    assert len(refused.value.complaints) == 4
+    assert all(words in text for words in ("'original'", "no test data", "called 'retrained'", "measure 'mae'"))
 
 
 @pytest.mark.parametrize("test", [None, TensorDataset(torch.zeros(0, 3), torch.zeros(0))], ids=["none", "empty"])
 def test_test_data_are_needed(test: TensorDataset | None) -> None:
     with pytest.raises(DataError, match=r"no test data|`test` has no samples"):
-        unregress.audit(small_case(test=test), pair(), RUNTIME, metrics=ERRORS)
+        unregress.audit(small_case(test=test), fresh(), RUNTIME, metrics=ERRORS)
 
 
 def test_targets_that_are_no_numbers_are_refused_before_the_report_is_written() -> None:
     x, y = table()
     y[TEST.start + 3] = float("nan")
     with pytest.raises(DataError, match="target"):
-        unregress.audit(small_case(test=TensorDataset(x[TEST], y[TEST])), pair(), RUNTIME, metrics=ERRORS)
+        unregress.audit(small_case(test=TensorDataset(x[TEST], y[TEST])), fresh(), RUNTIME, metrics=ERRORS)
 
 
 def test_two_metrics_of_one_kind_are_refused() -> None:
     """Their numbers would have the same name, and a reader would be given one for the other."""
     twice = [unregress.Membership(), unregress.Membership(features=("loss",))]
     with pytest.raises(SettingError, match="attack"):
-        unregress.audit(small_case(), pair(), RUNTIME, metrics=twice)
+        unregress.audit(small_case(), fresh(), RUNTIME, metrics=twice)
 
 
-def test_further_golds_never_share_a_name_with_a_model() -> None:
-    models = pair(**{"retrained #2": net()})
-    try:
-        report = unregress.audit(small_case(), models, RUNTIME, floor=[net()], metrics=ERRORS)
-    except SettingError as refused:
-        assert "retrained #2" in str(refused)
-    else:
-        names = [model.name for model in report.models]
-        assert len(set(names)) == len(names) == 4
+@pytest.mark.parametrize("name", ["retrained", "retrained #2", "constant", "original's helper"])
+def test_names_of_the_reports_own_rows_are_refused(name: str, original: unregress.Unlearned) -> None:
+    taught = replace(original, helper=net())
+    with pytest.raises(SettingError, match=f"called [\"']{name}"):
+        unregress.audit(small_case(), {"original": taught, name: net()}, RUNTIME, golds=[net(), net()], metrics=ERRORS)
 
 
-def test_other_names_for_original_and_gold() -> None:
-    models = {"before": net(), "reference": net(), "mine": net()}
+def test_original_golds_models_and_references_have_their_roles_in_this_order() -> None:
+    models = {"before": net(), "mine": net()}
     report = unregress.audit(
-        small_case(), models, RUNTIME, original="before", gold="reference", floor=[net(), net()], metrics=ERRORS
+        small_case(), models, RUNTIME, original="before", golds=[net(), net(), net()], metrics=ERRORS
     )
     assert [(model.name, model.role) for model in report.models] == [
         ("before", "original"),
-        ("reference", "gold"),
         ("mine", "unlearned"),
-        ("reference #2", "floor"),
-        ("reference #3", "floor"),
+        ("retrained", "gold"),
+        ("retrained #2", "gold"),
+        ("retrained #3", "gold"),
+        ("constant", "reference"),
     ]
-    assert report.gold.name == "reference"
-    assert report.floor("mae", "train-forget") == [
-        report.value("mae", "train-forget", name) for name in ("reference #2", "reference #3")
+    assert report.golds == ["retrained", "retrained #2", "retrained #3"]
+    assert report.over_golds("mae", "train-forget") == [
+        report.value("mae", "train-forget", name) for name in report.golds
     ]
 
 
-@pytest.mark.parametrize(
-    ("floor", "said"),
-    [(0, "single retrained model"), (1, "rests on 1 further"), (3, "rests on 3 further"), (4, None)],
-)
-def test_how_much_the_noise_floor_rests_on_is_said(floor: int, said: str | None) -> None:
-    further = [net() for _ in range(floor)]
-    report = unregress.audit(small_case(), pair(), RUNTIME, floor=further, metrics=ERRORS)
-    about_floor = [caveat for caveat in report.caveats if "noise floor" in caveat]
+DISTANCES = {"w1", "w1-residual", "paired", "relative-deviation", "relative-deviation-90"}
+PURE = (unregress.Errors(), unregress.Wasserstein(), unregress.Deviation())
+
+
+def test_without_golds_there_are_errors_and_attacks_but_no_distance_rank_or_verdict(case: unregress.Case) -> None:
+    metrics = (*PURE, unregress.AttackAUC())
+    report = unregress.audit(case, fresh(mine=net()), RUNTIME, metrics=metrics)
+    assert {model for _, _, model in numbers(report)} == {"original", "mine", "constant"}
+    measured = {measure.metric for measure in report.measures if measure.value is not None}
+    assert {"mae", "rmse", "auc"} <= measured
+    assert not measured & (DISTANCES | {"auc-calibrated"})
+    assert {measure.p for measure in report.measures} == {None}
+    assert report.verdicts == () and report.golds == [] and report.over_golds("mae", "train-forget") == []
+    with pytest.raises(KeyError, match="no verdict on model 'mine'"):
+        report.verdict("mine")
+    (said,) = caveats(report, "no verdict is possible")
+    assert said.startswith("No model was retrained")
+
+
+def test_one_gold_has_no_distance_of_its_own_and_gives_no_rank_and_no_verdict(case: unregress.Case) -> None:
+    report = unregress.audit(case, fresh(mine=net()), RUNTIME, golds=[net()], metrics=PURE)
+    found = numbers(report)
+    assert {metric for metric, _, model in found if model == "mine"} == {"mae", "rmse", *DISTANCES}
+    assert {metric for metric, _, model in found if model == "retrained"} == {"mae", "rmse"}
+    assert {measure.p for measure in report.measures} == {None}
+    assert {(verdict.model, verdict.outcome) for verdict in report.verdicts} == {
+        (name, "INCONCLUSIVE") for name in ("original", "mine", "constant")
+    }
+    assert {verdict.reason for verdict in report.verdicts} == {
+        "A verdict needs 5 retrained models, and there is 1."
+    }
+    assert len(caveats(report, "hardly a noise floor")) == 1
+
+
+def test_two_golds_have_a_distance_between_them_and_give_ranks(
+    case: unregress.Case, original: unregress.Unlearned, golds: list[unregress.Unlearned]
+) -> None:
+    report = unregress.audit(case, {"original": original}, RUNTIME, golds=golds[:2], metrics=PURE)
+    first, second = report.over_golds("paired", "train-forget")
+    assert first == second > 0
+    assert {report.measure(metric, "train-forget", "original").p for metric in DISTANCES} == {1 / 3}
+    assert {measure.p for measure in report.measures if measure.model in report.golds} == {None}
+
+
+@pytest.mark.parametrize(("golds", "said"), [(1, "there is 1:"), (4, "there are 4:"), (5, None)])
+def test_how_much_the_noise_floor_rests_on_is_said(golds: int, said: str | None) -> None:
+    report = unregress.audit(small_case(), fresh(), RUNTIME, golds=[net() for _ in range(golds)], metrics=ERRORS)
+    about_floor = caveats(report, "noise floor")
     assert len(about_floor) == (said is not None)
     assert said is None or said in about_floor[0]
+    assert {verdict.outcome for verdict in report.verdicts} == {"INCONCLUSIVE"}
+
+
+def test_golds_of_one_seed_are_noticed() -> None:
+    gold, other = net(), net()
+    alike, unlike = (
+        unregress.audit(small_case(), fresh(), RUNTIME, golds=golds, metrics=ERRORS)
+        for golds in ([gold, other, copy.deepcopy(gold)], [gold, other, net()])
+    )
+    assert len(caveats(alike, "answer alike")) == 1
+    assert not caveats(unlike, "answer alike")
+
+
+def test_the_rule_is_recorded_and_followed() -> None:
+    rule = unregress.Rule(golds=3, samples=10)
+    golds = [net() for _ in range(3)]
+    report = unregress.audit(small_case(), fresh(), RUNTIME, golds=golds, metrics=ERRORS, rule=rule)
+    assert report.settings["rule"] == str(rule)
+    assert not caveats(report, "noise floor")
+    assert report.verdict("original").criteria != ()
+
+
+def test_what_is_judged_is_what_was_measured(
+    case: unregress.Case, original: unregress.Unlearned, golds: list[unregress.Unlearned]
+) -> None:
+    """The audit's verdicts are the rule's on its own numbers: the original fails, and a fresh gold does not."""
+    metrics = (*PURE, unregress.AttackAUC())
+    fresh_gold, *others = golds
+    report = unregress.audit(case, {"original": original, "mine": fresh_gold}, RUNTIME, golds=others, metrics=metrics)
+    assert [verdict.model for verdict in report.verdicts] == ["original", "mine", "constant"]
+    assert report.verdicts == judge(report, unregress.Rule())
+    assert report.verdict("original").outcome == "FAIL"
+    assert report.verdict("mine").outcome != "FAIL"
+    for verdict in report.verdicts:
+        for criterion in verdict.criteria:
+            assert criterion.value == report.value(criterion.metric, criterion.split, verdict.model)
+            assert criterion.gold == pytest.approx(np.mean(report.over_golds(criterion.metric, criterion.split)))
+    places = [(criterion.metric, criterion.split) for criterion in report.verdict("mine").criteria]
+    assert places == [(question.metric, question.split) for question in QUESTIONS]
 
 
 def test_few_forgotten_samples_are_said_to_be_few() -> None:
-    def caveats(count: int) -> str:
+    def audited(count: int) -> AuditReport:
         request = unregress.ForgetRequest.random(300, count, seed=0, reason="test")
-        return " ".join(unregress.audit(small_case(request=request), pair(), RUNTIME, metrics=ERRORS).caveats)
+        return unregress.audit(small_case(request=request), fresh(), RUNTIME, metrics=ERRORS)
 
-    assert "Only 29 samples are forgotten" in caveats(29)
-    assert "samples are forgotten" not in caveats(30)
+    assert len(caveats(audited(29), "Only 29 samples are forgotten")) == 1
+    assert not caveats(audited(30), "samples are forgotten")
 
 
 def test_caveats_of_the_caller_are_kept() -> None:
-    report = unregress.audit(small_case(), pair(), RUNTIME, metrics=ERRORS, caveats=["two twins in the retain set"])
+    report = unregress.audit(small_case(), fresh(), RUNTIME, metrics=ERRORS, caveats=["two twins in the retain set"])
     assert report.caveats[-1] == "two twins in the retain set"
 
 
@@ -129,7 +207,9 @@ def test_relearning_has_no_caveat_where_nothing_was_relearnt() -> None:
     case = small_case(request=request)
 
     def said(metrics: list[unregress.Metric]) -> bool:
-        return any("Relearning" in caveat for caveat in unregress.audit(case, pair(), RUNTIME, metrics=metrics).caveats)
+        return any(
+            "Relearning" in caveat for caveat in unregress.audit(case, fresh(), RUNTIME, metrics=metrics).caveats
+        )
 
     assert said([RELEARN])
     assert not said([unregress.Errors()])
@@ -139,7 +219,7 @@ def test_what_a_method_hands_back_brings_its_record_and_a_bare_module_does_not(
     case: unregress.Case, original: unregress.Unlearned
 ) -> None:
     blindspot = unregress.Blindspot(layers=1).unlearn(original.model, case, RUNTIME)
-    models = {"original": original, "retrained": net(), "blindspot": blindspot, "bare": blindspot.model}
+    models = {"original": original, "blindspot": blindspot, "bare": blindspot.model}
     report = unregress.audit(case, models, RUNTIME, metrics=ERRORS)
     recorded = {model.name: model for model in report.models}
     assert recorded["blindspot"].method.startswith("Blindspot(helper=Recipe(epochs=2")
@@ -155,7 +235,7 @@ def test_what_a_method_hands_back_brings_its_record_and_a_bare_module_does_not(
 
 
 def test_the_record_names_request_data_and_settings(case: unregress.Case) -> None:
-    report = unregress.audit(case, pair(), unregress.Runtime(accelerator="cpu", seed=17), metrics=ERRORS)
+    report = unregress.audit(case, fresh(), unregress.Runtime(accelerator="cpu", seed=17), metrics=ERRORS)
     assert (report.reason, report.target_band) == ("the bump", (62.0, None))
     assert report.request_digest == case.request.digest
     assert report.data_digest == case.data_digest
@@ -166,7 +246,7 @@ def test_the_record_names_request_data_and_settings(case: unregress.Case) -> Non
 
 def test_held_out_look_alikes_come_from_the_target_band(case: unregress.Case) -> None:
     _, y = table()
-    report = unregress.audit(case, pair(), RUNTIME, metrics=[unregress.Errors(), RELEARN])
+    report = unregress.audit(case, fresh(), RUNTIME, metrics=[unregress.Errors(), RELEARN])
     sizes = {
         "train-retain": (y[TRAIN] < 62).sum(),
         "train-forget": (y[TRAIN] >= 62).sum(),
@@ -174,13 +254,13 @@ def test_held_out_look_alikes_come_from_the_target_band(case: unregress.Case) ->
         "test-forget": (y[TEST] >= 62).sum(),
     }
     assert parts(report) == {part: int(size) for part, size in sizes.items()}
-    assert {split for metric, split, _ in numbers(report) if metric == "ain"} == {"validation-forget"}
-    assert not any("held-out" in caveat for caveat in report.caveats)
+    assert {split for metric, split, _ in numbers(report) if metric == "relearn-steps"} == {"validation-forget"}
+    assert not caveats(report, "No held-out") and not caveats(report, "for want of held-out")
 
 
 def test_a_request_without_look_alikes_has_no_held_out_forget_part() -> None:
     request = unregress.ForgetRequest.random(300, 40, seed=0, reason="test")
-    report = unregress.audit(small_case(request=request), pair(), RUNTIME, metrics=ERRORS)
+    report = unregress.audit(small_case(request=request), fresh(), RUNTIME, metrics=ERRORS)
     assert parts(report) == {"train-retain": 260, "train-forget": 40, "test-retain": 120}
     assert "test-forget" not in {measure.split for measure in report.measures}
     assert any("No held-out samples of the forgotten kind" in caveat for caveat in report.caveats)
@@ -191,13 +271,13 @@ def test_a_group_that_is_given_goes_before_the_band(random: bool) -> None:
     request = unregress.ForgetRequest.random(300, 40, seed=0, reason="test")
     changes = {"request": request} if random else {}
     case = small_case(test_group=[0, 5, 6], validation_group=[1, 2], **changes)
-    report = unregress.audit(case, pair(), RUNTIME, metrics=[unregress.Errors(), RELEARN])
+    report = unregress.audit(case, fresh(), RUNTIME, metrics=[unregress.Errors(), RELEARN])
     assert (parts(report)["test-forget"], parts(report)["test-retain"]) == (3, 117)
     x, y = (tensor[TEST][[0, 5, 6]] for tensor in table())
     with torch.no_grad():
-        expected = (pair()["original"].eval()(x).squeeze(1) - y).abs().mean()
+        expected = (fresh()["original"].eval()(x).squeeze(1) - y).abs().mean()
     assert report.value("mae", "test-forget", "original") == pytest.approx(float(expected), rel=1e-5)
-    assert {split for metric, split, _ in numbers(report) if metric == "ain"} == {"validation-forget"}
+    assert {split for metric, split, _ in numbers(report) if metric == "relearn-steps"} == {"validation-forget"}
 
 
 def test_quantile_tasks_have_their_loss_as_a_row() -> None:
@@ -205,7 +285,7 @@ def test_quantile_tasks_have_their_loss_as_a_row() -> None:
         return nn.Sequential(nn.Linear(3, 3), Shift())
 
     task = unregress.TensorTask(build_model=quantiles, loss="quantile")
-    models = {"original": quantiles(), "retrained": quantiles()}
+    models = {"original": quantiles()}
     report = unregress.audit(small_case(task=task), models, RUNTIME, metrics=[unregress.Errors(), RELEARN])
     x, y = (tensor[TEST] for tensor in table())
     kept = y < 62
@@ -219,7 +299,7 @@ def test_quantile_tasks_have_their_loss_as_a_row() -> None:
 
 def test_absolute_and_squared_losses_are_not_repeated(case: unregress.Case) -> None:
     for loss, task in (("l1", case.task), ("mse", unregress.TensorTask(build_model=net, loss="mse"))):
-        report = unregress.audit(small_case(task=task), pair(), RUNTIME, metrics=ERRORS)
+        report = unregress.audit(small_case(task=task), fresh(), RUNTIME, metrics=ERRORS)
         assert {measure.metric for measure in report.measures} == {"mae", "rmse"}, loss
 
 
@@ -246,7 +326,7 @@ def test_several_outputs(outputs: int) -> None:
         test=TensorDataset(x[TEST], wide[TEST]),
     )
     metrics = [unregress.Errors(), unregress.Wasserstein(), unregress.Deviation(), unregress.Membership()]
-    report = unregress.audit(case, {"original": original, "retrained": gold}, RUNTIME, metrics=metrics)
+    report = unregress.audit(case, {"original": original}, RUNTIME, golds=[gold], metrics=metrics)
     assert report.value("paired", "train-forget", "original") == pytest.approx(3, rel=1e-5)
     assert report.value("w1", "train-forget", "original") == pytest.approx(3, rel=1e-5)
     assert 0 <= report.value("attack", "train-forget", "original") <= 1  # type: ignore[operator]
@@ -255,15 +335,15 @@ def test_several_outputs(outputs: int) -> None:
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_the_callers_gradient_mode_is_nothing(context: Any, case: unregress.Case) -> None:
     metrics = [unregress.Membership(), RELEARN]
-    expected = unregress.audit(case, pair(), RUNTIME, metrics=metrics)
-    models = pair()
+    expected = unregress.audit(case, fresh(), RUNTIME, metrics=metrics)
+    models = fresh()
     with context():
         found = unregress.audit(case, models, RUNTIME, metrics=metrics)
     assert numbers(found) == numbers(expected)
 
 
-class Constant(nn.Module):
-    """The row of a constant predictor, such as the median of the retained labels."""
+class Still(nn.Module):
+    """A network that says the same whatever it is asked, and has no final linear layer."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -273,20 +353,31 @@ class Constant(nn.Module):
         return self.value.expand(len(x))
 
 
-def test_a_constant_predictor_can_be_audited() -> None:
-    models = pair(constant=Constant(51.0))
-    metrics = [unregress.Errors(), unregress.Wasserstein(), unregress.Deviation()]
-    metrics += [unregress.Membership(features=("loss",)), RELEARN]
-    report = unregress.audit(small_case(), models, RUNTIME, metrics=metrics)
+def test_a_network_that_answers_a_constant_is_what_the_constant_row_is(case: unregress.Case) -> None:
+    """At the median of the retained targets, all but its relearning is the same."""
     y = table()[1][TRAIN]
-    expected = float((y[y >= 62] - 51).abs().mean())
-    assert report.value("mae", "train-forget", "constant") == pytest.approx(expected, rel=1e-5)
+    middle = float(y[y < 62].median())
+    metrics = [*PURE, unregress.AttackAUC(), unregress.Membership(features=("loss",))]
+    report = unregress.audit(case, fresh(still=Still(middle)), RUNTIME, golds=[net(), net()], metrics=metrics)
+    found = numbers(report)
+    assert {key: value for key, value in found.items() if key[2] == "constant"} == {
+        (metric, split, "constant"): (pytest.approx(value, rel=1e-6), bound, note)
+        for (metric, split, model), (value, bound, note) in found.items()
+        if model == "still"
+    }
     assert all(len(curve.x) == len(curve.y) for figure in report.figures for curve in figure.curves)
+
+
+def test_the_constant_has_no_layer_and_cannot_relearn(case: unregress.Case) -> None:
+    metrics = [unregress.Membership(), RELEARN]
+    found = numbers(unregress.audit(case, fresh(), RUNTIME, golds=[net()], metrics=metrics))
+    assert {value for (*_, model), (value, _, _) in found.items() if model == "constant"} <= {None}
+    assert all(note for (*_, model), (_, _, note) in found.items() if model == "constant")
 
 
 def test_a_model_that_does_not_fit_is_refused_by_name() -> None:
     with pytest.raises((UnregressError, RuntimeError)) as refused:
-        unregress.audit(small_case(), pair(broken=nn.Linear(7, 1)), RUNTIME, metrics=ERRORS)
+        unregress.audit(small_case(), fresh(broken=nn.Linear(7, 1)), RUNTIME, metrics=ERRORS)
     assert isinstance(refused.value, UnregressError)
     assert "broken" in str(refused.value)
 
@@ -296,6 +387,6 @@ def test_a_model_that_does_not_fit_is_refused_by_name() -> None:
 )
 def test_limits_of_any_number_type_can_be_written(limit: Any, tmp_path: Any) -> None:
     request = unregress.ForgetRequest.band(table()[1][TRAIN], low=limit, reason="test")
-    report = unregress.audit(small_case(request=request), pair(), RUNTIME, metrics=ERRORS)
+    report = unregress.audit(small_case(request=request), fresh(), RUNTIME, metrics=ERRORS)
     report.to_json(tmp_path / "audit.json")
     assert AuditReport.from_json(tmp_path / "audit.json") == report

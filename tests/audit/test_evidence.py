@@ -11,18 +11,21 @@ from typing import Any
 import pytest
 
 import unregress
-from audit.small import RELEARN, RUNTIME, net, small_case
+from audit.small import RELEARN, RUNTIME, small_case
+from unregress.audit import default_metrics
 from unregress.errors import StaleError
-from unregress.evidence import SCHEMA, AuditReport, Measure
+from unregress.evidence import SCHEMA, AuditReport, Criterion, Measure, Verdict
+from unregress.verdict import judge
 
 
 @pytest.fixture(scope="module")
-def report(case: unregress.Case, original: unregress.Unlearned) -> AuditReport:
-    """Every kind of finding: bounds, missing values, notes, costs, thresholds."""
-    metrics = [unregress.Errors(), unregress.Wasserstein(), unregress.Deviation(), unregress.Membership(), RELEARN]
-    tuned = unregress.FineTune().unlearn(original.model, case, RUNTIME)
-    models = {"original": original, "retrained": net(), "tuned": tuned}
-    return unregress.audit(small_case(), models, RUNTIME, floor=[net()], metrics=metrics, caveats=["ein Häkchen ✓"])
+def report(case: unregress.Case, original: unregress.Unlearned, golds: list[unregress.Unlearned]) -> AuditReport:
+    """Every kind of finding: bounds, missing values, notes, costs, thresholds, intervals, ranks, verdicts."""
+    metrics = [RELEARN if isinstance(metric, unregress.Anamnesis) else metric for metric in default_metrics()]
+    recipe = unregress.Recipe(epochs=1, batch_size=64)
+    taught = unregress.Blindspot(layers=1, helper=recipe, recipe=recipe).unlearn(original.model, case, RUNTIME)
+    models = {"original": original, "taught": taught}
+    return unregress.audit(small_case(), models, RUNTIME, golds=golds[:5], metrics=metrics, caveats=["ein Häkchen ✓"])
 
 
 @pytest.fixture
@@ -39,12 +42,34 @@ def test_round_trip_is_exact(report: AuditReport, written: Path, tmp_path: Path)
     assert (tmp_path / "again.json").read_bytes() == written.read_bytes()
 
 
+def test_it_holds_every_kind_of_finding(report: AuditReport) -> None:
+    """Or else the round trip would show less than it seems to."""
+    assert any(measure.value is None and measure.note for measure in report.measures)
+    assert any(measure.interval is not None for measure in report.measures)
+    assert {measure.p is None for measure in report.measures} == {True, False}
+    assert any(figure.threshold is not None for figure in report.figures)
+    assert any(model.cost is not None and model.deviations for model in report.models)
+    criteria = [criterion for verdict in report.verdicts for criterion in verdict.criteria]
+    assert {criterion.low is None for criterion in criteria} == {True, False}
+    assert "FAIL" in {verdict.outcome for verdict in report.verdicts}
+
+
+def test_intervals_ranks_and_verdicts_come_back_as_what_they_were(report: AuditReport, written: Path) -> None:
+    again = AuditReport.from_json(written)
+    assert {type(measure.interval) for measure in again.measures} == {tuple, type(None)}
+    assert {type(verdict) for verdict in again.verdicts} == {Verdict}
+    for verdict in again.verdicts:
+        assert type(verdict.criteria) is tuple and all(type(one) is Criterion for one in verdict.criteria)
+    assert judge(again, unregress.Rule()) == again.verdicts == report.verdicts
+
+
 def test_bounds_notes_and_missing_values_survive(report: AuditReport, tmp_path: Path) -> None:
     odd = (
         Measure(metric="ain", split="train-forget", model="a", value=0.1 + 0.2, bound=">=", note="cut off"),
         Measure(metric="ain", split="train-forget", model="b", value=None, bound="<="),
+        Measure(metric="auc", split="train-forget", model="a", value=0.5, interval=(0.1 + 0.2, 0.7), p=1 / 3),
     )
-    changed = replace(report, measures=odd, target_band=None, caveats=())
+    changed = replace(report, measures=odd, target_band=None, caveats=(), verdicts=())
     changed.to_json(tmp_path / "odd.json")
     assert AuditReport.from_json(tmp_path / "odd.json") == changed
 
@@ -78,6 +103,10 @@ BROKEN: dict[str, Callable[[str], str]] = {
     "half a model": edited(lambda data: data["models"][0].pop("role") and None),
     "half a measure": edited(lambda data: data["measures"][0].pop("split") and None),
     "a figure without curves": edited(lambda data: data["figures"][0].pop("curves") and None),
+    "half an interval": edited(lambda data: data["measures"][0].update(interval=[1.0])),
+    "half a verdict": edited(lambda data: data["verdicts"][0].pop("reason") and None),
+    "a verdict without criteria": edited(lambda data: data["verdicts"][0].pop("criteria")),
+    "half a criterion": edited(lambda data: data["verdicts"][0]["criteria"][0].pop("gold") and None),
     "half a band": edited(lambda data: data.update(target_band=[1.0])),
     "no measures": edited(lambda data: data.update(measures=None)),
     "a cost that is a number": edited(lambda data: data["models"][0].update(cost=5)),
@@ -106,4 +135,20 @@ def test_rows_and_lookups(report: AuditReport) -> None:
     assert report.measure(first.metric, first.split, first.model) == first
     with pytest.raises(KeyError, match="no measure 'mea'"):
         report.value("mea", first.split, first.model)
-    assert report.floor("w1", "train-forget") == [report.value("w1", "train-forget", "retrained #2")]
+    assert report.golds == ["retrained", "retrained #2", "retrained #3", "retrained #4", "retrained #5"]
+    assert report.over_golds("w1", "train-forget") == [
+        report.value("w1", "train-forget", name) for name in report.golds
+    ]
+    assert report.over_golds("mea", "train-forget") == []
+    assert report.named("original", "unlearned") == ["original", "taught"]
+    assert report.named("reference") == ["taught's helper", "constant"]
+    assert report.verdict("taught") == report.verdicts[1]
+    with pytest.raises(KeyError, match="no verdict on model 'retrained'"):
+        report.verdict("retrained")
+
+
+def test_values_that_do_not_exist_are_left_out_of_the_golds(report: AuditReport) -> None:
+    measures = tuple(
+        replace(measure, value=None) if measure.model == "retrained #2" else measure for measure in report.measures
+    )
+    assert len(replace(report, measures=measures).over_golds("w1", "train-forget")) == 4

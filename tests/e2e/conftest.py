@@ -15,9 +15,10 @@ METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 
 
 def audit_words(runs: Path, output: Path) -> list[str]:
-    models = [f"--models.{name}={runs / name}" for name in ("original", "retrained", *METHODS)]
-    return ["audit", *PROJECT, "--request.from_run", str(runs / "retrained"), *models,
-            "--floor+", str(runs / "retrained-2"), "--output", str(output)]  # fmt: skip
+    models = [f"--models.{name}={runs / name}" for name in ("original", *METHODS)]
+    golds = [word for name in ("retrained", "retrained-2") for word in ("--golds+", str(runs / name))]
+    return ["audit", *PROJECT, "--request.from_run", str(runs / "retrained"), *models, *golds,
+            "--output", str(output)]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -174,9 +174,9 @@ def test_weights_of_another_architecture_are_refused(
     assert "not a folder of one model" in refused(words, capsys)
 
 
-def test_an_audit_without_gold_is_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["audit", *PROJECT, *REQUEST, f"--models.original={runs / 'original'}", "--output", str(tmp_path / "audit")]
-    assert "no model called 'retrained'" in refused(words, capsys)
+def test_an_audit_without_original_is_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["audit", *PROJECT, *REQUEST, f"--models.mine={runs / 'FineTune'}", "--output", str(tmp_path / "audit")]
+    assert "no model called 'original'" in refused(words, capsys)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -29,7 +29,8 @@ def test_every_command_leaves_its_files_and_nothing_else(runs: Path) -> None:
     assert names(runs / "original") == ["config.yaml", "history.json", "original.safetensors"]
     assert names(runs / "audit") == ["audit.html", "audit.json", "config.yaml"]
     for name in ("retrained", *METHODS):
-        assert names(runs / name) == ["config.yaml", "history.json", "request.json", "unlearned.safetensors"]
+        files = ["config.yaml", "history.json", "request.json", "unlearned.safetensors"]
+        assert names(runs / name) == sorted([*files, *["helper.safetensors"] * (name == "Blindspot")])
 
 
 def test_original_learnt_and_gold_did_not_see_the_band(runs: Path) -> None:
@@ -37,8 +38,14 @@ def test_original_learnt_and_gold_did_not_see_the_band(runs: Path) -> None:
     original, gold = (report.value("mae", "train-forget", name) for name in ("original", "retrained"))
     assert original is not None and gold is not None
     assert original < gold
-    assert [model.name for model in report.models] == ["original", "retrained", *METHODS, "retrained #2"]
-    assert [model.role for model in report.models] == ["original", "gold", *["unlearned"] * 4, "floor"]
+    assert [(model.name, model.role) for model in report.models] == [
+        ("original", "original"),
+        *((name, "unlearned") for name in METHODS),
+        ("retrained", "gold"),
+        ("retrained #2", "gold"),
+        ("Blindspot's helper", "reference"),
+        ("constant", "reference"),
+    ]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -166,13 +173,17 @@ def test_a_written_config_does_the_same_run(runs: Path, tmp_path: Path) -> None:
 def test_bare_weights_are_audited_with_a_caveat(runs: Path, tmp_path: Path) -> None:
     words = ["audit", *PROJECT, *REQUEST, "--metrics", "[Errors]",
              f"--models.original={runs / 'original' / 'original.safetensors'}",
-             f"--models.retrained={runs / 'retrained' / 'unlearned.safetensors'}",
+             "--golds+", str(runs / "retrained" / "unlearned.safetensors"),
              "--output", str(tmp_path / "audit")]  # fmt: skip
     assert main(words) == 0
     report = AuditReport.from_json(tmp_path / "audit" / "audit.json")
     assert {measure.metric for measure in report.measures} == {"mae", "rmse"}
-    assert any("bare weights files" in caveat and "retrained" in caveat for caveat in report.caveats)
-    assert [model.cost for model in report.models] == [None, None]
+    assert any("bare weights files" in caveat and "gold 1" in caveat for caveat in report.caveats)
+    assert [(model.name, model.cost) for model in report.models] == [
+        ("original", None),
+        ("retrained", None),
+        ("constant", None),
+    ]
 
 
 @pytest.mark.parametrize(

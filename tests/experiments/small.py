@@ -19,10 +19,10 @@ from unregress.datasets.age_images import CropAndFlip
 from unregress.experiments.experiment import Experiment, Forget, Settings
 from unregress.experiments.families import Family, Loaded
 from unregress.experiments.runner import Outcome, reproduce
-from unregress.experiments.store import Store
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime
+from unregress.store import Store
 from unregress.task import TensorTask
 
 SPLITS = {"train": 84, "val": 30, "test": 30}

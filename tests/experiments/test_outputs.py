@@ -18,7 +18,7 @@ from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Experiment, Scale
 from unregress.experiments.outputs import write
 from unregress.experiments.runner import Outcome
-from unregress.experiments.summary import Row, comma_separated, markdown
+from unregress.experiments.summary import Row, comma_separated, judged, markdown
 
 COMMAND = "unregress reproduce young --data-root DATA"
 HAND = Outcome(stages=(reports(),), notes=("Two photographs are the same.",))
@@ -45,7 +45,7 @@ def test_everything_is_there_and_nothing_else(tmp_path: Path) -> None:
             *(f"audits/seed-{seed}.{kind}" for seed in (0, 1) for kind in ("html", "json")),
         ]
     )
-    assert (tmp_path / "run" / "table.md").read_text(encoding="utf8") == markdown(rows)
+    assert (tmp_path / "run" / "table.md").read_text(encoding="utf8") == markdown(rows, judged(HAND.stages))
     assert (tmp_path / "run" / "table.csv").read_text(encoding="utf8") == comma_separated(rows)
     for seed in (0, 1):
         assert AuditReport.from_json(tmp_path / "run" / "audits" / f"seed-{seed}.json") == HAND.stages[0][seed]
@@ -54,7 +54,8 @@ def test_everything_is_there_and_nothing_else(tmp_path: Path) -> None:
 def test_the_record_says_what_the_table_says(tmp_path: Path) -> None:
     rows = written(tmp_path / "run")
     record = read(tmp_path / "run")
-    assert list(record) == ["experiment", "facts", "notes", "rows"]
+    assert list(record) == ["experiment", "facts", "notes", "verdicts", "rows"]
+    assert record["verdicts"] == json.loads(json.dumps([asdict(each) for each in judged(HAND.stages)]))
     assert record["rows"] == json.loads(json.dumps([asdict(row) for row in rows]))
     assert record["experiment"] == json.loads(json.dumps(asdict(experiment())))
     facts = record["facts"]

@@ -15,16 +15,16 @@ import pytest
 import torch
 
 from experiments.small import CODE, RUNTIME, SHORT, files, table
+from unregress import store as module
 from unregress.audit import audit
 from unregress.case import Case
 from unregress.errors import CheckpointError, StaleError, UnregressError
 from unregress.evidence import AuditReport
-from unregress.experiments import store as module
 from unregress.experiments.families import FAMILIES
-from unregress.experiments.store import MEASURING, TRAINING, Store, code
 from unregress.methods import Retrain, Unlearned, train
 from unregress.metrics import Errors
 from unregress.request import ForgetRequest
+from unregress.store import MEASURING, TRAINING, Store, code
 
 TARGETS = [float(age) for age in range(10, 34)]
 FACTS = {"data": "d", "request": None, "method": "train", "seed": 0}
@@ -237,6 +237,11 @@ DECIDES_NOTHING = {
     "evidence": "holds what others found",
     "content": "digests, which are in the key themselves",
     "preflight": "looks and refuses",
+    "artefacts": "writes and reads what others made",
+    "checkpoint": "writes and reads weights",
+    "runs": "folders",
+    "store": "keeps what others made",
+    "parallel": "where and in what order, never what",
 }
 
 

@@ -10,7 +10,10 @@ import pytest
 
 from experiments.by_hand import FIRST, SECOND, experiment, report, reports
 from experiments.small import FAMILY
-from unregress.experiments.summary import DASH, FLOOR, Cell, Row, comma_separated, markdown, summarise
+from unregress.experiments.summary import DASH, RETRAINED, Cell, Row, comma_separated, judged, markdown, summarise
+
+
+RUNS = [f"run {number}" for number in range(1, 5)]
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def test_every_measure_is_a_row_in_its_order(rows: tuple[Row, ...]) -> None:
 
 def test_values_mean_and_spread_by_hand(rows: tuple[Row, ...]) -> None:
     cells = row(rows, "mae", "train-forget").cells
-    assert list(cells) == ["original", "retrained", FLOOR, "FineTune"]
+    assert list(cells) == ["original", RETRAINED, "FineTune", "constant"]
     assert cells["original"].values == (2.0, 4.0)
     assert cells["original"].mean == 3.0
     assert cells["original"].spread == pytest.approx(2**0.5)  # sqrt(((2-3)² + (4-3)²) / (2-1))
@@ -39,32 +42,41 @@ def test_values_mean_and_spread_by_hand(rows: tuple[Row, ...]) -> None:
     assert cells["FineTune"].text() == "5.50 ± 2.12"
 
 
-def test_the_floor_is_the_median_over_further_golds_of_each_seed(rows: tuple[Row, ...]) -> None:
-    assert row(rows, "mae", "train-forget").cells[FLOOR].values == (9.5, 8.0)  # of 8, 12, 9.5 and of 7, 8, 30
-    assert row(rows, "w1", "train-forget").cells[FLOOR].values == (1.0, 3.5)  # of 0.5, 2, 1 and of 3, 4
-    assert row(rows, "mae", "test-retain").cells[FLOOR].values == (6.0, 6.0)
-    assert FLOOR not in row(rows, "ain", "validation-forget").cells  # every one of them is None
+def test_the_golds_are_one_cell_over_golds(rows: tuple[Row, ...]) -> None:
+    # Of the first seed's audit: every audit has the same golds.
+    assert row(rows, "mae", "train-forget").cells[RETRAINED].values == (9.0, 8.0, 12.0, 9.5)
+    assert row(rows, "w1", "train-forget").cells[RETRAINED].values == (None, 0.5, 2.0, 1.0)
+    assert row(rows, "mae", "test-retain").cells[RETRAINED].values == (5.5, 6.0, 6.0, 6.0)
+    assert row(rows, "ain", "validation-forget").cells[RETRAINED].mean == 1.0  # the others have none
 
 
-def test_without_further_golds_there_is_no_floor() -> None:
-    single = tuple(
-        replace(
-            each,
-            models=tuple(model for model in each.models if model.role != "floor"),
-            measures=tuple(measure for measure in each.measures if "#" not in measure.model),
-        )
+def test_without_golds_their_cell_is_empty() -> None:
+    none = tuple(
+        replace(each, models=tuple(model for model in each.models if model.role != "gold"), verdicts=())
         for each in reports()
     )
-    rows = summarise(experiment(), FAMILY, [single])
-    assert all(list(each.cells) == ["original", "retrained", "FineTune"] for each in rows)
+    rows = summarise(experiment(), FAMILY, [none])
+    assert {each.cells[RETRAINED].text() for each in rows} == {DASH}
+    assert judged([none]) == ()
+
+
+def test_verdicts_are_counted_over_seeds() -> None:
+    found = judged([reports()])
+    assert [(each.stage, each.model, each.outcomes) for each in found] == [
+        (1, "original", ("FAIL", "FAIL")),
+        (1, "FineTune", ("FAIL", "PASS")),
+    ]
+    assert [each.text() for each in found] == ["FAIL 2", "FAIL 1, PASS 1"]
+    assert found[1].reason == "FineTune for a reason."
+    assert judged([reports()[1:]])[1].text() == "PASS"
 
 
 def test_what_one_seed_lacks_is_none(rows: tuple[Row, ...]) -> None:
     cells = row(rows, "w1", "train-forget").cells
     assert cells["FineTune"].values == (3.0, None)
     assert (cells["FineTune"].mean, cells["FineTune"].spread, cells["FineTune"].text()) == (3.0, None, "3.00")
-    assert cells["retrained"].values == (None, None)
-    assert (cells["retrained"].mean, cells["retrained"].spread, cells["retrained"].text()) == (None, None, DASH)
+    own = row(rows, "ain", "validation-forget").cells["original"]
+    assert (own.values, own.mean, own.spread, own.text()) == ((None, None), None, None, DASH)
 
 
 def test_the_paper_s_numbers_stand_where_they_belong_and_nowhere_else(rows: tuple[Row, ...]) -> None:
@@ -132,21 +144,22 @@ def test_cells_alone() -> None:
 
 
 def test_markdown_word_by_word(rows: tuple[Row, ...]) -> None:
-    lines = markdown(rows).splitlines()
-    assert lines[0] == "| measure | | original | retrained | noise floor | FineTune |"
+    lines = markdown(rows, judged([reports()])).splitlines()
+    assert lines[0] == "| measure | | original | retrained | FineTune | constant |"
     assert lines[1] == "|---|---|---|---|---|---|"
+    # Golds: 9, 8, 12, 9.5 have mean 9.625 and squares of deviations .390625 + 2.640625 + 5.640625 + .015625 = 8.6875.
     place = lines.index(
-        "| Mean absolute error, train-forget | ours | 3.00 ± 1.41 | 10.0 ± 1.41 | 8.75 ± 1.06 | 5.50 ± 2.12 |"
+        "| Mean absolute error, train-forget | ours | 3.00 ± 1.41 | 9.62 ± 1.70 | 5.50 ± 2.12 | 64.0 ± 0 |"
     )
-    assert lines[place + 1] == "| err_Dt_f | paper | 21.5 | 22.5 | – | 23.5 |"
-    place = lines.index("| Wasserstein distance, train-forget | ours | 8.00 ± 1.41 | – | 2.25 ± 1.77 | 3.00 |")
-    assert lines[place + 1] == "| w_dist | paper | 41.5 | – | – | 0 |"
-    place = lines.index("| Attack, train-forget | ours | 0.900 ± 0 | 0.250 ± 0 | 0.375 ± 0 | 0.500 ± 0 |")
-    assert lines[place + 1] == "| att_prob | paper | 0.31 | 0.32 | – | 0.0005 |"
-    place = lines.index("| Anamnesis index, validation-forget | ours | – | 1.00 ± 0 | – | ≥ 0.625 ± 0.177 |")
-    assert lines[place + 1] == "| AIN | paper | – | – | – | 0.51 |"
+    assert lines[place + 1] == "| err_Dt_f | paper | 21.5 | 22.5 | 23.5 | – |"
+    # 0.5, 2, 1 have mean 1.167 and standard deviation 0.764.
+    place = lines.index("| Wasserstein distance, train-forget | ours | 8.00 ± 1.41 | 1.17 ± 0.764 | 3.00 | 64.0 ± 0 |")
+    assert lines[place + 1] == "| w_dist | paper | 41.5 | – | 0 | – |"
+    place = lines.index("| Anamnesis index, validation-forget | ours | – | 1.00 | ≥ 0.625 ± 0.177 | 64.0 ± 0 |")
+    assert lines[place + 1] == "| AIN | paper | – | – | 0.51 | – |"
+    assert lines[-1] == "| Verdict | | FAIL 2 | – | FAIL 1, PASS 1 | – |"
     # Nine measures, six of them published.
-    assert len(lines) == 2 + 9 + 6
+    assert len(lines) == 2 + 9 + 6 + 1
     assert all(line.count("|") == 7 for line in lines)
 
 
@@ -172,7 +185,7 @@ def test_several_requests_are_several_tables() -> None:
 
 def test_csv_value_by_value(rows: tuple[Row, ...]) -> None:
     table = list(csv.DictReader(io.StringIO(comma_separated(rows))))
-    assert list(table[0]) == ["stage", "metric", "split", "model", "mean", "sd", "bound", "paper", "run 1", "run 2"]
+    assert list(table[0]) == ["stage", "metric", "split", "model", "mean", "sd", "bound", "paper", *RUNS]
     assert len(table) == sum(len(each.cells) for each in rows)
     for each in rows:
         for model, cell in each.cells.items():
@@ -181,10 +194,11 @@ def test_csv_value_by_value(rows: tuple[Row, ...]) -> None:
                 for line in table
                 if (line["metric"], line["split"], line["model"]) == (each.metric, each.split, model)
             ]
-            written = [
-                None if line[name] == "" else float(line[name]) for name in ("mean", "sd", "paper", "run 1", "run 2")
-            ]
+            # Four golds, two seeds: those of fewer are left empty.
+            names = ("mean", "sd", "paper", *RUNS[: len(cell.values)])
+            written = [None if not line[name] else float(line[name]) for name in names]
             assert written == [cell.mean, cell.spread, cell.paper, *cell.values]  # exact, not rounded
+            assert not any(line[name] for name in RUNS[len(cell.values) :])
             assert (line["stage"], line["bound"]) == ("1", cell.bound)
 
 

@@ -16,7 +16,12 @@ from unregress.evidence import Measure, Role
 from unregress.metrics import Metric, Panel, Subject
 from unregress.predictions import Predictions
 
-ROLES: dict[str, Role] = {"original": "original", "gold": "gold"}
+
+def role(name: str) -> Role:
+    """Of a model in a panel made by hand: `original`, `gold`, `gold 2`, …, `constant`, or any other name."""
+    if name in ("original", "constant"):
+        return "original" if name == "original" else "reference"
+    return "gold" if name.split()[0] == "gold" else "unlearned"
 
 
 def seen(prediction: ArrayLike, target: ArrayLike | None = None, loss: ArrayLike | None = None) -> Predictions:
@@ -34,16 +39,24 @@ def panel(parts: Mapping[str, Mapping[str, Predictions]], seed: int = 0) -> Pane
     task = unregress.TensorTask(build_model=nn.Identity)
     case = unregress.Case(task=task, request=request, train=TensorDataset(torch.zeros(2), torch.zeros(2)))
     subjects = tuple(
-        Subject(name=name, role=ROLES.get(name, "unlearned"), model=nn.Identity(), parts=seen_by_part)
+        Subject(name=name, role=role(name), model=None if name == "constant" else nn.Identity(), parts=seen_by_part)
         for name, seen_by_part in parts.items()
     )
     runtime = unregress.Runtime(accelerator="cpu", seed=seed)
     return Panel(case=case, runtime=runtime, subjects=subjects, validation_group=np.zeros(0, dtype=np.int64))
 
 
-def values(metric: Metric, asked: Panel) -> dict[tuple[str, str, str], float | None]:
+Key = tuple[str, str, str]
+
+
+def measures(metric: Metric, asked: Panel) -> dict[Key, Measure]:
     """What a metric finds, by (metric, part, model)."""
-    return {(m.metric, m.split, m.model): m.value for m in metric.measure(asked) if isinstance(m, Measure)}
+    return {(m.metric, m.split, m.model): m for m in metric.measure(asked) if isinstance(m, Measure)}
+
+
+def values(metric: Metric, asked: Panel) -> dict[Key, float | None]:
+    """The numbers that a metric finds, by (metric, part, model)."""
+    return {key: measure.value for key, measure in measures(metric, asked).items()}
 
 
 def features(rng: np.random.Generator, count: int, shift: float = 0.0, **wide: Any) -> Predictions:

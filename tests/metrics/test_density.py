@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
-from unregress.metrics.density import density
+from metrics.by_hand import panel, seen
+from unregress.metrics.density import density, pooled
 from unregress.predictions import Values
 
 
@@ -48,3 +49,21 @@ def test_empty_for_degenerate_samples(values: list[float]) -> None:
 
 def test_two_values_suffice() -> None:
     assert len(density(np.array([1.0, 2.0]), np.linspace(0, 3, 7))) == 7
+
+
+def test_of_very_many_values_some_are_enough() -> None:
+    """45,000 values, of which every third is used, show the exponential distribution that they are quantiles of."""
+    values = -np.log1p(-(np.arange(45_000) + 0.5) / 45_000)
+    grid = np.array([0.0, 0.5, 1.0, 2.0, 3.0])
+    shuffled = np.random.default_rng(0).permutation(values)
+    assert density(shuffled, grid) == density(values, grid)
+    assert density(values, grid)[1:] == pytest.approx(np.exp(-grid[1:]), rel=0.03)
+
+
+def test_golds_are_pooled_and_constants_left_out() -> None:
+    """One sample per model; that of all golds stands where the first of them does."""
+    names = {"original": [1.0], "gold": [2.0], "constant": [3.0], "model": [4.0], "gold 2": [5.0]}
+    asked = panel({name: {"train-forget": seen(values)} for name, values in names.items()})
+    found = pooled(asked, lambda subject: subject.parts["train-forget"].prediction)
+    assert {name: values.tolist() for name, values in found.items()} == {"original": [1], "gold": [2, 5], "model": [4]}
+    assert list(found) == ["original", "gold", "model"]

@@ -7,15 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metrics.by_hand import panel, seen, values
+from metrics.by_hand import measures, panel, seen, values
 from unregress.errors import DataError
-from unregress.evidence import Figure, Measure
-from unregress.metrics import Deviation
+from unregress.evidence import Figure
+from unregress.metrics import Deviation, Panel
+from unregress.metrics.density import density
 from unregress.metrics.deviation import absolute_deviation, relative_deviation
+from unregress.predictions import Predictions
 
 TARGET = [10.0, 0.0, -4.0]
 GOLD = seen([10.0, 1.0, 2.0], TARGET)
 MODEL = seen([15.0, 3.0, 1.0], TARGET)  # differences 5, 2, 1
+METRICS = ("paired", "relative-deviation", "relative-deviation-90")
 
 
 def test_absolute_by_hand_and_zero_to_itself() -> None:
@@ -49,42 +52,103 @@ def test_misaligned_predictions_are_refused(deviation: object, other: object) ->
         deviation(other, GOLD)  # type: ignore[operator]
 
 
+def forgotten(**models: Predictions) -> Panel:
+    """A panel of models' predictions on the forgotten samples; `gold_2` is called `gold 2`."""
+    return panel({name.replace("_", " "): {"train-forget": seen_by} for name, seen_by in models.items()})
+
+
 def test_measures_by_hand() -> None:
-    asked = panel({"gold": {"train-forget": GOLD}, "model": {"train-forget": MODEL}})
+    asked = forgotten(original=MODEL, gold=GOLD)
     found = values(Deviation(), asked)
-    assert found[("paired", "train-forget", "model")] == pytest.approx(8 / 3)
-    assert found[("relative-deviation", "train-forget", "model")] == pytest.approx(0.375)
-    assert found[("relative-deviation-90", "train-forget", "model")] == pytest.approx(0.475)
-    assert {found[(metric, "train-forget", "gold")] for metric in ("paired", "relative-deviation")} == {0}
-    notes = {m.note for m in Deviation().measure(asked) if isinstance(m, Measure) and "relative" in m.metric}
+    assert found == {
+        ("paired", "train-forget", "original"): pytest.approx(8 / 3),
+        ("relative-deviation", "train-forget", "original"): pytest.approx(0.375),
+        ("relative-deviation-90", "train-forget", "original"): pytest.approx(0.475),
+    }
+    notes = {measure.note for key, measure in measures(Deviation(), asked).items() if "relative" in key[0]}
     assert notes == {"1 samples with target 0 left out"}
+
+
+def test_distances_are_means_over_the_golds_and_a_golds_over_the_others() -> None:
+    """The second gold is the first one plus 2, 0, 1: it is 1 from it, and 3, 2, 2 or 7/3 from the model."""
+    found = values(Deviation(), forgotten(original=MODEL, gold=GOLD, gold_2=seen([12.0, 1.0, 3.0], TARGET)))
+    paired = {model: value for (metric, _, model), value in found.items() if metric == "paired"}
+    assert paired == {"original": pytest.approx((8 / 3 + 7 / 3) / 2), "gold": 1, "gold 2": 1}
+    # Relative: 5/10 and 1/4 to the first gold, 3/10 and 2/4 to the second: medians 0.375 and 0.4.
+    assert found[("relative-deviation", "train-forget", "original")] == pytest.approx((0.375 + 0.4) / 2)
+
+
+def test_each_distance_is_ranked_among_the_golds() -> None:
+    """Golds are 0, 1, 2 off the first one everywhere: the model at the middle one is as near as any, p = 1."""
+    golds = {f"gold_{n}": seen(GOLD.prediction + n, TARGET) for n in range(3)}
+    far, middle = seen(GOLD.prediction + 9, TARGET), seen(GOLD.prediction + 1, TARGET)
+    found = measures(Deviation(), forgotten(original=far, model=middle, **golds))
+    assert {found[(metric, "train-forget", "original")].p for metric in METRICS} == {1 / 4}
+    assert found[("paired", "train-forget", "model")].p == 1
+    assert {measure.p for (*_, model), measure in found.items() if model.startswith("gold")} == {None}
+
+
+def test_without_golds_there_is_nothing_and_with_one_neither_its_own_value_nor_a_rank() -> None:
+    assert list(Deviation().measure(forgotten(original=MODEL, model=GOLD))) == []
+    found = measures(Deviation(), forgotten(original=MODEL, gold=GOLD))
+    assert {model for *_, model in found} == {"original"}
+    assert {measure.p for measure in found.values()} == {None}
 
 
 def test_only_zero_targets_leave_no_relative_value() -> None:
     gold, model = seen([1.0, 2.0], [0.0, 0.0]), seen([2.0, 4.0], [0.0, 0.0])
-    found = values(Deviation(), panel({"gold": {"train-forget": gold}, "model": {"train-forget": model}}))
-    assert found[("relative-deviation", "train-forget", "model")] is None
-    assert found[("paired", "train-forget", "model")] == 1.5
+    assert values(Deviation(), forgotten(original=model, gold=gold)) == {("paired", "train-forget", "original"): 1.5}
 
 
 def test_change_of_units_scales_absolute_and_not_relative() -> None:
-    def ten_times(part: object) -> dict[str, object]:
-        return {"train-forget": seen(10 * part.prediction, 10 * part.target)}  # type: ignore[attr-defined]
-
-    small = values(Deviation(), panel({"gold": {"train-forget": GOLD}, "model": {"train-forget": MODEL}}))
-    large = values(Deviation(), panel({"gold": ten_times(GOLD), "model": ten_times(MODEL)}))  # type: ignore[dict-item]
+    second = seen([12.0, 1.0, 3.0], TARGET)
+    small, large = (
+        values(
+            Deviation(),
+            forgotten(
+                **{
+                    name: seen(unit * own.prediction, unit * own.target)
+                    for name, own in {"original": MODEL, "gold": GOLD, "gold_2": second}.items()
+                }
+            ),
+        )
+        for unit in (1, 10)
+    )
     assert large.keys() == small.keys()
-    for (metric, split, model), value in small.items():
-        scale = 10 if metric == "paired" else 1
-        assert large[(metric, split, model)] == pytest.approx(scale * value)  # type: ignore[operator]
+    for key, value in small.items():
+        assert large[key] == pytest.approx((10 if key[0] == "paired" else 1) * value)  # type: ignore[operator]
 
 
-def test_figures_have_every_model_but_gold() -> None:
+def test_the_first_part_that_is_kept_is_paired_too() -> None:
+    """Nothing was forgotten there: a model that moved on it has lost more than it was asked to."""
+    by_part = {"train-forget": GOLD, "test-retain": seen([1.0, 2.0])}
+    found = values(
+        Deviation(),
+        panel({"original": {"train-forget": GOLD, "test-retain": seen([4.0, 2.0])}, "gold": by_part}),
+    )
+    assert found[("paired", "test-retain", "original")] == 1.5
+    assert ("relative-deviation", "test-retain", "original") not in found
+
+
+def test_figures_have_every_network_golds_as_one_and_no_constant() -> None:
     rng = np.random.default_rng(0)
-    gold, model, other = (seen(rng.normal(50, 10, 40), np.full(40, 50.0)) for _ in range(3))
-    asked = panel({"gold": {"train-forget": gold}, "a": {"train-forget": model}, "b": {"train-forget": other}})
+    drawn = {name: seen(rng.normal(50, 10, 40), np.full(40, 50.0)) for name in ("original", "gold", "a", "gold_2")}
+    asked = forgotten(**drawn, constant=seen(np.full(40, 50.0), np.full(40, 50.0)))
     figures = {found.key: found for found in Deviation().measure(asked) if isinstance(found, Figure)}
     assert set(figures) == {"relative-deviation-density", "absolute-deviation-density"}
     for figure in figures.values():
-        assert [curve.model for curve in figure.curves] == ["a", "b"]
+        assert [curve.model for curve in figure.curves] == ["original", "gold", "a"]
         assert all(len(curve.x) == len(curve.y) and min(curve.x) == 0 for curve in figure.curves)
+    (floor,) = [curve for curve in figures["absolute-deviation-density"].curves if curve.model == "gold"]
+    between = absolute_deviation(drawn["gold"], drawn["gold_2"])
+    assert floor.y == pytest.approx(density(np.tile(between, 2), np.array(floor.x), at_least_zero=True))
+
+
+def test_a_single_gold_has_no_others_to_deviate_from() -> None:
+    curves = [
+        curve
+        for found in Deviation().measure(forgotten(original=MODEL, gold=GOLD))
+        if isinstance(found, Figure)
+        for curve in found.curves
+    ]
+    assert {curve.model for curve in curves if curve.y} == {"original"}

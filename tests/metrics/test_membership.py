@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ import unregress
 from metrics.by_hand import features, panel, seen, values
 from unregress.errors import SettingError
 from unregress.evidence import Measure
-from unregress.metrics import Membership, membership
+from unregress.metrics import Membership, Panel, membership
+from unregress.metrics.base import rank_among_golds
 from unregress.metrics.membership import FAMILIES, attack, attack_features
 
 Features = NDArray[np.float64]
@@ -96,11 +98,12 @@ def test_each_family_tells_members_by_itself(family: membership.Family) -> None:
         return features(rng, count, **{family: getattr(plain, family) + shift})
 
     parts = {"train-retain": part(0), "train-forget": part(0), "test-retain": part(20, 60), "test-forget": part(20, 40)}
-    asked = panel({"gold": parts})
+    asked = panel({"original": parts})
     found = values(Membership(features=(family,)), asked)
-    assert found == {("attack", "train-forget", "gold"): 1, ("attack-accuracy", "train-forget", "gold"): 1}
+    assert found == {("attack", "train-forget", "original"): 1, ("attack-accuracy", "train-forget", "original"): 1}
     (blind,) = [other for other in FAMILIES if other != family][:1]
-    assert values(Membership(features=(blind,)), asked)[("attack-accuracy", "train-forget", "gold")] < 0.8  # type: ignore[operator]
+    guessed = values(Membership(features=(blind,)), asked)[("attack-accuracy", "train-forget", "original")]
+    assert guessed is not None and guessed < 0.8
 
 
 @pytest.mark.parametrize(("retained", "tested"), [(9, 50), (50, 9), (50, 0)])
@@ -108,9 +111,53 @@ def test_too_few_samples_are_said_to_be(retained: int, tested: int) -> None:
     parts = {"train-retain": seen(np.ones(retained)), "train-forget": seen(np.ones(5))}
     if tested:
         parts["test-retain"] = seen(np.ones(tested))
-    found = [m for m in Membership(features=("loss",)).measure(panel({"gold": parts})) if isinstance(m, Measure)]
+    found = [m for m in Membership(features=("loss",)).measure(panel({"original": parts})) if isinstance(m, Measure)]
     assert [(m.metric, m.value) for m in found] == [("attack", None), ("attack-accuracy", None)]
     assert {m.note for m in found} == {f"only {min(retained, tested)} samples per class to train an attacker on"}
+
+
+def crowd(golds: int) -> Panel:
+    """An original and golds with all three families, a model that differs in its losses, and a constant without any."""
+    rng = np.random.default_rng(0)
+    sizes = {"train-retain": 60, "train-forget": 40, "test-retain": 60}
+    models = {
+        name: {part: features(rng, count) for part, count in sizes.items()}
+        for name in ("original", "model", *(f"retrained #{n}" for n in range(golds)))
+    }
+    models["constant"] = {part: seen(np.ones(count)) for part, count in sizes.items()}
+    plain = panel(models)
+    changed = [
+        replace(subject, model=None, role="reference")
+        if subject.name == "constant"
+        else replace(subject, role="gold" if subject.name.startswith("retrained") else subject.role)
+        for subject in plain.subjects
+    ]
+    return replace(plain, subjects=tuple(changed))
+
+
+def by_model(attacker: Membership, asked: Panel, metric: str) -> dict[str, Measure]:
+    return {m.model: m for m in attacker.measure(asked) if isinstance(m, Measure) and m.metric == metric}
+
+
+@pytest.mark.parametrize("metric", ["attack", "attack-accuracy"])
+def test_a_model_without_a_final_layer_is_attacked_by_its_loss_alone(metric: str) -> None:
+    found = by_model(Membership(), crowd(2), metric)
+    assert {name for name, measure in found.items() if measure.value is None} == {"constant"}
+    assert found["constant"].note == "the attack looks into the final layer, and here is none"
+    assert {measure.note for name, measure in found.items() if name != "constant"} == {""}
+    found = by_model(Membership(features=("loss",)), crowd(2), metric)
+    assert {measure.note for measure in found.values() if measure.value is not None} == {""}
+    assert len(found) == 5 and all(measure.value is not None for measure in found.values())
+
+
+@pytest.mark.parametrize("golds", [0, 1, 2, 4])
+def test_shares_are_ranked_among_the_golds(golds: int) -> None:
+    attacker, asked = Membership(), crowd(golds)
+    found = by_model(attacker, asked, "attack")
+    ranked = rank_among_golds(asked, {name: m.value for name, m in found.items() if m.value is not None})
+    assert {name: m.p for name, m in found.items() if name in ranked} == ranked
+    assert {name for name, m in found.items() if m.p is not None} == ({"original", "model"} if golds > 1 else set())
+    assert all(m.p is None for m in by_model(attacker, asked, "attack-accuracy").values())
 
 
 @pytest.fixture
@@ -143,14 +190,16 @@ def test_members_are_retained_samples_and_only_forgotten_ones_are_queried(
         test=TensorDataset(test[:, None], test),
         test_group=range(5),
     )
-    models = {name: nn.Linear(1, 1) for name in ("original", "retrained")}
     attacker = Membership(features=("loss",), samples=samples)
-    unregress.audit(case, models, unregress.Runtime(accelerator="cpu"), metrics=[attacker])
-    assert len(rows_seen) == 2
+    models = {"original": nn.Linear(1, 1)}
+    unregress.audit(case, models, unregress.Runtime(accelerator="cpu"), golds=[nn.Linear(1, 1)], metrics=[attacker])
+    assert len(rows_seen) == 3  # the constant is the third
     for members, others, queried in rows_seen:
         assert queried.ravel().tolist() == list(forget)
         assert set(members.ravel()) <= set(range(60)) - set(forget)
         assert set(others.ravel()) <= set(test.tolist())
         # As many of each class, none twice: chance is one half.
         assert len(set(members.ravel())) == len(set(others.ravel())) == len(members) == min(30, samples)
-    assert all(np.array_equal(*pair) for pair in zip(*rows_seen, strict=True)), "models are attacked on other samples"
+    for other in rows_seen[1:]:
+        same = [np.array_equal(*pair) for pair in zip(rows_seen[0], other, strict=True)]
+        assert all(same), "models are attacked on other samples"

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import wasserstein_distance
 
-from metrics.by_hand import panel, seen, values
+from metrics.by_hand import measures, panel, seen, values
 from unregress.errors import DataError
 from unregress.evidence import Figure
-from unregress.metrics import Wasserstein
+from unregress.metrics import Panel, Wasserstein
+from unregress.metrics.density import density
 from unregress.metrics.wasserstein import w1
 from unregress.predictions import Predictions, Values
 
@@ -90,27 +91,93 @@ def parts(prediction: list[float], test: list[float] | None = None) -> dict[str,
     return {"train-forget": seen(prediction)} | ({} if test is None else {"test-forget": seen(test)})
 
 
-def test_measured_on_each_forgotten_part_that_has_samples() -> None:
-    both = panel({"gold": parts([0.0, 1.0], [5.0]), "model": parts([3.0, 2.0], [6.0])})
-    assert values(Wasserstein(), both) == {
-        ("w1", "train-forget", "gold"): 0,
-        ("w1", "train-forget", "model"): 2,
-        ("w1", "test-forget", "gold"): 0,
-        ("w1", "test-forget", "model"): 1,
+def test_distances_are_means_over_the_golds_and_a_golds_over_the_others() -> None:
+    """By hand, on the forgotten part: the golds are 2 and 4 from each other's distributions and from the original's."""
+    asked = panel(
+        {
+            "original": parts([0.0, 1.0], [9.0]),
+            "gold": parts([3.0, 2.0], [5.0]),  # 2 from the original: |0 - 2| and |1 - 3|
+            "model": parts([4.0, 7.0], [6.0]),  # 3 from the first gold, 1 from the second
+            "gold 2": parts([5.0, 4.0], [8.0]),  # 2 from the first gold, 4 from the original
+        }
+    )
+    expected = {
+        ("w1", "train-forget", "original"): 3.0,
+        ("w1", "train-forget", "model"): (3 + 1) / 2,
+        ("w1", "train-forget", "gold"): 2.0,
+        ("w1", "train-forget", "gold 2"): 2.0,
+        ("w1", "test-forget", "original"): (4 + 1) / 2,
+        ("w1", "test-forget", "model"): (1 + 2) / 2,
+        ("w1", "test-forget", "gold"): 3.0,
+        ("w1", "test-forget", "gold 2"): 3.0,
     }
-    one = panel({"gold": parts([0.0, 1.0]), "model": parts([3.0, 2.0])})
+    found = values(Wasserstein(), asked)
+    assert {key: value for key, value in found.items() if key[0] == "w1"} == expected
+    # All targets are 1, so that residuals are predictions less 1.
+    assert {("w1", *key[1:]): value for key, value in found.items() if key[0] == "w1-residual"} == expected
+
+
+def test_residuals_see_which_target_a_prediction_belongs_to_and_distributions_do_not() -> None:
+    """Predictions 1 and 5 for targets 1 and 5, swapped: the same distribution, but residuals 4 and -4 for 0 and 0."""
+    target = [1.0, 5.0]
+    asked = panel(
+        {"original": {"train-forget": seen([5.0, 1.0], target)}, "gold": {"train-forget": seen(target, target)}}
+    )
+    found = values(Wasserstein(), asked)
+    assert found[("w1", "train-forget", "original")] == 0
+    assert found[("w1-residual", "train-forget", "original")] == 4
+
+
+def test_each_distance_is_ranked_among_the_golds() -> None:
+    """Golds at 0, 1, 2; the model at 9 is farthest of four, the one at 1 is no farther than any: p = 1/4 and 1."""
+    golds = {f"gold {n}": parts([n, n]) for n in range(3)}
+    found = measures(Wasserstein(), panel({"original": parts([9.0, 9.0]), "model": parts([1.0, 1.0]), **golds}))
+    assert found[("w1", "train-forget", "original")].p == 1 / 4
+    assert found[("w1", "train-forget", "model")].p == 1
+    assert {found[("w1", "train-forget", name)].p for name in golds} == {None}
+
+
+def test_measured_on_each_forgotten_part_that_has_samples() -> None:
+    one = panel({"original": parts([0.0, 1.0]), "gold": parts([3.0, 2.0])})
     assert {split for _, split, _ in values(Wasserstein(), one)} == {"train-forget"}
+
+
+def test_without_golds_there_is_no_distance_and_with_one_none_of_its_own_and_no_rank() -> None:
+    assert measures(Wasserstein(), panel({"original": parts([0.0, 1.0]), "model": parts([3.0, 2.0])})) == {}
+    found = measures(Wasserstein(), panel({"original": parts([0.0, 1.0]), "gold": parts([3.0, 2.0])}))
+    assert {(metric, model) for metric, _, model in found} == {("w1", "original"), ("w1-residual", "original")}
+    assert {measure.p for measure in found.values()} == {None}
 
 
 def test_predictions_about_other_samples_are_refused() -> None:
     with pytest.raises(DataError, match="different samples"):
-        values(Wasserstein(), panel({"gold": parts([0.0, 1.0]), "model": parts([3.0, 2.0, 4.0])}))
+        values(Wasserstein(), panel({"gold": parts([0.0, 1.0]), "original": parts([3.0, 2.0, 4.0])}))
+
+
+def figure(asked: Panel) -> Figure:
+    (found,) = [found for found in Wasserstein().measure(asked) if isinstance(found, Figure)]
+    return found
 
 
 def test_no_curve_has_an_x_without_a_y() -> None:
-    """A model that predicts a constant has no density: readers expect a curve without points, or none."""
-    asked = panel({"gold": parts([0.0, 1.0, 2.0]), "constant": parts([1.0, 1.0, 1.0])})
-    (figure,) = [found for found in Wasserstein().measure(asked) if isinstance(found, Figure)]
-    drawn = {curve.model: (len(curve.x), len(curve.y)) for curve in figure.curves}
-    assert drawn["gold"] == (200, 200)
-    assert drawn.get("constant", (0, 0)) == (0, 0)
+    """A model that predicts one number has no density: readers expect a curve without points, or none."""
+    asked = panel({"original": parts([0.0, 1.0, 2.0]), "still": parts([1.0, 1.0, 1.0])})
+    drawn = {curve.model: (len(curve.x), len(curve.y)) for curve in figure(asked).curves}
+    assert drawn["original"] == (200, 200)
+    assert drawn.get("still", (0, 0)) == (0, 0)
+
+
+def test_golds_are_drawn_as_one_and_the_constant_is_not() -> None:
+    """The density of all golds' predictions together, under the first one's name."""
+    asked = panel(
+        {
+            "original": parts([0.0, 1.0]),
+            "constant": parts([1.0, 1.0]),
+            "gold": parts([3.0, 2.0]),
+            "gold 2": parts([5.0, 9.0]),
+        }
+    )
+    drawn = {curve.model: curve for curve in figure(asked).curves}
+    assert list(drawn) == ["original", "gold"]
+    grid = np.array(drawn["gold"].x)
+    assert drawn["gold"].y == pytest.approx(density(np.array([3.0, 2.0, 5.0, 9.0]), grid))

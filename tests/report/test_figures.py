@@ -9,45 +9,65 @@ from pathlib import Path
 import matplotlib as mpl
 
 import unregress.report
-from report.by_hand import without
+from report.by_hand import GOLDS, HELPER, without
 from unregress.evidence import AuditReport, Curve
-from unregress.report.figures import FLOOR, GOLD, ORIGINAL, plot, styles
+from unregress.report.figures import GOLD, ORIGINAL, plot, save_figure, styles
 from unregress.report.render import render_html
 
 
 def test_one_fixed_style_per_model(report: AuditReport) -> None:
     look = styles(report)
     assert look["original"] == ORIGINAL
-    assert look["gold"] == GOLD
-    assert look["gold 2"] == look["gold 4"] == FLOOR
-    assert [look[name].colour for name in ("FineTune", "Blindspot")] == ["#0072b2", "#d55e00"]
-    assert styles(without(report, "original", "gold 2"))["Blindspot"] == look["Blindspot"]
+    assert {look[name] for name in GOLDS} == {GOLD}
+    assert [look[name].colour for name in ("FineTune", "Amnesiac", "Blindspot")] == ["#0072b2", "#d55e00", "#009e73"]
+    assert styles(without(report, "original", GOLDS[1]))["Blindspot"] == look["Blindspot"]
+
+
+def test_references_are_muted_and_differ_in_their_dots(report: AuditReport) -> None:
+    look = styles(report)
+    assert look[HELPER].variable == look["constant"].variable == "--series-reference"
+    assert look[HELPER].dash != look["constant"].dash
 
 
 def test_thirty_methods_look_different(report: AuditReport) -> None:
-    method = report.models[-1]
+    method = next(model for model in report.models if model.name == "Blindspot")
     many = replace(report, models=tuple(replace(method, name=f"m{i}") for i in range(30)), measures=(), figures=())
     assert len(set(styles(many).values())) == 30
 
 
 def test_one_path_per_curve_in_the_model_s_colour(report: AuditReport) -> None:
-    svg = plot(report.figures[0], styles(report), "a").svg
-    assert svg.count("stroke: var(--series-floor, #aeb3ba)") == 3
-    for style in (ORIGINAL, GOLD, styles(report)["FineTune"], styles(report)["Blindspot"]):
-        assert svg.count(f"stroke: {style.stroke}") == 1
+    look = styles(report)
+    svg = plot(report.figures[0], look, "a").svg
+    for name in ("original", "retrained", "FineTune", "Amnesiac", "Blindspot", HELPER):
+        assert svg.count(f"stroke: {look[name].stroke}") == 1
     assert not re.search(r"(?:fill|stroke): #", svg)  # every colour follows the page's scheme
 
 
-def test_further_golds_lie_beneath_and_share_one_legend_entry(report: AuditReport) -> None:
+def test_references_lie_beneath_and_come_last_in_the_legend(report: AuditReport) -> None:
     drawn = plot(report.figures[0], styles(report), "a")
     order = [m[1] for m in re.finditer(r"stroke: var\((--series-[a-z0-9]+)", drawn.svg)]
-    assert order == ["--series-floor"] * 3 + [
-        "--series-original",
-        "--series-gold",
-        "--series-1",
-        "--series-2",
-    ]
-    assert [key.label for key in drawn.keys] == ["original", "gold", "further golds", "FineTune", "Blindspot"]
+    assert order == [
+        "--series-reference", "--series-original", "--series-gold", "--series-1", "--series-2", "--series-3",
+    ]  # fmt: skip
+    assert [key.label for key in drawn.keys] == ["original", "retrained", "FineTune", "Amnesiac", "Blindspot", HELPER]
+
+
+def test_several_golds_are_thin_and_share_one_legend_entry(report: AuditReport) -> None:
+    one, two = (plot(figure, styles(report), "a") for figure in report.figures)
+    assert [key.label for key in two.keys] == [
+        "retrained", "FineTune", "Amnesiac", "Blindspot", HELPER, "threshold 2.50",
+    ]  # fmt: skip
+    assert two.svg.count("var(--series-gold, #111111)") == 2
+    assert [drawn.svg.count("stroke-width: 2.6") for drawn in (one, two)] == [1, 0]
+    assert one.keys[1].style == GOLD and two.keys[0].style == replace(GOLD, width=1.0)
+
+
+def test_a_figure_of_its_own_has_the_same_bytes_twice(report: AuditReport, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        save_figure(report.figures[1], styles(report), tmp_path / f"{name}.svg")
+    first, second = ((tmp_path / f"{name}.svg").read_text(encoding="utf8") for name in ("first", "second"))
+    assert first == second
+    assert first.count(">retrained<") == 1 and first.count(">threshold 2.50<") == 1
 
 
 def test_threshold_is_drawn_and_named(report: AuditReport) -> None:
@@ -93,8 +113,9 @@ def test_the_reader_s_matplotlib_settings_change_nothing(report: AuditReport) ->
 def test_the_page_defines_every_colour_in_both_schemes(report: AuditReport) -> None:
     css = (Path(unregress.report.__file__).parent / "templates" / "audit.css").read_text(encoding="utf8")
     light, dark = (dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]{6});", part)) for part in css.split("@media", 2)[:2])
-    method = report.models[-1]
+    method = next(model for model in report.models if model.name == "Blindspot")
     many = replace(report, models=(*report.models, *(replace(method, name=f"m{i}") for i in range(6))))
+    assert len(styles(many)) == len(report.models) + 6
     for style in styles(many).values():
         assert light[style.variable] == style.colour
         assert style.variable in dark

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import unregress.report
-from report.by_hand import SELF, VALUES, without
+from report.by_hand import CAPPED, HELPER, PAIRS, VALUES, with_no_gold, with_one_gold
 from unregress.cost import Cost
-from unregress.evidence import AuditedModel, AuditReport, Curve, Figure
+from unregress.evidence import AuditedModel, AuditReport, Curve, Figure, Measure, Verdict
 from unregress.report import render_html
 from unregress.report.numerals import measured
 
@@ -65,6 +65,9 @@ class Reader(HTMLParser):
         return [row for row in self.rows if row and row[0] == first][nth]
 
 
+COLUMNS = ["original", "retrained", "FineTune", "Amnesiac", "Blindspot", HELPER, "constant"]
+
+
 def test_every_measure_is_in_its_cell(report: AuditReport) -> None:
     page = Reader(render_html(report))
     seen: Counter[str] = Counter()
@@ -72,37 +75,132 @@ def test_every_measure_is_in_its_cell(report: AuditReport) -> None:
         nth = seen[split]
         seen[split] += 1
         # the table of the data's parts has rows of that name with their meaning in the same cell
-        cells = page.row(split, nth)
-        columns = dict(zip(["original", "gold", "floor", "FineTune", "Blindspot"], cells[1:], strict=True))
-        unit = "steps" if metric == "steps" else "target units"
-        for model in ("original", "gold", "FineTune", "Blindspot"):
-            if model not in row:
-                assert columns[model] == "–"
+        columns = dict(zip(COLUMNS, page.row(split, nth)[1:], strict=True))
+        for model in COLUMNS:
+            text = columns[model]
+            if model == "retrained":
+                assert text.split()[1].count("–") == 1
+            elif model not in row:
+                assert text == "–"
             elif (metric, model) == ("steps", "Blindspot"):
-                assert columns[model] == "≥ 20"
+                assert text == "≥ 20"
             else:
-                assert columns[model] == measured(row[model], "=", unit)
-    assert sum(seen.values()) == 4
+                assert text.split()[0] == measured(row[model], "=", "steps" if metric == "steps" else "share")
+    assert sum(seen.values()) == 5
 
 
-def test_floor_median_and_range_by_hand(report: AuditReport) -> None:
-    cells = Reader(render_html(report)).row("train-forget")
-    assert cells == ["train-forget", "41.5", "58.2", "59.8 57.0–60.5", "50.0", "60.9"]
+def test_golds_and_small_print_by_hand(report: AuditReport) -> None:
+    page = Reader(render_html(report))
+    assert page.row("train-forget") == [
+        "train-forget", "41.5", "58.9 57.0–60.5", "50.0", "58.0", "60.9", "75.0", "98.0",
+    ]  # fmt: skip
+    assert page.row("train-forget", 1) == [
+        "train-forget",
+        "21.9 14 × floor p = 0.17",
+        "1.60 1.39–2.08",
+        "0.0481 0.03 × floor p = 0.17",
+        "1.60 1.0 × floor p = 1",
+        "4.63 2.9 × floor p = 0.5",
+        "8.00 5.0 × floor",
+        "32.0 20 × floor",
+    ]
+    assert page.row("train-forget", 2)[1:4] == [
+        "0.710 [0.660–0.760] p = 0.17", "0.500 0.480–0.520", "0.610 [0.560–0.655] p = 0.17",
+    ]  # fmt: skip
+
+
+def test_headings_of_the_table(report: AuditReport) -> None:
+    rows = Reader(render_html(report)).rows
+    over = next(row for row in rows if "After unlearning" in row)
+    assert over == ["", "Before", "Yardstick", "After unlearning", "For scale"]
+    names = rows[rows.index(over) + 1]
+    assert [name.replace(" ", "") for name in names] == [
+        "Partofthedata", "original", "retrained5golds:median,range;ofdistances,thenoisefloor",
+        "FineTune", "Amnesiac", "Blindspot", "Blindspot'shelper", "constant",
+    ]  # fmt: skip
+
+
+def test_small_print_is_explained_where_there_is_any(report: AuditReport) -> None:
+    full, alone, none = (render_html(each) for each in (report, with_one_gold(report), with_no_gold(report)))
+    for mark in ("interval", "ratio", "p"):
+        assert f'id="mark-{mark}"' in full and f'href="#mark-{mark}"' in full
+    # Six ranks among five golds and a model: 1 / 6 is the least.
+    assert "with 5 retrained models p is a multiple of 1/6, never below 0.17" in full
+    for html in (alone, none):
+        assert 'id="mark-interval"' in html
+        assert 'id="mark-ratio"' not in html and 'id="mark-p"' not in html
+
+
+def test_verdicts_open_to_their_criteria(report: AuditReport) -> None:
+    html = render_html(report)
+    page = Reader(html)
+    lines = re.findall(r'<span class="badge [a-z]+">([A-Z]+)</span>\n<span class="who">.*?'
+                       r'<span class="why">(.*?)</span>', html, flags=re.DOTALL)  # fmt: skip
+    assert lines == [
+        ("FAIL", "Reason for original."),
+        ("FAIL", "Reason for FineTune."),
+        ("INCONCLUSIVE", "Reason for Amnesiac."),
+        ("PASS", "Reason for Blindspot."),
+        ("FAIL", "Reason for constant."),
+        ("FAIL", "Reason for Blindspot&#39;s helper."),
+    ]
+    assert html.count("<details") == 5  # nothing stands behind Amnesiac's
+    question = "Its error on the forgotten samples Mean absolute error , train-forget"
+    assert page.row(question, 1) == [question, "50.0", "58.5", "53.4–63.6", "remembers", "more than 30 % kept"]
+    assert page.row(question, 2) == [question, "60.9", "58.5", "53.4–63.6", "within", "more than 30 % kept"]
+    assert "cost: 4.27 % of retraining" in html
+    assert html.index('id="verdicts"') < html.index('id="request"')
+
+
+def test_the_rule_is_explained(report: AuditReport) -> None:
+    html = render_html(report)
+    assert "How a verdict is reached" in html and "No verdict" not in html
+    assert '<dt><code>resolution</code></dt><dd>0.5<span class="aside">' in html
+
+
+def test_with_one_gold_the_page_says_what_is_unknown(report: AuditReport) -> None:
+    html = render_html(with_one_gold(report))
+    assert "its noise floor is unknown" in html
+    assert "with 1 model retrained without those samples" in html
+    assert "<details" not in html and html.count('<span class="badge inconclusive">') == 7  # six, and the rule's
+    assert "There is only one retrained model, and so no distance from one to another" in html
+
+
+def test_without_golds_the_page_says_what_can_be_said(report: AuditReport) -> None:
+    html = render_html(with_no_gold(report))
+    page = Reader(html)
+    assert '<h2 id="verdicts-title">No verdict</h2>' in html
+    assert "What can be said without a retrained model" in html
+    assert "What cannot be said without one" in html
+    assert "How a verdict is reached" not in html and '<span class="badge' not in html
+    assert page.row("train-forget") == ["train-forget", "41.5", "50.0", "58.0", "60.9", "75.0", "98.0"]
+    assert "Yardstick" not in html
+    assert page.row("Blindspot unlearned")[-1] == "–"
+
+
+def test_golds_without_verdicts(report: AuditReport) -> None:
+    html = render_html(replace(report, verdicts=()))
+    assert '<h2 id="verdicts-title">No verdict</h2>' in html and "This report holds no verdict." in html
+
+
+def test_old_words_are_gone(report: AuditReport) -> None:
+    for each in (report, with_one_gold(report), with_no_gold(report)):
+        assert "further gold" not in render_html(each)
 
 
 def test_costs_by_hand(report: AuditReport) -> None:
     page = Reader(render_html(report))
     fine = next(row for row in page.rows if row and row[0].startswith("Fine"))
-    blind = next(row for row in page.rows if row and row[0].startswith("Blindspot"))
     assert fine[2:] == ["80,000", "3.38", "8.33 %"]  # 80,000 of 960,000
-    assert blind[2:] == ["41,000", "2.12", "4.27 %"]  # 30,000 + 11,000 of 960,000
-    assert page.row("gold retrained (gold)")[2:] == ["960,000", "39.7", "100 %"]
+    assert page.row("Blindspot unlearned")[2:] == ["41,000", "2.12", "4.27 %"]  # 30,000 + 11,000 of 960,000
+    assert page.row("retrained 5 golds")[2:] == ["960,000", "40.3", "100 %"]
+    assert page.row("constant reference")[2:] == ["–", "–", "–"]
 
 
 def test_unknown_costs_are_dashes(report: AuditReport) -> None:
     models = tuple(replace(model, cost=None) for model in report.models)
     html = render_html(replace(report, models=models))
-    assert Reader(html).row("gold retrained (gold)")[2:] == ["–", "–", "–"]
+    assert Reader(html).row("retrained 5 golds")[2:] == ["–", "–", "–"]
     assert "No costs were recorded." in html
     free = tuple(replace(m, cost=Cost() if m.role == "gold" else m.cost) for m in report.models)
     blind = Reader(render_html(replace(report, models=free))).row("Blindspot unlearned")
@@ -111,8 +209,9 @@ def test_unknown_costs_are_dashes(report: AuditReport) -> None:
 
 def test_notes_are_listed_and_linked(report: AuditReport) -> None:
     html = render_html(report)
-    assert f'<li id="note-1">{SELF}</li>' in html
-    assert '<a href="#note-2" title="Cut off after 20 steps."' in html
+    assert f'<li id="note-1">{PAIRS}</li>' in html
+    assert f'<a href="#note-2" title="{CAPPED}"' in html
+    assert html.count(f'title="{PAIRS}"') == 1  # at the row, not at each number
 
 
 def test_request_parts_and_band(report: AuditReport) -> None:
@@ -184,7 +283,7 @@ def hostile(report: AuditReport) -> AuditReport:
         request_digest=HOSTILE,
         data_digest=HOSTILE,
         samples={HOSTILE: 3},
-        settings={HOSTILE: {HOSTILE: [HOSTILE]}},
+        settings={HOSTILE: {HOSTILE: [HOSTILE]}, "rule": f"Rule({HOSTILE}={HOSTILE})"},
         caveats=(HOSTILE,),
         about=tuple(
             replace(a, title=HOSTILE, meaning=HOSTILE, ideal=HOSTILE, unit=HOSTILE, source=HOSTILE)
@@ -193,9 +292,25 @@ def hostile(report: AuditReport) -> AuditReport:
         models=(
             *report.models,
             AuditedModel(name=HOSTILE, role="unlearned", method=f"A({HOSTILE})", deviations=(HOSTILE,)),
+            AuditedModel(name="<b>", role="reference", method=HOSTILE, notes=(HOSTILE,)),
         ),
-        measures=tuple(replace(m, note='"><script>' if m.value is None else "") for m in report.measures),
+        measures=(
+            *(replace(m, note='"><script>' if m.bound == ">=" else "") for m in report.measures),
+            *(Measure(metric="mae", split=HOSTILE, model=name, value=1.0) for name in (HOSTILE, "<b>", "<i>")),
+        ),
         figures=(figure,),
+        verdicts=tuple(
+            Verdict(
+                model=name,
+                outcome="FAIL",
+                reason=f"{HOSTILE} and more",
+                criteria=(
+                    replace(report.verdicts[0].criteria[0], question=HOSTILE, split=HOSTILE),
+                    replace(report.verdicts[0].criteria[0], metric=HOSTILE),
+                ),
+            )
+            for name in (HOSTILE, "<b>")
+        ),
     )
 
 
@@ -205,7 +320,12 @@ def test_no_scripts_even_from_hostile_texts(report: AuditReport) -> None:
         assert "<script" not in html.lower()
         assert not [tag for tag, _ in page.tags if tag in ("script", "iframe", "object", "link", "img", "base")]
         assert not [name for _, found in page.tags for name in found if name.startswith("on")]
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in render_html(hostile(report))
+    html = render_html(hostile(report))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert not [tag for tag, _ in Reader(html).tags if tag in ("b", "i")]
+    assert '<span class="name">&lt;b&gt;</span>' in html
+    assert '<span class="why">&lt;script&gt;alert(1)&lt;/script&gt; and more</span>' in html
+    assert "<code>&lt;script&gt;alert(1)&lt;/script&gt;</code>" in html
 
 
 def test_no_outside_references(report: AuditReport) -> None:
@@ -234,16 +354,10 @@ def test_accessible_structure(report: AuditReport) -> None:
     pictures = [found["aria-label"] for _, found in page.tags if found.get("role") == "img"]
     assert pictures == [
         "Line plot: Deviation. Horizontal axis: deviation $x_1 & <more>. Vertical axis: density. "
-        "Lines: original, gold, further golds, FineTune, Blindspot.",
+        "Lines: original, retrained, FineTune, Amnesiac, Blindspot, Blindspot's helper.",
         "Line plot: Relearning. Horizontal axis: steps. Vertical axis: loss. "
-        "Lines: gold, further golds, FineTune, Blindspot, threshold 2.50.",
+        "Lines: retrained, FineTune, Amnesiac, Blindspot, Blindspot's helper, threshold 2.50.",
     ]
-
-
-def test_without_floor_the_page_says_so(report: AuditReport) -> None:
-    html = render_html(without(report, "gold 2", "gold 3", "gold 4"))
-    assert "its noise floor is unknown" in html
-    assert "further golds</li>" not in html
 
 
 def test_without_figures_there_is_no_such_section(report: AuditReport) -> None:
@@ -251,12 +365,13 @@ def test_without_figures_there_is_no_such_section(report: AuditReport) -> None:
     assert 'id="figures"' not in render_html(replace(report, figures=()))
 
 
-def test_without_gold_measures_or_models_the_page_still_renders(report: AuditReport) -> None:
-    bare = replace(report, models=(), measures=(), figures=(), about=(), samples={}, settings={}, caveats=())
+def test_without_measures_or_models_the_page_still_renders(report: AuditReport) -> None:
+    bare = replace(
+        report, models=(), measures=(), figures=(), about=(), samples={}, settings={}, caveats=(), verdicts=()
+    )
     html = render_html(bare)
     assert "Nothing was measured." in html
     assert "forget some of its training samples" in html
-    assert Reader(render_html(without(report, "gold"))).row("Blindspot unlearned")[-1] == "–"
 
 
 def test_the_room_imports_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""The noise floor, bounds and notes of the table, by hand."""
+"""The golds' column, bounds, small print and notes of the table, by hand."""
 
 from __future__ import annotations
 
@@ -6,56 +6,131 @@ from dataclasses import replace
 
 import pytest
 
-from report.by_hand import SELF, without
+from report.by_hand import CAPPED, GOLDS, HELPER, PAIRS, with_no_gold, with_one_gold, without
 from unregress.evidence import AuditReport, Measure
-from unregress.report.table import DASH, NO_FLOOR, NOT_MEASURED, Cell, Results, results
+from unregress.report.numerals import DASH
+from unregress.report.table import (
+    NO_OTHER,
+    NOT_ALL_MEASURED,
+    NOT_MEASURED,
+    RETRAINED,
+    Cell,
+    Results,
+    Row,
+    results,
+)
+
+
+def row(table: Results, metric: str, split: str) -> Row:
+    group = next(group for group in table.groups if group.about.metric == metric)
+    return next(row for row in group.rows if row.split == split)
 
 
 def cell(table: Results, metric: str, split: str, column: str) -> Cell:
     position = [c.name for c in table.columns].index(column)
-    group = next(group for group in table.groups if group.about.metric == metric)
-    return next(row for row in group.rows if row.split == split).cells[position]
+    return row(table, metric, split).cells[position]
 
 
-def with_floor(report: AuditReport, *floor: tuple[float | None, str]) -> Cell:
-    """The floor's cell where the further golds have the given values and bounds of W1."""
-    names = ("gold 2", "gold 3", "gold 4")
-    others = [m for m in report.measures if m.metric != "w1" or m.model not in names]
+def said(table: Results, found: Cell) -> list[str]:
+    return [table.notes[number - 1] for number in found.notes]
+
+
+def with_w1(report: AuditReport, *golds: tuple[float | None, str]) -> Results:
+    """The table where the first three golds have the given values and bounds of W1, and there are no others."""
+    fewer = without(report, *GOLDS[3:])
+    others = [m for m in fewer.measures if m.metric != "w1" or m.model not in GOLDS]
     made = [
         Measure(metric="w1", split="train-forget", model=name, value=value, bound=bound)  # type: ignore[arg-type]
-        for name, (value, bound) in zip(names, floor, strict=True)
+        for name, (value, bound) in zip(GOLDS, golds, strict=False)
     ]
-    table = results(replace(report, measures=(*others, *made)))
-    return cell(table, "w1", "train-forget", "noise floor")
+    return results(replace(fewer, measures=(*others, *made)))
 
 
-def test_columns_are_original_gold_floor_methods(report: AuditReport) -> None:
+def test_columns_are_original_golds_methods_references(report: AuditReport) -> None:
     shuffled = replace(report, models=report.models[::-1])
-    names = [column.name for column in results(shuffled).columns]
-    assert names == ["original", "gold", "noise floor", "Blindspot", "FineTune"]
+    columns = results(shuffled).columns
+    assert [column.name for column in columns] == [
+        "original", RETRAINED, "Blindspot", "Amnesiac", "FineTune", "constant", HELPER,
+    ]  # fmt: skip
+    assert [column.role for column in columns] == [
+        "original", "gold", "unlearned", "unlearned", "unlearned", "reference", "reference",
+    ]  # fmt: skip
 
 
-def test_floor_is_median_and_range_of_further_golds(report: AuditReport) -> None:
+def test_the_golds_heading_says_what_its_numbers_are(report: AuditReport) -> None:
+    asides = [results(each).columns[1].aside for each in (report, with_one_gold(report), with_no_gold(report))]
+    assert asides == ["5 golds: median, range; of distances, the noise floor", "1 gold", ""]
+
+
+def test_golds_are_median_and_range(report: AuditReport) -> None:
     table = results(report)
-    # sorted: 57, 59.75, 60.5, gold's own 58.25 left out
-    assert cell(table, "mae", "train-forget", "noise floor") == Cell(text="59.8", spread="57.0–60.5")
-    assert cell(table, "w1", "train-forget", "noise floor") == Cell(text="1.50", spread="1.39–2.08")
-    assert cell(table, "steps", "validation-forget", "noise floor") == Cell(text="13", spread="10–14")
+    assert cell(table, "mae", "train-forget", RETRAINED) == Cell(text="58.9", spread="57.0–60.5")
+    assert cell(table, "w1", "train-forget", RETRAINED) == Cell(text="1.60", spread="1.39–2.08")
+    assert cell(table, "steps", "validation-forget", RETRAINED) == Cell(text="12", spread="10–14")
 
 
-def test_floor_of_one_gold_has_no_range(report: AuditReport) -> None:
-    table = results(without(report, "gold 3", "gold 4"))
-    assert cell(table, "mae", "train-forget", "noise floor") == Cell(text="57.0")
+def test_one_gold_has_its_value_and_no_distance(report: AuditReport) -> None:
+    table = results(with_one_gold(report))
+    alone = cell(table, "w1", "train-forget", RETRAINED)
+    assert cell(table, "mae", "train-forget", RETRAINED) == Cell(text="58.2")
+    assert (alone.text, said(table, alone)) == (DASH, [NO_OTHER])
+    assert not table.shows("ratio") and not table.shows("p") and table.shows("interval")
 
 
-def test_without_further_golds_the_floor_is_said_to_be_missing(report: AuditReport) -> None:
-    table = results(without(report, "gold 2", "gold 3", "gold 4"))
-    floor = cell(table, "mae", "train-forget", "noise floor")
-    assert (floor.text, [table.notes[n - 1] for n in floor.notes]) == (DASH, [NO_FLOOR])
+def test_without_golds_there_is_no_such_column(report: AuditReport) -> None:
+    table = results(with_no_gold(report))
+    assert [column.name for column in table.columns] == [
+        "original", "FineTune", "Amnesiac", "Blindspot", HELPER, "constant",
+    ]  # fmt: skip
+
+
+def test_ratios_to_the_floor_are_of_distances_only(report: AuditReport) -> None:
+    table = results(report)
+    ratios = {c.name: cell(table, "w1", "train-forget", c.name).ratio for c in table.columns}
+    assert ratios == {
+        "original": "14 × floor",  # 21.9 / 1.6 = 13.7
+        RETRAINED: "",
+        "FineTune": "0.03 × floor",
+        "Amnesiac": "1.0 × floor",
+        "Blindspot": "2.9 × floor",  # 4.63 / 1.6 = 2.894
+        HELPER: "5.0 × floor",
+        "constant": "20 × floor",
+    }
+    assert not any(each.ratio for split in ("train-retain", "train-forget") for each in row(table, "mae", split).cells)
+
+
+def test_ratios_of_bounds(report: AuditReport) -> None:
+    bounded = tuple(replace(m, bound=">=") if m.model == "Blindspot" else m for m in report.measures)
+    table = results(replace(report, measures=bounded))
+    assert cell(table, "w1", "train-forget", "Blindspot").ratio == "≥ 2.9 × floor"
 
 
 @pytest.mark.parametrize(
-    ("floor", "text", "spread"),
+    ("golds", "ratio"),
+    [
+        ([(2.0, "="), (1.0, "="), (8.0, ">=")], "2.3 × floor"),  # the median 2.0 is exact
+        ([(2.0, ">="), (1.0, "="), (8.0, "=")], ""),  # any up to 8.0 may be the median
+        ([(0.0, "="), (0.0, "="), (1.0, "=")], ""),  # no multiples of nothing
+        ([(None, "="), (None, "="), (None, "=")], ""),
+    ],
+)
+def test_no_ratio_to_a_floor_that_is_not_known(
+    report: AuditReport, golds: list[tuple[float | None, str]], ratio: str
+) -> None:
+    assert cell(with_w1(report, *golds), "w1", "train-forget", "Blindspot").ratio == ratio
+
+
+def test_intervals_and_ranks_stand_beneath_the_number(report: AuditReport) -> None:
+    table = results(report)
+    assert cell(table, "auc", "train-forget", "FineTune").asides == ("[0.560–0.655]", "p = 0.17")
+    assert cell(table, "auc", "train-forget", "Amnesiac").asides == ("p = 1",)
+    assert cell(table, "w1", "train-forget", "Blindspot").asides == ("2.9 × floor", "p = 0.5")
+    assert cell(table, "auc", "train-forget", RETRAINED).asides == ("0.480–0.520",)
+    assert cell(table, "mae", "train-forget", "constant").asides == ()
+
+
+@pytest.mark.parametrize(
+    ("golds", "text", "spread"),
     [
         # The third gold was cut off above the middle: the median stays exact, only the end is open.
         ([(3.0, "="), (5.0, "="), (8.0, ">=")], "5.00", "3.00 to ≥ 8.00"),
@@ -69,45 +144,47 @@ def test_without_further_golds_the_floor_is_said_to_be_missing(report: AuditRepo
         ([(None, "="), (None, "="), (None, "=")], DASH, ""),
     ],
 )
-def test_floor_of_bounds_and_missing_values(
-    report: AuditReport, floor: list[tuple[float | None, str]], text: str, spread: str
+def test_golds_of_bounds_and_missing_values(
+    report: AuditReport, golds: list[tuple[float | None, str]], text: str, spread: str
 ) -> None:
-    found = with_floor(report, *floor)
+    found = cell(with_w1(report, *golds), "w1", "train-forget", RETRAINED)
     assert (found.text, found.spread) == (text, spread)
 
 
-def test_bounds_missing_values_and_their_notes(report: AuditReport) -> None:
+def test_bounds_and_missing_values_are_noted(report: AuditReport) -> None:
     table = results(report)
-    itself = cell(table, "w1", "train-forget", "gold")
     capped = cell(table, "steps", "validation-forget", "Blindspot")
-    assert (itself.text, [table.notes[n - 1] for n in itself.notes]) == (DASH, [SELF])
-    assert (capped.text, [table.notes[n - 1] for n in capped.notes]) == ("≥ 20", ["Cut off after 20 steps."])
-    assert table.notes == (SELF, "Cut off after 20 steps.")
+    missing = cell(table, "steps", "validation-forget", "constant")
+    assert (capped.text, said(table, capped)) == ("≥ 20", [CAPPED])
+    assert (missing.text, said(table, missing)) == (DASH, [NOT_MEASURED])
+    assert table.notes == (PAIRS, CAPPED, NOT_MEASURED)
+
+
+def test_a_note_to_every_model_stands_at_the_row_once(report: AuditReport) -> None:
+    table = results(report)
+    attack = row(table, "auc", "train-forget")
+    assert [table.notes[number - 1] for number in attack.notes] == [PAIRS]
+    assert not any(each.notes for each in attack.cells)
+    assert row(table, "steps", "validation-forget").notes == ()
 
 
 def test_equal_notes_share_a_number(report: AuditReport) -> None:
-    measures = tuple(replace(measure, note=SELF) for measure in report.measures)
-    table = results(replace(report, measures=measures))
-    assert table.notes == (SELF,)
+    measures = tuple(replace(measure, note=PAIRS) for measure in report.measures)
+    assert results(replace(report, measures=measures)).notes == (PAIRS, NOT_MEASURED)
 
 
-def test_what_was_not_measured_is_noted(report: AuditReport) -> None:
-    fewer = tuple(m for m in report.measures if (m.metric, m.model) not in {("w1", "FineTune"), ("w1", "gold 2")})
+def test_a_gold_that_was_not_measured_is_noted(report: AuditReport) -> None:
+    fewer = tuple(m for m in report.measures if (m.metric, m.model) != ("w1", GOLDS[1]))
     table = results(replace(report, measures=fewer))
-    missing = cell(table, "w1", "train-forget", "FineTune")
-    floor = cell(table, "w1", "train-forget", "noise floor")
-    assert (missing.text, [table.notes[n - 1] for n in missing.notes]) == (DASH, [NOT_MEASURED])
-    assert (floor.text, floor.spread) == (
-        "1.79",
-        "1.50–2.08",
-    )  # of 1.5 and 2.08: the gold that is left out is noted
-    assert [table.notes[n - 1] for n in floor.notes] == [NOT_MEASURED]
+    found = cell(table, "w1", "train-forget", RETRAINED)
+    assert (found.text, found.spread) == ("1.55", "1.39–1.80")  # of 1.39, 1.5, 1.6, 1.8
+    assert said(table, found) == [NOT_ALL_MEASURED]
 
 
 def test_a_measured_model_that_is_not_listed_still_has_its_column(report: AuditReport) -> None:
-    extra = Measure(metric="w1", split="train-forget", model="constant", value=7.77)
+    extra = Measure(metric="w1", split="train-forget", model="stranger", value=7.77)
     table = results(replace(report, measures=(*report.measures, extra)))
-    assert cell(table, "w1", "train-forget", "constant").text == "7.77"
+    assert cell(table, "w1", "train-forget", "stranger").text == "7.77"
 
 
 def test_rows_of_one_metric_stand_together(report: AuditReport) -> None:
@@ -117,5 +194,6 @@ def test_rows_of_one_metric_stand_together(report: AuditReport) -> None:
     assert shape == {
         "mae": ["train-forget", "train-retain"],
         "w1": ["train-forget"],
+        "auc": ["train-forget"],
         "steps": ["validation-forget"],
     }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from report.by_hand import SELF, without
+from report.by_hand import CAPPED, PAIRS, with_no_gold, with_one_gold
 from unregress.evidence import AuditReport
 from unregress.report import print_table
 
@@ -22,7 +22,7 @@ def printed(report: AuditReport, width: int) -> str:
 def six(report: AuditReport) -> AuditReport:
     """The report with four methods more, as wide as they get."""
     extra = ("UniformAmnesiac", "GaussianAmnesiac", "layer-reset", "Blindspot taught by gold")
-    method = report.models[-1]
+    method = next(model for model in report.models if model.name == "Blindspot")
     return replace(
         report,
         models=(*report.models, *(replace(method, name=name) for name in extra)),
@@ -33,19 +33,41 @@ def six(report: AuditReport) -> AuditReport:
     )
 
 
-def test_rows_at_100_columns(report: AuditReport) -> None:
-    lines = [line.split() for line in printed(report, 100).splitlines()]
-    assert ["train-retain", "31.5", "33.0", "33.2", "(32.5–34.0)", "30.0", "1234"] in lines
-    assert ["train-forget", "41.5", "58.2", "59.8", "(57.0–60.5)", "50.0", "60.9"] in lines
-    assert ["train-forget", "21.9", "–[1]", "1.50", "(1.39–2.08)", "0.0481", "4.63"] in lines
-    assert ["validation-forget", "2", "12", "13", "(10–14)", "4", "≥", "20[2]"] in lines
+def test_verdicts_come_first(report: AuditReport) -> None:
+    lines = printed(report, 100).splitlines()
+    assert [line.split()[:2] for line in lines[:6]] == [
+        ["FAIL", "original"],
+        ["FAIL", "FineTune"],
+        ["INCONCLUSIVE", "Amnesiac"],
+        ["PASS", "Blindspot"],
+        ["FAIL", "constant"],
+        ["FAIL", "Blindspot's"],
+    ]
+    assert "Reason for FineTune.  Cost: 8.33 % of retraining." in lines[1]
+    assert "Reason for Blindspot.  Cost: 4.27 % of retraining." in lines[3]
+
+
+def test_verdicts_are_coloured_where_there_are_colours(report: AuditReport) -> None:
+    out = io.StringIO()
+    print_table(report, Console(file=out, width=100, force_terminal=True, color_system="standard"))
+    for outcome, code in (("PASS", 32), ("FAIL", 31), ("INCONCLUSIVE", 33)):
+        assert f"\x1b[1;{code}m{outcome}" in out.getvalue()
+
+
+def test_rows_at_120_columns(report: AuditReport) -> None:
+    lines = [line.split() for line in printed(report, 120).splitlines()]
+    assert ["train-retain", "31.5", "33.2", "(32.5–34.0)", "30.0", "29.5", "1234", "35.0", "61.0"] in lines
+    assert ["train-forget", "41.5", "58.9", "(57.0–60.5)", "50.0", "58.0", "60.9", "75.0", "98.0"] in lines
+    assert ["train-forget", "21.9", "1.60", "(1.39–2.08)", "0.0481", "1.60", "4.63", "8.00", "32.0"] in lines
+    assert ["validation-forget", "2", "12", "(10–14)", "4", "9", "≥", "20[2]", "18", "–[3]"] in lines
+    assert ["train-forget[1]", "0.710", "0.500", "(0.480–0.520)"] in [line[:4] for line in lines]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
 def test_no_number_is_cut_and_no_line_too_long(report: AuditReport, width: int) -> None:
     text = printed(six(report), width)
     words = text.replace("(", " ").replace(")", " ").split()
-    for number in ("31.5", "33.0", "33.2", "32.5–34.0", "30.0", "0.0481", "–[1]", "1.39–2.08", "20[2]"):
+    for number in ("31.5", "33.2", "32.5–34.0", "30.0", "0.0481", "–[3]", "1.39–2.08", "20[2]", "98.0"):
         assert number in words
     assert words.count("1234") == 5
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
@@ -53,28 +75,39 @@ def test_no_number_is_cut_and_no_line_too_long(report: AuditReport, width: int) 
 
 
 def test_at_80_columns_headings_break_between_words(report: AuditReport) -> None:
-    lines = printed(six(report), 80).splitlines()
-    heading = [line.split() for line in lines[:4]]
-    assert "Uniform" in heading[0] and "Amnesiac" in heading[1]
+    lines = [line.split() for line in printed(six(report), 80).splitlines()]
+    first = next(place for place, line in enumerate(lines) if "Uniform" in line)
+    assert "Amnesiac" in lines[first + 1]
     assert any("Gaussian" in line for line in lines)
 
 
 def test_notes_floor_and_caveats_follow(report: AuditReport) -> None:
     text = " ".join(printed(report, 100).split())
-    assert f"[1] {SELF}" in text
-    assert "[2] Cut off after 20 steps." in text
-    assert "taken of 3 further golds (median and range), retrained with another seed" in text
+    assert f"[1] {PAIRS}" in text
+    assert f"[2] {CAPPED}" in text
+    assert "Retrained is the median of 5 golds that differ by their seed only, and their range" in text
     assert text.endswith("Caveats - Only nine validation samples are of the forgotten kind.")
 
 
-def test_without_floor_and_caveats(report: AuditReport) -> None:
-    text = " ".join(printed(replace(without(report, "gold 2", "gold 3", "gold 4"), caveats=()), 100).split())
-    assert "(the noise floor) is unknown" in text
+def test_with_one_gold_the_floor_is_said_to_be_unknown(report: AuditReport) -> None:
+    text = " ".join(printed(replace(with_one_gold(report), caveats=()), 100).split())
+    assert text.startswith("INCONCLUSIVE original Too few.")
+    assert "(1 gold)" in text and "(the noise floor) is unknown" in text
     assert "Caveats" not in text
 
 
+def test_without_golds_there_is_no_verdict_and_no_such_column(report: AuditReport) -> None:
+    text = " ".join(printed(with_no_gold(report), 100).split())
+    assert text.startswith("original Fine Amnesiac")
+    assert "retrained" not in text.partition("Mean")[0]
+    assert "there is no noise floor and no verdict" in text
+
+
 def test_texts_are_shown_as_they_are(report: AuditReport) -> None:
-    odd = replace(report, caveats=("[bold]no markup[/bold] :smile: \x1b[2J",))
+    strange = "[bold]no markup[/bold] :smile: \x1b[2J"
+    verdict = replace(report.verdicts[2], reason=strange)
+    odd = replace(report, caveats=(strange,), verdicts=(verdict,))
     text = printed(odd, 100)
     assert "- [bold]no markup[/bold] :smile: \N{REPLACEMENT CHARACTER}[2J" in text
+    assert text.startswith("FAIL  original  [bold]no markup[/bold] :smile: \N{REPLACEMENT CHARACTER}[2J")
     assert "\x1b" not in text

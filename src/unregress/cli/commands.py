@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from rich.console import Console
 from torch import nn
@@ -14,12 +14,13 @@ from torch import nn
 from unregress.artefacts import contents, read_model, write_model, write_request
 from unregress.audit import audit as measure
 from unregress.case import Case, Splits
+from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.request_spec import RequestSpec
-from unregress.errors import SettingError
+from unregress.errors import SettingError, VerdictError
 from unregress.evidence import AuditReport
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
-from unregress.metrics import Metric
+from unregress.metrics import Metric, Published
 from unregress.preflight import preflight
 from unregress.recipe import Recipe
 from unregress.report import print_table, render_html
@@ -27,6 +28,8 @@ from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
 from unregress.task import Task
+from unregress.trainings import trial
+from unregress.verdict import Rule
 
 ORIGINAL = "original.safetensors"
 UNLEARNED = "unlearned.safetensors"
@@ -120,51 +123,100 @@ def audit(
     metrics: list[Metric],
     output: Path,
     config: str,
-    floor: list[Path] | None = None,
+    golds: list[Path] | None = None,
+    retrain: Retraining | None = None,
+    deep: Deep | None = None,
     original: str = "original",
-    gold: str = "retrained",
+    rule: Rule = Rule(),  # noqa: B008 frozen
+    require: Literal["pass"] | None = None,
+    protocol: Literal["repaired", "published"] = "repaired",
     runtime: Runtime = Runtime(),  # noqa: B008 frozen
     allow_overlap: bool = False,
 ) -> None:
-    """Measure how well models forgot.
+    """Measure how well models forgot, and judge it.
 
-    They are compared with the original, and with a model that was retrained without the forgotten samples.
+    They are compared with the original, and with golds: models that were retrained without the forgotten samples.
 
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`, test data among them.
         request: what was to be forgotten; `--request.from_run FOLDER` takes it from a run folder.
-        models: a run folder or weights file for each name: `--models.original FILE --models.retrained FOLDER ...`.
+        models: a run folder or weights file for each name: `--models.original FILE --models.mine FOLDER ...`.
         metrics: what to measure, by name; by default the paper's metrics and their repaired twins.
         output: folder to write: audit.html, audit.json, config.yaml.
         config: the resolved configuration.
-        floor: run folders or weights files of further retrained models that differ by their seed only; how far
-            they are from the first is the noise floor.  Four or more are advisable.
+        golds: run folders or weights files of retrained models that differ by their seed only.  Their distance to each
+            other is the noise floor; five or more allow a verdict.  Without any, the report says what it cannot say.
+        retrain: train golds now, beside those that are given: `--retrain.recipe.epochs 50 --retrain.workers 2`.
+        deep: also test the methods that made the models, with many trainings as `retrain` says: `--deep {}`.
         original: name of the model before unlearning.
-        gold: name of the retrained reference.
+        rule: how a verdict is reached.
+        require: `pass` makes the exit code 3 if any model but the original does not pass.
+        protocol: `published` also computes the paper's variants of its metrics, marked as such, for comparison.
         runtime: where to run.
         allow_overlap: go on although samples of one split also occur in another.
+
+    Raises:
+        VerdictError: a model did not pass that was required to; the report is written all the same.
     """
     runtime = _shown(runtime)
     case = data.case(task, request.resolve(data, task))
-    paths = {**models, **{f"{gold} #{n}": path for n, path in enumerate(floor or [], 2)}}
+    named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
+    paths = {**models, **named}
+    asked = [*metrics, *([Published()] if protocol == "published" else [])]
+    if deep is not None:
+        asked += _deep(deep, case, {name: path for name, path in models.items() if name != original}, retrain, runtime)
     with new_run(output, config + contents(case, paths)) as folder:
         found = preflight(case, runtime, allow_overlap=allow_overlap)
         read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
+        retrained = [] if retrain is None else retrain.run(case, runtime)
         report = measure(
             case,
             {name: read[name] for name in models},
             runtime,
             original=original,
-            gold=gold,
-            floor=[model for name, model in read.items() if name not in models],
-            metrics=metrics,
+            golds=[*(read[name] for name in named), *retrained],
+            metrics=asked,
+            rule=rule,
             caveats=(*found.warnings, *_unproven(read, original)),
         )
         report.to_json(folder / "audit.json")
         render_html(report, folder / "audit.html")
     print_table(report)
     _say("", f"Wrote {output}/audit.html and {output}/audit.json")
+    if require == "pass":
+        _require_pass(report, output)
+
+
+def _deep(
+    deep: Deep, case: Case, models: dict[str, Path], retraining: Retraining | None, runtime: Runtime
+) -> tuple[Metric, ...]:
+    """The metrics of a deep audit; says what they will take before they begin."""
+    if retraining is None:
+        raise SettingError(
+            "A deep audit trains originals and does not know how",
+            expected="`--retrain.recipe`, the original's",
+            remedy="With `--retrain.golds 0` it trains no further golds",
+        )
+    metrics = deep.metrics(models, retraining)
+    pace = trial(case, retraining.recipe, runtime)
+    for metric in metrics:
+        plan = metric.plan(case).sentence(pace, retraining.workers)
+        _say(f"{type(metric).__name__}, if nothing of it is in {retraining.folder} yet: {plan}")
+    return metrics
+
+
+def _require_pass(report: AuditReport, output: Path) -> None:
+    verdicts = {verdict.model: verdict for verdict in report.verdicts}
+    unproven = [name for name in report.named("unlearned") if name not in verdicts or verdicts[name].outcome != "PASS"]
+    if unproven:
+        reasons = "; ".join(
+            f"{name}: {verdicts[name].outcome}, {verdicts[name].reason}" if name in verdicts else f"{name}: no golds"
+            for name in unproven
+        )
+        raise VerdictError(
+            f"Not every model passed: {reasons.rstrip('.')}", expected="PASS", remedy=f"See {output}/audit.html"
+        )
 
 
 def report(audit_json: Path, output: Path | None = None) -> None:

@@ -22,7 +22,7 @@ from unregress.case import Case, Splits
 from unregress.cli.commands import audit, forget, report, train
 from unregress.cli.reproduce import reproduce
 from unregress.demo import demo
-from unregress.errors import DivergenceError, SettingError, UnregressError
+from unregress.errors import DivergenceError, SettingError, UnregressError, VerdictError
 from unregress.methods import Method, Unlearned
 from unregress.runtime import Runtime
 from unregress.task import Task
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `unregress`; by default those of this process.
 
     Returns:
-        Exit code: 0 done, 1 training diverged, 2 the input was refused, 130 interrupted.
+        Exit code: 0 done, 1 training diverged, 2 the input was refused, 3 a model did not pass that was required to,
+        130 interrupted.
 
     Raises:
         SystemExit: 0 after help, version or `--print_config`, 2 for words that cannot be understood.
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(arguments)
     except DivergenceError as error:
         return _fail(str(error), 1)
+    except VerdictError as error:
+        return _fail(str(error), 3)
     except UnregressError as error:
         return _fail(str(error), 2)
     except (ImportError, OSError) as error:

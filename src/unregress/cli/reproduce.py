@@ -19,12 +19,12 @@ from unregress.experiments.experiment import Experiment, Forget, Scale, Settings
 from unregress.experiments.families import FAMILIES
 from unregress.experiments.outputs import write
 from unregress.experiments.runner import reproduce as run
-from unregress.experiments.store import Store
-from unregress.experiments.summary import markdown
+from unregress.experiments.summary import judged, markdown
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
+from unregress.store import Store
 
 
 def reproduce(
@@ -36,7 +36,7 @@ def reproduce(
     scale: Scale = "reduced",
     tuning: Tuning = "as_published",
     seeds: int = 1,
-    golds: int = 2,
+    golds: int = 5,
     output: Path | None = None,
     store: Path | None = None,
     download: bool = False,
@@ -55,7 +55,7 @@ def reproduce(
         scale: the paper's training; `reduced` for a laptop; `smoke` only shows that everything runs.
         tuning: the paper's settings, or annealing schedules in place of its constant rates.
         seeds: number of originals, each with a run of every method.
-        golds: number of retrained models, at least as many as seeds; all but one make the noise floor.
+        golds: number of retrained models, which differ by their seed only; five or more allow a verdict.
         output: folder to write: index.html, table.md, table.csv, result.json, figures, audits; by default `runs/NAME`.
         store: folder for trained models; by default `unregress/store` in the user's cache folder.
         download: fetch the data into `data_root` first, where their licence lets us.
@@ -88,7 +88,7 @@ def reproduce(
     with new_run(target, _deciding(config) + made_from) as folder:
         outcome = run(chosen, family, loaded, how, seeds=seeds, golds=golds, store=kept, runtime=runtime)
         rows = write(folder, chosen, family, how, outcome, scale=scale, tuning=tuning, command=command)
-    console.print(markdown(rows, brief=True), markup=False, soft_wrap=True)
+    console.print(markdown(rows, judged(outcome.stages), brief=True), markup=False, soft_wrap=True)
     console.print(f"Wrote {target}/index.html, table.md, table.csv and result.json", markup=False)
 
 
@@ -143,7 +143,7 @@ def _thousands(found: Experiment, how: Settings, seeds: int, golds: int) -> floa
     recipes = [getattr(method, field.name) for method in methods for field in dataclasses.fields(method)]
     unlearning = sum(recipe.epochs for recipe in recipes if isinstance(recipe, Recipe))
     requests = len(found.forget)
-    epochs = how.training.epochs * (seeds + max(golds, seeds) * requests) + unlearning * seeds * requests
+    epochs = how.training.epochs * (seeds + golds * requests) + unlearning * seeds * requests
     return epochs * size / 1000
 
 

@@ -126,6 +126,10 @@ class Settings:
     methods: dict[str, Method]
     relearning: Recipe
     """Of the anamnesis index; its epochs are the cap."""
+    shuffles: int = 5
+    """Of the anamnesis index."""
+    relearned: int | None = None
+    """The anamnesis index is measured for so many seeds only, for it costs more than all the rest; None for all."""
     samples: int | None = None
     """At most so many samples of each split, drawn with seed 0; None for all."""
 

@@ -12,7 +12,7 @@ from unregress.experiments.experiment import Experiment, Scale, Settings, Tuning
 from unregress.experiments.families import Family
 from unregress.experiments.page import figures, render_page
 from unregress.experiments.runner import Outcome
-from unregress.experiments.summary import Row, comma_separated, markdown, summarise
+from unregress.experiments.summary import Row, comma_separated, judged, markdown, summarise
 from unregress.report import render_html
 from unregress.report.figures import save_figure, styles
 from unregress.report.numerals import plural
@@ -44,10 +44,10 @@ def write(
     Returns:
         The table.
     """
-    rows = summarise(experiment, family, outcome.stages)
+    rows, verdicts = summarise(experiment, family, outcome.stages), judged(outcome.stages)
     first = outcome.stages[0][0]
     seeds = len(outcome.stages[0])
-    golds = sum(model.role in ("gold", "floor") for model in first.models)
+    golds = len(first.golds)
     versions = {"unregress": first.version, **first.settings["versions"]}
     notes = _notes(outcome, experiment, family, used)
     facts = {
@@ -64,13 +64,19 @@ def write(
         "Command": command,
     }
     audits = _audits(folder, outcome)
-    (folder / "table.md").write_text(markdown(rows), encoding="utf-8")
+    (folder / "table.md").write_text(markdown(rows, verdicts), encoding="utf-8")
     (folder / "table.csv").write_text(comma_separated(rows), encoding="utf-8")
-    record = {"experiment": asdict(experiment), "facts": facts, "notes": notes, "rows": [asdict(row) for row in rows]}
+    record = {
+        "experiment": asdict(experiment),
+        "facts": facts,
+        "notes": notes,
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "rows": [asdict(row) for row in rows],
+    }
     (folder / "result.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _figures(folder / "figures", rows, outcome)
     lead = f"{plural(seeds, 'seed')} of {family.model} on {family.title}, with what the paper printed beside it."
-    page = render_page(experiment, rows, outcome.stages, lead=lead, facts=facts, notes=notes, audits=audits)
+    page = render_page(experiment, rows, outcome.stages, verdicts, lead=lead, facts=facts, notes=notes, audits=audits)
     (folder / "index.html").write_text(page, encoding="utf-8")
     return rows
 
@@ -86,6 +92,8 @@ def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Setti
         notes.append(f"Original and golds are trained in another way than the paper's: {used.training}.")
     if experiment.anamnesis and used.relearning != published.relearning:
         notes.append(f"Relearning is cut off after {plural(used.relearning.epochs, 'epoch')}, not the paper's ten.")
+    if experiment.anamnesis and used.relearned is not None:
+        notes.append(f"Relearning was measured for {plural(used.relearned, 'seed')} only.")
     if used.samples is not None:
         notes.append(f"At most {used.samples:,} samples of each split are used, drawn at random.")
     if "err_Dt_f" in experiment.paper:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from unregress.evidence import AuditReport, Curve, Figure
 from unregress.experiments.experiment import Experiment
-from unregress.experiments.summary import DASH, FLOOR, Cell, Row
+from unregress.experiments.summary import DASH, RETRAINED, Cell, Judged, Row
 from unregress.report.figures import Style, plot, styles
 from unregress.report.table import words
 
@@ -19,6 +19,7 @@ def render_page(
     experiment: Experiment,
     rows: Sequence[Row],
     stages: Sequence[Sequence[AuditReport]],
+    verdicts: Sequence[Judged] = (),
     *,
     lead: str,
     facts: Mapping[str, str],
@@ -31,6 +32,7 @@ def render_page(
         experiment: what it is about.
         rows: its table.
         stages: its audits; the first seed's figures are shown.
+        verdicts: what the audits concluded.
         lead: what was done, in a sentence.
         facts: settings and versions, by name.
         notes: what to know before believing a number.
@@ -50,7 +52,7 @@ def render_page(
         lead=lead,
         facts=list(facts.items()),
         notes=notes,
-        tables=list(_tables(rows, look)),
+        tables=list(_tables(rows, verdicts, look)),
         figures=[_drawing(figure, look, n) for n, figure in enumerate(figures(rows, stages).values(), 1)],
         audits=audits,
         words=words,
@@ -67,17 +69,17 @@ def figures(rows: Sequence[Row], stages: Sequence[Sequence[AuditReport]]) -> dic
         for figure in reports[0].figures
     }
     if several:
-        found |= {f"requests-{figure.key}": figure for figure in _over_requests(rows)}
+        found |= {f"requests-{figure.key}": figure for figure in _over_requests(rows, stages[0][0].named("reference"))}
     return found
 
 
-def _over_requests(rows: Sequence[Row]) -> Iterator[Figure]:
-    """The error on each part of the data after each request, a line for each model (Figure 7)."""
+def _over_requests(rows: Sequence[Row], aside: Sequence[str]) -> Iterator[Figure]:
+    """The error on each part of the data after each request, a line for each model but those aside (Figure 7)."""
     metric = next((row.metric for row in rows if row.published == "err_Dt_r"), None)
     errors = [row for row in rows if row.metric == metric]
     for split in dict.fromkeys(row.split for row in errors):
         shown = [row for row in errors if row.split == split]
-        models = [model for model in shown[0].cells if model != FLOOR]
+        models = [model for model in shown[0].cells if model not in aside]
         yield Figure(
             key=split,
             title=f"{shown[0].title}, {split}, after each request",
@@ -108,12 +110,12 @@ def _drawing(figure: Figure, look: Mapping[str, Style], number: int) -> dict[str
     }
 
 
-def _tables(rows: Sequence[Row], look: Mapping[str, Style]) -> Iterator[dict[str, Any]]:
+def _tables(rows: Sequence[Row], verdicts: Sequence[Judged], look: Mapping[str, Style]) -> Iterator[dict[str, Any]]:
     stages = list(dict.fromkeys(row.stage for row in rows))
     for stage in stages:
         shown = [row for row in rows if row.stage == stage]
         models = list(dict.fromkeys(model for row in shown for model in row.cells))
-        roles = {"retrained": "gold", FLOOR: "floor"}
+        roles = {RETRAINED: "gold"}
         groups = []
         for metric in dict.fromkeys(row.metric for row in shown):
             own = [row for row in shown if row.metric == metric]
@@ -124,6 +126,7 @@ def _tables(rows: Sequence[Row], look: Mapping[str, Style]) -> Iterator[dict[str
             "title": f"After request {stage}" if len(stages) > 1 else "",
             "models": [{"name": name, "role": roles.get(name, ""), "style": look.get(name)} for name in models],
             "groups": groups,
+            "verdicts": [each for each in verdicts if each.stage == stage],
         }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from unregress.audit import audit
@@ -21,12 +19,12 @@ from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Experiment, Settings
 from unregress.experiments.families import Family, Loaded
-from unregress.experiments.store import Facts, Store
 from unregress.methods import Method, Retrain, Unlearned, train
-from unregress.metrics import Anamnesis, Deviation, Errors, Membership, Metric, Wasserstein
+from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Membership, Metric, Representation, Wasserstein
 from unregress.preflight import preflight
 from unregress.request import ForgetRequest, Mask
 from unregress.runtime import Runtime
+from unregress.store import Facts, Store, weights_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +58,8 @@ def reproduce(
 ) -> Outcome:
     """Run an experiment, or what of it is not in the store yet.
 
-    Seed s trains original s, from which every method starts, and is audited against gold s + 1; the other golds
-    are the noise floor.  With several requests each method goes on from its own last model, and the request is
+    Seed s trains original s, from which every method starts; golds have the seeds after the first, and every audit
+    compares with all of them.  With several requests each method goes on from its own last model, and the request is
     cumulative: what an earlier one named is still to be forgotten, so that no later step can teach it again.
 
     Args:
@@ -70,7 +68,7 @@ def reproduce(
         loaded: the data.
         settings: how to train and to unlearn.
         seeds: number of originals, each with its own run of every method.
-        golds: number of retrained models; at least one per seed is made.
+        golds: number of retrained models; five or more allow a verdict.
         store: what was made before.
         runtime: where to run; its own seed is the first.
 
@@ -102,14 +100,13 @@ def reproduce(
     current = {(seed, name): originals[seed] for seed in range(seeds) for name in methods}
     stages = []
     for case in cases:
-        retrained = [run.gold(case, seed) for seed in range(1, max(golds, seeds) + 1)]
+        retrained = [run.gold(case, seed) for seed in range(1, golds + 1)]
         reports = []
         for seed in range(seeds):
             for name, method in methods.items():
                 current[seed, name] = run.unlearned(case, method, current[seed, name], seed)
-            models = {"original": originals[seed], "retrained": retrained[seed]}
-            models |= {name: current[seed, name] for name in methods}
-            reports.append(run.audit(case, models, retrained[:seed] + retrained[seed + 1 :], seed))
+            models = {"original": originals[seed], **{name: current[seed, name] for name in methods}}
+            reports.append(run.audit(case, models, retrained, seed))
         stages.append(tuple(reports))
     return Outcome(stages=tuple(stages), notes=tuple(notes))
 
@@ -121,8 +118,7 @@ class _Run:
         self, experiment: Experiment, family: Family, loaded: Loaded, settings: Settings, store: Store, runtime: Runtime
     ) -> None:
         self.settings, self.store, self.runtime, self.family = settings, store, runtime, family
-        relearning = (Anamnesis(recipe=settings.relearning),) if experiment.anamnesis else ()
-        self.metrics: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), Membership(), *relearning)
+        self.anamnesis = experiment.anamnesis
         # The same whatever the run's seed: it identifies the architecture.
         with replace(runtime, seed=0).isolated("fresh"):
             self.fresh = loaded.task.build_model().eval()
@@ -151,24 +147,27 @@ class _Run:
         make = partial(method.unlearn, start.it.model, case, self._seeded(seed))
         return self._kept(type(method).__name__, facts, case, make)
 
-    def audit(self, case: Case, models: dict[str, _Made], further: Sequence[_Made], seed: int) -> AuditReport:
-        runtime, metrics = self._seeded(seed), self.metrics
+    def audit(self, case: Case, models: dict[str, _Made], golds: Sequence[_Made], seed: int) -> AuditReport:
+        runtime, metrics = self._seeded(seed), self._metrics(seed)
         facts = {
             **self._facts(case, "audit", seed),
             "metrics": list(map(str, metrics)),
             "models": {name: each.key for name, each in models.items()},
-            "floor": [each.key for each in further],
+            "golds": [each.key for each in golds],
             "reason": case.request.reason,
             "test": [case.content_digest("test"), _mask(case, "test")],
         }
-        floor = [each.it for each in further]
+        named, retrained = {name: each.it for name, each in models.items()}, [each.it for each in golds]
         return self.store.report(
-            facts,
-            self.family.code,
-            lambda: audit(
-                case, {name: each.it for name, each in models.items()}, runtime, floor=floor, metrics=metrics
-            ),
+            facts, self.family.code, lambda: audit(case, named, runtime, golds=retrained, metrics=metrics)
         )
+
+    def _metrics(self, seed: int) -> tuple[Metric, ...]:
+        used = self.settings
+        metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Membership(), Representation())
+        if not self.anamnesis or (used.relearned is not None and seed >= used.relearned):
+            return metrics
+        return (*metrics, Anamnesis(recipe=used.relearning, shuffles=used.shuffles))
 
     def _seeded(self, seed: int) -> Runtime:
         return replace(self.runtime, seed=self.runtime.seed + seed)
@@ -194,15 +193,6 @@ class _Run:
 def _mask(case: Case, split: Split) -> str | None:
     """SHA-256 of which samples of a held-out split are of the forgotten kind."""
     return None if getattr(case, split) is None else hashlib.sha256(case.group(split).tobytes()).hexdigest()
-
-
-def weights_of(model: nn.Module) -> str:
-    """SHA-256 of a fresh model under a fixed seed: its architecture and what it starts from."""
-    # Less the addresses of functions, which some modules show.
-    total = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", str(model)).encode())
-    for name, value in model.state_dict().items():
-        total.update(name.encode() + value.contiguous().cpu().numpy().tobytes())
-    return total.hexdigest()
 
 
 def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:

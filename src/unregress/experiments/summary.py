@@ -5,23 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import mean, median, stdev
+from statistics import mean, stdev
 from typing import Literal
 
-from unregress.evidence import AuditReport, Measure
+from unregress.evidence import AuditReport, Measure, Outcome
 from unregress.experiments.experiment import Experiment
 from unregress.experiments.families import Family
 from unregress.report.numerals import significant
 
-FLOOR = "noise floor"
+RETRAINED = "retrained"
 DASH = "–"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One model's values of one measure, over seeds."""
+    """One model's values of one measure, over seeds; the golds', over golds."""
 
     values: tuple[float | None, ...]
     """By seed; None where the number does not exist."""
@@ -65,7 +66,26 @@ class Row:
     published: str | None
     """The paper's name for it, where its tables have it."""
     cells: dict[str, Cell]
-    """By model; the noise floor's are the medians over further golds."""
+    """By model.  The golds are one, `retrained`: of a distance to the golds it is the noise floor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the audits of one model concluded, at one stage."""
+
+    stage: int
+    """Counted from 1."""
+    model: str
+    outcomes: tuple[Outcome, ...]
+    """By seed."""
+    reason: str
+    """The first seed's."""
+
+    def text(self) -> str:
+        """The outcome of a single seed, or of several counted, as in `FAIL 2, PASS 1`."""
+        if len(self.outcomes) == 1:
+            return self.outcomes[0]
+        return ", ".join(f"{outcome} {count}" for outcome, count in sorted(Counter(self.outcomes).items()))
 
 
 def summarise(experiment: Experiment, family: Family, stages: Sequence[Sequence[AuditReport]]) -> tuple[Row, ...]:
@@ -77,19 +97,31 @@ def summarise(experiment: Experiment, family: Family, stages: Sequence[Sequence[
 
 def _rows(stage: int, experiment: Experiment, error: str, reports: Sequence[AuditReport]) -> Iterator[Row]:
     first = reports[0]
-    models = [model.name for model in first.models if model.role != "floor"]
+    models = [*first.named("original"), RETRAINED, *first.named("unlearned", "reference")]
     for about, split in first.rows():
         published = _published(about.metric, split, error)
         numbers = experiment.paper.get(published or "", {})
         cells = {}
         for model in models:
-            found = [_measure(report, about.metric, split, model) for report in reports]
+            # Every seed's audit has the same golds.
+            named = [(first, gold) for gold in first.golds] if model == RETRAINED else [(r, model) for r in reports]
+            found = [_measure(report, about.metric, split, name) for report, name in named]
             cells[model] = _cell(found, numbers.get(model))
-            if model == "retrained":
-                floors = [report.floor(about.metric, split) for report in reports]
-                if any(floors):
-                    cells[FLOOR] = Cell(values=tuple(median(floor) if floor else None for floor in floors))
         yield Row(stage=stage, metric=about.metric, title=about.title, split=split, published=published, cells=cells)
+
+
+def judged(stages: Sequence[Sequence[AuditReport]]) -> tuple[Judged, ...]:
+    """The verdicts of an experiment's audits; none where there are no golds."""
+    return tuple(
+        Judged(
+            stage=number,
+            model=verdict.model,
+            outcomes=tuple(report.verdict(verdict.model).outcome for report in reports),
+            reason=verdict.reason,
+        )
+        for number, reports in enumerate(stages, 1)
+        for verdict in reports[0].verdicts
+    )
 
 
 def _published(metric: str, split: str, error: str) -> str | None:
@@ -118,11 +150,12 @@ def _cell(found: Sequence[Measure | None], paper: float | None) -> Cell:
     return Cell(values=tuple(None if m is None else m.value for m in found), bound=bound, paper=paper)
 
 
-def markdown(rows: Sequence[Row], *, brief: bool = False) -> str:
-    """The table in Markdown, a table for each stage; the paper's numbers in a line of their own.
+def markdown(rows: Sequence[Row], verdicts: Sequence[Judged] = (), *, brief: bool = False) -> str:
+    """The table in Markdown, a table for each stage; the paper's numbers in a line of their own, verdicts at the end.
 
     Args:
         rows: from `summarise`.
+        verdicts: from `judged`.
         brief: only the paper's metrics, the paired difference, and the error on the forget set.
     """
     parts = []
@@ -137,6 +170,9 @@ def markdown(rows: Sequence[Row], *, brief: bool = False) -> str:
             if any(number is not None for number in numbers):
                 paper = (DASH if number is None else f"{number:g}" for number in numbers)
                 lines.append(f"| {row.published} | paper | " + " | ".join(paper) + " |")
+        found = {each.model: each.text() for each in verdicts if each.stage == stage}
+        if found:
+            lines.append("| Verdict | | " + " | ".join(found.get(model, DASH) for model in models) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(f"Request {n}\n\n{part}" if len(parts) > 1 else part for n, part in enumerate(parts, 1)) + "\n"
 

@@ -2,77 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from math import isfinite
+from math import inf, isfinite
+from statistics import median
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import nn
+from scipy.stats import binom
 
-from unregress.errors import DivergenceError, SettingError
+from unregress.errors import SettingError
 from unregress.evidence import About, Curve, Figure, Measure
-from unregress.methods.base import task_loss
-from unregress.metrics.base import Finding, Metric, Panel
+from unregress.metrics.base import Finding, Metric, Panel, rank_among_golds
+from unregress.metrics.relearning import Relearning, Span, Watch, relearn
 from unregress.recipe import Recipe
-from unregress.training import evaluate, fit
+
+Bound = Literal["=", "<=", ">="]
 
 
-@dataclass(frozen=True)
-class Relearning:
-    """How the monitored loss fell while a model was trained on D again."""
+def ratio(model: Span, gold: Span) -> Span | None:
+    """Between which limits rt(model) / rt(gold) lies; None where the gold has nothing to relearn.
 
-    losses: tuple[float, ...]
-    """Mean loss after 0, 1, 2, … steps."""
-    reached: bool
-    """Whether the last of them is at the threshold or below; if not, the measurement was cut off there."""
-
-    @property
-    def steps(self) -> int:
-        """Steps until the threshold, or until the cut-off: rt of paper Eq. 10."""
-        return len(self.losses) - 1
-
-
-def index(model: Relearning, gold: Relearning) -> tuple[float | None, Literal["=", "<=", ">="], str]:
-    """AIN = rt(model) / rt(gold), as value, bound and note.
-
-    A measurement that was cut off makes the value a bound; where nothing can be said it is None.
-
-    >>> index(Relearning((3.0, 2.0, 1.0), True), Relearning((3.0, 2.5, 2.0, 1.5, 1.0), True))
-    (0.5, '=', '')
-    >>> index(Relearning((3.0, 2.0, 1.0), True), Relearning((3.0, 2.9, 2.8, 2.7, 2.6), False))[:2]
-    (0.5, '<=')
+    >>> ratio((2.0, 2.0), (4.0, 4.0)), ratio((9.0, inf), (4.0, 4.0)), ratio((2.0, 2.0), (10.0, inf))
+    ((0.5, 0.5), (2.25, inf), (0.0, 0.2))
     """
-    if gold.reached and gold.steps == 0:
-        return (
-            None,
-            "=",
-            "the retrained model is within the margin without relearning: there is nothing to relearn",
-        )
-    if not gold.reached and not model.reached:
-        return None, "=", f"neither model relearnt within {gold.steps} steps"
-    ratio = model.steps / gold.steps
-    if not gold.reached:
-        return ratio, "<=", f"the retrained model did not relearn within {gold.steps} steps"
-    if not model.reached:
-        return ratio, ">=", f"did not relearn within {model.steps} steps"
-    return ratio, "=", ""
+    if gold[1] == 0:
+        return None
+    highest = 0.0 if model[1] == 0 else model[1] / gold[0] if gold[0] > 0 else inf
+    return model[0] / gold[1], highest
+
+
+def middle(spans: Sequence[Span]) -> Span:
+    """Between which limits the median of numbers lies of which some were cut off.
+
+    >>> middle([(3.0, 3.0), (5.0, 5.0), (8.0, inf)]), middle([(5.0, 5.0), (8.0, inf)])
+    ((5.0, 5.0), (6.5, inf))
+    """
+    return median([low for low, _ in spans]), median([high for _, high in spans])
+
+
+def stated(span: Span) -> tuple[float | None, Bound]:
+    """What can be said of a number between two limits, as value and bound; None if it may be anything.
+
+    >>> stated((0.5, 0.5)), stated((2.0, inf)), stated((0.0, 0.2)), stated((0.0, inf))
+    ((0.5, '='), (2.0, '>='), (0.2, '<='), (None, '='))
+    """
+    low, high = span
+    if low == high:
+        return low, "="
+    if high < inf:
+        return high, "<="
+    return (low, ">=") if low > 0 else (None, "=")
+
+
+def interval(spans: Sequence[Span]) -> tuple[float, float] | None:
+    """Where the median over all shuffles there could be would lie, 95 % of the time, given some of them.
+
+    Between two order statistics, without any assumption about the distribution; of five shuffles or fewer the whole
+    range, which for five is a 94 % interval.  None for a single shuffle, and where the upper end was cut off.
+
+    >>> interval([(4.0, 4.0), (2.0, 2.0), (3.0, 3.0)]), interval([(2.0, 2.0), (3.0, inf)])
+    ((2.0, 4.0), None)
+    """
+    count = len(spans)
+    rank = max(0, int(binom.ppf(0.025, count, 0.5)) - 1)
+    low, high = sorted(low for low, _ in spans)[rank], sorted(high for _, high in spans)[count - 1 - rank]
+    return (low, high) if count > 1 and isfinite(high) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Anamnesis(Metric):
-    """AIN: steps to relearn, relative to the retrained model's.
+    """AIN: steps to relearn, relative to the golds'.
 
     A copy of each model is trained on all of D, with the same batches for all, until its loss on
     held-out samples of the forgotten kind comes within α of the original model's: rt.  The loss is
-    looked at before the first step and after each one.  The published code relearns the models in
-    place, gold included, so that each call compares with an already relearned gold.
+    looked at before the first step and after each one.  This is done for several shuffles of D.  Within
+    a shuffle a model's rt is compared with the median rt of the golds, a gold's own with that of the other
+    golds; the index is the median over shuffles.  What was cut off enters as a bound.
+
+    The published code relearns one gold and the models in place, so that each call compares with an
+    already relearned gold, and returns the cap as if the threshold had been reached there.
 
     Raises:
-        SettingError: α is negative, or the cap allows no step.
+        SettingError: α is negative, the cap allows no step, or there is no shuffle.
     """
 
     about: ClassVar[tuple[About, ...]] = (
@@ -80,9 +93,10 @@ class Anamnesis(Metric):
             metric="ain",
             title="Anamnesis index",
             meaning="Steps the model needs to learn the forgotten samples again, as a multiple of the "
-            "retrained model's steps.",
+            "retrained models' steps: the median over several orders of the data, and where that median may lie.",
             ideal="1.  Near 0 the model still knows them; far above 1 it was pushed away from them, "
-            "which can betray them too (the Streisand effect).  One shuffle; the steps are whole numbers.",
+            "which can betray them too (the Streisand effect).  A retrained model's value, relative to the others, "
+            "tells what else is normal.",
             unit="ratio",
             source="paper Section 5, Eq. 10 (AIN)",
         ),
@@ -90,8 +104,8 @@ class Anamnesis(Metric):
             metric="relearn-steps",
             title="Steps to relearn",
             meaning="Training steps on all data until the loss on samples of the forgotten kind is within "
-            "the margin of the original model's.",
-            ideal="The retrained model's own value.",
+            "the margin of the original model's: the median over several orders of the data.",
+            ideal="A retrained model's own value.",
             unit="steps",
             source="paper Section 5, rt(M, M_orig, α)",
         ),
@@ -100,85 +114,122 @@ class Anamnesis(Metric):
     alpha: float = 0.05
     """Margin α: relearnt at (1 + α) times the original's loss; as published: 5 %."""
     recipe: Recipe = Recipe(epochs=10, lr=1e-3, batch_size=256)
-    """How to relearn; its epochs are the cap.  The published code relearns at 0.01."""
+    """How to relearn; its epochs are the cap.  The published notebook relearns at 0.01."""
+    shuffles: int = 5
+    """Orders of the data to relearn in; the published code uses one."""
 
     def __post_init__(self) -> None:
-        if self.alpha < 0 or self.recipe.epochs < 1:
+        if self.alpha < 0 or self.recipe.epochs < 1 or self.shuffles < 1:
             raise SettingError(
-                f"Anamnesis has alpha={self.alpha} and a cap of {self.recipe.epochs} epochs",
-                expected="alpha 0 or more, 1 epoch or more",
+                f"Anamnesis has alpha={self.alpha}, a cap of {self.recipe.epochs} epochs and {self.shuffles} shuffles",
+                expected="alpha 0 or more, 1 epoch or more, 1 shuffle or more",
             )
 
     def measure(self, panel: Panel) -> Iterator[Finding]:
         """AIN and steps of every model, and the relearning curves."""
-        split: Literal["train_eval", "validation"] = "validation" if len(panel.validation_group) else "train_eval"
-        monitored = panel.validation_group if len(panel.validation_group) else np.array(panel.case.request.forget)
-        rows = torch.from_numpy(monitored.astype(np.int64))
-        runtime = panel.runtime
-        reference = runtime.set_up(runtime.private_copy(panel.original.model))
-        own = evaluate(reference, panel.case, split, rows, runtime)
-        # (1 + α) L for the positive losses of the paper; α of its size above it for those that can be negative.
-        threshold = own + self.alpha * abs(own)
-        relearned = {
-            subject.name: self.relearn(subject.model, panel, split, rows, threshold) for subject in panel.subjects
+        watch = Watch(panel, self.alpha)
+        runs = {
+            subject.name: [
+                relearn(subject.model, watch, self.recipe, stream=f"relearn/{shuffle}")
+                for shuffle in range(self.shuffles)
+            ]
+            for subject in panel.subjects
+            if subject.model is not None
         }
-        gold = relearned[panel.gold.name]
-        name = "validation-forget" if split == "validation" else "train-forget"
-        for model, run in relearned.items():
-            value, bound, note = index(run, gold)
-            yield Measure(metric="ain", split=name, model=model, value=value, bound=bound, note=note)
-        for model, run in relearned.items():
-            bound = "=" if run.reached else ">="
-            yield Measure(metric="relearn-steps", split=name, model=model, value=float(run.steps), bound=bound)
-        yield Figure(
-            key="relearning",
-            title="Relearning the forgotten samples",
-            caption="Loss on samples of the forgotten kind while each model is trained on all data again. "
-            "A model that forgot relearns like the retrained model; one that remembers is back at once.",
-            x_label="training steps",
-            y_label="loss",
-            curves=tuple(
-                Curve(model=model, x=tuple(float(step) for step in range(run.steps + 1)), y=run.losses)
-                for model, run in relearned.items()
-            ),
-            threshold=threshold,
+        yield from measures(panel, runs, watch.name)
+        yield figure(panel, runs, watch.threshold)
+
+
+def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str) -> Iterator[Measure]:
+    """Index and steps of every model, given its relearning in each shuffle.
+
+    Args:
+        panel: whose golds to compare with; without any there is no index.
+        runs: one relearning per shuffle, by the model's name.
+        split: which samples were watched.
+    """
+    spans = {model: [run.span for run in found] for model, found in runs.items()}
+    steps = {model: stated(middle(found)) for model, found in spans.items()}
+    known = {model: value for model, (value, bound) in steps.items() if bound == "=" and value is not None}
+    # Golds and model are exchangeable in their steps, not in indices, each of which is relative to other golds.
+    ranks = rank_among_golds(panel, known) if all(gold.name in known for gold in panel.golds) else {}
+    for subject in panel.subjects:
+        others = [gold.name for gold in panel.others(subject) if gold.name in runs]
+        if subject.name not in runs or not others:
+            continue
+        gold = [middle(shuffle) for shuffle in zip(*(spans[name] for name in others), strict=True)]
+        found = [ratio(*pair) for pair in zip(spans[subject.name], gold, strict=True)]
+        index = [span for span in found if span is not None]
+        note = _joined(_cut(spans[subject.name]), _cut(gold, "the retrained models' median was "))
+        if len(index) < len(found):
+            index, note = [], "the retrained models are within the margin without relearning: nothing to relearn"
+        value, bound = stated(middle(index)) if index else (None, "=")
+        if bound == "<=" and (least := middle(index)[0]) > 0:
+            note = _joined(f"at least {least:.3g}", note)
+        yield Measure(
+            metric="ain",
+            split=split,
+            model=subject.name,
+            value=value,
+            bound=bound,
+            note=note,
+            interval=interval(index) if value is not None else None,
+            p=ranks.get(subject.name) if value is not None and bound == "=" else None,
+        )
+    for model, (value, bound) in steps.items():
+        yield Measure(
+            metric="relearn-steps",
+            split=split,
+            model=model,
+            # A run that was cut off before its first step still tells that it takes no fewer than none.
+            value=value or 0.0,
+            bound=bound if value is not None else ">=",
+            note=_cut(spans[model]),
+            interval=interval(spans[model]),
+            p=ranks.get(model),
         )
 
-    def relearn(
-        self,
-        model: nn.Module,
-        panel: Panel,
-        split: Literal["train_eval", "validation"],
-        rows: torch.Tensor,
-        threshold: float,
-    ) -> Relearning:
-        """Train a copy of `model` on D until its loss on some rows is at the threshold, or the cap is hit."""
-        case, runtime = panel.case, panel.runtime
-        twin = runtime.private_copy(model)
-        # A reference is often frozen for inference; relearning trains what training from scratch would.
-        trainable = {name: parameter.requires_grad for name, parameter in case.task.build_model().named_parameters()}
-        for name, parameter in twin.named_parameters():
-            parameter.requires_grad_(trainable.get(name, True))
-        watched = runtime.set_up(twin)
-        losses = [evaluate(watched, case, split, rows, runtime)]
 
-        def watch(_: int) -> bool:
-            losses.append(evaluate(watched, case, split, rows, runtime))
-            return losses[-1] <= threshold
+def _cut(spans: Sequence[Span], who: str = "") -> str:
+    count = sum(high == inf for _, high in spans)
+    return f"{who}cut off in {count} of {len(spans)} shuffles" if count else ""
 
-        if losses[0] > threshold:
-            everything = torch.arange(case.request.size)
-            with runtime.isolated("anamnesis"), suppress(DivergenceError):
-                fit(
-                    twin,
-                    case,
-                    self.recipe,
-                    everything,
-                    task_loss(case),
-                    runtime,
-                    stage="relearn",
-                    after_step=watch,
-                )
-        # A model that runs away while relearning did not relearn; its losses are shown while they are numbers.
-        finite = tuple(takewhile(isfinite, losses))
-        return Relearning(losses=finite, reached=finite[-1] <= threshold)
+
+def _joined(*texts: str) -> str:
+    return "; ".join(text for text in texts if text)
+
+
+def figure(panel: Panel, runs: Mapping[str, Sequence[Relearning]], threshold: float) -> Figure:
+    """The relearning curves: one for each model, and one for all golds under the first one's name."""
+    pooled: dict[str, list[Relearning]] = {}
+    golds = [gold.name for gold in panel.golds]
+    for model, found in runs.items():
+        pooled.setdefault(golds[0] if model in golds else model, []).extend(found)
+    return Figure(
+        key="relearning",
+        title="Relearning the forgotten samples",
+        caption="Loss on samples of the forgotten kind while each model is trained on all data again: the median over "
+        "several orders of the data, for the retrained models over all of them too.  A curve ends where half of its "
+        "runs had come down to the threshold or were cut off.  Above the threshold, losses may be estimated from a "
+        "part of the samples.  A model that forgot relearns like the retrained models; one that remembers is back at "
+        "once.",
+        x_label="training steps",
+        y_label="loss",
+        curves=tuple(median_curve(model, found) for model, found in pooled.items()),
+        threshold=threshold,
+    )
+
+
+def median_curve(model: str, runs: Sequence[Relearning]) -> Curve:
+    """The median of several relearnings, step by step, until half of them have ended.
+
+    A run that came to the threshold counts as being there from then on, and one that was cut off as above all others:
+    so the curve meets the threshold where half of the runs had met it.
+    """
+    end = sorted(run.steps for run in runs)[len(runs) // 2]
+    rows = [
+        [run.losses[min(step, run.steps)] if step <= run.steps or run.reached else inf for step in range(end + 1)]
+        for run in runs
+    ]
+    y = tuple(takewhile(isfinite, np.median(rows, axis=0).tolist()))
+    return Curve(model=model, x=tuple(float(step) for step in range(len(y))), y=y)

@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from unregress.evidence import About, Measure
-from unregress.metrics.base import Finding, Metric, Panel
+from unregress.metrics.base import Finding, Metric, Panel, rank_among_golds
 from unregress.predictions import Predictions, Values
 
 _IDEAL = (
-    "The retrained model's own value.  On the forgotten part neither lower nor higher is better: "
-    "an error far above the retrained model's shows as clearly as one below it that the samples are special."
+    "A retrained model's own value.  On the forgotten part neither lower nor higher is better: "
+    "an error far above a retrained model's shows as clearly as one below it that the samples are special."
 )
 
 
@@ -74,18 +74,19 @@ class Errors(Metric):
 
     def measure(self, panel: Panel) -> Iterator[Finding]:
         """MAE, RMSE and, where it is neither absolute nor squared error, the loss."""
-        with_loss = not _loss_repeats_error(panel.gold.parts["train-retain"])
+        with_loss = not _loss_repeats_error(panel.original.parts["train-retain"])
         for part in panel.parts:
-            for subject in panel.subjects:
-                seen = subject.parts[part]
-                values = {
-                    "mae": mean_absolute_error(seen.prediction, seen.target),
-                    "rmse": root_mean_squared_error(seen.prediction, seen.target),
-                }
-                if with_loss:
-                    values["loss"] = float(np.mean(seen.loss))
-                for metric, value in values.items():
-                    yield Measure(metric=metric, split=part, model=subject.name, value=value)
+            seen = {subject.name: subject.parts[part] for subject in panel.subjects}
+            values = {
+                "mae": {name: mean_absolute_error(own.prediction, own.target) for name, own in seen.items()},
+                "rmse": {name: root_mean_squared_error(own.prediction, own.target) for name, own in seen.items()},
+            }
+            if with_loss:
+                values["loss"] = {name: float(np.mean(own.loss)) for name, own in seen.items()}
+            for metric, found in values.items():
+                ranks = rank_among_golds(panel, found)
+                for model, value in found.items():
+                    yield Measure(metric=metric, split=part, model=model, value=value, p=ranks.get(model))
 
 
 def _loss_repeats_error(seen: Predictions) -> bool:

@@ -16,11 +16,13 @@ from sklearn.svm import SVC
 
 from unregress.errors import SettingError
 from unregress.evidence import About, Measure
-from unregress.metrics.base import Finding, Metric, Panel, Subject
+from unregress.metrics.base import Finding, Metric, Panel, Subject, rank_among_golds
 from unregress.predictions import Predictions
 
 Family = Literal["loss", "gradient", "activation"]
 FAMILIES: tuple[Family, ...] = ("loss", "gradient", "activation")
+FEWEST = 10
+"""Samples per class that an attacker is trained on at least."""
 
 
 def attack_features(seen: Predictions, families: Sequence[Family]) -> NDArray[np.float64]:
@@ -73,6 +75,8 @@ class Membership(Metric):
 
     The published code feeds it the loss alone, draws members from the forget set too, and scores it on
     its own training data; `features=("loss",)` is the loss-only attack without those mistakes.
+    It tells retained from test samples.  Where forgotten ones are of another kind than both, as in a band of targets,
+    it partly measures that: `unregress.metrics.attack_auc` compares with held-out samples of their kind.
 
     Raises:
         SettingError: no or an unknown feature family, or fewer than 10 samples per class.
@@ -83,7 +87,7 @@ class Membership(Metric):
             metric="attack",
             title="Membership attack: share called members",
             meaning="The share of the forgotten samples that a trained attacker takes for training data.",
-            ideal="The retrained model's own value: it never saw the samples, so whatever the attacker says of "
+            ideal="A retrained model's own value: it never saw the samples, so whatever the attacker says of "
             "it is not memory.  Lower than that is not better.",
             unit="share",
             source="paper Section 5, att_prob",
@@ -106,10 +110,10 @@ class Membership(Metric):
 
     def __post_init__(self) -> None:
         unknown = [family for family in self.features if family not in FAMILIES]
-        if unknown or not self.features or self.samples < 10:
+        if unknown or not self.features or self.samples < FEWEST:
             raise SettingError(
                 f"Membership has features={tuple(self.features)} and samples={self.samples}",
-                expected=f"one or more of {', '.join(FAMILIES)}, and 10 samples or more",
+                expected=f"one or more of {', '.join(FAMILIES)}, and {FEWEST} samples or more",
             )
 
     @property
@@ -121,27 +125,39 @@ class Membership(Metric):
         """The share of D_f called members, and the attack's worth, per model."""
         rng = np.random.default_rng(panel.runtime.generator("membership").initial_seed())
         test = [part for part in ("test-retain", "test-forget") if part in panel.parts]
-        retained, held_out = len(panel.gold.parts["train-retain"]), sum(
-            len(panel.gold.parts[part]) for part in test
-        )  # fmt: skip
+        sizes = {part: len(seen) for part, seen in panel.original.parts.items()}
+        retained, held_out = sizes["train-retain"], sum(sizes[part] for part in test)
         count = min(retained, held_out, self.samples)
-        if count < 10:
+        if count < FEWEST:
             note = f"only {count} samples per class to train an attacker on"
-            for metric in ("attack", "attack-accuracy"):
-                for subject in panel.subjects:
-                    yield Measure(metric=metric, split="train-forget", model=subject.name, value=None, note=note)
+            yield from self._without_value([subject.name for subject in panel.subjects], note)
             return
         members = np.sort(rng.choice(retained, count, replace=False))
         others = np.sort(rng.choice(held_out, count, replace=False))
         seed = int(rng.integers(2**31))
-        results = {}
-        for subject in panel.subjects:
+        shares: dict[str, float] = {}
+        worth: dict[str, float] = {}
+        for subject in filter(self._open_to, panel.subjects):
             inside, outside = self._seen(subject, ["train-retain"]), self._seen(subject, test)
             queried = self._seen(subject, ["train-forget"])
-            results[subject.name] = attack(inside[members], outside[others], queried, seed=seed)
-        for place, metric in enumerate(("attack", "attack-accuracy")):
-            for name, result in results.items():
-                yield Measure(metric=metric, split="train-forget", model=name, value=result[place])
+            shares[subject.name], worth[subject.name] = attack(inside[members], outside[others], queried, seed=seed)
+        ranks = rank_among_golds(panel, shares)
+        for name, share in shares.items():
+            yield Measure(metric="attack", split="train-forget", model=name, value=share, p=ranks.get(name))
+        for name, accuracy in worth.items():
+            yield Measure(metric="attack-accuracy", split="train-forget", model=name, value=accuracy)
+        closed = [subject.name for subject in panel.subjects if subject.name not in shares]
+        yield from self._without_value(closed, "the attack looks into the final layer, and here is none")
+
+    def _without_value(self, models: Sequence[str], note: str) -> Iterator[Measure]:
+        for metric in ("attack", "attack-accuracy"):
+            for model in models:
+                yield Measure(metric=metric, split="train-forget", model=model, value=None, note=note)
+
+    def _open_to(self, subject: Subject) -> bool:
+        """Whether the model has all that the attacker wants to see: a constant has no layer to look into."""
+        seen = subject.parts["train-forget"]
+        return all(getattr(seen, family) is not None for family in self.features)
 
     def _seen(self, subject: Subject, parts: Sequence[str]) -> NDArray[np.float64]:
         return np.vstack([attack_features(subject.parts[part], self.features) for part in parts])

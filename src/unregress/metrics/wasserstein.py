@@ -1,4 +1,4 @@
-"""First Wasserstein distance between prediction distributions (paper Eq. 1)."""
+"""First Wasserstein distance between distributions of predictions, and of residuals (paper Eq. 1)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from unregress.evidence import About, Figure, Measure
-from unregress.metrics.base import Finding, Metric, Panel
-from unregress.metrics.density import density_curve
+from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds
+from unregress.metrics.density import density_curve, pooled
 from unregress.predictions import Values, require_aligned
 
 
@@ -30,18 +30,29 @@ def w1(first: Values, second: Values) -> float:
 
 @dataclass(frozen=True)
 class Wasserstein(Metric):
-    """W1 of each model's forget predictions to the retrained model's (the paper's w_dist)."""
+    """W1 of each model's forget predictions to the golds' (the paper's w_dist), and the same of residuals."""
 
     about: ClassVar[tuple[About, ...]] = (
         About(
             metric="w1",
-            title="Wasserstein distance to the retrained model",
+            title="Wasserstein distance to the retrained models",
             meaning="How far the forgotten samples' predictions must be moved, on average, to be "
-            "distributed like the retrained model's.",
-            ideal="As small as the noise floor, the distance between two retrained models that differ "
-            "only by their seed.  Blind to which prediction belongs to which sample.",
+            "distributed like a retrained model's.  The mean over all retrained models.",
+            ideal="The noise floor, which is the distance of a retrained model to the others.  "
+            "Blind to which prediction belongs to which sample.",
             unit="target units",
             source="paper Section 5 and Eq. 1, w_dist",
+            distance=True,
+        ),
+        About(
+            metric="w1-residual",
+            title="Wasserstein distance of residuals to the retrained models",
+            meaning="The same of prediction minus target: a model that is off by as much, but for other "
+            "samples, differs here where the targets do.",
+            ideal="The noise floor.",
+            unit="target units",
+            source="twin of w_dist",
+            distance=True,
         ),
     )
 
@@ -50,16 +61,23 @@ class Wasserstein(Metric):
         for part in ("train-forget", "test-forget"):
             if part not in panel.parts:
                 continue
-            gold = panel.gold.parts[part]
-            for subject in panel.subjects:
-                require_aligned(subject.parts[part], gold)
-                distance = w1(subject.parts[part].prediction, gold.prediction)
-                yield Measure(metric="w1", split=part, model=subject.name, value=distance)
+
+            def of_predictions(a: Subject, b: Subject, part: str = part) -> float:
+                require_aligned(a.parts[part], b.parts[part])
+                return w1(a.parts[part].prediction, b.parts[part].prediction)
+
+            def of_residuals(a: Subject, b: Subject, part: str = part) -> float:
+                first, second = a.parts[part], b.parts[part]
+                return w1(first.prediction - first.target, second.prediction - second.target)
+
+            for metric, distance in (("w1", of_predictions), ("w1-residual", of_residuals)):
+                for model, (value, p) in against_golds(panel, distance).items():
+                    yield Measure(metric=metric, split=part, model=model, value=value, p=p)
         yield self._figure(panel)
 
     def _figure(self, panel: Panel) -> Figure:
-        predictions = {s.name: s.parts["train-forget"].prediction.ravel() for s in panel.subjects}
-        target = panel.gold.parts["train-forget"].target.ravel()
+        predictions = pooled(panel, lambda subject: subject.parts["train-forget"].prediction.ravel())
+        target = panel.original.parts["train-forget"].target.ravel()
         values = np.concatenate([*predictions.values(), target])
         low, high = np.quantile(values, [0.002, 0.998])
         margin = 0.1 * (high - low)
@@ -69,7 +87,7 @@ class Wasserstein(Metric):
             key="prediction-density",
             title="Predictions for the forgotten samples",
             caption="Where each model's predictions for the samples to forget lie.  An unlearned model "
-            "should lie where the retrained model does, wherever that is.",
+            "should lie where the retrained models do, wherever that is.",
             x_label="prediction (target units)",
             y_label="density",
             curves=tuple(curves),

@@ -6,7 +6,7 @@ import io
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib import style as mpl_style
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from unregress.evidence import AuditReport, Curve, Figure
+from unregress.evidence import AuditReport, Curve, Figure, Role
 from unregress.report.numerals import significant
 
 WIDTH, HEIGHT = 400, 260
@@ -24,11 +24,12 @@ WIDTH, HEIGHT = 400, 260
 _TEXT, _RULE = "#010203", "#040506"
 _CSS = {_TEXT: "var(--muted, #5b616b)", _RULE: "var(--rule, #dfe2e6)"}
 
-# Okabe and Ito's colour-blind-safe palette; its yellow is too faint on white, its black is gold's.
+# Okabe and Ito's colour-blind-safe palette; its yellow is too faint on white, its black is the golds'.
 # Colours and dashes have coprime counts, so thirty methods differ in at least one of the two.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (8, 2.5, 2, 2.5), (3, 1.8), (12, 3))
-
+# References are alike in their grey and their dots, and differ in how the dots are set.
+_DOTS: tuple[tuple[float, ...], ...] = ((1.4, 2.2), (1.4, 4.6), (5, 2.2, 1.4, 2.2), (1.4, 1.4), (10, 3, 1.4, 3))
 
 _SETTINGS: dict[str, object] = {
     "svg.fonttype": "none",  # text stays text, in the page's own font
@@ -49,6 +50,8 @@ class Style:
     colour: str
     """The same colour in the light scheme, where the SVG is taken out of its page."""
     width: float
+    role: Role | None = None
+    """None for what is no model, such as a threshold."""
     dash: tuple[float, ...] = ()
 
     @property
@@ -62,10 +65,15 @@ class Style:
         return " ".join(f"{length:g}" for length in self.dash) or "none"
 
 
-ORIGINAL = Style(variable="--series-original", colour="#7c828c", width=2.0, dash=(5, 3))
-GOLD = Style(variable="--series-gold", colour="#111111", width=2.6)
-FLOOR = Style(variable="--series-floor", colour="#aeb3ba", width=0.9)
+ORIGINAL = Style(variable="--series-original", colour="#7c828c", width=2.0, role="original", dash=(5, 3))
+GOLD = Style(variable="--series-gold", colour="#111111", width=2.6, role="gold")
+REFERENCE = Style(variable="--series-reference", colour="#9ba1aa", width=1.4, role="reference")
 THRESHOLD = Style(variable="--muted", colour="#5b616b", width=1.1, dash=(3, 3))
+
+_LAYERS: tuple[Role | None, ...] = ("reference", "original", "gold", "unlearned")
+"""What is drawn over what, from below."""
+_READING: tuple[Role | None, ...] = ("original", "gold", "unlearned", "reference", None)
+"""The order of a legend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,20 +98,31 @@ class Plot:
 
 
 def styles(report: AuditReport) -> dict[str, Style]:
-    """The style of each model: original grey, gold black, further golds thin, methods by their order."""
-    roles = {model.name: model.role for model in report.models}
-    fixed = {"original": ORIGINAL, "gold": GOLD, "floor": FLOOR}
-    chosen = {name: fixed[role] for name, role in roles.items() if role in fixed}
+    """The style of each model: original grey, golds black and alike, references dotted, the others by their order."""
+    roles: dict[str, Role] = {model.name: model.role for model in report.models}
     drawn = [curve.model for figure in report.figures for curve in figure.curves]
     measured = [measure.model for measure in report.measures]
-    for number, name in enumerate(dict.fromkeys(n for n in (*roles, *measured, *drawn) if n not in chosen)):
-        index = number % len(_COLOURS)
-        chosen[name] = Style(
-            variable=f"--series-{index + 1}",
-            colour=_COLOURS[index],
-            width=2.0,
-            dash=_DASHES[number % len(_DASHES)],
-        )
+    chosen: dict[str, Style] = {}
+    dots, colours = 0, 0
+    for name in dict.fromkeys((*roles, *measured, *drawn)):
+        match roles.get(name, "unlearned"):
+            case "original":
+                chosen[name] = ORIGINAL
+            case "gold":
+                chosen[name] = GOLD
+            case "reference":
+                chosen[name] = replace(REFERENCE, dash=_DOTS[dots % len(_DOTS)])
+                dots += 1
+            case "unlearned":
+                index = colours % len(_COLOURS)
+                chosen[name] = Style(
+                    variable=f"--series-{index + 1}",
+                    colour=_COLOURS[index],
+                    width=2.0,
+                    role="unlearned",
+                    dash=_DASHES[colours % len(_DASHES)],
+                )
+                colours += 1
     return chosen
 
 
@@ -115,8 +134,7 @@ def plot(figure: Figure, look: Mapping[str, Style], prefix: str) -> Plot:
         look: the style of each model, from `styles`.
         prefix: begins every id in the SVG, so that several SVGs can share a page.
     """
-    curves = [curve for curve in figure.curves if curve.x]
-    curves.sort(key=lambda curve: _layer(look[curve.model]))
+    curves, look = _drawn(figure, look)
     keys = _keys(figure, curves, look)
     legend = ", ".join(key.label for key in keys)
     return Plot(
@@ -136,7 +154,7 @@ def save_figure(figure: Figure, look: Mapping[str, Style], path: str | Path) -> 
         look: the style of each model, from `styles`.
         path: where to, ending in `.svg`.
     """
-    curves = sorted((curve for curve in figure.curves if curve.x), key=lambda curve: _layer(look[curve.model]))
+    curves, look = _drawn(figure, look)
     with mpl_style.context({**_SETTINGS, "svg.hashsalt": figure.key}, after_reset=True):
         canvas = Canvas(figsize=(1.6 * WIDTH / 72, 1.4 * HEIGHT / 72), layout="constrained")
         axes = canvas.add_subplot()
@@ -148,23 +166,28 @@ def save_figure(figure: Figure, look: Mapping[str, Style], path: str | Path) -> 
         canvas.savefig(path, format="svg", facecolor="white", metadata=_NOTHING)
 
 
-def _layer(style: Style) -> int:
-    """Thin lines of further golds lie beneath all, then original, gold and the methods."""
-    order = (FLOOR, ORIGINAL, GOLD)
-    return order.index(style) if style in order else len(order)
+def _drawn(figure: Figure, look: Mapping[str, Style]) -> tuple[list[Curve], Mapping[str, Style]]:
+    """The curves that have points, the lowest first; golds' are thin where there are several."""
+    curves = [curve for curve in figure.curves if curve.x]
+    golds = [curve.model for curve in curves if look[curve.model].role == "gold"]
+    if len(golds) > 1:
+        look = {**look, **{name: replace(look[name], width=1.0) for name in golds}}
+    curves.sort(key=lambda curve: _LAYERS.index(look[curve.model].role))
+    return curves, look
 
 
 def _keys(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style]) -> tuple[Key, ...]:
-    """Original, gold, one entry for all further golds, the methods, the threshold."""
-    order = (ORIGINAL, GOLD, FLOOR)
-    names = dict.fromkeys(curve.model for curve in curves)
-    keys = dict.fromkeys(
-        Key(label="further golds" if look[name] == FLOOR else name, style=look[name]) for name in names
-    )
-    ordered = sorted(keys, key=lambda key: order.index(key.style) if key.style in order else len(order))
+    """Original, one entry for all golds, the others, references, the threshold."""
+    named: dict[str, Style] = {}
+    for curve in curves:
+        style = look[curve.model]
+        if style.role != "gold" or style not in named.values():
+            named[curve.model] = style
+    keys = [Key(label=name, style=style) for name, style in named.items()]
+    keys.sort(key=lambda key: _READING.index(key.style.role))
     if figure.threshold is not None:
-        ordered.append(Key(label=f"threshold {significant(figure.threshold)}", style=THRESHOLD))
-    return tuple(ordered)
+        keys.append(Key(label=f"threshold {significant(figure.threshold)}", style=THRESHOLD))
+    return tuple(keys)
 
 
 def _svg(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style], prefix: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+DASH = "–"
+"""Stands where there is no number."""
+
 _SIGNS = {"=": "", ">=": "≥ ", "<=": "≤ ", "~": "≈ "}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -40,6 +43,48 @@ def measured(value: float, bound: str, unit: str) -> str:
     return _SIGNS[bound] + (count(int(value)) if whole else significant(value))
 
 
+def span(low: float, high: float, unit: str, bounds: tuple[str, str] = ("=", "=")) -> str:
+    """Two measured values, one to the other.
+
+    >>> span(57.0, 60.5, "loss"), span(-1.0, 2.0, "loss"), span(3.0, 8.0, "steps", ("=", ">="))
+    ('57.0–60.5', '−1.00 to 2.00', '3 to ≥ 8')
+    """
+    first, last = measured(low, bounds[0], unit), measured(high, bounds[1], unit)
+    # A dash between plain numbers only, for beside a minus sign it is misread.
+    plain = (first + last).replace(".", "").replace(",", "").isdecimal()
+    return f"{first}–{last}" if plain else f"{first} to {last}"
+
+
+def times(ratio: float, bound: str = "=") -> str:
+    """A multiple with two digits, or all before the decimal point.
+
+    >>> times(2.94), times(0.312), times(12.4), times(1234.4, ">="), times(0.001)
+    ('2.9 ×', '0.31 ×', '12 ×', '≥ 1,234 ×', '< 0.01 ×')
+    """
+    if 0 <= ratio < 0.01:
+        return "< 0.01 ×"
+    decimals = 2 if ratio < 0.995 else 1 if ratio < 9.95 else 0
+    return f"{_SIGNS[bound]}{ratio:,.{decimals}f} ×"
+
+
+def chance(p: float) -> str:
+    """A probability with two digits.
+
+    >>> chance(1 / 6), chance(1 / 17), chance(1.0)
+    ('p = 0.17', 'p = 0.059', 'p = 1')
+    """
+    return f"p = {p:.2g}"
+
+
+def whole_percent(share: float) -> str:
+    """A share as a percentage without decimals, for what is known no better.
+
+    >>> whole_percent(0.1234)
+    '12 %'
+    """
+    return f"{100 * share:.0f} %"
+
+
 def count(number: int) -> str:
     """A whole number with thousands separated.
 
@@ -61,7 +106,7 @@ def percent(share: float) -> str:
 def plural(number: int, noun: str) -> str:
     """A counted noun.
 
-    >>> plural(1, "further gold"), plural(12000, "sample")
-    ('1 further gold', '12,000 samples')
+    >>> plural(1, "gold"), plural(12000, "sample")
+    ('1 gold', '12,000 samples')
     """
     return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"

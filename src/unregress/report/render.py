@@ -12,19 +12,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from unregress.cost import Cost
-from unregress.evidence import AuditedModel, AuditReport, Role
-from unregress.report.figures import Key, Style, plot, styles
-from unregress.report.numerals import count, percent, plural, significant
-from unregress.report.table import DASH, results, words
-
-ROLES: dict[Role, tuple[str, str]] = {
-    "original": ("original", "trained on all training samples; the model as it was before the request"),
-    "gold": ("retrained (gold)", "trained from scratch without the samples to forget: the reference"),
-    "floor": ("further gold", "retrained like the gold, with another random seed"),
-    "unlearned": ("unlearned", "the original, made to forget by this method"),
-}
-_ORDER: tuple[Role, ...] = ("original", "gold", "floor", "unlearned")
+from unregress.evidence import AuditReport
+from unregress.report.figures import GOLD, Key, Style, plot, styles
+from unregress.report.models import model_rows
+from unregress.report.numerals import count, percent, plural
+from unregress.report.table import RETRAINED, Results, results, words
+from unregress.report.verdicts import rule_settings, rulings
 
 _PARTS = {"train": "training samples", "validation": "validation samples", "test": "test samples"}
 _KINDS = {
@@ -84,23 +77,13 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelRow:
-    """One audited model: where it comes from and what it cost."""
+class Mark:
+    """A sign in the table's small print, explained."""
 
-    name: str
-    role: str
+    id: str
+    sign: str
+    title: str
     meaning: str
-    style: Style
-    maker: str
-    settings: tuple[str, ...]
-    notes: tuple[str, ...]
-    deviations: tuple[str, ...]
-    is_method: bool
-    passes: str
-    forward: str
-    backward: str
-    seconds: str
-    share: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,33 +103,67 @@ def _page(report: AuditReport) -> dict[str, Any]:
     """Everything the template shows, formatted."""
     look = styles(report)
     table = results(report)
-    further = sum(model.role == "floor" for model in report.models)
-    gold = next((model for model in report.models if model.role == "gold"), None)
-    models = sorted(report.models, key=lambda model: _ORDER.index(model.role))
-    rows = tuple(_model(model, gold, look[model.name]) for model in models)
     roles = [column.role for column in table.columns]
+    models, found = model_rows(report, look), rulings(report)
     return {
         "report": report,
         "summary": _summary(report),
+        "rulings": found,
+        "judged": any(ruling.answers for ruling in found),
+        "rule": rule_settings(report),
         "band": _band(report.target_band),
         "parts": tuple(_part(name, size) for name, size in report.samples.items()),
-        "models": rows,
-        "detailed": tuple(row for row, model in zip(rows, models, strict=True) if model.role != "floor"),
-        "costs_known": any(model.cost is not None for model in models),
+        "models": models,
+        "references": any(model.role == "reference" for model in models),
+        "costs_known": any(model.cost is not None for model in report.models),
         "table": table,
+        "marks": tuple(_marks(table, len(report.golds))),
         "numbered_notes": dict(enumerate(table.notes, 1)),
         "width": len(table.columns) + 1,
-        "before": roles.count("original"),
-        "reference": roles.count("gold") + roles.count("floor"),
-        "after": roles.count("unlearned"),
-        "look": look,
-        "further": further,
-        "further_text": plural(further, "further gold") if further else "no further golds",
+        "spans": tuple((role, title, roles.count(role)) for role, title in _SPANS.items() if role in roles),
+        "look": {**look, RETRAINED: GOLD},
+        "golds": len(report.golds),
         "figures": tuple(_drawings(report, look)),
         "settings": tuple(_flat(report.settings)),
         "zip": zip,
         "words": words,
     }
+
+
+_SPANS = {"original": "Before", "gold": "Yardstick", "unlearned": "After unlearning", "reference": "For scale"}
+"""What stands over the columns of each role."""
+
+
+def _marks(table: Results, golds: int) -> Iterator[Mark]:
+    """The signs that the table's small print has."""
+    if table.shows("interval"):
+        yield Mark(
+            id="mark-interval",
+            sign="[0.47–0.58]",
+            title="95 % interval",
+            meaning="Where the value would lie in 95 of 100 repetitions, with other samples or another order of them; "
+            "the measure’s own entry says of what. A wide interval means that the number is known badly.",
+        )
+    if table.shows("ratio"):
+        yield Mark(
+            id="mark-ratio",
+            sign="2.9 × floor",
+            title="Ratio to the noise floor",
+            meaning="The model’s distance to the retrained models, as a multiple of the median distance of a retrained "
+            "model to the others. About 1 is as close as a model can be asked to come; twice the floor is twice as far "
+            "from the retrained models as these are from each other.",
+        )
+    if table.shows("p"):
+        least = f"{1 / (golds + 1):.2g}"
+        yield Mark(
+            id="mark-p",
+            sign=f"p = {least}",
+            title="Rank test of one more retrained model",
+            meaning="How often one more retrained model would be this far from the retrained ones, or farther. Only "
+            f"ranks are compared, so with {plural(golds, 'retrained model')} p is a multiple of 1/{golds + 1}, never "
+            f"below {least}: the model is then the odd one out. That alone proves little, and with many numbers in "
+            "the table some are the odd one out by chance; a verdict rests on limits instead.",
+        )
 
 
 def _summary(report: AuditReport) -> str:
@@ -160,9 +177,11 @@ def _summary(report: AuditReport) -> str:
             f"A trained model was asked to forget {count(forgotten)} of its {count(forgotten + kept)} "
             f"training samples ({share})."
         )
-    unlearned = sum(model.role == "unlearned" for model in report.models)
-    compared = plural(unlearned, "unlearned model")
-    return f"{asked} This page compares {compared} with one that was retrained without those samples."
+    compared = plural(len(report.named("unlearned")), "unlearned model")
+    golds = len(report.golds)
+    if not golds:
+        return f"{asked} No model was retrained without those samples to compare the {compared} with."
+    return f"{asked} This page compares {compared} with {plural(golds, 'model')} retrained without those samples."
 
 
 def _band(band: tuple[float | None, float | None] | None) -> str:
@@ -185,49 +204,6 @@ def _part(name: str, size: int) -> Part:
     split, _, kind = name.partition("-")
     meaning = f"{_PARTS.get(split, '')} {_KINDS.get((split, kind), '')}".strip()
     return Part(name=name, meaning=meaning, size=count(size))
-
-
-def _model(model: AuditedModel, gold: AuditedModel | None, style: Style) -> ModelRow:
-    role, meaning = ROLES[model.role]
-    maker, settings = _parse(model.method)
-    cost = model.cost
-    return ModelRow(
-        name=model.name,
-        role=role,
-        meaning=meaning,
-        style=style,
-        maker=maker,
-        settings=settings,
-        notes=model.notes,
-        deviations=model.deviations,
-        is_method=bool(model.method),
-        passes=DASH if cost is None else count(cost.passes),
-        forward=DASH if cost is None else count(cost.forward),
-        backward=DASH if cost is None else count(cost.backward),
-        seconds=DASH if cost is None else significant(cost.seconds),
-        share=_share(cost, None if gold is None else gold.cost),
-    )
-
-
-def _share(cost: Cost | None, retraining: Cost | None) -> str:
-    if cost is None or retraining is None or retraining.passes == 0:
-        return DASH
-    return percent(cost.share_of(retraining))
-
-
-def _parse(method: str) -> tuple[str, tuple[str, ...]]:
-    """`Name(a=1, b=f(2, 3))` as `Name` and `a=1`, `b=f(2, 3)`; any other text as it is."""
-    name, opening, inner = method.partition("(")
-    if not opening or not inner.endswith(")"):
-        return method, ()
-    pieces, depth = [""], 0
-    for character in inner[:-1]:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            pieces.append("")
-        else:
-            pieces[-1] += character
-    return name, tuple(piece.strip() for piece in pieces if piece.strip())
 
 
 def _drawings(report: AuditReport, look: dict[str, Style]) -> Iterator[Drawing]:

@@ -5,33 +5,49 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import Literal
 
 from unregress.evidence import About, AuditReport, Measure, Role
-from unregress.report.numerals import measured
+from unregress.report.numerals import DASH, chance, measured, plural, span, times
 
-DASH = "–"
+RETRAINED = "retrained"
+"""Name of the one column of all golds."""
 NOT_MEASURED = "Not measured for this model."
-NO_FLOOR = "No further gold was trained, so there is no noise floor."
+NOT_ALL_MEASURED = "Not measured for every retrained model."
+NO_OTHER = "There is only one retrained model, and so no distance from one to another: the noise floor is unknown."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column: a model, or the noise floor of all further golds."""
+    """One column: a model, or all golds together."""
 
     name: str
     role: Role
+    aside: str = ""
+    """What the column's numbers are, where they are not one model's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One number as text, with the numbers of its notes."""
+    """One number as text, what is known of its accuracy, and the numbers of its notes."""
 
     text: str
     spread: str = ""
-    """For the noise floor, its range; empty if it is a single value."""
+    """For golds, the range; empty if there is a single value."""
+    interval: str = ""
+    """The 95 % interval."""
+    ratio: str = ""
+    """For a distance, the multiple of the noise floor."""
+    p: str = ""
+    """The rank test of one more gold."""
     notes: tuple[int, ...] = ()
+
+    @property
+    def asides(self) -> tuple[str, ...]:
+        """What stands beneath the number in small print."""
+        return tuple(text for text in (self.spread, self.interval, self.ratio, self.p) if text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +56,8 @@ class Row:
 
     split: str
     cells: tuple[Cell, ...]
+    notes: tuple[int, ...] = ()
+    """The numbers of the notes to every one of its measures, which its cells do not repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +76,10 @@ class Results:
     groups: tuple[Group, ...]
     notes: tuple[str, ...]
 
+    def shows(self, kind: Literal["interval", "ratio", "p"]) -> bool:
+        """Whether some cell has small print of a kind."""
+        return any(getattr(cell, kind) for group in self.groups for row in group.rows for cell in row.cells)
+
 
 def words(name: str) -> tuple[str, ...]:
     """A name in pieces between which a line may break.
@@ -69,27 +91,15 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def results(report: AuditReport) -> Results:
-    """The table of a report: original, gold, noise floor, then each unlearned model.
+    """The table of a report: original, all golds, each unlearned model, references.
 
     Raises:
         KeyError: a measure's metric is not explained in `report.about`.
     """
-    columns = _columns(report)
-    further = [model.name for model in report.models if model.role == "floor"]
-    found = {(m.metric, m.split, m.model): m for m in report.measures}
-    notes = _Notes()
-
-    def cell(column: Column, about: About, split: str) -> Cell:
-        if column.role != "floor":
-            return _cell(found.get((about.metric, split, column.name)), about, notes)
-        if not further:
-            return Cell(text=DASH, notes=notes.numbers([NO_FLOOR]))
-        return _floor([found.get((about.metric, split, name)) for name in further], about, notes)
-
+    columns, notes = _columns(report), _Notes()
     groups: dict[str, tuple[About, list[Row]]] = {}
     for about, split in report.rows():
-        cells = tuple(cell(column, about, split) for column in columns)
-        groups.setdefault(about.metric, (about, []))[1].append(Row(split=split or "all", cells=cells))
+        groups.setdefault(about.metric, (about, []))[1].append(_row(report, about, split, columns, notes))
     return Results(
         columns=columns,
         groups=tuple(Group(about=about, rows=tuple(rows)) for about, rows in groups.values()),
@@ -111,40 +121,69 @@ class _Notes:
 
 def _columns(report: AuditReport) -> tuple[Column, ...]:
     """In reading order.  A measured model that the report does not list still gets its column."""
-    by_role = {
-        role: [Column(name=model.name, role=role) for model in report.models if model.role == role]
-        for role in ("original", "gold", "unlearned")
-    }
     listed = {model.name for model in report.models}
     unlisted = dict.fromkeys(m.model for m in report.measures if m.model not in listed)
+    golds = len(report.golds)
+    aside = plural(golds, "gold")
+    if golds > 1:
+        aside += ": median, range; of distances, the noise floor"
     return (
-        *by_role["original"],
-        *by_role["gold"],
-        Column(name="noise floor", role="floor"),
-        *by_role["unlearned"],
-        *(Column(name=name, role="unlearned") for name in unlisted),
+        *(Column(name=name, role="original") for name in report.named("original")),
+        *([Column(name=RETRAINED, role="gold", aside=aside)] if golds else []),
+        *(Column(name=name, role="unlearned") for name in (*report.named("unlearned"), *unlisted)),
+        *(Column(name=name, role="reference") for name in report.named("reference")),
     )
 
 
-def _cell(measure: Measure | None, about: About, notes: _Notes) -> Cell:
+def _row(report: AuditReport, about: About, split: str, columns: Sequence[Column], notes: _Notes) -> Row:
+    found = {m.model: m for m in report.measures if (m.metric, m.split) == (about.metric, split)}
+    said = {measure.note for measure in found.values()}
+    common = said.pop() if len(found) > 1 and len(said) == 1 else ""
+    numbers = notes.numbers([common])
+    own = {name: replace(measure, note="") if common else measure for name, measure in found.items()}
+    golds = [own.get(name) for name in report.golds]
+    floor = _floor(golds, about)
+    cells = tuple(
+        _golds(golds, about, notes) if column.role == "gold" else _cell(own.get(column.name), about, floor, notes)
+        for column in columns
+    )
+    return Row(split=split or "all", cells=cells, notes=numbers)
+
+
+def _cell(measure: Measure | None, about: About, floor: float | None, notes: _Notes) -> Cell:
     if measure is None:
         return Cell(text=DASH, notes=notes.numbers([NOT_MEASURED]))
     numbers = notes.numbers([measure.note])
     if measure.value is None:
         return Cell(text=DASH, notes=numbers)
-    return Cell(text=measured(measure.value, measure.bound, about.unit), notes=numbers)
+    return Cell(
+        text=measured(measure.value, measure.bound, about.unit),
+        interval="" if measure.interval is None else f"[{span(*measure.interval, about.unit)}]",
+        ratio="" if floor is None else f"{times(measure.value / floor, measure.bound)} floor",
+        p="" if measure.p is None else chance(measure.p),
+        notes=numbers,
+    )
 
 
-def _floor(measures: Sequence[Measure | None], about: About, notes: _Notes) -> Cell:
-    """Median and range over the further golds that have a value."""
+def _golds(measures: Sequence[Measure | None], about: About, notes: _Notes) -> Cell:
+    """Median and range over the golds that have a value."""
     values = [(m.value, m.bound) for m in measures if m is not None and m.value is not None]
-    numbers = notes.numbers(NOT_MEASURED if m is None else m.note for m in measures)
     if not values:
-        return Cell(text=DASH, notes=numbers)
-    middle, low, high = (measured(*_over(values, of), about.unit) for of in (median, min, max))
-    joint = "–" if (low + high).replace(".", "").replace(",", "").isdecimal() else " to "
-    spread = f"{low}{joint}{high}" if len(values) > 1 else ""
-    return Cell(text=middle, spread=spread, notes=numbers)
+        missing = NO_OTHER if about.distance and len(measures) == 1 else NOT_MEASURED
+        return Cell(text=DASH, notes=notes.numbers(missing if m is None else m.note for m in measures))
+    numbers = notes.numbers(NOT_ALL_MEASURED if m is None else m.note for m in measures)
+    middle, low, high = (_over(values, of) for of in (median, min, max))
+    spread = span(low[0], high[0], about.unit, (low[1], high[1])) if len(values) > 1 else ""
+    return Cell(text=measured(*middle, about.unit), spread=spread, notes=numbers)
+
+
+def _floor(golds: Sequence[Measure | None], about: About) -> float | None:
+    """The median distance of a gold to the others; None where it is no distance, zero, or not exactly known."""
+    values = [(m.value, m.bound) for m in golds if m is not None and m.value is not None]
+    if not about.distance or not values:
+        return None
+    middle, bound = _over(values, median)
+    return middle if bound == "=" and middle > 0 else None
 
 
 def _over(values: Sequence[tuple[float, str]], statistic: Callable[[Sequence[float]], float]) -> tuple[float, str]:

@@ -10,25 +10,29 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from unregress.evidence import AuditReport
+from unregress.evidence import AuditReport, Outcome
 from unregress.report.numerals import plural
-from unregress.report.table import Cell, Column, Group, Results, results, words
+from unregress.report.table import Cell, Column, Group, Results, Row, results, words
+from unregress.report.verdicts import rulings
 
 _LONGEST_WORD = 14
 """Longer words in a heading are folded; numbers never are."""
+_COLOURS: dict[Outcome, str] = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
 def print_table(report: AuditReport, console: Console | None = None) -> None:
-    """Print metric × split against original, gold, noise floor and each unlearned model.
+    """Print the verdicts, then metric × split against original, retrained, each unlearned model and references.
 
     Numbers are never cut: where room is short, headings, parts and ranges take several lines, and
-    where even that does not fit, the table is continued below with the references repeated.
+    where even that does not fit, the table is continued below with original and retrained repeated.
+    Intervals, rank tests and ratios to the noise floor are on the page, see `render_html`.
 
     Args:
         report: what an audit found.
         console: where to print; by default standard output.
     """
     console = console or Console()
+    _print_verdicts(report, console)
     table = results(report)
     layout = next((each for each in _LAYOUTS if each.width(table) <= console.width), _LAYOUTS[-1])
     for shown in _blocks(table, layout, console.width):
@@ -44,6 +48,23 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
         _print_item(console, "-", caveat)
 
 
+def _print_verdicts(report: AuditReport, console: Console) -> None:
+    """A line for each model: outcome, name, reason and cost."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(max_width=max(12, console.width // 4), overflow="fold")
+    grid.add_column(overflow="fold")
+    found = rulings(report)
+    for ruling in found:
+        muted = "dim" if ruling.role == "reference" else ""
+        cost = f"  Cost: {ruling.share} of retraining." if ruling.share else ""
+        reason = _text(ruling.reason, muted).append_text(_text(cost, "dim"))
+        grid.add_row(Text(ruling.outcome, style=_COLOURS[ruling.outcome]), _text(ruling.model, muted or "bold"), reason)
+    if found:
+        console.print(grid)
+        console.print()
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
     """How generously the table is set."""
@@ -51,24 +72,25 @@ class _Layout:
     gap: int
     """Spaces between columns."""
     stacked: bool
-    """The floor's range below its median instead of beside it."""
+    """The golds' range below their median instead of beside it."""
     broken: bool
     """Names of parts broken after their hyphen."""
 
-    def part(self, split: str) -> str:
-        """The first cell of a row."""
-        return _clean(split.replace("-", "-\n ") if self.broken else f" {split}")
+    def part(self, row: Row) -> str:
+        """The first cell of a row, with the notes to all of it."""
+        split = row.split.replace("-", "-\n ") if self.broken else f" {row.split}"
+        return _clean(split) + _marks(row.notes)
 
     def cell(self, cell: Cell) -> str:
-        """A number with its notes, and its range if it is the floor's."""
-        text = cell.text + "".join(f"[{number}]" for number in cell.notes)
+        """A number with its notes, and its range if it is the golds'."""
+        text = cell.text + _marks(cell.notes)
         if not cell.spread:
             return text
         return f"{text}\n{cell.spread}" if self.stacked else f"{text} ({cell.spread})"
 
     def stub(self, table: Results) -> int:
         """Width of the first column."""
-        return _widest(self.part(row.split) for group in table.groups for row in group.rows)
+        return _widest(self.part(row) for group in table.groups for row in group.rows)
 
     def column(self, table: Results, position: int) -> int:
         """Width of another column: its longest number or heading word."""
@@ -91,9 +113,9 @@ _LAYOUTS = (
 
 
 def _blocks(table: Results, layout: _Layout, width: int) -> Iterator[list[int]]:
-    """Which columns to show together, by position: the references always, the others as many as fit."""
+    """Which columns to show together, by position: original and golds always, the others as many as fit."""
     widths = [layout.gap + layout.column(table, i) for i in range(len(table.columns))]
-    fixed = [i for i, column in enumerate(table.columns) if column.role != "unlearned"]
+    fixed = [i for i, column in enumerate(table.columns) if column.role in ("original", "gold")]
     room = width - layout.stub(table) - sum(widths[i] for i in fixed)
     block: list[int] = []
     for i in (i for i in range(len(table.columns)) if i not in fixed):
@@ -115,7 +137,7 @@ def _print_block(table: Results, layout: _Layout, shown: Sequence[int], console:
         console.print(_title(group))
         rows = _grid(table, layout, shown)
         for row in group.rows:
-            rows.add_row(_text(layout.part(row.split)), *(_text(layout.cell(row.cells[i])) for i in shown))
+            rows.add_row(_text(layout.part(row)), *(_text(layout.cell(row.cells[i])) for i in shown))
         console.print(rows)
         console.print()
 
@@ -124,10 +146,14 @@ def _grid(table: Results, layout: _Layout, shown: Sequence[int]) -> Table:
     grid = Table.grid(padding=0)
     grid.add_column(width=layout.stub(table), overflow="fold")
     for i in shown:
-        style = "dim" if table.columns[i].role == "floor" else ""
+        style = "dim" if table.columns[i].role == "reference" else ""
         width = layout.gap + layout.column(table, i)
         grid.add_column(width=width, justify="right", overflow="fold", style=style)
     return grid
+
+
+def _marks(notes: Sequence[int]) -> str:
+    return "".join(f"[{number}]" for number in notes)
 
 
 def _title(group: Group) -> Text:
@@ -138,22 +164,27 @@ def _title(group: Group) -> Text:
 def _heading(column: Column) -> str:
     """A name on several lines, broken between its words."""
     lines = [word.strip() for word in words(column.name)]
-    return _clean("\n".join([*lines, "(gold)"] if column.role == "gold" else lines))
+    golds = [f"({column.aside.partition(':')[0]})"] if column.aside else []
+    return _clean("\n".join([*lines, *golds]))
 
 
 def _how_to_read(report: AuditReport) -> str:
-    further = sum(model.role == "floor" for model in report.models)
-    nearer = "Compare each number with the retrained model's: nearer is better, not lower."
-    if not further:
+    golds = len(report.golds)
+    if not golds:
         return (
-            f"{nearer} No further gold was trained, so how far two retrainings differ by chance (the noise "
-            "floor) is unknown."
+            "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: there "
+            "is no noise floor and no verdict."
         )
-    spread = "" if further == 1 else " (median and range)"
+    nearer = "Compare each number with the retrained models': nearer is better, not lower."
+    if golds == 1:
+        return (
+            f"{nearer} Only one model was retrained, so how far two retrainings differ by chance (the noise floor) is "
+            "unknown."
+        )
     return (
-        f"{nearer} The noise floor is the same measure taken of {plural(further, 'further gold')}{spread}, "
-        "retrained with another seed: compare distances to the retrained model with it, for no method can "
-        "be asked to come closer."
+        f"{nearer} Retrained is the median of {plural(golds, 'gold')} that differ by their seed only, and their range. "
+        "For distances it is the distance of one gold to the others, the noise floor: no method can be asked to come "
+        "closer."
     )
 
 

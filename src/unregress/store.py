@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from unregress.artefacts import read_model, write_model
 from unregress.case import Case
+from unregress.content import columns, digest_of, row_hashes
 from unregress.errors import CheckpointError, RunFolderError, StaleError
 from unregress.evidence import AuditReport
-from unregress.methods.base import Unlearned
+from unregress.loading import chunked
+from unregress.methods.base import Method, Unlearned, fresh_model
+from unregress.parallel import one_thread
 from unregress.runs import CONFIG, new_run
-from unregress.runtime import Runtime
+from unregress.runtime import Precision, Runtime
 
 Facts = dict[str, Any]
 LAYOUT = 1
@@ -28,7 +36,8 @@ REPORT = "audit.json"
 TRAINING = ("activations", "attention", "case", "loading", "losses", "methods", "recipe", "request", "runtime", "task",
             "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
-MEASURING = (*TRAINING, "audit", "evidence", "features", "metrics", "predictions")
+MEASURING = (*TRAINING, "audit", "evidence", "features", "floor", "metrics", "predictions", "references", "trainings",
+             "verdict")  # fmt: skip
 """The rooms whose code decides what an audit says."""
 
 
@@ -130,6 +139,81 @@ class Store:
         if written != json.loads(config):
             raise StaleError(f"{path} says that it was made from other things", remedy=remedy)
         return True
+
+
+def circumstances(case: Case, runtime: Runtime) -> Facts:
+    """What decides a model beside method, seed and start, for a task of anybody's own: facts for `Store.model`.
+
+    Experiments know which modules decide.  Of somebody's own code we know names and what it does: the fresh
+    model, and what collation, augmentation, model and loss make of the first few samples, are part of the facts.
+    A change that shows on none of them goes unnoticed; then start another store.
+
+    Args:
+        case: task, data and request.
+        runtime: its precision and evaluation.
+    """
+    fresh, held_out = fresh_of(case, runtime), case.validation is not None
+    return {
+        "task": nameless(case.task),
+        "fresh": weights_of(fresh),
+        "behaviour": _behaviour(case, fresh, runtime),
+        "augment": nameless(case.augment),
+        "collate": getattr(case.collate, "__qualname__", nameless(case.collate)),
+        "precision": runtime.precision,
+        "data": {"train": case.data_digest, "validation": case.content_digest("validation") if held_out else None},
+        "request": case.request.digest,
+        # A plateau schedule watches the validation samples that are not of the forgotten kind.
+        "alike": hashlib.sha256(case.group("validation").tobytes()).hexdigest() if held_out else None,
+    }
+
+
+def fresh_of(case: Case, runtime: Runtime) -> nn.Module:
+    """The task's untrained model under seed 0, whatever the runtime's: it stands for the architecture."""
+    with replace(runtime, seed=0).isolated("fresh"):
+        return fresh_model(case).eval()
+
+
+def nameless(thing: Any) -> str:
+    """How a thing shows itself, less addresses in memory, which are others each time."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(thing))
+
+
+def weights_of(model: nn.Module) -> str:
+    """SHA-256 of a fresh model under a fixed seed: its architecture and what it starts from."""
+    total = hashlib.sha256(nameless(model).encode())
+    for name, value in model.state_dict().items():
+        total.update(name.encode() + value.contiguous().cpu().numpy().tobytes())
+    return total.hexdigest()
+
+
+def method_of(method: Method) -> str:
+    """A method's name and settings; the source of its class too, where that is not ours."""
+    kind, shown = type(method), nameless(method)
+    if kind.__module__.partition(".")[0] == "unregress":
+        return shown
+    try:
+        source = inspect.getsource(kind)
+    except (OSError, TypeError):
+        # Typed at a prompt.
+        return shown
+    return f"{shown} {hashlib.sha256(source.encode()).hexdigest()}"
+
+
+def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 16) -> str:
+    """SHA-256 of the first samples as a training sees them, and of a fresh model's predictions and losses on them."""
+    precision: Precision = "64-true" if runtime.precision == "64-true" else "32-true"
+    probe = replace(runtime, accelerator="cpu", devices=1, precision=precision, seed=0, workers=0, progress=False)
+    chunks = chunked(torch.arange(min(samples, case.request.size)), samples)
+    found: list[str] = []
+    # Bytes of the same sums only on one thread, and on the CPU.
+    with one_thread(), probe.isolated("behaviour"), torch.no_grad():
+        model = probe.set_up(probe.private_copy(fresh)).eval()
+        for batch in probe.load(case.source("train"), chunks, augmentation=probe.generator("behaviour")):
+            prediction = case.task.predict(model, batch.data)
+            loss = case.task.checked_loss(prediction, case.task.target(batch.data))
+            seen = [*columns(batch.data, len(batch.index)), prediction, loss]
+            found.append(digest_of(row_hashes(seen, len(batch.index))))
+    return " ".join(found)
 
 
 def _remedy(path: Path) -> str:

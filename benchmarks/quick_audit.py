@@ -1,0 +1,132 @@
+"""Audits for `calibration.py` whose golds' distances to each other are computed once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from side_by_side import Answers, Vector, many, rows_of
+
+from unregress import AttackAUC, Case, Deviation, Errors, Rule, Runtime, Wasserstein
+from unregress.evidence import AuditedModel, AuditReport, Measure, Role, Verdict
+from unregress.metrics import Panel, Subject
+from unregress.metrics.error import mean_absolute_error
+from unregress.metrics.roc import auc
+from unregress.predictions import Predictions
+from unregress.verdict import judge
+
+RULE = Rule()
+DISTANCES, FORGET = ("paired", "w1"), "train-forget"
+NUMBERS = (("mae", FORGET), ("auc", FORGET), ("mae", "test-retain"))
+ROLES: dict[str, Role] = {"original": "original", "model": "unlearned"}
+"""Of all but golds."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The models of one request, and what audits need of them."""
+
+    models: dict[float, Answers]
+    """By the share of D_f that they were trained on."""
+    targets: Answers
+    between: dict[str, Vector]
+    """Golds against golds, by distance."""
+    floor: float
+    """The golds' mean paired difference, in target units."""
+
+    def one(self, share: float, number: int) -> Answers:
+        return {part: answers[number] for part, answers in self.models[share].items()}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Who meets whom in one audit."""
+
+    golds: NDArray[np.int64]
+    gold: int
+    """One more, to be judged, or to plant a fault in."""
+    original: Answers
+    luck: int
+    """A number for further choices."""
+
+
+def pool_of(name: str, case: Case, shares: Sequence[float], golds: int, others: int, cache: Path) -> Pool:
+    models = {share: many(name, case, share, others if share else golds, cache) for share in shares}
+    target = {"train": case.train[:][1].numpy(), "test": case.test[:][1].numpy()}  # type: ignore[index]
+    targets = {part: target[part.split("-")[0]][rows].astype(np.float64) for part, rows in rows_of(case).items()}
+    forget = models[0.0][FORGET]
+    between = {metric: np.stack([distance(metric, own, forget) for own in forget]) for metric in DISTANCES}
+    return Pool(models, targets, between, float(between["paired"].sum() / (golds * (golds - 1))))
+
+
+def distance(metric: str, answers: Vector, golds: Vector) -> Vector:
+    """From one model's answers to each gold's: of equally many samples, W1 is the paired difference once sorted."""
+    if metric == "w1":
+        answers, golds = np.sort(answers), np.sort(golds, axis=-1)
+    return np.asarray(np.abs(golds - answers).mean(axis=-1))
+
+
+def number(pool: Pool, metric: str, part: str, answers: Answers) -> float:
+    if metric == "mae":
+        return mean_absolute_error(answers[part], pool.targets[part])
+    alike = "test-forget" if "test-forget" in answers else "test-retain"
+    ours, theirs = (-np.abs(answers[part] - pool.targets[part]) for part in (part, alike))
+    return auc(ours, theirs)
+
+
+def measures(pool: Pool, drawn: Drawn, answers: Answers) -> Iterator[Measure]:
+    """What the metrics would find: the same numbers (`check`), without computing golds' distances anew."""
+    golds = [pool.one(0.0, gold) for gold in drawn.golds]
+    names = ["original", "model", *(f"gold {n}" for n in range(len(golds)))]
+    forget = np.stack([gold[FORGET] for gold in golds])
+    for metric in DISTANCES:
+        own = pool.between[metric][np.ix_(drawn.golds, drawn.golds)].sum(axis=1) / (len(golds) - 1)
+        seen = [distance(metric, model[FORGET], forget).mean() for model in (drawn.original, answers)]
+        for name, value in zip(names, (*seen, *own), strict=True):
+            yield Measure(metric=metric, split=FORGET, model=name, value=float(value))
+    for metric, part in NUMBERS:
+        for name, model in zip(names, (drawn.original, answers, *golds), strict=True):
+            yield Measure(metric=metric, split=part, model=name, value=number(pool, metric, part, model))
+
+
+def audited(pool: Pool, drawn: Drawn, answers: Answers) -> Verdict:
+    found = tuple(measures(pool, drawn, answers))
+    names = dict.fromkeys(measure.model for measure in found)
+    report = AuditReport(
+        version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
+        samples={FORGET: len(answers[FORGET])}, measures=found,
+        models=tuple(AuditedModel(name=name, role=ROLES.get(name, "gold")) for name in names),
+    )  # fmt: skip
+    return judge(report, RULE)[1]
+
+
+def check(pool: Pool, case: Case, drawn: Drawn) -> None:
+    """That `measures` says what the metrics say, for one audit."""
+    quick = list(measures(pool, drawn, pool.one(0.0, drawn.gold)))
+    answers = {"original": drawn.original, "model": pool.one(0.0, drawn.gold)}
+    answers |= {f"gold {n}": pool.one(0.0, gold) for n, gold in enumerate(drawn.golds)}
+    subjects = []
+    for name, model in answers.items():
+        parts = {
+            part: Predictions(
+                index=np.arange(len(seen)), prediction=seen, target=pool.targets[part],
+                loss=np.abs(seen - pool.targets[part]),
+            )
+            for part, seen in model.items()
+        }  # fmt: skip
+        # Errors look at the retained samples' loss only to see that it is the absolute error.
+        parts["train-retain"] = parts["test-retain"]
+        subjects.append(Subject(name=name, role=ROLES.get(name, "gold"), model=None, parts=parts))
+    panel = Panel(case=case, runtime=Runtime(accelerator="cpu"), subjects=tuple(subjects),
+                  validation_group=np.zeros(0, dtype=np.int64))  # fmt: skip
+    found = {
+        (m.metric, m.split, m.model): m.value
+        for metric in (Errors(), Wasserstein(), Deviation(), AttackAUC(draws=1))
+        for m in metric.measure(panel)
+        if isinstance(m, Measure)
+    }
+    slow = [found[m.metric, m.split, m.model] for m in quick]
+    np.testing.assert_allclose([m.value for m in quick], np.array(slow, dtype=float), rtol=1e-6)

@@ -1,0 +1,204 @@
+"""How well an attacker tells the forgotten samples from held-out look-alikes, by the models' losses.
+
+Whoever asks whether a sample was trained on must tell it from others of its kind that were not.  Retained against
+test samples, as in `unregress.metrics.membership`, is an easier question with another answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from unregress.errors import SettingError
+from unregress.evidence import About, Measure
+from unregress.metrics.base import Finding, Metric, Panel, rank_among_golds
+from unregress.metrics.roc import auc, auc_interval, true_positive_rate
+from unregress.predictions import Values, require_aligned
+
+FEWEST = 10
+"""With fewer samples than this on either side there is no interval: they say too little about others of their kind."""
+FALSE_ALARMS = 10
+"""A threshold must rest on as many false alarms: at a rate of 1 % that takes 1,000 look-alikes."""
+
+
+def likelihood_scale(losses: NDArray[Any]) -> float:
+    """The scale b of the likelihood p(y | x) ∝ exp(-loss / b), from losses of samples that were not trained on.
+
+    It turns a regression loss into a density: Laplace's for the absolute error, Gauss's for the squared error.
+    If a loss grows with the k-th power of the d errors in it, loss / b follows a gamma distribution of shape d / k.
+    Its mean is b d / k and its variance b² d / k, so b = variance / mean whatever k and d.
+    Rankings of samples depend little on it: it decides between the references' mean and their smallest loss.
+    A loss that can be negative is a negative log-likelihood already: b = 1.
+
+    >>> likelihood_scale(np.array([1.0, 3.0]))
+    0.5
+    """
+    variance = float(np.var(losses))
+    return variance / float(np.mean(losses)) if variance > 0 and losses.min() >= 0 else 1.0
+
+
+def calibrated_scores(losses: Values, references: Values, scale: float) -> Values:
+    """How much likelier a model makes each target than reference models that never saw it; `(n,)`, 0 for as likely.
+
+    log p(y | x, model) - log of the mean over references of p(y | x, reference), with p ∝ exp(-loss / scale).  It is
+    the score of BASE (Lassila et al. 2025), and the logarithm of RMIA's ratio (Zarifzadeh et al. 2024) with models
+    that did not see the sample for references (offline, a = 1: smaller a suits probabilities, not densities).
+    RMIA goes on to ask for which share of a population this ratio is at least γ times the population sample's.
+    That share never falls when the ratio rises, so it ranks samples alike: the ROC curve and its area are the same,
+    but for ties that a finite population makes.
+
+    Args:
+        losses: the model's, `(n,)`.
+        references: the reference models' losses of the same samples, `(references, n)`.
+        scale: in the loss's unit; with one reference it changes no ranking.
+
+    >>> calibrated_scores(np.array([1.0, 4.0]), np.array([[3.0, 4.0]]), 2.0).tolist()
+    [1.0, 0.0]
+    """
+    excess = (losses - references) / scale
+    return np.asarray(np.log(len(references)) - logsumexp(excess, axis=0))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an attacker thinks of one model's forgotten samples and of their look-alikes; higher is likelier seen."""
+
+    members: Values
+    others: Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackAUC(Metric):
+    """Membership inference on D_f against look-alikes: by the loss alone, and calibrated by the golds.
+
+    Look-alikes are held-out samples of the forgotten kind (`test-forget`) where they are known, and else all test
+    data, which is right for requests that have nothing to do with the target.  What a model learnt of the kind serves
+    the look-alikes too and shows in the errors, not here: this is about the samples themselves.
+
+    All models are asked about the same samples and the same bootstrap draws.  A gold is calibrated by the other golds,
+    so that its value says what is expected of one more gold (but for one reference less).  Without golds nothing is
+    calibrated; a single gold calibrates the others only.  True positive rates are left out where look-alikes are fewer
+    than 10 / `false_alarms`.
+
+    Raises:
+        SettingError: no draws, or a rate of false alarms that is none.
+    """
+
+    about: ClassVar[tuple[About, ...]] = (
+        About(
+            metric="auc",
+            title="Membership inference: AUC",
+            meaning="Shown a forgotten sample and a similar one that no model was trained on, an attacker takes the "
+            "one that the model predicts better for the forgotten one.  This is how often that is right.",
+            ideal="A retrained model's own value: it is 0.5, a coin's, if the two kinds of samples are equally hard to "
+            "predict, and off 0.5 for everyone if not.  Above it the model remembers; below it, the samples are "
+            "predicted so badly that this gives them away.",
+            unit="share",
+            source="attack by loss: Yeom et al. 2018",
+        ),
+        About(
+            metric="tpr-at-low-fpr",
+            title="Membership inference: recognised at few false alarms",
+            meaning="The share of the forgotten samples that an attacker recognises by their small loss if, of "
+            "similar samples that no model was trained on, one in a hundred at most may be taken for one "
+            "(or as the report's settings say).",
+            ideal="A retrained model's own value, which is about the share of false alarms.",
+            unit="share",
+            source="Carlini et al. 2022",
+        ),
+        About(
+            metric="auc-calibrated",
+            title="Membership inference, calibrated: AUC",
+            meaning="The same with an attacker who also has retrained models, and looks at how much better the model "
+            "predicts a sample than they do.  A sample that is hard for everyone deceives this attacker less.",
+            ideal="A retrained model's own value, which is near 0.5.  Above it the model remembers; below it, it was "
+            "pushed away from the samples farther than never having seen them would explain.",
+            unit="share",
+            source="RMIA (Zarifzadeh et al. 2024) and BASE (Lassila et al. 2025) for regression",
+        ),
+        About(
+            metric="tpr-calibrated",
+            title="Membership inference, calibrated: recognised at few false alarms",
+            meaning="The share of the forgotten samples that this attacker recognises if, of similar samples that no "
+            "model was trained on, one in a hundred at most may be taken for one (or as the settings say).",
+            ideal="A retrained model's own value, which is about the share of false alarms.",
+            unit="share",
+            source="Carlini et al. 2022; Zarifzadeh et al. 2024",
+        ),
+    )
+
+    draws: int = 1000
+    """Bootstrap draws behind an interval."""
+    false_alarms: float = 0.01
+    """Share of look-alikes that may be taken for members where true positives are counted."""
+
+    def __post_init__(self) -> None:
+        if self.draws < 1 or not 0 < self.false_alarms < 1:
+            raise SettingError(
+                f"AttackAUC has draws={self.draws} and false_alarms={self.false_alarms}",
+                expected="1 draw or more, and a share between 0 and 1",
+            )
+
+    def measure(self, panel: Panel) -> Iterator[Finding]:
+        """AUC and, where there are enough look-alikes, true positive rate of both attacks on every model."""
+        part = next((part for part in ("test-forget", "test-retain") if part in panel.parts), None)
+        if part is None:
+            return
+        by_loss = {
+            subject.name: Scores(-subject.parts["train-forget"].loss, -subject.parts[part].loss)
+            for subject in panel.subjects
+        }
+        kind = "held-out samples of the forgotten kind" if part == "test-forget" else "samples of all test data"
+        yield from self._told_apart(panel, "auc", "tpr-at-low-fpr", by_loss, kind)
+        yield from self._told_apart(panel, "auc-calibrated", "tpr-calibrated", _calibrated(panel, part), kind)
+
+    def _told_apart(
+        self, panel: Panel, area: str, rate: str, scores: Mapping[str, Scores], kind: str
+    ) -> Iterator[Measure]:
+        areas = {name: auc(found.members, found.others) for name, found in scores.items()}
+        ranks = rank_among_golds(panel, areas)
+        for name, found in scores.items():
+            few = min(len(found.members), len(found.others)) < FEWEST
+            # The same draws for every model: their differences owe nothing to luck.
+            rng = np.random.default_rng(panel.runtime.generator("attack-auc").initial_seed())
+            yield Measure(
+                metric=area,
+                split="train-forget",
+                model=name,
+                value=areas[name],
+                interval=None if few else auc_interval(found.members, found.others, rng, draws=self.draws),
+                p=ranks.get(name),
+                note=f"{len(found.members)} against {len(found.others)} {kind}",
+            )
+        rates = {
+            name: true_positive_rate(found.members, found.others, self.false_alarms)
+            for name, found in scores.items()
+            if len(found.others) * self.false_alarms >= FALSE_ALARMS
+        }
+        ranks = rank_among_golds(panel, rates)
+        for name, value in rates.items():
+            yield Measure(metric=rate, split="train-forget", model=name, value=value, p=ranks.get(name))
+
+
+def _calibrated(panel: Panel, part: str) -> dict[str, Scores]:
+    """Scores of every subject that has golds to be compared with."""
+    if not panel.golds:
+        return {}
+    scale = likelihood_scale(np.concatenate([gold.parts[part].loss for gold in panel.golds]))
+    found = {}
+    for subject in panel.subjects:
+        if not (others := panel.others(subject)):
+            continue
+        seen = []
+        for name in ("train-forget", part):
+            own, references = subject.parts[name], [gold.parts[name] for gold in others]
+            for reference in references:
+                require_aligned(own, reference)
+            seen.append(calibrated_scores(own.loss, np.stack([one.loss for one in references]), scale))
+        found[subject.name] = Scores(*seen)
+    return found

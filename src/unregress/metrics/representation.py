@@ -1,0 +1,198 @@
+"""What the features in front of the final layer still know, whatever the output says: a linear probe, and CKA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from unregress.errors import SettingError
+from unregress.evidence import About, Measure
+from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds, rank_among_golds
+from unregress.predictions import Values
+
+FOLDS = 5
+FEWEST = 2 * FOLDS
+"""Samples per class that a probe needs: two in each fold."""
+
+
+def fold_numbers(labels: NDArray[Any], *, seed: int) -> NDArray[np.int64]:
+    """In which of five folds each sample is held out, both classes spread evenly; `(n,)`.
+
+    Args:
+        labels: 0 or 1 per sample.
+        seed: of the draw.
+    """
+    folds = np.zeros(len(labels), dtype=np.int64)
+    cut = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(cut.split(labels, labels)):
+        folds[held_out] = fold
+    return folds
+
+
+def probe_auc(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any]) -> float:
+    """How well a linear probe tells two classes apart on samples it was not trained on: 0.5 is guessing, 1 perfect.
+
+    The probe is a logistic regression on standardised features with a ridge penalty.  Its strength is fixed: sklearn's
+    C is 1 / features, which lets the log odds vary by about 1 beforehand, however many features there are.  So a
+    wide layer is not learnt by heart from few samples.  The area under the curve is taken fold by fold and averaged.
+
+    Args:
+        features: one row per sample, `(n, width)`.
+        labels: 0 or 1 per sample, `(n,)`.
+        folds: in which fold a sample is held out, `(n,)`; both classes in each.
+    """
+    areas = []
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        ridge = LogisticRegression(C=1 / features.shape[1], max_iter=1000)
+        probe = make_pipeline(StandardScaler(), ridge).fit(features[~held_out], labels[~held_out])
+        areas.append(roc_auc_score(labels[held_out], probe.decision_function(features[held_out])))
+    return float(np.mean(areas))
+
+
+def linear_cka(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Linear centred kernel alignment of two models' features of the same samples: 1 if equal, 0 if unrelated.
+
+    Equal means up to rotations, reflections, shifts and a common scale of the features, none of which matters to a
+    linear layer behind them.  Features that are the same for all samples are like each other and unlike all others.
+
+    Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations Revisited".  With
+    more features than samples any two models look alike (its bias), so compare values for the same samples only.
+
+    Args:
+        first: `(n, width)`.
+        second: `(n, other width)`.
+
+    >>> round(linear_cka(np.array([[0.0], [1.0], [2.0]]), np.array([[5.0], [3.0], [1.0]])), 9)
+    1.0
+    """
+    return _alignment(_centred(first), _centred(second))
+
+
+def _centred(features: NDArray[Any]) -> Values:
+    """Features with each column's mean taken out, scaled so that their alignment with themselves is 1."""
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    # Features that differ by rounding alone are constant.
+    noise = 1e-7 * float(np.abs(features).max(initial=0.0))
+    size = 0.0 if np.abs(centred).max(initial=0.0) <= noise else np.linalg.norm(_smaller_gram(centred))
+    return centred / np.sqrt(size) if size else np.zeros_like(centred)
+
+
+def _smaller_gram(centred: Values) -> Values:
+    # Either Gram matrix has the same norm: O(n d min(n, d)).
+    wide = centred.shape[1] > centred.shape[0]
+    return centred @ centred.T if wide else centred.T @ centred
+
+
+def _alignment(first: Values, second: Values) -> float:
+    if not first.any() or not second.any():
+        return float(first.any() == second.any())
+    if min(first.shape[1], second.shape[1]) > len(first):
+        return float(np.sum((first @ first.T) * (second @ second.T)))
+    return float(np.sum((second.T @ first) ** 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Representation(Metric):
+    """Whether the inputs of the final linear layer still show which samples were forgotten.
+
+    A model can answer like a gold and still know the samples one layer below.  Two questions: does a linear probe
+    tell D_f from held-out samples of its kind better than in the golds, and are the features of D_f related
+    to each other as in the golds.  Models without features, such as a constant, are left out.
+
+    Raises:
+        SettingError: fewer than 10 samples per class.
+    """
+
+    about: ClassVar[tuple[About, ...]] = (
+        About(
+            metric="probe-auc",
+            title="Linear probe on the features",
+            meaning="How well the inputs of the final layer tell the forgotten samples from held-out ones of their "
+            "kind, by a linear probe on samples that it was not trained on: 0.5 is guessing, 1 is perfect.",
+            ideal="A retrained model's own value, which is near 0.5 if the two kinds of samples are alike.  Where no "
+            "held-out samples of the kind are known, all test samples stand in, and the value tells little by itself.",
+            unit="share",
+            source="linear probes: Alain and Bengio (2016); compared with retrained models here",
+        ),
+        About(
+            metric="cka-distance",
+            title="Distance of the features to the retrained models'",
+            meaning="1 minus the linear CKA between the features of the forgotten samples and a retrained model's, "
+            "on average over the retrained models: 0 if they are related in the same way, 1 if unrelated.",
+            ideal="The noise floor, which is the distance of a retrained model to the others.",
+            unit="distance",
+            source="Kornblith et al. (2019), linear CKA",
+            distance=True,
+        ),
+    )
+
+    samples: int = 2000
+    """At most so many samples per class."""
+
+    def __post_init__(self) -> None:
+        if self.samples < FEWEST:
+            raise SettingError(
+                f"Representation has samples={self.samples}", expected=f"{FEWEST} samples per class or more"
+            )
+
+    @property
+    def needs_features(self) -> bool:
+        """Always."""
+        return True
+
+    def measure(self, panel: Panel) -> Iterator[Finding]:
+        """The probe's AUC of every model with features, and its features' distance to the golds'."""
+        seen = [subject for subject in panel.subjects if subject.parts["train-forget"].activation is not None]
+        if not seen:
+            return
+        rng = np.random.default_rng(panel.runtime.generator("representation").initial_seed())
+        forgotten = self._drawn(rng, len(seen[0].parts["train-forget"]))
+        alike = ["test-forget"] if "test-forget" in panel.parts else ["test-retain"]
+        others = self._drawn(rng, sum(len(seen[0].parts[part]) for part in alike if part in panel.parts))
+        features = {subject.name: _features(subject, ["train-forget"])[forgotten] for subject in seen}
+        shown = replace(panel, subjects=tuple(seen))
+        note = "" if "test-forget" in panel.parts else "against all test samples, for want of some of the kind"
+        if (count := min(len(forgotten), len(others))) < FEWEST:
+            note = f"only {count} samples per class to train a probe on"
+            for subject in seen:
+                yield Measure(metric="probe-auc", split="train-forget", model=subject.name, value=None, note=note)
+        else:
+            labels = np.repeat([1, 0], [len(forgotten), len(others)])
+            folds = fold_numbers(labels, seed=int(rng.integers(2**31)))
+            values = {
+                subject.name: probe_auc(
+                    np.vstack([features[subject.name], _features(subject, alike)[others]]), labels, folds
+                )
+                for subject in seen
+            }
+            ranks = rank_among_golds(shown, values)
+            for name, value in values.items():
+                yield Measure(
+                    metric="probe-auc", split="train-forget", model=name, value=value, note=note, p=ranks.get(name)
+                )
+        centred = {name: _centred(found) for name, found in features.items()}
+
+        def distance(a: Subject, b: Subject) -> float:
+            # Rounding can leave a model's alignment with itself a little above 1.
+            return max(0.0, 1 - _alignment(centred[a.name], centred[b.name]))
+
+        for name, (value, p) in against_golds(shown, distance).items():
+            yield Measure(metric="cka-distance", split="train-forget", model=name, value=value, p=p)
+
+    def _drawn(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        return np.sort(rng.choice(count, min(count, self.samples), replace=False))
+
+
+def _features(subject: Subject, parts: list[str]) -> NDArray[np.float64]:
+    found = [subject.parts[part].activation for part in parts]
+    return np.vstack([values for values in found if values is not None]).astype(np.float64)

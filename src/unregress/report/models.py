@@ -1,0 +1,124 @@
+"""The audited models: where each comes from, and what it cost beside retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from unregress.cost import Cost
+from unregress.evidence import AuditedModel, AuditReport, Role
+from unregress.report.figures import GOLD, Style
+from unregress.report.numerals import DASH, count, percent, plural, significant
+from unregress.report.table import RETRAINED
+
+ROLES: dict[Role, tuple[str, str]] = {
+    "original": ("original", "trained on all training samples; the model as it was before the request"),
+    "gold": ("gold", "trained from scratch without the samples to forget: what forgetting should lead to"),
+    "unlearned": ("unlearned", "the original, made to forget by this method"),
+    "reference": ("reference", "shown for scale; not meant to be used"),
+}
+ORDER: tuple[Role, ...] = ("original", "gold", "unlearned", "reference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """One audited model, or all golds: where it comes from and what it cost."""
+
+    name: str
+    role: Role
+    label: str
+    """The role in words; empty where the name says it."""
+    meaning: str
+    style: Style
+    maker: str
+    settings: tuple[str, ...]
+    notes: tuple[str, ...]
+    deviations: tuple[str, ...]
+    is_method: bool
+    costed: bool
+    passes: str
+    forward: str
+    backward: str
+    seconds: str
+    share: str
+
+
+def model_rows(report: AuditReport, look: Mapping[str, Style]) -> tuple[ModelRow, ...]:
+    """The models in reading order, all golds as one."""
+    retraining = typical_retraining(report)
+    rows = []
+    for role in ORDER:
+        found = [model for model in report.models if model.role == role]
+        if role == "gold" and found:
+            alike = all(model.method == found[0].method for model in found)
+            label = plural(len(found), "gold")
+            rows.append(_row(retraining or found[0], RETRAINED, label, GOLD, retraining, alike=alike))
+        else:
+            label = ROLES[role][0]
+            rows += [
+                _row(m, m.name, "" if label == m.name else label, look[m.name], retraining, alike=True) for m in found
+            ]
+    return tuple(rows)
+
+
+def typical_retraining(report: AuditReport) -> AuditedModel | None:
+    """The gold of the middle cost, which other costs are compared with; None if no gold's cost is known."""
+    known = [(model.cost.passes, model.cost.seconds, n) for n, model in enumerate(report.models)
+             if model.role == "gold" and model.cost is not None]  # fmt: skip
+    return report.models[sorted(known)[(len(known) - 1) // 2][-1]] if known else None
+
+
+def share_of_retraining(model: AuditedModel, retraining: AuditedModel | None) -> str:
+    """What a model cost as a percentage of a retraining; empty if that is unknown.
+
+    Args:
+        model: the model.
+        retraining: what to compare with, from `typical_retraining`.
+    """
+    if model.cost is None or retraining is None or retraining.cost is None or not retraining.cost.passes:
+        return ""
+    return percent(model.cost.share_of(retraining.cost))
+
+
+def parse(text: str) -> tuple[str, tuple[str, ...]]:
+    """`Name(a=1, b=f(2, 3))` as `Name` and its settings; any other text as it is.
+
+    >>> parse("Blindspot(helper=Recipe(epochs=2, lr=0.01), attention=50.0)")
+    ('Blindspot', ('helper=Recipe(epochs=2, lr=0.01)', 'attention=50.0'))
+    """
+    name, opening, inner = text.partition("(")
+    if not opening or not inner.endswith(")"):
+        return text, ()
+    pieces, depth = [""], 0
+    for character in inner[:-1]:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return name, tuple(piece.strip() for piece in pieces if piece.strip())
+
+
+def _row(
+    model: AuditedModel, name: str, label: str, style: Style, retraining: AuditedModel | None, *, alike: bool
+) -> ModelRow:
+    maker, settings = parse(model.method) if alike else ("made in different ways", ())
+    cost: Cost | None = model.cost
+    return ModelRow(
+        name=name,
+        role=model.role,
+        label=label,
+        meaning=ROLES[model.role][1],
+        style=style,
+        maker=maker,
+        settings=settings,
+        notes=model.notes,
+        deviations=model.deviations,
+        is_method=bool(model.method) and model.role == "unlearned",
+        costed=cost is not None,
+        passes=DASH if cost is None else count(cost.passes),
+        forward=DASH if cost is None else count(cost.forward),
+        backward=DASH if cost is None else count(cost.backward),
+        seconds=DASH if cost is None else significant(cost.seconds),
+        share=share_of_retraining(model, retraining) or DASH,
+    )

@@ -1,0 +1,356 @@
+"""Relearning against a hand-written loop, and the hurried look at the loss against the full one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import unregress
+from unregress.errors import ModelError
+from unregress.evidence import Figure, Measure, Role
+from unregress.metrics import Anamnesis, Panel, Subject, relearning
+from unregress.metrics.relearning import MARGIN, Watch, relearn
+from unregress.training import evaluate
+
+LR, BATCH, EPOCHS, ALPHA, SEED = 0.02, 16, 40, 1.0, 5
+RECIPE = unregress.Recipe(epochs=EPOCHS, lr=LR, batch_size=BATCH)
+RUNTIME = unregress.Runtime(accelerator="cpu", seed=SEED)
+ROLES: dict[str, Role] = {"original": "original", "retrained": "gold", "retrained #2": "gold", "constant": "reference"}
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def table(validation: int = 30) -> dict[str, TensorDataset]:
+    x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    y = x[:, 0] + 2 * (x[:, 1] > 0)
+    held_out = slice(70, 70 + validation)
+    return {"train": TensorDataset(x[:70], y[:70]), "validation": TensorDataset(x[held_out], y[held_out])}
+
+
+def make_case(validation: int = 30, **changes: Any) -> unregress.Case:
+    data = table(validation)
+    fields: dict[str, Any] = {
+        "task": unregress.TensorTask(build_model=net, loss=changes.pop("loss", "mse")),
+        "request": unregress.ForgetRequest.band(data["train"].tensors[1], low=1.5, reason="test"),
+        **data,
+    }
+    return unregress.Case(**(fields | changes))
+
+
+def panel(case: unregress.Case, models: dict[str, nn.Module | None], runtime: unregress.Runtime = RUNTIME) -> Panel:
+    subjects = [Subject(name=n, role=ROLES.get(n, "unlearned"), model=m, parts={}) for n, m in models.items()]
+    group = np.zeros(0, np.int64) if case.validation is None else np.flatnonzero(case.group("validation"))
+    return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_group=group)
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, nn.Module | None]:
+    case, runtime = make_case(), unregress.Runtime(accelerator="cpu")
+    recipe = unregress.Recipe(epochs=60, lr=0.02, batch_size=16)
+    original = unregress.train(case, recipe, runtime).model
+    golds = [
+        unregress.Retrain(recipe=recipe).unlearn(original, case, replace(runtime, seed=seed)).model for seed in (0, 1)
+    ]
+    torch.manual_seed(11)
+    return {"original": original, "retrained": golds[0], "retrained #2": golds[1], "fresh": net(), "constant": None}
+
+
+def by_hand(model: nn.Module, x: Tensor, y: Tensor, watch_x: Tensor, watch_y: Tensor, shuffle: int) -> Iterator[float]:
+    """Mean loss on the watched rows before the first step and after each one."""
+    model = copy.deepcopy(model)
+    adam = torch.optim.Adam(model.parameters(), lr=LR)
+    draws = RUNTIME.generator(f"relearn/{shuffle}/order")
+
+    def watched() -> float:
+        with torch.no_grad():
+            return float((model(watch_x).squeeze(1) - watch_y).square().mean())
+
+    yield watched()
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x), generator=draws).split(BATCH):
+            adam.zero_grad()
+            (model(x[rows]).squeeze(1) - y[rows]).square().mean().backward()
+            adam.step()
+            yield watched()
+
+
+def first_hit(model: nn.Module, threshold: float, case: unregress.Case, shuffle: int) -> list[float]:
+    """The losses of the loop by hand, up to the first at the threshold; watched is held-out y of 1.5 and more."""
+    data = table()
+    watch_x, watch_y = data["validation"].tensors
+    alike = watch_y >= 1.5
+    losses = []
+    for loss in by_hand(model, *data["train"].tensors, watch_x[alike], watch_y[alike], shuffle):
+        losses.append(loss)
+        if loss <= threshold:
+            break
+    return losses
+
+
+def test_every_shuffle_equals_a_hand_written_loop(models: dict[str, Any]) -> None:
+    case = make_case()
+    own = next(iter(first_hit(models["original"], np.inf, case, 0)))
+    steps = {
+        name: [len(first_hit(models[name], (1 + ALPHA) * own, case, shuffle)) - 1 for shuffle in range(3)]
+        for name in ("original", "retrained", "retrained #2", "fresh")
+    }
+    found = list(Anamnesis(alpha=ALPHA, recipe=RECIPE, shuffles=3).measure(panel(case, models)))
+    numbers = {(m.metric, m.model): (m.value, m.bound, m.interval) for m in found if isinstance(m, Measure)}
+    assert ("relearn-steps", "constant") not in numbers
+    for name, counts in steps.items():
+        assert numbers["relearn-steps", name] == (np.median(counts), "=", (min(counts), max(counts)))
+    golds = np.median([steps["retrained"], steps["retrained #2"]], axis=0)
+    index = np.array(steps["fresh"]) / golds
+    assert numbers["ain", "fresh"] == (pytest.approx(np.median(index)), "=", (min(index), max(index)))
+    assert numbers["ain", "original"] == (0, "=", (0, 0))
+    own_index = np.array(steps["retrained"]) / np.array(steps["retrained #2"])
+    assert numbers["ain", "retrained"] == (pytest.approx(np.median(own_index)), "=", (min(own_index), max(own_index)))
+    assert len(set(steps["fresh"])) > 1, "the shuffles are the same"
+    (drawn,) = [finding for finding in found if isinstance(finding, Figure)]
+    assert drawn.threshold == pytest.approx((1 + ALPHA) * own, rel=1e-5)
+    assert [curve.model for curve in drawn.curves] == ["original", "retrained", "fresh"]
+
+
+@pytest.mark.parametrize("name", ["retrained", "fresh"])
+def test_one_shuffle_is_drawn_as_it_is(models: dict[str, Any], name: str) -> None:
+    case = make_case()
+    threshold = (1 + ALPHA) * first_hit(models["original"], np.inf, case, 0)[0]
+    losses = first_hit(models[name], threshold, case, 0)
+    asked = panel(case, {key: models[key] for key in ("original", "retrained", "fresh")})
+    found = list(Anamnesis(alpha=ALPHA, recipe=RECIPE, shuffles=1).measure(asked))
+    (drawn,) = [finding for finding in found if isinstance(finding, Figure)]
+    curve = next(curve for curve in drawn.curves if curve.model == name)
+    assert curve.x == tuple(range(len(losses)))
+    assert curve.y == pytest.approx(losses, rel=1e-4)
+
+
+class Full(Watch):
+    """Looks at all samples each time, by the library's plain evaluation."""
+
+    def look(self, model: nn.Module) -> float:
+        return evaluate(model, self.case, self.split, torch.cat(self.chunks), self.runtime)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_hurried_look_finds_the_same_first_hit(
+    models: dict[str, Any], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(relearning, "CHUNK", 32)
+    case = make_case(validation=900)
+    asked = panel(case, models, replace(RUNTIME, seed=seed))
+    hurried, full = Watch(asked, ALPHA), Full(asked, ALPHA)
+    assert hurried.threshold == pytest.approx(full.threshold, rel=1e-6)
+    fast, slow = (relearn(models["fresh"], watch, RECIPE, stream="relearn/0") for watch in (hurried, full))
+    assert (fast.steps, fast.reached) == (slow.steps, True)
+    assert fast.steps > 5
+    given = list(zip(fast.losses, slow.losses, strict=True))
+    near = [(a, b) for a, b in given if b <= (1 + MARGIN) * full.threshold]
+    assert near and all(a == pytest.approx(b, rel=1e-5) for a, b in near)
+    assert all(a > full.threshold for a, _ in given[:-1])
+    # Estimated from a part of the samples: a little off, but not by much.
+    assert any(abs(a / b - 1) > 1e-4 for a, b in given)
+    assert np.mean([a / b for a, b in given]) == pytest.approx(1, abs=0.3)
+
+
+def test_a_hurried_look_stops_as_soon_as_the_rest_cannot_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses 1 for ten samples in chunks of 2, threshold 0.38: a sum above 0.3876 · 10 is there after 4 samples."""
+    monkeypatch.setattr(relearning, "CHUNK", 2)
+    zeros = TensorDataset(torch.zeros(10, 1), torch.zeros(10))
+    seen: list[int] = []
+
+    def loss(prediction: Tensor, target: Tensor) -> Tensor:
+        seen.append(len(target))
+        return (prediction - target).abs()
+
+    request = unregress.ForgetRequest(size=10, forget=(0, 1), reason="test")
+    task = unregress.TensorTask(build_model=lambda: nn.Linear(1, 1), loss=loss)
+    case = unregress.Case(task=task, request=request, train=zeros, validation=zeros, validation_group=range(10))
+    model = nn.Linear(1, 1)
+    nn.init.constant_(model.bias, 1.0)
+    watch = Watch(panel(case, {"original": model}), ALPHA)
+    assert (watch.threshold, sum(seen)) == (pytest.approx(2.0), 10)
+    for threshold, samples in ((0.38, 4), (0.42, 6), (0.99, 10), (1.0, 10), (0.0, 2)):
+        seen.clear()
+        watch.threshold = threshold
+        assert (watch.look(model), sum(seen)) == (1.0, samples)
+    watch.negative = True
+    seen.clear()
+    assert (watch.look(model), sum(seen)) == (1.0, 10)
+
+
+def test_losses_that_can_be_negative_are_always_evaluated_in_full(
+    models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relearning, "CHUNK", 32)
+    case = make_case(validation=300, loss=lambda prediction, target: (prediction - target).square() - 1.0)
+    asked = panel(case, models)
+    hurried, full = Watch(asked, 0.05), Full(asked, 0.05)
+    assert hurried.negative and hurried.threshold < 0
+    fast, slow = (relearn(models["fresh"], watch, RECIPE, stream="relearn/0") for watch in (hurried, full))
+    assert fast.losses == pytest.approx(slow.losses, rel=1e-4)
+    # Above a negative loss is nearer to zero: the original is there.
+    assert relearn(models["original"], hurried, RECIPE, stream="relearn/0").steps == 0
+
+
+def test_kept_samples_and_those_read_anew_give_the_same(
+    models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = panel(make_case(), models)
+    kept = Watch(asked, ALPHA)
+    monkeypatch.setattr(relearning, "KEPT", 0)
+    anew = Watch(asked, ALPHA)
+    assert kept.kept is not None and anew.kept is None
+    first, second = (relearn(models["fresh"], watch, RECIPE, stream="relearn/0") for watch in (kept, anew))
+    assert first == second
+
+
+class InPlace(nn.Module):
+    """Changes its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x.mul_(2))
+        return out
+
+
+def test_a_model_that_changes_its_input_in_place_does_not_change_what_is_watched() -> None:
+    case = make_case(task=unregress.TensorTask(build_model=InPlace, loss="mse"))
+    torch.manual_seed(0)
+    model = InPlace()
+    watch = Watch(panel(case, {"original": model}), ALPHA)
+    assert watch.look(model) == watch.look(model) == pytest.approx(watch.threshold / (1 + ALPHA))
+
+
+def test_all_models_are_given_the_same_batches_in_a_shuffle_and_others_in_the_next(models: dict[str, Any]) -> None:
+    """At a rate at which nothing moves, each relearning takes 5 steps: 70 rows in batches of 16."""
+    given: list[tuple[bytes, float]] = []
+
+    def watched(batch: list[Tensor], draws: torch.Generator) -> list[Tensor]:
+        given.append((batch[0].numpy().tobytes(), float(torch.rand((), generator=draws))))
+        return batch
+
+    case = make_case(augment=watched)
+    still = Anamnesis(recipe=unregress.Recipe(epochs=1, lr=1e-9, batch_size=BATCH), shuffles=2)
+    asked = panel(case, {key: models[key] for key in ("original", "retrained", "retrained #2", "fresh")})
+    found = {(m.metric, m.model): m for m in still.measure(asked) if isinstance(m, Measure)}
+    courses = [given[start : start + 5] for start in range(0, len(given), 5)]
+    assert len(courses) == 6, "three models that have not reached it, two shuffles"
+    assert courses[0] == courses[2] == courses[4]
+    assert courses[1] == courses[3] == courses[5]
+    assert not {batch for batch, _ in courses[0]} & {batch for batch, _ in courses[1]}
+    steps = found["relearn-steps", "retrained"]
+    assert (steps.value, steps.bound, steps.interval) == (5, ">=", None)
+    assert (found["ain", "original"].value, found["ain", "original"].bound) == (0, "=")
+    assert found["ain", "retrained"].value is None
+
+
+class Noisy(nn.Module):
+    """Draws from the global random state also in evaluation mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0 * torch.rand(len(x), 1)
+
+
+def test_how_far_one_looks_does_not_decide_what_is_drawn_in_training(
+    models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that draws when it is evaluated: the number of looks must not shift the draws of training."""
+    monkeypatch.setattr(relearning, "CHUNK", 8)
+    states: list[bytes] = []
+
+    def recorded(batch: list[Tensor], _: torch.Generator) -> list[Tensor]:
+        states.append(torch.get_rng_state().numpy().tobytes())
+        return batch
+
+    asked = panel(make_case(validation=200, augment=recorded), models)
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(2, 8), Noisy(), nn.Dropout(0.5), nn.Linear(8, 1))
+    watch, runs = Watch(asked, ALPHA), []
+    for full in (False, True):
+        watch.negative = full
+        runs.append(relearn(model, watch, unregress.Recipe(epochs=2, lr=LR, batch_size=BATCH), stream="x"))
+    assert runs[0].steps == runs[1].steps == 10 and runs[0] != runs[1]
+    assert states[:10] == states[10:] and len(set(states)) == 10
+
+
+def test_models_and_random_state_are_untouched(models: dict[str, Any]) -> None:
+    networks = {name: model for name, model in models.items() if model is not None}
+    for model in networks.values():
+        model.train()
+    before = {name: copy.deepcopy(model.state_dict()) for name, model in networks.items()}
+    torch.manual_seed(123)
+    np.random.seed(123)
+    state, numbers = torch.get_rng_state(), np.random.get_state()[1]
+    list(Anamnesis(recipe=replace(RECIPE, epochs=4), shuffles=2).measure(panel(make_case(), models)))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.array_equal(np.random.get_state()[1], numbers)
+    for name, model in networks.items():
+        assert all(torch.equal(value, model.state_dict()[key]) for key, value in before[name].items())
+        assert model.training and all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_same_numbers_twice_and_whoever_else_is_there(models: dict[str, Any]) -> None:
+    def steps(names: tuple[str, ...]) -> dict[str, Any]:
+        asked = panel(make_case(), {name: models[name] for name in names})
+        found = Anamnesis(recipe=replace(RECIPE, epochs=4), shuffles=2).measure(asked)
+        return {m.model: m for m in found if isinstance(m, Measure) and m.metric == "relearn-steps"}
+
+    everyone = steps(("original", "retrained", "fresh"))
+    assert steps(("original", "retrained", "fresh")) == everyone
+    assert steps(("original", "fresh")) == {name: everyone[name] for name in ("original", "fresh")}
+
+
+def test_a_model_frozen_for_inference_is_relearnt_like_an_unfrozen_one(models: dict[str, Any]) -> None:
+    networks = {name: model for name, model in models.items() if model is not None}
+    frozen = {name: copy.deepcopy(model).requires_grad_(False) for name, model in networks.items()}
+    metric = Anamnesis(alpha=ALPHA, recipe=RECIPE, shuffles=1)
+    first, second = (list(metric.measure(panel(make_case(), asked))) for asked in (networks, frozen))
+    assert first == second
+
+
+def test_without_held_out_samples_of_the_kind_the_forgotten_ones_are_watched(models: dict[str, Any]) -> None:
+    case = make_case(request=unregress.ForgetRequest.random(70, 20, seed=0, reason="test"))
+    watch = Watch(panel(case, models), ALPHA)
+    assert watch.name == "train-forget"
+    x, y = table()["train"].tensors
+    rows = list(case.request.forget)
+    with torch.no_grad():
+        own = (models["original"](x[rows]).squeeze(1) - y[rows]).square().mean()
+    assert watch.threshold == pytest.approx((1 + ALPHA) * float(own), rel=1e-5)
+
+
+def test_the_first_step_is_taken_where_one_does_not_look_at_the_start(models: dict[str, Any]) -> None:
+    watch = Watch(panel(make_case(), models), ALPHA)
+    assert relearn(models["original"], watch, RECIPE, stream="x").steps == 0
+    late = relearn(models["original"], watch, RECIPE, stream="x", at_start=False)
+    assert late.steps >= 1 and late.reached
+
+
+def test_a_model_that_runs_away_is_cut_off(models: dict[str, Any]) -> None:
+    wild = unregress.Recipe(epochs=3, lr=1e30, batch_size=BATCH)
+    run = relearn(models["fresh"], Watch(panel(make_case(), models), ALPHA), wild, stream="x")
+    assert not run.reached and np.isfinite(run.losses).all()
+
+
+def test_a_model_whose_loss_is_no_number_is_refused(models: dict[str, Any]) -> None:
+    broken = net()
+    nn.init.constant_(broken[0].bias, float("nan"))  # type: ignore[index, arg-type]
+    with pytest.raises(ModelError, match="before relearning"):
+        relearn(broken, Watch(panel(make_case(), models), ALPHA), RECIPE, stream="x")
+    with pytest.raises(ModelError, match="before relearning"):
+        Watch(panel(make_case(), {"original": broken}), ALPHA)
+    with pytest.raises(ModelError, match="constant"):
+        Watch(panel(make_case(), {"original": None}), ALPHA)

@@ -1,0 +1,85 @@
+"""Verdicts and their criteria as the reader sees them, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from math import inf
+
+import pytest
+
+from report.by_hand import HELPER, criteria, with_no_gold
+from unregress.evidence import AuditReport, Verdict
+from unregress.report.verdicts import RULE, Answer, rule_settings, rulings
+from unregress.verdict import Rule
+
+
+def test_original_then_unlearned_then_references(report: AuditReport) -> None:
+    found = rulings(report)
+    assert [(ruling.model, ruling.outcome) for ruling in found] == [
+        ("original", "FAIL"),
+        ("FineTune", "FAIL"),
+        ("Amnesiac", "INCONCLUSIVE"),
+        ("Blindspot", "PASS"),
+        ("constant", "FAIL"),
+        (HELPER, "FAIL"),
+    ]
+    assert [ruling.reason for ruling in found[:2]] == ["Reason for original.", "Reason for FineTune."]
+
+
+def test_costs_stand_beside_where_they_are_known_and_were_for_forgetting(report: AuditReport) -> None:
+    shares = {ruling.model: ruling.share for ruling in rulings(report)}
+    assert shares == {
+        "original": "",
+        "FineTune": "8.33 %",  # 80,000 of 960,000
+        "Amnesiac": "",
+        "Blindspot": "4.27 %",  # 41,000 of 960,000
+        "constant": "",
+        HELPER: "",
+    }
+
+
+def test_a_criterion_by_hand(report: AuditReport) -> None:
+    answers = rulings(report)[1].answers
+    assert answers[1] == Answer(
+        metric="mae",
+        title="Mean absolute error",
+        split="train-forget",
+        question="Its error on the forgotten samples",
+        value="50.0",
+        gold="58.5",
+        limits="53.4–63.6",
+        outcome="remembers",
+        crossed=True,
+        noticed="more than 30 % kept",
+    )
+    assert answers[0].question == "The distance from the retrained models'"
+    assert [answer.limits for answer in answers] == ["at most 5.66", "53.4–63.6", "0.250–0.750", "at most 33.0"]
+    assert [answer.crossed for answer in answers] == [False, True, False, False]
+
+
+def test_what_would_be_noticed(report: AuditReport) -> None:
+    answers = rulings(report)[0].answers
+    assert [answer.noticed for answer in answers] == [
+        "more than 25 % kept", "more than 30 % kept", "not even the original", "–",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "high", "limits"), [(None, None, "–"), (1.0, None, "at least 1.00")])
+def test_limits_on_one_side_or_none(report: AuditReport, low: float | None, high: float | None, limits: str) -> None:
+    criterion = replace(criteria(1.0, 1.0, 0.5, 1.0)[0], low=low, high=high)
+    assert criterion.resolution == inf
+    verdict = Verdict(model="original", outcome="FAIL", reason="", criteria=(criterion,))
+    (answer,) = rulings(replace(report, verdicts=(verdict,), about=()))[0].answers
+    assert (answer.limits, answer.noticed, answer.title) == (limits, "not even the original", "")
+
+
+def test_every_setting_of_the_rule_is_explained(report: AuditReport) -> None:
+    recorded = replace(report, settings={"rule": str(Rule())})
+    assert [name for name, _, _ in rule_settings(recorded)] == [field.name for field in fields(Rule)]
+    assert set(RULE) == {field.name for field in fields(Rule)}
+    assert rule_settings(report)[0] == ("level", "0.05", RULE["level"])
+    assert rule_settings(replace(report, settings={})) == ()
+
+
+def test_without_golds_there_are_none(report: AuditReport) -> None:
+    assert rulings(with_no_gold(report)) == ()
