@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from side_by_side import Answers, Vector, many, rows_of
+from torch import nn
 
 from unregress import AttackAUC, Case, Deviation, Errors, Rule, Runtime, Wasserstein
 from unregress.evidence import AuditedModel, AuditReport, Measure, Role, Verdict
@@ -119,7 +120,7 @@ def check(pool: Pool, case: Case, drawn: Drawn) -> None:
         }  # fmt: skip
         # Errors look at the retained samples' loss only to see that it is the absolute error.
         parts["train-retain"] = parts["test-retain"]
-        subjects.append(Subject(name=name, role=ROLES.get(name, "gold"), model=None, parts=parts))
+        subjects.append(Subject(name=name, role=ROLES.get(name, "gold"), model=nn.Identity(), parts=parts))
     panel = Panel(case=case, runtime=Runtime(accelerator="cpu"), subjects=tuple(subjects),
                   validation_group=np.zeros(0, dtype=np.int64))  # fmt: skip
     found = {

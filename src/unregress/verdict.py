@@ -55,7 +55,7 @@ QUESTIONS = (
         kind="attack",
         metric="auc",
         split="train-forget",
-        words="the area under the curve of an attack that tells forgotten samples from look-alikes by its loss",
+        words="how well its loss tells forgotten samples from look-alikes (the area under the attack's curve)",
     ),
     Question(kind="retain", metric="mae", split="test-retain", words="its error on new samples of the kinds kept"),
 )
@@ -207,8 +207,8 @@ def _outcome(kind: Kind, value: float, original: float, center: float, low: floa
 def _conclusion(criteria: tuple[Criterion, ...], rule: Rule) -> tuple[Outcome, str]:
     crossed = [criterion for criterion in criteria if criterion.outcome != "within"]
     if crossed:
-        # What says in which direction tells more than what only says how far.
-        worst = max(crossed, key=lambda criterion: (criterion.outcome != "differs", criterion.excess))
+        # What says in which direction tells more than what only says how far, and an error more than an attack.
+        worst = max(crossed, key=lambda c: (c.outcome != "differs", c.metric == "mae", c.excess))
         return "FAIL", f"{_FAILED[worst.outcome]}: {worst.question} {_numbers(worst)}."
     kinds = {kind: [c for c in criteria if (kind, c.metric, c.split) in _PLACES] for kind in _KINDS}
     if absent := [words for kind, words in _KINDS.items() if not kinds[kind]]:

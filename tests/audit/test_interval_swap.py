@@ -97,7 +97,7 @@ def _of_golds(swap: Swap) -> np.ndarray:
 
 
 def test_the_original_is_biased_towards_the_other_band(swap: Swap) -> None:
-    """Targets are 30 apart on average and most labels were mirrored: an error of 20 or more, up below and down above."""
+    """Targets are 30 apart on average and most labels were mirrored: errors of 20 and more, both inwards."""
     low, high = swap.biases["original"]
     assert low > 20
     assert high < -20

@@ -126,8 +126,8 @@ def test_the_level_is_shared_among_what_was_measured() -> None:
         ({W1: 2.0}, "differs", "can be told from a retrained model: the distance of its predictions' distribution"),
         ({ERROR: 24.0}, "remembers", "still remembers: its error on the forgotten samples is 24, where one more would"),
         ({ERROR: 36.0}, "overshoots", "pushed beyond what a retrained model would do: its error"),
-        ({ATTACK: 0.6}, "remembers", "still remembers: the area under the curve"),
-        ({ATTACK: 0.4}, "overshoots", "pushed beyond what a retrained model would do: the area"),
+        ({ATTACK: 0.6}, "remembers", "still remembers: how well its loss tells"),
+        ({ATTACK: 0.4}, "overshoots", "pushed beyond what a retrained model would do: how well"),
         ({RETAIN: 7.0}, "damaged", "on what was to be kept: its error on new samples of the kinds kept is 7, where"),
     ],
 )
@@ -177,9 +177,9 @@ def test_numbers_stand_in_the_reason() -> None:
 
 def test_the_reason_names_what_says_in_which_direction_before_what_is_farthest() -> None:
     assert verdict({PAIRED: 100.0, ERROR: 24.0}).reason.startswith("It still remembers: its error")
-    # Among those, the one farthest beyond its limit: 30 + 3.59 against 0.5 + 0.036.
-    assert "area under the curve" in verdict({ERROR: 34.0, ATTACK: 0.7}).reason
-    assert "its error on the forgotten" in verdict({ERROR: 90.0, ATTACK: 0.55}).reason
+    # Among those, an error, which is in the reader's own units, before an attack.
+    assert "its error on the forgotten" in verdict({ERROR: 34.0, ATTACK: 0.7}).reason
+    assert "how well its loss tells" in verdict({ATTACK: 0.7, PAIRED: 100.0}).reason
 
 
 def test_original_and_references_are_judged_too_and_golds_are_not() -> None:

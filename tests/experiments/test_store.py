@@ -204,7 +204,7 @@ def test_an_audit_is_made_once_and_comes_back_as_it_was(
 ) -> None:
     kept = Store(root=tmp_path / "store", say=said.append)
     gold = Retrain(recipe=SHORT).unlearn(made.model, case, RUNTIME)
-    report = audit(case, {"original": made, "retrained": gold}, RUNTIME, metrics=[Errors()])
+    report = audit(case, {"original": made}, RUNTIME, golds=[gold], metrics=[Errors()])
     calls: list[int] = []
 
     def make() -> AuditReport:
@@ -241,6 +241,7 @@ DECIDES_NOTHING = {
     "checkpoint": "writes and reads weights",
     "runs": "folders",
     "store": "keeps what others made",
+    "verdict": "judges what was measured, anew each time",
     "parallel": "where and in what order, never what",
 }
 

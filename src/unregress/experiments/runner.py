@@ -25,6 +25,7 @@ from unregress.preflight import preflight
 from unregress.request import ForgetRequest, Mask
 from unregress.runtime import Runtime
 from unregress.store import Facts, Store, weights_of
+from unregress.verdict import Rule, judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +159,10 @@ class _Run:
             "test": [case.content_digest("test"), _mask(case, "test")],
         }
         named, retrained = {name: each.it for name, each in models.items()}, [each.it for each in golds]
-        return self.store.report(
+        report = self.store.report(
             facts, self.family.code, lambda: audit(case, named, runtime, golds=retrained, metrics=metrics)
         )
+        return replace(report, verdicts=judge(report, Rule()))
 
     def _metrics(self, seed: int) -> tuple[Metric, ...]:
         used = self.settings
