@@ -164,12 +164,11 @@ def alike(pool: Pool, library: Answers) -> dict[str, float]:
     """Whether golds trained side by side are distributed as the library's: p of Kolmogorov and Smirnov's test."""
     own = [pool.one(0.0, gold) for gold in range(len(pool.models[0.0][FORGET]))]
     theirs = [{part: seen[gold] for part, seen in library.items()} for gold in range(len(library[FORGET]))]
-    return {
-        f"{metric}, {part}": float(
-            ks_2samp(*([number(pool, metric, part, gold) for gold in side] for side in (own, theirs))).pvalue
-        )
-        for metric, part in NUMBERS
-    }
+    found = {}
+    for metric, part in NUMBERS:
+        first, second = (np.array([number(pool, metric, part, gold) for gold in side]) for side in (own, theirs))
+        found[f"{metric}, {part}"] = float(ks_2samp(first, second).pvalue)
+    return found
 
 
 def main(

@@ -24,16 +24,16 @@ def draw(found: Mapping[str, Any], file: Path) -> None:
         figure = Figure(figsize=(9, 5), layout="constrained")
         axes = figure.subplots(len(found), len(LABELS), sharey=True, sharex="col")
         for row, (name, request) in zip(axes, found.items(), strict=True):
-            for axis, (kind, label) in zip(row, LABELS.items(), strict=True):
+            for axis, kind in zip(row, LABELS, strict=True):
                 curves = request["power"][kind]
                 for golds, (colour, dashes) in STYLES.items():
                     axis.plot(curves["x"], curves[golds]["FAIL"], color=colour, dashes=dashes, label=f"{golds} golds")
                 axis.axhline(0.05, color="#777777", linewidth=0.8)
                 axis.set_ylim(0, 1.02)
                 axis.spines[["top", "right"]].set_visible(False)
-                if row is axes[-1]:
-                    axis.set_xlabel(label)
             row[0].set_ylabel(f"{TITLES[name]}\nshare of FAIL")
+        for axis, label in zip(axes[-1], LABELS.values(), strict=True):
+            axis.set_xlabel(label)
         axes[0, 0].legend(frameon=False)
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, metadata={"Date": None, "Creator": None})

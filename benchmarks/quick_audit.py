@@ -129,5 +129,5 @@ def check(pool: Pool, case: Case, drawn: Drawn) -> None:
         for m in metric.measure(panel)
         if isinstance(m, Measure)
     }
-    slow = [found[m.metric, m.split, m.model] for m in quick]
-    np.testing.assert_allclose([m.value for m in quick], np.array(slow, dtype=float), rtol=1e-6)
+    slow = np.array([found[m.metric, m.split, m.model] for m in quick], dtype=float)
+    np.testing.assert_allclose(np.array([m.value for m in quick], dtype=float), slow, rtol=1e-6)

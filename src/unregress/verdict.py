@@ -69,8 +69,8 @@ class Rule:
     A gold's numbers vary from seed to seed, and Student's prediction interval over the golds says between which limits
     one more would lie (`unregress.floor.one_more`).  `level` is shared out evenly among all limits of all criteria
     (Bonferroni), so that a fresh gold crosses any of them with at most that probability, so far as golds' numbers, or
-    the logarithms of distances, are normally distributed.  Where they are not, it was 3 to 9 % for a level of 5 %, in
-    simulations of golds that differ by offsets and scatter.
+    the logarithms of distances, are normally distributed.  They are not quite, and a fresh gold fails about twice as
+    often: about one time in twenty by default (docs/calibration.md).
 
     * **FAIL**: a limit is crossed.  On the original's side of the golds, which is below their error and above their
       attack, the model still *remembers*; on the other side it *overshoots*, which tells of the request as clearly; a
@@ -87,8 +87,9 @@ class Rule:
         SettingError: a value is out of range; all of them at once.
     """
 
-    level: float = 0.05
-    """Probability that a fresh gold fails."""
+    level: float = 0.025
+    """Probability that a fresh gold fails if golds' numbers are normally distributed.  They have longer tails: at 0.025
+    a fresh gold fails about one time in twenty (docs/calibration.md)."""
     golds: int = 5
     """Fewer golds than this give no verdict."""
     samples: int = 30

@@ -31,7 +31,7 @@ GOLDS: dict[Place, Sequence[float]] = {
 }
 ORIGINAL: dict[Place, float] = {PAIRED: 13.0, W1: 12.0, ERROR: 18.0, ATTACK: 0.7, RETAIN: 6.0}
 GOLD_LIKE = {place: float(np.mean(values)) for place, values in GOLDS.items()}
-RULE = Rule()
+RULE = Rule(level=0.05)
 STUDENT = 4.147803833279
 """Of four degrees of freedom, at 5 % / 7; from the closed form 1/2 + 3/8 s (1 - s²/12), s = t / √(1 + t²/4)."""
 
@@ -276,7 +276,7 @@ def test_nobody_passes_an_audit_that_half_the_memory_would_pass() -> None:
         "INCONCLUSIVE",
         True,
     )
-    assert verdict({}, Rule(resolution=0.7), original=original).outcome == "PASS"
+    assert verdict({}, Rule(level=0.05, resolution=0.7), original=original).outcome == "PASS"
 
 
 @pytest.mark.parametrize(
