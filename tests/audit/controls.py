@@ -40,7 +40,7 @@ class Ground:
 
 def table() -> Ground:
     """Three inputs; the fifth of the samples with a large second one has targets about 30 above the others'."""
-    recipe = unregress.Recipe(epochs=40, lr=0.02, batch_size=64, schedule="one-cycle")
+    recipe = unregress.Recipe(epochs=60, lr=0.02, batch_size=64, schedule="one-cycle")
     return Ground(case=small_case(), recipe=recipe)
 
 
@@ -58,7 +58,7 @@ def pictures() -> Ground:
             row = int(place[sample, spot]) * 2 + 1
             picture[sample, 0, row : row + 3, left : left + 3] += brightness[sample, spot]
     target = 30 + 10 * brightness.sum(1) + 15 * two + 0.5 * torch.randn(count, generator=generator)
-    recipe = unregress.Recipe(epochs=14, lr=0.02, batch_size=32, schedule="one-cycle")
+    recipe = unregress.Recipe(epochs=24, lr=0.02, batch_size=32, schedule="one-cycle")
     return Ground(case=_case(_network_for_pictures, picture, target[:, None], two, "two spots"), recipe=recipe)
 
 
@@ -82,7 +82,7 @@ def series() -> Ground:
     jump = torch.rand(count, generator=generator) < 0.2
     values[:, steps - 1] += 3 * jump
     target = 30 + 10 * values[:, steps]
-    recipe = unregress.Recipe(epochs=14, lr=0.02, batch_size=32, schedule="one-cycle")
+    recipe = unregress.Recipe(epochs=24, lr=0.02, batch_size=32, schedule="one-cycle")
     return Ground(case=_case(Recurrent, values[:, :steps, None], target[:, None], jump, "jumps"), recipe=recipe)
 
 

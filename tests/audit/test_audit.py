@@ -125,9 +125,7 @@ def test_one_gold_has_no_distance_of_its_own_and_gives_no_rank_and_no_verdict(ca
     assert {(verdict.model, verdict.outcome) for verdict in report.verdicts} == {
         (name, "INCONCLUSIVE") for name in ("original", "mine", "constant")
     }
-    assert {verdict.reason for verdict in report.verdicts} == {
-        "A verdict needs 5 retrained models, and there is 1."
-    }
+    assert {verdict.reason for verdict in report.verdicts} == {"A verdict needs 5 retrained models, and there is 1."}
     assert len(caveats(report, "hardly a noise floor")) == 1
 
 

@@ -70,20 +70,19 @@ def test_a_small_run_end_to_end(splits: Splits, tmp_path: Path) -> None:
     blindspot = unregress.Blindspot(helper=recipe, recipe=short, layers=("resnet.layer[23]", "resnet.layer4")).unlearn(
         original.model, case, runtime
     )
-    models = {"original": original, "retrained": gold, "finetune": tuned, "blindspot": blindspot}
-    relearn = unregress.Anamnesis(recipe=unregress.Recipe(epochs=1, lr=1e-3, batch_size=300))
+    models = {"original": original, "finetune": tuned, "blindspot": blindspot}
+    relearn = unregress.Anamnesis(recipe=unregress.Recipe(epochs=1, lr=1e-3, batch_size=300), shuffles=1)
     metrics = [unregress.Errors(), unregress.Wasserstein(), unregress.Deviation(), unregress.Membership(), relearn]
-    report = unregress.audit(case, models, runtime, metrics=metrics)
+    report = unregress.audit(case, models, runtime, golds=[gold], metrics=metrics)
 
     forgotten = int((train.tensors[1] >= 60).sum())
     assert (report.samples["train-forget"], report.samples["train-retain"]) == (forgotten, 600 - forgotten)
-    for name in models:
+    for name in (*models, "retrained"):
         # Whoever learnt anything is nearer than zero is, whose error is the mean age of about 30 ...
         assert 3 < measured(report, "mae", "test-retain", name) < 28
         # ... and after two epochs whoever saw few old faces, or none, takes them to be much younger.
         assert measured(report, "mae", "train-forget", name) > 1.5 * measured(report, "mae", "test-retain", name)
         assert 0 <= measured(report, "attack", "train-forget", name) <= 1
-    assert measured(report, "paired", "train-forget", "retrained") == 0
     for name in ("original", "finetune", "blindspot"):
         assert measured(report, "paired", "train-forget", name) >= measured(report, "w1", "train-forget", name) > 0
     assert report.value("relearn-steps", "validation-forget", "original") == 0

@@ -249,7 +249,7 @@ def test_a_model_without_final_linear_layer_is_refused_and_the_loss_attack_serve
         train=TensorDataset(x[:40], y[:40]),
         test=TensorDataset(x[40:], y[40:]),
     )
-    models = {"original": Convolution(), "retrained": Convolution()}
+    models = {"original": Convolution()}
     runtime = unregress.Runtime(accelerator="cpu")
     with pytest.raises(ModelError, match="Conv1d"):
         unregress.audit(case, models, runtime, metrics=[Membership()])

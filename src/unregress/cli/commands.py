@@ -207,6 +207,8 @@ def _deep(
 
 
 def _require_pass(report: AuditReport, output: Path) -> None:
+    if not report.named("unlearned"):
+        raise VerdictError("No model but the original was audited, so none passed", expected="an unlearned model")
     verdicts = {verdict.model: verdict for verdict in report.verdicts}
     unproven = [name for name in report.named("unlearned") if name not in verdicts or verdicts[name].outcome != "PASS"]
     if unproven:
