@@ -17,8 +17,8 @@ import yaml
 from experiments.small import files, write_faces
 from unregress.cli import main
 from unregress.evidence import AuditReport
-from unregress.experiments.runner import Outcome
 from unregress.experiments.experiment import names
+from unregress.experiments.runner import Outcome
 
 MODELS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 ROW = "utkface-0-30"
