@@ -19,7 +19,7 @@ from unregress.metrics.roc import auc
 from unregress.predictions import Predictions
 from unregress.verdict import judge
 
-RULE = Rule()
+RULE = Rule(level=0.05)
 DISTANCES, FORGET = ("paired", "w1"), "train-forget"
 NUMBERS = (("mae", FORGET), ("auc", FORGET), ("mae", "test-retain"))
 ROLES: dict[str, Role] = {"original": "original", "model": "unlearned"}
