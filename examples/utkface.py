@@ -62,7 +62,7 @@ def main(
         output: folder for weights and report; models found there are not made again.
         index: the index file.
         low: forget the faces of this age and over.
-        golds: number of retrained models; those after the first give the noise floor.
+        golds: number of retrained models; five or more allow a verdict.
         seed: seed of the original and the methods; gold k has seed + k.
         only: names of the models to make, separated by commas; nothing is audited then.
         cache: folder for the decoded images.
@@ -101,12 +101,12 @@ def main(
             made[name] = kept(folder / name, case, runtime, make)
     if only:
         return
-    floor = [made.pop(name) for name in list(made) if name.startswith("retrained-")]
+    retrained = [made.pop(name) for name in list(made) if name.startswith("retrained")]
     relearning = Anamnesis(recipe=Recipe(epochs=relearn_epochs, lr=1e-3))
     metrics = (Errors(), Wasserstein(), Deviation(), Membership(), relearning)
     # The photographs hold a few duplicates across the splits: a caveat of the report.
     warnings = unregress.preflight(case, runtime, allow_overlap=True).warnings
-    report = unregress.audit(case, made, runtime, floor=floor, metrics=metrics, caveats=warnings)
+    report = unregress.audit(case, made, runtime, golds=retrained, metrics=metrics, caveats=warnings)
     report.to_json(folder / "audit.json")
     render_html(report, folder / "audit.html")
     print_table(report)

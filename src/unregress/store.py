@@ -199,11 +199,15 @@ def method_of(method: Method) -> str:
     return f"{shown} {hashlib.sha256(source.encode()).hexdigest()}"
 
 
-def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 16) -> str:
-    """SHA-256 of the first samples as a training sees them, and of a fresh model's predictions and losses on them."""
+def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 64) -> str:
+    """SHA-256 of some samples as a training sees them, and of a fresh model's predictions and losses on them.
+
+    Spread evenly over the training set, which may be sorted: a loss may treat the ends of the targets differently.
+    """
     precision: Precision = "64-true" if runtime.precision == "64-true" else "32-true"
     probe = replace(runtime, accelerator="cpu", devices=1, precision=precision, seed=0, workers=0, progress=False)
-    chunks = chunked(torch.arange(min(samples, case.request.size)), samples)
+    rows = torch.linspace(0, case.request.size - 1, samples).round().long().unique()
+    chunks = chunked(rows, samples)
     found: list[str] = []
     # Bytes of the same sums only on one thread, and on the CPU.
     with one_thread(), probe.isolated("behaviour"), torch.no_grad():
