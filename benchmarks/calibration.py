@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from jsonargparse import auto_cli
 from power_plot import draw
-from quick_audit import FORGET, NUMBERS, RULE, Drawn, Pool, audited, check, number, pool_of
+from quick_audit import FORGET, NUMBERS, Drawn, Pool, audited, check, number, pool_of
 from scipy.stats import beta, ks_2samp
 from side_by_side import Answers, cases, kept, one_by_one
 
+from unregress import Rule
 from unregress.evidence import Verdict
 from unregress.parallel import one_thread
 
@@ -138,7 +139,7 @@ def noticed_as_promised(pool: Pool, golds: int, count: int, seed: int) -> dict[s
     for drawn in draws(pool, golds, count, seed):
         criteria = audited(pool, drawn, a_gold(pool, drawn)).criteria
         finest = min(criterion.resolution for criterion in criteria if criterion.split == FORGET)
-        if finest <= RULE.resolution:
+        if finest <= pool.rule.resolution:
             promised.append(finest)
             for factor, found in outcomes.items():
                 found.append(audited(pool, drawn, blended(factor * finest)(pool, drawn)))
@@ -180,8 +181,10 @@ def main(
     library: int = 96,
     audits: int = 2000,
     seed: int = 0,
+    level: float = Rule().level,
+    skip: int = 0,
 ) -> None:
-    """Train, audit, print Markdown tables, write `calibration.json`, and draw.
+    """Train, audit, print Markdown tables, write `level-LEVEL.json`, and draw.
 
     Args:
         output: folder for the numbers.
@@ -192,11 +195,14 @@ def main(
         library: golds trained one by one, to compare with those trained side by side.
         audits: of fresh golds; a fifth of it for each point of a curve.
         seed: of all draws.
+        level: of the rule.
+        skip: so many golds are left out, such as those that the level was chosen by.
     """
+    rule = Rule(level=level)
     found: dict[str, Any] = {}
     with one_thread():
         for name, case in cases().items():
-            pool = pool_of(name, case, TRAINED, golds, others, cache)
+            pool = pool_of(name, case, TRAINED, golds, others, cache, rule, skip)
             check(pool, case, draws(pool, GOLDS[-1], 1, seed)[0])
             theirs = kept(cache / f"{name}-library-{library}.npz", partial(one_by_one, case, range(library)))
             curves: dict[str, dict[float, Maker]] = {
@@ -215,12 +221,13 @@ def main(
                 },
             }
     settings = {
-        "golds": golds, "others": others, "library": library, "audits": audits, "seed": seed, "rule": str(RULE),
+        "golds": golds, "skip": skip,
+        "others": others, "library": library, "audits": audits, "seed": seed, "rule": str(rule),
         "versions": {name: version(name) for name in ("unregress", "torch", "numpy", "scipy")},
     }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"settings": settings, "requests": found}, indent=1, allow_nan=False)
-    (output / "calibration.json").write_text(text + "\n", encoding="utf-8")
+    (output / f"level-{level:g}.json").write_text(text + "\n", encoding="utf-8")
     draw(found, plot)
     print("\n".join(tables(found)))
 

@@ -19,7 +19,6 @@ from unregress.metrics.roc import auc
 from unregress.predictions import Predictions
 from unregress.verdict import judge
 
-RULE = Rule(level=0.05)
 DISTANCES, FORGET = ("paired", "w1"), "train-forget"
 NUMBERS = (("mae", FORGET), ("auc", FORGET), ("mae", "test-retain"))
 ROLES: dict[str, Role] = {"original": "original", "model": "unlearned"}
@@ -37,6 +36,8 @@ class Pool:
     """Golds against golds, by distance."""
     floor: float
     """The golds' mean paired difference, in target units."""
+    rule: Rule
+    """How to judge."""
 
     def one(self, share: float, number: int) -> Answers:
         return {part: answers[number] for part, answers in self.models[share].items()}
@@ -54,13 +55,24 @@ class Drawn:
     """A number for further choices."""
 
 
-def pool_of(name: str, case: Case, shares: Sequence[float], golds: int, others: int, cache: Path) -> Pool:
+def pool_of(
+    name: str,
+    case: Case,
+    shares: Sequence[float],
+    golds: int,
+    others: int,
+    cache: Path,
+    rule: Rule,
+    skip: int = 0,
+) -> Pool:
+    """Golds, some of which may be skipped, and so many models of each other share."""
     models = {share: many(name, case, share, others if share else golds, cache) for share in shares}
+    models[0.0] = {part: answers[skip:] for part, answers in models[0.0].items()}
     target = {"train": case.train[:][1].numpy(), "test": case.test[:][1].numpy()}  # type: ignore[index]
     targets = {part: target[part.split("-")[0]][rows].astype(np.float64) for part, rows in rows_of(case).items()}
     forget = models[0.0][FORGET]
     between = {metric: np.stack([distance(metric, own, forget) for own in forget]) for metric in DISTANCES}
-    return Pool(models, targets, between, float(between["paired"].sum() / (golds * (golds - 1))))
+    return Pool(models, targets, between, float(between["paired"].sum() / (len(forget) * (len(forget) - 1))), rule)
 
 
 def distance(metric: str, answers: Vector, golds: Vector) -> Vector:
@@ -101,7 +113,7 @@ def audited(pool: Pool, drawn: Drawn, answers: Answers) -> Verdict:
         samples={FORGET: len(answers[FORGET])}, measures=found,
         models=tuple(AuditedModel(name=name, role=ROLES.get(name, "gold")) for name in names),
     )  # fmt: skip
-    return judge(report, RULE)[1]
+    return judge(report, pool.rule)[1]
 
 
 def check(pool: Pool, case: Case, drawn: Drawn) -> None:
