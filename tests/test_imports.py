@@ -52,6 +52,7 @@ ROOMS = (
     Room("predictions"),
     Room("floor", only=()),
     Room("metrics"),
+    Room("golds"),
     Room("references"),
     Room("verdict", only=("errors", "evidence", "floor")),
     Room("audit"),

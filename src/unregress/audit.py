@@ -10,11 +10,13 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
-from torch import nn
 
 from unregress.case import Case, Split
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, Role
+from unregress.golds import Candidate
+from unregress.golds import caveats as doubts
+from unregress.golds import complaints as objections
 from unregress.methods.base import Unlearned
 from unregress.metrics import (
     Anamnesis,
@@ -35,7 +37,6 @@ from unregress.request import Index
 from unregress.runtime import Runtime
 from unregress.verdict import Rule, judge
 
-Candidate = nn.Module | Unlearned
 GOLD = "retrained"
 """What the golds are called: `retrained`, `retrained #2`, …"""
 
@@ -75,7 +76,8 @@ def audit(
         caveats: what else a reader of the report must know, such as a preflight's warnings.
 
     Raises:
-        SettingError: the original is not among the models, or one of them has a name that the report gives itself.
+        SettingError: the original is not among the models, one of them has a name that the report gives itself, or a
+            gold cannot be one: it was not retrained, or is given twice.
         DataError: there is no test data.
         ModelError: a model does not fit the task, or lacks the final linear layer that the attack reads.
     """
@@ -107,7 +109,7 @@ def audit(
         about=about,
         measures=tuple(measures),
         figures=tuple(figures),
-        caveats=(*_caveats(panel, measures, rule), *caveats),
+        caveats=(*_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
     )
     return replace(report, verdicts=judge(report, rule))
 
@@ -163,6 +165,8 @@ def _check(
                 remedy="Give the model another name; retrained ones are passed as `golds`",
             )
         )
+    golds = {name: model for name, role, model in candidates if role == "gold"}
+    complaints += objections(golds, models)
     keys = Counter(about.metric for metric in metrics for about in metric.about)
     if repeated := [key for key, count in keys.items() if count > 1]:
         complaints.append(

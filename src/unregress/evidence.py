@@ -83,9 +83,9 @@ class Criterion:
     high: float | None
     """Where one more gold would not lie above."""
     outcome: Literal["within", "differs", "remembers", "overshoots", "damaged"]
-    """`differs`: farther from the golds than one more gold; `remembers`: beyond a limit on the original's side;
-    `overshoots`: on the other side (both only if the original is beyond a limit itself: its side means nothing
-    otherwise); `damaged`: at the expense of what was to be kept."""
+    """`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
+    above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense
+    of what was to be kept."""
 
     @property
     def resolution(self) -> float:

@@ -72,9 +72,9 @@ class Rule:
     the logarithms of distances, are normally distributed.  They are not quite, and a fresh gold fails about twice as
     often: about one time in twenty by default (docs/calibration.md).
 
-    * **FAIL**: a limit is crossed.  On the original's side of the golds, which is below their error and above their
-      attack, the model still *remembers*; on the other side it *overshoots*, which tells of the request as clearly; a
-      worse error on new samples of the kinds kept means *damage*.
+    * **FAIL**: a limit is crossed.  Below the golds' error or above their attack the model still *remembers*; on the
+      other side it *overshoots*, which tells of the request as clearly; a worse error on new samples of the kinds kept
+      means *damage*.
     * **PASS**: no limit is crossed, and the audit could have noticed: some criterion's limit lies nearer to the golds
       than `resolution` of the way to the original.
     * **INCONCLUSIVE**: too few golds or forgotten samples, golds that were plainly not trained as the original was, a
@@ -202,7 +202,12 @@ def _outcome(kind: Kind, value: float, original: float, center: float, low: floa
     if kind == "distance" or low <= original <= high:
         # An original among the golds lies to one side of them by chance, which then says nothing of memory.
         return "differs"
-    return "remembers" if (value > center) == (original > center) else "overshoots"
+    return "remembers" if _knows_more(kind, value, center) else "overshoots"
+
+
+def _knows_more(kind: Kind, value: float, gold: float) -> bool:
+    """Whether a value lies on the side of the golds where memory is: a smaller error, or an attack that sees more."""
+    return value < gold if kind == "error" else value > gold
 
 
 def _conclusion(criteria: tuple[Criterion, ...], rule: Rule) -> tuple[Outcome, str]:
@@ -214,12 +219,11 @@ def _conclusion(criteria: tuple[Criterion, ...], rule: Rule) -> tuple[Outcome, s
     kinds = {kind: [c for c in criteria if (kind, c.metric, c.split) in _PLACES] for kind in _KINDS}
     if absent := [words for kind, words in _KINDS.items() if not kinds[kind]]:
         return "INCONCLUSIVE", f"Nothing speaks against it, but no {' and no '.join(absent)} was measured."
-    sharpest = min(
-        (criterion for kind in _KINDS if kind != "retain" for criterion in kinds[kind]),
-        key=lambda criterion: criterion.resolution,
-    )
-    finest = sharpest.resolution
-    if finest >= 1:
+    # Where the original is not on memory's side, a part of what it knows would not be seen.
+    telling = [c for kind in _KINDS if kind != "retain" for c in kinds[kind] if _knows_more(kind, c.original, c.gold)]
+    sharpest = min(telling, key=lambda criterion: criterion.resolution, default=None)
+    finest = inf if sharpest is None else sharpest.resolution
+    if sharpest is None or finest >= 1:
         return "INCONCLUSIVE", "The original itself cannot be told from a retrained model: forgetting cannot be shown."
     if finest > rule.resolution:
         return "INCONCLUSIVE", (
@@ -228,7 +232,7 @@ def _conclusion(criteria: tuple[Criterion, ...], rule: Rule) -> tuple[Outcome, s
         )
     return "PASS", (
         f"It is where one more retrained model would be; keeping more than {finest:.0%} of what sets the original "
-        f"apart would have been noticed by {_SHARPEST[sharpest.metric]}."
+        f"apart would probably have been noticed by {_SHARPEST[sharpest.metric]}."
     )
 
 
@@ -257,7 +261,7 @@ def _numbers(criterion: Criterion) -> str:
     """A value and where one more gold's would be."""
     value, low, high = (None if n is None else _shown(n) for n in (criterion.value, criterion.low, criterion.high))
     between = f"at most {high}" if low is None else f"between {low} and {high}"
-    return f"is {value}, where one more would be {between}"
+    return f"is {value}, where one more retrained model's would be {between}"
 
 
 def _shown(number: float) -> str:

@@ -85,6 +85,8 @@ def test_a_bias_towards_the_targets_reads_as_memory(report: AuditReport) -> None
     assert all(nearer < farther for farther, nearer in pairwise(errors))
     assert criterion(report, f"bias {SIZES[-1]}", "mae").outcome == "remembers"
     assert report.verdict(f"bias {SIZES[-1]}").reason.startswith("It still remembers")
+    # Moved towards the targets, whatever the original's own attack: never beyond what a gold would do.
+    assert all(criterion(report, f"bias {times}", "auc").outcome != "overshoots" for times in SIZES)
 
 
 def test_shuffled_answers_are_caught_by_the_paired_difference_and_not_by_w1(report: AuditReport) -> None:

@@ -20,6 +20,9 @@ from unregress.runtime import Runtime
 from unregress.store import Store
 from unregress.trainings import retrain
 
+FIRST = 1001
+"""Added to the runtime's seed for the first gold: people number those that they make themselves from 1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
@@ -32,7 +35,7 @@ class Retraining:
     recipe: Recipe = Retrain().recipe
     """How the original was trained; by default as `unregress train` does."""
     golds: int = 5
-    """How many; their seeds are the runtime's seed and the numbers after it."""
+    """How many; their seeds are 1001 above the runtime's, and the numbers after it."""
     workers: int = 1
     """How many trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
     store: Path | None = None
@@ -52,7 +55,8 @@ class Retraining:
 
     def run(self, case: Case, runtime: Runtime) -> list[Unlearned]:
         """Train the golds that the store does not hold."""
-        seeds = range(runtime.seed + 1, runtime.seed + 1 + self.golds)
+        first = runtime.seed + FIRST
+        seeds = range(first, first + self.golds)
         return retrain(case, self.recipe, runtime, seeds, workers=self.workers, store=Store(root=self.folder))
 
 

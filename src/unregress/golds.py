@@ -1,0 +1,60 @@
+"""Whether the models that an audit is given as golds can be the yardstick: each retrained, none given twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import nn
+
+from unregress.errors import SettingError
+from unregress.methods.base import Unlearned
+from unregress.store import weights_of
+
+Candidate = nn.Module | Unlearned
+
+
+def complaints(golds: Mapping[str, Candidate], models: Mapping[str, Candidate]) -> Iterator[SettingError]:
+    """What speaks against some models as golds: a poisoned yardstick can only help a model pass.
+
+    Args:
+        golds: the golds by name.
+        models: the original and the models to judge, by name.
+    """
+    for name, gold in golds.items():
+        if isinstance(gold, Unlearned) and gold.method and not gold.method.startswith("Retrain("):
+            yield SettingError(
+                f"Gold {name!r} was made by {gold.method.split('(')[0]}",
+                expected="models retrained from scratch without the forgotten samples",
+                remedy="Make it with the method `Retrain`",
+            )
+    seen: dict[str, str] = {}
+    for name, candidate in (*models.items(), *golds.items()):
+        model = candidate.model if isinstance(candidate, Unlearned) else candidate
+        if not model.state_dict():
+            continue
+        other = seen.setdefault(weights_of(model), name)
+        if name in golds and other != name:
+            yield SettingError(
+                f"Models {other!r} and {name!r} have the same weights",
+                expected="golds of seeds that differ, none of them among the models to judge",
+                remedy="Give each model once, and retrain with other seeds",
+            )
+
+
+def caveats(golds: Sequence[Candidate], original: Candidate) -> Iterator[str]:
+    """What the record of their making says about golds that may not be comparable."""
+    recipes = {_recipe(gold.method) for gold in golds if isinstance(gold, Unlearned) and gold.method}
+    if len(recipes) > 1:
+        yield "The retrained models were not all trained with one recipe: more than their seeds tells them apart."
+    trained = _recipe(original.method) if isinstance(original, Unlearned) else ""
+    if trained and recipes and recipes != {trained}:
+        yield (
+            "By their records the original and the retrained models were not trained with the same recipe: what the "
+            "audit measures may be the recipe."
+        )
+
+
+def _recipe(method: str) -> str:
+    """The recipe within `train(Recipe(...))` or `Retrain(recipe=Recipe(...))`; empty where there is none."""
+    _, found, rest = method.partition("Recipe(")
+    return rest.rstrip(")") if found else ""
