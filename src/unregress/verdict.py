@@ -77,7 +77,7 @@ class Rule:
       means *damage*.
     * **PASS**: no limit is crossed, and the audit could have noticed: some criterion's limit lies nearer to the golds
       than `resolution` of the way to the original.
-    * **INCONCLUSIVE**: too few golds or forgotten samples, golds that were plainly not trained as the original was, a
+    * **INCONCLUSIVE**: too few golds or forgotten samples, golds that learnt less than a constant knows, a
       kind of criterion that was not measured, or an audit that could not have noticed, as when the original itself
       cannot be told from a gold.
 
@@ -134,8 +134,8 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     if golds < rule.golds:
         reason = f"A verdict needs {rule.golds} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
         return Verdict(model=model, outcome="INCONCLUSIVE", reason=reason, criteria=())
-    if unlike := _unlike_original(report):
-        return Verdict(model=model, outcome="INCONCLUSIVE", reason=unlike, criteria=())
+    if idle := _no_yardstick(report):
+        return Verdict(model=model, outcome="INCONCLUSIVE", reason=idle, criteria=())
     criteria = tuple(_criteria(model, report, rule))
     if samples < rule.samples:
         reason = f"Only {samples} samples were forgotten, and a verdict needs {rule.samples}."
@@ -144,19 +144,19 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     return Verdict(model=model, outcome=outcome, reason=reason, criteria=criteria)
 
 
-def _unlike_original(report: AuditReport) -> str | None:
-    """A sentence if the golds were plainly not trained as the original was.
+def _no_yardstick(report: AuditReport) -> str | None:
+    """A sentence if the golds learnt nothing although the original did.
 
-    On what both were trained on, their error is then nearer to a constant's than to the original's.
+    On what all were trained on, they then err more than a constant does.
     """
     kept = ("mae", "train-retain")
     found = {m.model: m.value for m in report.measures if (m.metric, m.split) == kept and m.value is not None}
     original, constant = (found.get(name) for name in (report.named("original")[0], CONSTANT))
     golds = report.over_golds(*kept)
-    if original is None or constant is None or not golds or np.mean(golds) <= max(original, (original + constant) / 2):
+    if original is None or constant is None or not golds or np.mean(golds) <= max(original, constant):
         return None
     return (
-        f"The retrained models were not trained as the original was: on the samples kept for training they err by "
+        f"The retrained models learnt nothing: on the samples that they were trained on they err by "
         f"{np.mean(golds):.3g}, the original by {original:.3g} and a constant by {constant:.3g}."
     )
 
@@ -167,7 +167,8 @@ def _criteria(model: str, report: AuditReport, rule: Rule) -> Iterator[Criterion
     original = report.named("original")[0]
     for question in measured:
         place = question.metric, question.split
-        value, before = report.value(*place, model), report.value(*place, original)
+        found = {m.model: m.value for m in report.measures if (m.metric, m.split) == place}
+        value, before = found.get(model), found.get(original)
         if value is None or before is None:
             continue
         own = np.array(report.over_golds(*place))

@@ -443,3 +443,15 @@ def test_the_questions_are_about_measures_that_exist() -> None:
     known = {about.metric for metric in default_metrics() for about in metric.about}
     assert {question.metric for question in QUESTIONS} <= known
     assert sum(question.sides for question in QUESTIONS) == 7
+
+
+@pytest.mark.parametrize(("golds", "outcome"), [(4.9, "PASS"), (5.1, "INCONCLUSIVE")])
+def test_golds_that_learnt_nothing_are_no_yardstick(golds: float, outcome: str) -> None:
+    """On retained training samples a constant errs by 5, the original by 3."""
+    made = report(GOLD_LIKE)
+    made = replace(made, models=(*made.models, AuditedModel(name="constant", role="reference")))
+    values = {"original": 3.0, "constant": 5.0, **dict.fromkeys(made.golds, golds)}
+    kept = tuple(Measure(metric="mae", split="train-retain", model=name, value=value) for name, value in values.items())
+    found = {each.model: each for each in judge(replace(made, measures=made.measures + kept), RULE)}
+    assert found["mine"].outcome == outcome
+    assert ("they err by 5.1, the original by 3 and a constant by 5." in found["mine"].reason) == (golds > 5)

@@ -162,7 +162,8 @@ class _Run:
         report = self.store.report(
             facts, self.family.code, lambda: audit(case, named, runtime, golds=retrained, metrics=metrics)
         )
-        return replace(report, verdicts=judge(report, Rule()))
+        rule = Rule()
+        return replace(report, settings={**report.settings, "rule": str(rule)}, verdicts=judge(report, rule))
 
     def _metrics(self, seed: int) -> tuple[Metric, ...]:
         used = self.settings
