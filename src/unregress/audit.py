@@ -13,7 +13,7 @@ import torch
 
 from unregress.case import Case, Split
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, Role
+from unregress.evidence import CONSTANT, RETRAINED, AuditedModel, AuditReport, Figure, Measure, Role
 from unregress.golds import Candidate
 from unregress.golds import caveats as doubts
 from unregress.golds import complaints as objections
@@ -36,9 +36,6 @@ from unregress.references import constant
 from unregress.request import Index
 from unregress.runtime import Runtime
 from unregress.verdict import Rule, judge
-
-GOLD = "retrained"
-"""What the golds are called: `retrained`, `retrained #2`, …"""
 
 
 def default_metrics() -> tuple[Metric, ...]:
@@ -122,7 +119,7 @@ def _named(
         (name, "original" if name == original else "unlearned", model) for name, model in models.items()
     ]
     retrained: list[tuple[str, Role, Candidate]] = [
-        (GOLD if n == 0 else f"{GOLD} #{n + 1}", "gold", model) for n, model in enumerate(golds)
+        (RETRAINED if n == 0 else f"{RETRAINED} #{n + 1}", "gold", model) for n, model in enumerate(golds)
     ]
     helpers: list[tuple[str, Role, Candidate]] = [
         (f"{name}'s helper", "reference", model.helper)
@@ -156,7 +153,7 @@ def _check(
             )
         )
     # `retrained` even where there is no gold: nobody should be given a model to judge for the one to judge by.
-    names = Counter([CONSTANT, *{GOLD} - {name for name, role, _ in candidates if role == "gold"},
+    names = Counter([CONSTANT, *{RETRAINED} - {name for name, role, _ in candidates if role == "gold"},
                      *(name for name, _, _ in candidates)])  # fmt: skip
     if clashes := [name for name, count in names.items() if count > 1]:
         complaints.append(

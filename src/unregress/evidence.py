@@ -23,6 +23,8 @@ Role = Literal["original", "gold", "reference", "unlearned"]
 no one would deploy, shown for scale, such as a constant or a helper by itself."""
 CONSTANT = "constant"
 """The name of the reference row that answers with the median of the retained targets."""
+RETRAINED = "retrained"
+"""What the golds are called: `retrained`, `retrained #2`, …; together, `retrained`."""
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 

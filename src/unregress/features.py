@@ -35,7 +35,7 @@ def final_linear(model: nn.Module, task: Task[Any], batch: Batch) -> Head:
     Raises:
         ModelError: the last layer with weights is not linear, or mixes samples.
     """
-    remedy = "Use the attack with `features=('loss',)`"
+    remedy = "Leave out `Representation`, and use the paper's attack with `Membership(features=('loss',))`"
     order = execution_order(model, task, batch)
     last = bare(model).get_submodule(order[-1]) if order else bare(model)
     if not isinstance(last, nn.Linear):

@@ -41,6 +41,10 @@ class Maker:
     runtime: Runtime
     """Where; its seed is replaced by each model's own."""
     store: Store | None = None
+    known: Facts | None = None
+    """What decides the models beside method and seed, where it is known better than `circumstances` can tell."""
+    code: tuple[str, ...] = ()
+    """Our own modules whose code decides them too, see `Store.model`."""
 
     def original(self, seed: int) -> Made:
         """A model trained on all of D."""
@@ -77,7 +81,7 @@ class Maker:
     @cached_property
     def facts(self) -> Facts:
         """What all models of the case have in common; read through the data once, before jobs are sent out."""
-        return circumstances(self.case, replace(self.runtime))
+        return circumstances(self.case, replace(self.runtime)) if self.known is None else self.known
 
     def for_jobs(self, workers: int) -> Maker:
         """One to send out with jobs: it knows what they would all find out again, and is quiet in other processes."""
@@ -91,13 +95,14 @@ class Maker:
         return sent
 
     def seeded(self, seed: int) -> Runtime:
+        """The runtime of the model with that seed."""
         return replace(self.runtime, seed=seed)
 
     def _kept(self, kind: str, own: Facts, make: Callable[[], Unlearned]) -> Made:
         if self.store is None:
             return Made(make(), "")
         facts = {**self.facts, **own}
-        key, made = self.store.model(kind, facts, (), self.case, self.seeded(own["seed"]), make)
+        key, made = self.store.model(kind, facts, self.code, self.case, self.seeded(own["seed"]), make)
         return Made(made, key)
 
 

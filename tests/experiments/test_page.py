@@ -11,10 +11,10 @@ import pytest
 from experiments.by_hand import experiment, renamed, reports
 from experiments.small import FAMILY
 from report.test_render import HOSTILE, Reader
-from unregress.evidence import AuditReport
+from unregress.evidence import RETRAINED, AuditReport
 from unregress.experiments.experiment import Experiment
 from unregress.experiments.page import figures, render_page
-from unregress.experiments.summary import RETRAINED, judged, summarise
+from unregress.experiments.summary import judged, summarise
 
 Stages = list[tuple[AuditReport, ...]]
 

@@ -10,7 +10,8 @@ import pytest
 
 from experiments.by_hand import FIRST, SECOND, experiment, report, reports
 from experiments.small import FAMILY
-from unregress.experiments.summary import DASH, RETRAINED, Cell, Row, comma_separated, judged, markdown, summarise
+from unregress.evidence import RETRAINED
+from unregress.experiments.summary import DASH, Cell, Row, comma_separated, judged, markdown, summarise
 
 RUNS = [f"run {number}" for number in range(1, 5)]
 

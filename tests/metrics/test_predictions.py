@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 import unregress
-from metrics.by_hand import seen
+from metrics.by_hand import panel, seen
 from unregress.errors import DataError, ModelError, UnregressError
 from unregress.loading import Source
 from unregress.predictions import Predictions, require_aligned
@@ -78,6 +78,14 @@ def test_only_predictions_about_the_same_samples_are_aligned() -> None:
     require_aligned(GOOD, seen([5.0, 6.0, 7.0]))
     with pytest.raises(DataError, match=r"\(3 and 2\)"):
         require_aligned(GOOD, GOOD.at(np.array([0, 1])))
+
+
+def test_no_metric_is_given_predictions_about_different_samples() -> None:
+    asked = {"original": {"train-forget": GOOD}, "gold": {"train-forget": GOOD.at(np.array([0, 1]))}}
+    with pytest.raises(DataError, match=r"different samples \(2 and 3\)"):
+        panel(asked)
+    with pytest.raises(DataError, match="'original' and 'gold' speak of different parts"):
+        panel({**asked, "gold": {"test-forget": GOOD}})
 
 
 def net() -> nn.Sequential:

@@ -108,7 +108,7 @@ def test_every_shuffle_equals_a_hand_written_loop(models: dict[str, Any]) -> Non
     numbers = {(m.metric, m.model): (m.value, m.bound, m.interval) for m in found if isinstance(m, Measure)}
     assert ("relearn-steps", "constant") not in numbers
     for name, counts in steps.items():
-        assert numbers["relearn-steps", name] == (np.median(counts), "=", (min(counts), max(counts)))
+        assert numbers["relearn-steps", name] == (np.median(counts), "=", None)
     golds = np.median([steps["retrained"], steps["retrained #2"]], axis=0)
     index = np.array(steps["fresh"]) / golds
     assert numbers["ain", "fresh"] == (pytest.approx(np.median(index)), "=", (min(index), max(index)))

@@ -81,7 +81,7 @@ class Deep:
         Raises:
             SettingError: no model's method is known.
         """
-        known = {name: method for name, path in models.items() if (method := method_of(path)) is not None}
+        known = {name: method for name, path in models.items() if (method := recorded_method(path)) is not None}
         methods = dict(self.methods) or known
         if not methods:
             raise SettingError(
@@ -96,7 +96,7 @@ class Deep:
         )
 
 
-def method_of(path: Path) -> Method | None:
+def recorded_method(path: Path) -> Method | None:
     """The method that a run folder's configuration names; None for weights files and originals.
 
     Raises:

@@ -164,11 +164,11 @@ def audit(
     named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
     paths = {**models, **named}
     asked = [*metrics, *([Published()] if protocol == "published" else [])]
-    if deep is not None:
-        asked += _deep(deep, case, {name: path for name, path in models.items() if name != original}, retrain, runtime)
+    judged = {name: path for name, path in models.items() if name != original}
     with new_run(output, config + contents(case, paths)) as folder:
         found = preflight(case, runtime, allow_overlap=allow_overlap)
         read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
+        asked += [] if deep is None else _deep(deep, case, judged, retrain, runtime)
         retrained = [] if retrain is None else retrain.run(case, runtime)
         report = measure(
             case,

@@ -8,9 +8,9 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from unregress.evidence import AuditReport, Curve, Figure
+from unregress.evidence import RETRAINED, AuditReport, Curve, Figure
 from unregress.experiments.experiment import Experiment
-from unregress.experiments.summary import DASH, RETRAINED, Cell, Judged, Row
+from unregress.experiments.summary import DASH, Cell, Judged, Row
 from unregress.report.figures import Style, plot, styles
 from unregress.report.table import words
 

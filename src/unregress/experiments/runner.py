@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset, Subset, TensorDataset
 
 from unregress.audit import audit
 from unregress.case import Case, Split
@@ -19,12 +16,12 @@ from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Experiment, Settings
 from unregress.experiments.families import Family, Loaded
-from unregress.methods import Method, Retrain, Unlearned, train
 from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Membership, Metric, Representation, Wasserstein
 from unregress.preflight import preflight
 from unregress.request import ForgetRequest, Mask
 from unregress.runtime import Runtime
 from unregress.store import Facts, Store, weights_of
+from unregress.trainings import Made, Maker, subset
 from unregress.verdict import Rule, judge
 
 
@@ -36,14 +33,6 @@ class Outcome:
     """For each request in turn, one audit per seed."""
     notes: tuple[str, ...]
     """What the data's reader and the preflight say."""
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A model and its key in the store."""
-
-    key: str
-    it: Unlearned
 
 
 def reproduce(
@@ -97,17 +86,19 @@ def reproduce(
         notes += [warning for warning in found if warning not in notes]
     methods = experiment.chosen(settings, family.layers)
     run = _Run(experiment, family, loaded, settings, store, runtime)
-    originals = [run.original(cases[0], seed) for seed in range(seeds)]
+    makers = [run.maker(case) for case in cases]
+    first = runtime.seed
+    originals = [makers[0].original(first + seed) for seed in range(seeds)]
     current = {(seed, name): originals[seed] for seed in range(seeds) for name in methods}
     stages = []
-    for case in cases:
-        retrained = [run.gold(case, seed) for seed in range(1, golds + 1)]
+    for maker in makers:
+        retrained = [maker.gold(first + seed) for seed in range(1, golds + 1)]
         reports = []
         for seed in range(seeds):
             for name, method in methods.items():
-                current[seed, name] = run.unlearned(case, method, current[seed, name], seed)
+                current[seed, name] = maker.unlearned(method, current[seed, name], first + seed)
             models = {"original": originals[seed], **{name: current[seed, name] for name in methods}}
-            reports.append(run.audit(case, models, retrained, seed))
+            reports.append(run.audit(maker, models, retrained, seed))
         stages.append(tuple(reports))
     return Outcome(stages=tuple(stages), notes=tuple(notes))
 
@@ -118,40 +109,40 @@ class _Run:
     def __init__(
         self, experiment: Experiment, family: Family, loaded: Loaded, settings: Settings, store: Store, runtime: Runtime
     ) -> None:
-        self.settings, self.store, self.runtime, self.family = settings, store, runtime, family
-        self.anamnesis = experiment.anamnesis
+        self.experiment, self.family, self.settings = experiment, family, settings
+        self.store, self.runtime = store, runtime
         # The same whatever the run's seed: it identifies the architecture.
         with replace(runtime, seed=0).isolated("fresh"):
-            self.fresh = loaded.task.build_model().eval()
+            fresh = loaded.task.build_model().eval()
         self.common: Facts = {
             "family": experiment.family,
             "task": str(loaded.task),
-            "fresh": weights_of(self.fresh),
+            "fresh": weights_of(fresh),
             "augment": str(loaded.splits.augment),
             "collate": getattr(loaded.splits.collate, "__qualname__", str(loaded.splits.collate)),
             "precision": runtime.precision,
         }
-        self.data: dict[int, Facts] = {}
 
-    def original(self, case: Case, seed: int) -> _Made:
-        runtime, recipe = self._seeded(seed), self.settings.training
-        facts = self._facts(case, f"train({recipe})", seed, asked=False)
-        return self._kept("original", facts, case, partial(train, case, recipe, runtime))
-
-    def gold(self, case: Case, seed: int) -> _Made:
-        method = Retrain(recipe=self.settings.training)
-        facts = self._facts(case, str(method), seed)
-        return self._kept("gold", facts, case, partial(method.unlearn, self.fresh, case, self._seeded(seed)))
-
-    def unlearned(self, case: Case, method: Method, start: _Made, seed: int) -> _Made:
-        facts = {**self._facts(case, str(method), seed), "from": start.key}
-        make = partial(method.unlearn, start.it.model, case, self._seeded(seed))
-        return self._kept(type(method).__name__, facts, case, make)
-
-    def audit(self, case: Case, models: dict[str, _Made], golds: Sequence[_Made], seed: int) -> AuditReport:
-        runtime, metrics = self._seeded(seed), self._metrics(seed)
+    def maker(self, case: Case) -> Maker:
+        """Makes the models of one request, or takes them from the store."""
+        held_out = None if case.validation is None else case.content_digest("validation")
         facts = {
-            **self._facts(case, "audit", seed),
+            **self.common,
+            "data": {"train": case.data_digest, "validation": held_out},
+            "request": case.request.digest,
+            # A plateau schedule watches the validation samples that are not of the forgotten kind.
+            "alike": _mask(case, "validation"),
+        }
+        recipe, code = self.settings.training, self.family.code
+        return Maker(case=case, recipe=recipe, runtime=self.runtime, store=self.store, known=facts, code=code)
+
+    def audit(self, maker: Maker, models: dict[str, Made], golds: Sequence[Made], seed: int) -> AuditReport:
+        """The audit of one seed's models, judged by the present rule."""
+        case, runtime, metrics = maker.case, maker.seeded(self.runtime.seed + seed), self._metrics(seed)
+        facts = {
+            **maker.facts,
+            "method": "audit",
+            "seed": runtime.seed,
             "metrics": list(map(str, metrics)),
             "models": {name: each.key for name, each in models.items()},
             "golds": [each.key for each in golds],
@@ -168,29 +159,9 @@ class _Run:
     def _metrics(self, seed: int) -> tuple[Metric, ...]:
         used = self.settings
         metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Membership(), Representation())
-        if not self.anamnesis or (used.relearned is not None and seed >= used.relearned):
+        if not self.experiment.anamnesis or (used.relearned is not None and seed >= used.relearned):
             return metrics
         return (*metrics, Anamnesis(recipe=used.relearning, shuffles=used.shuffles))
-
-    def _seeded(self, seed: int) -> Runtime:
-        return replace(self.runtime, seed=self.runtime.seed + seed)
-
-    def _kept(self, kind: str, facts: Facts, case: Case, make: Any) -> _Made:
-        return _Made(*self.store.model(kind, facts, self.family.code, case, self.runtime, make))
-
-    def _facts(self, case: Case, method: str, seed: int, *, asked: bool = True) -> Facts:
-        if id(case) not in self.data:
-            held_out = None if case.validation is None else case.content_digest("validation")
-            self.data[id(case)] = {"train": case.data_digest, "validation": held_out}
-        return {
-            **self.common,
-            "data": self.data[id(case)],
-            "request": case.request.digest if asked else None,
-            # A plateau schedule watches the validation samples that are not of the forgotten kind.
-            "alike": _mask(case, "validation") if asked else None,
-            "method": method,
-            "seed": self.runtime.seed + seed,
-        }
 
 
 def _mask(case: Case, split: Split) -> str | None:
@@ -242,14 +213,7 @@ def part(loaded: Loaded, samples: int | None) -> Loaded:
         tables[split] = {name: values[rows] for name, values in table.items()}
         for view in (split, "train_eval") if split == "train" else (split,):
             if (dataset := getattr(loaded.splits, view)) is not None:
-                parts[view] = _rows(dataset, rows.tolist())
+                parts[view] = subset(dataset, rows.tolist())
         if split == "train" and loaded.splits.ids is not None:
             parts["ids"] = [loaded.splits.ids[row] for row in rows]
     return replace(loaded, splits=replace(loaded.splits, **parts), attributes=tables)
-
-
-def _rows(dataset: Dataset[Any], rows: list[int]) -> Dataset[Any]:
-    if isinstance(dataset, TensorDataset):
-        chosen = torch.tensor(rows)
-        return TensorDataset(*(tensor[chosen] for tensor in dataset.tensors))
-    return Subset(dataset, rows)

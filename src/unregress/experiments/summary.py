@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Literal
 
-from unregress.evidence import AuditReport, Measure, Outcome
+from unregress.evidence import RETRAINED, AuditReport, Measure, Outcome
 from unregress.experiments.experiment import Experiment
 from unregress.experiments.families import Family
 from unregress.report.numerals import significant
 
-RETRAINED = "retrained"
 DASH = "–"
 
 

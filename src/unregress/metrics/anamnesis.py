@@ -19,6 +19,8 @@ from unregress.metrics.relearning import Relearning, Span, Watch, relearn
 from unregress.recipe import Recipe
 
 Bound = Literal["=", "<=", ">="]
+ENOUGH = 5
+"""Shuffles that an interval takes."""
 
 
 def ratio(model: Span, gold: Span) -> Span | None:
@@ -59,16 +61,16 @@ def stated(span: Span) -> tuple[float | None, Bound]:
 def interval(spans: Sequence[Span]) -> tuple[float, float] | None:
     """Where the median over all shuffles there could be would lie, 95 % of the time, given some of them.
 
-    Between two order statistics, without any assumption about the distribution; of five shuffles or fewer the whole
-    range, which for five is a 94 % interval.  None for a single shuffle, and where the upper end was cut off.
+    Between two order statistics, without any assumption about the distribution; of five shuffles the whole range, which
+    is a 94 % interval.  None for fewer, whose range says less, and where the upper end was cut off.
 
-    >>> interval([(4.0, 4.0), (2.0, 2.0), (3.0, 3.0)]), interval([(2.0, 2.0), (3.0, inf)])
-    ((2.0, 4.0), None)
+    >>> interval([(step, step) for step in (4.0, 2.0, 3.0, 3.0, 5.0)]), interval([(4.0, 4.0), (2.0, 2.0)])
+    ((2.0, 5.0), None)
     """
     count = len(spans)
     rank = max(0, int(binom.ppf(0.025, count, 0.5)) - 1)
     low, high = sorted(low for low, _ in spans)[rank], sorted(high for _, high in spans)[count - 1 - rank]
-    return (low, high) if count > 1 and isfinite(high) else None
+    return (low, high) if count >= ENOUGH and isfinite(high) else None
 
 
 @dataclass(frozen=True, kw_only=True)

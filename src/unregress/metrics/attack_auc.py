@@ -18,7 +18,7 @@ from unregress.errors import SettingError
 from unregress.evidence import About, Measure
 from unregress.metrics.base import Finding, Metric, Panel, rank_among_golds
 from unregress.metrics.roc import auc, auc_interval, true_positive_rate
-from unregress.predictions import Values, require_aligned
+from unregress.predictions import Values
 
 FEWEST = 10
 """With fewer samples than this on either side there is no interval: they say too little about others of their kind."""
@@ -197,8 +197,6 @@ def _calibrated(panel: Panel, part: str) -> dict[str, Scores]:
         seen = []
         for name in ("train-forget", part):
             own, references = subject.parts[name], [gold.parts[name] for gold in others]
-            for reference in references:
-                require_aligned(own, reference)
             seen.append(calibrated_scores(own.loss, np.stack([one.loss for one in references]), scale))
         found[subject.name] = Scores(*seen)
     return found

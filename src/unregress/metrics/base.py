@@ -11,9 +11,10 @@ import numpy as np
 from torch import nn
 
 from unregress.case import Case
+from unregress.errors import DataError
 from unregress.evidence import About, Figure, Measure, Role
 from unregress.floor import rank_test
-from unregress.predictions import Predictions
+from unregress.predictions import Predictions, require_aligned
 from unregress.request import Index
 from unregress.runtime import Runtime
 
@@ -35,13 +36,25 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """All models of one audit side by side, their predictions about the same samples."""
+    """All models of one audit side by side, their predictions about the same samples.
+
+    Raises:
+        DataError: two models' predictions are about different samples, or parts of the data.
+    """
 
     case: Case
     runtime: Runtime
     subjects: tuple[Subject, ...]
     validation_group: Index
     """Validation samples of the kind that is forgotten; may be empty."""
+
+    def __post_init__(self) -> None:
+        first, *others = self.subjects
+        for subject in others:
+            if subject.parts.keys() != first.parts.keys():
+                raise DataError(f"Models {first.name!r} and {subject.name!r} speak of different parts of the data")
+            for part, seen in subject.parts.items():
+                require_aligned(seen, first.parts[part])
 
     @property
     def original(self) -> Subject:

@@ -12,7 +12,7 @@ from scipy.stats import wasserstein_distance
 from unregress.evidence import About, Figure, Measure
 from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds
 from unregress.metrics.density import density_curve, pooled
-from unregress.predictions import Values, require_aligned
+from unregress.predictions import Values
 
 
 def w1(first: Values, second: Values) -> float:
@@ -63,7 +63,6 @@ class Wasserstein(Metric):
                 continue
 
             def of_predictions(a: Subject, b: Subject, part: str = part) -> float:
-                require_aligned(a.parts[part], b.parts[part])
                 return w1(a.parts[part].prediction, b.parts[part].prediction)
 
             def of_residuals(a: Subject, b: Subject, part: str = part) -> float:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unregress.cost import Cost
-from unregress.evidence import AuditedModel, AuditReport, Role
+from unregress.evidence import RETRAINED, AuditedModel, AuditReport, Role
 from unregress.report.figures import GOLD, Style
 from unregress.report.numerals import DASH, count, percent, plural, significant
-from unregress.report.table import RETRAINED
 
 ROLES: dict[Role, tuple[str, str]] = {
     "original": ("original", "trained on all training samples; the model as it was before the request"),

@@ -12,11 +12,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from unregress.evidence import AuditReport
+from unregress.evidence import RETRAINED, AuditReport
 from unregress.report.figures import GOLD, Key, Style, plot, styles
 from unregress.report.models import model_rows
 from unregress.report.numerals import count, percent, plural
-from unregress.report.table import RETRAINED, Results, results, words
+from unregress.report.table import Results, results, words
 from unregress.report.verdicts import rule_settings, rulings
 
 _PARTS = {"train": "training samples", "validation": "validation samples", "test": "test samples"}

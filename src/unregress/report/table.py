@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
-from unregress.evidence import About, AuditReport, Measure, Role
+from unregress.evidence import RETRAINED, About, AuditReport, Measure, Role
 from unregress.report.numerals import DASH, chance, measured, plural, span, times
 
-RETRAINED = "retrained"
-"""Name of the one column of all golds."""
 NOT_MEASURED = "Not measured for this model."
 NOT_ALL_MEASURED = "Not measured for every retrained model."
 NO_OTHER = "There is only one retrained model, and so no distance from one to another: the noise floor is unknown."
