@@ -101,14 +101,14 @@ def test_every_shuffle_equals_a_hand_written_loop(models: dict[str, Any]) -> Non
     case = make_case()
     own = next(iter(first_hit(models["original"], np.inf, case, 0)))
     steps = {
-        name: [len(first_hit(models[name], (1 + ALPHA) * own, case, shuffle)) - 1 for shuffle in range(3)]
+        name: [len(first_hit(models[name], (1 + ALPHA) * own, case, shuffle)) - 1 for shuffle in range(5)]
         for name in ("original", "retrained", "retrained #2", "fresh")
     }
-    found = list(Anamnesis(alpha=ALPHA, recipe=RECIPE, shuffles=3).measure(panel(case, models)))
+    found = list(Anamnesis(alpha=ALPHA, recipe=RECIPE, shuffles=5).measure(panel(case, models)))
     numbers = {(m.metric, m.model): (m.value, m.bound, m.interval) for m in found if isinstance(m, Measure)}
     assert ("relearn-steps", "constant") not in numbers
     for name, counts in steps.items():
-        assert numbers["relearn-steps", name] == (np.median(counts), "=", None)
+        assert numbers["relearn-steps", name] == (np.median(counts), "=", (min(counts), max(counts)))
     golds = np.median([steps["retrained"], steps["retrained #2"]], axis=0)
     index = np.array(steps["fresh"]) / golds
     assert numbers["ain", "fresh"] == (pytest.approx(np.median(index)), "=", (min(index), max(index)))
