@@ -5,7 +5,7 @@ among them.  The one whose predictions on the forget set are nearest to a gold's
 
     python benchmarks/tuning.py --family utkface --data_root DATA --low 40 --high 55
     python benchmarks/tuning.py --family stsb --data_root DATA --low 4
-    python benchmarks/tuning.py --family etth1 --data_root DATA --low -0.3 --high 0.3 --samples 4000
+    python benchmarks/tuning.py --family etth2 --data_root DATA --highest 0.25 --samples 4000 --golds 3
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ def main(
     data_root: Path,
     low: float | None = None,
     high: float | None = None,
+    lowest: float | None = None,
+    highest: float | None = None,
     seed: int = 100,
     samples: int | None = None,
     golds: int = 1,
@@ -39,14 +41,18 @@ def main(
         data_root: the data's folder.
         low: forget targets of at least this.
         high: forget targets of at most this.
+        lowest: forget this share of the samples, those with the lowest targets.
+        highest: or those with the highest.
         seed: of original and methods; golds have the next ones.
         samples: at most so many samples of each split.
         golds: number of retrained models to compare with.
         output: file to write the table to as well.
     """
     known = FAMILIES[family]
-    forget = Forget(low=low, high=high)
-    loaded = part(known.load(data_root, (forget,)), samples)
+    forget = Forget(low=low, high=high, lowest=lowest, highest=highest)
+    everything = known.load(data_root, (forget,))
+    forget = forget.fixed(everything.attributes["train"]["target"])
+    loaded = part(everything, samples)
     row = Experiment(name="tuning", title="tuning", source="", family=family, forget=[forget])
     case = case_of(loaded, 0, row, len(loaded.attributes["train"]["target"]))
     used, published = settings(known.kind, "tuned", "reduced"), settings(known.kind, "as_published", "reduced")

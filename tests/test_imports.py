@@ -54,7 +54,9 @@ ROOMS = (
     Room("metrics"),
     Room("golds"),
     Room("references"),
-    Room("verdict", only=("errors", "evidence", "floor")),
+    Room("panel"),
+    Room("criteria", only=("evidence", "floor")),
+    Room("verdict", only=("errors", "evidence", "criteria")),
     Room("audit"),
     Room("report", only=("errors", "cost", "evidence")),
     # On the right of all that measures, which therefore knows no dataset and no architecture by name.

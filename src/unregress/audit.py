@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
-import numpy as np
 import torch
 
-from unregress.case import Case, Split
-from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
+from unregress.case import Case
+from unregress.errors import DataError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, RETRAINED, AuditedModel, AuditReport, Figure, Measure, Role
 from unregress.golds import Candidate
 from unregress.golds import caveats as doubts
@@ -27,13 +26,9 @@ from unregress.metrics import (
     Metric,
     Panel,
     Representation,
-    Subject,
     Wasserstein,
 )
-from unregress.predictions import Predictions, collect
-from unregress.preflight import quick_check
-from unregress.references import constant
-from unregress.request import Index
+from unregress.panel import assemble
 from unregress.runtime import Runtime
 from unregress.verdict import Rule, judge
 
@@ -76,7 +71,7 @@ def audit(
         SettingError: the original is not among the models, one of them has a name that the report gives itself, or a
             gold cannot be one: it was not retrained, or is given twice.
         DataError: there is no test data.
-        ModelError: a model does not fit the task, or lacks the final linear layer that the attack reads.
+        ModelError: a model does not fit the task.
     """
     asked = default_metrics() if metrics is None else tuple(metrics)
     candidates = _named(models, golds, original)
@@ -84,7 +79,8 @@ def audit(
     measures: list[Measure] = []
     figures: list[Figure] = []
     with runtime.isolated("audit"):
-        panel = _panel(case, candidates, runtime, features=any(metric.needs_features for metric in asked))
+        features = any(metric.needs_features for metric in asked)
+        panel, found = assemble(case, candidates, runtime, features=features)
         for metric in runtime.track(asked, "measuring", len(asked)):
             for finding in metric.measure(panel):
                 if isinstance(finding, Measure):
@@ -93,6 +89,7 @@ def audit(
                     figures.append(finding)
     measured = {measure.metric for measure in measures}
     about = tuple(about for metric in asked for about in metric.about if about.metric in measured)
+    about = tuple(replace(each, unit=panel.unit) if each.unit == "target units" else each for each in about)
     nothing = AuditedModel(name=CONSTANT, role="reference", method="the median of the retained targets")
     report = AuditReport(
         version=version("unregress"),
@@ -106,7 +103,7 @@ def audit(
         about=about,
         measures=tuple(measures),
         figures=tuple(figures),
-        caveats=(*_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
+        caveats=(*found, *_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
     )
     return replace(report, verdicts=judge(report, rule))
 
@@ -174,37 +171,6 @@ def _check(
             )
         )
     raise_all(complaints)
-
-
-def _panel(case: Case, candidates: Sequence[tuple[str, Role, Candidate]], runtime: Runtime, *, features: bool) -> Panel:
-    subjects = []
-    for name, role, candidate in runtime.track(candidates, "predicting", len(candidates)):
-        model = candidate.model if isinstance(candidate, Unlearned) else candidate
-        try:
-            quick_check(case, runtime.private_copy(model), runtime)
-        except ModelError as error:
-            raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error
-        seen = {
-            split: collect(model, case.task, case.source(split), runtime, features=features) for split in _EVALUATED
-        }
-        subjects.append(Subject(name=name, role=role, model=model, parts=dict(_parts(case, seen))))
-    subjects.append(constant(case, next(s for s in subjects if s.role == "original"), runtime))
-    group: Index = np.zeros(0, dtype=np.int64)
-    if (retained := case.retained_validation()) is not None:
-        group = np.setdiff1d(np.arange(len(case.source("validation"))), retained.numpy())
-    return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_group=group)
-
-
-_EVALUATED: tuple[Split, ...] = ("train_eval", "test")
-
-
-def _parts(case: Case, seen: Mapping[Split, Predictions]) -> Iterator[tuple[str, Predictions]]:
-    """Predictions per non-empty part: retained and forgotten, of training and test data."""
-    for split, name in zip(_EVALUATED, ("train", "test"), strict=True):
-        group = case.group(split)
-        for label, mask in (("retain", ~group), ("forget", group)):
-            if mask.any():
-                yield f"{name}-{label}", seen[split].at(np.flatnonzero(mask))
 
 
 def _audited(name: str, role: Role, candidate: Candidate) -> AuditedModel:

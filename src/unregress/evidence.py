@@ -15,7 +15,7 @@ from typing import Any, Literal
 from unregress.cost import Cost
 from unregress.errors import StaleError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the JSON layout; raised when a reader of the old one would misread the new one."""
 
 Role = Literal["original", "gold", "reference", "unlearned"]
@@ -26,6 +26,12 @@ CONSTANT = "constant"
 RETRAINED = "retrained"
 """What the golds are called: `retrained`, `retrained #2`, …; together, `retrained`."""
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+Kind = Literal["distance", "error", "attack", "retain"]
+"""What a criterion looks at: distances to the golds, the error gap, an attack, or what was to be kept."""
+Answer = Literal["within", "differs", "remembers", "overshoots", "damaged"]
+"""`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
+above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense of
+what was to be kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +67,18 @@ class Measure:
     """`>=` and `<=` where the measurement was cut off and the value is only a bound."""
     note: str = ""
     interval: tuple[float, float] | None = None
-    """Where the value would lie in 95 of 100 repetitions; the metric says of what (samples, shuffles)."""
+    """Where the value would lie in 95 of 100 repetitions; the metric says of what: samples, shuffles, or, of distances
+    to the golds, golds."""
     p: float | None = None
-    """How often one more gold would be this far from the golds or farther: a rank test, so at least 1 / (golds + 1)."""
+    """How often one more gold would be this far from the golds or farther.  A rank test among the golds, so at least
+    1 / (golds + 1); of the deep metrics a permutation test, which can be smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
     """One of the questions that a verdict rests on, and its answer for one model."""
 
+    kind: Kind
     metric: str
     split: str
     question: str
@@ -84,10 +93,7 @@ class Criterion:
     """Where one more gold would not lie below, at the rule's level; None if there is no such limit."""
     high: float | None
     """Where one more gold would not lie above."""
-    outcome: Literal["within", "differs", "remembers", "overshoots", "damaged"]
-    """`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
-    above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense
-    of what was to be kept."""
+    outcome: Answer
 
     @property
     def resolution(self) -> float:
@@ -95,13 +101,15 @@ class Criterion:
 
         What a model kept adds to an error in proportion.  To a distance, which has no lower limit, it adds by squares:
         half of what sets the original apart takes a model less than half of the way from the floor to the original.
+        Without any memory it may be nearer to the golds than they are to each other, if its predictions are smoother;
+        a model at their very centre is at the floor divided by √2, and is taken as where memory starts from.
         """
         gap = self.original - self.gold
         limit = self.high if gap > 0 else self.low
         if limit is None or gap == 0:
             return inf
         if self.low is None:
-            return sqrt((limit**2 - self.gold**2) / (self.original**2 - self.gold**2))
+            return sqrt((limit**2 - self.gold**2 / 2) / (self.original**2 - self.gold**2))
         return (limit - self.gold) / gap
 
     @property
@@ -184,7 +192,7 @@ class AuditReport:
     measures: tuple[Measure, ...]
     figures: tuple[Figure, ...]
     verdicts: tuple[Verdict, ...] = ()
-    """One for each model but golds; empty where there is no gold to judge by."""
+    """One for each model but golds."""
     caveats: tuple[str, ...] = ()
     """What a reader must know before believing a number, found while measuring."""
     schema: int = field(default=SCHEMA)

@@ -38,6 +38,28 @@ def rank_test(between: Matrix, toward: NDArray[Any]) -> float | None:
     return float((1 + farther.sum()) / (golds + 1))
 
 
+def mean_limits(toward: NDArray[Any], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Between which limits a model's mean distance to all golds there could be lies, given its distance to some.
+
+    Student's confidence interval of a mean, cut at 0: to one fixed model, the distances of golds that differ by their
+    seed are independent draws.  None with fewer than two golds.
+
+    Args:
+        toward: the model against each gold, `(golds,)`.
+        confidence: how often the limits hold the mean, if distances scatter normally.
+
+    >>> low, high = mean_limits(np.array([1.0, 2.0, 3.0]))
+    >>> round(low, 2), round(high, 2)
+    (0.0, 4.48)
+    """
+    golds = len(toward)
+    if golds < 2:
+        return None
+    quantile = float(student.ppf((1 + confidence) / 2, golds - 1))
+    center, reach = float(np.mean(toward)), quantile * float(np.std(toward, ddof=1)) / float(np.sqrt(golds))
+    return max(0.0, center - reach), center + reach
+
+
 def spread(values: NDArray[Any], *, paired: bool) -> float:
     """Standard deviation of one gold's value from seed to seed, estimated without bias from several golds.
 
@@ -52,7 +74,9 @@ def spread(values: NDArray[Any], *, paired: bool) -> float:
     return deviation * (golds - 1) / (golds - 2) if paired else deviation
 
 
-def one_more(values: NDArray[Any], level: float, *, paired: bool = False) -> tuple[float, float]:
+def one_more(
+    values: NDArray[Any], level: float, *, paired: bool = False, golds: int | None = None
+) -> tuple[float, float]:
     """Between which limits one more gold would lie, all but `level` of the time on either side.
 
     Student's prediction interval: mean ± t · sd · sqrt(1 + 1 / R), with R - 1 degrees of freedom; for distances, of
@@ -65,17 +89,18 @@ def one_more(values: NDArray[Any], level: float, *, paired: bool = False) -> tup
         values: the measure of each gold, three or more.
         level: probability of lying beyond one of the limits.
         paired: as for `spread`.
+        golds: the limits that as many golds of the same spread would give; None for as many as there are values.
 
     >>> low, high = one_more(np.array([1.0, 2.0, 3.0]), 0.025)
     >>> round(low, 2), round(high, 2)
     (-2.97, 6.97)
     """
-    golds = len(values)
+    count = len(values) if golds is None else golds
     if paired and np.min(values) <= 0:
         return 0.0, float(np.max(values))  # golds that answer alike: by the triangle inequality, all of them
     scale = np.log(values) if paired else values
-    quantile = float(student.ppf(1 - level, golds - 1))
-    reach = quantile * spread(scale, paired=paired) * float(np.sqrt(1 + 1 / golds))
+    quantile = float(student.ppf(1 - level, count - 1))
+    reach = quantile * spread(scale, paired=paired) * float(np.sqrt(1 + 1 / count))
     center = float(np.mean(scale))
     low, high = center - reach, center + reach
     return (float(np.exp(low)), float(np.exp(high))) if paired else (low, high)

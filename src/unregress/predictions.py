@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,21 +39,21 @@ class Predictions:
     """True targets, `(n, *out)`."""
     loss: Values
     """The task's loss per sample, `(n,)`."""
+    featured: Index = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Positions of the samples whose features were kept, `(k,)`, ascending: all of `index`, some of it, or none."""
     activation: NDArray[np.float32] | None = None
-    """Input of the final linear layer, `(n, features)`, if it was collected."""
+    """Input of the final linear layer, `(k, features)`, if it was collected."""
     gradient: NDArray[np.float32] | None = None
-    """Gradient of the sample's loss by the final linear layer's weight and bias, `(n, parameters)`."""
+    """Gradient of the sample's loss by the final linear layer's weight and bias, `(k, parameters)`."""
 
     def __post_init__(self) -> None:
-        lengths = {
-            len(values)
-            for values in (self.index, self.prediction, self.target, self.loss, self.activation, self.gradient)
-            if values is not None
-        }  # fmt: skip
-        if len(lengths) != 1 or self.prediction.shape != self.target.shape:
+        lengths = {len(values) for values in (self.index, self.prediction, self.target, self.loss)}
+        kept = {len(values) for values in (self.activation, self.gradient) if values is not None}
+        if len(lengths) != 1 or self.prediction.shape != self.target.shape or kept - {len(self.featured)}:
             raise DataError(
                 f"Predictions {self.prediction.shape}, targets {self.target.shape}, losses "
-                f"{self.loss.shape} and index {self.index.shape} do not belong together"
+                f"{self.loss.shape}, index {self.index.shape} and the features of {len(self.featured)} samples do not "
+                "belong together"
             )
         if len(self.index) > 1 and not np.all(np.diff(self.index) > 0):
             raise DataError("The index of predictions is not ascending, or repeats a sample")
@@ -89,15 +89,25 @@ class Predictions:
                 remedy="Collect predictions for the same samples from every model",
             )
         found = np.searchsorted(self.index, index)
+        kept = np.isin(self.featured, index)
         return replace(
             self,
             index=self.index[found],
             prediction=self.prediction[found],
             target=self.target[found],
             loss=self.loss[found],
-            activation=None if self.activation is None else self.activation[found],
-            gradient=None if self.gradient is None else self.gradient[found],
+            featured=self.featured[kept],
+            activation=None if self.activation is None else self.activation[kept],
+            gradient=None if self.gradient is None else self.gradient[kept],
         )
+
+    def in_units(self, units: Values) -> Predictions:
+        """The same with predictions and targets divided by units of each output, `(*out)`; losses stay the task's."""
+        return replace(self, prediction=self.prediction / units, target=self.target / units)
+
+    def with_features(self) -> Predictions:
+        """The predictions for those samples whose features were kept."""
+        return self.at(self.featured)
 
 
 def require_aligned(first: Predictions, second: Predictions) -> None:
@@ -121,7 +131,7 @@ def collect(
     runtime: Runtime,
     *,
     rows: Index | None = None,
-    features: bool = False,
+    features: Index | bool = False,
 ) -> Predictions:
     """Ask a model about samples, in evaluation mode, in full precision and without augmentation.
 
@@ -133,7 +143,8 @@ def collect(
         source: which split.
         runtime: where.
         rows: ascending positions; None for all.
-        features: also collect what membership attacks read, see `unregress.features`.
+        features: for which of the rows to keep what membership attacks read too, see `unregress.features`: ascending
+            positions, or all or none of them.  Features are much larger than predictions.
 
     Raises:
         ModelError: features are asked for and the model does not end in a linear layer.
@@ -141,15 +152,21 @@ def collect(
     # Mixed precision is for training: its weights are full precision, and so is the measurement.
     full = replace(runtime, precision="32-true") if runtime.precision.endswith("mixed") else runtime
     chosen = torch.arange(len(source)) if rows is None else torch.from_numpy(np.asarray(rows, np.int64))
+    wanted = torch.zeros(len(source), dtype=torch.bool)
+    if features is True:
+        wanted[chosen] = True
+    elif features is not False:
+        wanted[torch.from_numpy(np.asarray(features, np.int64))] = True
     parts: list[dict[str, Tensor]] = []
     with full.isolated("collect"):
         twin = full.set_up(full.private_copy(model))
         twin.eval()
         head: Head | None = None
         for batch in full.load(source, chunked(chosen, runtime.evaluation_batch_size)):
-            if features and head is None:
+            kept = wanted[batch.index.cpu()]
+            if head is None and kept.any():
                 head = final_linear(twin, task, batch)
-            parts.append(_predict(twin, task, batch, head))
+            parts.append(_predict(twin, task, batch, head if kept.any() else None, kept))
     widths = {part["activation"].shape[1] for part in parts if "activation" in part}
     if len(widths) > 1:
         raise ModelError(
@@ -157,16 +174,20 @@ def collect(
             expected="as many for every sample",
             remedy="Pad sequences to one length, or use the attack with `features=('loss',)`",
         )
-    joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+    names = dict.fromkeys(name for part in parts for name in part)
+    joined = {name: torch.cat([part[name] for part in parts if name in part]).cpu() for name in names}
     wide = {name: joined[name].double().numpy() for name in ("prediction", "target", "loss")}
     narrow = {name: joined[name].float().numpy() for name in ("activation", "gradient") if name in joined}
-    return Predictions(index=chosen.numpy(), **wide, **narrow)
+    featured = chosen[wanted[chosen]].numpy()
+    return Predictions(index=chosen.numpy(), **wide, featured=featured, **narrow)
 
 
-def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None) -> dict[str, Tensor]:
+def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None, kept: Tensor) -> dict[str, Tensor]:
     with torch.no_grad(), watched(head) if head is not None else nullcontext() as watch:
         prediction = task.predict(model, batch.data)
         target = task.target(batch.data)
         loss = task.checked_loss(prediction, target)
         features = {} if watch is None else watch.features(loss)
+        if not kept.all():
+            features = {name: values[kept.to(values.device)] for name, values in features.items()}
     return {"prediction": task.point(prediction).detach(), "target": target, "loss": loss.detach(), **features}

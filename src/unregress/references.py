@@ -10,9 +10,9 @@ import torch
 from unregress.case import Case
 from unregress.errors import ModelError
 from unregress.evidence import CONSTANT
-from unregress.loading import chunked, read_targets
+from unregress.loading import chunked
 from unregress.metrics.base import Subject
-from unregress.predictions import Predictions
+from unregress.predictions import Predictions, Values
 from unregress.runtime import Runtime
 
 
@@ -23,15 +23,29 @@ def constant(case: Case, like: Subject, runtime: Runtime) -> Subject:
     constraints between them.  Of an even number of targets the lower one of the middle two is taken.
 
     Args:
-        case: whose retained targets; those of forgotten samples are not read.
-        like: an audited model, of whose parts the constant speaks too, and of whose outputs it has the form.
+        case: whose task.
+        like: an audited model, whose retained targets count, of whose parts the constant speaks too, and of whose
+            outputs it has the form.
         runtime: where that model runs.
     """
-    targets = read_targets(case.source("train_eval"), case.task, torch.from_numpy(case.request.retain))
-    middle = targets.double().median(dim=0).values
+    middle = torch.from_numpy(like.parts["train-retain"].target).median(dim=0).values
     form = _form(case, like, runtime)
     parts = {name: _answer(case, seen, middle, form) for name, seen in like.parts.items()}
     return Subject(name=CONSTANT, role="reference", model=None, parts=parts)
+
+
+def spreads(like: Subject) -> Values:
+    """How far retained targets are from their median on average, which is a constant's error; one for each output.
+
+    Outputs of several kinds, such as kilograms and metres, can only be averaged in units of their own.  A single output
+    needs no other unit than its own, nor do outputs whose targets are all the same: 1.
+
+    Args:
+        like: any audited model; its retained targets are read.
+    """
+    targets = like.parts["train-retain"].target
+    spread = np.abs(targets - np.median(targets, axis=0)).mean(axis=0)
+    return np.where(spread > 0, spread, 1.0) if spread.size > 1 else np.ones_like(spread)
 
 
 def _form(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:

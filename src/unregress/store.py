@@ -36,8 +36,8 @@ REPORT = "audit.json"
 TRAINING = ("activations", "attention", "case", "loading", "losses", "methods", "recipe", "request", "runtime", "task",
             "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
-MEASURING = (*TRAINING, "audit", "evidence", "features", "floor", "golds", "metrics", "predictions", "references",
-             "trainings")  # fmt: skip
+MEASURING = (*TRAINING, "audit", "evidence", "features", "floor", "golds", "metrics", "panel", "predictions",
+             "references", "trainings")  # fmt: skip
 """The rooms whose code decides what an audit measures; what it concludes is judged anew each time."""
 
 

@@ -7,59 +7,15 @@ any of them; that is evidence about what was measured, not a proof that nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal
 
 import numpy as np
 
+from unregress.criteria import criteria, knows_more
 from unregress.errors import SettingError, raise_all
-from unregress.evidence import CONSTANT, AuditReport, Criterion, Outcome, Verdict
-from unregress.floor import one_more
-
-Kind = Literal["distance", "error", "attack", "retain"]
-Answer = Literal["within", "differs", "remembers", "overshoots", "damaged"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What one criterion asks of a measure."""
-
-    kind: Kind
-    metric: str
-    split: str
-    words: str
-
-    @property
-    def sides(self) -> int:
-        """Limits that can be crossed: below and above, or above only."""
-        return 2 if self.kind in ("error", "attack") else 1
-
-
-QUESTIONS = (
-    Question(
-        kind="distance",
-        metric="paired",
-        split="train-forget",
-        words="the distance of its predictions from the retrained models', forgotten sample by forgotten sample,",
-    ),
-    Question(
-        kind="distance",
-        metric="w1",
-        split="train-forget",
-        words="the distance of its predictions' distribution on the forgotten samples from the retrained models'",
-    ),
-    Question(kind="error", metric="mae", split="train-forget", words="its error on the forgotten samples"),
-    Question(
-        kind="attack",
-        metric="auc",
-        split="train-forget",
-        words="how well its loss tells forgotten samples from look-alikes (the area under the attack's curve)",
-    ),
-    Question(kind="retain", metric="mae", split="test-retain", words="its error on new samples of the kinds kept"),
-)
-"""What a verdict rests on: distances to the golds, error gap, attack gap, and what was to be kept."""
+from unregress.evidence import CONSTANT, Answer, AuditReport, Criterion, Kind, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,30 +74,67 @@ class Rule:
 
 
 def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
-    """A verdict on every model of a report that is no gold; none where there are no golds.
+    """A verdict on every model of a report that is no gold; without golds none that says more than INCONCLUSIVE.
 
     Args:
         report: the measures; its own verdicts are not looked at.
         rule: how to judge.
     """
-    if not report.golds:
-        return ()
     return tuple(_judge(model, report, rule) for model in report.named("original", "reference", "unlearned"))
 
 
 def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     golds, samples = len(report.golds), report.samples["train-forget"]
+
+    def undecided(reason: str, found: tuple[Criterion, ...] = ()) -> Verdict:
+        return Verdict(model=model, outcome="INCONCLUSIVE", reason=reason, criteria=found)
+
+    if not golds:
+        return undecided(_without_golds(model, report))
     if golds < rule.golds:
-        reason = f"A verdict needs {rule.golds} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
-        return Verdict(model=model, outcome="INCONCLUSIVE", reason=reason, criteria=())
+        return undecided(
+            f"A verdict needs {rule.golds} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
+        )
     if idle := _no_yardstick(report):
-        return Verdict(model=model, outcome="INCONCLUSIVE", reason=idle, criteria=())
-    criteria = tuple(_criteria(model, report, rule))
+        return undecided(idle)
+    found = _criteria(model, report, rule)
     if samples < rule.samples:
-        reason = f"Only {samples} samples were forgotten, and a verdict needs {rule.samples}."
-        return Verdict(model=model, outcome="INCONCLUSIVE", reason=reason, criteria=criteria)
-    outcome, reason = _conclusion(criteria, rule)
-    return Verdict(model=model, outcome=outcome, reason=reason, criteria=criteria)
+        return undecided(f"Only {samples} samples were forgotten, and a verdict needs {rule.samples}.", found)
+    crossed = [criterion for criterion in found if criterion.outcome != "within"]
+    if crossed:
+        # What says in which direction tells more than what only says how far, and an error more than an attack.
+        worst = max(crossed, key=lambda c: (c.outcome != "differs", c.kind in ("error", "retain"), c.excess))
+        reason = f"{_FAILED[worst.outcome]}: {worst.question} is {shown(worst.value)}, {_one_more(worst)}."
+        return Verdict(model=model, outcome="FAIL", reason=reason, criteria=found)
+    if doubt := _unseeing(model, report, rule, found):
+        return undecided(doubt, found)
+    share, by = _noticed(found)
+    reason = (
+        f"It is where one more retrained model would be; keeping more than {share:.0%} of what sets the original "
+        f"apart would probably have been noticed by {by}."
+    )
+    return Verdict(model=model, outcome="PASS", reason=reason, criteria=found)
+
+
+def _without_golds(model: str, report: AuditReport) -> str:
+    """What can be said where nothing shows what a model does that never saw the samples."""
+    seen = {m.model: m for m in report.measures if (m.metric, m.split) == ("auc", "train-forget")}
+    own, before = seen.get(model), seen.get(report.named("original")[0])
+    nothing = "No model was retrained, so forgetting cannot be shown"
+    if own is None or own.value is None or own.interval is None or before is None or before.value is None:
+        return f"{nothing}."
+    low, high = own.interval
+    if low > 0.5:
+        told = "its loss tells the forgotten samples from their look-alikes as better known"
+    elif high < 0.5:
+        told = "its loss tells the forgotten samples from their look-alikes as predicted worse"
+    else:
+        told = "its loss does not tell the forgotten samples from their look-alikes"
+    compared = "" if model == before.model else f"; the original: {shown(before.value)}"
+    return (
+        f"{nothing}; {told} (right {shown(own.value)} of the time, {shown(low)} to {shown(high)}, where a coin is "
+        f"right 0.5{compared})."
+    )
 
 
 def _no_yardstick(report: AuditReport) -> str | None:
@@ -157,93 +150,56 @@ def _no_yardstick(report: AuditReport) -> str | None:
         return None
     return (
         f"The retrained models learnt nothing: on the samples that they were trained on they err by "
-        f"{np.mean(golds):.3g}, the original by {original:.3g} and a constant by {constant:.3g}."
+        f"{shown(float(np.mean(golds)))}, the original by {shown(original)} and a constant by {shown(constant)}."
     )
 
 
-def _criteria(model: str, report: AuditReport, rule: Rule) -> Iterator[Criterion]:
-    measured = [question for question in QUESTIONS if _complete(question, report)]
-    level = rule.level / max(1, sum(question.sides for question in measured))
-    original = report.named("original")[0]
-    for question in measured:
-        place = question.metric, question.split
-        found = {m.model: m.value for m in report.measures if (m.metric, m.split) == place}
-        value, before = found.get(model), found.get(original)
-        if value is None or before is None:
-            continue
-        own = np.array(report.over_golds(*place))
-        low, high = one_more(own, level, paired=question.kind == "distance")
-        center = float(own.mean())
-        margin = rule.tolerance * (abs(center) if question.kind == "retain" else abs(before - center))
-        low = -inf if question.sides == 1 else min(low, center - margin)
-        high = max(high, center + margin)
-        yield Criterion(
-            metric=question.metric,
-            split=question.split,
-            question=question.words,
-            value=value,
-            gold=center,
-            original=before,
-            low=None if question.sides == 1 else low,
-            high=high,
-            outcome=_outcome(question.kind, value, before, center, low, high),
+def _criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = None) -> tuple[Criterion, ...]:
+    return tuple(criteria(model, report, level=rule.level, tolerance=rule.tolerance, golds=golds))
+
+
+def _unseeing(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> str | None:
+    """A sentence if an audit that found nothing would have found nothing anyway."""
+    asked = {criterion.kind for criterion in found}
+    if absent := [words for kind, words in _KINDS.items() if kind not in asked]:
+        return f"Nothing speaks against it, but no {' and no '.join(absent)} was measured."
+    finest, _ = _noticed(found)
+    if finest <= rule.resolution:
+        return None
+    if finest < 1:
+        said = f"Retrained models differ so much that one with {finest:.0%} of what sets the original apart would pass"
+    else:
+        nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
+        said = (
+            f"The original itself cannot be told from a retrained model, so forgetting cannot be shown: "
+            f"{nearest.question} is {shown(nearest.original)}, {_one_more(nearest)}"
         )
-
-
-def _complete(question: Question, report: AuditReport) -> bool:
-    """Whether every gold has a number to judge by."""
-    return len(report.over_golds(question.metric, question.split)) == len(report.golds)
-
-
-def _outcome(kind: Kind, value: float, original: float, center: float, low: float, high: float) -> Answer:
-    if low <= value <= high:
-        return "within"
-    if kind == "retain":
-        return "damaged"
-    if kind == "distance" or low <= original <= high:
-        # An original among the golds lies to one side of them by chance, which then says nothing of memory.
-        return "differs"
-    return "remembers" if _knows_more(kind, value, center) else "overshoots"
-
-
-def _knows_more(kind: Kind, value: float, gold: float) -> bool:
-    """Whether a value lies on the side of the golds where memory is: a smaller error, or an attack that sees more."""
-    return value < gold if kind == "error" else value > gold
-
-
-def _conclusion(criteria: tuple[Criterion, ...], rule: Rule) -> tuple[Outcome, str]:
-    crossed = [criterion for criterion in criteria if criterion.outcome != "within"]
-    if crossed:
-        # What says in which direction tells more than what only says how far, and an error more than an attack.
-        worst = max(crossed, key=lambda c: (c.outcome != "differs", c.metric == "mae", c.excess))
-        return "FAIL", f"{_FAILED[worst.outcome]}: {worst.question} {_numbers(worst)}."
-    kinds = {kind: [c for c in criteria if (kind, c.metric, c.split) in _PLACES] for kind in _KINDS}
-    if absent := [words for kind, words in _KINDS.items() if not kinds[kind]]:
-        return "INCONCLUSIVE", f"Nothing speaks against it, but no {' and no '.join(absent)} was measured."
-    # Where the original is not on memory's side, a part of what it knows would not be seen.
-    telling = [c for kind in _KINDS if kind != "retain" for c in kinds[kind] if _knows_more(kind, c.original, c.gold)]
-    sharpest = min(telling, key=lambda criterion: criterion.resolution, default=None)
-    finest = inf if sharpest is None else sharpest.resolution
-    if sharpest is None or finest >= 1:
-        return "INCONCLUSIVE", "The original itself cannot be told from a retrained model: forgetting cannot be shown."
-    if finest > rule.resolution:
-        return "INCONCLUSIVE", (
-            f"Retrained models differ so much that one which kept {finest:.0%} of what sets the original apart would "
-            "pass."
-        )
-    return "PASS", (
-        f"It is where one more retrained model would be; keeping more than {finest:.0%} of what sets the original "
-        f"apart would probably have been noticed by {_SHARPEST[sharpest.metric]}."
+    golds = len(report.golds)
+    counts = (
+        n for n in range(golds + 1, MOST + 1) if _noticed(_criteria(model, report, rule, n))[0] <= rule.resolution
     )
+    if enough := next(counts, None):
+        return f"{said}; {enough} retrained models that vary as these {golds} do would be enough to tell."
+    return f"{said}; more retrained models would not help, not even {MOST} that vary as these {golds} do."
 
 
+def _noticed(found: Sequence[Criterion]) -> tuple[float, str]:
+    """The smallest share of what sets the original apart that would be noticed, and by what; infinite if none would.
+
+    Where the original is not on memory's side, a part of what it knows would not be seen.
+    """
+    telling = [c for c in found if c.kind != "retain" and knows_more(c.kind, c.original, c.gold)]
+    return min(((c.resolution, _SHARPEST[c.metric]) for c in telling), default=(inf, ""))
+
+
+MOST = 50
+"""More golds than this are not suggested."""
 _KINDS: dict[Kind, str] = {
     "distance": "distance",
     "error": "error gap",
     "attack": "attack",
     "retain": "cost to what is kept",
 }
-_PLACES = {(question.kind, question.metric, question.split) for question in QUESTIONS}
 _SHARPEST = {
     "paired": "its predictions, one by one",
     "w1": "the distribution of its predictions",
@@ -258,12 +214,17 @@ _FAILED: dict[Answer, str] = {
 }
 
 
-def _numbers(criterion: Criterion) -> str:
-    """A value and where one more gold's would be."""
-    value, low, high = (None if n is None else _shown(n) for n in (criterion.value, criterion.low, criterion.high))
+def _one_more(criterion: Criterion) -> str:
+    """Where one more gold's value would be."""
+    low, high = (None if n is None else shown(n) for n in (criterion.low, criterion.high))
     between = f"at most {high}" if low is None else f"between {low} and {high}"
-    return f"is {value}, where one more retrained model's would be {between}"
+    return f"where one more retrained model's would be {between}"
 
 
-def _shown(number: float) -> str:
+def shown(number: float) -> str:
+    """A number in a sentence: three digits.
+
+    >>> shown(0.12345), shown(12345.6)
+    ('0.123', '12,346')
+    """
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"

@@ -15,9 +15,10 @@ from torch.utils.data import TensorDataset
 
 import unregress
 from audit.small import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Shift, net, numbers, small_case, table
+from unregress.criteria import QUESTIONS
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
 from unregress.evidence import AuditReport
-from unregress.verdict import QUESTIONS, judge
+from unregress.verdict import judge
 
 ERRORS = (unregress.Errors(),)
 
@@ -109,9 +110,12 @@ def test_without_golds_there_are_errors_and_attacks_but_no_distance_rank_or_verd
     assert {"mae", "rmse", "auc"} <= measured
     assert not measured & (DISTANCES | {"auc-calibrated"})
     assert {measure.p for measure in report.measures} == {None}
-    assert report.verdicts == () and report.golds == [] and report.over_golds("mae", "train-forget") == []
-    with pytest.raises(KeyError, match="no verdict on model 'mine'"):
-        report.verdict("mine")
+    assert report.golds == [] and report.over_golds("mae", "train-forget") == []
+    assert {(verdict.model, verdict.outcome) for verdict in report.verdicts} == {
+        (name, "INCONCLUSIVE") for name in ("original", "mine", "constant")
+    }
+    with pytest.raises(KeyError, match="no verdict on model 'somebody'"):
+        report.verdict("somebody")
     (said,) = caveats(report, "no verdict is possible")
     assert said.startswith("No model was retrained")
 
@@ -330,8 +334,14 @@ def test_several_outputs(outputs: int) -> None:
     )
     metrics = [unregress.Errors(), unregress.Wasserstein(), unregress.Deviation(), unregress.Membership()]
     report = unregress.audit(case, {"original": original}, RUNTIME, golds=[gold], metrics=metrics)
-    assert report.value("paired", "train-forget", "original") == pytest.approx(3, rel=1e-5)
-    assert report.value("w1", "train-forget", "original") == pytest.approx(3, rel=1e-5)
+    # Several outputs are in units of their spread, a single one is not.
+    kept = y[TRAIN][(y[TRAIN] < 62)].double().numpy()
+    unit = 1.0 if outputs == 1 else float(np.abs(kept - np.median(kept)).mean())
+    assert report.value("paired", "train-forget", "original") == pytest.approx(3 / unit, rel=1e-5)
+    assert report.value("w1", "train-forget", "original") == pytest.approx(3 / unit, rel=1e-5)
+    (paired,) = (about for about in report.about if about.metric == "paired")
+    assert paired.unit == ("target units" if outputs == 1 else "target spreads")
+    assert len(caveats(report, "means over 2 outputs")) == outputs - 1
     assert 0 <= report.value("attack", "train-forget", "original") <= 1  # type: ignore[operator]
 
 

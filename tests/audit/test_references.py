@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import TensorDataset
 
 import unregress
 from audit.small import RUNTIME, TRAIN, Rows, net, numbers, small_case, table
@@ -26,20 +26,24 @@ ASKED = [3.0, 5.0, -1.0]
 ERRORS = [0.0, 2.0, 4.0]  # of 3 from those
 
 
-def case(targets: Tensor, task: unregress.Task[Any], kind: type[Dataset[Any]] = TensorDataset) -> unregress.Case:
+def case(targets: Tensor, task: unregress.Task[Any]) -> unregress.Case:
     request = unregress.ForgetRequest(size=len(targets), forget=FORGET, reason="test")
-    return unregress.Case(task=task, request=request, train=kind(torch.ones(len(targets), 2), targets))  # type: ignore[call-arg]
+    return unregress.Case(task=task, request=request, train=TensorDataset(torch.ones(len(targets), 2), targets))
 
 
-def found(targets: Tensor, task: unregress.Task[Any], asked: Any = ASKED, **more: Any) -> Predictions:
+def like(model: nn.Module, targets: Tensor, asked: Any) -> Subject:
+    """A model that was asked about the retained training samples and some others."""
+    kept = np.delete(targets.double().numpy(), FORGET, axis=0)
+    parts = {
+        "train-retain": seen(np.zeros_like(kept), kept),
+        "test-retain": seen(np.zeros_like(np.asarray(asked)), asked),
+    }
+    return Subject(name="original", role="original", model=model, parts=parts)
+
+
+def found(targets: Tensor, task: unregress.Task[Any], asked: Any = ASKED) -> Predictions:
     """What the constant says about some samples."""
-    like = Subject(
-        name="original",
-        role="original",
-        model=task.build_model(),
-        parts={"test-retain": seen(np.zeros_like(np.asarray(asked)), asked)},
-    )
-    subject = constant(case(targets, task, **more), like, RUNTIME)
+    subject = constant(case(targets, task), like(task.build_model(), targets, asked), RUNTIME)
     assert (subject.name, subject.role, subject.model) == (CONSTANT, "reference", None)
     return subject.parts["test-retain"]
 
@@ -55,27 +59,6 @@ def test_by_hand() -> None:
 def test_the_loss_is_the_tasks() -> None:
     answer = found(torch.tensor(TARGETS), unregress.TensorTask(build_model=lambda: nn.Linear(2, 1), loss="mse"))
     assert answer.loss.tolist() == [0, 4, 16]
-
-
-@pytest.mark.parametrize("kind", [TensorDataset, Rows])
-@pytest.mark.parametrize("garbage", [float("nan"), float("inf"), -1e30])
-def test_forgotten_targets_are_not_read(kind: type[Dataset[Any]], garbage: float) -> None:
-    targets = torch.tensor(TARGETS)
-    targets[list(FORGET)] = garbage
-    answer = found(targets, unregress.TensorTask(build_model=lambda: nn.Linear(2, 1)), kind=kind)
-    assert answer.prediction.tolist() == [3, 3, 3]
-
-
-def test_not_a_forgotten_row_is_fetched() -> None:
-    fetched: list[int] = []
-
-    class Watched(Rows):
-        def __getitem__(self, row: int) -> tuple[Tensor, ...]:
-            fetched.append(row)
-            return super().__getitem__(row)
-
-    found(torch.tensor(TARGETS), unregress.TensorTask(build_model=lambda: nn.Linear(2, 1)), kind=Watched)
-    assert fetched and not set(fetched) & set(FORGET)
 
 
 def test_of_an_even_number_the_lower_middle_and_whole_numbers_are_numbers() -> None:
@@ -130,10 +113,10 @@ def test_forecasts_have_a_median_for_each_step() -> None:
         x, y = (torch.stack(values) for values in zip(*rows, strict=True))
         return {"encoder": x}, (y, None)
 
-    asked = seen(np.zeros((1, 2)), [[5.0, 2.0]])
-    like = Subject(name="original", role="original", model=Forecaster(), parts={"test-retain": asked})
     made = constant(
-        unregress.Case(task=task, request=request, train=Rows(*train.tensors), collate=collate), like, RUNTIME
+        unregress.Case(task=task, request=request, train=Rows(*train.tensors), collate=collate),
+        like(Forecaster(), steps, [[5.0, 2.0]]),
+        RUNTIME,
     )
     answer = made.parts["test-retain"]
     assert answer.prediction.tolist() == [[3, 4]]

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from unregress.audit import default_metrics
+from unregress.criteria import QUESTIONS
 from unregress.errors import PreflightError, SettingError
 from unregress.evidence import AuditedModel, AuditReport, Criterion, Measure, Verdict
 from unregress.floor import one_more
-from unregress.verdict import QUESTIONS, Rule, judge
+from unregress.verdict import Rule, judge
 
 Place = tuple[str, str]
 PAIRED, W1, ERROR = ("paired", "train-forget"), ("w1", "train-forget"), ("mae", "train-forget")
@@ -90,7 +92,7 @@ def test_a_model_like_the_golds_passes() -> None:
     assert {each.outcome for each in found.criteria} == {"within"}
     assert [(each.metric, each.split) for each in found.criteria] == [PAIRED, W1, ERROR, ATTACK, RETAIN]
     # The finest question: W1's limit, below, is 1.53, where the original is at 12 and the golds are at 1.
-    finest = sqrt((criterion(found, W1).high ** 2 - 1) / (12**2 - 1))  # type: ignore[operator]
+    finest = sqrt((criterion(found, W1).high ** 2 - 1 / 2) / (12**2 - 1))  # type: ignore[operator]
     assert finest == pytest.approx(min(each.resolution for each in found.criteria))
     assert f"more than {finest:.0%} of what sets the original apart" in found.reason
 
@@ -200,8 +202,29 @@ def test_original_and_references_are_judged_too_and_golds_are_not() -> None:
     assert verdicts[0].reason.startswith("It still remembers")
 
 
-def test_without_golds_nobody_is_judged() -> None:
-    assert judge(report(GOLD_LIKE, golds={}), RULE) == ()
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((0.68, 0.76), "; its loss tells the forgotten samples from their look-alikes as better known (right 0.7 of"),
+        ((0.41, 0.48), "; its loss tells the forgotten samples from their look-alikes as predicted worse (right"),
+        ((0.45, 0.55), "; its loss does not tell the forgotten samples from their look-alikes (right 0.7 of the time,"),
+        (None, "No model was retrained, so forgetting cannot be shown."),
+    ],
+)
+def test_without_golds_the_attack_says_what_can_be_said(interval: tuple[float, float] | None, words: str) -> None:
+    made = report({ATTACK: 0.7}, {ATTACK: 0.8}, golds={})
+    made = replace(made, measures=tuple(replace(measure, interval=interval) for measure in made.measures))
+    original, mine = judge(made, RULE)
+    assert {original.outcome, mine.outcome} == {"INCONCLUSIVE"}
+    assert words in mine.reason and mine.reason.startswith("No model was retrained, so forgetting cannot be shown")
+    assert ("; the original: 0.8)." in mine.reason) == (interval is not None)
+    assert "the original:" not in original.reason
+
+
+def test_without_golds_and_without_attack_nothing_is_said() -> None:
+    (mine,) = [found for found in judge(report({ERROR: 3.0}, golds={}), RULE) if found.model == "mine"]
+    assert (mine.outcome, mine.criteria) == ("INCONCLUSIVE", ())
+    assert mine.reason == "No model was retrained, so forgetting cannot be shown."
 
 
 @pytest.mark.parametrize("golds", [1, 4])
@@ -267,9 +290,32 @@ def test_what_was_measured_can_fail_whatever_else_is_missing() -> None:
 def test_where_the_original_is_like_a_gold_nobody_passes() -> None:
     made = judge(report(GOLD_LIKE, GOLD_LIKE | {ERROR: 31.0, PAIRED: 3.1}), RULE)
     assert {found.outcome for found in made} == {"INCONCLUSIVE"}
-    assert {found.reason for found in made} == {
-        "The original itself cannot be told from a retrained model: forgetting cannot be shown."
-    }
+    (reason,) = {found.reason for found in made}
+    # Of what would tell, the error comes nearest: 31 where the golds are at 30 and one more is within 3.59.
+    reach = STUDENT * sqrt(2.5 / 4) * sqrt(6 / 5)
+    assert reason.startswith(
+        "The original itself cannot be told from a retrained model, so forgetting cannot be shown: the distance of its "
+        "predictions from the retrained models', forgotten sample by forgotten sample, is 3.1, where one more"
+    ) or reason.startswith(
+        "The original itself cannot be told from a retrained model, so forgetting cannot be shown: its error on the "
+        f"forgotten samples is 31, where one more retrained model's would be between {30 - reach:.3g} and"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        # With R golds the limit is t(R - 1) · √(5/8) · √(1 + 1/R) from the mean, and half of the gap is asked for.
+        (25.0, "; 11 retrained models that vary as these 5 do would be enough to tell."),
+        (29.0, "; more retrained models would not help, not even 50 that vary as these 5 do."),
+    ],
+)
+def test_how_many_golds_would_do(error: float, words: str) -> None:
+    found = verdict({}, original=GOLD_LIKE | {ERROR: error})
+    assert found.outcome == "INCONCLUSIVE"
+    assert found.reason.endswith(words)
+    reach = {n: student.ppf(1 - 0.05 / 7, n - 1) * sqrt(5 / 8) * sqrt(1 + 1 / n) for n in (10, 11, 50)}
+    assert (reach[11] <= 2.5 < reach[10]) and reach[50] > 0.5
 
 
 def test_nobody_passes_an_audit_that_half_the_memory_would_pass() -> None:
@@ -277,7 +323,7 @@ def test_nobody_passes_an_audit_that_half_the_memory_would_pass() -> None:
     original = GOLD_LIKE | {ERROR: 24.0}
     found = verdict({}, original=original)
     assert criterion(found, ERROR).resolution == pytest.approx(STUDENT * sqrt(2.5 / 4) * sqrt(6 / 5) / 6, rel=1e-5)
-    assert (found.outcome, "kept 60% of what sets the original apart would pass" in found.reason) == (
+    assert (found.outcome, "one with 60% of what sets the original apart would pass" in found.reason) == (
         "INCONCLUSIVE",
         True,
     )
@@ -291,9 +337,9 @@ def test_nobody_passes_an_audit_that_half_the_memory_would_pass() -> None:
         (28.0, 30.0, 38.0, 32.0, 0.25),  # above
         (28.0, 30.0, 29.0, 32.0, 2.0),
         (28.0, 30.0, 30.0, 32.0, inf),
-        # A distance: √(5² - 3²) of √(13² - 3²).  What is a third of the way there adds 4 to 3 at right angles.
-        (None, 3.0, 13.0, 5.0, 4 / sqrt(160)),
-        (None, 3.0, 4.0, 5.0, 4 / sqrt(7)),
+        # A distance: from 3 / √2, where a model at the golds' centre is, to 5, of the way from 3 to 13; by squares.
+        (None, 3.0, 13.0, 5.0, sqrt(25 - 4.5) / sqrt(160)),
+        (None, 3.0, 4.0, 5.0, sqrt(25 - 4.5) / sqrt(7)),
         (None, 3.0, 2.0, 5.0, inf),  # an original nearer to the golds than they are to each other
     ],
 )

@@ -64,6 +64,7 @@ def features(rng: np.random.Generator, count: int, shift: float = 0.0, **wide: A
     drawn = rng.normal(size=(count, 6)) + shift
     return Predictions(
         index=np.arange(count),
+        featured=np.arange(count),
         prediction=np.zeros(count),
         target=np.zeros(count),
         **{"loss": drawn[:, 0], "activation": drawn[:, 1:4], "gradient": drawn[:, 4:], **wide},

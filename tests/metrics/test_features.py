@@ -15,7 +15,7 @@ import unregress
 from unregress.errors import ModelError
 from unregress.loading import Source
 from unregress.losses import PerSampleLoss
-from unregress.metrics import Membership
+from unregress.metrics import Membership, Representation
 from unregress.predictions import Predictions
 from unregress.runtime import Precision
 
@@ -236,7 +236,7 @@ def test_a_weight_normalised_head_is_a_linear_layer() -> None:
     assert found.gradient is not None and found.gradient.shape == (6, 5)
 
 
-def test_a_model_without_final_linear_layer_is_refused_and_the_loss_attack_serves() -> None:
+def test_a_model_without_final_linear_layer_is_audited_without_looking_into_it() -> None:
     torch.manual_seed(0)
     task = unregress.TensorTask(build_model=Convolution)
     x, y = torch.randn(60, WIDTH), torch.randn(60)
@@ -251,8 +251,10 @@ def test_a_model_without_final_linear_layer_is_refused_and_the_loss_attack_serve
     )
     models = {"original": Convolution()}
     runtime = unregress.Runtime(accelerator="cpu")
-    with pytest.raises(ModelError, match="Conv1d"):
-        unregress.audit(case, models, runtime, metrics=[Membership()])
+    found = unregress.audit(case, models, runtime, metrics=[unregress.Errors(), Representation(), Membership()])
+    assert {measure.metric for measure in found.measures if measure.value is not None} == {"mae", "rmse"}
+    (said,) = [caveat for caveat in found.caveats if "was left out" in caveat]
+    assert "Model 'original': The model's last layer with weights is 'conv', a Conv1d" in said
     report = unregress.audit(case, models, runtime, metrics=[Membership(features=("loss",))])
     share = report.value("attack", "train-forget", "original")
     assert share is not None and 0 <= share <= 1

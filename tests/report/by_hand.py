@@ -122,25 +122,27 @@ def criteria(error: float, distance: float, auc: float, kept: float) -> tuple[Cr
     """Four criteria.
 
     Noticed by hand: from the golds' 58.5 the lower limit 53.4 is 5.1 of 17.0 on the way to the original's 41.5, or
-    30 %; of the distance's squares, 5.66 ** 2 - 1.6 ** 2 = 29.48 of 21.9 ** 2 - 1.6 ** 2 = 477.05, the root of whose
-    ratio is 25 %; the limit 0.75 of the AUC lies beyond the original's 0.71; what was to be kept has no such share.
+    30 %; of the distance's squares, 5.66 ** 2 - 1.6 ** 2 / 2 = 30.76 of 21.9 ** 2 - 1.6 ** 2 = 477.05, the root of
+    whose ratio is 25 %; the limit 0.75 of the AUC lies beyond the original's 0.71; what was to be kept has no such
+    share.
     """
     return (
         Criterion(
-            metric="w1", split="train-forget", question="the distance from the retrained models',", value=distance,
-            gold=1.6, original=21.9, low=None, high=5.66, outcome="within" if distance <= 5.66 else "differs",
+            kind="distance", metric="w1", split="train-forget", question="the distance from the retrained models',",
+            value=distance, gold=1.6, original=21.9, low=None, high=5.66,
+            outcome="within" if distance <= 5.66 else "differs",
         ),
         Criterion(
-            metric="mae", split="train-forget", question="its error on the forgotten samples", value=error,
-            gold=58.5, original=41.5, low=53.4, high=63.6,
+            kind="error", metric="mae", split="train-forget", question="its error on the forgotten samples",
+            value=error, gold=58.5, original=41.5, low=53.4, high=63.6,
             outcome="remembers" if error < 53.4 else "within" if error <= 63.6 else "overshoots",
         ),
         Criterion(
-            metric="auc", split="train-forget", question="the area under the curve of an attack", value=auc,
-            gold=0.5, original=0.71, low=0.25, high=0.75, outcome="within",
+            kind="attack", metric="auc", split="train-forget", question="the area under the curve of an attack",
+            value=auc, gold=0.5, original=0.71, low=0.25, high=0.75, outcome="within",
         ),
         Criterion(
-            metric="mae", split="test-retain", question="its error on new samples", value=kept,
+            kind="retain", metric="mae", split="test-retain", question="its error on new samples", value=kept,
             gold=30.0, original=29.0, low=None, high=33.0, outcome="within" if kept <= 33 else "damaged",
         ),
     )  # fmt: skip

@@ -60,7 +60,23 @@ def test_rows_at_120_columns(report: AuditReport) -> None:
     assert ["train-forget", "41.5", "58.9", "(57.0–60.5)", "50.0", "58.0", "60.9", "75.0", "98.0"] in lines
     assert ["train-forget", "21.9", "1.60", "(1.39–2.08)", "0.0481", "1.60", "4.63", "8.00", "32.0"] in lines
     assert ["validation-forget", "2", "12", "(10–14)", "4", "9", "≥", "20[2]", "18", "–[3]"] in lines
-    assert ["train-forget[1]", "0.710", "0.500", "(0.480–0.520)"] in [line[:4] for line in lines]
+    attack = lines.index(
+        ["train-forget[1]", "0.710", "0.500", "(0.480–0.520)", "0.610", "0.500", "0.470", "0.400", "0.500"]
+    )
+    # Beneath a row with intervals stand these and the ranks.
+    assert lines[attack + 1] == ["95", "%", "[0.660–0.760]", "[0.560–0.655]", "[0.420–0.520]"]
+    assert lines[attack + 2] == ["p", "0.17", "0.17", "1", "0.5"]
+
+
+def test_distances_with_intervals_show_ratio_interval_and_rank(report: AuditReport) -> None:
+    """The floor is 1.60, the median of the golds' distances: 21.9 is 14 times that, 0.0481 is 0.03, 4.63 is 2.9."""
+    wide = {"original": (20.0, 24.0), "FineTune": (0.01, 0.09), "Blindspot": (3.5, 5.5)}
+    measures = tuple(replace(m, interval=wide.get(m.model)) if m.metric == "w1" else m for m in report.measures)
+    lines = [line.split() for line in printed(replace(report, measures=measures), 140).splitlines()]
+    row = next(place for place, line in enumerate(lines) if line[:2] == ["train-forget", "21.9"])
+    assert lines[row + 1] == ["×", "floor", "14", "0.03", "1.0", "2.9", "5.0", "20"]
+    assert lines[row + 2] == ["95", "%", "[20.0–24.0]", "[0.0100–0.0900]", "[3.50–5.50]"]
+    assert lines[row + 3] == ["p", "0.17", "0.17", "1", "0.5"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
@@ -100,7 +116,7 @@ def test_without_golds_there_is_no_verdict_and_no_such_column(report: AuditRepor
     text = " ".join(printed(with_no_gold(report), 100).split())
     assert text.startswith("original Fine Amnesiac")
     assert "retrained" not in text.partition("Mean")[0]
-    assert "there is no noise floor and no verdict" in text
+    assert "there is no noise floor, and no verdict can be more than INCONCLUSIVE" in text
 
 
 def test_texts_are_shown_as_they_are(report: AuditReport) -> None:

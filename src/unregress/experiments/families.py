@@ -169,6 +169,7 @@ def _series(kind: str) -> Callable[[Path, tuple[Forget, ...]], Loaded]:
             "electricity": electricity,
             "mt200": electricity_client,
             "etth1": ett,
+            "etth2": partial(ett, file="ETTh2.csv"),
         }
         cut = readers[kind](root)
         known: dict[str, Attributes] = {part: {"target": cut.targets(part)} for part in PARTS}
@@ -233,6 +234,7 @@ for name, title, folder, file, size in (
     ("electricity", "Electricity", "electricity", "LD2011_2014.txt", 1_852_000),
     ("mt200", "MT_200", "electricity", "LD_MT200_hour.csv", 31_392),
     ("etth1", "ETTh1", "ett", "ETTh1.csv", 8_472),
+    ("etth2", "ETTh2", "ett", "ETTh2.csv", 8_472),  # no experiment reports it: settings are tuned on it
 ):
     FAMILIES[name] = Family(
         title=title,

@@ -62,7 +62,7 @@ def interval(spans: Sequence[Span]) -> tuple[float, float] | None:
     """Where the median over all shuffles there could be would lie, 95 % of the time, given some of them.
 
     Between two order statistics, without any assumption about the distribution; of five shuffles the whole range, which
-    is a 94 % interval.  None for fewer, whose range says less, and where the upper end was cut off.
+    is a 94 % interval.  Its upper end is infinite where it was cut off.  None for fewer, whose range says less.
 
     >>> interval([(step, step) for step in (4.0, 2.0, 3.0, 3.0, 5.0)]), interval([(4.0, 4.0), (2.0, 2.0)])
     ((2.0, 5.0), None)
@@ -70,7 +70,7 @@ def interval(spans: Sequence[Span]) -> tuple[float, float] | None:
     count = len(spans)
     rank = max(0, int(binom.ppf(0.025, count, 0.5)) - 1)
     low, high = sorted(low for low, _ in spans)[rank], sorted(high for _, high in spans)[count - 1 - rank]
-    return (low, high) if count >= ENOUGH and isfinite(high) else None
+    return (low, high) if count >= ENOUGH else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,17 +168,19 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str)
         value, bound = stated(middle(index)) if index else (None, "=")
         if bound == "<=" and (least := middle(index)[0]) > 0:
             note = _joined(f"at least {least:.3g}", note)
+        limits = interval(index) if value is not None else None
         yield Measure(
             metric="ain",
             split=split,
             model=subject.name,
             value=value,
             bound=bound,
-            note=note,
-            interval=interval(index) if value is not None else None,
+            note=_joined(note, _open(limits)),
+            interval=_closed(limits),
             p=ranks.get(subject.name) if value is not None and bound == "=" else None,
         )
     for model, (value, bound) in steps.items():
+        limits = interval(spans[model])
         yield Measure(
             metric="relearn-steps",
             split=split,
@@ -186,8 +188,8 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str)
             # A run that was cut off before its first step still tells that it takes no fewer than none.
             value=value or 0.0,
             bound=bound if value is not None else ">=",
-            note=_cut(spans[model]),
-            interval=interval(spans[model]),
+            note=_joined(_cut(spans[model]), _open(limits)),
+            interval=_closed(limits),
             p=ranks.get(model),
         )
 
@@ -195,6 +197,15 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str)
 def _cut(spans: Sequence[Span], who: str = "") -> str:
     count = sum(high == inf for _, high in spans)
     return f"{who}cut off in {count} of {len(spans)} shuffles" if count else ""
+
+
+def _closed(limits: Span | None) -> Span | None:
+    return limits if limits is not None and isfinite(limits[1]) else None
+
+
+def _open(limits: Span | None) -> str:
+    """What is left to say of an interval whose upper end was cut off."""
+    return f"95 % interval from {limits[0]:.3g}" if limits is not None and limits[1] == inf and limits[0] > 0 else ""
 
 
 def _joined(*texts: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -13,8 +14,8 @@ from torch import nn
 from unregress.case import Case
 from unregress.errors import DataError
 from unregress.evidence import About, Figure, Measure, Role
-from unregress.floor import rank_test
-from unregress.predictions import Predictions, require_aligned
+from unregress.floor import mean_limits, rank_test
+from unregress.predictions import Predictions, Values, require_aligned
 from unregress.request import Index
 from unregress.runtime import Runtime
 
@@ -47,6 +48,8 @@ class Panel:
     subjects: tuple[Subject, ...]
     validation_group: Index
     """Validation samples of the kind that is forgotten; may be empty."""
+    units: Values = field(default_factory=lambda: np.ones(()))
+    """What predictions and targets were divided by, `(*out)`: several outputs are each in units of their own spread."""
 
     def __post_init__(self) -> None:
         first, *others = self.subjects
@@ -74,6 +77,11 @@ class Panel:
         return tuple(gold for gold in self.golds if gold is not subject)
 
     @property
+    def unit(self) -> str:
+        """The unit of predictions and targets in words."""
+        return "target units" if self.units.size == 1 else "target spreads"
+
+    @property
     def parts(self) -> list[str]:
         """The parts of the data that have samples, in the order of the report."""
         return list(self.original.parts)
@@ -99,27 +107,37 @@ class Metric(ABC):
         """The findings about every model of the panel."""
 
 
-def against_golds(panel: Panel, distance: Callable[[Subject, Subject], float]) -> dict[str, tuple[float, float | None]]:
-    """Every subject's mean distance to the golds (to the other golds for a gold), and its rank among them.
+class Toward(NamedTuple):
+    """How far a subject is from the golds."""
+
+    value: float
+    """The mean distance."""
+    interval: tuple[float, float] | None = None
+    """Where the mean distance to all golds there could be lies, with 95 % confidence (`unregress.floor.mean_limits`);
+    None for a gold, whose distances to the others depend on each other, and with fewer than two golds."""
+    p: float | None = None
+    """How often one more gold would be as far (`unregress.floor.rank_test`); None likewise."""
+
+
+def against_golds(panel: Panel, distance: Callable[[Subject, Subject], float]) -> dict[str, Toward]:
+    """Every subject's mean distance to the golds, to the other golds for a gold; by the subject's name.
 
     Args:
         panel: the subjects; nothing comes of one without golds, and no value of a gold without others.
         distance: between two subjects, symmetric.
-
-    Returns:
-        By the subject's name: the mean distance, and how often one more gold would be as far
-        (`unregress.floor.rank_test`; None for golds).
     """
     golds = panel.golds
-    between = np.array([[0.0 if a is b else distance(a, b) for b in golds] for a in golds])
-    found: dict[str, tuple[float, float | None]] = {}
+    between = np.zeros((len(golds), len(golds)))
+    for (i, a), (j, b) in combinations(enumerate(golds), 2):
+        between[i, j] = between[j, i] = distance(a, b)
+    found: dict[str, Toward] = {}
     for subject in panel.subjects:
         if subject.role != "gold" and golds:
             toward = np.array([distance(subject, gold) for gold in golds])
-            found[subject.name] = float(toward.mean()), rank_test(between, toward)
+            found[subject.name] = Toward(float(toward.mean()), mean_limits(toward), rank_test(between, toward))
     if len(golds) > 1:
         own = between.sum(axis=1) / (len(golds) - 1)
-        found |= {gold.name: (float(value), None) for gold, value in zip(golds, own, strict=True)}
+        found |= {gold.name: Toward(float(value)) for gold, value in zip(golds, own, strict=True)}
     return found
 
 

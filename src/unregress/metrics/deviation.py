@@ -82,8 +82,8 @@ class Deviation(Metric):
             def paired(a: Subject, b: Subject, part: str = part) -> float:
                 return float(np.mean(absolute_deviation(a.parts[part], b.parts[part])))
 
-            for model, (value, p) in against_golds(panel, paired).items():
-                yield Measure(metric="paired", split=part, model=model, value=value, p=p)
+            for model, toward in against_golds(panel, paired).items():
+                yield Measure(metric="paired", split=part, model=model, **toward._asdict())
         target = panel.original.parts["train-forget"].target
         left_out = int(np.sum(target == 0))
         note = f"{left_out} samples with target 0 left out" if left_out else ""
@@ -93,8 +93,8 @@ class Deviation(Metric):
                 return float(np.quantile(relative_deviation(a.parts["train-forget"], b.parts["train-forget"]), level))
 
             if left_out < target.size:
-                for model, (value, p) in against_golds(panel, quantile).items():
-                    yield Measure(metric=metric, split="train-forget", model=model, value=value, p=p, note=note)
+                for model, toward in against_golds(panel, quantile).items():
+                    yield Measure(metric=metric, split="train-forget", model=model, note=note, **toward._asdict())
         if len(panel.golds):
             yield _figure(panel, relative=True)
             yield _figure(panel, relative=False)
@@ -120,7 +120,7 @@ def _figure(panel: Panel, *, relative: bool) -> Figure:
         title=f"{kind.capitalize()} deviation from the retrained models, forgotten samples",
         caption="Each forgotten sample's distance to the retrained models' predictions.  The closer to zero "
         "the better, but no closer than retrained models are to each other.",
-        x_label=f"{label} / |target|" if relative else f"{label} (target units)",
+        x_label=f"{label} / |target|" if relative else f"{label} ({panel.unit})",
         y_label="density",
         curves=tuple(curves),
     )

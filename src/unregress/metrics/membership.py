@@ -123,14 +123,18 @@ class Membership(Metric):
 
     def measure(self, panel: Panel) -> Iterator[Finding]:
         """The share of D_f called members, and the attack's worth, per model."""
+        closed = [subject.name for subject in panel.subjects if not self._open_to(subject)]
+        yield from self._without_value(closed, "the attack looks into the final layer, and here is none")
+        if panel.original.name in closed:
+            return
         rng = np.random.default_rng(panel.runtime.generator("membership").initial_seed())
         test = [part for part in ("test-retain", "test-forget") if part in panel.parts]
-        sizes = {part: len(seen) for part, seen in panel.original.parts.items()}
+        sizes = {part: len(self._of(panel.original, part)) for part in panel.parts}
         retained, held_out = sizes["train-retain"], sum(sizes[part] for part in test)
         count = min(retained, held_out, self.samples)
         if count < FEWEST:
             note = f"only {count} samples per class to train an attacker on"
-            yield from self._without_value([subject.name for subject in panel.subjects], note)
+            yield from self._without_value([s.name for s in panel.subjects if s.name not in closed], note)
             return
         members = np.sort(rng.choice(retained, count, replace=False))
         others = np.sort(rng.choice(held_out, count, replace=False))
@@ -142,12 +146,12 @@ class Membership(Metric):
             queried = self._seen(subject, ["train-forget"])
             shares[subject.name], worth[subject.name] = attack(inside[members], outside[others], queried, seed=seed)
         ranks = rank_among_golds(panel, shares)
+        whole = len(panel.original.parts["train-forget"])
+        note = "" if sizes["train-forget"] == whole else f"{sizes['train-forget']} of the {whole} forgotten samples"
         for name, share in shares.items():
-            yield Measure(metric="attack", split="train-forget", model=name, value=share, p=ranks.get(name))
+            yield Measure(metric="attack", split="train-forget", model=name, value=share, p=ranks.get(name), note=note)
         for name, accuracy in worth.items():
             yield Measure(metric="attack-accuracy", split="train-forget", model=name, value=accuracy)
-        closed = [subject.name for subject in panel.subjects if subject.name not in shares]
-        yield from self._without_value(closed, "the attack looks into the final layer, and here is none")
 
     def _without_value(self, models: Sequence[str], note: str) -> Iterator[Measure]:
         for metric in ("attack", "attack-accuracy"):
@@ -159,5 +163,10 @@ class Membership(Metric):
         seen = subject.parts["train-forget"]
         return all(getattr(seen, family) is not None for family in self.features)
 
+    def _of(self, subject: Subject, part: str) -> Predictions:
+        """What the attacker may see of a part: features are kept of some samples only where there are very many."""
+        seen = subject.parts[part]
+        return seen.with_features() if self.needs_features else seen
+
     def _seen(self, subject: Subject, parts: Sequence[str]) -> NDArray[np.float64]:
-        return np.vstack([attack_features(subject.parts[part], self.features) for part in parts])
+        return np.vstack([attack_features(self._of(subject, part), self.features) for part in parts])

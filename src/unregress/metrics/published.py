@@ -166,7 +166,7 @@ class Published(Metric):
         if panel.golds:
             gold = panel.golds[0].name
             yield from self._relearning(panel, asked, gold)
-            yield from _distances(seen, gold)
+            yield from _distances({name: own.in_units(panel.units) for name, own in seen.items()}, gold)
 
     def _attack(
         self, panel: Panel, asked: list[tuple[Subject, nn.Module]], seen: dict[str, Predictions]

@@ -152,7 +152,11 @@ class Representation(Metric):
 
     def measure(self, panel: Panel) -> Iterator[Finding]:
         """The probe's AUC of every model with features, and its features' distance to the golds'."""
-        seen = [subject for subject in panel.subjects if subject.parts["train-forget"].activation is not None]
+        seen = [
+            replace(subject, parts={name: part.with_features() for name, part in subject.parts.items()})
+            for subject in panel.subjects
+            if subject.parts["train-forget"].activation is not None
+        ]
         if not seen:
             return
         rng = np.random.default_rng(panel.runtime.generator("representation").initial_seed())
@@ -186,8 +190,8 @@ class Representation(Metric):
             # Rounding can leave a model's alignment with itself a little above 1.
             return max(0.0, 1 - _alignment(centred[a.name], centred[b.name]))
 
-        for name, (value, p) in against_golds(shown, distance).items():
-            yield Measure(metric="cka-distance", split="train-forget", model=name, value=value, p=p)
+        for name, toward in against_golds(shown, distance).items():
+            yield Measure(metric="cka-distance", split="train-forget", model=name, **toward._asdict())
 
     def _drawn(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
         return np.sort(rng.choice(count, min(count, self.samples), replace=False))

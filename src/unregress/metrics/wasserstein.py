@@ -28,6 +28,17 @@ def w1(first: Values, second: Values) -> float:
     return float(np.mean([wasserstein_distance(a, b) for a, b in zip(*columns, strict=True)]))
 
 
+def sorted_w1(first: Values, second: Values) -> float:
+    """`w1` of as many predictions on either side, each output sorted already: the mean difference, rank by rank.
+
+    Many models are compared about the same samples; each is sorted once.
+
+    >>> sorted_w1(np.array([0.0, 1.0]), np.array([2.0, 3.0]))
+    2.0
+    """
+    return float(np.mean(np.abs(first - second)))
+
+
 @dataclass(frozen=True)
 class Wasserstein(Metric):
     """W1 of each model's forget predictions to the golds' (the paper's w_dist), and the same of residuals."""
@@ -62,16 +73,19 @@ class Wasserstein(Metric):
             if part not in panel.parts:
                 continue
 
-            def of_predictions(a: Subject, b: Subject, part: str = part) -> float:
-                return w1(a.parts[part].prediction, b.parts[part].prediction)
+            seen = {subject.name: subject.parts[part] for subject in panel.subjects}
+            values = {
+                "w1": {name: own.prediction for name, own in seen.items()},
+                "w1-residual": {name: own.prediction - own.target for name, own in seen.items()},
+            }
+            for metric, found in values.items():
+                ordered = {name: np.sort(own, axis=0) for name, own in found.items()}
 
-            def of_residuals(a: Subject, b: Subject, part: str = part) -> float:
-                first, second = a.parts[part], b.parts[part]
-                return w1(first.prediction - first.target, second.prediction - second.target)
+                def distance(a: Subject, b: Subject, of: dict[str, Values] = ordered) -> float:
+                    return sorted_w1(of[a.name], of[b.name])
 
-            for metric, distance in (("w1", of_predictions), ("w1-residual", of_residuals)):
-                for model, (value, p) in against_golds(panel, distance).items():
-                    yield Measure(metric=metric, split=part, model=model, value=value, p=p)
+                for model, toward in against_golds(panel, distance).items():
+                    yield Measure(metric=metric, split=part, model=model, **toward._asdict())
         yield self._figure(panel)
 
     def _figure(self, panel: Panel) -> Figure:
@@ -87,7 +101,7 @@ class Wasserstein(Metric):
             title="Predictions for the forgotten samples",
             caption="Where each model's predictions for the samples to forget lie.  An unlearned model "
             "should lie where the retrained models do, wherever that is.",
-            x_label="prediction (target units)",
+            x_label=f"prediction ({panel.unit})",
             y_label="density",
             curves=tuple(curves),
         )

@@ -141,8 +141,9 @@ def _marks(table: Results, golds: int) -> Iterator[Mark]:
             id="mark-interval",
             sign="[0.47–0.58]",
             title="95 % interval",
-            meaning="Where the value would lie in 95 of 100 repetitions, with other samples or another order of them; "
-            "the measure’s own entry says of what. A wide interval means that the number is known badly.",
+            meaning="Where the value would lie in 95 of 100 repetitions: of a distance, with other retrained models; "
+            "of an attack, with other samples; of relearning, in another order. A wide interval means that the number "
+            "is known badly.",
         )
     if table.shows("ratio"):
         yield Mark(
@@ -161,8 +162,9 @@ def _marks(table: Results, golds: int) -> Iterator[Mark]:
             title="Rank test of one more retrained model",
             meaning="How often one more retrained model would be this far from the retrained ones, or farther. Only "
             f"ranks are compared, so with {plural(golds, 'retrained model')} p is a multiple of 1/{golds + 1}, never "
-            f"below {least}: the model is then the odd one out. That alone proves little, and with many numbers in "
-            "the table some are the odd one out by chance; a verdict rests on limits instead.",
+            f"below {least}: the model is then the odd one out. (KLoM and U-LiRA shuffle models of their own instead, "
+            "and their p can be smaller.) That alone proves little, and with many numbers in the table some are the "
+            "odd one out by chance; a verdict rests on limits instead.",
         )
 
 

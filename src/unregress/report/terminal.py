@@ -25,7 +25,7 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
 
     Numbers are never cut: where room is short, headings, parts and ranges take several lines, and
     where even that does not fit, the table is continued below with original and retrained repeated.
-    Intervals, rank tests and ratios to the noise floor are on the page, see `render_html`.
+    Beneath a distance or an attack stand its multiple of the noise floor, its 95 % interval and its rank test.
 
     Args:
         report: what an audit found.
@@ -90,13 +90,15 @@ class _Layout:
 
     def stub(self, table: Results) -> int:
         """Width of the first column."""
-        return _widest(self.part(row) for group in table.groups for row in group.rows)
+        parts = (self.part(row) for group in table.groups for row in group.rows)
+        return max(_widest(parts), _widest(f"   {name}" for name, _ in _small_print(table.groups)))
 
     def column(self, table: Results, position: int) -> int:
         """Width of another column: its longest number or heading word."""
         heading = _heading(table.columns[position]).split("\n")
         cells = (self.cell(row.cells[position]) for group in table.groups for row in group.rows)
-        return max(_widest(word[:_LONGEST_WORD] for word in heading), _widest(cells))
+        small = (texts[position] for _, texts in _small_print(table.groups))
+        return max(_widest(word[:_LONGEST_WORD] for word in heading), _widest(cells), _widest(small))
 
     def width(self, table: Results) -> int:
         """Width of the whole table in one piece."""
@@ -138,8 +140,28 @@ def _print_block(table: Results, layout: _Layout, shown: Sequence[int], console:
         rows = _grid(table, layout, shown)
         for row in group.rows:
             rows.add_row(_text(layout.part(row)), *(_text(layout.cell(row.cells[i])) for i in shown))
+            for name, texts in _asides(row):
+                rows.add_row(_text(f"   {name}", "dim"), *(_text(texts[i], "dim") for i in shown))
         console.print(rows)
         console.print()
+
+
+def _asides(row: Row) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Small print beneath a row whose numbers have intervals: name, and text for each column."""
+    if any(cell.interval for cell in row.cells):
+        yield from (
+            (name, texts)
+            for name, texts in (
+                ("× floor", tuple(cell.ratio.removesuffix(" × floor") for cell in row.cells)),
+                ("95 %", tuple(cell.interval for cell in row.cells)),
+                ("p", tuple(cell.p.removeprefix("p = ") for cell in row.cells)),
+            )
+            if any(texts)
+        )
+
+
+def _small_print(groups: Sequence[Group]) -> list[tuple[str, tuple[str, ...]]]:
+    return [aside for group in groups for row in group.rows for aside in _asides(row)]
 
 
 def _grid(table: Results, layout: _Layout, shown: Sequence[int]) -> Table:
@@ -173,7 +195,7 @@ def _how_to_read(report: AuditReport) -> str:
     if not golds:
         return (
             "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: there "
-            "is no noise floor and no verdict."
+            "is no noise floor, and no verdict can be more than INCONCLUSIVE."
         )
     nearer = "Compare each number with the retrained models': nearer is better, not lower."
     if golds == 1:
@@ -184,7 +206,7 @@ def _how_to_read(report: AuditReport) -> str:
     return (
         f"{nearer} Retrained is the median of {plural(golds, 'gold')} that differ by their seed only, and their range. "
         "For distances it is the distance of one gold to the others, the noise floor: no method can be asked to come "
-        "closer."
+        "closer, and “× floor” how many times farther a model is. “p”: how often one more gold would be as far."
     )
 
 

@@ -105,8 +105,8 @@ def _answer(criterion: Criterion, about: About | None) -> Answer:
 
 def _noticed(criterion: Criterion) -> str:
     """From which share of the original's memory on a criterion would have told."""
-    if criterion.split.endswith("-retain"):
-        return DASH  # about what was to be kept, where the original is no culprit
+    if criterion.kind == "retain":
+        return DASH  # the original is no culprit there
     if criterion.resolution >= 1:
         return "not even the original"
     return f"more than {whole_percent(criterion.resolution)} kept"

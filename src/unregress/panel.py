@@ -1,0 +1,117 @@
+"""All models of an audit side by side: what each predicts about the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from unregress.case import Case, Split
+from unregress.errors import ModelError
+from unregress.evidence import Role
+from unregress.features import final_linear
+from unregress.golds import Candidate
+from unregress.loading import chunked
+from unregress.methods.base import Unlearned
+from unregress.metrics import Panel, Subject
+from unregress.predictions import Predictions, collect
+from unregress.preflight import quick_check
+from unregress.references import constant, spreads
+from unregress.request import Index
+from unregress.runtime import Runtime
+
+Candidates = Sequence[tuple[str, Role, Candidate]]
+"""Models with their names and roles, an original among them."""
+FEATURED = 5000
+"""Samples of each part whose features are kept, drawn once for all models: of a model of images they are a hundred
+times as large as all else that an audit holds."""
+EVALUATED: tuple[Split, ...] = ("train_eval", "test")
+
+
+def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: bool) -> tuple[Panel, list[str]]:
+    """Ask every model about all training and test samples.
+
+    Args:
+        case: the data, and what was to be forgotten.
+        candidates: whom to ask; a constant predictor is added.
+        runtime: where.
+        features: whether some metric looks into the final linear layer.  Where a model has none, nobody's is looked
+            into.
+
+    Returns:
+        The panel, and what a reader of its numbers must know.
+
+    Raises:
+        ModelError: a model does not fit the task.
+    """
+    caveats = []
+    for name, _, candidate in candidates:
+        try:
+            quick_check(case, runtime.private_copy(_module(candidate)), runtime)
+        except ModelError as error:
+            raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error
+    if features and (closed := _closed(case, candidates, runtime)):
+        features = False
+        caveats.append(
+            "What looks into the final linear layer was left out: the representation check, and the paper's attack "
+            f"unless it is `Membership(features=('loss',))`. {closed}"
+        )
+    kept = {split: _featured(case, split, runtime) if features else np.zeros(0, np.int64) for split in EVALUATED}
+    subjects = []
+    for name, role, candidate in runtime.track(candidates, "predicting", len(candidates)):
+        model = _module(candidate)
+        seen = {
+            split: collect(model, case.task, case.source(split), runtime, features=kept[split]) for split in EVALUATED
+        }
+        subjects.append(Subject(name=name, role=role, model=model, parts=dict(_parts(case, seen))))
+    original = next(subject for subject in subjects if subject.role == "original")
+    subjects.append(constant(case, original, runtime))
+    units = spreads(original)
+    if units.size > 1:
+        subjects = [replace(s, parts={name: part.in_units(units) for name, part in s.parts.items()}) for s in subjects]
+        listed = ", ".join(f"{unit:.3g}" for unit in units.ravel()[:10])
+        caveats.append(
+            f"Errors and distances of predictions are means over {units.size} outputs, each in units of its spread, "
+            f"which is how far its retained targets are from their median on average: {listed}"
+            f"{', …' if units.size > 10 else ''}."
+        )
+    group: Index = np.zeros(0, dtype=np.int64)
+    if (retained := case.retained_validation()) is not None:
+        group = np.setdiff1d(np.arange(len(case.source("validation"))), retained.numpy())
+    return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_group=group, units=units), caveats
+
+
+def _module(candidate: Candidate) -> nn.Module:
+    return candidate.model if isinstance(candidate, Unlearned) else candidate
+
+
+def _closed(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
+    """A sentence if some model has no final linear layer to look into."""
+    for name, _, candidate in candidates:
+        twin = runtime.set_up(runtime.private_copy(_module(candidate))).eval()
+        (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.request.retain[:2]), 2))
+        try:
+            final_linear(twin, case.task, batch)
+        except ModelError as error:
+            return f"Model {name!r}: {error.found}."
+    return None
+
+
+def _featured(case: Case, split: Split, runtime: Runtime) -> Index:
+    """Positions whose features are kept: all of a part, or `FEATURED` of it."""
+    rng = np.random.default_rng(runtime.generator(f"features/{split}").initial_seed())
+    group = case.group(split)
+    parts = [np.flatnonzero(mask) for mask in (group, ~group)]
+    return np.sort(np.concatenate([rng.choice(part, min(len(part), FEATURED), replace=False) for part in parts]))
+
+
+def _parts(case: Case, seen: Mapping[Split, Predictions]) -> Iterator[tuple[str, Predictions]]:
+    """Predictions per non-empty part: retained and forgotten, of training and test data."""
+    for split, name in zip(EVALUATED, ("train", "test"), strict=True):
+        group = case.group(split)
+        for label, mask in (("retain", ~group), ("forget", group)):
+            if mask.any():
+                yield f"{name}-{label}", seen[split].at(np.flatnonzero(mask))
