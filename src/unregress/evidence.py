@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from math import inf, sqrt
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from unregress.cost import Cost
 from unregress.errors import StaleError
@@ -269,47 +270,22 @@ class AuditReport:
         if schema != SCHEMA:
             raise StaleError(f"{path} has layout {schema}", expected=f"layout {SCHEMA}", remedy=remedy)
         try:
-            return cls(**{name: _read(name, value) for name, value in data.items()})
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            report: AuditReport = _built(cls, data)
+            return report
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StaleError(f"{path} is not a complete audit report: {error}", remedy=remedy) from error
 
 
-def _read(name: str, value: Any) -> Any:
-    """One field of `AuditReport` from its JSON form: lists back to tuples, objects back to dataclasses."""
-    match name:
-        case "models":
-            return tuple(_model(item) for item in value)
-        case "about":
-            return tuple(About(**item) for item in value)
-        case "measures":
-            return tuple(_measure(item) for item in value)
-        case "verdicts":
-            return tuple(_verdict(item) for item in value)
-        case "figures":
-            return tuple(_figure(item) for item in value)
-        case "caveats":
-            return tuple(value)
-        case "target_band":
-            return None if value is None else (value[0], value[1])
-        case _:
-            return value
-
-
-def _measure(item: dict[str, Any]) -> Measure:
-    interval = item["interval"]
-    return Measure(**{**item, "interval": None if interval is None else (interval[0], interval[1])})
-
-
-def _verdict(item: dict[str, Any]) -> Verdict:
-    return Verdict(**{**item, "criteria": tuple(Criterion(**criterion) for criterion in item["criteria"])})
-
-
-def _model(item: dict[str, Any]) -> AuditedModel:
-    cost = None if item["cost"] is None else Cost(**item["cost"])
-    texts = {name: tuple(item[name]) for name in ("notes", "deviations")}
-    return AuditedModel(**{**item, **texts, "cost": cost})
-
-
-def _figure(item: dict[str, Any]) -> Figure:
-    curves = tuple(Curve(model=curve["model"], x=tuple(curve["x"]), y=tuple(curve["y"])) for curve in item["curves"])
-    return Figure(**{**item, "curves": curves})
+def _built(kind: Any, value: Any) -> Any:
+    """A value of a type from its JSON form: lists back to tuples, objects back to dataclasses."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return cast(Any, kind)(**{name: _built(hints[name], part) for name, part in value.items()})
+    inside = get_args(kind)
+    if get_origin(kind) is UnionType:
+        return None if value is None else _built(next(each for each in inside if each is not NoneType), value)
+    if get_origin(kind) is not tuple:
+        return value
+    if inside[-1] is Ellipsis:
+        return tuple(_built(inside[0], part) for part in value)
+    return tuple(_built(each, part) for each, part in zip(inside, value, strict=True))
