@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from unregress.case import Case
-from unregress.errors import DataError
+from unregress.errors import DataError, UnregressError
 from unregress.evidence import About, Figure, Measure, Role
 from unregress.floor import rank_test
 from unregress.predictions import Predictions, require_aligned
@@ -93,6 +93,15 @@ class Metric(ABC):
     def needs_features(self) -> bool:
         """Whether predictions must carry the final layer's activations and gradients."""
         return False
+
+    def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
+        """What is wrong with the options, asked before anything is trained or measured.
+
+        Args:
+            case: the request and the data.
+            names: the unlearned models' and the golds' names.
+        """
+        return []
 
     @abstractmethod
     def measure(self, panel: Panel) -> Iterator[Finding]:
