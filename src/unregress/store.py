@@ -116,7 +116,7 @@ class Store:
         """The audit of these things, or else one that is made now and kept; arguments as for `model`."""
         _, path, config = self._entry("audit", {**made_from, "code": code((*MEASURING, *own))})
         if not self._found(path, config):
-            self.say(f"making {path.name}")
+            self.say("making an audit")
             report = make()
             with self._new(path, config) as folder:
                 report.to_json(folder / REPORT)

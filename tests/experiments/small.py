@@ -164,9 +164,9 @@ def run(
         store=Store(root=store, say=said.append),
         runtime=runtime,
     )
-    # "making a gold under seed 3", "making FineTune's model under seed 3", "making audit-0123abcd".
+    # "making a gold under seed 3", "making FineTune's model under seed 3", "making an audit".
     kinds = [text.removeprefix("making ").removeprefix("a ").removeprefix("an ") for text in said]
-    return outcome, [re.split(" under|'s|-", kind)[0] for kind in kinds]
+    return outcome, [re.split(" under|'s", kind)[0] for kind in kinds]
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -53,7 +53,7 @@ def test_a_variance_per_sample_would_double_the_null() -> None:
     assert found == pytest.approx(0.1147, rel=0.03)
 
 
-COUNT, SAMPLES = 10, 400
+COUNT, SAMPLES = 10, 200
 BASIS = np.random.default_rng(9).normal(size=(5, SAMPLES))
 DRAWS = {
     "sample by sample": lambda rng: rng.normal(size=(COUNT, SAMPLES)),
@@ -68,10 +68,10 @@ def test_what_golds_say_of_each_other_in_closed_form(kind: str, expected: float)
     """N = M = 10.  Sample by sample 1 / N.  All together, ((M - 1) / (M - 3) × 1.2 - 1) / 2: the mean of an F ratio."""
     rng = np.random.default_rng(3)
     assert pytest.approx(0.2714, abs=1e-4) == (9 / 7 * 1.2 - 1) / 2
-    truth = [divergence(DRAWS[kind](rng), DRAWS[kind](rng)).mean() for _ in range(2000)]
-    assert np.mean(truth) == pytest.approx(expected, rel=0.05)
-    found = [among_golds(DRAWS[kind](rng), rng, draws=100).mean() for _ in range(30)]
-    assert np.mean(found) == pytest.approx(expected, rel=0.07)
+    truth = [divergence(DRAWS[kind](rng), DRAWS[kind](rng)).mean() for _ in range(6000)]
+    assert np.mean(truth) == pytest.approx(expected, rel=0.1)
+    found = [among_golds(DRAWS[kind](rng), rng, draws=100).mean() for _ in range(60)]
+    assert np.mean(found) == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize("kind", DRAWS)

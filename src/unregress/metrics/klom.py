@@ -53,8 +53,8 @@ class KLoM(DeepMetric):
             title="KLoM: divergence from retrained models",
             meaning="How differently the method's models, over many seeds, answer a sample than models retrained "
             "without the forgotten samples do; the mean over samples.  0 would be the same distribution.",
-            ideal="The retrained models' value: what as many of them more would have, by simulation; 95 of 100 would "
-            "lie in its interval. It is 1 / (number of models) or more.",
+            ideal="The retrained models' value: what as many of them more would have, by simulation; about 95 of "
+            "100 would lie in its interval. It is 1 / (number of models) or more.",
             unit="nats",
             source="Georgiev et al. 2024 (KLoM), in Gaussian form",
         ),
