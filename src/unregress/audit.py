@@ -150,9 +150,9 @@ def _check(
             )
         )
     # `retrained` even where there is no gold: nobody should be given a model to judge for the one to judge by.
-    names = Counter([CONSTANT, *{RETRAINED} - {name for name, role, _ in candidates if role == "gold"},
+    called = Counter([CONSTANT, *{RETRAINED} - {name for name, role, _ in candidates if role == "gold"},
                      *(name for name, _, _ in candidates)])  # fmt: skip
-    if clashes := [name for name, count in names.items() if count > 1]:
+    if clashes := [name for name, count in called.items() if count > 1]:
         complaints.append(
             SettingError(
                 f"A model is called {clashes[0]!r}, as a row of the report's own is",
@@ -170,6 +170,8 @@ def _check(
                 remedy="Audit twice to compare a metric's options",
             )
         )
+    names = [name for name, role, _ in candidates if role in ("unlearned", "gold")]
+    complaints += [objection for metric in metrics for objection in metric.objections(case, names)]
     raise_all(complaints)
 
 

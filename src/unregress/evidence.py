@@ -71,8 +71,8 @@ class Measure:
     """Where the value would lie in 95 of 100 repetitions; the metric says of what: samples, shuffles, or, of distances
     to the golds, golds."""
     p: float | None = None
-    """How often one more gold would be this far from the golds or farther.  A rank test among the golds, so at least
-    1 / (golds + 1); of the deep metrics a permutation test, which can be smaller."""
+    """How often chance alone would give a value this far from the golds' or farther.  Mostly a rank test of one more
+    gold, so at least 1 / (golds + 1); of the deep metrics, `klom` and `ulira`, a permutation test of their own models."""
 
 
 @dataclass(frozen=True, kw_only=True)

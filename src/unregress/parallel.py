@@ -6,31 +6,36 @@ Where they run is joblib's business.  By default that is processes on this machi
 
 from __future__ import annotations
 
-import io
 import pickle
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cloudpickle
 import joblib
+import numpy as np
 import torch
 from joblib.parallel import get_active_backend
-from numpy.typing import NDArray
-from torch import Tensor
 
 from unregress.errors import JobsError, SettingError, UnregressError
+from unregress.sharing import SHARED, Array, Known, pack, unpack
 
 T = TypeVar("T")
-Arrays = dict[tuple[Any, ...], NDArray[Any]]
-SHARED = 1_000_000
-"""Tensors of this many bytes and more are sent to all workers once, as joblib does with arrays."""
+Parcel = tuple[bytes, list[Array]]
+_ALONE = threading.Lock()
+"""Held while a job of another process runs here: the threads of a process share one random state."""
 
 
-def run_all(jobs: Mapping[str, Callable[[], T]], *, workers: int = 1) -> Iterator[tuple[str, T]]:
+def _nobody() -> None:
+    """Told of nothing."""
+
+
+def run_all(
+    jobs: Mapping[str, Callable[[], T]], *, workers: int = 1, ended: Callable[[], object] = _nobody
+) -> Iterator[tuple[str, T]]:
     """Do every job, and hand back the results in the jobs' order.
 
     Each job computes on one thread, whatever the number of workers: another number of threads adds up in another
@@ -38,20 +43,23 @@ def run_all(jobs: Mapping[str, Callable[[], T]], *, workers: int = 1) -> Iterato
     cores; on one GPU, as many as its memory holds.
 
     With one worker the jobs run here and now, one after the other.  Otherwise a job travels by value to another
-    process, functions that exist only in a script or a notebook with it.  The large tensors it holds are written to
-    a temporary file, once for all jobs, and mapped by every process of this machine, so that R trainings do not hold
-    R copies of the data; other backends than joblib's own send them with each job.
+    process, functions that exist only in a script or a notebook with it.  The large tensors and arrays it holds are
+    written to a temporary file, once for all jobs, and mapped by every process of this machine, so that R trainings
+    do not hold R copies of the data.  An `np.memmap` is opened by each process anew.  Dask sends the others to each
+    of its workers, Ray with each job, and a job there works on a copy.
 
     Args:
         jobs: what to do, by name.  A job draws from no generator but its own, and shares nothing with the others.
-        workers: how many at a time.
+        workers: how many at a time; with Dask, as many as the cluster has, if this is more than one.
+        ended: called when a job has ended, well or not, in whatever order they end.
 
     Yields:
         Name and result of each job that succeeded, as soon as those before it are done.
 
     Raises:
-        JobsError: some jobs failed, which is said when all the others are done.
-        SettingError: there is no worker, or joblib is set to threads, which share one random state.
+        JobsError: some jobs failed, which is said when all the others are done; or a worker was lost.
+        SettingError: there is no worker, joblib is set to threads, which share one random state, or to a backend that
+            is not there.
 
     >>> dict(run_all({"two": lambda: 2, "three": lambda: 3}))
     {'two': 2, 'three': 3}
@@ -59,12 +67,19 @@ def run_all(jobs: Mapping[str, Callable[[], T]], *, workers: int = 1) -> Iterato
     if type(workers) is not int or workers < 1:
         raise SettingError(f"workers is {workers!r}", expected="a whole number, 1 or more")
     failures: dict[str, _Failure] = {}
-    done = map(_attempt, jobs.values()) if workers == 1 else _elsewhere(jobs, workers)
-    for name, result in zip(jobs, done, strict=True):
-        if isinstance(result, _Failure):
-            failures[name] = result
-        else:
-            yield name, result
+    done = enumerate(map(_attempt, jobs.values())) if workers == 1 else _elsewhere(jobs, workers)
+    names, early = list(jobs), dict[int, T | _Failure]()
+    next_one = 0
+    for number, found in done:
+        ended()
+        early[number] = found
+        while next_one in early:
+            name, result = names[next_one], early.pop(next_one)
+            next_one += 1
+            if isinstance(result, _Failure):
+                failures[name] = result
+            else:
+                yield name, result
     if failures:
         raise _failed(failures, len(jobs))
 
@@ -109,8 +124,8 @@ def _failed(failures: Mapping[str, _Failure], total: int) -> JobsError:
     return error
 
 
-def _elsewhere(jobs: Mapping[str, Callable[[], T]], workers: int) -> Iterator[T | _Failure]:
-    """The results of jobs that joblib's workers do."""
+def _elsewhere(jobs: Mapping[str, Callable[[], T]], workers: int) -> Iterator[tuple[int, T | _Failure]]:
+    """Number and result of each job, by joblib's workers, as they come."""
     backend, _ = get_active_backend()
     if getattr(backend, "uses_threads", False):
         raise SettingError(
@@ -120,75 +135,81 @@ def _elsewhere(jobs: Mapping[str, Callable[[], T]], workers: int) -> Iterator[T 
         )
     # All of them before the first begins: that one cannot be sent must not come out hours later.
     parcels = list(_parcels(jobs))
-    # Some backends can only hand back everything at the end.
-    order = "generator" if backend.supports_return_generator else "list"
-    # Of a mapped file, pages that are written to are copied: tensors must be writable, and the data stay as they are.
-    pool = joblib.Parallel(n_jobs=workers, return_as=order, pre_dispatch="all", max_nbytes=SHARED - 1, mmap_mode="c")
     try:
-        for result in pool(joblib.delayed(_unpack_and_attempt)(*parcel) for parcel in parcels):
-            yield result if isinstance(result, _Failure) else pickle.loads(result)
-    except BrokenExecutor as error:
+        # What goes wrong within a job is its result; what is raised is about the workers.
+        yield from _by_dask(backend, parcels) if hasattr(backend, "client") else _by_joblib(backend, parcels, workers)
+    except Exception as error:
         raise JobsError(
-            f"A worker process ended in the middle of its job: {error}",
+            f"A worker process ended in the middle of its job, or was lost: {_words(error)}",
             expected="enough memory for all workers",
             remedy="Use fewer workers; what is in a store already is not made again",
         ) from error
 
 
-def _parcels(jobs: Mapping[str, Callable[[], Any]]) -> Iterator[tuple[bytes, list[NDArray[Any]]]]:
+def _by_joblib(backend: Any, parcels: list[Parcel], workers: int) -> Iterator[tuple[int, Any]]:
+    # Some backends can only hand back everything at the end.
+    order = "generator_unordered" if backend.supports_return_generator else "list"
+    # Of a mapped file, pages that are written to are copied: tensors must be writable, and the data stay as they are.
+    pool = joblib.Parallel(
+        n_jobs=workers, return_as=order, pre_dispatch="all", batch_size=1, max_nbytes=SHARED - 1, mmap_mode="c"
+    )
+    for number, result in pool(joblib.delayed(_unpack_and_attempt)(*each) for each in enumerate(parcels)):
+        yield number, _opened(result)
+
+
+def _by_dask(backend: Any, parcels: list[Parcel]) -> Iterator[tuple[int, Any]]:
+    """By the client that joblib holds: joblib itself waits for ever for a job whose worker died."""
+    from distributed import as_completed
+
+    arrays = {id(array): array for _, held in parcels for array in held}
+    # Dask cannot scatter nothing.
+    there = backend.client.scatter(list(arrays.values()), broadcast=True, hash=False) if arrays else []
+    sent = dict(zip(arrays, there, strict=True))
+    jobs = {}
+    for number, (packed, held) in enumerate(parcels):
+        parcel = packed, [sent[id(array)] for array in held]
+        job = backend.client.submit(_unpack_and_attempt, number, parcel, pure=False, **backend.submit_kwargs)
+        jobs[job] = number
+    try:
+        for job in as_completed(jobs):  # type: ignore[no-untyped-call]
+            if job.status == "finished":
+                yield jobs[job], _opened(job.result()[1])
+            else:
+                why = "the data were lost with it" if job.status == "cancelled" else _words(job.exception())
+                yield jobs[job], _Failure(f"a worker process ended in the middle of it: {why}", "")
+    finally:
+        backend.client.cancel(list(jobs))
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+
+
+def _opened(result: bytes | _Failure) -> Any:
+    return result if isinstance(result, _Failure) else pickle.loads(result)
+
+
+def _parcels(jobs: Mapping[str, Callable[[], Any]]) -> Iterator[Parcel]:
     """Each job as bytes and the large arrays that these refer to, which are the same objects for all jobs."""
-    known: Arrays = {}
+    known: Known = {}
     for name, job in jobs.items():
-        buffer = io.BytesIO()
-        packer = _Packer(buffer, known)
         try:
-            packer.dump(job)
+            yield pack(job, known)
         except Exception as error:
             raise SettingError(
                 f"The job {name!r} cannot be sent to another process: {error}",
                 expected="a task, data and methods that can be pickled",
                 remedy="Use `workers=1`, or keep open files, locks and the like out of them",
             ) from error
-        yield buffer.getvalue(), packer.used
 
 
-def _unpack_and_attempt(packed: bytes, arrays: list[NDArray[Any]]) -> bytes | _Failure:
+def _unpack_and_attempt(number: int, parcel: Parcel) -> tuple[int, bytes | _Failure]:
+    packed, arrays = parcel
     # By value both ways: PyTorch's own way between processes ends with the process that sent.
-    return _attempt(lambda: bytes(cloudpickle.dumps(_Unpacker(packed, arrays).load()())))
+    with _ALONE:
+        return number, _attempt(lambda: bytes(cloudpickle.dumps(unpack(packed, [_own(array) for array in arrays])())))
 
 
-class _Packer(cloudpickle.Pickler):  # type: ignore[misc] # untyped
-    """Pickles by value, and large CPU tensors as references to arrays that share their memory."""
-
-    def __init__(self, file: io.BytesIO, known: Arrays) -> None:
-        super().__init__(file)
-        self.used: list[NDArray[Any]] = []
-        self._known = known
-        self._places: dict[tuple[Any, ...], int] = {}
-
-    def persistent_id(self, held: Any) -> int | None:
-        """The place in `used` of a tensor that is worth sharing."""
-        if type(held) is not Tensor or held.numel() * held.element_size() < SHARED:
-            return None
-        try:
-            array = held.numpy()
-        except (RuntimeError, TypeError):
-            # On an accelerator, with gradients, sparse, bfloat16: what NumPy does not know travels by value.
-            return None
-        # The first array about a piece of memory stands for all, and keeps it from being used for anything else.
-        key = (held.data_ptr(), array.shape, array.strides, array.dtype.str)
-        array = self._known.setdefault(key, array)
-        if key not in self._places:
-            self._places[key] = len(self.used)
-            self.used.append(array)
-        return self._places[key]
-
-
-class _Unpacker(pickle.Unpickler):
-    def __init__(self, packed: bytes, arrays: list[NDArray[Any]]) -> None:
-        super().__init__(io.BytesIO(packed))
-        self._tensors: list[Tensor] = [torch.from_numpy(array) for array in arrays]
-
-    def persistent_load(self, place: int) -> Tensor:
-        """The tensor that `_Packer.persistent_id` put there."""
-        return self._tensors[place]
+def _own(array: Array) -> Array:
+    """The array where it is a private view of a file, as joblib hands it over; a copy of what a backend keeps."""
+    return array if isinstance(array, np.memmap) and array.mode == "c" else array.copy()

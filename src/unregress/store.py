@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from unregress.artefacts import read_model, write_model
 from unregress.case import Case
-from unregress.content import columns, digest_of, row_hashes
 from unregress.errors import CheckpointError, RunFolderError, StaleError
 from unregress.evidence import AuditReport
-from unregress.loading import chunked
-from unregress.methods.base import Method, Unlearned, fresh_model
-from unregress.parallel import one_thread
+from unregress.methods.base import Unlearned
 from unregress.runs import CONFIG, new_run
-from unregress.runtime import Precision, Runtime
+from unregress.runtime import Runtime
 
 Facts = dict[str, Any]
 LAYOUT = 1
 """Version of an entry's files; raised when a reader of the old one would misread the new one."""
 REPORT = "audit.json"
+DIGESTS = "digests.json"
+"""SHA-256 of an entry's weights files, as they were written; entries of earlier versions have none."""
 TRAINING = ("activations", "attention", "case", "loading", "losses", "methods", "recipe", "request", "runtime", "task",
             "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
@@ -62,6 +59,8 @@ class Store:
         case: Case,
         runtime: Runtime,
         make: Callable[[], Unlearned],
+        *,
+        title: str = "",
     ) -> tuple[str, Unlearned]:
         """The model that was made from these things, or else one that is made now and kept.
 
@@ -73,6 +72,7 @@ class Store:
             case: the data, and the request.
             runtime: loads the weights.
             make: makes it.
+            title: what it is, for people; by default the entry's name.
 
         Returns:
             The entry's key, and the model.
@@ -80,26 +80,43 @@ class Store:
         Raises:
             StaleError: the entry is another version's, or was changed.
         """
-        key, path, config = self._entry(kind, {**made_from, "code": code((*TRAINING, *own))})
+        key, path, config = self._model(kind, made_from, own)
         forgot = made_from["request"] is not None
         if not self._found(path, config):
-            self.say(f"making {path.name}")
+            self.say(f"making {title or path.name}")
             made = make()
             with self._new(path, config) as folder:
                 write_model(folder, "weights.safetensors", made, case, case.request if forgot else None, ())
+                (folder / DIGESTS).write_text(json.dumps(_digests(folder), indent=1) + "\n", encoding="utf-8")
         try:
             read = read_model(path, case, runtime, forgot=forgot)
+            _check_digests(path)
         except (StaleError, CheckpointError) as error:
             raise StaleError(f"An entry of the store is damaged: {error}", remedy=_remedy(path)) from error
         if not isinstance(read, Unlearned):
             raise StaleError(f"{path} holds no record of its model", remedy=_remedy(path))
         return key, read
 
+    def key(self, kind: str, made_from: Facts, own: Sequence[str]) -> str:
+        """The key that a model has or would have; arguments as for `model`."""
+        return self._model(kind, made_from, own)[0]
+
+    def holds(self, kind: str, made_from: Facts, own: Sequence[str]) -> bool:
+        """Whether there is an entry of a model; arguments as for `model`."""
+        return self._model(kind, made_from, own)[1].exists()
+
+    def may_hold(self, kind: str) -> bool:
+        """Whether there is any entry of a kind, which takes no look through the data to know."""
+        return any(self.root.glob(f"{kind}-*"))
+
+    def _model(self, kind: str, made_from: Facts, own: Sequence[str]) -> tuple[str, Path, str]:
+        return self._entry(kind, {**made_from, "code": code((*TRAINING, *own))})
+
     def report(self, made_from: Facts, own: Sequence[str], make: Callable[[], AuditReport]) -> AuditReport:
         """The audit of these things, or else one that is made now and kept; arguments as for `model`."""
         _, path, config = self._entry("audit", {**made_from, "code": code((*MEASURING, *own))})
         if not self._found(path, config):
-            self.say(f"making {path.name}")
+            self.say("making an audit")
             report = make()
             with self._new(path, config) as folder:
                 report.to_json(folder / REPORT)
@@ -141,38 +158,6 @@ class Store:
         return True
 
 
-def circumstances(case: Case, runtime: Runtime) -> Facts:
-    """What decides a model beside method, seed and start, for a task of anybody's own: facts for `Store.model`.
-
-    Experiments know which modules decide.  Of somebody's own code we know names and what it does: the fresh
-    model, and what collation, augmentation, model and loss make of the first few samples, are part of the facts.
-    A change that shows on none of them goes unnoticed; then start another store.
-
-    Args:
-        case: task, data and request.
-        runtime: its precision and evaluation.
-    """
-    fresh, held_out = fresh_of(case, runtime), case.validation is not None
-    return {
-        "task": nameless(case.task),
-        "fresh": weights_of(fresh),
-        "behaviour": _behaviour(case, fresh, runtime),
-        "augment": nameless(case.augment),
-        "collate": getattr(case.collate, "__qualname__", nameless(case.collate)),
-        "precision": runtime.precision,
-        "data": {"train": case.data_digest, "validation": case.content_digest("validation") if held_out else None},
-        "request": case.request.digest,
-        # A plateau schedule watches the validation samples that are not of the forgotten kind.
-        "alike": hashlib.sha256(case.group("validation").tobytes()).hexdigest() if held_out else None,
-    }
-
-
-def fresh_of(case: Case, runtime: Runtime) -> nn.Module:
-    """The task's untrained model under seed 0, whatever the runtime's: it stands for the architecture."""
-    with replace(runtime, seed=0).isolated("fresh"):
-        return fresh_model(case).eval()
-
-
 def nameless(thing: Any) -> str:
     """How a thing shows itself, less addresses in memory, which are others each time."""
     return re.sub(r" at 0x[0-9a-f]+", "", str(thing))
@@ -186,38 +171,28 @@ def weights_of(model: nn.Module) -> str:
     return total.hexdigest()
 
 
-def method_of(method: Method) -> str:
-    """A method's name and settings; the source of its class too, where that is not ours."""
-    kind, shown = type(method), nameless(method)
-    if kind.__module__.partition(".")[0] == "unregress":
-        return shown
-    try:
-        source = inspect.getsource(kind)
-    except (OSError, TypeError):
-        # Typed at a prompt.
-        return shown
-    return f"{shown} {hashlib.sha256(source.encode()).hexdigest()}"
+def _digests(folder: Path) -> dict[str, str]:
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return found
 
 
-def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 64) -> str:
-    """SHA-256 of some samples as a training sees them, and of a fresh model's predictions and losses on them.
+def _check_digests(path: Path) -> None:
+    """Refuse weights that are not those that were written.
 
-    Spread evenly over the training set, which may be sorted: a loss may treat the ends of the targets differently.
+    Raises:
+        StaleError: a file was changed, or has taken another's place.
     """
-    precision: Precision = "64-true" if runtime.precision == "64-true" else "32-true"
-    probe = replace(runtime, accelerator="cpu", devices=1, precision=precision, seed=0, workers=0, progress=False)
-    rows = torch.linspace(0, case.request.size - 1, samples).round().long().unique()
-    chunks = chunked(rows, samples)
-    found: list[str] = []
-    # Bytes of the same sums only on one thread, and on the CPU.
-    with one_thread(), probe.isolated("behaviour"), torch.no_grad():
-        model = probe.set_up(probe.private_copy(fresh)).eval()
-        for batch in probe.load(case.source("train"), chunks, augmentation=probe.generator("behaviour")):
-            prediction = case.task.predict(model, batch.data)
-            loss = case.task.checked_loss(prediction, case.task.target(batch.data))
-            seen = [*columns(batch.data, len(batch.index)), prediction, loss]
-            found.append(digest_of(row_hashes(seen, len(batch.index))))
-    return " ".join(found)
+    try:
+        written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise StaleError(f"{path / DIGESTS} cannot be read: {error}") from error
+    if written != _digests(path):
+        raise StaleError(f"The weights in {path} are not those that were written there")
 
 
 def _remedy(path: Path) -> str:
@@ -234,11 +209,11 @@ def code(rooms: tuple[str, ...]) -> str:
         files = [single] if single.is_file() else sorted((package / room).iterdir(), key=lambda file: file.name)
         for file in files:
             if file.name.endswith(".py"):
-                total.update(f"{room}/{file.name}\0{_plain(file.read_text(encoding='utf-8'))}\0".encode())
+                total.update(f"{room}/{file.name}\0{plain(file.read_text(encoding='utf-8'))}\0".encode())
     return total.hexdigest()
 
 
-def _plain(source: str) -> str:
+def plain(source: str) -> str:
     """Source text without what only people read."""
     tree = ast.parse(source)
     for node in ast.walk(tree):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,15 +12,26 @@ from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from unregress.case import Case
-from unregress.cost import Cost
+from unregress.circumstances import circumstances, fresh_of, method_of
 from unregress.errors import SettingError
-from unregress.methods.base import Method, Unlearned, task_loss, train
+from unregress.methods.base import Method, Unlearned, train
 from unregress.methods.retrain import Retrain
-from unregress.parallel import one_thread, run_all
+from unregress.parallel import run_all
+from unregress.plans import Plan, plan_of
 from unregress.recipe import Recipe
+from unregress.request import ForgetRequest, Index
 from unregress.runtime import Runtime
-from unregress.store import Facts, Store, circumstances, fresh_of, method_of
-from unregress.training import fit
+from unregress.store import Facts, Store
+
+
+class Entry(NamedTuple):
+    """A model before it is made: what the store knows it by, and what making it will take."""
+
+    kind: str
+    own: Facts
+    """What decides it beside the facts that all models of a case have in common."""
+    title: str
+    plan: Plan
 
 
 class Made(NamedTuple):
@@ -48,30 +58,54 @@ class Maker:
 
     def original(self, seed: int) -> Made:
         """A model trained on all of D."""
-        runtime = self.seeded(seed)
-        return self._kept(
-            "original",
-            {"method": f"train({self.recipe})", "seed": seed, "request": None, "alike": None},
-            lambda: train(self.case, self.recipe, runtime),
-        )
+        return self._kept(self.original_entry(seed), lambda: train(self.case, self.recipe, self.seeded(seed)))
 
     def gold(self, seed: int) -> Made:
         """A model trained on D_r alone."""
-        method, runtime = Retrain(recipe=self.recipe), self.seeded(seed)
-        return self._kept(
-            "gold",
-            {"method": str(method), "seed": seed},
-            lambda: method.unlearn(self.fresh, self.case, runtime),
-        )
+        method = Retrain(recipe=self.recipe)
+        return self._kept(self.gold_entry(seed), lambda: method.unlearn(self.fresh, self.case, self.seeded(seed)))
 
     def unlearned(self, method: Method, start: Made, seed: int) -> Made:
         """What a method makes of a model, under a seed of its own."""
-        runtime = self.seeded(seed)
-        return self._kept(
-            type(method).__name__,
-            {"method": method_of(method), "seed": seed, "from": start.key},
-            lambda: method.unlearn(start.it.model, self.case, runtime),
-        )
+        entry = self.unlearned_entry(method, start.key, seed)
+        return self._kept(entry, lambda: method.unlearn(start.it.model, self.case, self.seeded(seed)))
+
+    def original_entry(self, seed: int) -> Entry:
+        """What decides an original."""
+        own = {"method": f"train({self.recipe})", "seed": seed, "request": None, "alike": None}
+        return Entry("original", own, "an original", plan_of(self.recipe, self.case.request.size))
+
+    def gold_entry(self, seed: int) -> Entry:
+        """What decides a gold."""
+        own = {"method": str(Retrain(recipe=self.recipe)), "seed": seed}
+        return Entry("gold", own, "a gold", plan_of(self.recipe, len(self.case.request.retain)))
+
+    def unlearned_entry(self, method: Method, start: str, seed: int) -> Entry:
+        """What decides an unlearned model; `start` is the key of the model that it comes from."""
+        own, kind = {"method": method_of(method), "seed": seed, "from": start}, type(method).__name__
+        return Entry(kind, own, f"{kind}'s model", plan_of(method, self.case.request.size))
+
+    def lacking(self, entry: Entry) -> Plan:
+        """What an entry will take: nothing if the store holds it."""
+        held = self.store is not None and self.store.may_hold(entry.kind) and self.store.holds(*self._facts(entry))
+        return entry.plan * (not held)
+
+    def lacking_chain(self, seed: int, methods: Iterable[Method], *, original: bool = True) -> Plan:
+        """What the original of a seed and the methods' models of it will take, less what the store holds.
+
+        Args:
+            seed: of all of them.
+            methods: what unlearns it.
+            original: False for methods that start from another model, of which nothing is known: all counts.
+        """
+        if not original:
+            return sum((plan_of(method, self.case.request.size) for method in methods), Plan(models=0, passes=0))
+        first = self.original_entry(seed)
+        todo = self.lacking(first)
+        # Without an original nothing of the store can come of it, whose key takes a look through the data.
+        started = self.store is not None and self.store.may_hold(first.kind)
+        key = self.store.key(*self._facts(first)) if self.store is not None and started else ""
+        return sum((self.lacking(self.unlearned_entry(method, key, seed)) for method in methods), todo)
 
     @cached_property
     def fresh(self) -> nn.Module:
@@ -84,11 +118,16 @@ class Maker:
         return circumstances(self.case, replace(self.runtime)) if self.known is None else self.known
 
     def for_jobs(self, workers: int) -> Maker:
-        """One to send out with jobs: it knows what they would all find out again, and is quiet in other processes."""
-        quiet = workers > 1
-        store = None if self.store is None else Store(root=self.store.root, say=_silent if quiet else self.store.say)
+        """One to send out with jobs: it knows what they would all find out again, and is quiet in other processes.
+
+        And where a progress bar says what it would say.
+        """
+        quiet = workers > 1 or self.runtime.progress
+        store = None if self.store is None else Store(root=self.store.root, say=silent if quiet else self.store.say)
         # A runtime of its own, without the device that this one may have opened: only that can be sent.
-        sent = replace(self, store=store, runtime=replace(self.runtime, progress=self.runtime.progress and not quiet))
+        sent = replace(
+            self, store=store, runtime=replace(self.runtime, progress=self.runtime.progress and workers == 1)
+        )
         _ = sent.fresh
         if store is not None:
             _ = sent.facts
@@ -98,16 +137,20 @@ class Maker:
         """The runtime of the model with that seed."""
         return replace(self.runtime, seed=seed)
 
-    def _kept(self, kind: str, own: Facts, make: Callable[[], Unlearned]) -> Made:
+    def _facts(self, entry: Entry) -> tuple[str, Facts, tuple[str, ...]]:
+        return entry.kind, {**self.facts, **entry.own}, self.code
+
+    def _kept(self, entry: Entry, make: Callable[[], Unlearned]) -> Made:
         if self.store is None:
             return Made(make(), "")
-        facts = {**self.facts, **own}
-        key, made = self.store.model(kind, facts, self.code, self.case, self.seeded(own["seed"]), make)
+        seed = entry.own["seed"]
+        title = f"{entry.title} under seed {seed}"
+        key, made = self.store.model(*self._facts(entry), self.case, self.seeded(seed), make, title=title)
         return Made(made, key)
 
 
-def _silent(text: str) -> None:
-    """Lines of several processes would run into one another."""
+def silent(text: str) -> None:
+    """Lines of several processes would run into one another, and into a progress bar."""
 
 
 def retrain(
@@ -143,8 +186,8 @@ def retrain(
         raise SettingError(f"The golds' seeds are {list(seeds)}", expected="each seed once: equal seeds, equal models")
     maker = Maker(case=case, recipe=recipe, runtime=runtime, store=store).for_jobs(workers)
     jobs = {f"retraining under seed {seed}": partial(maker.gold, seed) for seed in seeds}
-    done = runtime.track(run_all(jobs, workers=workers), "retraining", len(jobs))
-    return [made.it for _, made in done]
+    with runtime.bar("retraining", len(jobs)) as advance:
+        return [made.it for _, made in run_all(jobs, workers=workers, ended=advance)]
 
 
 def subset(dataset: Dataset[Any], rows: Sequence[int]) -> Dataset[Any]:
@@ -155,86 +198,21 @@ def subset(dataset: Dataset[Any], rows: Sequence[int]) -> Dataset[Any]:
     return Subset(dataset, rows)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What many trainings will take, before they are begun.
-
-    >>> plan = Plan(models=2, passes=3_000_000)
-    >>> plan.sentence(pace=0.001, workers=2)
-    '2 models to train, 3,000,000 sample passes: about 25 minutes with 2 workers.'
-    """
-
-    models: int
-    passes: int
-    """Samples × forward and backward passes.  A plateau's validation and a teacher's forward passes are left out."""
-
-    def __add__(self, other: Plan) -> Plan:
-        return Plan(models=self.models + other.models, passes=self.passes + other.passes)
-
-    def __mul__(self, times: int) -> Plan:
-        return Plan(models=self.models * times, passes=self.passes * times)
-
-    def seconds(self, pace: float, workers: int = 1) -> float:
-        """How long it will take, workers not slowing each other down.
-
-        Args:
-            pace: seconds per sample pass, from `pace_of` or `trial`.
-            workers: how many train at a time.
-        """
-        return self.passes * pace / workers
-
-    def sentence(self, pace: float, workers: int = 1) -> str:
-        """The plan in words; arguments as for `seconds`."""
-        seconds = self.seconds(pace, workers)
-        size, unit = next(
-            (s, u) for s, u in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * s or s == 1
-        )
-        crew = "one worker" if workers == 1 else f"{workers} workers"
-        return (
-            f"{self.models} models to train, {self.passes:,} sample passes: about {seconds / size:.0f} {unit} "
-            f"with {crew}."
-        )
-
-
-def plan_of(work: Recipe | Method, samples: int) -> Plan:
-    """What one training or unlearning takes: each epoch of each of its recipes passes the samples there and back.
-
-    A method without recipes is counted as one pass there and back.
+def part_of(case: Case, rows: Sequence[int] | Index, forget: Sequence[int] = (0,), reason: str = "none") -> Case:
+    """A case of its own about some of the training samples, none of which is known to be like held-out ones.
 
     Args:
-        work: a recipe, or a method, whose fields are searched for recipes.
-        samples: number of training samples; what is forgotten is not taken off.
-
-    >>> plan_of(Recipe(epochs=3), 100)
-    Plan(models=1, passes=600)
+        case: the whole.
+        rows: which samples, as positions in the whole.
+        forget: which of them are to be forgotten, as positions among them.
+        reason: why.
     """
-    values = [work] if isinstance(work, Recipe) else [getattr(work, field.name) for field in dataclasses.fields(work)]
-    epochs = [value.epochs for value in values if isinstance(value, Recipe)]
-    return Plan(models=1, passes=2 * samples * (sum(epochs) if epochs else 1))
-
-
-def pace_of(costs: Iterable[Cost]) -> float | None:
-    """Seconds per sample pass of jobs that were done; None if they say nothing.
-
-    >>> pace_of([Cost(forward=10, backward=10, seconds=1.0), Cost(forward=5, backward=5, seconds=2.0)])
-    0.1
-    """
-    total = sum(costs, Cost())
-    return total.seconds / total.passes if total.passes and total.seconds else None
-
-
-def trial(case: Case, recipe: Recipe, runtime: Runtime, *, samples: int = 2048) -> float:
-    """Seconds per sample pass, from a short training that is thrown away.
-
-    Args:
-        case: task and data; only retained samples are read.
-        recipe: its batches and optimiser.
-        runtime: where.
-        samples: how many to train on, once to warm up and once for the clock.
-    """
-    rows = torch.from_numpy(case.request.retain[:samples])
-    short = replace(recipe, epochs=1, schedule="constant")
-    with one_thread(), runtime.isolated("trial"):
-        model = case.task.build_model()
-        runs = [fit(model, case, short, rows, task_loss(case), runtime, stage="trial") for _ in range(2)]
-    return runs[1].cost.seconds / runs[1].cost.passes
+    chosen = [int(row) for row in rows]
+    return replace(
+        case,
+        request=ForgetRequest(size=len(chosen), forget=tuple(forget), reason=reason),
+        train=subset(case.train, chosen),
+        train_eval=None if case.train_eval is None else subset(case.train_eval, chosen),
+        validation_group=None,
+        test_group=None,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -163,7 +164,9 @@ def run(
         store=Store(root=store, say=said.append),
         runtime=runtime,
     )
-    return outcome, [text.removeprefix("making ").rsplit("-", 1)[0] for text in said]
+    # "making a gold under seed 3", "making FineTune's model under seed 3", "making an audit".
+    kinds = [text.removeprefix("making ").removeprefix("a ").removeprefix("an ") for text in said]
+    return outcome, [re.split(" under|'s", kind)[0] for kind in kinds]
 
 
 def files(folder: Path) -> dict[str, bytes]:

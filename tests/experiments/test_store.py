@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -155,6 +156,14 @@ def emptied(entry: Path) -> None:
         file.unlink()
 
 
+def swapped(entry: Path) -> None:
+    """Weights of the same shapes that somebody else trained."""
+    weights = entry / "weights.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(bytes(changed))
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], type[UnregressError], str]] = {
     "other layout": (lambda entry: edited(entry, layout=2), StaleError, "layout 2"),
     "config edited": (lambda entry: edited(entry, seed=7), StaleError, "made from other things"),
@@ -167,6 +176,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[UnregressError], str]] = 
     "no weights": (lambda entry: (entry / "weights.safetensors").unlink(), CheckpointError, "weights"),
     "weights truncated": (truncated, CheckpointError, "cannot be read"),
     "weights empty": (lambda entry: (entry / "weights.safetensors").write_bytes(b""), CheckpointError, "cannot be"),
+    "weights swapped": (swapped, StaleError, "not those that were written"),
+    "digests damaged": (lambda entry: (entry / "digests.json").write_text("{"), StaleError, "digests.json cannot"),
     "no history": (lambda entry: (entry / "history.json").unlink(), CheckpointError, "history.json"),
     "history damaged": (lambda entry: (entry / "history.json").write_text("{}"), CheckpointError, "history.json"),
     "other data": (of_other_data, StaleError, "other data"),
@@ -197,6 +208,25 @@ def test_the_remedy_for_a_damaged_entry_is_to_remove_it(name: str, ask: Ask, tmp
     assert f"Remove {entry}" in str(caught.value)
     shutil.rmtree(entry)
     assert ask()[0].startswith(entry.name.removeprefix("original-"))
+
+
+def test_an_entry_of_an_earlier_version_has_no_digests_and_is_read(ask: Ask, said: list[str], tmp_path: Path) -> None:
+    key, _ = ask()
+    (entry,) = entries(tmp_path)
+    (digest,) = json.loads((entry / "digests.json").read_text()).items()
+    weights = (entry / "weights.safetensors").read_bytes()
+    assert digest == ("weights.safetensors", hashlib.sha256(weights).hexdigest())
+    (entry / "digests.json").unlink()
+    assert ask()[0] == key and len(said) == 1
+
+
+KEY = "32b5c4f437e561cc067dc99a5739ac626f32cfae007d3ef3ad9bc5f47fd4c888"
+
+
+def test_the_keys_of_models_stay_as_they_are(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained models in many a store depend on how facts become a key."""
+    monkeypatch.setattr(module, "code", lambda rooms: "c")
+    assert ask()[0] == KEY
 
 
 def test_an_audit_is_made_once_and_comes_back_as_it_was(
@@ -243,6 +273,9 @@ DECIDES_NOTHING = {
     "store": "keeps what others made",
     "verdict": "judges what was measured, anew each time",
     "parallel": "where and in what order, never what",
+    "sharing": "how jobs travel",
+    "circumstances": "what decides a model, which is in the key itself",
+    "plans": "says beforehand what it will take",
 }
 
 

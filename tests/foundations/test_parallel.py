@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from unregress.errors import DivergenceError, JobsError, SettingError
-from unregress.parallel import SHARED, _parcels, run_all
+from unregress.parallel import _parcels, run_all
+from unregress.sharing import SHARED
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import linecache
+import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +18,13 @@ from torch.utils.data import Subset, TensorDataset
 from foundations.small import CPU, Listed, case_of, mlp, numbers, table
 from unregress import FineTune, Recipe, Retrain, Runtime, TensorTask
 from unregress.case import Case
-from unregress.cost import Cost
+from unregress.circumstances import circumstances, method_of, source_of
 from unregress.errors import JobsError, SettingError
 from unregress.methods import Method, Unlearned
-from unregress.store import Store, circumstances, method_of
-from unregress.trainings import Plan, pace_of, plan_of, retrain, subset, trial
+from unregress.plans import Pace, Plan, plan_of
+from unregress.store import Store
+from unregress.trainings import Maker, retrain, subset
+from unregress.trial import trial
 
 RECIPE = Recipe(epochs=2, lr=0.01, batch_size=8)
 
@@ -61,7 +68,7 @@ def test_what_was_made_is_not_made_again(tmp_path: Path) -> None:
     store = Store(root=tmp_path, say=said.append)
     case = case_of(build=dropping)
     first = retrain(case, RECIPE, CPU, [0, 1], store=store)
-    assert len(said) == 2
+    assert said == ["making a gold under seed 0", "making a gold under seed 1"]
     again = retrain(case, RECIPE, replace(CPU, seed=5), [1, 2, 0], store=store)
     assert len(said) == 3
     assert same(again[2].model, first[0].model) and same(again[0].model, first[1].model)
@@ -114,7 +121,6 @@ def test_every_circumstance_counts() -> None:
 def test_what_does_not_decide_is_no_circumstance() -> None:
     facts = circumstances(case_of(), CPU)
     assert facts == circumstances(case_of(), Runtime(accelerator="cpu", seed=3, workers=1, evaluation_batch_size=2))
-    assert facts == circumstances(case_of(task=TensorTask(build_model=lambda: mlp())), CPU)
     assert "0x" not in str(circumstances(case_of(task=Addressed()), CPU))
 
 
@@ -128,18 +134,93 @@ class Addressed(TensorTask):
         return object.__repr__(self)
 
 
+class Flagged(nn.Linear):
+    """Drops out in training only, if it is told to; shows and weighs the same."""
+
+    def __init__(self, drop: float) -> None:
+        super().__init__(3, 1)
+        self.drop = drop
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(nn.functional.dropout(x, self.drop, self.training))
+
+
+def test_what_shows_in_training_alone_is_a_circumstance() -> None:
+    """A branch of training mode, and a loss of the same values with another gradient."""
+
+    def facts(drop: float, kept: float) -> object:
+        def loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            slow = kept * prediction + (1 - kept) * prediction.detach()
+            return (slow - target).abs().detach() + (prediction - prediction.detach()) * kept
+
+        return circumstances(case_of(task=TensorTask(build_model=lambda: Flagged(drop), loss=loss)), CPU)["behaviour"]
+
+    found = [facts(*each) for each in ((0.0, 1.0), (0.5, 1.0), (0.0, 0.5), (0.0, 1.0))]
+    assert found[0] == found[3] and len(set(map(str, found))) == 3
+
+
+def imported(tmp_path: Path, name: str, text: str) -> Any:
+    """A user's module of that text."""
+    tmp_path.mkdir(exist_ok=True)
+    path = tmp_path / f"{name}.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+SOURCE = """
+from torch import nn
+class Base(nn.Linear):
+    def forward(self, x):
+        # plain
+        return super().forward(x) if x.sum() < 1e9 else 1 * x
+class Net(Base):
+    pass
+def loss(prediction, target):
+    return (prediction - target).abs() if target.max() < 1e9 else 2 * target
+"""
+
+
+def test_the_source_of_a_user_s_own_classes_and_functions_is_a_circumstance(tmp_path: Path) -> None:
+    """Also where no sample shows it: of a base class, and of a loss.  Comments are none."""
+    changes = [("", ""), ("1 * x", "2 * x"), ("2 * target", "3 * target"), ("# plain", "# a remark")]
+    facts = []
+    for number, (old, new) in enumerate(changes):
+        linecache.clearcache()
+        own = imported(tmp_path / str(number), "own", SOURCE.replace(old, new) if old else SOURCE)
+        facts.append(circumstances(case_of(task=TensorTask(partial(own.Net, 3, 1), loss=own.loss)), CPU))
+        del sys.modules["own"]
+    assert facts[0] == facts[3] and len({str(each["source"]) for each in facts}) == 3
+    assert len({str({**each, "source": ""}) for each in facts}) == 1
+
+
+def test_there_need_be_no_source() -> None:
+    typed: dict[str, Any] = {"__name__": "typed"}
+    exec("class Own:\n    pass\ndef own(): pass", typed)
+    assert source_of([typed["Own"](), typed["own"], nn.Linear(1, 1), case_of(), None, "text"]) == ""
+
+
 @dataclass(frozen=True)
 class Own(Method):
-    """Somebody's own method: its source is part of what it is."""
+    """Somebody's own method: its source is part of what it is, and its base classes'."""
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         raise NotImplementedError
+
+
+class Heir(Own):
+    pass
 
 
 def test_a_method_of_ones_own_is_known_by_its_source() -> None:
     assert method_of(FineTune(recipe=RECIPE)) == str(FineTune(recipe=RECIPE))
     shown = method_of(Own())
     assert len(shown.removeprefix("Own() ")) == 64
+    assert source_of([Own()]) != source_of([Heir()])
 
 
 def test_a_subset_is_a_copy_of_tensors_or_a_view() -> None:
@@ -157,7 +238,7 @@ def test_a_subset_is_a_copy_of_tensors_or_a_view() -> None:
 def test_a_plan_in_words(seconds: float, words: str) -> None:
     plan = Plan(models=1, passes=1000) + Plan(models=1, passes=500) * 2
     assert plan == Plan(models=3, passes=2000)
-    sentence = plan.sentence(pace=seconds / 2000)
+    sentence = plan.sentence(Pace(sample=seconds / 4000, model=seconds / 6))
     assert sentence == f"3 models to train, 2,000 sample passes: about {words} with one worker."
 
 
@@ -165,11 +246,42 @@ def test_a_method_without_recipes_is_counted_once() -> None:
     assert plan_of(Own(), 10) == Plan(models=1, passes=20)
 
 
-def test_pace() -> None:
-    assert pace_of([]) is None and pace_of([Cost(forward=3)]) is None
-    assert trial(case_of(), RECIPE, CPU, samples=10) > 0
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_trial_tells_the_pace(workers: int) -> None:
+    found = trial(case_of(), RECIPE, CPU, workers=workers)
+    assert found.sample > 0 and found.model >= 0
+    # 1000 passes at 0.01 s and 3 models at 2 s, shared by two.
+    assert Plan(models=3, passes=1000).seconds(Pace(0.01, 2.0), workers=2) == 8.0
+
+
+def test_a_plan_leaves_out_what_the_store_holds(tmp_path: Path) -> None:
+    """24 samples, 5 of them forgotten, 2 epochs there and back: 96 passes for an original, 76 for a gold."""
+    store = Store(root=tmp_path, say=str)
+    tune = FineTune(recipe=replace(RECIPE, epochs=1))
+    maker = Maker(case=case_of(build=dropping), recipe=RECIPE, runtime=CPU, store=store)
+    whole = Plan(models=1, passes=96) + Plan(models=1, passes=48)
+    assert maker.lacking_chain(1, [tune]) == whole
+    assert maker.lacking(maker.gold_entry(1)) == Plan(models=1, passes=76)
+    maker.gold(1)
+    first = maker.original(1)
+    assert maker.lacking(maker.gold_entry(1)) == Plan(models=0, passes=0)
+    assert maker.lacking(maker.gold_entry(2)) == Plan(models=1, passes=76)
+    assert maker.lacking_chain(1, [tune]) == Plan(models=1, passes=48)
+    maker.unlearned(tune, first, 1)
+    assert maker.lacking_chain(1, [tune]) == Plan(models=0, passes=0)
+    assert maker.lacking_chain(2, [tune]) == whole
+    # Of another original nothing is known.
+    assert maker.lacking_chain(1, [tune], original=False) == Plan(models=1, passes=48)
+    assert replace(maker, store=None).lacking_chain(1, [tune]) == whole
+
+
+def test_nothing_is_said_where_a_bar_says_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    store = Store(root=tmp_path, say=said.append)
+    retrain(case_of(), RECIPE, replace(CPU, progress=True), [0], store=store)
+    assert said == [] and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_trial_reads_no_forgotten_sample() -> None:
     case = case_of(Listed(*table(), forbidden=(0, 3, 5, 11, 17)))
-    assert trial(case, RECIPE, CPU) > 0
+    assert trial(case, RECIPE, CPU).sample > 0

@@ -11,14 +11,16 @@ import torch
 from torch import nn
 
 from metrics.heart import CPU, METHODS, RECIPE, case_of_heart, net, panel_of
-from unregress.errors import JobsError
+from unregress.audit import audit
+from unregress.errors import SettingError
 from unregress.methods import FineTune
+from unregress.metrics import Errors
 from unregress.metrics.base import Subject
 from unregress.metrics.klom import KLoM
 from unregress.metrics.ulira import ULiRA
+from unregress.plans import plan_of
 from unregress.recipe import Recipe
 from unregress.task import TensorTask
-from unregress.trainings import plan_of
 
 SHORT = Recipe(epochs=2, lr=0.01, batch_size=30)
 TUNE = {"FineTune": FineTune(recipe=SHORT)}
@@ -37,7 +39,8 @@ def entries(folder: Path) -> dict[str, int]:
 def test_nothing_is_trained_twice(which: str, models: int, tmp_path: Path) -> None:
     first = list(metric(which, store=tmp_path).measure(panel_of()))
     made = entries(tmp_path)
-    assert len(made) == models == metric(which).plan(case_of_heart()).models
+    assert len(made) == models == metric(which).plan(case_of_heart(), CPU).models
+    assert metric(which, store=tmp_path).plan(case_of_heart(), CPU).models == 0
     assert list(metric(which, store=tmp_path).measure(panel_of())) == first
     assert entries(tmp_path) == made
     # Interrupted: what is missing is made, and nothing else.
@@ -45,6 +48,7 @@ def test_nothing_is_trained_twice(which: str, models: int, tmp_path: Path) -> No
     for file in (tmp_path / gone).iterdir():
         file.unlink()
     (tmp_path / gone).rmdir()
+    assert metric(which, store=tmp_path).plan(case_of_heart(), CPU).models == 1
     assert list(metric(which, store=tmp_path).measure(panel_of())) == first
     again = entries(tmp_path)
     assert again.keys() == made.keys() and {n for n in made if again[n] != made[n]} == {gone}
@@ -99,7 +103,7 @@ def test_all_descend_from_the_audited_original_if_so_asked(tmp_path: Path) -> No
     kinds = sorted(name.split("-")[0] for name in entries(tmp_path))
     assert kinds == ["FineTune"] * 4 + ["gold"] * 4
     assert {measure.model for measure in found} == {"FineTune", "retrained"}
-    assert metric("klom", same_original=True).plan(panel.case).models == 8
+    assert metric("klom", same_original=True).plan(panel.case, CPU).models == 8
     # Descendants of another original are others.
     subjects = tuple(
         Subject(name=s.name, role=s.role, model=net(), parts=s.parts) if s.role == "original" else s
@@ -127,24 +131,69 @@ def test_without_golds_in_the_panel_there_is_no_row_for_them() -> None:
     assert {measure.model for measure in metric("klom").measure(bare)} == {"original", "FineTune"}
 
 
-def test_a_training_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("which", "first"), [("klom", "4 of 8 jobs failed"), ("ulira", "6 of 6 jobs failed")])
+def test_a_training_that_fails_is_named_and_the_rest_of_the_audit_stays(which: str, first: str, tmp_path: Path) -> None:
+    """The report is written, with rows that say why they are empty; what went well is kept."""
     wild = {"FineTune": FineTune(recipe=replace(SHORT, lr=1e30, optimizer="sgd"))}
-    with pytest.raises(JobsError, match=r"(?s)6 of 6 jobs failed.*model 1: .*Lower the learning rate"):
-        list(metric("ulira", store=tmp_path, methods=wild).measure(panel_of()))
-    assert len(entries(tmp_path)) == 6
+    case = case_of_heart()
+    models = {name: net() for name in ("original", "FineTune")}
+    report = audit(case, models, CPU, metrics=[metric(which, store=tmp_path, methods=wild), Errors()])
+    failed = [measure for measure in report.measures if measure.metric == which]
+    parts = {"klom": {"train-retain", "train-forget", "test-retain"}, "ulira": {"random"}}[which]
+    assert {(m.model, m.value) for m in failed} == {("FineTune", None)} and {m.split for m in failed} == parts
+    assert all(m.note.startswith(f"not measured: {first}; the others are done: ") for m in failed)
+    assert all("the learning rate" in m.note for m in failed)
+    assert report.value("mae", "train-forget", "FineTune") is not None
+    assert len(entries(tmp_path)) == {"klom": 8, "ulira": 6}[which]
+
+
+@pytest.mark.parametrize("which", ["klom", "ulira"])
+def test_a_method_of_nobody_is_refused_before_anything_is_done(which: str, tmp_path: Path) -> None:
+    nobody = metric(which, store=tmp_path / "store", methods={"nobody": TUNE["FineTune"]})
+    found = nobody.objections(case_of_heart(), ["FineTune", "retrained"])
+    assert [str(each) for each in found] == [
+        f"{type(nobody).__name__} has methods for nobody, which no audited model is called. "
+        "Expected names among FineTune, retrained."
+    ]
+    with pytest.raises(SettingError, match="nobody"):
+        audit(case_of_heart(), {"original": net(), "FineTune": net()}, CPU, metrics=[nobody])
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("which", ["klom", "ulira"])
+def test_a_method_s_numbers_do_not_depend_on_the_others(which: str, tmp_path: Path) -> None:
+    """Nor on their order, nor on which parts of the data there are."""
+    other = {"again": FineTune(recipe=replace(SHORT, lr=0.02))}
+    panel = panel_of()
+    fewer = replace(
+        panel,
+        subjects=tuple(
+            replace(s, parts={part: seen for part, seen in s.parts.items() if part != "train-retain"})
+            for s in panel.subjects
+        ),
+    )
+    found = []
+    for methods, seen in ((TUNE, panel), ({**other, **TUNE}, panel), ({**TUNE, **other}, panel), (TUNE, fewer)):
+        kind = metric(which, store=tmp_path, methods=methods)
+        # More pairs of models than can be changed about in 20 ways: some are drawn.
+        kind = replace(kind, models=10 if which == "ulira" else 4)
+        found.append([m for m in kind.measure(seen) if m.model == "FineTune" and m.split in ("random", "train-forget")])
+    assert found[0] == found[1] == found[2] == found[3] and found[0][0].p is not None
 
 
 def test_plans_by_hand() -> None:
-    """60 samples, 12 forgotten; trainings of 150 epochs there and back, fine-tuning of 1.
+    """60 samples, 12 forgotten; trainings of 150 epochs there and back, fine-tuning of 1; 30 held out.
 
-    KLoM: 6 × (original 60 + gold 48 + again 60, 150 epochs each, and 60 for 1 epoch), times 2.
-    U-LiRA: 8 × (original and again 30, 150 epochs each, and 30 for 1 epoch), times 2.
+    KLoM: 6 × (original 60 + gold 48 + again 60, 150 epochs each, and 60 for 1 epoch), times 2; all 4 models of a seed
+    predict 90 samples.
+    U-LiRA: 8 × (original and again 30, 150 epochs each, and 30 for 1 epoch), times 2; all 3 models of a half predict
+    the 6 samples to be forgotten.
     """
     case = case_of_heart()
-    klom = KLoM(recipe=RECIPE, methods=METHODS, models=6).plan(case)
-    assert (klom.models, klom.passes) == (24, 2 * 6 * ((60 + 48 + 60) * 150 + 60))
-    ulira = ULiRA(recipe=RECIPE, methods=METHODS, models=8).plan(case)
-    assert (ulira.models, ulira.passes) == (24, 2 * 8 * ((30 + 30) * 150 + 30))
+    klom = KLoM(recipe=RECIPE, methods=METHODS, models=6).plan(case, CPU)
+    assert (klom.models, klom.passes) == (24, 2 * 6 * ((60 + 48 + 60) * 150 + 60) + 6 * 4 * 90)
+    ulira = ULiRA(recipe=RECIPE, methods=METHODS, models=8).plan(case, CPU)
+    assert (ulira.models, ulira.passes) == (24, 2 * 8 * ((30 + 30) * 150 + 30) + 8 * 3 * 6)
 
 
 def test_a_plan_counts_what_a_method_does() -> None:

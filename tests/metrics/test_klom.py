@@ -8,7 +8,8 @@ import pytest
 from metrics.heart import METHODS, measured, panel_of
 from unregress.errors import SettingError
 from unregress.methods import Retrain
-from unregress.metrics.klom import KLoM, among_golds, divergence, permutation_test
+from unregress.metrics.divergence import among_golds, divergence, over_samples, permutation_test
+from unregress.metrics.klom import KLoM
 from unregress.recipe import Recipe
 
 
@@ -52,15 +53,50 @@ def test_a_variance_per_sample_would_double_the_null() -> None:
     assert found == pytest.approx(0.1147, rel=0.03)
 
 
-@pytest.mark.parametrize("models", [20, 7])
-def test_golds_among_themselves_tell_the_null(models: int) -> None:
+COUNT, SAMPLES = 10, 200
+BASIS = np.random.default_rng(9).normal(size=(5, SAMPLES))
+DRAWS = {
+    "sample by sample": lambda rng: rng.normal(size=(COUNT, SAMPLES)),
+    "all together": lambda rng: rng.normal(size=(COUNT, 1)) + 1e-9 * rng.normal(size=(COUNT, SAMPLES)),
+    "half and half": lambda rng: rng.normal(size=(COUNT, 1)) + rng.normal(size=(COUNT, SAMPLES)),
+    "in five ways": lambda rng: rng.normal(size=(COUNT, 5)) @ BASIS,
+}
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("sample by sample", 0.1), ("all together", 0.2714)])
+def test_what_golds_say_of_each_other_in_closed_form(kind: str, expected: float) -> None:
+    """N = M = 10.  Sample by sample 1 / N.  All together, ((M - 1) / (M - 3) × 1.2 - 1) / 2: the mean of an F ratio."""
     rng = np.random.default_rng(3)
-    golds = rng.normal(size=(models, 5000, 1)) + rng.normal(size=(5000, 1)) * 10
-    found = among_golds(golds, rng, draws=40)
-    fresh = [divergence(*rng.normal(size=(2, models, 5000))) for _ in range(10)]
-    assert found.shape == (40, 5000)
-    assert found.mean() == pytest.approx(1 / models, rel=0.05)
-    assert np.quantile(found, 0.95, axis=1).mean() == pytest.approx(np.quantile(fresh, 0.95, axis=1).mean(), rel=0.1)
+    assert pytest.approx(0.2714, abs=1e-4) == (9 / 7 * 1.2 - 1) / 2
+    truth = [divergence(DRAWS[kind](rng), DRAWS[kind](rng)).mean() for _ in range(6000)]
+    assert np.mean(truth) == pytest.approx(expected, rel=0.1)
+    found = [among_golds(DRAWS[kind](rng), rng, draws=100).mean() for _ in range(60)]
+    assert np.mean(found) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", DRAWS)
+def test_the_golds_value_is_that_of_as_many_golds_more(kind: str) -> None:
+    """Mean and 95 % quantile over samples, and the interval that holds 95 of 100."""
+    rng = np.random.default_rng(4)
+    truth = np.stack([divergence(DRAWS[kind](rng), DRAWS[kind](rng)) for _ in range(1500)])
+    for level in (None, 0.95):
+        expected = over_samples(truth, level)
+        found, covered = [], []
+        for _ in range(40):
+            drawn = over_samples(among_golds(DRAWS[kind](rng), rng, draws=100), level)
+            low, high = np.quantile(drawn, [0.025, 0.975])
+            found.append(drawn.mean())
+            covered.append(np.mean((expected >= low) & (expected <= high)))
+        assert np.mean(found) == pytest.approx(expected.mean(), rel=0.1)
+        assert 0.84 < np.mean(covered) < 0.985
+
+
+def test_the_golds_value_has_no_unit_and_no_place() -> None:
+    golds = DRAWS["half and half"](np.random.default_rng(5))
+    place = np.random.default_rng(6).normal(size=(1, SAMPLES)) * 50
+    once, again = (among_golds(each, np.random.default_rng(7), draws=3) for each in (golds, 1000 * golds + place))
+    assert once.shape == (3, SAMPLES)
+    np.testing.assert_allclose(once, again, rtol=1e-6)
 
 
 def test_the_permutation_test_orders_deals_as_the_divergence_does() -> None:
@@ -109,4 +145,5 @@ def test_end_to_end() -> None:
     again, floor = found["klom", "train-forget", "again"], found["klom", "train-forget", "retrained"]
     assert again.value < found["klom", "train-forget", "FineTune"].value / 10 and again.p > 0.02
     assert floor.value == pytest.approx(1 / 6, rel=0.5) and floor.interval is not None
+    assert {measure.note for measure in found.values()} == {"6 models a side"}
     assert {part for metric, part, _ in found if metric == "klom-95"} == {"train-retain", "train-forget", "test-retain"}

@@ -16,8 +16,8 @@ from unregress.audit import audit as measure
 from unregress.case import Case, Splits
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.request_spec import RequestSpec
-from unregress.errors import SettingError, VerdictError
-from unregress.evidence import AuditReport
+from unregress.errors import SettingError, VerdictError, raise_all
+from unregress.evidence import RETRAINED, AuditReport
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.metrics import Metric, Published
@@ -28,7 +28,7 @@ from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
 from unregress.task import Task
-from unregress.trainings import trial
+from unregress.trial import trial
 from unregress.verdict import Rule
 
 ORIGINAL = "original.safetensors"
@@ -199,10 +199,11 @@ def _deep(
             remedy="With `--retrain.golds 0` it trains no further golds",
         )
     metrics = deep.metrics(models, retraining)
-    pace = trial(case, retraining.recipe, runtime)
+    raise_all([objection for metric in metrics for objection in metric.objections(case, [*models, RETRAINED])])
+    pace = trial(case, retraining.recipe, runtime, workers=retraining.workers)
     for metric in metrics:
-        plan = metric.plan(case).sentence(pace, retraining.workers)
-        _say(f"{type(metric).__name__}, if nothing of it is in {retraining.folder} yet: {plan}")
+        plan = metric.plan(case, runtime).sentence(pace, retraining.workers)
+        _say(f"{type(metric).__name__}, beside what {retraining.folder} holds: {plan}")
     return metrics
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import ClassVar, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from unregress.case import Case
-from unregress.errors import DataError
+from unregress.errors import DataError, UnregressError
 from unregress.evidence import About, Figure, Measure, Role
 from unregress.floor import mean_limits, rank_test
 from unregress.predictions import Predictions, Values, require_aligned
@@ -101,6 +101,15 @@ class Metric(ABC):
     def needs_features(self) -> bool:
         """Whether predictions must carry the final layer's activations and gradients."""
         return False
+
+    def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
+        """What is wrong with the options, asked before anything is trained or measured.
+
+        Args:
+            case: the request and the data.
+            names: the unlearned models' and the golds' names.
+        """
+        return []
 
     @abstractmethod
     def measure(self, panel: Panel) -> Iterator[Finding]:

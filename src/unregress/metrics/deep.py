@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from unregress.case import Case
-from unregress.errors import SettingError
+from unregress.errors import SettingError, UnregressError, raise_all
+from unregress.evidence import Measure
 from unregress.methods.base import Method
-from unregress.metrics.base import Metric, Panel
+from unregress.metrics.base import Finding, Metric, Panel
+from unregress.plans import Plan
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime
 from unregress.store import Store
-from unregress.trainings import Maker, Plan
+from unregress.trainings import Maker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +46,66 @@ class DeepMetric(Metric):
             )
 
     @abstractmethod
-    def plan(self, case: Case) -> Plan:
-        """What measuring will take if nothing is in the store yet."""
+    def plan(self, case: Case, runtime: Runtime) -> Plan:
+        """What measuring will take, less what the store holds.
+
+        Args:
+            case: the request and the data.
+            runtime: of the audit; its seed decides the trainings'.
+        """
+
+    @abstractmethod
+    def examine(self, panel: Panel) -> Iterator[Finding]:
+        """Train, and then the findings about every method."""
+
+    @abstractmethod
+    def parts(self, panel: Panel) -> Sequence[str]:
+        """The parts of the data that findings are about."""
+
+    def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
+        """Methods by names that no audited model has."""
+        if unknown := [name for name in self.methods if name not in names]:
+            return [
+                SettingError(
+                    f"{type(self).__name__} has methods for {', '.join(unknown)}, which no audited model is called",
+                    expected=f"names among {', '.join(names)}",
+                )
+            ]
+        return []
+
+    def measure(self, panel: Panel) -> Iterator[Finding]:
+        """The findings, or rows without a value that say why there are none.
+
+        A training that fails after hours must not take the rest of the audit with it.  What went well is in the store,
+        so that measuring again costs only what is missing.
+
+        Raises:
+            SettingError: there is a method for a model that the panel has not.
+            DataError: the data are too few.
+        """
+        names = [subject.name for subject in panel.subjects if subject.role in ("unlearned", "gold")]
+        raise_all(self.objections(panel.case, names))
+        try:
+            yield from self.examine(panel)
+        except UnregressError as error:
+            note = "not measured: " + " ".join(map(str.strip, str(error).splitlines()[:2]))
+            for part in self.parts(panel):
+                for name in self.methods:
+                    yield Measure(metric=self.about[0].metric, split=part, model=name, value=None, note=note)
 
     def maker(self, case: Case, runtime: Runtime) -> Maker:
         """Makes the models of a case."""
         store = None if self.store is None else Store(root=self.store, say=_unsaid)
         return Maker(case=case, recipe=self.recipe, runtime=runtime, store=store)
 
-    def require_known(self, panel: Panel) -> None:
-        """Refuse methods by names that the panel has not.
-
-        Raises:
-            SettingError: there is such a name.
-        """
-        known = [subject.name for subject in panel.subjects if subject.role in ("unlearned", "gold")]
-        if unknown := [name for name in self.methods if name not in known]:
-            raise SettingError(
-                f"{type(self).__name__} has methods for {', '.join(unknown)}, which no audited model is called",
-                expected=f"names among {', '.join(known)}",
-            )
-
 
 def _unsaid(text: str) -> None:
     """The progress bar says it."""
+
+
+def stream(runtime: Runtime, name: str) -> np.random.Generator:
+    """A generator for one named test.
+
+    Each test of each method starts its stream anew: what is drawn for one does not depend on which others there are.
+    """
+    return np.random.default_rng(runtime.generator(name).initial_seed())

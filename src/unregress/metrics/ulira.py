@@ -6,7 +6,7 @@ unlearning needs more careful evaluations"), with residuals in place of a classi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -15,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unregress.case import Case
-from unregress.errors import DataError, SettingError
+from unregress.errors import DataError, SettingError, UnregressError
 from unregress.evidence import About, Measure
 from unregress.methods.base import Method
 from unregress.metrics.base import Finding, Panel
-from unregress.metrics.deep import DeepMetric
+from unregress.metrics.deep import DeepMetric, stream
 from unregress.metrics.lira import flip_test, halves, interval, log_ratios, paired, pseudo_values, signals, told_apart
 from unregress.metrics.roc import auc, true_positive_rate
 from unregress.parallel import run_all
+from unregress.plans import Plan
 from unregress.predictions import Values, collect
-from unregress.request import ForgetRequest, Index, Mask
-from unregress.trainings import Maker, Plan, plan_of, subset
+from unregress.request import Index, Mask
+from unregress.runtime import Runtime
+from unregress.trainings import Maker, part_of
 
 FALSE_ALARMS = 0.01
 """The rate at which the true positives are counted, if ten false alarms or more make it up."""
@@ -90,37 +92,47 @@ class ULiRA(DeepMetric):
                 expected="an even number of models, 6 or more, and a share between 0 and 1",
             )
 
-    def plan(self, case: Case) -> Plan:
-        """What measuring will take if the store is empty."""
-        once = plan_of(self.recipe, case.request.size // 2)
-        for method in self.methods.values():
-            once += plan_of(method, case.request.size // 2)
-        return once * self.models
+    def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
+        """As `DeepMetric`; and data of which too few would be forgotten, or kept."""
+        size, count = case.request.size, round(self.share * case.request.size)
+        few = DataError(
+            f"Of {size} training samples, ULiRA would forget {count}", expected="four or more, and four to keep"
+        )
+        return [*super().objections(case, names), *([few] if min(count, size - count) < 4 else [])]
 
-    def measure(self, panel: Panel) -> Iterator[Finding]:
+    def plan(self, case: Case, runtime: Runtime) -> Plan:
+        """What is not in the store yet, and the predictions by all models."""
+        methods, (targets, has) = tuple(self.methods.values()), self._dealt(case, runtime)
+        todo = Plan(models=0, passes=(1 + len(methods)) * len(targets)) * self.models
+        for number, row in enumerate(has):
+            half = self.maker(half_of(case, row, targets), runtime)
+            todo += half.lacking_chain(runtime.seed + number, methods)
+        return todo
+
+    def parts(self, panel: Panel) -> Sequence[str]:
+        """One of its own."""
+        return ("random",)
+
+    def _dealt(self, case: Case, runtime: Runtime) -> tuple[Index, Mask]:
+        """The samples to be forgotten, and which samples each model has."""
+        rng, size = stream(runtime, "ulira"), case.request.size
+        targets = np.sort(rng.choice(size, round(self.share * size), replace=False))
+        return targets, halves(size, targets, self.models, rng)
+
+    def examine(self, panel: Panel) -> Iterator[Finding]:
         """How well each method's models, and the originals, are told apart; intervals are over pairs of models.
 
         Here `p` says how often models that know nothing would be told apart as well, see `flip_test`.
         """
-        self.require_known(panel)
-        rng = np.random.default_rng(panel.runtime.generator("ulira").initial_seed())
-        size = panel.case.request.size
-        count = round(self.share * size)
-        if min(count, size - count) < 4:
-            raise DataError(
-                f"Of {size} training samples, ULiRA would forget {count}", expected="four or more, and four to keep"
-            )
-        targets = np.sort(rng.choice(size, count, replace=False))
-        has = halves(size, targets, self.models, rng)
+        targets, has = self._dealt(panel.case, panel.runtime)
+        note = f"{self.models} models, {len(targets)} random samples"
         for name, residual in self._residuals(panel, targets, has).items():
             sides = paired(signals(residual), has[:, targets])
             had, unseen = log_ratios(*sides)
-            doing = "that forgot nothing" if name == panel.original.name else "by this method"
-            note = f"{self.models} models {doing}, {count} random samples"
             by_pair, overall = told_apart(had, unseen), auc(had.ravel(), unseen.ravel())
             found = partial(Measure, split="random", model=name)
             share = float(by_pair.mean())
-            limits, p = interval(share, by_pair), flip_test(*sides, rng)
+            limits, p = interval(share, by_pair), flip_test(*sides, stream(panel.runtime, "ulira/flips"))
             yield found(metric="ulira", value=share, interval=limits, p=p, note=note)
             limits = interval(overall, pseudo_values(had, unseen))
             yield found(metric="ulira-auc", value=overall, interval=limits, note=note)
@@ -141,9 +153,10 @@ class ULiRA(DeepMetric):
             )
             jobs[f"model {number + 1}"] = job
         found: dict[str, list[Values]] = {}
-        for _, residuals in runtime.track(run_all(jobs, workers=self.workers), "U-LiRA", len(jobs)):
-            for name, residual in residuals.items():
-                found.setdefault(name, []).append(residual)
+        with runtime.bar("U-LiRA", len(jobs)) as advance:
+            for _, residuals in run_all(jobs, workers=self.workers, ended=advance):
+                for name, residual in residuals.items():
+                    found.setdefault(name, []).append(residual)
         return {name: np.stack(each) for name, each in found.items()}
 
 
@@ -171,13 +184,5 @@ def half_of(case: Case, has: NDArray[np.bool_], targets: Index) -> Case:
         targets: positions in the whole.
     """
     rows = np.flatnonzero(has)
-    forget = np.flatnonzero(np.isin(rows, targets)).tolist()
-    return replace(
-        case,
-        request=ForgetRequest(size=len(rows), forget=tuple(forget), reason="U-LiRA"),
-        train=subset(case.train, rows.tolist()),
-        train_eval=None if case.train_eval is None else subset(case.train_eval, rows.tolist()),
-        # No held-out sample is of the kind that random samples are.
-        validation_group=None,
-        test_group=None,
-    )
+    # No held-out sample is of the kind that random samples are.
+    return part_of(case, rows, np.flatnonzero(np.isin(rows, targets)).tolist(), "U-LiRA")
