@@ -72,7 +72,7 @@ class Measure:
     to the golds, golds."""
     p: float | None = None
     """How often chance alone would give a value this far from the golds' or farther.  Mostly a rank test of one more
-    gold, so at least 1 / (golds + 1); of the deep metrics, `klom` and `ulira`, a permutation test of their own models."""
+    gold, so at least 1 / (golds + 1); for `klom` and `ulira` a permutation test of the models that they trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
