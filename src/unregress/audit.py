@@ -79,8 +79,8 @@ def audit(
         ModelError: a model does not fit the task, or lacks the final linear layer that the attack reads.
     """
     asked = default_metrics() if metrics is None else tuple(metrics)
+    check(case, models, runtime, golds=golds, original=original, metrics=asked)
     candidates = _named(models, golds, original)
-    _check(case, models, candidates, original, asked)
     measures: list[Measure] = []
     figures: list[Figure] = []
     with runtime.isolated("audit"):
@@ -119,7 +119,7 @@ def _named(
         (name, "original" if name == original else "unlearned", model) for name, model in models.items()
     ]
     retrained: list[tuple[str, Role, Candidate]] = [
-        (RETRAINED if n == 0 else f"{RETRAINED} #{n + 1}", "gold", model) for n, model in enumerate(golds)
+        (name, "gold", model) for name, model in zip(gold_names(len(golds)), golds, strict=True)
     ]
     helpers: list[tuple[str, Role, Candidate]] = [
         (f"{name}'s helper", "reference", model.helper)
@@ -129,14 +129,41 @@ def _named(
     return [*roles, *retrained, *helpers]
 
 
-def _check(
+def gold_names(count: int) -> list[str]:
+    """What a report calls its golds, in order.
+
+    >>> gold_names(2)
+    ['retrained', 'retrained #2']
+    """
+    return [RETRAINED if number == 1 else f"{RETRAINED} #{number}" for number in range(1, count + 1)]
+
+
+def check(
     case: Case,
     models: Mapping[str, Candidate],
-    candidates: Sequence[tuple[str, Role, Candidate]],
-    original: str,
-    metrics: Sequence[Metric],
+    runtime: Runtime,
+    *,
+    golds: Sequence[Candidate] = (),
+    original: str = "original",
+    metrics: Sequence[Metric] = (),
+    further: int = 0,
 ) -> None:
+    """Refuse at once what `audit` would refuse: call it before golds are trained for hours.
+
+    Args:
+        case: as for `audit`, like all that is not said here.
+        models: the models by name.
+        runtime: where a few samples are predicted.
+        golds: those that exist.
+        original: name of the model before unlearning.
+        metrics: what will be measured.
+        further: number of golds that are still to be trained.
+
+    Raises:
+        UnregressError: as `audit` raises before it measures.
+    """
     complaints: list[UnregressError] = []
+    candidates = _named(models, golds, original)
     if original not in models:
         complaints.append(
             SettingError(
@@ -153,8 +180,8 @@ def _check(
             )
         )
     # `retrained` even where there is no gold: nobody should be given a model to judge for the one to judge by.
-    names = Counter([CONSTANT, *{RETRAINED} - {name for name, role, _ in candidates if role == "gold"},
-                     *(name for name, _, _ in candidates)])  # fmt: skip
+    ours = [CONSTANT, *gold_names(max(1, len(golds) + further))]
+    names = Counter([*ours, *(name for name, role, _ in candidates if role != "gold")])
     if clashes := [name for name, count in names.items() if count > 1]:
         complaints.append(
             SettingError(
@@ -162,8 +189,7 @@ def _check(
                 remedy="Give the model another name; retrained ones are passed as `golds`",
             )
         )
-    golds = {name: model for name, role, model in candidates if role == "gold"}
-    complaints += objections(golds, models)
+    complaints += objections({name: model for name, role, model in candidates if role == "gold"}, models)
     keys = Counter(about.metric for metric in metrics for about in metric.about)
     if repeated := [key for key, count in keys.items() if count > 1]:
         complaints.append(
@@ -174,16 +200,23 @@ def _check(
             )
         )
     raise_all(complaints)
+    features = any(metric.needs_features for metric in metrics)
+    for name, _, candidate in candidates:
+        model = candidate.model if isinstance(candidate, Unlearned) else candidate
+        try:
+            quick_check(case, runtime.private_copy(model), runtime)
+            if name == original and features:
+                collect(
+                    model, case.task, case.source("train_eval"), runtime, rows=case.request.retain[:2], features=True
+                )
+        except ModelError as error:
+            raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error
 
 
 def _panel(case: Case, candidates: Sequence[tuple[str, Role, Candidate]], runtime: Runtime, *, features: bool) -> Panel:
     subjects = []
     for name, role, candidate in runtime.track(candidates, "predicting", len(candidates)):
         model = candidate.model if isinstance(candidate, Unlearned) else candidate
-        try:
-            quick_check(case, runtime.private_copy(model), runtime)
-        except ModelError as error:
-            raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error
         seen = {
             split: collect(model, case.task, case.source(split), runtime, features=features) for split in _EVALUATED
         }
