@@ -150,6 +150,7 @@ def run(
     seeds: int = 1,
     golds: int = 2,
     runtime: Runtime = RUNTIME,
+    workers: int = 1,
 ) -> tuple[Outcome, list[str]]:
     """Run an experiment; the outcome, and the kinds of the entries that were made, in order."""
     said: list[str] = []
@@ -162,6 +163,7 @@ def run(
         golds=golds,
         store=Store(root=store, say=said.append),
         runtime=runtime,
+        workers=workers,
     )
     return outcome, [text.removeprefix("making ").rsplit("-", 1)[0] for text in said]
 

@@ -72,8 +72,10 @@ def reproduce(
         JobsError: with several workers, some trainings failed; the others are done and kept.
         UnregressError: as the trainings and the audit raise.
     """
-    if seeds < 1 or golds < 1 or workers < 1:
-        raise SettingError(f"seeds is {seeds}, golds {golds} and workers {workers}", expected="1 or more of each")
+    if seeds < 1 or golds < 1:
+        raise SettingError(f"seeds is {seeds} and golds {golds}", expected="1 or more of each")
+    if workers < 1:
+        raise SettingError(f"workers is {workers}", expected="1 or more")
     targets = loaded.attributes["train"]["target"]
     whole = len(targets)
     experiment = replace(experiment, forget=[each.fixed(targets) for each in experiment.forget])
