@@ -97,6 +97,7 @@ def audit(
         caveats = [*found.warnings, *_unproven(read, original)]
         retrained = []
         if training is not None and recipe is not None:
+            training.refuse_repeated(golds or [], runtime, recipe)
             source = "as the options say" if training.recipe is not None else f"as {models[original]} says"
             judged = {name: path for name, path in models.items() if name != original}
             say(f"Golds and originals are trained {source}: {recipe}")

@@ -91,6 +91,21 @@ class Retraining:
         """The golds' seeds."""
         return range(runtime.seed + FIRST, runtime.seed + FIRST + self.golds)
 
+    def refuse_repeated(self, golds: Sequence[Path], runtime: Runtime, recipe: Recipe) -> None:
+        """Refuse seeds that would train a gold again that is given.
+
+        Raises:
+            SettingError: by its record, a given gold is of the same recipe and seed as one to be trained.
+        """
+        for path in golds:
+            seed = (_written(path).get("runtime") or {}).get("seed")
+            if seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
+                raise SettingError(
+                    f"{path} is given as a gold, and one of the same recipe and seed, {seed}, is to be trained",
+                    expected="golds of seeds that differ",
+                    remedy="Leave it out, or change `--runtime.seed`",
+                )
+
     def run(self, case: Case, runtime: Runtime, recipe: Recipe) -> list[Made]:
         """Train the golds that the store does not hold; says before what that will take."""
         if not self.golds:
