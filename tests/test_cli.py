@@ -74,7 +74,7 @@ def test_defaults_are_the_library_s(capsys: pytest.CaptureFixture[str]) -> None:
         (["audit", "--help"], ["noise floor", "--models", "from_run"]),
         (["train", "--help"], ["one-cycle", "--recipe.lr"]),
         (["demo", "--help"], ["--golds", "--seed"]),
-        (["report", "--help"], ["audit_json"]),
+        (["report", "--help"], ["FOLDER", "run folder, or the audit.json"]),
         (["forget", "--method.help", "Blindspot"], ["attention_weight", "helper"]),
         (["--version"], ["unregress 0."]),
     ],

@@ -44,11 +44,12 @@ def contents(case: Case, weights: Mapping[str, Path], *, asked: bool = True) -> 
     for split in splits:
         if split == "train_eval" or getattr(case, split) is not None:
             digests["train" if split == "train_eval" else split] = case.content_digest(split)
-    digests |= {name: _weights_digest(path) for name, path in weights.items()}
+    digests |= {name: weights_digest(path) for name, path in weights.items()}
     return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())
 
 
-def _weights_digest(path: Path) -> str:
+def weights_digest(path: Path) -> str:
+    """SHA-256 over the weights file, or over all in a run folder."""
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import torch
 
 from unregress.case import Case
-from unregress.errors import DataError, SettingError, UnregressError, raise_all
+from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, RETRAINED, AuditedModel, AuditReport, Figure, Measure, Role
 from unregress.golds import Candidate
 from unregress.golds import caveats as doubts
@@ -74,8 +74,8 @@ def audit(
         ModelError: a model does not fit the task.
     """
     asked = default_metrics() if metrics is None else tuple(metrics)
+    check(case, models, runtime, golds=golds, original=original, metrics=asked)
     candidates = _named(models, golds, original)
-    _check(case, models, candidates, original, asked)
     measures: list[Measure] = []
     figures: list[Figure] = []
     with runtime.isolated("audit"):
@@ -116,7 +116,7 @@ def _named(
         (name, "original" if name == original else "unlearned", model) for name, model in models.items()
     ]
     retrained: list[tuple[str, Role, Candidate]] = [
-        (RETRAINED if n == 0 else f"{RETRAINED} #{n + 1}", "gold", model) for n, model in enumerate(golds)
+        (name, "gold", model) for name, model in zip(gold_names(len(golds)), golds, strict=True)
     ]
     helpers: list[tuple[str, Role, Candidate]] = [
         (f"{name}'s helper", "reference", model.helper)
@@ -126,14 +126,41 @@ def _named(
     return [*roles, *retrained, *helpers]
 
 
-def _check(
+def gold_names(count: int) -> list[str]:
+    """What a report calls its golds, in order.
+
+    >>> gold_names(2)
+    ['retrained', 'retrained #2']
+    """
+    return [RETRAINED if number == 1 else f"{RETRAINED} #{number}" for number in range(1, count + 1)]
+
+
+def check(
     case: Case,
     models: Mapping[str, Candidate],
-    candidates: Sequence[tuple[str, Role, Candidate]],
-    original: str,
-    metrics: Sequence[Metric],
+    runtime: Runtime,
+    *,
+    golds: Sequence[Candidate] = (),
+    original: str = "original",
+    metrics: Sequence[Metric] = (),
+    further: int = 0,
 ) -> None:
+    """Refuse at once what `audit` would refuse: call it before golds are trained for hours.
+
+    Args:
+        case: as for `audit`, like all that is not said here.
+        models: the models by name.
+        runtime: where a few samples are predicted.
+        golds: those that exist.
+        original: name of the model before unlearning.
+        metrics: what will be measured.
+        further: number of golds that are still to be trained.
+
+    Raises:
+        UnregressError: as `audit` raises before it measures.
+    """
     complaints: list[UnregressError] = []
+    candidates = _named(models, golds, original)
     if original not in models:
         complaints.append(
             SettingError(
@@ -150,17 +177,16 @@ def _check(
             )
         )
     # `retrained` even where there is no gold: nobody should be given a model to judge for the one to judge by.
-    called = Counter([CONSTANT, *{RETRAINED} - {name for name, role, _ in candidates if role == "gold"},
-                     *(name for name, _, _ in candidates)])  # fmt: skip
-    if clashes := [name for name, count in called.items() if count > 1]:
+    ours = [CONSTANT, *gold_names(max(1, len(golds) + further))]
+    names = Counter([*ours, *(name for name, role, _ in candidates if role != "gold")])
+    if clashes := [name for name, count in names.items() if count > 1]:
         complaints.append(
             SettingError(
                 f"A model is called {clashes[0]!r}, as a row of the report's own is",
                 remedy="Give the model another name; retrained ones are passed as `golds`",
             )
         )
-    golds = {name: model for name, role, model in candidates if role == "gold"}
-    complaints += objections(golds, models)
+    complaints += objections({name: model for name, role, model in candidates if role == "gold"}, models)
     keys = Counter(about.metric for metric in metrics for about in metric.about)
     if repeated := [key for key, count in keys.items() if count > 1]:
         complaints.append(
@@ -170,9 +196,15 @@ def _check(
                 remedy="Audit twice to compare a metric's options",
             )
         )
-    names = [name for name, role, _ in candidates if role in ("unlearned", "gold")]
-    complaints += [objection for metric in metrics for objection in metric.objections(case, names)]
+    examined = [*(name for name in models if name != original), *ours[1:]]
+    complaints += [objection for metric in metrics for objection in metric.objections(case, examined)]
     raise_all(complaints)
+    for name, _, candidate in candidates:
+        model = candidate.model if isinstance(candidate, Unlearned) else candidate
+        try:
+            quick_check(case, runtime.private_copy(model), runtime)
+        except ModelError as error:
+            raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error
 
 
 def _audited(name: str, role: Role, candidate: Candidate) -> AuditedModel:

@@ -18,7 +18,6 @@ from unregress.loading import chunked
 from unregress.methods.base import Unlearned
 from unregress.metrics import Panel, Subject
 from unregress.predictions import Predictions, collect
-from unregress.preflight import quick_check
 from unregress.references import constant, spreads
 from unregress.request import Index
 from unregress.runtime import Runtime
@@ -43,16 +42,8 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
 
     Returns:
         The panel, and what a reader of its numbers must know.
-
-    Raises:
-        ModelError: a model does not fit the task.
     """
     caveats = []
-    for name, _, candidate in candidates:
-        try:
-            quick_check(case, runtime.private_copy(_module(candidate)), runtime)
-        except ModelError as error:
-            raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error
     if features and (closed := _closed(case, candidates, runtime)):
         features = False
         caveats.append(

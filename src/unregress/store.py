@@ -128,7 +128,11 @@ class Store:
     def _entry(self, kind: str, made_from: Facts) -> tuple[str, Path, str]:
         facts = json.dumps({"layout": LAYOUT, "kind": kind, **made_from}, indent=1, sort_keys=True) + "\n"
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-        return key, self.root / f"{kind}-{key[:20]}", facts
+        return key, self.folder(kind, key), facts
+
+    def folder(self, kind: str, key: str) -> Path:
+        """Where the entry of a kind and a key lies, whether it is there or not."""
+        return self.root / f"{kind}-{key[:20]}"
 
     @contextmanager
     def _new(self, path: Path, config: str) -> Iterator[Path]:

@@ -27,7 +27,7 @@ CASES: dict[str, tuple[list[str], int, str]] = {
     "misspelt module": (
         ["--task", "e2e.tyni.make_task", "--data", f"{TINY}.load_data", *RANDOM, *RETRAIN],
         2,
-        "e2e.tyni",
+        "'e2e' has no 'tyni'",
     ),
     "misspelt function": ([*project(task="make_tsk"), *RANDOM, *RETRAIN], 2, "make_tsk"),
     "missing file": ([*project(data="missing_file"), *RANDOM, *RETRAIN], 2, "no-such-table.csv' .*tiny.py:"),
@@ -42,7 +42,7 @@ CASES: dict[str, tuple[list[str], int, str]] = {
         "epoch",
     ),
     "no method": ([*project(), *RANDOM], 2, "method"),
-    "unknown method": ([*project(), *RANDOM, "--method", "Amnesia"], 2, "Amnesia.*Methods:.*Blindspot"),
+    "unknown method": ([*project(), *RANDOM, "--method", "Amnesia"], 2, "no method 'Amnesia'.*methods.*Blindspot"),
     "no return annotation": ([*project(task="unannotated"), *RANDOM, *RETRAIN], 2, "must say what it returns"),
     "abbreviated option": ([*project(), *RANDOM, *RETRAIN, "--method.recipe.epoch", "3"], 2, "epoch"),
     "bad setting": ([*project(), *RANDOM, *RETRAIN, "--method.recipe.lr", "-1"], 2, "Recipe.lr is -1.0"),

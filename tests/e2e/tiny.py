@@ -40,6 +40,24 @@ def load_data(samples: int = 120, seed: int = 0, named: bool = True) -> Splits:
     return Splits(train=train, validation=parts[2], test=parts[3], ids=ids)
 
 
+def without_test() -> Splits:
+    """No test data."""
+    data = load_data()
+    return Splits(train=data.train, validation=data.validation, ids=data.ids)
+
+
+class Scaled(nn.Sequential):
+    """A weight behind the last linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__(*make_model(), nn.PReLU())
+
+
+def scaled_task() -> TensorTask:
+    """A model that does not end in a linear layer."""
+    return TensorTask(build_model=Scaled)
+
+
 def overlapping() -> Splits:
     """Test data that are training data, and one NaN."""
     data = load_data()

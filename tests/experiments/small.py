@@ -151,6 +151,7 @@ def run(
     seeds: int = 1,
     golds: int = 2,
     runtime: Runtime = RUNTIME,
+    workers: int = 1,
 ) -> tuple[Outcome, list[str]]:
     """Run an experiment; the outcome, and the kinds of the entries that were made, in order."""
     said: list[str] = []
@@ -163,6 +164,7 @@ def run(
         golds=golds,
         store=Store(root=store, say=said.append),
         runtime=runtime,
+        workers=workers,
     )
     # "making a gold under seed 3", "making FineTune's model under seed 3", "making an audit".
     kinds = [text.removeprefix("making ").removeprefix("a ").removeprefix("an ") for text in said]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from experiments.small import (
     young,
 )
 from unregress.case import Case
-from unregress.errors import DataError, RequestError, SettingError
+from unregress.errors import DataError, DivergenceError, JobsError, RequestError, SettingError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Forget, Sweep
 from unregress.experiments.families import Loaded
@@ -131,6 +132,58 @@ def test_an_interrupted_run_goes_on_where_it_was(loaded: Loaded, tmp_path: Path)
     _, made = run(loaded, tmp_path / "store")
     assert Counter(made) == Counter(["GaussianAmnesiac", "Blindspot", "audit"])
     assert {name: content for name, content in files(tmp_path).items() if name in before} == before
+
+
+# Side by side
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A single worker rounds as several do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def weights(store: Path) -> dict[str, bytes]:
+    """By the entry's folder and file, so that equal ones have equal keys."""
+    return {name: content for name, content in files(store).items() if name.endswith(("safetensors", "config.yaml"))}
+
+
+def test_workers_change_neither_keys_nor_models_nor_audits(loaded: Loaded, tmp_path: Path, one_thread: None) -> None:
+    row = young(name="several", highs=(20, 30))
+    one, _ = run(loaded, tmp_path / "one", row, seeds=2)
+    two, said = run(loaded, tmp_path / "two", row, seeds=2, workers=2)
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    assert table_of(one) == table_of(two)
+    assert said[:4] == ["ready: original 0", "ready: original 1", "ready: gold 1", "ready: gold 2"]
+    again, made = run(loaded, tmp_path / "two", row, seeds=2)
+    assert made == [] and table_of(again) == table_of(two)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diverging(Method):
+    """A method that fails."""
+
+    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        raise DivergenceError("The loss is not a number")
+
+
+def test_of_several_workers_one_failure_loses_nothing(loaded: Loaded, tmp_path: Path) -> None:
+    methods = {"Diverging": Diverging(), "FineTune": SETTINGS.methods["FineTune"]}
+    with pytest.raises(JobsError, match=r"1 of 2 jobs failed.*\n.*Diverging of original 0: The loss is not a number"):
+        run(loaded, tmp_path / "store", settings=replace(SETTINGS, methods=methods), workers=2)
+    kept = [path.name.rsplit("-", 1)[0] for path in sorted((tmp_path / "store").iterdir())]
+    assert kept == ["FineTune", "gold", "gold", "original"]
+    _, made = run(loaded, tmp_path / "store")
+    assert Counter(made) == Counter(["GaussianAmnesiac", "Blindspot", "audit"])
+
+
+def test_no_worker_is_refused(loaded: Loaded, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="workers is 0"):
+        run(loaded, tmp_path, workers=0)
+    assert not list(tmp_path.iterdir())
 
 
 # What is made anew

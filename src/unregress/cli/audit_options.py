@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from unregress.artefacts import weights_digest
 from unregress.case import Case
+from unregress.cli.console import say
+from unregress.cli.refusals import nearest
 from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError
-from unregress.methods import Method, Retrain, Unlearned
+from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
+from unregress.parallel import run_all
+from unregress.plans import Plan
 from unregress.recipe import Recipe
 from unregress.runs import CONFIG
 from unregress.runtime import Runtime
 from unregress.store import Store
-from unregress.trainings import retrain
+from unregress.trainings import Made, Maker
+from unregress.trial import trial
 
 FIRST = 1001
 """Added to the runtime's seed for the first gold: people number those that they make themselves from 1."""
+_TRAIN = Retrain().recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe(Recipe):
+    """A recipe with the defaults of `unregress train`, so that the same words mean the same training."""
+
+    epochs: int = _TRAIN.epochs
+    lr: float = _TRAIN.lr
+    schedule: Any = _TRAIN.schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +51,9 @@ class Retraining:
         SettingError: a number is out of range.
     """
 
-    recipe: Recipe = Retrain().recipe
-    """How the original was trained; by default as `unregress train` does."""
+    recipe: TrainRecipe | None = None
+    """How the original was trained; by default what its run folder says.  For a weights file it must be named; settings
+    that are not named are then those of `unregress train`."""
     golds: int = 5
     """How many; their seeds are 1001 above the runtime's, and the numbers after it."""
     workers: int = 1
@@ -53,11 +73,71 @@ class Retraining:
         """Where trained models are kept."""
         return cache_folder() / "store" if self.store is None else self.store
 
-    def run(self, case: Case, runtime: Runtime) -> list[Unlearned]:
-        """Train the golds that the store does not hold."""
-        first = runtime.seed + FIRST
-        seeds = range(first, first + self.golds)
-        return retrain(case, self.recipe, runtime, seeds, workers=self.workers, store=Store(root=self.folder))
+    def recipe_of(self, original: Path) -> Recipe:
+        """How the original was trained: as the options say, or else as its run folder does.
+
+        Raises:
+            SettingError: neither says it, or the folder's record cannot be read.
+        """
+        if self.recipe is not None:
+            return Recipe(**asdict(self.recipe))
+        if (recorded := recorded_recipe(original)) is not None:
+            return recorded
+        raise SettingError(
+            f"How the original was trained is not known: {original} is no run folder of `unregress train`",
+            expected="golds trained with the original's recipe, for else the audit measures the recipe",
+            remedy="Name it with `--retrain.recipe`, as in `--retrain.recipe.epochs 50 --retrain.recipe.lr 0.01`",
+        )
+
+    def seeds(self, runtime: Runtime) -> range:
+        """The golds' seeds."""
+        return range(runtime.seed + FIRST, runtime.seed + FIRST + self.golds)
+
+    def refuse_repeated(self, golds: Sequence[Path], runtime: Runtime, recipe: Recipe) -> None:
+        """Refuse seeds that would train a gold again that is given.
+
+        Raises:
+            SettingError: by its record, a given gold is of the same recipe and seed as one to be trained.
+        """
+        for path in golds:
+            seed = (_written(path).get("runtime") or {}).get("seed")
+            if seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
+                raise SettingError(
+                    f"{path} is given as a gold, and one of the same recipe and seed, {seed}, is to be trained",
+                    expected="golds of seeds that differ",
+                    remedy="Leave it out, or change `--runtime.seed`",
+                )
+
+    def run(self, case: Case, runtime: Runtime, recipe: Recipe) -> list[Made]:
+        """Train the golds that the store does not hold; says before what that will take."""
+        if not self.golds:
+            return []
+        seeds = self.seeds(runtime)
+        store = Store(root=self.folder, say=say)
+        maker = Maker(case=case, recipe=recipe, runtime=runtime, store=store).for_jobs(self.workers)
+        missing = sum((maker.lacking(maker.gold_entry(seed)) for seed in seeds), Plan(models=0, passes=0))
+        if missing.models:
+            cost = missing.sentence(trial(case, recipe, runtime, workers=self.workers), self.workers)
+            say(f"Golds of seeds {seeds[0]} to {seeds[-1]}, beside what {self.folder} holds: {cost}")
+        jobs = {f"retraining under seed {seed}": partial(maker.gold, seed) for seed in seeds}
+        with runtime.bar("retraining", len(jobs)) as advance:
+            return [made for _, made in run_all(jobs, workers=self.workers, ended=advance)]
+
+    def record(self, names: Sequence[str], golds: Sequence[Made], recipe: Recipe, runtime: Runtime) -> str:
+        """What an auditor must know of golds that were not given as files, as JSON.
+
+        Args:
+            names: the golds' names in the report.
+            golds: what `run` handed back.
+            recipe: theirs.
+            runtime: where they were trained.
+        """
+        listed = []
+        for name, gold, seed in zip(names, golds, self.seeds(runtime), strict=True):
+            folder = Store(root=self.folder).folder("gold", gold.key)
+            listed.append({"name": name, "seed": seed, "weights": weights_digest(folder), "folder": folder.name})
+        record = {"recipe": asdict(recipe), "store": str(self.folder.resolve()), "golds": listed}
+        return json.dumps(record, indent=1) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,29 +151,71 @@ class Deep:
     seeds: int = 10
     """KLoM: seeds of originals, and as many golds."""
 
-    def metrics(self, models: Mapping[str, Path], retraining: Retraining) -> tuple[ULiRA, KLoM]:
-        """The two metrics.
+    def examined(self, models: Mapping[str, Path], golds: Collection[str]) -> dict[str, Method]:
+        """The methods to examine, by the name of the model that they made.
 
         Args:
             models: the audited models' files and folders.
-            retraining: how originals are trained, how many at a time, and where they are kept.
+            golds: what golds will be called; `Retrain` may be examined under such a name.
 
         Raises:
-            SettingError: no model's method is known.
+            SettingError: no model's method is known, or a method is named for a model that is not there.
         """
-        known = {name: method for name, path in models.items() if (method := recorded_method(path)) is not None}
-        methods = dict(self.methods) or known
+        known = [*models, *golds]
+        if unknown := [name for name in self.methods if name not in known]:
+            raise SettingError(
+                f"`deep.methods` names {', '.join(map(repr, unknown))}, which no audited model is called",
+                expected=f"names among {', '.join(models)}",
+                remedy=nearest(unknown[0], known),
+            )
+        recorded = {name: method for name, path in models.items() if (method := recorded_method(path)) is not None}
+        methods = dict(self.methods) or recorded
         if not methods:
             raise SettingError(
                 "Of no audited model is it known which method made it",
                 expected="run folders that `unregress forget` wrote, for a deep audit",
                 remedy="Name the methods with `--deep.methods`",
             )
-        recipe, workers, store = retraining.recipe, retraining.workers, retraining.folder
-        return (
+        return methods
+
+    def metrics(
+        self, methods: Mapping[str, Method], retraining: Retraining, recipe: Recipe, case: Case, runtime: Runtime
+    ) -> tuple[ULiRA, KLoM]:
+        """The two metrics; says what they will take before they begin.
+
+        Args:
+            methods: what `examined` found.
+            retraining: how many trainings at a time, and where they are kept.
+            recipe: how originals and golds are trained.
+            case: the data.
+            runtime: where.
+        """
+        workers, store = retraining.workers, retraining.folder
+        metrics = (
             ULiRA(recipe=recipe, methods=methods, workers=workers, store=store, models=self.halves),
             KLoM(recipe=recipe, methods=methods, workers=workers, store=store, models=self.seeds),
         )
+        pace = trial(case, recipe, runtime, workers=workers)
+        for metric in metrics:
+            plan = metric.plan(case, runtime).sentence(pace, workers)
+            say(f"{type(metric).__name__}, beside what {store} holds: {plan}")
+        return metrics
+
+
+def recorded_recipe(path: Path) -> Recipe | None:
+    """How the model in a run folder was trained from scratch; None for weights files and other models.
+
+    Raises:
+        SettingError: the configuration cannot be read.
+    """
+    written = _written(path)
+    if isinstance(written.get("recipe"), dict):
+        try:
+            return Recipe(**written["recipe"])
+        except TypeError as error:
+            raise SettingError(f"The recipe in {path / CONFIG} cannot be read: {error}") from error
+    method = recorded_method(path)
+    return method.recipe if isinstance(method, Retrain) else None
 
 
 def recorded_method(path: Path) -> Method | None:
@@ -102,17 +224,26 @@ def recorded_method(path: Path) -> Method | None:
     Raises:
         SettingError: the configuration cannot be read.
     """
-    config = path / CONFIG
-    if not config.is_file():
+    written = _written(path)
+    if not isinstance(written.get("method"), dict):
         return None
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Method, "method")
     try:
-        written = yaml.safe_load(config.read_text(encoding="utf-8"))
-        if "method" not in written:
-            return None
         made = parser.instantiate(parser.parse_object({"method": written["method"]}))
-    except (OSError, yaml.YAMLError, ArgumentError, TypeError) as error:
-        raise SettingError(f"The method in {config} cannot be read: {error}") from error
+    except (ArgumentError, TypeError) as error:
+        raise SettingError(f"The method in {path / CONFIG} cannot be read: {error}") from error
     method: Method = made["method"]
     return method
+
+
+def _written(path: Path) -> dict[str, Any]:
+    """A run folder's configuration; empty for anything else."""
+    config = path / CONFIG
+    if not config.is_file():
+        return {}
+    try:
+        written = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingError(f"{config} cannot be read: {error}") from error
+    return written if isinstance(written, dict) else {}

@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
 from torch import nn
 
-from unregress import methods
 from unregress.audit import default_metrics
 from unregress.case import Case, Splits
-from unregress.cli.commands import audit, forget, report, train
+from unregress.cli.audit import audit, report
+from unregress.cli.commands import forget, train
+from unregress.cli.refusals import refusal
 from unregress.cli.reproduce import reproduce
 from unregress.demo import demo
 from unregress.errors import DivergenceError, SettingError, UnregressError, VerdictError
@@ -37,12 +38,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 """A command's signature is its schema and its docstring the help.  `config` is filled in here."""
 
-METHODS = tuple(
-    name
-    for name in methods.__all__
-    if isinstance(made := getattr(methods, name), type) and issubclass(made, Method) and made is not Method
-)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -55,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 interrupted.
 
     Raises:
-        SystemExit: 0 after help, version or `--print_config`, 2 for words that cannot be understood.
+        SystemExit: 0 after help, version or `--print_config`.
     """
     try:
         _run(arguments)
@@ -68,27 +63,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, OSError) as error:
         # From the user's own code: a missing package, a data file that is not there.
         return _fail(_told(error), 2)
-    except KeyboardInterrupt:
-        return _fail("interrupted; an unfinished run leaves nothing behind", 130)
+    except KeyboardInterrupt as stop:
+        kept = " ".join(getattr(stop, "__notes__", []))
+        return _fail(f"interrupted; no unfinished run folder is left behind. {kept}".rstrip(), 130)
     return 0
 
 
 class _Parser(ArgumentParser):
-    """Takes no abbreviated options, and adds what to do to messages that only say what is wrong."""
+    """Takes no abbreviated options, and refuses words in words of ours."""
+
+    command: str = ""
+    """The name of the command whose options these are; empty for the program's own."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # `--method.recipe.epoch` would mean `epochs`: a slip must not become a setting.
         super().__init__(*arguments, allow_abbrev=False, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Refuse the words with exit code 2."""
-        hints = {
-            "does not correspond to a subclass": "A function must say what it returns, as in "
-            "`def make_task() -> unregress.TensorTask` and `def load_data() -> unregress.Splits`.",
-            'Parser key "method"': f"Methods: {', '.join(METHODS)}; or the import path of your own.",
-        }
-        tips = [hint for words, hint in hints.items() if words in message]
-        super().error("\n".join([message, *tips]), ex)
+        """Refuse the words; parsers within parsers hand their complaint on instead."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        name = getattr(getattr(ex, "subcommand_parser", self), "command", "")
+        # Of options that are missing, the program's own parser complains.
+        name = name or next((each for each in COMMANDS if f": {each}." in message), "")
+        raise refusal(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
 
 
 def _run(arguments: Sequence[str] | None) -> None:
@@ -152,8 +150,9 @@ def _underscored(word: str) -> str:
 
 def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
     configured = _configured(command)
-    options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else "AUDIT_JSON [--output AUDIT_HTML]"
+    options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else "FOLDER [--output AUDIT_HTML]"
     parser = _Parser(usage=f"unregress {name} {options}", description=_text(command))
+    parser.command = name
     if configured:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     own: set[str | int] = set()
@@ -183,21 +182,29 @@ def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
     """Call the user's functions, make methods and metrics."""
     try:
         made: Namespace = parser.instantiate(parsed)
-    except UnregressError:
-        raise
     except Exception as error:
+        if (own := _own(error)) is not None:
+            raise own from error
         raise SettingError(
             f"What the configuration names cannot be made: {_told(error)}",
             remedy="Call the function in Python to see the whole traceback",
         ) from error
-    own = made[parsed.subcommand]
+    values = made[parsed.subcommand]
     for key, kind in (("task", Task), ("data", Splits)):
-        if key in own and not isinstance(own[key], kind):
+        if key in values and not isinstance(values[key], kind):
             raise SettingError(
-                f"`{key}` returned a {type(own[key]).__name__}", expected=f"a function that returns a {kind.__name__}"
+                f"`{key}` returned a {type(values[key]).__name__}",
+                expected=f"a function that returns a {kind.__name__}",
             )
-    own.pop("config", None)
+    values.pop("config", None)
     return made
+
+
+def _own(error: BaseException | None) -> UnregressError | None:
+    """The error of ours that the parser has wrapped in its own."""
+    while error is not None and not isinstance(error, UnregressError):
+        error = error.__cause__
+    return error
 
 
 def _told(error: BaseException) -> str:

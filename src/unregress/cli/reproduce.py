@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -12,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unregress.artefacts import contents
+from unregress.cli.console import kept_in, shown
 from unregress.datasets.cache import cache_folder
 from unregress.datasets.remotes import fetch
 from unregress.errors import SettingError
@@ -40,6 +39,7 @@ def reproduce(
     output: Path | None = None,
     store: Path | None = None,
     download: bool = False,
+    workers: int = 1,
     runtime: Runtime = Runtime(),  # noqa: B008 frozen
 ) -> None:
     """Run an experiment of the paper and put its number beside ours.
@@ -59,6 +59,8 @@ def reproduce(
         output: folder to write: index.html, table.md, table.csv, result.json, figures, audits; by default `runs/NAME`.
         store: folder for trained models; by default `unregress/store` in the user's cache folder.
         download: fetch the data into `data_root` first, where their licence lets us.
+        workers: trainings at a time; several compute on one CPU thread each.  On a CPU, its cores; on one GPU, what
+            its memory holds.
         runtime: where to run; its seed is the first.
     """
     console = Console(highlight=False, emoji=False)
@@ -73,7 +75,7 @@ def reproduce(
     family = FAMILIES[chosen.family]
     if download and family.missing(data_root):
         fetch(family.folder, data_root)
-    runtime = replace(runtime, progress=runtime.progress or sys.stdout.isatty())
+    runtime = shown(runtime)
     how = settings(family.kind, tuning, scale)
     loaded = family.load(data_root, tuple(chosen.forget))
     kept = Store(
@@ -85,8 +87,10 @@ def reproduce(
     # Nothing is to be forgotten for this: it identifies the data.
     nothing = ForgetRequest(size=len(loaded.attributes["train"]["target"]), forget=(0,), reason="none")
     made_from = contents(loaded.splits.case(loaded.task, nothing), {}, asked=False)
-    with new_run(target, _deciding(config) + made_from) as folder:
-        outcome = run(chosen, family, loaded, how, seeds=seeds, golds=golds, store=kept, runtime=runtime)
+    with new_run(target, _deciding(config) + made_from) as folder, kept_in(kept.root):
+        outcome = run(
+            chosen, family, loaded, how, seeds=seeds, golds=golds, store=kept, runtime=runtime, workers=workers
+        )
         rows = write(folder, chosen, family, how, outcome, scale=scale, tuning=tuning, command=command)
     console.print(markdown(rows, judged(outcome.stages), brief=True), markup=False, soft_wrap=True)
     console.print(f"Wrote {target}/index.html, table.md, table.csv and result.json", markup=False)
@@ -103,7 +107,7 @@ def _options(runtime: Runtime) -> str:
 def _deciding(config: str) -> str:
     """The configuration without what decides no result: with or without it, a run is the same."""
     settings = yaml.safe_load(config)
-    for name in ("download", "list", "store"):
+    for name in ("download", "list", "store", "workers"):
         settings.pop(name, None)
     settings.get("runtime", {}).pop("progress", None)
     text: str = yaml.safe_dump(settings, sort_keys=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,7 @@ from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Experiment, Settings
 from unregress.experiments.families import Family, Loaded
 from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Membership, Metric, Representation, Wasserstein
+from unregress.parallel import run_all
 from unregress.preflight import preflight
 from unregress.request import ForgetRequest, Mask
 from unregress.runtime import Runtime
@@ -45,6 +47,7 @@ def reproduce(
     golds: int,
     store: Store,
     runtime: Runtime,
+    workers: int = 1,
 ) -> Outcome:
     """Run an experiment, or what of it is not in the store yet.
 
@@ -61,13 +64,18 @@ def reproduce(
         golds: number of retrained models; five or more allow a verdict.
         store: what was made before.
         runtime: where to run; its own seed is the first.
+        workers: how many trainings at a time.  Several compute on one CPU thread each, as `run_all` says; a single one
+            keeps PyTorch's threads, and rounds as the others do where there is only one.
 
     Raises:
         SettingError: there are no seeds.
+        JobsError: with several workers, some trainings failed; the others are done and kept.
         UnregressError: as the trainings and the audit raise.
     """
     if seeds < 1 or golds < 1:
         raise SettingError(f"seeds is {seeds} and golds {golds}", expected="1 or more of each")
+    if workers < 1:
+        raise SettingError(f"workers is {workers}", expected="1 or more")
     targets = loaded.attributes["train"]["target"]
     whole = len(targets)
     experiment = replace(experiment, forget=[each.fixed(targets) for each in experiment.forget])
@@ -86,17 +94,22 @@ def reproduce(
         notes += [warning for warning in found if warning not in notes]
     methods = experiment.chosen(settings, family.layers)
     run = _Run(experiment, family, loaded, settings, store, runtime)
-    makers = [run.maker(case) for case in cases]
+    makers = [run.maker(case).for_jobs(workers) for case in cases]
     first = runtime.seed
-    originals = [makers[0].original(first + seed) for seed in range(seeds)]
+    originals = run.trained(
+        {f"original {seed}": partial(makers[0].original, first + seed) for seed in range(seeds)}, workers
+    )
     current = {(seed, name): originals[seed] for seed in range(seeds) for name in methods}
     stages = []
     for maker in makers:
-        retrained = [maker.gold(first + seed) for seed in range(1, golds + 1)]
+        retrained = run.trained({f"gold {n}": partial(maker.gold, first + n) for n in range(1, golds + 1)}, workers)
+        jobs = {
+            f"{name} of original {seed}": partial(maker.unlearned, methods[name], start, first + seed)
+            for (seed, name), start in current.items()
+        }
+        current = dict(zip(current, run.trained(jobs, workers), strict=True))
         reports = []
         for seed in range(seeds):
-            for name, method in methods.items():
-                current[seed, name] = maker.unlearned(method, current[seed, name], first + seed)
             models = {"original": originals[seed], **{name: current[seed, name] for name in methods}}
             reports.append(run.audit(maker, models, retrained, seed))
         stages.append(tuple(reports))
@@ -135,6 +148,18 @@ class _Run:
         }
         recipe, code = self.settings.training, self.family.code
         return Maker(case=case, recipe=recipe, runtime=self.runtime, store=self.store, known=facts, code=code)
+
+    def trained(self, jobs: Mapping[str, Callable[[], Made]], workers: int) -> list[Made]:
+        """The models of some jobs, in their order."""
+        if workers == 1:
+            return [job() for job in jobs.values()]
+        done = self.runtime.track(run_all(jobs, workers=workers), f"training with {workers} workers", len(jobs))
+        made = []
+        for name, each in done:
+            # What a worker says is not heard here.
+            self.store.say(f"ready: {name}")
+            made.append(each)
+        return made
 
     def audit(self, maker: Maker, models: dict[str, Made], golds: Sequence[Made], seed: int) -> AuditReport:
         """The audit of one seed's models, judged by the present rule."""

@@ -1,0 +1,180 @@
+"""`unregress audit` and `unregress report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from unregress.artefacts import contents, read_model
+from unregress.audit import audit as measure
+from unregress.audit import check, gold_names
+from unregress.case import Splits
+from unregress.cli.audit_options import Deep, Retraining
+from unregress.cli.console import kept_in, say, shown
+from unregress.cli.request_spec import RequestSpec
+from unregress.errors import SettingError, StaleError, VerdictError
+from unregress.evidence import AuditReport
+from unregress.methods import Unlearned
+from unregress.metrics import Metric, Published
+from unregress.preflight import preflight
+from unregress.report import print_table, render_html
+from unregress.runs import new_run
+from unregress.runtime import Runtime
+from unregress.task import Task
+from unregress.verdict import Rule
+
+AUDIT = "audit.json"
+GOLDS = "golds.json"
+"""The record of golds that an audit trained by itself."""
+
+
+def audit(
+    *,
+    task: Task,  # type: ignore[type-arg] # the parser takes functions for a bare class only
+    data: Splits,
+    request: RequestSpec,
+    models: dict[str, Path],
+    metrics: list[Metric],
+    output: Path,
+    config: str,
+    golds: list[Path] | None = None,
+    retrain: Retraining | None = None,
+    deep: Deep | None = None,
+    original: str = "original",
+    rule: Rule = Rule(),  # noqa: B008 frozen
+    require: Literal["pass"] | None = None,
+    protocol: Literal["repaired", "published"] = "repaired",
+    runtime: Runtime = Runtime(),  # noqa: B008 frozen
+    allow_overlap: bool = False,
+) -> None:
+    """Measure how well models forgot, and judge it.
+
+    They are compared with the original, and with golds: models that were retrained without the forgotten samples.
+
+    Args:
+        task: import path of a function that returns a `Task`, or of a `Task`'s class.
+        data: import path of a function that returns `Splits`, test data among them.
+        request: what was to be forgotten; `--request.from_run FOLDER` takes it from a run folder.
+        models: a run folder or weights file for each name: `--models.original FILE --models.mine FOLDER ...`.
+        metrics: what to measure, by name; by default the paper's metrics and their repaired twins.
+        output: folder to write: audit.html, audit.json, config.yaml, and golds.json where golds were trained.
+        config: the resolved configuration.
+        golds: run folders or weights files of retrained models that differ by their seed only.  Their distance to each
+            other is the noise floor; five or more allow a verdict.  Without any, the report says what it cannot say.
+        retrain: train golds now, beside those that are given: `--retrain {}` trains five as the original's run folder
+            says that it was trained, `--retrain.workers 2` two at a time.
+        deep: also test the methods that made the models, with many trainings as `retrain` says: `--deep {}`.
+        original: name of the model before unlearning.
+        rule: how a verdict is reached.
+        require: `pass` makes the exit code 3 if any model but the original does not pass.
+        protocol: `published` also computes the paper's variants of its metrics, marked as such, for comparison.
+        runtime: where to run.
+        allow_overlap: go on although samples of one split also occur in another.
+
+    Raises:
+        VerdictError: a model did not pass that was required to; the report is written all the same.
+    """
+    runtime = shown(runtime)
+    case = data.case(task, request.resolve(data, task))
+    named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
+    paths = {**models, **named}
+    asked = [*metrics, *([Published()] if protocol == "published" else [])]
+    # A deep audit without golds of its own still trains originals.
+    training = Retraining(golds=0) if retrain is None and deep is not None else retrain
+    further, store = (0, None) if training is None else (training.golds, training.folder)
+    # A missing original is complained about below, with all else that is wrong with the models.
+    recipe = None if training is None or original not in models else training.recipe_of(models[original])
+    origin = "" if recipe is None else f"# trained with: {recipe}\n"
+    with new_run(output, config + contents(case, paths) + origin) as folder, kept_in(store):
+        found = preflight(case, runtime, allow_overlap=allow_overlap)
+        read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
+        own = {name: read[name] for name in models}
+        given = [read[name] for name in named]
+        # All that can be refused is refused before anything is trained for hours.
+        check(case, own, runtime, golds=given, original=original, metrics=asked, further=further)
+        caveats = [*found.warnings, *_unproven(read, original)]
+        retrained = []
+        if training is not None and recipe is not None:
+            training.refuse_repeated(golds or [], runtime, recipe)
+            source = "as the options say" if training.recipe is not None else f"as {models[original]} says"
+            judged = {name: path for name, path in models.items() if name != original}
+            say(f"Golds and originals are trained {source}: {recipe}")
+            if deep is not None:
+                methods = deep.examined(judged, gold_names(len(given) + further))
+                asked += deep.metrics(methods, training, recipe, case, runtime)
+                caveats += _unexamined([name for name in judged if name not in methods])
+            retrained = training.run(case, runtime, recipe)
+            names = gold_names(len(given) + further)[len(given) :]
+            if retrained:
+                text = training.record(names, retrained, recipe, runtime)
+                (folder / GOLDS).write_text(text, encoding="utf-8")
+        report = measure(
+            case,
+            own,
+            runtime,
+            original=original,
+            golds=[*given, *(made.it for made in retrained)],
+            metrics=asked,
+            rule=rule,
+            caveats=caveats,
+        )
+        report.to_json(folder / AUDIT)
+        render_html(report, folder / "audit.html")
+    print_table(report)
+    say("", f"Wrote {output}/audit.html and {output}/{AUDIT}")
+    if require == "pass":
+        _require_pass(report, output)
+
+
+def _require_pass(report: AuditReport, output: Path) -> None:
+    if not report.named("unlearned"):
+        raise VerdictError("No model but the original was audited, so none passed", expected="an unlearned model")
+    verdicts = {verdict.model: verdict for verdict in report.verdicts}
+    unproven = [name for name in report.named("unlearned") if name not in verdicts or verdicts[name].outcome != "PASS"]
+    if unproven:
+        reasons = "; ".join(
+            f"{name}: {verdicts[name].outcome}, {verdicts[name].reason}" if name in verdicts else f"{name}: no golds"
+            for name in unproven
+        )
+        raise VerdictError(
+            f"Not every model passed: {reasons.rstrip('.')}", expected="PASS", remedy=f"See {output}/audit.html"
+        )
+
+
+def _unproven(read: dict[str, nn.Module | Unlearned], original: str) -> list[str]:
+    names = [name for name, model in read.items() if name != original and not isinstance(model, Unlearned)]
+    if not names:
+        return []
+    return [f"Given as bare weights files, so that for which request they were made is not known: {', '.join(names)}."]
+
+
+def _unexamined(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    return [
+        f"The deep audit says nothing about {', '.join(names)}: which method made it is neither named nor recorded."
+    ]
+
+
+def report(folder: Path, *, output: Path | None = None) -> None:
+    """Print an audit's table and render its page anew.
+
+    Args:
+        folder: an audit's run folder, or the audit.json in it.
+        output: HTML file to write; by default beside the JSON, under its name.
+    """
+    path = folder / AUDIT if folder.is_dir() else folder
+    if folder.is_dir() and not path.is_file():
+        raise StaleError(
+            f"{folder} holds no {AUDIT}", expected="a folder that `unregress audit` or `unregress demo` wrote"
+        )
+    found = AuditReport.from_json(path)
+    page = path.with_suffix(".html") if output is None else output
+    try:
+        render_html(found, page)
+    except OSError as error:
+        raise SettingError(f"{page} cannot be written: {error.strerror}", remedy="Choose another `--output`") from error
+    print_table(found)
+    say("", f"Wrote {page}")
