@@ -38,7 +38,7 @@ BEFORE_METHODS = (
     Room("training"),
     Room("activations"),
     Room("attention"),
-    Room("preflight"),
+    Room("readiness"),
 )
 LEFT_OF_METHODS = tuple(room.name for room in BEFORE_METHODS)
 ROOMS = (
@@ -61,7 +61,7 @@ ROOMS = (
     Room("panel"),
     Room("criteria", only=("evidence", "floor")),
     Room("verdict", only=("errors", "evidence", "criteria")),
-    Room("audit"),
+    Room("auditing"),
     Room("report", only=("errors", "cost", "evidence")),
     # On the right of all that measures, which therefore knows no dataset and no architecture by name.
     Room("models", only=LEFT_OF_METHODS),

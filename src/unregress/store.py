@@ -33,7 +33,7 @@ DIGESTS = "digests.json"
 TRAINING = ("activations", "attention", "case", "loading", "losses", "methods", "recipe", "request", "runtime", "task",
             "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
-MEASURING = (*TRAINING, "audit", "evidence", "features", "floor", "golds", "metrics", "panel", "predictions",
+MEASURING = (*TRAINING, "auditing", "evidence", "features", "floor", "golds", "metrics", "panel", "predictions",
              "references", "trainings")  # fmt: skip
 """The rooms whose code decides what an audit measures; what it concludes is judged anew each time."""
 

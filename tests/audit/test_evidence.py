@@ -12,7 +12,7 @@ import pytest
 
 import unregress
 from audit.small import RELEARN, RUNTIME, small_case
-from unregress.audit import default_metrics
+from unregress.auditing import default_metrics
 from unregress.errors import StaleError
 from unregress.evidence import SCHEMA, AuditReport, Criterion, Measure, Verdict
 from unregress.verdict import judge

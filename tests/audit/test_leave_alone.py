@@ -30,7 +30,7 @@ from audit.small import (
     small_case,
     table,
 )
-from unregress.audit import default_metrics
+from unregress.auditing import default_metrics
 from unregress.evidence import AuditReport
 from unregress.metrics import Anamnesis, Metric
 

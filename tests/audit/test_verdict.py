@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from unregress.audit import default_metrics
+from unregress.auditing import default_metrics
 from unregress.criteria import QUESTIONS
 from unregress.errors import PreflightError, SettingError
 from unregress.evidence import AuditedModel, AuditReport, Criterion, Measure, Verdict

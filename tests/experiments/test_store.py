@@ -17,7 +17,7 @@ import torch
 
 from experiments.small import CODE, RUNTIME, SHORT, files, table
 from unregress import store as module
-from unregress.audit import audit
+from unregress.auditing import audit
 from unregress.case import Case
 from unregress.errors import CheckpointError, StaleError, UnregressError
 from unregress.evidence import AuditReport
@@ -266,7 +266,7 @@ DECIDES_NOTHING = {
     "cost": "counts",
     "evidence": "holds what others found",
     "content": "digests, which are in the key themselves",
-    "preflight": "looks and refuses",
+    "readiness": "looks and refuses",
     "artefacts": "writes and reads what others made",
     "checkpoint": "writes and reads weights",
     "runs": "folders",

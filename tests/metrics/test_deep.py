@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from metrics.heart import CPU, METHODS, RECIPE, case_of_heart, net, panel_of
-from unregress.audit import audit
+from unregress.auditing import audit
 from unregress.errors import SettingError
 from unregress.methods import FineTune
 from unregress.metrics import Errors

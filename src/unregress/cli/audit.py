@@ -8,8 +8,8 @@ from typing import Literal
 from torch import nn
 
 from unregress.artefacts import contents, read_model
-from unregress.audit import audit as measure
-from unregress.audit import check, gold_names
+from unregress.auditing import audit as measure
+from unregress.auditing import check, gold_names
 from unregress.case import Splits
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.console import kept_in, say, shown
@@ -18,7 +18,7 @@ from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
 from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
-from unregress.preflight import preflight
+from unregress.readiness import preflight
 from unregress.report import print_table, render_html
 from unregress.runs import new_run
 from unregress.runtime import Runtime

@@ -15,7 +15,7 @@ from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
-from unregress.preflight import preflight
+from unregress.readiness import preflight
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest
 from unregress.runs import new_run

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
 from torch import nn
 
-from unregress.audit import default_metrics
+from unregress.auditing import default_metrics
 from unregress.case import Case, Splits
 from unregress.cli.audit import audit, report
 from unregress.cli.commands import forget, train

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unregress.audit import audit
+from unregress.auditing import audit
 from unregress.case import Case, Split
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
@@ -19,7 +19,7 @@ from unregress.experiments.experiment import Experiment, Settings
 from unregress.experiments.families import Family, Loaded
 from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Membership, Metric, Representation, Wasserstein
 from unregress.parallel import run_all
-from unregress.preflight import preflight
+from unregress.readiness import preflight
 from unregress.request import ForgetRequest, Mask
 from unregress.runtime import Runtime
 from unregress.store import Facts, Store, weights_of

@@ -14,7 +14,7 @@ from unregress.case import Case
 from unregress.cost import Cost
 from unregress.errors import ModelError
 from unregress.loading import Batch
-from unregress.preflight import quick_check
+from unregress.readiness import quick_check
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime
 from unregress.training import Epoch, Fitted, SampleLoss, fit

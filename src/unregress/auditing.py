@@ -29,7 +29,7 @@ from unregress.metrics import (
     Wasserstein,
 )
 from unregress.panel import assemble
-from unregress.preflight import quick_check
+from unregress.readiness import quick_check
 from unregress.runtime import Runtime
 from unregress.verdict import Rule, judge
 
