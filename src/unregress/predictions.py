@@ -146,10 +146,13 @@ def collect(
         twin = full.set_up(full.private_copy(model))
         twin.eval()
         head: Head | None = None
-        for batch in full.load(source, chunked(chosen, runtime.evaluation_batch_size)):
+        for batch in full.load(source, chunked(chosen, runtime.evaluation_batch_size), share=task):
             if features and head is None:
                 head = final_linear(twin, task, batch)
-            parts.append(_predict(twin, task, batch, head))
+            part = {"index": batch.index, **_predict(twin, task, batch, head)}
+            parts.append({name: values[:0] if batch.surplus else values for name, values in part.items()})
+    if full.team.size > 1:
+        parts = full.team.gathered([{name: values.cpu() for name, values in part.items()} for part in parts])
     widths = {part["activation"].shape[1] for part in parts if "activation" in part}
     if len(widths) > 1:
         raise ModelError(
@@ -158,9 +161,13 @@ def collect(
             remedy="Pad sequences to one length, or use the attack with `features=('loss',)`",
         )
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+    if full.team.size > 1:
+        # Each sample once, in the order of the index, whoever predicted it.
+        once = torch.from_numpy(np.unique(joined["index"].numpy(), return_index=True)[1])
+        joined = {name: values[once] for name, values in joined.items()}
     wide = {name: joined[name].double().numpy() for name in ("prediction", "target", "loss")}
     narrow = {name: joined[name].float().numpy() for name in ("activation", "gradient") if name in joined}
-    return Predictions(index=chosen.numpy(), **wide, **narrow)
+    return Predictions(index=joined["index"].numpy(), **wide, **narrow)
 
 
 def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Literal, cast
 from rich.console import Console
 from torch import nn
 
-from unregress.artefacts import contents, read_model, write_model, write_request
+from unregress.artefacts import contents, read_model, run_folder, write_model, write_request
 from unregress.audit import audit as measure
 from unregress.case import Case, Splits
 from unregress.cli.audit_options import Deep, Retraining
@@ -25,7 +25,6 @@ from unregress.preflight import preflight
 from unregress.recipe import Recipe
 from unregress.report import print_table, render_html
 from unregress.request import ForgetRequest
-from unregress.runs import new_run
 from unregress.runtime import Runtime
 from unregress.task import Task
 from unregress.trainings import trial
@@ -62,7 +61,7 @@ def train(
     # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
     nothing = ForgetRequest(size=len(cast(Sized, data.train)), forget=(0,), reason="none")
     case = data.case(task, nothing)
-    with new_run(output, config + contents(case, {}, asked=False)) as folder:
+    with run_folder(runtime.team, output, config + contents(case, {}, asked=False)) as folder:
         preflight(case, runtime, allow_overlap=allow_overlap)
         made = train_original(case, recipe, runtime)
         write_model(folder, ORIGINAL, made, case, None, ())
@@ -100,7 +99,7 @@ def forget(
     runtime = _shown(runtime)
     case = data.case(task, request.resolve(data, task))
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
-    with new_run(output, config + contents(case, weights)) as folder:
+    with run_folder(runtime.team, output, config + contents(case, weights)) as folder:
         model = _trained(checkpoint, method, case, runtime)
         found = preflight(case, runtime, model, allow_overlap=allow_overlap)
         made = method.unlearn(model, case, runtime)
@@ -165,7 +164,7 @@ def audit(
     paths = {**models, **named}
     asked = [*metrics, *([Published()] if protocol == "published" else [])]
     judged = {name: path for name, path in models.items() if name != original}
-    with new_run(output, config + contents(case, paths)) as folder:
+    with run_folder(runtime.team, output, config + contents(case, paths)) as folder:
         found = preflight(case, runtime, allow_overlap=allow_overlap)
         read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
         asked += [] if deep is None else _deep(deep, case, judged, retrain, runtime)

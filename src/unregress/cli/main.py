@@ -6,7 +6,8 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import cleandoc, signature
@@ -20,10 +21,12 @@ from unregress import methods
 from unregress.audit import default_metrics
 from unregress.case import Case, Splits
 from unregress.cli.commands import audit, forget, report, train
+from unregress.cli.launch import LEFT_ALONE, launch, terminable
 from unregress.cli.reproduce import reproduce
 from unregress.demo import demo
 from unregress.errors import DivergenceError, SettingError, UnregressError, VerdictError
 from unregress.methods import Method, Unlearned
+from unregress.processes import left_alone, part, team
 from unregress.runtime import Runtime
 from unregress.task import Task
 
@@ -52,13 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit code: 0 done, 1 training diverged, 2 the input was refused, 3 a model did not pass that was required to,
-        130 interrupted.
+        4 another process of the same job has ended, 130 interrupted.
 
     Raises:
         SystemExit: 0 after help, version or `--print_config`, 2 for words that cannot be understood.
     """
     try:
-        _run(arguments)
+        with nullcontext() if team().size == 1 else _one_of_many():
+            return _run(arguments)
     except DivergenceError as error:
         return _fail(str(error), 1)
     except VerdictError as error:
@@ -70,7 +74,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_told(error), 2)
     except KeyboardInterrupt:
         return _fail("interrupted; an unfinished run leaves nothing behind", 130)
-    return 0
+    except RuntimeError as error:
+        if not left_alone(error):
+            raise
+        return _fail("another process of this job has ended, which says why; nothing was written", LEFT_ALONE)
+
+
+@contextmanager
+def _one_of_many() -> Iterator[None]:
+    """One of the processes of a job: the first one prints for all."""
+    with ExitStack() as stack:
+        stack.enter_context(terminable())
+        if not team().first:
+            stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+        yield
+        part()
 
 
 class _Parser(ArgumentParser):
@@ -91,7 +109,7 @@ class _Parser(ArgumentParser):
         super().error("\n".join([message, *tips]), ex)
 
 
-def _run(arguments: Sequence[str] | None) -> None:
+def _run(arguments: Sequence[str] | None) -> int:
     # Tasks and data functions are named by import path, as in `my_model.task`.
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
@@ -108,12 +126,17 @@ def _run(arguments: Sequence[str] | None) -> None:
     parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
     for name, own in parsers.items():
         subcommands.add_subcommand(name, own, help=_text(COMMANDS[name]).split("\n\n")[0])
-    parsed = parser.parse_args(_afresh(sys.argv[1:] if arguments is None else arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed = parser.parse_args(_afresh(words))
     name = parsed.subcommand
+    devices = parsed[name].get("runtime.devices", 1)
+    if (wanted := devices if isinstance(devices, int) else len(devices)) > 1 and team().size == 1:
+        return launch(words, wanted)
     values = _instantiate(parser, parsed)[name].as_dict()
     if _configured(COMMANDS[name]):
         values["config"] = parsers[name].dump(parsed[name])
     COMMANDS[name](**values)
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
