@@ -101,7 +101,16 @@ def meet(device: torch.device) -> None:
 
     Args:
         device: this process's own.
+
+    Raises:
+        SettingError: processes on such devices cannot talk to each other.
     """
+    if device.type not in ("cpu", "cuda"):
+        raise SettingError(
+            f"Several processes are to compute on {device.type!r}",
+            expected="`cpu` or `cuda`",
+            remedy="Name one as `accelerator`, or use one device",
+        )
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         if device.type == "cuda":
@@ -130,6 +139,19 @@ def require_team(devices: int | list[int]) -> Team:
         expected="one process for each device",
         remedy=f"Start the script with `torchrun --nproc_per_node {asked}`; the command line starts them by itself",
     )
+
+
+def own_device(devices: int | list[int], *, on_cpu: bool) -> int | list[int]:
+    """Which device is this process's own, as Fabric understands it.
+
+    Args:
+        devices: as asked for.
+        on_cpu: whether all processes compute on the CPU.
+    """
+    found = require_team(devices)
+    if found.size == 1:
+        return devices
+    return 1 if on_cpu else [devices[found.local] if isinstance(devices, list) else found.local]
 
 
 def left_alone(error: BaseException) -> bool:

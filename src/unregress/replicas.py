@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from functools import cache
 from typing import Literal
@@ -19,6 +20,24 @@ from unregress.errors import ModelError
 from unregress.processes import Team
 
 Strategy = Literal["ddp", "fsdp2"]
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """A copy that shares nothing with `model`, without gradients.
+
+    Raises:
+        ModelError: the model cannot be copied.
+    """
+    try:
+        twin = copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(
+            f"The model cannot be copied: {error}",
+            expected="a module that `copy.deepcopy` copies",
+            remedy="Keep tensors made by computation out of the module's attributes",
+        ) from error
+    twin.zero_grad(set_to_none=True)
+    return twin
 
 
 def replicate(twin: nn.Module, device: torch.device, strategy: Strategy) -> nn.Module:

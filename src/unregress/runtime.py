@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,9 +19,9 @@ from torch.optim import Optimizer
 from unregress import progress, replicas
 from unregress.batchnorm import synchronise_batch_norm
 from unregress.draws import seeded
-from unregress.errors import ModelError, SettingError
+from unregress.errors import SettingError, raise_all
 from unregress.loading import Batch, Source, own_part, own_rows
-from unregress.processes import Team, meet, require_team
+from unregress.processes import Team, meet, own_device, require_team
 from unregress.task import Task
 
 T = TypeVar("T")
@@ -86,26 +85,27 @@ class Runtime:
     """Show progress bars on the terminal."""
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or self.evaluation_batch_size < 1:
-            raise SettingError(
-                f"Runtime has workers={self.workers} and evaluation_batch_size={self.evaluation_batch_size}",
-                expected="workers 0 or more, evaluation_batch_size 1 or more",
-            )
-        if (self.devices < 1) if isinstance(self.devices, int) else (not self.devices):
-            raise SettingError(f"Runtime has devices={self.devices!r}", expected="1 or more, or a list of numbers")
-        if self.strategy == "fsdp2" and self.precision == "16-mixed":
-            raise SettingError(
-                "Runtime has strategy='fsdp2' and precision='16-mixed', whose loss scaling does not know shards",
-                expected="precision `bf16-mixed`, or strategy `ddp`",
-            )
+        enough = self.devices >= 1 if isinstance(self.devices, int) else len(self.devices) >= 1
+        scaled = self.strategy == "fsdp2" and self.precision == "16-mixed"
+        rules: list[tuple[str, bool, str]] = [
+            ("workers", self.workers >= 0, "0 or more"),
+            ("evaluation_batch_size", self.evaluation_batch_size >= 1, "1 or more"),
+            ("devices", enough, "1 or more, or a list of numbers"),
+            ("strategy", self.strategy in ("ddp", "fsdp2"), "ddp or fsdp2"),
+            ("precision", not scaled, "bf16-mixed with fsdp2, whose shards a loss scale does not fit"),
+        ]
+        raise_all(
+            [
+                SettingError(f"Runtime.{name} is {getattr(self, name)!r}", expected=expected)
+                for name, fine, expected in rules
+                if not fine
+            ]
+        )
 
     @cached_property
     def _fabric(self) -> Fabric:
         """One device: what processes do together is the business of `processes` and `replicas`."""
-        team = require_team(self.devices)
-        place: int | list[int] = self.devices if team.size == 1 else 1
-        if team.size > 1 and self.accelerator != "cpu" and torch.cuda.is_available():
-            place = [self.devices[team.local] if isinstance(self.devices, list) else team.local]
+        place = own_device(self.devices, on_cpu=self.accelerator == "cpu" or not torch.cuda.is_available())
         try:
             return Fabric(accelerator=self.accelerator, devices=place, precision=self.precision)
         except (ValueError, RuntimeError) as error:
@@ -149,16 +149,7 @@ class Runtime:
         Raises:
             ModelError: the model cannot be copied.
         """
-        try:
-            twin = copy.deepcopy(model)
-        except (RuntimeError, TypeError) as error:
-            raise ModelError(
-                f"The model cannot be copied: {error}",
-                expected="a module that `copy.deepcopy` copies",
-                remedy="Keep tensors made by computation out of the module's attributes",
-            ) from error
-        twin.zero_grad(set_to_none=True)
-        return twin
+        return replicas.private_copy(model)
 
     def set_up(self, model: nn.Module) -> Any:
         """Move a model to the device and precision, to be asked and not trained.
@@ -226,15 +217,15 @@ class Runtime:
         # Drawn on both of the source's paths, so that both leave the generator in the same state.
         seed = 0 if augmentation is None else int(torch.randint(2**62, (), generator=augmentation))
         augments = source.augment is not None and augmentation is not None
-        split = share is not None and self.team.size > 1
+        task = share if self.team.size > 1 else None
         # What a batch's augmentation draws depends on the whole batch, which is therefore read by every process.
-        read = [own_rows(chunk, self.team) for chunk in chunks] if split and not augments else chunks
+        read = [own_rows(chunk, self.team) for chunk in chunks] if task and not augments else chunks
         for batch, chunk in zip(source.fetch(read, workers=self.workers, seed=seed), chunks, strict=True):
             data = self._fabric.to_device(batch.data)
             if source.augment is not None and augmentation is not None:
                 data = source.augment(data, augmentation)
             whole = replace(batch, data=data)
-            yield whole if share is None else own_part(whole, chunk, self.team, share)
+            yield whole if task is None else own_part(whole, chunk, self.team, task)
 
     def track(self, steps: Iterable[T], description: str, total: int) -> Iterator[T]:
         """Iterate with a progress bar if `progress` is set."""

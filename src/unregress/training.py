@@ -183,7 +183,8 @@ def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch) -> Tens
         raise DataError(
             "Batch normalisation was given a batch of one sample to train on",
             expected="two samples or more per batch",
-            remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`",
+            remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`; of several processes "
+            "each needs two, unless `sync_batch_norm` is set",
         ) from error
 
 

@@ -17,13 +17,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from foundations.small import Listed, numbers
-from methods.zoo import FORGET, METHODS, MODELS, SAMPLES, Kind, Recurrent, batch_normalised, trained_on, with_recipe
+from methods.zoo import METHODS, MODELS, Kind, Recurrent, batch_normalised, dropping_out, trained_on, with_recipe
 from unregress import Case, ForgetRequest, Recipe, Runtime, audit, collect, train
 from unregress.audit import default_metrics
 from unregress.errors import UnregressError
 from unregress.methods import Method, Unlearned
-
-REQUEST = ForgetRequest(size=SAMPLES, forget=FORGET, reason="test")
 
 
 class Idle(nn.Module):
@@ -31,7 +29,8 @@ class Idle(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body, self.head, self.idle = nn.ModuleList([nn.Linear(3, 4), nn.Linear(4, 4)]), nn.Linear(4, 1), nn.Linear(2, 2)
+        self.body = nn.ModuleList([nn.Linear(3, 4), nn.Linear(4, 4)])
+        self.head, self.idle = nn.Linear(4, 1), nn.Linear(2, 2)
         self.body[0].requires_grad_(False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -41,14 +40,16 @@ class Idle(nn.Module):
 KINDS = {
     "mlp": MODELS["mlp"],
     "quantile": MODELS["quantile"],
-    "conv-alone": Kind(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 1)), inputs=(2, 6, 6)),
+    "conv": Kind(
+        lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 1)), inputs=(2, 6, 6)
+    ),
     "lstm": Kind(lambda: Recurrent(batch_first=False), inputs=(4, 3)),
     "idle": Kind(Idle),
 }
 # Not a multiple of two, so that shares differ; one row a batch, so that the second process has none.
 CHANGES: dict[str, dict[str, Any]] = {
     "shares": {"batch_size": 7},
-    "one-row": {"batch_size": 1, "optimizer": "sgd", "lr": 1e-4},
+    "one-row": {"batch_size": 1, "epochs": 1, "optimizer": "sgd", "lr": 1e-4},
     "plateau": {"batch_size": 5, "schedule": "plateau", "patience": 1, "epochs": 4, "optimizer": "adamw"},
     "clipped": {"batch_size": 8, "clip_norm": 0.5, "optimizer": "sgd", "schedule": "one-cycle", "weight_decay": 0.1},
 }
@@ -65,12 +66,19 @@ def jobs() -> Iterator[tuple[str, Method, Kind, dict[str, Any], dict[str, Any]]]
     for name, method in METHODS.items():
         for change, values in CHANGES.items():
             yield f"{name}/{change}", with_recipe(method, **values), KINDS["mlp"], {}, {}
-        for kind in ("quantile", "conv-alone", "lstm", "idle"):
-            yield f"{name}/{kind}", method, KINDS[kind], {}, {}
-        yield f"{name}/augmented", method, KINDS["mlp"], {"augment": jitter}, {}
-        yield f"{name}/streaming", method, KINDS["mlp"], {"train": Listed(inputs, targets)}, {}
-        yield f"{name}/batchnorm", with_recipe(method, batch_size=6), Kind(batch_normalised), {}, {"sync_batch_norm": True}
         yield f"{name}/float32", method, KINDS["mlp"], {}, {"precision": "32-true"}
+    for name in ("finetune", "blindspot"):
+        for kind in ("quantile", "conv", "lstm", "idle"):
+            yield f"{name}/{kind}", METHODS[name], KINDS[kind], {}, {}
+    for name in ("uniform", "blindspot"):
+        normal = Kind(batch_normalised)
+        yield f"{name}/augmented", METHODS[name], KINDS["mlp"], {"augment": jitter}, {}
+        yield f"{name}/streaming", METHODS[name], KINDS["mlp"], {"train": Listed(inputs, targets)}, {}
+        yield f"{name}/batchnorm", with_recipe(METHODS[name], batch_size=6), normal, {}, {"sync_batch_norm": True}
+    # What two processes do otherwise than one, but both alike: dropping out, and batch statistics of their own rows.
+    relearning = with_recipe(METHODS["finetune"], schedule="plateau", batch_size=10)
+    yield "unlike/dropout", relearning, Kind(dropping_out), {}, {}
+    yield "unlike/batchnorm", relearning, Kind(batch_normalised), {}, {}
 
 
 def results(runtime: Runtime) -> dict[str, Any]:
@@ -81,7 +89,8 @@ def results(runtime: Runtime) -> dict[str, Any]:
         case, model = kind.case(validation=validation, **more), trained_on(kind)
         place = replace(runtime, **changes)
         found[name] = outcome(method.unlearn(model, case, place), case, place)
-    found["train"] = outcome(train(case := KINDS["mlp"].case(), Recipe(epochs=3, batch_size=7), runtime), case, runtime)
+    case = KINDS["mlp"].case()
+    found["train"] = outcome(train(case, Recipe(epochs=3, batch_size=7), runtime), case, runtime)
     found["audit"] = audited(runtime)
     found["diverged"] = diverged(runtime)
     return found
@@ -127,7 +136,7 @@ def diverged(runtime: Runtime) -> str:
 
 
 if __name__ == "__main__":
-    strategy, folder = sys.argv[1:]
-    together = Runtime(accelerator="cpu", precision="64-true", devices=2, strategy=strategy)  # type: ignore[arg-type]
-    done = results(together)
-    (Path(folder) / f"{strategy}-{together.team.rank}.pickle").write_bytes(pickle.dumps(done))
+    for strategy in ("ddp", "fsdp2"):
+        together = Runtime(accelerator="cpu", precision="64-true", devices=2, strategy=strategy)  # type: ignore[arg-type]
+        done = results(together)
+        (Path(sys.argv[1]) / f"{strategy}-{together.team.rank}.pickle").write_bytes(pickle.dumps(done))

@@ -33,17 +33,12 @@ def launch(words: Sequence[str], processes: int) -> int:
         told = [Path(folder) / f"{rank}.txt" for rank in range(processes)]
         started: list[subprocess.Popen[bytes]] = []
         stack.enter_context(_ending(started))
-        port = _free_port()
+        port = free_port()
         for rank in range(processes):
             quiet = None if rank == 0 else subprocess.DEVNULL
             heard = None if rank == 0 else stack.enter_context(told[rank].open("wb"))
-            command = [sys.executable, "-m", "unregress", *words]
-            # Of each process's first standard input nothing is read twice.
-            started.append(
-                subprocess.Popen(
-                    command, env=_environment(rank, processes, port), stdin=quiet, stdout=quiet, stderr=heard
-                )
-            )
+            command, own = [sys.executable, "-m", "unregress", *words], _environment(rank, processes, port)
+            started.append(subprocess.Popen(command, env=own, stdin=quiet, stdout=quiet, stderr=heard))
         try:
             codes = _watch(started)
         except KeyboardInterrupt:
@@ -63,7 +58,8 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
     return defaults | os.environ | {name: str(value) for name, value in (place | meeting).items()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as opened:
         opened.bind(("127.0.0.1", 0))
         port: int = opened.getsockname()[1]
@@ -127,8 +123,8 @@ def _verdict(codes: Sequence[int], told: Sequence[Path]) -> int:
     if not causes:
         return max(codes)
     rank = causes[0]
-    if rank > 0:
-        text = told[rank].read_text(encoding="utf-8", errors="replace").strip()
+    text = told[rank].read_text(encoding="utf-8", errors="replace").strip() if rank > 0 else ""
+    if text:
         print(f"In process {rank} of {len(codes)}:\n{text}", file=sys.stderr)
     if codes[rank] < 0:
         print(f"error: process {rank} was ended by signal {-codes[rank]}", file=sys.stderr)
