@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 from warnings import catch_warnings, filterwarnings
 
 import torch
@@ -40,6 +41,16 @@ def private_copy(model: nn.Module) -> nn.Module:
     return twin
 
 
+class _Tied(DistributedDataParallel):
+    """What a task may read of its model, it may read of this."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+
 def replicate(twin: nn.Module, device: torch.device, strategy: Strategy) -> nn.Module:
     """Tie this process's copy of a model to those of the others; gradients become the mean over processes.
 
@@ -61,9 +72,7 @@ def replicate(twin: nn.Module, device: torch.device, strategy: Strategy) -> nn.M
         with catch_warnings():
             # Newer versions of PyTorch have another name for it, which older ones do not know.
             filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
-            return DistributedDataParallel(
-                twin, device_ids=places, find_unused_parameters=True, broadcast_buffers=False
-            )
+            return _Tied(twin, device_ids=places, find_unused_parameters=True, broadcast_buffers=False)
     try:
         for block in _blocks(twin):
             fully_shard(block, mesh=_mesh(device.type))
@@ -103,6 +112,35 @@ def _blocks(model: nn.Module) -> Iterator[nn.Module]:
         held = [p for part in module.modules() for p in part.parameters(recurse=False)]
         if held and all(owners[id(parameter)] == 1 for parameter in held):
             yield module
+
+
+@contextmanager
+def called_whole(model: nn.Module, team: Team) -> Iterator[None]:
+    """See to it that a model in several processes is called as a function, without which they would not work together.
+
+    Raises:
+        ModelError: within the block a part or a method of it was called instead.
+    """
+    if team.size == 1:
+        yield
+        return
+    calls: list[bool] = []
+    handle = model.register_forward_pre_hook(lambda *_: calls.append(True))
+    foreign: RuntimeError | None = None
+    try:
+        yield
+    except RuntimeError as error:
+        if calls and not any(words in str(error) for words in ("forward method", "Tensor and DTensor")):
+            raise
+        foreign = error
+    finally:
+        handle.remove()
+    if foreign is not None or not calls:
+        raise ModelError(
+            "With several processes, the task's `predict` calls a part or a method of the model by itself",
+            expected="`model(...)`, through which the processes work together",
+            remedy="Let the model's `forward` call it, or use one device",
+        ) from foreign
 
 
 @torch.no_grad()

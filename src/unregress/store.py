@@ -33,8 +33,8 @@ Facts = dict[str, Any]
 LAYOUT = 1
 """Version of an entry's files; raised when a reader of the old one would misread the new one."""
 REPORT = "audit.json"
-TRAINING = ("activations", "attention", "case", "draws", "loading", "losses", "methods", "recipe", "request", "runtime",
-            "task", "training")  # fmt: skip
+TRAINING = ("activations", "attention", "case", "draws", "guard", "loading", "losses", "methods", "processes",
+            "recipe", "request", "runtime", "task", "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
 MEASURING = (*TRAINING, "audit", "evidence", "features", "floor", "golds", "metrics", "predictions", "references",
              "trainings")  # fmt: skip

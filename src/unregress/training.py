@@ -17,8 +17,9 @@ from unregress.cost import Cost
 from unregress.errors import DataError, ModelError
 from unregress.guard import Guard
 from unregress.loading import Batch, chunked
+from unregress.processes import Team
 from unregress.recipe import Recipe, Schedule
-from unregress.replicas import align
+from unregress.replicas import align, called_whole
 from unregress.runtime import Runtime, bare, evaluating
 
 SampleLoss = Callable[[nn.Module, Batch], Tensor]
@@ -108,7 +109,7 @@ def fit(
             chunks = chunked(rows, recipe.batch_size, shuffle=order)
             batches = runtime.load(source, chunks, augmentation=draws, share=case.task)
             for batch, chunk in zip(batches, chunks, strict=False):
-                losses = _per_sample(sample_loss, wrapped, batch)
+                losses = _per_sample(sample_loss, wrapped, batch, team)
                 rate = _update(wrapped, team.mean(losses, len(chunk)), optimizer, schedule, recipe, runtime)
                 guard.watch(case, batch)
                 sums.append(losses.detach().sum())
@@ -174,9 +175,10 @@ def _update(
     return rate
 
 
-def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch) -> Tensor:
+def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch, team: Team) -> Tensor:
     try:
-        return _counted(sample_loss(model, batch), batch)
+        with called_whole(model, team):
+            return _counted(sample_loss(model, batch), batch)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

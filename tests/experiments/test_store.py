@@ -243,6 +243,9 @@ DECIDES_NOTHING = {
     "store": "keeps what others made",
     "verdict": "judges what was measured, anew each time",
     "parallel": "where and in what order, never what",
+    "batchnorm": "for several processes, which do not use the store",
+    "replicas": "for several processes, which do not use the store",
+    "progress": "shows",
 }
 
 

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from torch.utils.data import TensorDataset
 
 from foundations.small import Listed, case_of, numbers, table
-from unregress import TensorTask, batchnorm, processes
+from unregress import Recipe, Runtime, TensorTask, batchnorm, processes, retrain
 from unregress.batchnorm import synchronise_batch_norm
 from unregress.cli.launch import LEFT_ALONE, _verdict
 from unregress.errors import SettingError
@@ -97,6 +97,12 @@ def test_devices_are_those_of_the_machine(monkeypatch):
             require_team(devices)
     monkeypatch.undo()
     assert own_device([3], on_cpu=False) == [3]
+
+
+def test_many_trainings_are_not_for_several_processes(monkeypatch):
+    as_torchrun(monkeypatch)
+    with pytest.raises(SettingError, match=r"4 processes.*`workers` in place of `devices`"):
+        retrain(case_of(TensorDataset(*table(9)), forget=(4,)), Recipe(), Runtime(accelerator="cpu"), [1, 2])
 
 
 def test_only_devices_that_can_talk_to_each_other_work_together():

@@ -75,6 +75,15 @@ def test_what_cannot_be_the_same_differs(together: dict[str, tuple[Answers, Answ
             require_same(together["ddp"][0][name], alone[name], 1e-6)
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_model_that_is_not_called_whole_is_explained(
+    strategy: str, together: dict[str, tuple[Answers, Answers]], alone: Answers
+) -> None:
+    assert alone["unlike/bypassed"] == ["", ""]
+    for message in together[strategy][0]["unlike/bypassed"]:
+        assert "calls a part or a method of the model" in message and "one device" in message
+
+
 def test_an_audit_measured_relearning(alone: Answers) -> None:
     metrics = {metric for metric, *_ in alone["audit"]}
     assert {"mae", "w1", "relearn-steps", "ain"} <= metrics

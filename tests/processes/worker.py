@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from foundations.small import Listed, numbers
+from foundations.small import Listed, mlp, numbers
 from methods.zoo import METHODS, MODELS, Kind, Recurrent, batch_normalised, dropping_out, trained_on, with_recipe
-from unregress import Case, ForgetRequest, Recipe, Runtime, audit, collect, train
+from unregress import Case, ForgetRequest, Recipe, Runtime, TensorTask, audit, collect, train
 from unregress.audit import default_metrics
 from unregress.errors import UnregressError
 from unregress.methods import Method, Unlearned
@@ -93,6 +93,7 @@ def results(runtime: Runtime) -> dict[str, Any]:
     found["train"] = outcome(train(case, Recipe(epochs=3, batch_size=7), runtime), case, runtime)
     found["audit"] = audited(runtime)
     found["diverged"] = diverged(runtime)
+    found["unlike/bypassed"] = [bypassed(runtime, task) for task in (CallingPart(Parts), CallingMethod(Parts))]
     return found
 
 
@@ -132,6 +133,36 @@ def diverged(runtime: Runtime) -> str:
         method.unlearn(trained_on(KINDS["mlp"]), KINDS["mlp"].case(), runtime)
     except UnregressError as error:
         return f"{type(error).__name__}: {error}"
+    return ""
+
+
+class Parts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def encode(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.net(inputs)
+
+    forward = encode
+
+
+class CallingPart(TensorTask):
+    def predict(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        return model.net(batch[0]).squeeze(1)
+
+
+class CallingMethod(TensorTask):
+    def predict(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        return model.encode(batch[0]).squeeze(1)
+
+
+def bypassed(runtime: Runtime, task: TensorTask) -> str:
+    case = replace(KINDS["mlp"].case(), task=task)
+    try:
+        METHODS["finetune"].unlearn(Parts(), case, replace(runtime, precision="32-true"))
+    except UnregressError as error:
+        return str(error)
     return ""
 
 
