@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import nn
@@ -16,7 +18,9 @@ from unregress.checkpoint import load_weights, save_weights
 from unregress.cost import Cost
 from unregress.errors import CheckpointError, StaleError
 from unregress.methods.base import Unlearned
+from unregress.processes import Team
 from unregress.request import ForgetRequest
+from unregress.runs import new_run
 from unregress.runtime import Runtime
 from unregress.training import Epoch
 
@@ -58,6 +62,23 @@ def weights_digest(path: Path) -> str:
             with file.open("rb") as opened:
                 total.update(hashlib.file_digest(opened, "sha256").digest())
     return total.hexdigest()
+
+
+@contextmanager
+def run_folder(team: Team, path: Path, config: str) -> Iterator[Path]:
+    """A run folder, see `new_run`, of a job of one or several processes.
+
+    The first process's takes its place when all have come to the end of the block.  What the others write is thrown
+    away.
+
+    Args:
+        team: the processes, all of which call this.
+        path: where the run folder belongs.
+        config: the resolved configuration.
+    """
+    with new_run(path, config) if team.first else TemporaryDirectory() as folder:
+        yield Path(folder)
+        team.wait()
 
 
 def write_request(folder: Path, case: Case) -> None:

@@ -7,13 +7,14 @@ memory-mapped) are indexed a whole batch at a time; any other dataset streams th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
+from unregress.processes import Team
 from unregress.task import Task
 
 Augment = Callable[[Any, Generator], Any]
@@ -31,6 +32,8 @@ class Batch:
     """True for the rows that are to be forgotten, `(n,)` bool, on the CPU."""
     data: Any
     """What the dataset and its collate function made; on the runtime's device."""
+    surplus: bool = False
+    """Whether it only keeps a process without a share of its own in step, and counts for nothing."""
 
     @property
     def forgotten(self) -> Tensor:
@@ -101,6 +104,28 @@ def chunked(rows: Tensor, batch_size: int, *, shuffle: Generator | None = None) 
     if batch_size > 1 and len(chunks) > 1 and len(chunks[-1]) == 1:
         chunks[-2:] = [torch.cat(chunks[-2:])]
     return chunks
+
+
+def own_rows(chunk: Tensor, team: Team) -> Tensor:
+    """A process's share of a batch's rows, or else the first of them, which keeps it in step with the others."""
+    own = team.share(chunk)
+    return own if len(own) else chunk[:1]
+
+
+def own_part(batch: Batch, chunk: Tensor, team: Team, task: Task[Any]) -> Batch:
+    """A process's share of a batch, of which all of the chunk or only that share was read.
+
+    Args:
+        batch: as it was read.
+        chunk: the rows of the whole batch.
+        team: the processes that share it.
+        task: selects rows.
+    """
+    places = own_rows(torch.arange(len(chunk)), team)
+    if len(batch.index) > len(places):
+        data = task.select(batch.data, places.to(task.target(batch.data).device))
+        batch = Batch(batch.index[places], batch.forget[places], data)
+    return replace(batch, surplus=not len(team.share(chunk)))
 
 
 def read_targets(source: Source, task: Task[Any], rows: Tensor | None = None) -> Tensor:

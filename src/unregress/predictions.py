@@ -19,6 +19,8 @@ from unregress.runtime import Runtime
 from unregress.task import Task
 
 Values = NDArray[np.float64]
+FEATURES = ("featured", "activation", "gradient")
+"""What there is of some samples only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +164,14 @@ def collect(
         twin = full.set_up(full.private_copy(model))
         twin.eval()
         head: Head | None = None
-        for batch in full.load(source, chunked(chosen, runtime.evaluation_batch_size)):
+        for batch in full.load(source, chunked(chosen, runtime.evaluation_batch_size), share=task):
             kept = wanted[batch.index.cpu()]
             if head is None and kept.any():
                 head = final_linear(twin, task, batch)
-            parts.append(_predict(twin, task, batch, head if kept.any() else None, kept))
+            part = {"index": batch.index, **_predict(twin, task, batch, head if kept.any() else None, kept)}
+            parts.append({name: values[:0] if batch.surplus else values for name, values in part.items()})
+    if full.team.size > 1:
+        parts = full.team.gathered([{name: values.cpu() for name, values in part.items()} for part in parts])
     widths = {part["activation"].shape[1] for part in parts if "activation" in part}
     if len(widths) > 1:
         raise ModelError(
@@ -176,10 +181,14 @@ def collect(
         )
     names = dict.fromkeys(name for part in parts for name in part)
     joined = {name: torch.cat([part[name] for part in parts if name in part]).cpu() for name in names}
+    if full.team.size > 1:
+        # Each sample once, in the order of the index, whoever predicted it.
+        once = torch.from_numpy(np.unique(joined["index"].numpy(), return_index=True)[1])
+        again = torch.from_numpy(np.unique(joined["featured"].numpy(), return_index=True)[1])
+        joined = {name: values[again if name in FEATURES else once] for name, values in joined.items()}
     wide = {name: joined[name].double().numpy() for name in ("prediction", "target", "loss")}
     narrow = {name: joined[name].float().numpy() for name in ("activation", "gradient") if name in joined}
-    featured = chosen[wanted[chosen]].numpy()
-    return Predictions(index=chosen.numpy(), **wide, featured=featured, **narrow)
+    return Predictions(index=joined["index"].numpy(), **wide, featured=joined["featured"].numpy(), **narrow)
 
 
 def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None, kept: Tensor) -> dict[str, Tensor]:
@@ -190,4 +199,5 @@ def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None,
         features = {} if watch is None else watch.features(loss)
         if not kept.all():
             features = {name: values[kept.to(values.device)] for name, values in features.items()}
+        features["featured"] = batch.index[kept] if features else batch.index[:0]
     return {"prediction": task.point(prediction).detach(), "target": target, "loss": loss.detach(), **features}

@@ -30,8 +30,8 @@ LAYOUT = 1
 REPORT = "audit.json"
 DIGESTS = "digests.json"
 """SHA-256 of an entry's weights files, as they were written; entries of earlier versions have none."""
-TRAINING = ("activations", "attention", "case", "loading", "losses", "methods", "recipe", "request", "runtime", "task",
-            "training")  # fmt: skip
+TRAINING = ("activations", "attention", "case", "draws", "guard", "loading", "losses", "methods", "processes",
+            "recipe", "request", "runtime", "task", "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
 MEASURING = (*TRAINING, "auditing", "evidence", "features", "floor", "golds", "metrics", "panel", "predictions",
              "references", "trainings")  # fmt: skip

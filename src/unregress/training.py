@@ -14,16 +14,16 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from unregress.case import Case
 from unregress.cost import Cost
-from unregress.errors import DataError, DivergenceError, ModelError
+from unregress.errors import DataError, ModelError
+from unregress.guard import Guard
 from unregress.loading import Batch, chunked
+from unregress.processes import Team
 from unregress.recipe import Recipe, Schedule
-from unregress.runtime import Runtime, evaluating
+from unregress.replicas import align, called_whole
+from unregress.runtime import Runtime, bare, evaluating
 
 SampleLoss = Callable[[nn.Module, Batch], Tensor]
 """(model, batch) -> per-sample losses `(n,)`."""
-
-RUNAWAY = 1e3
-"""A mean loss this many times the larger of the first step's loss and the targets' own size is divergence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def fit(
     *,
     stage: str,
     monitor: Tensor | None = None,
-    after_step: Callable[[int], bool] | None = None,
+    after_step: Callable[[int, nn.Module], bool] | None = None,
 ) -> Fitted:
     """Train `model` in place on some rows of the training set.
 
@@ -75,7 +75,8 @@ def fit(
         runtime: where to train.
         stage: name of this training in history, and of its random streams.
         monitor: validation rows for a plateau schedule; None for the training loss.
-        after_step: called with the number of steps done; training stops when it returns True.
+        after_step: called with the number of steps done and the model as it is then, which may be another object than
+            `model`; training stops when it returns True.
 
     Raises:
         DivergenceError: the loss became NaN, infinite or far larger than it began.
@@ -83,31 +84,45 @@ def fit(
         DataError: batch normalisation was given a batch of one sample.
     """
     started = time.perf_counter()
-    source, guard = case.source("train"), _Guard(stage)
+    source, guard, team = case.source("train"), Guard(stage), runtime.team
     history: list[Epoch] = []
-    wrapped, optimizer = runtime.set_up(model, recipe.make_optimizer(_trainable(model)))
     order, draws = runtime.generator(f"{stage}/order"), runtime.generator(f"{stage}/augment")
     # Cut once for the count: how many steps an epoch has does not depend on the shuffle.
-    steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
-    schedule = recipe.make_schedule(optimizer, steps)
+    lengths = [len(chunk) for chunk in chunked(rows, recipe.batch_size, shuffle=torch.Generator())]
+    steps = len(lengths)
+    if runtime.sync_batch_norm and lengths and min(lengths) < team.size:
+        raise DataError(
+            f"A batch has {min(lengths)} rows for {team.size} processes, and batch normalisation is to be synchronised",
+            expected="a row for each process in every batch",
+            remedy="Change `batch_size`, or leave out `sync_batch_norm`",
+        )
     trained, watched, step, stop = 0, 0, 0, False
-    with runtime.bar(stage, recipe.epochs * steps) as advance:
+    with (
+        runtime.training(model, lambda twin: recipe.make_optimizer(_trainable(twin))) as (wrapped, optimizer),
+        runtime.own_draws(stage),
+        runtime.bar(stage, recipe.epochs * steps) as advance,
+    ):
+        schedule = recipe.make_schedule(optimizer, steps)
         for epoch in range(1, recipe.epochs + 1):
-            model.train(recipe.mode == "train")
+            bare(wrapped).train(recipe.mode == "train")
             sums: list[Tensor] = []
             chunks = chunked(rows, recipe.batch_size, shuffle=order)
-            for batch in runtime.load(source, chunks, augmentation=draws):
-                losses = _per_sample(sample_loss, wrapped, batch)
-                rate = _update(wrapped, losses, optimizer, schedule, recipe, runtime)
+            batches = runtime.load(source, chunks, augmentation=draws, share=case.task)
+            for batch, chunk in zip(batches, chunks, strict=False):
+                losses = _per_sample(sample_loss, wrapped, batch, team)
+                rate = _update(wrapped, team.mean(losses, len(chunk)), optimizer, schedule, recipe, runtime)
                 guard.watch(case, batch)
                 sums.append(losses.detach().sum())
                 advance()
                 step += 1
-                if after_step is not None and (stop := after_step(step)):
-                    break
+                if after_step is not None:
+                    align(wrapped, team)
+                    if stop := team.from_first(after_step(step, wrapped)):
+                        break
             seen = sum(len(chunk) for chunk in chunks[: len(sums)])
             # Read back once per epoch, so that an accelerator never waits for the loop.
-            loss, validation = guard.mean(torch.stack(sums), seen, epoch), None
+            loss, validation = guard.mean(torch.stack(sums), seen, epoch, team), None
+            align(wrapped, team)
             if isinstance(schedule, ReduceLROnPlateau) and monitor is not None and len(monitor):
                 validation = evaluate(wrapped, case, "validation", monitor, runtime)
                 watched += len(monitor)
@@ -127,11 +142,11 @@ def evaluate(
     """Mean task loss over some rows, in evaluation mode; each submodule's mode is as before afterwards."""
     chunks = chunked(rows, runtime.evaluation_batch_size)
     with evaluating(model), torch.no_grad():
-        sums = [
-            case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data)).sum()
-            for batch in runtime.load(case.source(split), chunks)
+        losses = [
+            _counted(case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data)), batch)
+            for batch in runtime.load(case.source(split), chunks, share=case.task)
         ]
-    return float(torch.stack(sums).double().sum()) / len(rows)
+    return float(runtime.team.total(torch.stack([each.sum() for each in losses]).double().sum())) / len(rows)
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -141,12 +156,16 @@ def _trainable(model: nn.Module) -> list[nn.Parameter]:
     return found
 
 
+def _counted(losses: Tensor, batch: Batch) -> Tensor:
+    return losses * 0 if batch.surplus else losses
+
+
 def _update(
-    model: nn.Module, losses: Tensor, optimizer: Optimizer, schedule: Schedule, recipe: Recipe, runtime: Runtime
+    model: nn.Module, objective: Tensor, optimizer: Optimizer, schedule: Schedule, recipe: Recipe, runtime: Runtime
 ) -> float:
-    """One optimiser step down the mean of the losses; the learning rate it was taken at."""
+    """One optimiser step down an objective; the learning rate it was taken at."""
     optimizer.zero_grad(set_to_none=True)
-    runtime.backward(losses.mean())
+    runtime.backward(objective)
     if recipe.clip_norm is not None:
         runtime.clip(model, optimizer, recipe.clip_norm)
     rate: float = optimizer.param_groups[0]["lr"]
@@ -156,16 +175,18 @@ def _update(
     return rate
 
 
-def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch) -> Tensor:
+def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch, team: Team) -> Tensor:
     try:
-        return sample_loss(model, batch)
+        with called_whole(model, team):
+            return _counted(sample_loss(model, batch), batch)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise DataError(
             "Batch normalisation was given a batch of one sample to train on",
             expected="two samples or more per batch",
-            remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`",
+            remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`; of several processes "
+            "each needs two, unless `sync_batch_norm` is set",
         ) from error
 
 
@@ -175,66 +196,3 @@ def _end_epoch(schedule: Schedule, loss: float) -> None:
         schedule.step(loss)
     elif isinstance(schedule, StepLR):
         schedule.step()
-
-
-class _Guard:
-    """Stops a training whose loss is no longer a number, or runs away."""
-
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
-        self.reference: float | None = None
-        self.sizes: list[Tensor] = []
-
-    def watch(self, case: Case, batch: Batch) -> None:
-        """Take the size of the retained targets during the first epoch: the scale of what losses are normal."""
-        if self.reference is None:
-            target = case.task.target(batch.data).detach()
-            target = target[batch.retained.to(target.device)].double()
-            self.sizes.append((target.abs() + target.square()).sum() / max(1, target.numel()))
-
-    def mean(self, sums: Tensor, count: int, epoch: int) -> float:
-        """The epoch's mean loss.
-
-        Args:
-            sums: each step's summed losses.
-            count: samples seen in the epoch.
-            epoch: counted from 1.
-
-        Raises:
-            DivergenceError: the loss is not finite, or far beyond the first step's and the targets' size.
-        """
-        finite = torch.isfinite(sums)
-        if not bool(finite.all()):
-            step = int((~finite).nonzero()[0]) + 1
-            raise DivergenceError(
-                f"The loss became {float(sums[step - 1])} in epoch {epoch}, step {step}, of stage {self.stage!r}",
-                expected="finite losses",
-                remedy=_REMEDY,
-            )
-        mean = float(sums.double().sum()) / count
-        if self.reference is None:
-            first = float(sums[0]) / count * len(sums)
-            self.reference = max(first, float(torch.stack(self.sizes).mean()))
-        if mean > RUNAWAY * self.reference:
-            raise DivergenceError(
-                f"The mean loss of epoch {epoch} of stage {self.stage!r} is {mean:.3g}, "
-                f"against {self.reference:.3g} at the start",
-                remedy=_REMEDY,
-            )
-        return mean
-
-    def check(self, model: nn.Module) -> None:
-        """Look at the weights that the last step left, which no loss has seen.
-
-        Raises:
-            DivergenceError: a weight is not finite.
-        """
-        broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
-        if broken:
-            raise DivergenceError(
-                f"The weights {', '.join(broken[:3])} are NaN or infinite after stage {self.stage!r}",
-                remedy=_REMEDY,
-            )
-
-
-_REMEDY = "Lower the learning rate, set `clip_norm`, or check the data with `unregress.preflight`"

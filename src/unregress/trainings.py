@@ -18,6 +18,7 @@ from unregress.methods.base import Method, Unlearned, train
 from unregress.methods.retrain import Retrain
 from unregress.parallel import run_all
 from unregress.plans import Plan, plan_of
+from unregress.processes import require_team
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest, Index
 from unregress.runtime import Runtime
@@ -55,6 +56,14 @@ class Maker:
     """What decides the models beside method and seed, where it is known better than `circumstances` can tell."""
     code: tuple[str, ...] = ()
     """Our own modules whose code decides them too, see `Store.model`."""
+
+    def __post_init__(self) -> None:
+        if (found := require_team(self.runtime.devices)).size > 1:
+            raise SettingError(
+                f"Many trainings are asked of {found.size} processes that do one job together",
+                expected="one process, which trains models side by side in processes of their own",
+                remedy="Use `workers` in place of `devices`; on several devices train golds one by one (`Retrain`)",
+            )
 
     def original(self, seed: int) -> Made:
         """A model trained on all of D."""

@@ -276,6 +276,9 @@ DECIDES_NOTHING = {
     "sharing": "how jobs travel",
     "circumstances": "what decides a model, which is in the key itself",
     "plans": "says beforehand what it will take",
+    "batchnorm": "for several processes, which do not use the store",
+    "replicas": "for several processes, which do not use the store",
+    "progress": "shows",
 }
 
 

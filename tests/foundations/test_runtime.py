@@ -143,6 +143,14 @@ def test_progress_changes_nothing_but_the_display():
     assert quiet == loud == [0, 1, 2]
 
 
-def test_more_than_one_device_is_refused_until_it_is_the_same_as_one():
-    with pytest.raises(SettingError, match="2 devices"):
-        _ = Runtime(accelerator="cpu", devices=2).device
+@pytest.mark.parametrize("devices", [2, [0, 1]])
+def test_two_devices_need_two_processes(devices):
+    with pytest.raises(SettingError, match=r"2 devices.*one process\. .*torchrun --nproc_per_node 2"):
+        _ = Runtime(accelerator="cpu", devices=devices).device
+
+
+@pytest.mark.parametrize("value", [{"strategy": "fsdp"}, {"devices": 0}, {"devices": []},
+                                   {"strategy": "fsdp2", "precision": "16-mixed"}])  # fmt: skip
+def test_ways_to_use_several_devices_are_checked(value):
+    with pytest.raises(SettingError, match=f"Runtime.{list(value)[-1]}"):
+        Runtime(**value)

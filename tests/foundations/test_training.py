@@ -131,7 +131,10 @@ def test_costs_are_rows_times_passes():
 def test_after_step_can_stop_the_training():
     seen = []
     fitted = run(
-        linear(), Recipe(epochs=9, batch_size=8), after_step=lambda step: seen.append(step) or step == 5, rows=range(24)
+        linear(),
+        Recipe(epochs=9, batch_size=8),
+        after_step=lambda step, _: seen.append(step) or step == 5,
+        rows=range(24),
     )
     assert seen == [1, 2, 3, 4, 5]
     assert [epoch.epoch for epoch in fitted.history] == [1, 2]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from unregress.artefacts import contents, read_model
+from unregress.artefacts import contents, read_model, run_folder
 from unregress.auditing import audit as measure
 from unregress.auditing import check, gold_names
 from unregress.case import Splits
@@ -20,7 +20,6 @@ from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
 from unregress.readiness import preflight
 from unregress.report import print_table, render_html
-from unregress.runs import new_run
 from unregress.runtime import Runtime
 from unregress.task import Task
 from unregress.verdict import Rule
@@ -87,7 +86,7 @@ def audit(
     # A missing original is complained about below, with all else that is wrong with the models.
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
-    with new_run(output, config + contents(case, paths) + origin) as folder, kept_in(store):
+    with run_folder(runtime.team, output, config + contents(case, paths) + origin) as folder, kept_in(store):
         found = preflight(case, runtime, allow_overlap=allow_overlap)
         read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
         own = {name: read[name] for name in models}

@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import nn
 
-from unregress.artefacts import contents, read_model, write_model, write_request
+from unregress.artefacts import contents, read_model, run_folder, write_model, write_request
 from unregress.case import Case, Splits
 from unregress.cli.console import say, shown
 from unregress.cli.request_spec import RequestSpec
@@ -18,7 +18,6 @@ from unregress.methods import train as train_original
 from unregress.readiness import preflight
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest
-from unregress.runs import new_run
 from unregress.runtime import Runtime
 from unregress.task import Task
 
@@ -53,7 +52,7 @@ def train(
     # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
     nothing = ForgetRequest(size=len(cast(Sized, data.train)), forget=(0,), reason="none")
     case = data.case(task, nothing)
-    with new_run(output, config + contents(case, {}, asked=False)) as folder:
+    with run_folder(runtime.team, output, config + contents(case, {}, asked=False)) as folder:
         preflight(case, runtime, allow_overlap=allow_overlap)
         made = train_original(case, recipe, runtime)
         write_model(folder, ORIGINAL, made, case, None, ())
@@ -91,7 +90,7 @@ def forget(
     runtime = shown(runtime)
     case = data.case(task, request.resolve(data, task))
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
-    with new_run(output, config + contents(case, weights)) as folder:
+    with run_folder(runtime.team, output, config + contents(case, weights)) as folder:
         model = _trained(checkpoint, method, case, runtime)
         found = preflight(case, runtime, model, allow_overlap=allow_overlap)
         made = method.unlearn(model, case, runtime)

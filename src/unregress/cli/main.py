@@ -6,7 +6,8 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import cleandoc, signature
@@ -20,11 +21,13 @@ from unregress.auditing import default_metrics
 from unregress.case import Case, Splits
 from unregress.cli.audit import audit, report
 from unregress.cli.commands import forget, train
+from unregress.cli.launch import LEFT_ALONE, launch, terminable
 from unregress.cli.refusals import refusal
 from unregress.cli.reproduce import reproduce
 from unregress.demo import demo
 from unregress.errors import DivergenceError, SettingError, UnregressError, VerdictError
 from unregress.methods import Method, Unlearned
+from unregress.processes import left_alone, part, team
 from unregress.runtime import Runtime
 from unregress.task import Task
 
@@ -47,13 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit code: 0 done, 1 training diverged, 2 the input was refused, 3 a model did not pass that was required to,
-        130 interrupted.
+        4 another process of the same job has ended, 130 interrupted.
 
     Raises:
         SystemExit: 0 after help, version or `--print_config`.
     """
     try:
-        _run(arguments)
+        with nullcontext() if team().size == 1 else _one_of_many():
+            return _run(arguments)
     except DivergenceError as error:
         return _fail(str(error), 1)
     except VerdictError as error:
@@ -66,7 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         kept = " ".join(getattr(stop, "__notes__", []))
         return _fail(f"interrupted; no unfinished run folder is left behind. {kept}".rstrip(), 130)
-    return 0
+    except RuntimeError as error:
+        if not left_alone(error):
+            raise
+        return _fail("another process of this job has ended, which says why; nothing was written", LEFT_ALONE)
+
+
+@contextmanager
+def _one_of_many() -> Iterator[None]:
+    """One of the processes of a job: the first one prints for all."""
+    with ExitStack() as stack:
+        stack.enter_context(terminable())
+        if not team().first:
+            stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+        yield
+        part()
 
 
 class _Parser(ArgumentParser):
@@ -89,7 +107,7 @@ class _Parser(ArgumentParser):
         raise refusal(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
 
 
-def _run(arguments: Sequence[str] | None) -> None:
+def _run(arguments: Sequence[str] | None) -> int:
     # Tasks and data functions are named by import path, as in `my_model.task`.
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
@@ -106,12 +124,17 @@ def _run(arguments: Sequence[str] | None) -> None:
     parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
     for name, own in parsers.items():
         subcommands.add_subcommand(name, own, help=_text(COMMANDS[name]).split("\n\n")[0])
-    parsed = parser.parse_args(_afresh(sys.argv[1:] if arguments is None else arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed = parser.parse_args(_afresh(words))
     name = parsed.subcommand
+    devices = parsed[name].get("runtime.devices", 1)
+    if (wanted := devices if isinstance(devices, int) else len(devices)) > 1 and team().size == 1:
+        return launch(words, wanted)
     values = _instantiate(parser, parsed)[name].as_dict()
     if _configured(COMMANDS[name]):
         values["config"] = parsers[name].dump(parsed[name])
     COMMANDS[name](**values)
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)

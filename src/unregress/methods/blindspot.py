@@ -17,7 +17,7 @@ from unregress.errors import SettingError, raise_all
 from unregress.loading import Batch
 from unregress.methods.base import Method, Unlearned, fit_fresh, fresh_model
 from unregress.recipe import Recipe
-from unregress.runtime import Runtime
+from unregress.runtime import Runtime, bare
 from unregress.training import SampleLoss, fit
 
 
@@ -101,7 +101,7 @@ class Blindspot(Method):
         helped = fit_fresh(helper, case, self.helper, runtime, retain_only=True, stage="helper")
         helper.requires_grad_(False).train(self.helper_mode == "train")
         teacher = runtime.set_up(helper)
-        loss = self._loss(case, student, helper, teacher, AttentionLoss(axes, raw=self.attention == "raw"))
+        loss = self._loss(case, teacher, AttentionLoss(axes, raw=self.attention == "raw"))
         monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
         rows = torch.arange(case.request.size)
         taught = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
@@ -129,14 +129,12 @@ class Blindspot(Method):
                            for name, axis in axes.items())  # fmt: skip
         return axes, (f"activations compared at: {listed}",)
 
-    def _loss(
-        self, case: Case, student: nn.Module, helper: nn.Module, teacher: nn.Module, distance: AttentionLoss
-    ) -> SampleLoss:
-        """Eq. 9 per sample; `student` and `helper` are the bare models whose layers are compared."""
+    def _loss(self, case: Case, teacher: nn.Module, distance: AttentionLoss) -> SampleLoss:
+        """Eq. 9 per sample."""
         task, layers = case.task, list(distance.axes)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            with activations(student, layers) as of_student:
+            with activations(bare(model), layers) as of_student:
                 prediction = task.predict(model, batch.data)
             retained, forgotten = batch.retained.to(prediction.device), batch.forgotten.to(prediction.device)
             # Retain rows first, then forget rows: the order within a batch means nothing to a mean.
@@ -145,7 +143,7 @@ class Blindspot(Method):
                 kept = task.select(batch.data, retained)
                 losses.append(task.checked_loss(prediction[retained], task.target(kept)))
             if len(forgotten):
-                with torch.no_grad(), activations(helper, layers) as of_helper:
+                with torch.no_grad(), activations(bare(teacher), layers) as of_helper:
                     taught = task.predict(teacher, task.select(batch.data, forgotten))
                 imitation = task.imitation_loss(prediction[forgotten], taught)
                 if layers:

@@ -170,12 +170,11 @@ def relearn(model: nn.Module, watch: Watch, recipe: Recipe, *, stream: str, at_s
     # A reference is often frozen for inference; relearning trains what training from scratch would.
     for name, parameter in twin.named_parameters():
         parameter.requires_grad_(watch.trainable.get(name, True))
-    watched = runtime.set_up(twin)
-    losses = [watch.look(watched)]
+    losses = [watch.look(runtime.set_up(twin))]
     watch.require_finite(losses[0])
 
-    def after_step(_: int) -> bool:
-        losses.append(watch.look(watched))
+    def after_step(_: int, trained: nn.Module) -> bool:
+        losses.append(watch.look(trained))
         return losses[-1] <= watch.threshold
 
     if not at_start or losses[0] > watch.threshold:
