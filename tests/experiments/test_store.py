@@ -272,6 +272,7 @@ DECIDES_NOTHING = {
     "runs": "folders",
     "store": "keeps what others made",
     "verdict": "judges what was measured, anew each time",
+    "criteria": "judges too",
     "parallel": "where and in what order, never what",
     "sharing": "how jobs travel",
     "circumstances": "what decides a model, which is in the key itself",
