@@ -19,7 +19,7 @@ from torch.utils.data import TensorDataset
 from foundations.small import Listed, mlp, numbers
 from methods.zoo import METHODS, MODELS, Kind, Recurrent, batch_normalised, dropping_out, trained_on, with_recipe
 from unregress import Case, ForgetRequest, Recipe, Runtime, TensorTask, audit, collect, train
-from unregress.audit import default_metrics
+from unregress.auditing import default_metrics
 from unregress.errors import UnregressError
 from unregress.methods import Method, Unlearned
 
