@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from unregress.evidence import AuditReport
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -56,6 +59,35 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for block in found:
         # Blank lines before it give tracebacks the README's own line numbers.
         exec(compile("\n" * (block.line - 1) + block.text, str(README), "exec"), namespace)
+
+
+@needs_readme
+@pytest.mark.slow
+def test_the_tour_of_the_command_line_ends_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from unregress.cli import main
+
+    text = README.read_text(encoding="utf-8")
+    (tour,) = [block for block in blocks(text, "sh") if "cd examples/own_model" in block.text]
+    shutil.copytree(ROOT / "examples" / "own_model", tmp_path / "project", ignore=shutil.ignore_patterns("runs"))
+    for block in blocks(text, "yaml"):
+        name = block.text.split("\n")[0].removeprefix("# ")
+        assert block.text == f"# {name}\n{(tmp_path / 'project' / name).read_text(encoding='utf-8')}", name
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.syspath_prepend(tmp_path / "project")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    called = commands(f"```sh\n{tour.text}```\n", "unregress")
+    assert [words[0] for words in called] == ["train", "forget", "forget", "audit", "report"]
+    for words in called:
+        assert main(words) == 0, (words, capsys.readouterr().err)
+    capsys.readouterr()
+    report = AuditReport.from_json("runs/audit/audit.json")
+    promised = re.findall(r"^(PASS|FAIL|INCONCLUSIVE)  (\w+)", text, re.MULTILINE)
+    assert {model: report.verdict(model).outcome for _, model in promised} == {model: said for said, model in promised}
+    assert {said for said, _ in promised} == {"PASS", "FAIL"} and len(report.golds) == 5
+    assert main(["audit", "--config", "audit.yaml", "--require", "pass", "--output", "runs/verdict"]) == 3
+    assert "finetune: FAIL" in capsys.readouterr().err
 
 
 @needs_readme

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from sklearn.datasets import make_friedman1
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -11,7 +12,7 @@ from unregress import Splits, TensorTask
 
 def make_model() -> nn.Module:
     """A fresh, untrained model of your architecture."""
-    return nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+    return nn.Sequential(nn.Linear(5, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 1))
 
 
 def make_task(loss: str = "l1") -> TensorTask:
@@ -23,17 +24,16 @@ def make_task(loss: str = "l1") -> TensorTask:
     return TensorTask(build_model=make_model, loss=loss)
 
 
-def load_data(samples: int = 600, seed: int = 0) -> Splits:
-    """Your data; here drawn at random, with a target between roughly 20 and 80.
+def load_data(samples: int = 1500, seed: int = 0) -> Splits:
+    """Your data; here scikit-learn's "Friedman #1" with noise of standard deviation 1, targets from about 0 to 30.
 
     Args:
         samples: how many in all.
         seed: of the draw.
     """
-    draws = torch.Generator().manual_seed(seed)
-    x = torch.randn(samples, 5, generator=draws)
-    noise = torch.randn(samples, generator=draws)
-    y = 50 + 10 * x[:, 0] + 5 * x[:, 1] * x[:, 2] + noise
+    table, targets = make_friedman1(samples, n_features=5, noise=1.0, random_state=seed)
+    x = torch.tensor(2 * table - 1, dtype=torch.float32)
+    y = torch.tensor(targets, dtype=torch.float32)
     train, validation = samples * 4 // 6, samples * 5 // 6
     return Splits(
         train=TensorDataset(x[:train], y[:train]),

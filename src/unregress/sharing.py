@@ -101,7 +101,8 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc] # untyped
     def persistent_id(self, held: Any) -> tuple[str, Any] | None:
         """For a large array or tensor, what it is and where to find it."""
         if type(held) is Tensor:
-            if held.numel() * held.element_size() < SHARED:
+            # A file keeps no strides, and weights that lie channels-last are convolved with other roundings.
+            if held.numel() * held.element_size() < SHARED or not held.is_contiguous():
                 return None
             try:
                 return "tensor", self._place(held.numpy())

@@ -26,7 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_leaves_the_whole_evidence(demo: Path) -> None:
-    models = ("original", "retrained-1", "retrained-2", "retrained-3", *METHODS)
+    models = ("original", "retrained-1", "retrained-2", "retrained-3", *METHODS, "Retrain")
     files = [f"{name}.safetensors" for name in models]
     assert names(demo) == sorted([*files, "audit.html", "audit.json", "config.yaml", "request.json"])
     request = json.loads((demo / "request.json").read_text())

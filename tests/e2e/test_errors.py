@@ -206,3 +206,91 @@ def test_the_program_itself_exits_with_the_code_and_no_traceback(tmp_path: Path)
     assert "No module named 'e2e_tiny_missing'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+WORDS: dict[str, tuple[list[str], str]] = {
+    "retrain: not a number": (
+        ["--retrain.recipe.epochs", "fast"],
+        "`retrain.recipe.epochs` is 'fast'. Expected a whole",
+    ),
+    "retrain: misspelt": (["--retrain.recipe.epoch", "3"], "no option `retrain.recipe.epoch`.*'retrain.recipe.epochs'"),
+    "retrain: misspelt, short": (["--retrain.gold", "3"], "no option `retrain.gold`.*'retrain.golds'"),
+    "retrain: misspelt in YAML": (["--retrain", "{recipe: {epoch: 3}}"], "no option `retrain.recipe.epoch`"),
+    "retrain: no such schedule": (["--retrain.recipe.schedule", "onecycle"], "schedule.*is 'onecycle'.*one-cycle"),
+    "retrain: out of range": (["--retrain.recipe.lr", "-1"], "error: Recipe.lr is -1.0. Expected a positive number."),
+    "retrain: no worker": (["--retrain.workers", "0"], "error: Retraining has golds=5 and workers=0"),
+    "deep: misspelt": (["--deep.halfs", "3"], "no option `deep.halfs`.*'deep.halves'"),
+    "deep: not a number": (["--deep.halves", "many"], "`deep.halves` is 'many'. Expected a whole number"),
+    "deep: no such method": (["--deep.methods", "{mine: Blindspott}"], "no method 'Blindspott'.*'Blindspot' is meant"),
+    "rule: not a number": (["--rule.level", "high"], "`rule.level` is 'high'. Expected a number"),
+    "rule: misspelt": (["--rule.levels", "0.1"], "no option `rule.levels`.*'rule.level' is meant"),
+    "rule: out of range": (["--rule.level", "2"], "error: Rule.level is 2.0. Expected between 0 and 0.5"),
+    "no such metric": (["--metrics", "[Errors, Wassersteyn]"], "no metric 'Wassersteyn'.*'Wasserstein' is meant"),
+    "one metric, not a list": (["--metrics", "Errors"], "`metrics` is 'Errors'. Expected a list"),
+    "metric's option": (
+        ["--metrics", "[{class_path: Anamnesis, init_args: {shufles: 3}}]"],
+        "no option `metrics.shufles`.*'metrics.shuffles'",
+    ),
+    "no such protocol": (
+        ["--protocol", "publishd"],
+        "`protocol` is 'publishd'.*repaired, published.*'published' is meant",
+    ),
+    "no such requirement": (["--require", "Pass"], "`require` is 'Pass'. Expected pass"),
+    "models without names": (["--models", "x"], "`models` is 'x'. Expected names with values"),
+    "golds as one word": (["--golds", "g"], "`golds` is 'g'. Expected a list.*"),
+    "misspelt option": (["--outptu", "x"], "no option `outptu`.*'output' is meant"),
+    "option of a group": (["--seed", "1"], "no option `seed`.*'(runtime|request|data|deep)s?.seeds?' is meant"),
+    "misspelt in a task": (["--task.los", "l2"], "no option `task.los`.*'task.loss' is meant"),
+    "not a number in data": (["--data.samples", "many"], "`data.samples` is 'many'. Expected a whole number"),
+    "band of one": (["--request.band", "55"], "`request.band` is '55'. Expected a list"),
+    "no such precision": (["--runtime.precision", "half"], "`runtime.precision` is 'half'. Expected one of 32-true"),
+    "a word too many": (["more"], "no place for 'more'"),
+    "an option without value": (["--require"], "`--require` has no value"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_audit_s_words_are_refused_in_a_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more, expected = WORDS[name]
+    words = ["audit", *PROJECT, *REQUEST, "--models.original=o", "--models.mine=m", "--output", str(tmp_path / "x")]
+    found = refused([*words, *more], capsys)
+    assert re.search(expected, found), found
+    assert len(found.splitlines()) == 1 and len(found) < 320
+    for theirs in ("<class", "NestedArg", "Namespace(", "Union", "usage:", "typing."):
+        assert theirs not in found
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "No command is named. .*unregress demo"),
+        (["audti"], "no command 'audti'.*'audit' is meant"),
+        (["audit", "--output", "x"], "`task` and `data`.* are missing.*`unregress audit --help`"),
+        (["report"], "`folder` is missing. `unregress report --help`"),
+        (["train", "--task", "make_task", "--data", "e2e.tiny.load_data"], "`task` is 'make_task'. Expected an import path"),
+        (["train", "--task", "e2e.tiny.make_tsk", "--data", "e2e.tiny.load_data"], "no 'make_tsk'.*'make_task' is meant"),
+        (["demo", "--seed", "x"], "`seed` is 'x'. Expected a whole number. `unregress demo --help`"),
+        (["reproduce", "stsb-0-2", "--scale", "papers"], "`scale` is 'papers'.*'paper' is meant"),
+        (["reproduce", "stsb-0-2", "--seds", "2"], "no option `seds`.*'seeds' is meant"),
+        (["forget", *PROJECT, *RANDOM, "--method", "Retrain", "--method.recipe.epoch", "1"],
+         "no option `method.recipe.epoch`.*'method.recipe.epochs' is meant"),
+        (["forget", *PROJECT, *RANDOM, "--method", "Blindspot", "--method.helper.lr", "fast"],
+         "`method.helper.lr` is 'fast'. Expected a number"),
+    ],
+)  # fmt: skip
+def test_every_command_refuses_words_in_a_line(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = refused(words, capsys)
+    assert re.search(expected, found), found
+    assert len(found.splitlines()) == 1 and found.startswith("error: ")
+
+
+def test_report_takes_a_run_folder_and_refuses_others(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(runs / "audit"), "--output", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text() == (runs / "audit" / "audit.html").read_text()
+    capsys.readouterr()
+    assert f"{runs / 'original'} holds no audit.json" in refused(["report", str(runs / "original")], capsys)

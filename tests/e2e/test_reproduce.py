@@ -324,6 +324,38 @@ def test_the_written_config_does_the_same_run(done: Path, place: Path, capsys: p
 
 
 @pytest.mark.slow
+def test_the_number_of_workers_makes_no_other_run(done: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    code, out, err = ended(words(place, "--workers", "2", "--output", str(done)), capsys)
+    assert (code, err) == (0, "") and "making" not in out
+    assert "only shows that everything runs" in out and f"less what is in {place / 'store'} already" in out
+
+
+@pytest.mark.slow
+def test_several_workers_make_the_same_tables(
+    done: Path, place: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words(place, "--workers", "2", "--output", "out")
+    arguments[arguments.index(str(place / "store"))] = "store"
+    code, _, _ = ended(arguments, capsys)
+    assert code == 0
+    assert {path.name for path in Path("store").glob("[!a]*")} <= {path.name for path in (place / "store").iterdir()}
+    assert (Path("out") / "table.csv").read_bytes() == (done / "table.csv").read_bytes()
+
+
+def test_an_interrupted_run_says_where_its_models_are(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("unregress.cli.reproduce"), "run", stop)
+    code, _, err = ended(words(place, "--output", "out"), capsys)
+    assert code == 130 and f"kept in {place / 'store'}; the same command goes on from there" in err
+    assert not Path("out").exists()
+
+
+@pytest.mark.slow
 def test_options_that_decide_no_result_make_no_other_run(
     done: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,14 @@ def test_sent_tensors_are_the_same_writable_and_private() -> None:
     assert results == [(SHARED * (SHARED - 1) / 2 + SHARED, True, torch.bfloat16)] * 3
 
 
+def test_weights_keep_how_they_lie_in_memory() -> None:
+    """Convolutions round by it, so that a training would end elsewhere in a worker than here."""
+    layer = nn.Conv2d(128, 256, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # it is one
+    assert layer.weight.numel() * 4 >= SHARED
+    ((_, strides),) = run_all({"a": partial(layer.weight.stride)}, workers=2)
+    assert strides == layer.weight.stride() == (1152, 1, 384, 128)
+
+
 def test_results_survive_the_worker() -> None:
     ((_, model),) = run_all({"a": lambda: nn.Linear(500, 500)}, workers=2)
     assert isinstance(model, nn.Linear) and torch.isfinite(model.weight.sum())

@@ -87,6 +87,14 @@ def reproduce(
     # Nothing is to be forgotten for this: it identifies the data.
     nothing = ForgetRequest(size=len(loaded.attributes["train"]["target"]), forget=(0,), reason="none")
     made_from = contents(loaded.splits.case(loaded.task, nothing), {}, asked=False)
+    cost = _duration(family.seconds * _thousands(chosen, how, seeds, golds))
+    if scale == "smoke":
+        console.print("Scale smoke only shows that everything runs: its numbers and verdicts mean nothing.")
+    console.print(
+        f"{chosen.title}: roughly {cost} of training on two CPU cores, less what is in {kept.root} already.",
+        markup=False,
+        soft_wrap=True,
+    )
     with new_run(target, _deciding(config) + made_from) as folder, kept_in(kept.root):
         outcome = run(
             chosen, family, loaded, how, seeds=seeds, golds=golds, store=kept, runtime=runtime, workers=workers
