@@ -7,9 +7,10 @@ Where they run is joblib's business.  By default that is processes on this machi
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -153,7 +154,7 @@ def _by_joblib(backend: Any, parcels: list[Parcel], workers: int) -> Iterator[tu
     pool = joblib.Parallel(
         n_jobs=workers, return_as=order, pre_dispatch="all", batch_size=1, max_nbytes=SHARED - 1, mmap_mode="c"
     )
-    for number, result in pool(joblib.delayed(_unpack_and_attempt)(*each) for each in enumerate(parcels)):
+    for number, result in pool(joblib.delayed(_unpack_and_attempt)(*each, sys.path) for each in enumerate(parcels)):
         yield number, _opened(result)
 
 
@@ -168,7 +169,7 @@ def _by_dask(backend: Any, parcels: list[Parcel]) -> Iterator[tuple[int, Any]]:
     jobs = {}
     for number, (packed, held) in enumerate(parcels):
         parcel = packed, [sent[id(array)] for array in held]
-        job = backend.client.submit(_unpack_and_attempt, number, parcel, pure=False, **backend.submit_kwargs)
+        job = backend.client.submit(_unpack_and_attempt, number, parcel, sys.path, pure=False, **backend.submit_kwargs)
         jobs[job] = number
     try:
         for job in as_completed(jobs):  # type: ignore[no-untyped-call]
@@ -203,8 +204,10 @@ def _parcels(jobs: Mapping[str, Callable[[], Any]]) -> Iterator[Parcel]:
             ) from error
 
 
-def _unpack_and_attempt(number: int, parcel: Parcel) -> tuple[int, bytes | _Failure]:
+def _unpack_and_attempt(number: int, parcel: Parcel, paths: Sequence[str]) -> tuple[int, bytes | _Failure]:
     packed, arrays = parcel
+    # A worker may have been started before this process knew where its user's modules are.
+    sys.path.extend(path for path in paths if path not in sys.path)
     # By value both ways: PyTorch's own way between processes ends with the process that sent.
     with _ALONE:
         return number, _attempt(lambda: bytes(cloudpickle.dumps(unpack(packed, [_own(array) for array in arrays])())))

@@ -261,6 +261,9 @@ def test_audit_s_words_are_refused_in_a_line(name: str, tmp_path: Path, capsys: 
     assert list(tmp_path.iterdir()) == []
 
 
+LOADED = ["--data", "e2e.tiny.load_data"]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -268,8 +271,8 @@ def test_audit_s_words_are_refused_in_a_line(name: str, tmp_path: Path, capsys: 
         (["audti"], "no command 'audti'.*'audit' is meant"),
         (["audit", "--output", "x"], "`task` and `data`.* are missing.*`unregress audit --help`"),
         (["report"], "`folder` is missing. `unregress report --help`"),
-        (["train", "--task", "make_task", "--data", "e2e.tiny.load_data"], "`task` is 'make_task'. Expected an import path"),
-        (["train", "--task", "e2e.tiny.make_tsk", "--data", "e2e.tiny.load_data"], "no 'make_tsk'.*'make_task' is meant"),
+        (["train", "--task", "make_task", *LOADED], "`task` is 'make_task'. Expected an import path"),
+        (["train", "--task", "e2e.tiny.make_tsk", *LOADED], "no 'make_tsk'.*'make_task' is meant"),
         (["demo", "--seed", "x"], "`seed` is 'x'. Expected a whole number. `unregress demo --help`"),
         (["reproduce", "stsb-0-2", "--scale", "papers"], "`scale` is 'papers'.*'paper' is meant"),
         (["reproduce", "stsb-0-2", "--seds", "2"], "no option `seds`.*'seeds' is meant"),

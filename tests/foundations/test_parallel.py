@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import joblib
 import pytest
@@ -141,6 +143,14 @@ def test_weights_keep_how_they_lie_in_memory() -> None:
     assert layer.weight.numel() * 4 >= SHARED
     ((_, strides),) = run_all({"a": partial(layer.weight.stride)}, workers=2)
     assert strides == layer.weight.stride() == (1152, 1, 384, 128)
+
+
+def test_workers_find_modules_that_came_after_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dict(run_all({"first": lambda: 1, "second": lambda: 2}, workers=2))  # they are kept for what follows
+    (tmp_path / "a_module_of_somebodys.py").write_text("def answer():\n    return 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = importlib.import_module("a_module_of_somebodys").answer
+    assert dict(run_all({"a": answer, "b": answer}, workers=2)) == {"a": 42, "b": 42}
 
 
 def test_results_survive_the_worker() -> None:
