@@ -22,6 +22,7 @@ from unregress.case import Case, Splits
 from unregress.cli.audit import audit, report
 from unregress.cli.commands import forget, train
 from unregress.cli.launch import LEFT_ALONE, launch, terminable
+from unregress.cli.overview import DESCRIPTION, SUMMARIES, USAGE
 from unregress.cli.refusals import refusal
 from unregress.cli.reproduce import reproduce
 from unregress.demo import demo
@@ -42,11 +43,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
 """A command's signature is its schema and its docstring the help.  `config` is filled in here."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def dispatch(words: Sequence[str]) -> int:
     """Run one command.
 
     Args:
-        arguments: the words after `unregress`; by default those of this process.
+        words: those after `unregress`.
 
     Returns:
         Exit code: 0 done, 1 training diverged, 2 the input was refused, 3 a model did not pass that was required to,
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         with nullcontext() if team().size == 1 else _one_of_many():
-            return _run(arguments)
+            return _run(words)
     except DivergenceError as error:
         return _fail(str(error), 1)
     except VerdictError as error:
@@ -107,7 +108,7 @@ class _Parser(ArgumentParser):
         raise refusal(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(words: Sequence[str]) -> int:
     # Tasks and data functions are named by import path, as in `my_model.task`.
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
@@ -115,16 +116,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
     parser = _Parser(
         prog="unregress",
-        usage="unregress COMMAND [--config job.yaml] [--OPTION VALUE ...]",
-        description="Make a trained PyTorch regression model forget chosen training examples, and show how well "
-        "it forgot.  Start with `unregress demo`.",
+        usage=USAGE,
+        description=DESCRIPTION,
         version=version("unregress"),
     )
     subcommands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands", prog="unregress")
     parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
     for name, own in parsers.items():
-        subcommands.add_subcommand(name, own, help=_text(COMMANDS[name]).split("\n\n")[0])
-    words = sys.argv[1:] if arguments is None else arguments
+        subcommands.add_subcommand(name, own, help=SUMMARIES[name])
     parsed = parser.parse_args(_afresh(words))
     name = parsed.subcommand
     devices = parsed[name].get("runtime.devices", 1)

@@ -1,0 +1,39 @@
+"""What `unregress --help` says, without importing what the commands need: PyTorch alone takes seconds."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from importlib.metadata import version
+
+USAGE = "unregress COMMAND [--config job.yaml] [--OPTION VALUE ...]"
+DESCRIPTION = (
+    "Make a trained PyTorch regression model forget chosen training examples, and show how well it forgot.  "
+    "Start with `unregress demo`."
+)
+SUMMARIES = {
+    "demo": "Unlearn and audit on real patients.",
+    "train": "Train the original model.",
+    "forget": "Make a trained model forget.",
+    "audit": "Measure how well models forgot, and judge it.",
+    "report": "Print an audit's table and render its page anew.",
+    "reproduce": "Run an experiment of the paper and put its number beside ours.",
+}
+"""Each command with the first sentence of its docstring."""
+
+
+def answer(words: list[str]) -> str | None:
+    """The answer to words that ask for help or version only; None for any others.
+
+    Args:
+        words: those after `unregress`.
+    """
+    if words == ["--version"]:
+        return f"unregress {version('unregress')}\n"
+    if words not in (["--help"], ["-h"]):
+        return None
+    parser = ArgumentParser(prog="unregress", usage=USAGE, description=DESCRIPTION)
+    parser.add_argument("--version", action="store_true", help="Print version and exit.")
+    listed = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, summary in SUMMARIES.items():
+        listed.add_parser(name, help=summary)
+    return parser.format_help()
