@@ -63,6 +63,7 @@ ROOMS = (
     Room("floor", only=()),
     Room("metrics"),
     Room("golds"),
+    Room("lineup"),
     Room("references"),
     Room("panel"),
     Room("criteria", only=("evidence", "floor")),

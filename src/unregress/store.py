@@ -33,8 +33,8 @@ DIGESTS = "digests.json"
 TRAINING = ("activations", "attention", "case", "draws", "guard", "loading", "losses", "methods", "processes",
             "recipe", "request", "runtime", "task", "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
-MEASURING = (*TRAINING, "auditing", "evidence", "features", "floor", "golds", "metrics", "panel", "predictions",
-             "references", "trainings")  # fmt: skip
+MEASURING = (*TRAINING, "auditing", "evidence", "features", "floor", "golds", "lineup", "metrics", "panel",
+             "predictions", "references", "trainings")  # fmt: skip
 """The rooms whose code decides what an audit measures; what it concludes is judged anew each time."""
 
 

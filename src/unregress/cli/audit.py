@@ -9,13 +9,13 @@ from torch import nn
 
 from unregress.artefacts import contents, read_model, run_folder
 from unregress.auditing import audit as measure
-from unregress.auditing import check, gold_names
 from unregress.case import Splits
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.console import kept_in, say, shown
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
+from unregress.lineup import check, gold_names
 from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
 from unregress.readiness import preflight
