@@ -20,7 +20,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,9 @@ class Bench:
     sides: Mapping[str, Side]
     goals: tuple[Goal, ...]
     check: Callable[[], str] = lambda: ""
-    """That the sides do the same; says how it was seen, and raises where they do not."""
+    """That the sides do the same: says how it was seen, or raises AssertionError."""
     rounds: int | None = None
     """Fewer rounds than asked for, where one takes long."""
-    notes: list[str] = field(default_factory=list)
-    """What else is worth knowing; may be added to while measuring."""
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:
@@ -117,6 +115,10 @@ def measured(bench: Bench, scene: Scene, rounds: int) -> dict[str, Any]:
             fixed = seconds_of(side.once, scene.device) if side.once is not None else 0.0
             taken = seconds_of(side.run, scene.device)
             found[name].append(min(fixed, taken) + max(0.0, taken - fixed) * side.times)
+    try:
+        same = bench.check()
+    except AssertionError as error:
+        same = f"THE SIDES DIFFER: {error}"
     goals = []
     for goal in bench.goals:
         below = found[goal.under] if goal.under is not None else [1.0] * len(found[goal.over])
@@ -128,8 +130,7 @@ def measured(bench: Bench, scene: Scene, rounds: int) -> dict[str, Any]:
         "seconds": {name: statistics.median(values) for name, values in found.items()},
         "rounds": found,
         "goals": goals,
-        "check": bench.check(),
-        "notes": bench.notes,
+        "check": same,
     }
 
 
@@ -169,10 +170,11 @@ def into_page(kind: str, text: str) -> None:
 
 
 def main() -> None:
+    from bench_audits import AUDITS
     from bench_images import IMAGES
     from bench_others import OTHERS
 
-    jobs: dict[str, Callable[[Scene], Bench]] = {**IMAGES, **OTHERS}
+    jobs: dict[str, Callable[[Scene], Bench]] = {**IMAGES, **AUDITS, **OTHERS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("jobs", nargs="*", metavar="job", help=f"which; by default all: {', '.join(jobs)}")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the datasets")
@@ -199,7 +201,6 @@ def main() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"machine": here, "jobs": results}, indent=1) + "\n", encoding="utf-8")
         print(f"\n{name} ({time.perf_counter() - started:.0f} s)\n{table({name: done})}\n{done['check']}", flush=True)
-        print(*done["notes"], sep="\n", flush=True)
     ordered = {name: results[name] for name in jobs if name in results}
     file.with_suffix(".md").write_text(table(ordered) + "\n", encoding="utf-8")
     into_page(file.stem, table(ordered))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,26 +16,17 @@ from bench import Bench, Goal, Scene, Side
 from torch import Tensor, nn
 
 from unregress import (
-    Anamnesis,
     Blindspot,
     Case,
-    FineTune,
     ForgetRequest,
-    GaussianAmnesiac,
     Recipe,
     TensorTask,
-    UniformAmnesiac,
-    audit,
     collect,
     train,
 )
-from unregress.audit import default_metrics
 from unregress.datasets.age_images import age_images, read_index
 from unregress.loading import chunked
-from unregress.metrics import Panel, Subject
-from unregress.metrics.relearning import Watch, relearn
 from unregress.models.resnet import resnet18_regressor
-from unregress.panel import assemble
 from unregress.trainings import subset
 
 BATCH, TRAINED = 256, 12_208
@@ -84,7 +74,10 @@ class Faces:
 
     def batches(self, rows: Tensor | None = None, size: int = BATCH) -> list[list[Tensor]]:
         """Batches of the training set, ready on the device."""
-        source, chunks = self.case.source("train_eval"), chunked(torch.arange(self.count) if rows is None else rows, size)
+        source, chunks = (
+            self.case.source("train_eval"),
+            chunked(torch.arange(self.count) if rows is None else rows, size),
+        )
         return [[tensor.to(self.scene.device) for tensor in batch.data] for batch in source.fetch(chunks)]
 
 
@@ -116,6 +109,7 @@ def training(scene: Scene) -> Bench:
     faces = Faces(scene, OLD, scene.steps * BATCH)
     loader = script.loader(faces.script("train", np.arange(faces.count), script.TRAINING), shuffle=True)
     network, size = script.network().to(scene.device), TRAINED / faces.count
+    half = replace(scene.runtime, precision="bf16-mixed")
     sides = {
         "ours": Side(
             lambda: train(faces.case, EPOCH, scene.runtime),
@@ -124,9 +118,13 @@ def training(scene: Scene) -> Bench:
         ),
         "floor": Side(bare(faces.model(), faces.batches(), scene), size),
         "script": Side(lambda: script.train_epoch(network, loader, scene.device), size),
+        "ours in bf16": Side(
+            lambda: train(faces.case, EPOCH, half), size, lambda: train(faces.case, replace(EPOCH, epochs=0), half)
+        ),
     }
-    faster = Goal("script", "ours", 10 if scene.accelerated else 1.8, most=False)
-    return Bench("training, an epoch", sides, (Goal("ours", "floor", 1.10), faster))
+    least = 10 if scene.accelerated else 1.8
+    faster = (Goal("script", name, least, most=False) for name in ("ours", "ours in bf16"))
+    return Bench("training, an epoch", sides, (Goal("ours", "floor", 1.10), *faster))
 
 
 def blindspot(scene: Scene) -> Bench:
@@ -183,8 +181,9 @@ def features(scene: Scene) -> Bench:
         for name, values in its.items():
             own = np.asarray(getattr(mine, name)[:single])
             apart[name] = float(np.abs(own - values).max() / np.abs(values).max())
-        assert max(apart.values()) < 1e-4, apart
-        return f"Features of {single} samples are those of the one-sample loop, up to {max(apart.values()):.0e} of the largest."
+        # TF32, which GPUs multiply in, rounds to three digits.
+        assert max(apart.values()) < (1e-2 if scene.accelerated else 1e-4), apart
+        return f"{single} samples' features are the one-sample loop's, up to {max(apart.values()):.0e} of the largest."
 
     sides = {
         "ours": Side(ours, asked / faces.count),
@@ -198,98 +197,4 @@ def features(scene: Scene) -> Bench:
     return Bench("attack features of 10,000 samples", sides, goals, check)
 
 
-def anamnesis(scene: Scene, *, held_out: bool = True, whole: int = 200) -> Bench:
-    """Relearning without augmentation, so that both sides see the same batches."""
-    faces = Faces(scene, YOUNG, 8 * BATCH)
-    case = replace(faces.case, augment=None)
-    if not held_out:
-        case = replace(case, validation=None)
-    runtime, recipe = replace(scene.runtime, seed=1), replace(EPOCH, epochs=1)
-    original = train(case, replace(EPOCH, epochs=4, lr=0.003, schedule="one-cycle"), runtime).model
-    forgot = UniformAmnesiac(recipe=EPOCH).unlearn(original, case, runtime).model
-    group = case.group("validation") if held_out else np.zeros(0, bool)
-    panel = Panel(
-        case=case,
-        runtime=runtime,
-        subjects=(Subject(name="original", role="original", model=original, parts={}),),
-        validation_group=np.flatnonzero(group),
-    )
-    watch = Watch(panel, 0.05)
-    order = torch.randperm(faces.count, generator=runtime.generator("relearn/0/order")).tolist()
-    batches = script.loader(faces.script("train", np.arange(faces.count), script.EVALUATION), sampler=order)
-    rows = np.flatnonzero(group) if held_out else np.array(case.request.forget)
-    watched = script.loader(faces.script("validation" if held_out else "train", rows, script.EVALUATION))
-    hits: dict[str, int | None] = {}
-
-    def ours() -> None:
-        found = relearn(forgot, watch, recipe, stream="relearn/0")
-        hits["ours"] = found.steps if found.reached else None
-
-    def its() -> None:
-        network = script.network().to(scene.device)
-        network.load_state_dict(forgot.resnet.state_dict())  # type: ignore[union-attr]
-        hits["script"] = script.relearn(network, batches, watched, watch.threshold, scene.device)
-
-    def check() -> str:
-        assert hits["ours"] == hits["script"], hits
-        return f"Both say {hits['ours']} steps, watching {watch.samples} samples ({watch.name})."
-
-    its()
-    size = whole / (hits["script"] or 8)
-    sides = {
-        "ours": Side(ours, size),
-        "floor": Side(bare(forgot, faces.batches()[: hits["script"]], scene), size),
-        "script": Side(its, size),
-    }
-    what = "held-out samples" if held_out else "the forgotten samples"
-    return Bench(f"anamnesis, {whole} steps, watching {len(rows)} {what}", sides,
-                 (Goal("script", "ours", 5, most=False),), check)  # fmt: skip
-
-
-def auditing(scene: Scene) -> Bench:
-    """Five models and five golds; relearning in one order of the data and for one epoch."""
-    faces = Faces(scene, OLD, scene.steps * BATCH, held_out=512)
-    case, runtime, start = faces.case, scene.runtime, replace(EPOCH, lr=0.003, schedule="one-cycle")
-    original, *golds = (train(case, start, replace(runtime, seed=seed)) for seed in range(6))
-    methods = {
-        "FineTune": FineTune(recipe=replace(EPOCH, epochs=5)),
-        "UniformAmnesiac": UniformAmnesiac(recipe=EPOCH),
-        "GaussianAmnesiac": GaussianAmnesiac(recipe=EPOCH),
-        "Blindspot": Blindspot(helper=replace(EPOCH, epochs=2, lr=0.01), recipe=EPOCH, layers=["resnet.layer?"]),
-    }
-    models: dict[str, Any] = {"original": original}
-    references = [gold.model for gold in golds]
-    metrics = [Anamnesis(recipe=EPOCH, shuffles=1) if isinstance(m, Anamnesis) else m for m in default_metrics()]
-
-    def unlearning() -> None:
-        models.update({name: method.unlearn(original.model, case, runtime) for name, method in methods.items()})
-
-    def ours() -> None:
-        audit(case, models, runtime, golds=references, metrics=metrics)
-
-    def check() -> str:
-        named = [("original", "original", original), *((n, "unlearned", m) for n, m in models.items() if n != "original")]
-        candidates = [*named, *((f"gold {k}", "gold", gold) for k, gold in enumerate(references))]
-        parts, started = {}, time.perf_counter()
-        with runtime.isolated("audit"):
-            panel, _ = assemble(case, candidates, runtime, features=True)  # type: ignore[arg-type]
-            parts["predictions and features"] = time.perf_counter() - started
-            for metric in metrics:
-                started = time.perf_counter()
-                list(metric.measure(panel))
-                parts[type(metric).__name__] = time.perf_counter() - started
-        return "Parts of the audit: " + ", ".join(f"{name} {taken:.2g} s" for name, taken in parts.items()) + "."
-
-    sides = {"unlearning": Side(unlearning), "ours": Side(ours)}
-    what = f"audit of 5 models with 5 golds, {faces.count} training samples"
-    return Bench(what, sides, (Goal("ours", "unlearning", 1.0),), check, rounds=1)
-
-
-IMAGES: dict[str, Callable[[Scene], Bench]] = {
-    "training": training,
-    "blindspot": blindspot,
-    "features": features,
-    "anamnesis": anamnesis,
-    "anamnesis-own": lambda scene: anamnesis(scene, held_out=False),
-    "audit": auditing,
-}
+IMAGES: dict[str, Callable[[Scene], Bench]] = {"training": training, "blindspot": blindspot, "features": features}

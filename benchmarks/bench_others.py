@@ -92,7 +92,9 @@ def series(scene: Scene) -> Bench:
     endless: Iterator[Any] = chain.from_iterable(repeat(batches))
     sides = {
         "ours": Side(
-            lambda: train(case, recipe, scene.runtime), size, lambda: train(case, replace(recipe, epochs=0), scene.runtime)
+            lambda: train(case, recipe, scene.runtime),
+            size,
+            lambda: train(case, replace(recipe, epochs=0), scene.runtime),
         ),
         "floor": Side(bare(case, task.build_model(), ready(case, scene, recipe.batch_size), scene), size),
         "script": Side(lambda: script.forecast_steps(network, endless, steps, scene.device), size),

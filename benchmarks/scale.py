@@ -23,7 +23,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +151,6 @@ def job(root: Path, cache: Path, share: float, threads: int) -> dict[str, dict[s
     """Index, table, training, unlearning and audit of one size, measured."""
     torch.set_num_threads(threads)
     stages, runtime = Stages(), Runtime(accelerator="cpu")
-    with stages.stage("start"):
-        pass
     with stages.stage("index"):
         (root / "imdb_wiki.csv").unlink(missing_ok=True)
         write_index(root)
@@ -184,6 +181,7 @@ def job(root: Path, cache: Path, share: float, threads: int) -> dict[str, dict[s
 def plot(runs: list[dict[str, Any]], file: Path) -> None:
     """Seconds and memory over images, and over the share that is forgotten."""
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "unregress", "font.size": 8})
     figure, axes = plt.subplots(2, 2, figsize=(7, 5), sharey="row", layout="constrained")
@@ -191,7 +189,10 @@ def plot(runs: list[dict[str, Any]], file: Path) -> None:
     sizes = [run for run in runs if run["share"] == SHARE]
     shares = [run for run in runs if run["images"] == largest // 4]
     for column, (kept, x, label) in enumerate(
-        ((sizes, "images", "images (a tenth forgotten)"), (shares, "share", f"share forgotten of {largest // 4:,} images"))
+        (
+            (sizes, "images", "images (a tenth forgotten)"),
+            (shares, "share", f"share forgotten of {largest // 4:,} images"),
+        )
     ):
         kept = sorted(kept, key=lambda run: run[x])
         for stage in ("table", "training", *METHODS, "audit"):
@@ -204,6 +205,7 @@ def plot(runs: list[dict[str, Any]], file: Path) -> None:
         axes[1, column].set_xlabel(label)
         for axis in axes[:, column]:
             axis.set_xlim(left=0)
+            axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.set_ylim(bottom=0)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("memory at most, GB")
@@ -214,7 +216,9 @@ def plot(runs: list[dict[str, Any]], file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--largest", type=int, default=500_000, help="images of the largest size; the others are half of the one before")
+    parser.add_argument(
+        "--largest", type=int, default=500_000, help="images of the largest size; the others are half of the one before"
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "scale", help="where images and tables are put")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "bench", help="folder of the results")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
