@@ -5,13 +5,18 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 # Where `make demo` leaves its evidence.
 OUTPUT ?= runs/demo
+# What `make bench` measures, and on what; no JOBS are all of them.
+DATA ?= ../shared/data
+DEVICE ?= cpu
+ROUNDS ?= 3
+JOBS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci clean
+.PHONY: help demo test lint bench ci clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +31,9 @@ lint: $(VENV)/.stamp-dev ## check style, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(VENV)/.stamp-dev ## measure speed on DATA=../shared/data; see docs/benchmarks.md
+	$(BIN)/python benchmarks/bench.py --data $(DATA) --device $(DEVICE) --rounds $(ROUNDS) $(JOBS)
 
 ci: test lint demo ## what continuous integration runs
 

@@ -1,0 +1,163 @@
+"""The jobs of `bench.py` beside images: text, series, many small models, and the time that an import takes."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain, repeat
+from typing import Any
+
+import numpy as np
+import research_script as script
+import side_by_side
+import torch
+from bench import Bench, Goal, Scene, Side
+from torch import nn
+
+from unregress import Case, ForgetRequest, Recipe, retrain, train
+from unregress.datasets.electricity import electricity_client
+from unregress.datasets.stsb import read_stsb, sentence_pairs, sentences
+from unregress.datasets.vocabulary import Vocabulary
+from unregress.demo import TRAINING
+from unregress.forecasting import ForecastingTask
+from unregress.loading import chunked
+from unregress.models.sentence_pair import SentencePairLSTM
+from unregress.models.tft import tft
+from unregress.task import TensorTask
+from unregress.trainings import subset
+
+GOLDS = 16
+EPOCH = Recipe(epochs=1)
+
+
+def bare(case: Case, model: nn.Module, batches: list[Any], scene: Scene) -> Callable[[], None]:
+    """Forward and backward passes over batches that are ready."""
+    model = copy.deepcopy(model).to(scene.device).train()
+
+    def run() -> None:
+        for data in batches:
+            model.zero_grad()
+            case.task.loss(case.task.predict(model, data), case.task.target(data)).mean().backward()
+
+    return run
+
+
+def ready(case: Case, scene: Scene, size: int) -> list[Any]:
+    rows = chunked(torch.arange(case.request.size), size, shuffle=torch.Generator().manual_seed(0))
+    return [batch.data for batch in scene.runtime.load(case.source("train"), rows)]
+
+
+def sentence_case(scene: Scene, count: int | None = None) -> tuple[Case, Any, Vocabulary]:
+    tables = read_stsb(scene.data / "stsb")
+    vocabulary = Vocabulary.of(sentences(tables["train"]))
+    splits = sentence_pairs(tables, vocabulary)
+    chosen = splits if count is None else replace(splits, train=subset(splits.train, range(count)))
+    samples = len(chosen.train[:][-1])  # type: ignore[index]
+    request = ForgetRequest.random(samples, samples // 10, seed=0, reason="benchmark")
+    task = TensorTask(build_model=partial(SentencePairLSTM, words=len(vocabulary)), loss="mse")
+    return chosen.case(task, request), tables["train"], vocabulary
+
+
+def text(scene: Scene) -> Bench:
+    case, table, vocabulary = sentence_case(scene)
+    pairs = list(zip(table["sentence1"], table["sentence2"], table["score"], strict=True))
+    loader = script.loader(script.Sentences(pairs, vocabulary.encode), shuffle=True, collate_fn=script.pad)
+    network = script.Siamese(len(vocabulary)).to(scene.device)
+    sides = {
+        "ours": Side(lambda: train(case, EPOCH, scene.runtime)),
+        "floor": Side(bare(case, case.task.build_model(), ready(case, scene, EPOCH.batch_size), scene)),
+        "script": Side(lambda: script.sentence_epoch(network, loader, scene.device)),
+    }
+    return Bench("STS-B with an LSTM, an epoch", sides, (Goal("ours", "floor", 1.15),))
+
+
+def series(scene: Scene) -> Bench:
+    cut = electricity_client(scene.data / "electricity")
+    task = ForecastingTask(build_model=partial(tft, **cut.variables))
+    whole = cut.case(task, cut.band(low=1.0), reason="benchmark")
+    steps, recipe = 8 * scene.steps, replace(EPOCH, batch_size=64)
+    count = steps * recipe.batch_size
+    # Not `Subset`, which asks one by one: the windows' own class, cut short, gathers whole batches.
+    short: Any = copy.copy(whole.train)
+    short.places = short.places[:count]
+    request = ForgetRequest(size=count, forget=tuple(range(0, count, 4)), reason="benchmark")
+    case = replace(whole, request=request, train=short, validation=None, validation_group=None)
+    size = whole.request.size / count
+    network, batches = script.hourly(cut.units.transform(cut.series), "MT_200")
+    network.to(scene.device)
+    endless: Iterator[Any] = chain.from_iterable(repeat(batches))
+    sides = {
+        "ours": Side(
+            lambda: train(case, recipe, scene.runtime),
+            size,
+            lambda: train(case, replace(recipe, epochs=0), scene.runtime),
+        ),
+        "floor": Side(bare(case, task.build_model(), ready(case, scene, recipe.batch_size), scene), size),
+        "script": Side(lambda: script.forecast_steps(network, endless, steps, scene.device), size),
+    }
+    return Bench("TFT on one client, an epoch", sides, (Goal("ours", "floor", 1.15),))
+
+
+def small_golds(scene: Scene) -> Bench:
+    """Sixteen golds of the demo's network: one by one, two processes, and as one with `torch.func`."""
+    case = side_by_side.cases()["band"]
+
+    def golds(workers: int) -> Callable[[], object]:
+        return lambda: retrain(case, TRAINING, scene.runtime, range(GOLDS), workers=workers)
+
+    def check() -> str:
+        alone = [gold.model for gold in retrain(case, TRAINING, scene.runtime, range(GOLDS))]
+        held_out = case.test[:][0]  # type: ignore[index]
+        with torch.no_grad():
+            one = np.stack([model(held_out)[:, 0].numpy() for model in alone])
+        other = side_by_side.side_by_side(case, 0.0, GOLDS, 0)
+        two = np.concatenate([other["test-forget"], other["test-retain"]], axis=1)
+        return (
+            f"On test patients the golds' spread between seeds is {one.std(0, ddof=1).mean():.1f} one by one and "
+            f"{two.std(0, ddof=1).mean():.1f} side by side (other draws of the same kind)."
+        )
+
+    sides = {
+        "one by one": Side(golds(1)),
+        "ours": Side(lambda: side_by_side.side_by_side(case, 0.0, GOLDS, 0)),
+        "processes": Side(golds(2)),
+    }
+    goals = (Goal("one by one", "ours", 4, most=False), Goal("one by one", "processes", 1.5, most=False))
+    return Bench(f"{GOLDS} golds of the demo's network", sides, goals, check, rounds=2)
+
+
+def text_golds(scene: Scene) -> Bench:
+    """Sixteen golds of the LSTM, an epoch of a part of STS-B each: one by one, and two processes."""
+    case, _, _ = sentence_case(scene, 1024)
+
+    def golds(workers: int) -> Callable[[], object]:
+        return lambda: retrain(case, EPOCH, scene.runtime, range(GOLDS), workers=workers)
+
+    sides = {"one by one": Side(golds(1)), "ours": Side(golds(2))}
+    return Bench(f"{GOLDS} golds of the LSTM", sides, (Goal("one by one", "ours", 4, most=False),), rounds=2)
+
+
+def importing(scene: Scene) -> Bench:
+    def python(*words: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+
+    sides = {
+        "ours": Side(python("-c", "import unregress")),
+        "help": Side(python("-m", "unregress", "--help")),
+        "bare torch": Side(python("-c", "import torch")),
+        "bare python": Side(python("-c", "pass")),
+    }
+    return Bench("import, and `unregress --help`", sides, (Goal("ours", None, 1.0), Goal("help", None, 1.0)))
+
+
+OTHERS: dict[str, Callable[[Scene], Bench]] = {
+    "text": text,
+    "series": series,
+    "golds": small_golds,
+    "golds-lstm": text_golds,
+    "import": importing,
+}
