@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -36,7 +36,9 @@ def final_linear(model: nn.Module, task: Task[Any], batch: Batch) -> Head:
         ModelError: the last layer with weights is not linear, or mixes samples.
     """
     remedy = "Leave out `Representation`, and use the paper's attack with `Membership(features=('loss',))`"
-    order = execution_order(model, task, batch)
+    # Two samples tell the order of layers as well as a whole batch does.
+    few = replace(batch, data=task.select(batch.data, torch.zeros(2, dtype=torch.int64, device=_device(model))))
+    order = execution_order(model, task, few)
     last = bare(model).get_submodule(order[-1]) if order else bare(model)
     if not isinstance(last, nn.Linear):
         raise ModelError(
