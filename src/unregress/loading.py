@@ -136,5 +136,13 @@ def read_targets(source: Source, task: Task[Any], rows: Tensor | None = None) ->
         task: how to find the target in a batch.
         rows: which rows; None for all.
     """
-    chunks = chunked(torch.arange(len(source)) if rows is None else rows, 4096)
-    return torch.cat([task.target(batch.data).detach().cpu() for batch in source.fetch(chunks)])
+    wanted = torch.arange(len(source)) if rows is None else rows
+    found, done = torch.empty(0), 0
+    for batch in source.fetch(chunked(wanted, 4096)):
+        target = task.target(batch.data).detach()
+        if not done:
+            # Made once, and not joined from pieces: see `unregress.predictions.collect`.
+            found = torch.empty((len(wanted), *target.shape[1:]), dtype=target.dtype)
+        found[done : done + len(target)] = target
+        done += len(target)
+    return found

@@ -159,7 +159,10 @@ def collect(
         wanted[chosen] = True
     elif features is not False:
         wanted[torch.from_numpy(np.asarray(features, np.int64))] = True
-    parts: list[dict[str, Tensor]] = []
+    # Filled as answers come: small pieces kept between large batches would pin the memory of these, 5 KB for a sample.
+    found: dict[str, Tensor] = {}
+    sizes = {False: len(chosen), True: int(wanted[chosen].sum())}
+    filled = {False: 0, True: 0}
     with full.isolated("collect"):
         twin = full.set_up(full.private_copy(model))
         twin.eval()
@@ -169,26 +172,39 @@ def collect(
             if head is None and kept.any():
                 head = final_linear(twin, task, batch)
             part = {"index": batch.index, **_predict(twin, task, batch, head if kept.any() else None, kept)}
-            parts.append({name: values[:0] if batch.surplus else values for name, values in part.items()})
+            new = {few: 0 if batch.surplus else len(part["featured" if few else "index"]) for few in filled}
+            for name, values in part.items():
+                few = name in FEATURES
+                if name not in found:
+                    found[name] = torch.empty((sizes[few], *values.shape[1:]), dtype=_kept_as(name))
+                if found[name].shape[1:] != values.shape[1:]:
+                    raise ModelError(
+                        f"The {name}s have {_width(found[name])} values in one batch and {_width(values)} in another",
+                        expected="as many for every sample",
+                        remedy="Pad sequences to one length, or use the attack with `features=('loss',)`",
+                    )
+                found[name][filled[few] : filled[few] + new[few]] = values[: new[few]]
+            filled = {few: filled[few] + new[few] for few in filled}
+    joined = {name: values[: filled[name in FEATURES]] for name, values in found.items()}
     if full.team.size > 1:
-        parts = full.team.gathered([{name: values.cpu() for name, values in part.items()} for part in parts])
-    widths = {part["activation"].shape[1] for part in parts if "activation" in part}
-    if len(widths) > 1:
-        raise ModelError(
-            f"The final linear layer's input has {', '.join(map(str, sorted(widths)))} values, depending on the batch",
-            expected="as many for every sample",
-            remedy="Pad sequences to one length, or use the attack with `features=('loss',)`",
-        )
-    names = dict.fromkeys(name for part in parts for name in part)
-    joined = {name: torch.cat([part[name] for part in parts if name in part]).cpu() for name in names}
-    if full.team.size > 1:
+        parts = full.team.gathered([joined])
+        names = dict.fromkeys(name for part in parts for name in part)
+        joined = {name: torch.cat([part[name] for part in parts if name in part]) for name in names}
         # Each sample once, in the order of the index, whoever predicted it.
         once = torch.from_numpy(np.unique(joined["index"].numpy(), return_index=True)[1])
         again = torch.from_numpy(np.unique(joined["featured"].numpy(), return_index=True)[1])
         joined = {name: values[again if name in FEATURES else once] for name, values in joined.items()}
-    wide = {name: joined[name].double().numpy() for name in ("prediction", "target", "loss")}
-    narrow = {name: joined[name].float().numpy() for name in ("activation", "gradient") if name in joined}
-    return Predictions(index=joined["index"].numpy(), **wide, featured=joined["featured"].numpy(), **narrow)
+    return Predictions(**{name: values.numpy() for name, values in joined.items()})
+
+
+def _kept_as(name: str) -> torch.dtype:
+    if name in ("index", "featured"):
+        return torch.int64
+    return torch.float32 if name in FEATURES else torch.float64
+
+
+def _width(values: Tensor) -> int:
+    return values.shape[1:].numel()
 
 
 def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None, kept: Tensor) -> dict[str, Tensor]:
