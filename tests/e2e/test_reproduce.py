@@ -7,11 +7,12 @@ import importlib
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from experiments.small import files, write_faces
@@ -22,6 +23,15 @@ from unregress.experiments.runner import Outcome
 
 MODELS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 ROW = "utkface-0-30"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As workers compute: sums over several threads are rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

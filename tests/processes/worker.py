@@ -5,6 +5,7 @@ Double precision, so that what processes add up in another order differs in the 
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from unregress import Case, ForgetRequest, Recipe, Runtime, TensorTask, audit, c
 from unregress.auditing import default_metrics
 from unregress.errors import UnregressError
 from unregress.methods import Method, Unlearned
+from unregress.processes import part
 
 
 class Idle(nn.Module):
@@ -171,3 +173,7 @@ if __name__ == "__main__":
         together = Runtime(accelerator="cpu", precision="64-true", devices=2, strategy=strategy)  # type: ignore[arg-type]
         done = results(together)
         (Path(sys.argv[1]) / f"{strategy}-{together.team.rank}.pickle").write_bytes(pickle.dumps(done))
+    # Whoever ends first must not leave the other one in the middle of a word; see `unregress.__main__` for the rest.
+    together.team.wait()
+    part()
+    os._exit(0)
