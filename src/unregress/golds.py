@@ -13,6 +13,11 @@ from unregress.store import weights_of
 Candidate = nn.Module | Unlearned
 
 
+def module_of(candidate: Candidate) -> nn.Module:
+    """The model itself, whether or not a method's record comes with it."""
+    return candidate.model if isinstance(candidate, Unlearned) else candidate
+
+
 def complaints(golds: Mapping[str, Candidate], models: Mapping[str, Candidate]) -> Iterator[SettingError]:
     """What speaks against some models as golds: a poisoned yardstick can only help a model pass.
 
@@ -29,7 +34,7 @@ def complaints(golds: Mapping[str, Candidate], models: Mapping[str, Candidate]) 
             )
     seen: dict[str, str] = {}
     for name, candidate in (*models.items(), *golds.items()):
-        model = candidate.model if isinstance(candidate, Unlearned) else candidate
+        model = module_of(candidate)
         if not model.state_dict():
             continue
         other = seen.setdefault(weights_of(model), name)

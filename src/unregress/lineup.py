@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from unregress.case import Case
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, RETRAINED, Role
-from unregress.golds import Candidate
+from unregress.golds import Candidate, module_of
 from unregress.golds import complaints as objections
 from unregress.methods.base import Unlearned
 from unregress.metrics import Metric
@@ -108,8 +108,7 @@ def check(
     complaints += [objection for metric in metrics for objection in metric.objections(case, examined)]
     raise_all(complaints)
     for name, _, candidate in candidates:
-        model = candidate.model if isinstance(candidate, Unlearned) else candidate
         try:
-            quick_check(case, runtime.private_copy(model), runtime)
+            quick_check(case, runtime.private_copy(module_of(candidate)), runtime)
         except ModelError as error:
             raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error

@@ -7,15 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from unregress.case import Case, Split
 from unregress.errors import ModelError
 from unregress.evidence import Role
 from unregress.features import final_linear
-from unregress.golds import Candidate
+from unregress.golds import Candidate, module_of
 from unregress.loading import chunked
-from unregress.methods.base import Unlearned
 from unregress.metrics import Panel, Subject
 from unregress.predictions import Predictions, collect
 from unregress.references import constant, spreads
@@ -53,7 +51,7 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
     kept = {split: _featured(case, split, runtime) if features else np.zeros(0, np.int64) for split in EVALUATED}
     subjects = []
     for name, role, candidate in runtime.track(candidates, "predicting", len(candidates)):
-        model = _module(candidate)
+        model = module_of(candidate)
         seen = {
             split: collect(model, case.task, case.source(split), runtime, features=kept[split]) for split in EVALUATED
         }
@@ -75,14 +73,10 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
     return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_group=group, units=units), caveats
 
 
-def _module(candidate: Candidate) -> nn.Module:
-    return candidate.model if isinstance(candidate, Unlearned) else candidate
-
-
 def _closed(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
     """A sentence if some model has no final linear layer to look into."""
     for name, _, candidate in candidates:
-        twin = runtime.set_up(runtime.private_copy(_module(candidate))).eval()
+        twin = runtime.set_up(runtime.private_copy(module_of(candidate))).eval()
         (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.request.retain[:2]), 2))
         try:
             final_linear(twin, case.task, batch)

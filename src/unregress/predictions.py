@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -161,8 +162,7 @@ def collect(
         wanted[torch.from_numpy(np.asarray(features, np.int64))] = True
     # Filled as answers come: small pieces kept between large batches would pin the memory of these, 5 KB for a sample.
     found: dict[str, Tensor] = {}
-    sizes = {False: len(chosen), True: int(wanted[chosen].sum())}
-    filled = {False: 0, True: 0}
+    filled: Counter[str] = Counter()
     with full.isolated("collect"):
         twin = full.set_up(full.private_copy(model))
         twin.eval()
@@ -172,20 +172,20 @@ def collect(
             if head is None and kept.any():
                 head = final_linear(twin, task, batch)
             part = {"index": batch.index, **_predict(twin, task, batch, head if kept.any() else None, kept)}
-            new = {few: 0 if batch.surplus else len(part["featured" if few else "index"]) for few in filled}
             for name, values in part.items():
-                few = name in FEATURES
                 if name not in found:
-                    found[name] = torch.empty((sizes[few], *values.shape[1:]), dtype=_kept_as(name))
+                    room = int(wanted[chosen].sum()) if name in FEATURES else len(chosen)
+                    found[name] = torch.empty((room, *values.shape[1:]), dtype=_kept_as(name))
                 if found[name].shape[1:] != values.shape[1:]:
                     raise ModelError(
                         f"The {name}s have {_width(found[name])} values in one batch and {_width(values)} in another",
                         expected="as many for every sample",
                         remedy="Pad sequences to one length, or use the attack with `features=('loss',)`",
                     )
-                found[name][filled[few] : filled[few] + new[few]] = values[: new[few]]
-            filled = {few: filled[few] + new[few] for few in filled}
-    joined = {name: values[: filled[name in FEATURES]] for name, values in found.items()}
+                if not batch.surplus:
+                    found[name][filled[name] : filled[name] + len(values)] = values
+                    filled[name] += len(values)
+    joined = {name: values[: filled[name]] for name, values in found.items()}
     if full.team.size > 1:
         parts = full.team.gathered([joined])
         names = dict.fromkeys(name for part in parts for name in part)

@@ -6,7 +6,6 @@ sets.  Every one of them runs the same program; what they must not do several ti
 
 from __future__ import annotations
 
-import atexit
 import os
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -117,8 +116,6 @@ def meet(device: torch.device) -> None:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group(backend)
-        # Threads of the group that are still there when Python ends would end the process with an error.
-        atexit.register(part)
 
 
 def part() -> None:

@@ -74,6 +74,17 @@ class Maker:
         method = Retrain(recipe=self.recipe)
         return self._kept(self.gold_entry(seed), lambda: method.unlearn(self.fresh, self.case, self.seeded(seed)))
 
+    def golds(self, seeds: Sequence[int], *, workers: int = 1) -> list[Made]:
+        """Golds of several seeds, side by side, see `retrain`."""
+        if len(set(seeds)) < len(seeds):
+            raise SettingError(
+                f"The golds' seeds are {list(seeds)}", expected="each seed once: equal seeds, equal models"
+            )
+        sent = self.for_jobs(workers)
+        jobs = {f"retraining under seed {seed}": partial(sent.gold, seed) for seed in seeds}
+        with self.runtime.bar("retraining", len(jobs)) as advance:
+            return [made for _, made in run_all(jobs, workers=workers, ended=advance)]
+
     def unlearned(self, method: Method, start: Made, seed: int) -> Made:
         """What a method makes of a model, under a seed of its own."""
         entry = self.unlearned_entry(method, start.key, seed)
@@ -191,12 +202,8 @@ def retrain(
         JobsError: a training failed; the others are done, and kept if there is a store.
         SettingError: a seed is named twice, or there is no worker.
     """
-    if len(set(seeds)) < len(seeds):
-        raise SettingError(f"The golds' seeds are {list(seeds)}", expected="each seed once: equal seeds, equal models")
-    maker = Maker(case=case, recipe=recipe, runtime=runtime, store=store).for_jobs(workers)
-    jobs = {f"retraining under seed {seed}": partial(maker.gold, seed) for seed in seeds}
-    with runtime.bar("retraining", len(jobs)) as advance:
-        return [made.it for _, made in run_all(jobs, workers=workers, ended=advance)]
+    maker = Maker(case=case, recipe=recipe, runtime=runtime, store=store)
+    return [made.it for made in maker.golds(seeds, workers=workers)]
 
 
 def subset(dataset: Dataset[Any], rows: Sequence[int]) -> Dataset[Any]:

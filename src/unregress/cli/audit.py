@@ -130,13 +130,9 @@ def audit(
 def _require_pass(report: AuditReport, output: Path) -> None:
     if not report.named("unlearned"):
         raise VerdictError("No model but the original was audited, so none passed", expected="an unlearned model")
-    verdicts = {verdict.model: verdict for verdict in report.verdicts}
-    unproven = [name for name in report.named("unlearned") if name not in verdicts or verdicts[name].outcome != "PASS"]
-    if unproven:
-        reasons = "; ".join(
-            f"{name}: {verdicts[name].outcome}, {verdicts[name].reason}" if name in verdicts else f"{name}: no golds"
-            for name in unproven
-        )
+    verdicts = [report.verdict(name) for name in report.named("unlearned")]
+    if unproven := [verdict for verdict in verdicts if verdict.outcome != "PASS"]:
+        reasons = "; ".join(f"{verdict.model}: {verdict.outcome}, {verdict.reason}" for verdict in unproven)
         raise VerdictError(
             f"Not every model passed: {reasons.rstrip('.')}", expected="PASS", remedy=f"See {output}/audit.html"
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError
 from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
-from unregress.parallel import run_all
 from unregress.plans import Plan
 from unregress.recipe import Recipe
 from unregress.runs import CONFIG
@@ -113,15 +111,12 @@ class Retraining:
         if not self.golds:
             return []
         seeds = self.seeds(runtime)
-        store = Store(root=self.folder, say=say)
-        maker = Maker(case=case, recipe=recipe, runtime=runtime, store=store).for_jobs(self.workers)
+        maker = Maker(case=case, recipe=recipe, runtime=runtime, store=Store(root=self.folder, say=say))
         missing = sum((maker.lacking(maker.gold_entry(seed)) for seed in seeds), Plan(models=0, passes=0))
         if missing.models:
             cost = missing.sentence(trial(case, recipe, runtime, workers=self.workers), self.workers)
             say(f"Golds of seeds {seeds[0]} to {seeds[-1]}, beside what {self.folder} holds: {cost}")
-        jobs = {f"retraining under seed {seed}": partial(maker.gold, seed) for seed in seeds}
-        with runtime.bar("retraining", len(jobs)) as advance:
-            return [made for _, made in run_all(jobs, workers=self.workers, ended=advance)]
+        return maker.golds(seeds, workers=self.workers)
 
     def record(self, names: Sequence[str], golds: Sequence[Made], recipe: Recipe, runtime: Runtime) -> str:
         """What an auditor must know of golds that were not given as files, as JSON.

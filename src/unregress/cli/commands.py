@@ -13,6 +13,7 @@ from unregress.case import Case, Splits
 from unregress.cli.console import say, shown
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
+from unregress.golds import module_of
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.readiness import preflight
@@ -115,8 +116,7 @@ def _trained(checkpoint: Path | None, method: Method, case: Case, runtime: Runti
     if checkpoint is None:
         with runtime.isolated("load"):
             return case.task.build_model().eval()
-    read = read_model(checkpoint, case, runtime, forgot=False)
-    return read.model if isinstance(read, Unlearned) else read
+    return module_of(read_model(checkpoint, case, runtime, forgot=False))
 
 
 def _summary(made: Unlearned) -> list[str]:
