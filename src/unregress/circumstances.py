@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unregress.case import Case
+from unregress.case import Case, Split
 from unregress.content import columns, digest_of, row_hashes
 from unregress.loading import Batch, chunked
 from unregress.methods.base import Method, fresh_model
@@ -36,21 +36,34 @@ def circumstances(case: Case, runtime: Runtime) -> Facts:
         case: task, data and request.
         runtime: its precision and evaluation.
     """
-    fresh, held_out = fresh_of(case, runtime), case.validation is not None
+    fresh = fresh_of(case, runtime)
     functions = [*vars(case.task).values(), case.augment, case.collate]
+    return {
+        **settled(case, runtime, fresh),
+        "source": source_of([case.task, *fresh.modules(), *functions]),
+        "behaviour": _behaviour(case, fresh, runtime),
+    }
+
+
+def settled(case: Case, runtime: Runtime, fresh: nn.Module) -> Facts:
+    """What decides the models of any case, whoever wrote its task: names, data, request, and the fresh model."""
+    held_out = None if case.validation is None else case.content_digest("validation")
     return {
         "task": nameless(case.task),
         "fresh": weights_of(fresh),
-        "source": source_of([case.task, *fresh.modules(), *functions]),
-        "behaviour": _behaviour(case, fresh, runtime),
         "augment": nameless(case.augment),
         "collate": getattr(case.collate, "__qualname__", nameless(case.collate)),
         "precision": runtime.precision,
-        "data": {"train": case.data_digest, "validation": case.content_digest("validation") if held_out else None},
+        "data": {"train": case.data_digest, "validation": held_out},
         "request": case.request.digest,
         # A plateau schedule watches the validation samples that are not of the forgotten kind.
-        "alike": hashlib.sha256(case.group("validation").tobytes()).hexdigest() if held_out else None,
+        "alike": kind_of(case, "validation"),
     }
+
+
+def kind_of(case: Case, split: Split) -> str | None:
+    """SHA-256 of which samples of a held-out split are of the forgotten kind; None where there is no such split."""
+    return None if getattr(case, split) is None else hashlib.sha256(case.group(split).tobytes()).hexdigest()
 
 
 def fresh_of(case: Case, runtime: Runtime) -> nn.Module:

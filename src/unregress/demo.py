@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -39,6 +37,7 @@ from unregress import (
 )
 from unregress.checkpoint import save_weights
 from unregress.errors import SettingError
+from unregress.parallel import one_thread
 from unregress.report import print_table, render_html
 from unregress.runs import new_run
 
@@ -114,7 +113,8 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
         raise SettingError(f"golds is {golds}", expected="1 or more")
     console = Console(highlight=False)
     settings = "".join(f"# {line}\n" for line in (f"Original and golds: {TRAINING}", *map(str, METHODS)))
-    with new_run(output, config + settings) as folder, _one_thread():
+    # Matrices this small are multiplied faster by one thread, and always in the same order.
+    with new_run(output, config + settings) as folder, one_thread():
         _say(
             console,
             "1. The original",
@@ -188,14 +188,3 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
 
 def _say(console: Console, title: str, text: str) -> None:
     console.print(f"\n[bold]{title}[/bold]\n{text}")
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices this small are multiplied faster by one thread, and always in the same order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

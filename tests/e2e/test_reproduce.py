@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from experiments.small import files, write_faces
@@ -20,18 +19,17 @@ from unregress.cli import main
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import names
 from unregress.experiments.runner import Outcome
+from unregress.parallel import one_thread
 
 MODELS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 ROW = "utkface-0-30"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As workers compute: sums over several threads are rounded otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def computing_as_workers_do() -> Iterator[None]:
+    """Sums over several threads are rounded otherwise."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

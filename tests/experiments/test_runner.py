@@ -35,10 +35,11 @@ from unregress.errors import DataError, DivergenceError, JobsError, RequestError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Forget, Sweep
 from unregress.experiments.families import Loaded
-from unregress.experiments.runner import Outcome, weights_of
+from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import comma_separated, summarise
 from unregress.methods import FineTune, Method, Unlearned
 from unregress.runtime import Runtime
+from unregress.store import weights_of
 
 First = tuple[Path, Outcome, list[str]]
 METHODS = ("FineTune", "GaussianAmnesiac", "Blindspot")

@@ -22,6 +22,7 @@ from unregress.readiness import preflight
 from unregress.report import print_table, render_html
 from unregress.runtime import Runtime
 from unregress.task import Task
+from unregress.trainings import Made
 from unregress.verdict import Rule
 
 AUDIT = "audit.json"
@@ -94,20 +95,19 @@ def audit(
         # All that can be refused is refused before anything is trained for hours.
         check(case, own, runtime, golds=given, original=original, metrics=asked, further=further)
         caveats = [*found.warnings, *_unproven(read, original)]
-        retrained = []
+        retrained: list[Made] = []
         if training is not None and recipe is not None:
             training.refuse_repeated(golds or [], runtime, recipe)
             source = "as the options say" if training.recipe is not None else f"as {models[original]} says"
-            judged = {name: path for name, path in models.items() if name != original}
             say(f"Golds and originals are trained {source}: {recipe}")
+            names = gold_names(len(given) + further)
             if deep is not None:
-                methods = deep.examined(judged, gold_names(len(given) + further))
+                judged = {name: path for name, path in models.items() if name != original}
+                methods = deep.examined(judged, names)
                 asked += deep.metrics(methods, training, recipe, case, runtime)
                 caveats += _unexamined([name for name in judged if name not in methods])
-            retrained = training.run(case, runtime, recipe)
-            names = gold_names(len(given) + further)[len(given) :]
-            if retrained:
-                text = training.record(names, retrained, recipe, runtime)
+            if retrained := training.run(case, runtime, recipe):
+                text = training.record(names[len(given) :], retrained, recipe, runtime)
                 (folder / GOLDS).write_text(text, encoding="utf-8")
         report = measure(
             case,

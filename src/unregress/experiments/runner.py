@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from unregress.auditing import audit
-from unregress.case import Case, Split
+from unregress.case import Case
+from unregress.circumstances import fresh_of, kind_of, settled
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Experiment, Settings
@@ -22,7 +22,7 @@ from unregress.parallel import run_all
 from unregress.readiness import preflight
 from unregress.request import ForgetRequest, Mask
 from unregress.runtime import Runtime
-from unregress.store import Facts, Store, weights_of
+from unregress.store import Store
 from unregress.trainings import Made, Maker, subset
 from unregress.verdict import Rule, judge
 
@@ -93,7 +93,7 @@ def reproduce(
         found = preflight(case, runtime, allow_overlap=True).warnings
         notes += [warning for warning in found if warning not in notes]
     methods = experiment.chosen(settings, family.layers)
-    run = _Run(experiment, family, loaded, settings, store, runtime)
+    run = _Run(experiment, family, settings, store, runtime)
     makers = [run.maker(case).for_jobs(workers) for case in cases]
     first = runtime.seed
     originals = run.trained(
@@ -116,36 +116,19 @@ def reproduce(
     return Outcome(stages=tuple(stages), notes=tuple(notes))
 
 
+@dataclass(frozen=True)
 class _Run:
     """What the models of one experiment have in common."""
 
-    def __init__(
-        self, experiment: Experiment, family: Family, loaded: Loaded, settings: Settings, store: Store, runtime: Runtime
-    ) -> None:
-        self.experiment, self.family, self.settings = experiment, family, settings
-        self.store, self.runtime = store, runtime
-        # The same whatever the run's seed: it identifies the architecture.
-        with replace(runtime, seed=0).isolated("fresh"):
-            fresh = loaded.task.build_model().eval()
-        self.common: Facts = {
-            "family": experiment.family,
-            "task": str(loaded.task),
-            "fresh": weights_of(fresh),
-            "augment": str(loaded.splits.augment),
-            "collate": getattr(loaded.splits.collate, "__qualname__", str(loaded.splits.collate)),
-            "precision": runtime.precision,
-        }
+    experiment: Experiment
+    family: Family
+    settings: Settings
+    store: Store
+    runtime: Runtime
 
     def maker(self, case: Case) -> Maker:
         """Makes the models of one request, or takes them from the store."""
-        held_out = None if case.validation is None else case.content_digest("validation")
-        facts = {
-            **self.common,
-            "data": {"train": case.data_digest, "validation": held_out},
-            "request": case.request.digest,
-            # A plateau schedule watches the validation samples that are not of the forgotten kind.
-            "alike": _mask(case, "validation"),
-        }
+        facts = {**settled(case, self.runtime, fresh_of(case, self.runtime)), "family": self.experiment.family}
         recipe, code = self.settings.training, self.family.code
         return Maker(case=case, recipe=recipe, runtime=self.runtime, store=self.store, known=facts, code=code)
 
@@ -172,7 +155,7 @@ class _Run:
             "models": {name: each.key for name, each in models.items()},
             "golds": [each.key for each in golds],
             "reason": case.request.reason,
-            "test": [case.content_digest("test"), _mask(case, "test")],
+            "test": [case.content_digest("test"), kind_of(case, "test")],
         }
         named, retrained = {name: each.it for name, each in models.items()}, [each.it for each in golds]
         report = self.store.report(
@@ -187,11 +170,6 @@ class _Run:
         if not self.experiment.anamnesis or (used.relearned is not None and seed >= used.relearned):
             return metrics
         return (*metrics, Anamnesis(recipe=used.relearning, shuffles=used.shuffles))
-
-
-def _mask(case: Case, split: Split) -> str | None:
-    """SHA-256 of which samples of a held-out split are of the forgotten kind."""
-    return None if getattr(case, split) is None else hashlib.sha256(case.group(split).tobytes()).hexdigest()
 
 
 def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:
