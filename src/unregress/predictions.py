@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from math import prod
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor, nn
 
 from unregress.errors import DataError, ModelError
@@ -22,6 +25,8 @@ from unregress.task import Task
 Values = NDArray[np.float64]
 FEATURES = ("featured", "activation", "gradient")
 """What there is of some samples only."""
+SPILLED = 2**25
+"""Bytes from which on an array lies in a temporary file, pages of which leave memory when that is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,25 +97,48 @@ class Predictions:
                 remedy="Collect predictions for the same samples from every model",
             )
         found = np.searchsorted(self.index, index)
-        kept = np.isin(self.featured, index)
+        kept = np.flatnonzero(np.isin(self.featured, index))
         return replace(
             self,
-            index=self.index[found],
-            prediction=self.prediction[found],
-            target=self.target[found],
-            loss=self.loss[found],
-            featured=self.featured[kept],
-            activation=None if self.activation is None else self.activation[kept],
-            gradient=None if self.gradient is None else self.gradient[kept],
+            index=_taken(self.index, found),
+            prediction=_taken(self.prediction, found),
+            target=_taken(self.target, found),
+            loss=_taken(self.loss, found),
+            featured=_taken(self.featured, kept),
+            activation=None if self.activation is None else _taken(self.activation, kept),
+            gradient=None if self.gradient is None else _taken(self.gradient, kept),
         )
 
     def in_units(self, units: Values) -> Predictions:
         """The same with predictions and targets divided by units of each output, `(*out)`; losses stay the task's."""
-        return replace(self, prediction=self.prediction / units, target=self.target / units)
+        prediction, target = (
+            np.divide(values, units, out=_room(values.shape, np.float64)) for values in (self.prediction, self.target)
+        )
+        return replace(self, prediction=prediction, target=target)
 
     def with_features(self) -> Predictions:
         """The predictions for those samples whose features were kept."""
         return self.at(self.featured)
+
+
+def _room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array to be filled: in memory, or if it is large in a file that has no name and ends with the array.
+
+    Raises:
+        OSError: no space is left in the folder for temporary files (`TMPDIR`).
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    if size < max(SPILLED, 1):
+        return np.empty(shape, dtype)
+    with TemporaryFile(prefix="unregress-") as file:
+        if hasattr(os, "posix_fallocate"):
+            # A mapped file that finds the disk full later on would end the process.
+            os.posix_fallocate(file.fileno(), 0, size)
+        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
+
+
+def _taken(values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    return np.take(values, rows, axis=0, out=_room((len(rows), *values.shape[1:]), values.dtype), mode="clip")
 
 
 def require_aligned(first: Predictions, second: Predictions) -> None:
@@ -175,7 +203,7 @@ def collect(
             for name, values in part.items():
                 if name not in found:
                     room = int(wanted[chosen].sum()) if name in FEATURES else len(chosen)
-                    found[name] = torch.empty((room, *values.shape[1:]), dtype=_kept_as(name))
+                    found[name] = torch.from_numpy(_room((room, *values.shape[1:]), _kept_as(name)))
                 if found[name].shape[1:] != values.shape[1:]:
                     raise ModelError(
                         f"The {name}s have {_width(found[name])} values in one batch and {_width(values)} in another",
@@ -197,10 +225,10 @@ def collect(
     return Predictions(**{name: values.numpy() for name, values in joined.items()})
 
 
-def _kept_as(name: str) -> torch.dtype:
+def _kept_as(name: str) -> DTypeLike:
     if name in ("index", "featured"):
-        return torch.int64
-    return torch.float32 if name in FEATURES else torch.float64
+        return np.int64
+    return np.float32 if name in FEATURES else np.float64
 
 
 def _width(values: Tensor) -> int:

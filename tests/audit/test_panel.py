@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 
 import unregress
 from audit.small import RUNTIME, TEST, TRAIN, VALIDATION, net, numbers, small_case, table
-from unregress import panel
+from unregress import panel, predictions
 from unregress.floor import mean_limits
 from unregress.metrics import Membership, Representation
 
@@ -92,3 +92,15 @@ def test_intervals_of_distances_by_hand() -> None:
         (12 - 4.302653 / np.sqrt(3), 12 + 4.302653 / np.sqrt(3))
     )
     assert mean_limits(np.array([1.0])) is None
+
+
+def test_an_audit_says_the_same_with_its_predictions_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    models, golds = {"original": net(), "other": net()}, [net(), net()]
+    metrics = [metric for metric in unregress.auditing.default_metrics() if not isinstance(metric, unregress.Anamnesis)]
+
+    def audited() -> unregress.AuditReport:
+        return unregress.audit(small_case(), models, RUNTIME, golds=golds, metrics=metrics)
+
+    in_memory = audited()
+    monkeypatch.setattr(predictions, "SPILLED", 0)
+    assert numbers(audited()) == numbers(in_memory)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 import unregress
 from metrics.by_hand import panel, seen
+from unregress import predictions
 from unregress.errors import DataError, ModelError, UnregressError
 from unregress.loading import Source
 from unregress.predictions import Predictions, require_aligned
@@ -128,6 +132,29 @@ def test_rows_can_be_chosen(data: tuple[torch.Tensor, torch.Tensor]) -> None:
     assert some.index.tolist() == [2, 5, 22]
     assert some.prediction == pytest.approx(everything.prediction[[2, 5, 22]], abs=1e-6)
     assert some.activation is None and some.gradient is None
+
+
+def test_large_arrays_lie_in_files_without_names(
+    data: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def everything() -> dict[str, np.ndarray]:
+        found = ask(TensorDataset(*data), 7, features=np.array([1, 4, 9])).at(np.arange(1, 20)).in_units(np.array(2.0))
+        return vars(found)
+
+    def root(array: np.ndarray) -> Any:
+        return root(array.base) if isinstance(array.base, np.ndarray) else array
+
+    in_memory = everything()
+    assert not any(isinstance(root(array), np.memmap) for array in in_memory.values())
+    monkeypatch.setattr(predictions, "SPILLED", 8 * 19)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spilled = everything()
+    assert {name for name, array in spilled.items() if isinstance(root(array), np.memmap)} == {
+        "index", "prediction", "target", "loss"
+    }  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+    for name, array in in_memory.items():
+        assert np.array_equal(array, spilled[name]) and array.dtype == spilled[name].dtype
 
 
 def test_a_model_that_predicts_no_numbers_is_refused(data: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -162,44 +162,64 @@ def test_a_hurried_look_finds_the_same_first_hit(
     assert np.mean([a / b for a, b in given]) == pytest.approx(1, abs=0.3)
 
 
-def test_a_hurried_look_stops_as_soon_as_the_rest_cannot_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses 1 for ten samples in chunks of 2, threshold 0.38: a sum above 0.3876 · 10 is there after 4 samples."""
-    monkeypatch.setattr(relearning, "CHUNK", 2)
-    zeros = TensorDataset(torch.zeros(10, 1), torch.zeros(10))
-    seen: list[int] = []
+def test_a_hurried_look_stops_as_soon_as_it_is_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses of 1 and 3 in chunks of 10: where to stop, by the formula of a random sample's standard error."""
+    monkeypatch.setattr(relearning, "CHUNK", 10)
+    monkeypatch.setattr(relearning, "FEWEST", 20)
+    wanted = torch.tensor([0.0, 2.0]).repeat(200)
+    seen: list[float] = []
 
     def loss(prediction: Tensor, target: Tensor) -> Tensor:
-        seen.append(len(target))
-        return (prediction - target).abs()
+        found = 3 - target + 0 * prediction
+        seen.extend(found.tolist())
+        return found
 
-    request = unregress.ForgetRequest(size=10, forget=(0, 1), reason="test")
+    request = unregress.ForgetRequest(size=400, forget=(0, 1), reason="test")
     task = unregress.TensorTask(build_model=lambda: nn.Linear(1, 1), loss=loss)
-    case = unregress.Case(task=task, request=request, train=zeros, validation=zeros, validation_group=range(10))
+    data = TensorDataset(torch.zeros(400, 1), wanted)
+    case = unregress.Case(task=task, request=request, train=data, validation=data, validation_group=range(400))
     model = nn.Linear(1, 1)
-    nn.init.constant_(model.bias, 1.0)
     watch = Watch(panel(case, {"original": model}), ALPHA)
-    assert (watch.threshold, sum(seen)) == (pytest.approx(2.0), 10)
-    for threshold, samples in ((0.38, 4), (0.42, 6), (0.99, 10), (1.0, 10), (0.0, 2)):
+    assert (watch.threshold, len(seen)) == (pytest.approx(4.0), 400)
+    in_order, stops = np.array(seen), []
+    for threshold in (0.2, 0.5, 1.0, 1.5, 1.9, 1.97, 2.0, 2.1):
         seen.clear()
         watch.threshold = threshold
-        assert (watch.look(model), sum(seen)) == (1.0, samples)
-    watch.negative = True
-    seen.clear()
-    assert (watch.look(model), sum(seen)) == (1.0, 10)
+        given = watch.look(model)
+        stops.append(len(seen))
+        assert given == pytest.approx(in_order[: len(seen)].mean())
+        for count in range(20, len(seen) + 1, 10):
+            error = in_order[:count].std(ddof=1) * np.sqrt((1 - count / 400) / count)
+            assert (in_order[:count].mean() - 6 * error > 1.02 * threshold) == (count == len(seen) < 400), threshold
+    assert stops == sorted(stops) and 20 < stops[2] < stops[3] < 400 and stops[-1] == 400
 
 
-def test_losses_that_can_be_negative_are_always_evaluated_in_full(
+def test_losses_that_can_be_negative_are_relearnt_alike(
     models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relearning, "CHUNK", 32)
-    case = make_case(validation=300, loss=lambda prediction, target: (prediction - target).square() - 1.0)
+    case = make_case(validation=900, loss=lambda prediction, target: (prediction - target).square() - 1.0)
     asked = panel(case, models)
     hurried, full = Watch(asked, 0.05), Full(asked, 0.05)
-    assert hurried.negative and hurried.threshold < 0
+    assert hurried.threshold < 0
     fast, slow = (relearn(models["fresh"], watch, RECIPE, stream="relearn/0") for watch in (hurried, full))
-    assert fast.losses == pytest.approx(slow.losses, rel=1e-4)
+    assert (fast.steps, fast.reached) == (slow.steps, slow.reached)
+    assert fast.losses != slow.losses and fast.losses[-1] == pytest.approx(slow.losses[-1], rel=1e-4)
     # Above a negative loss is nearer to zero: the original is there.
     assert relearn(models["original"], hurried, RECIPE, stream="relearn/0").steps == 0
+
+
+@pytest.mark.parametrize("draw", [np.random.Generator.exponential, np.random.Generator.standard_cauchy])
+def test_an_estimate_is_wrong_less_often_than_anybody_looks(draw: Any) -> None:
+    """Of 20,000 looks at losses whose mean is just at the threshold, none takes a part of them for an answer."""
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(2_000):
+        losses = np.abs(draw(rng, size=1_500))
+        watch = Watch.__new__(Watch)
+        watch.samples, watch.threshold = len(losses), float(losses.mean())
+        ordered = torch.from_numpy(rng.permutation(losses))
+        wrong += sum(watch._above(ordered[:count]) for count in range(128, 1_408, 128))
+    assert wrong == 0
 
 
 def test_kept_samples_and_those_read_anew_give_the_same(
@@ -269,18 +289,19 @@ def test_how_far_one_looks_does_not_decide_what_is_drawn_in_training(
 ) -> None:
     """A model that draws when it is evaluated: the number of looks must not shift the draws of training."""
     monkeypatch.setattr(relearning, "CHUNK", 8)
+    monkeypatch.setattr(relearning, "FEWEST", 16)
     states: list[bytes] = []
 
     def recorded(batch: list[Tensor], _: torch.Generator) -> list[Tensor]:
         states.append(torch.get_rng_state().numpy().tobytes())
         return batch
 
-    asked = panel(make_case(validation=200, augment=recorded), models)
+    asked = panel(make_case(validation=900, augment=recorded), models)
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(2, 8), Noisy(), nn.Dropout(0.5), nn.Linear(8, 1))
     watch, runs = Watch(asked, ALPHA), []
-    for full in (False, True):
-        watch.negative = full
+    for sure in (relearning.SURE, 1e9):
+        monkeypatch.setattr(relearning, "SURE", sure)
         runs.append(relearn(model, watch, unregress.Recipe(epochs=2, lr=LR, batch_size=BATCH), stream="x"))
     assert runs[0].steps == runs[1].steps == 10 and runs[0] != runs[1]
     assert states[:10] == states[10:] and len(set(states)) == 10

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import Literal
 
 import numpy as np
@@ -28,8 +28,12 @@ Span = tuple[float, float]
 
 CHUNK = 128
 """Watched samples per forward pass: small enough to stop early, large enough to be fast."""
+FEWEST = 128
+"""Samples that an estimate of the loss takes."""
 MARGIN = 0.02
 """A loss within this share of the threshold is always evaluated in full."""
+SURE = 6.0
+"""Standard errors beyond the margin at which an estimate is taken for an answer: one in a billion is wrong."""
 KEPT = 2**28
 """Bytes of watched samples that are kept on the device between looks; more are read anew for each."""
 
@@ -62,10 +66,10 @@ class Watch:
     """A model's mean loss on samples of the forgotten kind, to be compared with a threshold.
 
     The samples are held-out ones where there are any, or else the forgotten samples themselves.  The loss is only
-    needed to know whether the threshold is reached.  As long as no sample's loss is negative, a sum that has passed
-    what the threshold allows all samples together cannot come back, so the rest need not be looked at: the answer
-    is that of full evaluation.  The samples are in a fixed random order, so that the mean of those that were looked
-    at is an estimate of the whole.  As soon as a negative loss is seen, every evaluation is a full one.
+    needed to know whether the threshold is reached, and most of the time it is far from that.  The samples are in a
+    fixed random order, so that those looked at first are a random sample of all, and their mean and its standard
+    error (with the finite population's correction) tell whether looking on can matter.  A few huge losses, which raise
+    the mean, raise the error more: what is uncertain is looked at in full.
 
     Args:
         panel: whose original and whose samples.
@@ -85,7 +89,6 @@ class Watch:
         self.samples = len(rows)
         order = torch.randperm(self.samples, generator=self.runtime.generator("anamnesis/watched"))
         self.chunks = chunked(rows[order], min(CHUNK, self.runtime.evaluation_batch_size))
-        self.negative = False
         with self.runtime.isolated("anamnesis/watched"):
             self.kept = self._keep()
             fresh = self.case.task.build_model()
@@ -97,20 +100,24 @@ class Watch:
         self.threshold = own + alpha * abs(own)
 
     def look(self, model: nn.Module) -> float:
-        """The mean loss: exact up to a little above the threshold, from there on estimated from the first samples.
+        """The mean loss: exact near the threshold and below it, from there on estimated from the first samples.
 
         Global random state is left alone: how far one looked must not decide on what is drawn next.
         """
-        task, summed, seen = self.case.task, 0.0, 0
+        task, losses = self.case.task, torch.zeros(0, dtype=torch.float64)
         with self.runtime.isolated("anamnesis/look"), evaluating(model), torch.no_grad():
             for batch in self._batches():
-                losses = task.checked_loss(task.predict(model, batch.data), task.target(batch.data))
-                lowest, part = torch.stack([losses.min(), losses.sum()]).tolist()
-                summed, seen = summed + part, seen + len(losses)
-                self.negative = self.negative or lowest < 0
-                if not self.negative and summed > (1 + MARGIN) * self.threshold * self.samples:
+                found = task.checked_loss(task.predict(model, batch.data), task.target(batch.data))
+                losses = torch.cat([losses, found.cpu().double()])
+                if len(losses) >= FEWEST and self._above(losses):
                     break
-        return summed / seen
+        return float(losses.mean())
+
+    def _above(self, losses: Tensor) -> bool:
+        """Whether the mean over all samples is above the threshold for sure, given the first samples' losses."""
+        unseen = 1 - len(losses) / self.samples
+        error = float(losses.std()) * sqrt(unseen / len(losses))
+        return float(losses.mean()) - SURE * error > self.threshold + MARGIN * abs(self.threshold)
 
     def require_finite(self, loss: float) -> None:
         """Refuse a model whose loss is no number before any relearning.
