@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from html import unescape
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +149,8 @@ def test_other_names_of_models(name: str) -> None:
     stages = [tuple(renamed(each, "FineTune", name) for each in reports())]
     html = page(stages, experiment(paper={"err_Dt_r": {name: 3.25}}))
     assert Reader(html).row("test-retain", 0)[3] == "5.25 ± 0 paper 3.25"
+
+
+def test_the_page_in_docs_says_what_results_say() -> None:
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, root / "benchmarks" / "reproduction_page.py", "--check"], check=True)
