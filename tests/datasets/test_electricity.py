@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unregress.datasets import electricity as module
-from unregress.datasets.electricity import electricity, electricity_client, read_client, read_record
+from unregress.datasets import electricity_record as module
+from unregress.datasets.electricity import electricity, electricity_client, read_client
+from unregress.datasets.electricity_record import read_record
 from unregress.datasets.series import hour_of, time_of
 from unregress.errors import DataError
 
