@@ -10,12 +10,14 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
+from unregress.evidence import AuditReport
 from unregress.experiments.experiment import names
+from unregress.report.models import share_of_retraining, typical_retraining
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = ROOT / "docs" / "reproduction.md", ROOT / "results" / "reproduction"
-START, END = "<!-- made by benchmarks/reproduction_page.py -->", "<!-- end -->"
 SHOWN = (
     "Wasserstein distance to the retrained models, train-forget",
     "Paired difference to the retrained models,",
@@ -29,18 +31,48 @@ SHOWN = (
 """What the page shows of a table, beside the errors that the paper names."""
 
 
-def sections() -> Iterator[str]:
-    """Heading, command and table of each row that was run, as published and tuned, in the order of `--list`."""
+METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
+
+
+def folders() -> Iterator[Path]:
+    """What was run, as published and tuned, in the order of `--list`."""
     for name in names():
-        for folder in (RESULTS / name, RESULTS / f"{name}-tuned"):
-            if folder.is_dir():
-                told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-                tuned = ", tuned" if folder.name.endswith("-tuned") else f" ({told['experiment']['source']})"
-                command = told["facts"]["Command"].removesuffix(" --runtime.accelerator cpu")
-                lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()
-                table = "\n".join(_shown(lines))
-                title = f"### {told['experiment']['title']}{tuned}"
-                yield f"{title}\n\n{told['facts']['Data']}.\n\n`{command}`\n\n{table}\n"
+        yield from filter(Path.is_dir, (RESULTS / name, RESULTS / f"{name}-tuned"))
+
+
+def judged() -> Iterator[str]:
+    """Who passes, by how much the others miss, and at what cost."""
+    yield f"| | {' | '.join(METHODS)} |"
+    yield "|---" * (1 + len(METHODS)) + "|"
+    for folder in folders():
+        reports = [AuditReport.from_json(file) for file in sorted(folder.glob("audits/seed-*.json"))]
+        if reports:
+            yield f"| {folder.name} | {' | '.join(_judged(method, reports) for method in METHODS)} |"
+
+
+def _judged(method: str, reports: list[AuditReport]) -> str:
+    if method not in reports[0].named("unlearned"):
+        return "–"
+    verdicts = [report.verdict(method) for report in reports]
+    passed = sum(verdict.outcome == "PASS" for verdict in verdicts)
+    worst = [max(verdict.criteria, key=lambda criterion: criterion.excess) for verdict in verdicts]
+    typical = sorted(worst, key=lambda criterion: criterion.excess)[len(worst) // 2]
+    far = median(criterion.excess for criterion in worst)
+    (model,) = (model for model in reports[0].models if model.name == method)
+    share = share_of_retraining(model, typical_retraining(reports[0]))
+    return f"{passed} of {len(reports)}; {far:.2f} ({typical.kind}); {share}"
+
+
+def sections() -> Iterator[str]:
+    """Heading, command and table of each row that was run."""
+    for folder in folders():
+        told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        tuned = ", tuned" if folder.name.endswith("-tuned") else f" ({told['experiment']['source']})"
+        command = told["facts"]["Command"].removesuffix(" --runtime.accelerator cpu")
+        lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()
+        table = "\n".join(_shown(lines))
+        title = f"### {told['experiment']['title']}{tuned}"
+        yield f"{title}\n\n{told['facts']['Data']}.\n\n`{command}`\n\n{table}\n"
 
 
 def _shown(lines: list[str]) -> Iterator[str]:
@@ -55,9 +87,12 @@ def _shown(lines: list[str]) -> Iterator[str]:
 
 def main() -> int:
     page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(START)
-    after = rest.split(END, maxsplit=1)[1]
-    made = f"{before}{START}\n\n" + "\n".join(sections()) + f"\n{END}{after}"
+    made = page
+    for name, lines in (("rows", sections()), ("verdicts", judged())):
+        before, rest = made.split(f"<!-- {name}, by benchmarks/reproduction_page.py -->\n")
+        after = rest.split("<!-- end -->\n", maxsplit=1)[1]
+        body = "\n".join(lines).strip()
+        made = f"{before}<!-- {name}, by benchmarks/reproduction_page.py -->\n\n{body}\n\n<!-- end -->\n{after}"
     if "--check" in sys.argv[1:]:
         if made == page:
             return 0

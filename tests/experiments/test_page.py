@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -151,6 +152,20 @@ def test_other_names_of_models(name: str) -> None:
     assert Reader(html).row("test-retain", 0)[3] == "5.25 ± 0 paper 3.25"
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
 def test_the_page_in_docs_says_what_results_say() -> None:
-    root = Path(__file__).resolve().parents[2]
-    subprocess.run([sys.executable, root / "benchmarks" / "reproduction_page.py", "--check"], check=True)
+    subprocess.run([sys.executable, ROOT / "benchmarks" / "reproduction_page.py", "--check"], check=True)
+
+
+def test_committed_audits_can_be_read_and_are_those_of_their_tables() -> None:
+    folders = [file.parent for file in ROOT.glob("results/reproduction/*/audits")]
+    assert folders
+    for folder in folders:
+        reports = [AuditReport.from_json(file) for file in sorted(folder.glob("audits/seed-*.json"))]
+        told = json.loads((folder / "result.json").read_text(encoding="utf-8"))["verdicts"]
+        for verdict in told:
+            named = [report.verdict(verdict["model"]) for report in reports]
+            assert [each.outcome for each in named] == verdict["outcomes"], folder.name
+            assert named[0].reason == verdict["reason"]
