@@ -158,7 +158,12 @@ def test_workers_change_neither_keys_nor_models_nor_audits(loaded: Loaded, tmp_p
     two, said = run(loaded, tmp_path / "two", row, seeds=2, workers=2)
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
     assert table_of(one) == table_of(two)
-    assert said[:4] == ["ready: original 0", "ready: original 1", "ready: gold 1", "ready: gold 2"]
+    assert said[:4] == [
+        "ready: original 0",
+        "ready: original 1",
+        "ready: gold 1 of request 1",
+        "ready: gold 2 of request 1",
+    ]
     again, made = run(loaded, tmp_path / "two", row, seeds=2)
     assert made == [] and table_of(again) == table_of(two)
 

@@ -96,13 +96,15 @@ def reproduce(
     run = _Run(experiment, family, settings, store, runtime)
     makers = [run.maker(case).for_jobs(workers) for case in cases]
     first = runtime.seed
-    originals = run.trained(
-        {f"original {seed}": partial(makers[0].original, first + seed) for seed in range(seeds)}, workers
-    )
+    # None of these waits for another; what methods make of the originals does.
+    jobs = {f"original {seed}": partial(makers[0].original, first + seed) for seed in range(seeds)}
+    for stage, maker in enumerate(makers, 1):
+        of = f" of request {stage}" if len(makers) > 1 else ""
+        jobs |= {f"gold {n}{of}": partial(maker.gold, first + n) for n in range(1, golds + 1)}
+    originals, *retrained = _split(run.trained(jobs, workers), seeds, golds)
     current = {(seed, name): originals[seed] for seed in range(seeds) for name in methods}
     stages = []
-    for maker in makers:
-        retrained = run.trained({f"gold {n}": partial(maker.gold, first + n) for n in range(1, golds + 1)}, workers)
+    for maker, its_golds in zip(makers, retrained, strict=True):
         jobs = {
             f"{name} of original {seed}": partial(maker.unlearned, methods[name], start, first + seed)
             for (seed, name), start in current.items()
@@ -111,9 +113,14 @@ def reproduce(
         reports = []
         for seed in range(seeds):
             models = {"original": originals[seed], **{name: current[seed, name] for name in methods}}
-            reports.append(run.audit(maker, models, retrained, seed))
+            reports.append(run.audit(maker, models, its_golds, seed))
         stages.append(tuple(reports))
     return Outcome(stages=tuple(stages), notes=tuple(notes))
+
+
+def _split(made: list[Made], seeds: int, golds: int) -> list[list[Made]]:
+    """The originals, and each request's golds."""
+    return [made[:seeds], *(made[start : start + golds] for start in range(seeds, len(made), golds))]
 
 
 @dataclass(frozen=True)
