@@ -61,6 +61,9 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for block in found:
         # Blank lines before it give tracebacks the README's own line numbers.
         exec(compile("\n" * (block.line - 1) + block.text, str(README), "exec"), namespace)
+    report = namespace["report"]
+    assert isinstance(report, AuditReport)
+    assert [report.verdict(name).outcome for name in ("original", "blindspot")] == ["FAIL", "PASS"]
 
 
 @needs_readme

@@ -111,7 +111,7 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     share, by = _noticed(found)
     reason = (
         f"It is where one more retrained model would be; keeping more than {share:.0%} of what sets the original "
-        f"apart would probably have been noticed by {by}."
+        f"apart would probably have been noticed by {by}{_beyond_all(report, found)}."
     )
     return Verdict(model=model, outcome="PASS", reason=reason, criteria=found)
 
@@ -163,6 +163,14 @@ def _unseeing(model: str, report: AuditReport, rule: Rule, found: Sequence[Crite
     asked = {criterion.kind for criterion in found}
     if absent := [words for kind, words in _KINDS.items() if kind not in asked]:
         return f"Nothing speaks against it, but no {' and no '.join(absent)} was measured."
+    (error,) = (criterion for criterion in found if criterion.kind == "error")
+    if not knows_more(error.kind, error.original, error.gold):
+        # However far it is from the golds: a model that never learnt the samples is, too.
+        return (
+            "The original shows no memory of the forgotten samples, so forgetting cannot be shown: its error on them "
+            f"is {shown(error.original)}, the retrained models' {shown(error.gold)}; it may not be the model that was "
+            "trained on them."
+        )
     finest, _ = _noticed(found)
     if finest <= rule.resolution:
         return None
@@ -190,6 +198,22 @@ def _noticed(found: Sequence[Criterion]) -> tuple[float, str]:
     """
     telling = [c for c in found if c.kind != "retain" and knows_more(c.kind, c.original, c.gold)]
     return min(((c.resolution, _SHARPEST[c.metric]) for c in telling), default=(inf, ""))
+
+
+def _beyond_all(report: AuditReport, found: Sequence[Criterion]) -> str:
+    """What to add to a PASS that no limit speaks against, but all golds do: their limits are wide, if they are few."""
+    beyond = []
+    for criterion in found:
+        golds = report.over_golds(criterion.metric, criterion.split)
+        if criterion.kind in ("error", "attack") and all(knows_more(criterion.kind, criterion.value, g) for g in golds):
+            beyond.append(_SHARPEST[criterion.metric])
+    if not beyond:
+        return ""
+    count = len(report.golds)
+    return (
+        f"; yet by {' and '.join(beyond)} it is on memory's side of all {count} of them, as one fresh one in "
+        f"{count + 1} would be: more of them would tell"
+    )
 
 
 MOST = 50

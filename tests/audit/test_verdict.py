@@ -288,18 +288,45 @@ def test_what_was_measured_can_fail_whatever_else_is_missing() -> None:
 
 
 def test_where_the_original_is_like_a_gold_nobody_passes() -> None:
-    made = judge(report(GOLD_LIKE, GOLD_LIKE | {ERROR: 31.0, PAIRED: 3.1}), RULE)
+    made = judge(report(GOLD_LIKE, GOLD_LIKE | {ERROR: 29.0, PAIRED: 3.1}), RULE)
     assert {found.outcome for found in made} == {"INCONCLUSIVE"}
     (reason,) = {found.reason for found in made}
-    # Of what would tell, the error comes nearest: 31 where the golds are at 30 and one more is within 3.59.
+    # Of what would tell, the error comes nearest: 29 where the golds are at 30 and one more is within 3.59.
     reach = STUDENT * sqrt(2.5 / 4) * sqrt(6 / 5)
     assert reason.startswith(
-        "The original itself cannot be told from a retrained model, so forgetting cannot be shown: the distance of its "
-        "predictions from the retrained models', forgotten sample by forgotten sample, is 3.1, where one more"
-    ) or reason.startswith(
         "The original itself cannot be told from a retrained model, so forgetting cannot be shown: its error on the "
-        f"forgotten samples is 31, where one more retrained model's would be between {30 - reach:.3g} and"
+        f"forgotten samples is 29, where one more retrained model's would be between {30 - reach:.3g} and"
     )
+
+
+def test_an_original_that_never_knew_the_samples_shows_nothing() -> None:
+    """Far from the golds in everything, as an untrained model is."""
+    stranger = ORIGINAL | {ERROR: 45.0, RETAIN: 60.0}
+    judged = {found.model: found for found in judge(report(GOLD_LIKE, stranger), RULE)}
+    assert judged["original"].outcome == "FAIL"
+    assert judged["mine"].outcome == "INCONCLUSIVE"
+    assert judged["mine"].reason == (
+        "The original shows no memory of the forgotten samples, so forgetting cannot be shown: its error on them is "
+        "45, the retrained models' 30; it may not be the model that was trained on them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({ERROR: 29.0, ATTACK: 0.51}, ""),  # as far as the last gold
+        ({ERROR: 31.5, ATTACK: 0.48}, ""),  # on the other side
+        ({ERROR: 28.9}, "its error"),
+        ({ATTACK: 0.52}, "the attack"),
+        ({ERROR: 28.9, ATTACK: 0.52}, "its error and the attack"),
+    ],
+)
+def test_a_pass_beyond_all_golds_says_so(changes: dict[Place, float], words: str) -> None:
+    found = verdict(changes)
+    added = f"; yet by {words} it is on memory's side of all 5 of them, as one fresh one in 6 would be: more of them "
+    assert found.outcome == "PASS"
+    assert found.reason.endswith(f"{added}would tell.") if words else "; yet" not in found.reason
 
 
 @pytest.mark.parametrize(
