@@ -13,7 +13,7 @@ from unregress.evidence import RETRAINED, About, AuditReport, Measure, Role
 from unregress.report.numerals import DASH, chance, measured, plural, span, times
 
 NOT_MEASURED = "Not measured for this model."
-NOT_ALL_MEASURED = "Not measured for every retrained model."
+NOT_ALL_MEASURED = "Not measured for every retrained model: the median is over those for which it was."
 NO_OTHER = "There is only one retrained model, and so no distance from one to another: the noise floor is unknown."
 
 
