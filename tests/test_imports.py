@@ -63,6 +63,7 @@ ROOMS = (
     Room("floor", only=()),
     Room("metrics"),
     Room("golds"),
+    Room("given"),
     Room("lineup"),
     Room("references"),
     Room("panel"),

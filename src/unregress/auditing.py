@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
 import torch
 
 from unregress.case import Case
+from unregress.errors import SettingError
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, Role
 from unregress.golds import Candidate
 from unregress.golds import caveats as doubts
@@ -20,6 +21,7 @@ from unregress.metrics import (
     AttackAUC,
     Deviation,
     Errors,
+    Finding,
     Membership,
     Metric,
     Panel,
@@ -66,12 +68,13 @@ def audit(
         caveats: what else a reader of the report must know, such as a preflight's warnings.
 
     Raises:
-        SettingError: the original is not among the models, one of them has a name that the report gives itself, or a
-            gold cannot be one: it was not retrained, or is given twice.
+        SettingError: something given is no model, gold or metric; the original is not among the models, one of them
+            has a name that the report gives itself, or a gold cannot be one: it was not retrained, or is given twice;
+            or a metric's findings are not what a report can show.
         DataError: there is no test data.
         ModelError: a model does not fit the task.
     """
-    asked = default_metrics() if metrics is None else tuple(metrics)
+    asked = default_metrics() if metrics is None else metrics
     check(case, models, runtime, golds=golds, original=original, metrics=asked)
     candidates = line_up(models, golds, original)
     measures: list[Measure] = []
@@ -80,7 +83,7 @@ def audit(
         features = any(metric.needs_features for metric in asked)
         panel, found = assemble(case, candidates, runtime, features=features)
         for metric in runtime.track(asked, "measuring", len(asked)):
-            for finding in metric.measure(panel):
+            for finding in _findings(metric, panel):
                 if isinstance(finding, Measure):
                     measures.append(finding)
                 else:
@@ -104,6 +107,26 @@ def audit(
         caveats=(*found, *_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
     )
     return replace(report, verdicts=judge(report, rule))
+
+
+def _findings(metric: Metric, panel: Panel) -> Iterator[Finding]:
+    """What a metric finds.  A number that nothing explains is refused: no report could show it."""
+    name, known = type(metric).__name__, [about.metric for about in metric.about]
+    found: object = metric.measure(panel)
+    for finding in found if isinstance(found, Iterable) else (found,):
+        if not isinstance(finding, Finding):
+            raise SettingError(
+                f"`{name}.measure` hands back something of type {type(finding).__name__}",
+                expected="`Measure`s and `Figure`s of `unregress.evidence`, one by one",
+                remedy="Use `yield Measure(...)`",
+            )
+        if isinstance(finding, Measure) and finding.metric not in known:
+            raise SettingError(
+                f"`{name}.measure` measures {finding.metric!r}, which `{name}.about` does not explain",
+                expected=f"one of {', '.join(map(repr, known)) or 'nothing, for it is empty'}",
+                remedy=f"Add an `About` with metric={finding.metric!r}, or correct the measure's key",
+            )
+        yield finding
 
 
 def _audited(name: str, role: Role, candidate: Candidate) -> AuditedModel:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from unregress.case import Case
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, RETRAINED, Role
+from unregress.given import complaints as misfits
 from unregress.golds import Candidate, module_of
 from unregress.golds import complaints as objections
 from unregress.methods.base import Unlearned
@@ -67,16 +68,8 @@ def check(
     Raises:
         UnregressError: as `audit` raises before it measures.
     """
-    complaints: list[UnregressError] = []
-    candidates = line_up(models, golds, original)
-    if original not in models:
-        complaints.append(
-            SettingError(
-                f"There is no model called {original!r} among {', '.join(models) or 'the models (none)'}",
-                expected="the original model under that name",
-                remedy="Add it, or name it with `original=`",
-            )
-        )
+    complaints: list[UnregressError] = [*misfits(models, golds, metrics)]
+    sound = not complaints
     if case.test is None or not len(case.source("test")):
         complaints.append(
             DataError(
@@ -84,31 +77,49 @@ def check(
                 remedy="Give the `Case`, or the `Splits` of your data function, a `test` split",
             )
         )
-    # `retrained` even where there is no gold: nobody should be given a model to judge for the one to judge by.
-    ours = [CONSTANT, *gold_names(max(1, len(golds) + further))]
-    names = Counter([*ours, *(name for name, role, _ in candidates if role != "gold")])
-    if clashes := [name for name, count in names.items() if count > 1]:
-        complaints.append(
-            SettingError(
-                f"A model is called {clashes[0]!r}, as a row of the report's own is",
-                remedy="Give the model another name; retrained ones are passed as `golds`",
-            )
-        )
-    complaints += objections({name: model for name, role, model in candidates if role == "gold"}, models)
-    keys = Counter(about.metric for metric in metrics for about in metric.about)
-    if repeated := [key for key, count in keys.items() if count > 1]:
-        complaints.append(
-            SettingError(
-                f"Two metrics measure {', '.join(map(repr, repeated))}",
-                expected="each measure once",
-                remedy="Audit twice to compare a metric's options",
-            )
-        )
-    examined = [*(name for name in models if name != original), *ours[1:]]
-    complaints += [objection for metric in metrics for objection in metric.objections(case, examined)]
+    # What follows looks into models and metrics, which must be such for it.
+    if sound:
+        complaints += _clashes(case, models, golds, original, metrics, further)
     raise_all(complaints)
-    for name, _, candidate in candidates:
+    for name, _, candidate in line_up(models, golds, original):
         try:
             quick_check(case, runtime.private_copy(module_of(candidate)), runtime)
         except ModelError as error:
             raise ModelError(f"Model {name!r}: {error.found}", expected=error.expected, remedy=error.remedy) from error
+
+
+def _clashes(
+    case: Case,
+    models: Mapping[str, Candidate],
+    golds: Sequence[Candidate],
+    original: str,
+    metrics: Sequence[Metric],
+    further: int,
+) -> Iterator[UnregressError]:
+    """Names, golds, measures and options that do not go together."""
+    if original not in models:
+        yield SettingError(
+            f"There is no model called {original!r} among {', '.join(models) or 'the models (none)'}",
+            expected="the original model under that name",
+            remedy="Add it, or name it with `original=`",
+        )
+    candidates = line_up(models, golds, original)
+    # `retrained` even where there is no gold: nobody should be given a model to judge for the one to judge by.
+    ours = [CONSTANT, *gold_names(max(1, len(golds) + further))]
+    names = Counter([*ours, *(name for name, role, _ in candidates if role != "gold")])
+    if clashes := [name for name, count in names.items() if count > 1]:
+        yield SettingError(
+            f"A model is called {clashes[0]!r}, as a row of the report's own is",
+            remedy="Give the model another name; retrained ones are passed as `golds`",
+        )
+    yield from objections({name: model for name, role, model in candidates if role == "gold"}, models)
+    keys = Counter(about.metric for metric in metrics for about in metric.about)
+    if repeated := [key for key, count in keys.items() if count > 1]:
+        yield SettingError(
+            f"Two metrics measure {', '.join(map(repr, repeated))}",
+            expected="each measure once",
+            remedy="Audit twice to compare a metric's options",
+        )
+    examined = [*(name for name in models if name != original), *ours[1:]]
+    for metric in metrics:
+        yield from metric.objections(case, examined)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ import unregress
 from audit.small import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Shift, net, numbers, small_case, table
 from unregress.criteria import QUESTIONS
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
-from unregress.evidence import AuditReport
+from unregress.evidence import About, AuditReport, Measure
+from unregress.metrics import Finding, Panel
 from unregress.verdict import judge
 
 ERRORS = (unregress.Errors(),)
@@ -50,6 +52,92 @@ def test_all_complaints_at_once() -> None:
     text = str(refused.value)
     assert len(refused.value.complaints) == 4
     assert all(words in text for words in ("'original'", "no test data", "called 'retrained'", "measure 'mae'"))
+
+
+class Unexplained(unregress.Metric):
+    """A metric of a user's own that forgot to say what it measures."""
+
+    def measure(self, panel: Panel) -> Iterator[Finding]:
+        yield Measure(metric="bias", split="train-retain", model="original", value=1.0)
+
+
+class Explained(Unexplained):
+    about: ClassVar[tuple[About, ...]] = (
+        About(metric="bias", title="Bias", meaning="Mean error.", ideal="0", unit="target units", source="test"),
+    )
+
+
+class Misnamed(Explained):
+    def measure(self, panel: Panel) -> Iterator[Finding]:
+        yield Measure(metric="biass", split="train-retain", model="original", value=1.0)
+
+
+class Returning(Explained):
+    """Hands a number back in place of findings."""
+
+    def measure(self, panel: Panel) -> Any:
+        return 1.0
+
+
+class Single(Unexplained):
+    """`about` is not a tuple."""
+
+    about = Explained.about[0]  # type: ignore[assignment]
+
+
+KINDS: dict[str, tuple[dict[str, Any], str]] = {
+    "metric by name": ({"metrics": ["Errors"]}, r"Metric 1 is the text 'Errors'\. .*`unregress.Errors\(\)`"),
+    "metric's class": ({"metrics": [unregress.Errors]}, r"Metric 1 is the class Errors\. .*Call it: `Errors\(\)`"),
+    "one metric": ({"metrics": unregress.Errors()}, r"`metrics` is of type Errors\. Expected a list of metrics"),
+    "metrics as text": ({"metrics": "Errors"}, r"`metrics` is the text 'Errors'\. Expected a list of metrics"),
+    "one gold": ({"golds": nn.Linear(3, 1)}, r"`golds` is of type Linear\. Expected a list of retrained models"),
+    "golds in a module": ({"golds": net()}, r"`golds` is of type Sequential\. Expected a list"),
+    "gold's weights": ({"golds": [net(), net().state_dict()]}, "Gold 2 is a state dict.*load_state_dict"),
+    "original's weights": ({"models": {"original": net().state_dict()}}, "Model 'original' is a state dict"),
+    "weights alone": ({"models": net().state_dict()}, "`models` is a state dict"),
+    "model without a name": ({"models": net()}, r"`models` is of type Sequential\. Expected models by name"),
+    "no model": ({"models": {"original": None}}, r"Model 'original' is of type NoneType\. Expected an `nn.Module`"),
+    "metric without about": ({"metrics": [Unexplained()]}, "The metric Unexplained has no `about`.*`About` for each"),
+    "about not a tuple": ({"metrics": [Single()]}, r"`Single.about` is of type About\. Expected a tuple"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_of_another_kind_is_refused_in_words(name: str) -> None:
+    given, expected = KINDS[name]
+    arguments = {"models": fresh(), "metrics": ERRORS} | given
+    models = arguments.pop("models")
+    with pytest.raises(SettingError, match=expected):
+        unregress.audit(small_case(), models, RUNTIME, **arguments)
+
+
+def test_everything_of_another_kind_is_said_at_once_before_anything_is_measured() -> None:
+    class Untouchable(Explained):
+        def measure(self, panel: Panel) -> Iterator[Finding]:
+            raise AssertionError("measured")
+
+    models: Any = fresh(mine=net().state_dict())
+    metrics: Any = [Untouchable(), "Errors", Unexplained()]
+    golds: Any = net()
+    with pytest.raises(PreflightError) as refused:
+        unregress.audit(small_case(test=None), models, RUNTIME, golds=golds, metrics=metrics)
+    assert [complaint.found for complaint in refused.value.complaints] == [
+        "Model 'mine' is a state dict, weights without a model",
+        "`golds` is of type Sequential",
+        "Metric 2 is the text 'Errors'",
+        "The metric Unexplained has no `about`",
+        "The case has no test data",
+    ]
+
+
+def test_a_number_that_nothing_explains_is_refused_and_not_left_to_the_page() -> None:
+    found = r"`Misnamed.measure` measures 'biass', which `Misnamed.about` does not explain\. Expected one of 'bias'"
+    with pytest.raises(SettingError, match=found):
+        unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Misnamed()])
+    with pytest.raises(SettingError, match=r"`Returning.measure` hands back something of type float"):
+        unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Returning()])
+    report = unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Explained()])
+    assert report.value("bias", "train-retain", "original") == 1.0
 
 
 @pytest.mark.parametrize("test", [None, TensorDataset(torch.zeros(0, 3), torch.zeros(0))], ids=["none", "empty"])

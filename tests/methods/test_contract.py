@@ -32,15 +32,18 @@ from methods.zoo import (
 from unregress import (
     Blindspot,
     Case,
+    Cost,
     FineTune,
     ForgetRequest,
     GaussianAmnesiac,
+    Method,
     Retrain,
     Runtime,
     UniformAmnesiac,
+    Unlearned,
     train,
 )
-from unregress.errors import DataError, ModelError
+from unregress.errors import DataError, ModelError, SettingError
 
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 every_model = pytest.mark.parametrize("kind", MODELS.values(), ids=MODELS)
@@ -336,6 +339,28 @@ def test_the_record_says_method_and_settings(method):
     assert result.method.startswith(type(method).__name__ + "(")
     assert result.deviations == method.deviations
     assert result.cost.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("hand_back", "found"),
+    [
+        (lambda student: student, "something of type Sequential"),
+        (lambda student: None, "something of type NoneType"),
+        (
+            lambda student: Unlearned(model=student.state_dict(), history=(), cost=Cost()),
+            "of type OrderedDict and .* Cost",
+        ),
+        (lambda student: Unlearned(model=student, history=(), cost=3.0), "cost is of type float"),
+    ],
+    ids=["module", "nothing", "weights", "cost"],
+)
+def test_a_method_that_hands_back_something_else_is_told_what_is_expected(hand_back, found):
+    class Own(Method):
+        def run(self, student, case, runtime):
+            return hand_back(student)
+
+    with pytest.raises(SettingError, match=rf"`Own.run` hands back .*{found}\. Expected an `Unlearned`"):
+        Own().unlearn(ORIGINAL, MLP.case(), CPU)
 
 
 @only(["retrain", "blindspot"])

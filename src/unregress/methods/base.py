@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from unregress.case import Case
 from unregress.cost import Cost
-from unregress.errors import ModelError
+from unregress.errors import ModelError, SettingError
 from unregress.loading import Batch
 from unregress.readiness import quick_check
 from unregress.recipe import Recipe
@@ -72,13 +72,14 @@ class Method(ABC):
             runtime: where to run, and the seed.
 
         Raises:
+            SettingError: the method's `run` does not hand back what it should.
             UnregressError: the case does not fit the model; see `unregress.errors`.
         """
         started = time.perf_counter()
         with runtime.isolated(type(self).__name__):
             student = runtime.private_copy(model)
             quick_check(case, student, runtime)
-            done = self.run(student, case, runtime)
+            done = _checked(self, self.run(student, case, runtime))
         for made in (done.model, done.helper):
             if made is not None:
                 _return_to(made, model)
@@ -88,6 +89,22 @@ class Method(ABC):
             method=str(self),
             deviations=self.deviations,
         )
+
+
+def _checked(method: Method, done: object) -> Unlearned:
+    """What `run` handed back, of the user's own methods too."""
+    made = done.model if isinstance(done, Unlearned) else None
+    if isinstance(done, Unlearned) and isinstance(made, nn.Module) and isinstance(done.cost, Cost):
+        return done
+    name = type(method).__name__
+    found = f"an `Unlearned` whose model is of type {type(made).__name__} and whose cost is of type"
+    raise SettingError(
+        f"`{name}.run` hands back {found} {type(done.cost).__name__}"
+        if isinstance(done, Unlearned)
+        else f"`{name}.run` hands back something of type {type(done).__name__}",
+        expected="an `Unlearned` with the new model and its `Cost`",
+        remedy="Write `return Unlearned(model=student, history=(), cost=Cost())`",
+    )
 
 
 def _return_to(student: nn.Module, model: nn.Module) -> None:
