@@ -29,6 +29,7 @@ from unregress.metrics import (
     Wasserstein,
 )
 from unregress.panel import assemble
+from unregress.readiness import unsteady
 from unregress.runtime import Runtime
 from unregress.verdict import Rule, judge
 
@@ -77,6 +78,8 @@ def audit(
     asked = default_metrics() if metrics is None else metrics
     check(case, models, runtime, golds=golds, original=original, metrics=asked)
     candidates = line_up(models, golds, original)
+    # A preflight refuses them; who did without shall at least read it.
+    unsure = [f"{found.found}." for found in unsteady(case, runtime)]
     measures: list[Measure] = []
     figures: list[Figure] = []
     with runtime.isolated("audit"):
@@ -104,7 +107,7 @@ def audit(
         about=about,
         measures=tuple(measures),
         figures=tuple(figures),
-        caveats=(*found, *_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
+        caveats=(*unsure, *found, *_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
     )
     return replace(report, verdicts=judge(report, rule))
 

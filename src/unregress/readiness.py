@@ -65,9 +65,10 @@ def preflight(
 ) -> Preflight:
     """Read every split once and complain about all that would spoil unlearning or its audit.
 
-    Checked: NaN and infinity in inputs and targets; samples that occur in two splits with the same
-    content; and, with a model, that it predicts the task's batches in fitting shapes.  A sample to
-    forget whose content also occurs in the retain set is a warning: the model keeps learning it.
+    Checked: NaN and infinity in inputs and targets; samples that are others each time they are read; samples
+    that occur in two splits with the same content; and, with a model, that it predicts the task's batches in
+    fitting shapes.  A sample to forget whose content also occurs in the retain set is a warning: the model keeps
+    learning it.  The global random state is as it was afterwards.
 
     Args:
         case: what is to be done.
@@ -78,6 +79,56 @@ def preflight(
     Raises:
         PreflightError: more than one complaint; a single one is raised as itself.
     """
+    # A dataset may draw from the global random state.
+    with runtime.isolated("preflight"):
+        return Preflight(warnings=tuple(_looked_at(case, runtime, model, allow_overlap)))
+
+
+def unsteady(case: Case, runtime: Runtime) -> list[DataError]:
+    """Complaints about splits that are evaluated on and give other samples when they are read again.
+
+    Some rows are read twice, under seeds that differ: the library seeds each of its jobs in the same way, so that a
+    random dataset gives one job the same numbers each time, and only another job's are of other samples.
+
+    Args:
+        case: whose data.
+        runtime: where to run.
+    """
+    return [complaint for split in _evaluated(case) if (complaint := _unsteady(case, split, runtime)) is not None]
+
+
+def _unsteady(case: Case, split: Split, runtime: Runtime) -> DataError | None:
+    source = case.source(split)
+    size = len(source)
+    rows = torch.arange(size)[:: max(1, size // _AGAIN)][:_AGAIN]
+    read = []
+    for time in ("first", "second"):
+        with runtime.isolated(f"read for the {time} time"):
+            (batch,) = source.fetch([rows])
+        read.append(row_hashes(list(columns(batch.data, len(rows))), len(rows)))
+    if not (changed := [row for row, first, second in zip(rows.tolist(), *read, strict=True) if first != second]):
+        return None
+    name = "train" if split == "train_eval" else split
+    training = "Give batched augmentation as `Case(augment=...)`, or the unaugmented samples as `Case(train_eval=...)`"
+    return DataError(
+        f"{len(changed)} of {len(rows)} {name} samples, the first at position {changed[0]}, are others when they are "
+        "read again, so that models would be measured on different samples",
+        expected="a dataset that gives the same sample each time",
+        remedy=training if split == "train_eval" else f"Take what is random out of the {name} data",
+    )
+
+
+_AGAIN = 32
+"""How many samples are read twice: enough to meet an augmentation that leaves most samples alone."""
+
+
+def _evaluated(case: Case) -> list[Split]:
+    held_out: list[Split] = ["validation", "test"]
+    return ["train_eval", *(split for split in held_out if getattr(case, split) is not None)]
+
+
+def _looked_at(case: Case, runtime: Runtime, model: nn.Module | None, allow_overlap: bool) -> list[str]:
+    """The warnings; complaints are raised."""
     complaints: list[UnregressError] = []
     warnings: list[str] = []
     if model is not None:
@@ -86,15 +137,15 @@ def preflight(
         except UnregressError as error:
             complaints.append(error)
     contents: dict[Split, list[bytes]] = {}
-    splits: list[Split] = ["train_eval", "validation", "test"]
-    for split in splits:
-        if split == "train_eval" or getattr(case, split) is not None:
-            rows, bad = _read(case, split, runtime)
-            complaints += bad
-            if rows is None:
-                warnings.append(f"The content of the {split} samples cannot be seen: shared ones go unnoticed")
-            else:
-                contents[split] = rows
+    for split in _evaluated(case):
+        rows, bad = _read(case, split, runtime)
+        complaints += bad
+        if rows is None:
+            warnings.append(f"The content of the {split} samples cannot be seen: shared ones go unnoticed")
+        else:
+            contents[split] = rows
+            if (complaint := _unsteady(case, split, runtime)) is not None:
+                complaints.append(complaint)
     pairs: list[tuple[Split, Split]] = [
         ("train_eval", "validation"),
         ("train_eval", "test"),
@@ -117,7 +168,7 @@ def preflight(
                 f"{twins} of the {len(case.request.forget)} samples to forget have a twin of the same content "
                 "in the retain set: what they teach will be learnt from the twin"
             )
-    return Preflight(warnings=tuple(warnings))
+    return warnings
 
 
 def _twins(rows: Sequence[bytes], forget: Mask) -> int:

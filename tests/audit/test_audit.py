@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import unregress
-from audit.small import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Shift, net, numbers, small_case, table
+from audit.small import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Rows, Shift, net, numbers, small_case, table
 from unregress.criteria import QUESTIONS
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
 from unregress.evidence import About, AuditReport, Measure
@@ -295,6 +295,24 @@ def test_few_forgotten_samples_are_said_to_be_few() -> None:
 def test_caveats_of_the_caller_are_kept() -> None:
     report = unregress.audit(small_case(), fresh(), RUNTIME, metrics=ERRORS, caveats=["two twins in the retain set"])
     assert report.caveats[-1] == "two twins in the retain set"
+
+
+class Noisy(Rows):
+    """Other samples each time."""
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, ...]:
+        x, y = super().__getitem__(row)
+        return x + 0.5 * torch.randn(3), y
+
+
+def test_samples_that_are_others_at_each_read_are_a_caveat_without_a_preflight() -> None:
+    x, y = table()
+    said = "are others when they are read again"
+    report = unregress.audit(small_case(test=Noisy(x[TEST], y[TEST])), fresh(), RUNTIME, metrics=ERRORS)
+    (caveat,) = caveats(report, said)
+    assert caveat.startswith("32 of 32 test samples, the first at position 0, ")
+    report = unregress.audit(small_case(kind=Rows), fresh(), RUNTIME, metrics=ERRORS)
+    assert caveats(report, said) == []
 
 
 def test_relearning_has_no_caveat_where_nothing_was_relearnt() -> None:

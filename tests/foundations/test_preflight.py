@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -152,6 +154,69 @@ def test_batches_of_the_users_own_class_are_looked_into():
     assert preflight(case(INPUTS), CPU, mlp()).warnings == ()
     with pytest.raises(DataError, match="infinite input, the first at position 3"):
         preflight(case(damaged(INPUTS, (3, 1), float("nan"))), CPU)
+
+
+class Noisy(Listed):
+    """Adds noise to some of its samples at each read, from one of the generators that people draw from."""
+
+    def __init__(self, *tensors, draw, noisy=None):
+        super().__init__(*tensors)
+        self.draw, self.noisy = draw, range(len(self)) if noisy is None else noisy
+
+    def __getitem__(self, position):
+        inputs, target = super().__getitem__(position)
+        return inputs + 0.5 * float(self.draw()) * (position in self.noisy), target
+
+
+OWN = np.random.default_rng(0)
+DRAWS = {
+    "torch": lambda: torch.randn(()),
+    "numpy": lambda: np.random.normal(),
+    "python": lambda: random.gauss(0, 1),
+    "its own": OWN.normal,
+}
+
+
+def random_states():
+    return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_samples_that_are_others_at_each_read_are_refused_with_a_remedy(split, draw):
+    inputs, targets = (INPUTS, TARGETS) if split == "train" else TEST.tensors
+    data = {"train": TensorDataset(INPUTS, TARGETS)} | {split: Noisy(inputs, targets, draw=draw)}
+    model, before = mlp(), random_states()
+    count = len(inputs)
+    found = rf"^{count} of {count} {split} samples, the first at position 0, are others when they are read again"
+    with pytest.raises(DataError, match=found) as refused:
+        preflight(case_of(**data), CPU, model)
+    assert random_states() == before
+    assert ("`Case(augment=...)`" in str(refused.value)) == (split == "train")
+
+
+def test_few_random_samples_are_found_and_the_places_are_spread():
+    inputs, targets = table(640)
+    case = case_of(Noisy(inputs, targets, draw=DRAWS["torch"], noisy=[400]))
+    with pytest.raises(DataError, match="1 of 32 train samples, the first at position 400"):
+        preflight(case, CPU)
+
+
+def test_random_samples_that_are_only_trained_on_are_fine():
+    noisy = Noisy(INPUTS, TARGETS, draw=DRAWS["torch"])
+    case = case_of(noisy, train_eval=TensorDataset(INPUTS, TARGETS), test=TEST)
+    model, before = mlp(), random_states()
+    assert preflight(case, CPU, model).warnings == ()
+    assert random_states() == before
+
+
+def test_batches_that_are_made_at_random_are_found_too():
+    def collate(rows):
+        inputs, targets = (torch.stack(column) for column in zip(*rows, strict=True))
+        return inputs + torch.randn(len(inputs), 1), targets
+
+    with pytest.raises(DataError, match="24 of 24 train samples"):
+        preflight(case_of(TensorDataset(INPUTS, TARGETS), collate=collate), CPU)
 
 
 def recurrent():
