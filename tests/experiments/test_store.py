@@ -267,6 +267,7 @@ DECIDES_NOTHING = {
     "evidence": "holds what others found",
     "content": "digests, which are in the key themselves",
     "readiness": "looks and refuses",
+    "given": "looks and refuses",
     "artefacts": "writes and reads what others made",
     "checkpoint": "writes and reads weights",
     "runs": "folders",
