@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch import nn
 
 from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
 from unregress.cost import Cost
-from unregress.errors import CheckpointError, StaleError
+from unregress.errors import CheckpointError, SettingError, StaleError
 from unregress.methods.base import Unlearned
 from unregress.processes import Team
 from unregress.request import ForgetRequest
@@ -87,7 +88,13 @@ def write_request(folder: Path, case: Case) -> None:
 
 
 def write_model(
-    folder: Path, weights: str, made: Unlearned, case: Case, request: ForgetRequest | None, warnings: tuple[str, ...]
+    folder: Path,
+    weights: str,
+    made: Unlearned,
+    case: Case,
+    request: ForgetRequest | None,
+    warnings: tuple[str, ...],
+    ancestors: Sequence[str] = (),
 ) -> None:
     """Write weights, and how and for what they were made.
 
@@ -98,6 +105,7 @@ def write_model(
         case: the data it was made with.
         request: what it has forgotten; None for an original.
         warnings: what a preflight found.
+        ancestors: digests of the weights that it was made from, see `ancestry`.
     """
     save_weights(made.model, folder / weights)
     if made.helper is not None:
@@ -107,6 +115,7 @@ def write_model(
         "helper": None if made.helper is None else HELPER,
         "request_digest": None if request is None else request.digest,
         "data_digest": case.data_digest,
+        "ancestors": list(ancestors),
         "method": made.method,
         "notes": made.notes,
         "deviations": made.deviations,
@@ -144,8 +153,8 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
             )
         load_weights(model, path)
         return model
+    record = _record(path)
     try:
-        record = json.loads((path / HISTORY).read_text(encoding="utf-8"))
         made = Unlearned(
             model=model,
             history=tuple(Epoch(**epoch) for epoch in record["history"]),
@@ -156,16 +165,71 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
             helper=None if record.get("helper") is None else fresh(),
         )
         digests, weights = (record["request_digest"], record["data_digest"]), path / record["weights"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
-            expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
-        ) from error
+    except (KeyError, TypeError) as error:
+        raise _unreadable(path) from error
     _check(path, digests, case, forgot=forgot)
     load_weights(model, weights)
     if made.helper is not None:
         load_weights(made.helper, path / HELPER)
     return made
+
+
+def ancestry(path: Path, model: nn.Module) -> list[str]:
+    """Digests of a model's weights and, of a run folder's, of those that it was made from, back to the first.
+
+    Args:
+        path: the weights file or run folder that the model was read from.
+        model: the model.
+    """
+    total = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        # By value: the same weights in another file format, or read into another precision, are the same.
+        number = value.detach().cpu().float() if value.is_floating_point() else value.detach().cpu()
+        total.update(name.encode() + number.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return [total.hexdigest(), *ancestors(path)]
+
+
+def ancestors(path: Path) -> list[str]:
+    """What `ancestry` said of the model that a run folder's was made from; empty for others, and where nobody noted it.
+
+    Raises:
+        CheckpointError: the folder holds no model.
+    """
+    noted = _record(path).get("ancestors") if path.is_dir() else None
+    return [str(digest) for digest in noted] if isinstance(noted, list) else []
+
+
+def require_remembering(path: Path, case: Case) -> None:
+    """Refuse as an original what was already made to forget the present request.
+
+    Raises:
+        SettingError: it was, by the record in its run folder.
+        CheckpointError: the folder holds no model.
+    """
+    if path.is_dir() and _record(path).get("request_digest") == case.request.digest:
+        raise SettingError(
+            f"{path} is given as the original, and has already been made to forget this request",
+            expected="the model that was trained on all data, the samples to forget among them",
+            remedy="Name that one, and list this one among the models to judge",
+        )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """How a run folder's model was made."""
+    try:
+        record = json.loads((path / HISTORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path) from error
+    if not isinstance(record, dict):
+        raise _unreadable(path)
+    return record
+
+
+def _unreadable(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
+        expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
+    )
 
 
 def _check(path: Path, digests: tuple[str | None, str], case: Case, *, forgot: bool) -> None:

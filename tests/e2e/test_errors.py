@@ -180,6 +180,19 @@ def test_an_audit_without_original_is_refused(runs: Path, tmp_path: Path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("more", [[], ["--retrain", "{}"]], ids=["", "retrain"])
+@pytest.mark.parametrize("name", ["Blindspot", "retrained"])
+def test_an_original_that_forgot_this_request_already_is_refused(
+    name: str, more: list[str], runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["audit", *PROJECT, *REQUEST, f"--models.original={runs / name}", f"--models.mine={runs / 'FineTune'}",
+             "--output", str(tmp_path / "audit"), *more]  # fmt: skip
+    found = refused(words, capsys)
+    assert f"{runs / name} is given as the original, and has already been made to forget this request." in found
+    assert "Expected the model that was trained on all data" in found
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_report_refuses_what_is_no_audit(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot be read" in refused(["report", str(tmp_path / "gone.json")], capsys)
     (tmp_path / "x.json").write_text("[]")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from e2e import tiny
@@ -184,6 +185,52 @@ def test_bare_weights_are_audited_with_a_caveat(runs: Path, tmp_path: Path) -> N
         ("retrained", None),
         ("constant", None),
     ]
+
+
+def finetuned(checkpoint: Path, output: Path, *request: str) -> Path:
+    """A run folder of one epoch, started from a checkpoint."""
+    words = ["forget", *PROJECT, *(request or REQUEST), "--checkpoint", str(checkpoint), "--method", "FineTune",
+             "--method.recipe.epochs", "1", "--output", str(output)]  # fmt: skip
+    assert main(words) == 0
+    return output
+
+
+def other_weights(original: Path, models: dict[str, Path], output: Path) -> list[str]:
+    """The caveats about models that were made from other weights than the original's."""
+    named = [f"--models.{name}={path}" for name, path in {"original": original, **models}.items()]
+    assert main(["audit", *PROJECT, *REQUEST, *named, "--metrics", "[Errors]", "--output", str(output)]) == 0
+    report = AuditReport.from_json(output / "audit.json")
+    return [caveat for caveat in report.caveats if "other weights" in caveat]
+
+
+def test_a_model_made_from_other_weights_than_the_original_s_is_a_caveat(runs: Path, tmp_path: Path) -> None:
+    """Of retrained models, which start from nothing, and of bare files, which say nothing, none is said."""
+    fresh = tmp_path / "fresh.pt"
+    torch.save(tiny.make_model().state_dict(), fresh)
+    other = finetuned(fresh, tmp_path / "other")
+    mine = {"mine": runs / "FineTune", "theirs": other, "again": runs / "retrained",
+            "bare": other / "unlearned.safetensors"}  # fmt: skip
+    (caveat,) = other_weights(runs / "original", mine, tmp_path / "audit")
+    assert caveat.startswith("Made from other weights than those of the original") and ": theirs." in caveat
+    (caveat,) = other_weights(fresh, mine, tmp_path / "from-fresh")
+    assert ": mine." in caveat
+    # Weights are compared by value: the same ones in another format are the same.
+    same = tmp_path / "same.pt"
+    torch.save(load_file(runs / "original" / "original.safetensors"), same)
+    assert other_weights(same, {"mine": runs / "FineTune"}, tmp_path / "from-same") == []
+
+
+def test_a_chain_of_requests_leads_back_to_the_original(runs: Path, tmp_path: Path) -> None:
+    earlier = finetuned(runs / "original", tmp_path / "earlier", "--request.random", "3", "--request.reason", "first")
+    later = {"later": finetuned(earlier, tmp_path / "later")}
+    assert other_weights(runs / "original", later, tmp_path / "audit") == []
+    # What forgot another request before is an original too, and not one of a model that started elsewhere.
+    assert other_weights(earlier, later, tmp_path / "from-earlier") == []
+    (caveat,) = other_weights(earlier, {"direct": runs / "FineTune", **later}, tmp_path / "beside")
+    assert ": direct." in caveat
+    noted = [read(folder / "history.json")["ancestors"] for folder in (runs / "FineTune", *later.values())]
+    assert [len(ancestors) for ancestors in noted] == [1, 2] and noted[1][1] == noted[0][0]
+    assert read(runs / "retrained" / "history.json")["ancestors"] == []
 
 
 @pytest.mark.parametrize(

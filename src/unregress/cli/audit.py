@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
-from unregress.artefacts import contents, read_model, run_folder
+from unregress.artefacts import ancestors, ancestry, contents, read_model, require_remembering, run_folder
 from unregress.auditing import audit as measure
 from unregress.case import Splits
 from unregress.cli.audit_options import Deep, Retraining
@@ -15,6 +16,7 @@ from unregress.cli.console import kept_in, say, shown
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
+from unregress.golds import Candidate, module_of
 from unregress.lineup import check, gold_names
 from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
@@ -80,6 +82,8 @@ def audit(
     case = data.case(task, request.resolve(data, task))
     named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
     paths = {**models, **named}
+    if original in models:
+        require_remembering(models[original], case)
     asked = [*metrics, *([Published()] if protocol == "published" else [])]
     # A deep audit without golds of its own still trains originals.
     training = Retraining(golds=0) if retrain is None and deep is not None else retrain
@@ -94,7 +98,7 @@ def audit(
         given = [read[name] for name in named]
         # All that can be refused is refused before anything is trained for hours.
         check(case, own, runtime, golds=given, original=original, metrics=asked, further=further)
-        caveats = [*found.warnings, *_unproven(read, original)]
+        caveats = [*found.warnings, *_unproven(read, original), *_strangers(models, read[original], original)]
         retrained: list[Made] = []
         if training is not None and recipe is not None:
             training.refuse_repeated(golds or [], runtime, recipe)
@@ -143,6 +147,19 @@ def _unproven(read: dict[str, nn.Module | Unlearned], original: str) -> list[str
     if not names:
         return []
     return [f"Given as bare weights files, so that for which request they were made is not known: {', '.join(names)}."]
+
+
+def _strangers(models: Mapping[str, Path], model: Candidate, original: str) -> list[str]:
+    """Whether some models were made from others than the original, which then does not show what they started from."""
+    (own, *_) = ancestry(models[original], module_of(model))
+    noted = {name: ancestors(path) for name, path in models.items() if name != original}
+    names = [name for name, digests in noted.items() if digests and own not in digests]
+    if not names:
+        return []
+    return [
+        f"Made from other weights than those of the original that is shown here, by the record of their making: "
+        f"{', '.join(names)}.  What sets them apart from it need not be what the method did."
+    ]
 
 
 def _unexamined(names: list[str]) -> list[str]:

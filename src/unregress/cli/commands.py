@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import nn
 
-from unregress.artefacts import contents, read_model, run_folder, write_model, write_request
+from unregress.artefacts import ancestry, contents, read_model, run_folder, write_model, write_request
 from unregress.case import Case, Splits
 from unregress.cli.console import say, shown
 from unregress.cli.request_spec import RequestSpec
@@ -96,7 +96,10 @@ def forget(
         found = preflight(case, runtime, model, allow_overlap=allow_overlap)
         made = method.unlearn(model, case, runtime)
         write_request(folder, case)
-        write_model(folder, UNLEARNED, made, case, case.request, found.warnings)
+        # Retraining starts from nothing, whatever weights it is given.
+        started = None if isinstance(method, Retrain) else checkpoint
+        before = [] if started is None else ancestry(started, model)
+        write_model(folder, UNLEARNED, made, case, case.request, found.warnings, before)
     say(
         f"Forgot {len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}",
         *_summary(made),
