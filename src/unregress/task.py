@@ -7,7 +7,7 @@ that any batch structure works: tuples, dicts, nested ones, forecasting batches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -159,7 +159,7 @@ class TensorTask(_AdapterTask[Sequence[Tensor]]):
 
 
 class MappingTask(_AdapterTask[Mapping[str, Any]]):
-    """Batches are dicts; the model is called with every entry but the target as keyword arguments.
+    """Batches are dicts; the model is called with every entry but the target and `ignore` as keyword arguments.
 
     With the default keys a batch looks like `{"input_ids": ..., "labels": ...}`, and a model returns its
     prediction as a tensor or under `logits`.
@@ -169,6 +169,13 @@ class MappingTask(_AdapterTask[Mapping[str, Any]]):
         loss: as in `TensorTask`.
         target: key of the targets, as Hugging Face names it.
         output: where the model returns a mapping or an object, the entry to take (`logits`).
+        ignore: keys of entries that the model does not take, such as a record's id.
+
+    >>> import torch
+    >>> task = MappingTask(build_model=lambda: nn.Linear(2, 1), ignore=["record_id"])
+    >>> batch = {"input": torch.ones(3, 2), "record_id": torch.arange(3), "labels": torch.zeros(3)}
+    >>> task.predict(task.build_model(), batch).shape
+    torch.Size([3])
     """
 
     def __init__(
@@ -178,13 +185,16 @@ class MappingTask(_AdapterTask[Mapping[str, Any]]):
         *,
         target: str = "labels",
         output: str = "logits",
+        ignore: Collection[str] = (),
     ) -> None:
         super().__init__(build_model, loss)
         self._target, self._output = target, output
+        # A single key is a collection of its letters.
+        self._left_out = (target, *([ignore] if isinstance(ignore, str) else ignore))
 
     def predict(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         target = self.target(batch)
-        output = model(**{key: value for key, value in batch.items() if key != self._target})
+        output = model(**{key: value for key, value in batch.items() if key not in self._left_out})
         if not isinstance(output, Tensor):
             mapping = isinstance(output, Mapping)
             if not (self._output in output if mapping else hasattr(output, self._output)):

@@ -53,6 +53,20 @@ def test_mapping_task_calls_the_model_with_all_but_the_target():
     assert task.target(batch).tolist() == [0.0] * 3
 
 
+@pytest.mark.parametrize("ignore", ["record_id", ["record_id"], ("record_id", "absent")], ids=["text", "one", "two"])
+def test_mapping_task_leaves_out_what_the_model_does_not_take(ignore):
+    batch = {"input": ONES, "record_id": torch.arange(3), "labels": torch.zeros(3)}
+    model = nn.Linear(2, 1)
+    with pytest.raises(TypeError, match="record_id"):
+        MappingTask(Sum).predict(model, batch)
+    task = MappingTask(Sum, ignore=ignore)
+    assert_close(task.predict(model, batch), model(ONES).squeeze(1))
+    assert task.target(batch).tolist() == [0.0] * 3
+    assert (
+        task.predict(Sum(), {"i": ONES, "record_id": TWOS, "d": TWOS, "labels": torch.zeros(3)}).tolist() == [10.0] * 3
+    )
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
