@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,23 +60,48 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         present = next((name for name in names if name in state), None)
         if present is not None:
             state.update({name: state[present] for name in names if name not in state})
-    problems = [f"{name} is missing" for name in own if name not in state]
-    problems += [f"{name} is not in the model" for name in state if name not in own]
-    problems += [
-        f"{name} has shape {tuple(state[name].shape)}, the model's has {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+    if problems := _misfits(state, own):
+        prefix = _prefix(state, own)
         raise CheckpointError(
-            f"{path} does not fit the model: {shown}",
+            f"{path} does not fit the model: "
+            + (f"all its names begin with {prefix!r}, which the model's do not" if prefix else problems),
             expected=f"weights of this {type(model).__name__}",
-            remedy="Check that `build_model` makes the architecture that was trained",
+            remedy=f"Strip the prefix: `{{name.removeprefix({prefix!r}): value for name, value in state.items()}}`, or "
+            "save the state dict of the model inside: of DDP and DataParallel, `model.module.state_dict()`"
+            if prefix
+            else "Check that `build_model` makes the architecture that was trained",
         )
     model.load_state_dict(state)
 
 
+def _misfits(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """What does not fit, some of each kind; empty if all fits."""
+    shapes = {name: (tuple(state[name].shape), tuple(own[name].shape)) for name in own if name in state}
+    kinds = (
+        [f"{name} is missing" for name in own if name not in state],
+        [f"{name} is not in the model" for name in state if name not in own],
+        [f"{name} has shape {its}, the model's has {ours}" for name, (its, ours) in shapes.items() if its != ours],
+    )
+    present = [kind for kind in kinds if kind]
+    # Five in all, or two of a kind: what is missing and what is there instead are best read together.
+    shown = [each for kind in present for each in kind[: 5 if len(present) == 1 else 2]]
+    rest = sum(map(len, present)) - len(shown)
+    return "; ".join([*shown, *([f"and {rest} more"] if rest else [])])
+
+
+def _prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """What a wrapper has put before all names: DDP and DataParallel `module.`; empty if it is not that."""
+    parts = next(iter(state), "").split(".")
+    for count in range(1, len(parts)):
+        prefix = ".".join(parts[:count]) + "."
+        if all(name.startswith(prefix) and name not in own and name.removeprefix(prefix) in own for name in state):
+            return prefix
+    return ""
+
+
+_ALONE = "Save the weights alone: `torch.save(model.state_dict(), path)`, or as safetensors"
+_ARCHIVE, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""What files of `torch.save` begin with, today's and those of before PyTorch 1.6."""
 _UNREADABLE = (
     *(SafetensorError, RuntimeError, OSError, ValueError, EOFError),
     # What unpickling says of damaged files.
@@ -89,14 +116,13 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # What PyTorch warns of is said below, if it matters.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path} cannot be read: {reason}",
-            expected=kind,
-            remedy="Save the weights alone: `torch.save(model.state_dict(), path)`",
-        ) from error
+        reason, remedy = _reason(path, str(error))
+        raise CheckpointError(f"{path} cannot be read: {reason}", expected=kind, remedy=remedy) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -105,6 +131,30 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}, not a state dict",
             expected=kind,
-            remedy="Save the weights alone: `torch.save(model.state_dict(), path)`",
+            remedy=_ALONE,
         )
     return dict(content)
+
+
+def _reason(path: Path, told: str) -> tuple[str, str]:
+    """Why a file cannot be read, and what to do about it.
+
+    None of PyTorch's own words are passed on: they advise to run the code that a file holds.
+    """
+    again = "Copy the file once more from where it is whole, or save it again"
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_LEGACY))
+    except OSError as error:
+        return error.strerror or type(error).__name__, "Choose a file that you may read"
+    if not start:
+        return "it is empty", again
+    if path.suffix != ".safetensors" and "TorchScript archive" in told:
+        return "it holds a TorchScript program, not weights alone", _ALONE
+    if path.suffix != ".safetensors" and (named := re.search(r"GLOBAL ([\w.]+)", told)):
+        return f"it holds a pickled object ({named[1]}), and reading one may run code", _ALONE
+    if path.suffix == ".safetensors" or start.startswith(_ARCHIVE) or start == _LEGACY:
+        return "it seems to be truncated or damaged", again
+    if start.startswith(b"\x80"):
+        return "it is a pickle, but not of `torch.save`, or a damaged one", _ALONE
+    return "it is no file of weights, or a damaged one", _ALONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -117,6 +118,29 @@ def test_weights_of_another_model_are_listed(other, match, suffix, tmp_path):
     refused(path, match)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "module._orig_mod."])
+@pytest.mark.parametrize("build", [mlp, Tied])
+def test_names_behind_a_wrapper_s_prefix_are_refused_with_the_prefix(build, prefix, tmp_path):
+    state = {f"{prefix}{name}": value for name, value in build().state_dict().items()}
+    torch.save(state, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", rf"all its names begin with '{prefix}'.*removeprefix\('{prefix}'\)", build())
+    # One name that the model has not is more than a prefix.
+    torch.save({**state, f"{prefix}more": torch.zeros(1)}, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", rf"is missing; .*{prefix}\S+ is not in the model; .*and \d+ more", build())
+
+
+def test_missing_and_unexpected_names_and_shapes_are_all_shown(tmp_path):
+    state = dict(mlp().state_dict())
+    for number, name in enumerate(("0.bias", "2.weight", "2.bias")):
+        state[f"own.{number}"] = state.pop(name)
+    torch.save({**state, "0.weight": torch.zeros(1)}, tmp_path / "w.pt")
+    refused(
+        tmp_path / "w.pt",
+        r"0\.bias is missing; 2\.weight is missing; own\.0 is not in the model; own\.1 is not in the model; "
+        r"0\.weight has shape \(1,\), the model's has \(8, 3\); and 2 more\.",
+    )
+
+
 class Payload:
     """Pickled, it would run a command when read."""
 
@@ -140,6 +164,61 @@ def test_a_file_with_code_is_not_run(write, wrap, tmp_path):
 def test_a_file_of_something_else_is_refused(content, tmp_path):
     torch.save(content, tmp_path / "w.pt")
     refused(tmp_path / "w.pt", "state dict")
+
+
+def half(write):
+    """What writes only the first half of what another writes."""
+
+    def write_half(path):
+        write(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return write_half
+
+
+def as_text(path):
+    path.write_text("0.weight = 1\n")
+
+
+UNREADABLE = {
+    "model": (lambda path: torch.save(mlp(), path), r"a pickled object \(torch\.nn\.\S+Sequential\)", "alone"),
+    "model, old": (
+        lambda path: torch.save(mlp(), path, _use_new_zipfile_serialization=False),
+        r"a pickled object \(torch\.nn\.\S+Sequential\)",
+        "alone",
+    ),
+    "a number of NumPy's": (lambda path: torch.save({"loss": np.float64(1)}, path), r"object \(numpy\.\S+\)", "alone"),
+    "another pickle": (
+        lambda path: path.write_bytes(pickle.dumps([1, 2])),
+        "a pickle, but not of `torch.save`",
+        "alone",
+    ),
+    "text": (as_text, "it is no file of weights", "alone"),
+    "empty": (lambda path: path.touch(), "it is empty", "once more"),
+    "half": (half(lambda path: torch.save(mlp().state_dict(), path)), "truncated or damaged", "once more"),
+    "half, old": (
+        half(lambda path: torch.save(mlp().state_dict(), path, _use_new_zipfile_serialization=False)),
+        "truncated or damaged",
+        "once more",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_why_a_file_cannot_be_read_is_said_in_words_of_ours(name, tmp_path):
+    write, reason, remedy = UNREADABLE[name]
+    write(tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=f"cannot be read: .*{reason}") as error:
+        load_weights(mlp(), tmp_path / "w.pt")
+    text = str(error.value)
+    assert remedy in error.value.remedy and text.isprintable() and "Errno" not in text
+    assert "weights_only" not in text and ".." not in text
+
+
+@pytest.mark.parametrize("write", [as_text, lambda path: path.touch(), half(lambda path: save_weights(mlp(), path))])
+def test_a_damaged_safetensors_file_is_said_to_be_damaged(write, tmp_path):
+    write(tmp_path / "w.safetensors")
+    refused(tmp_path / "w.safetensors", "cannot be read: it (is empty|seems to be truncated or damaged)")
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt", "bin"])
