@@ -221,6 +221,26 @@ def test_the_program_itself_exits_with_the_code_and_no_traceback(tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+IMPORTED = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+except BaseException as error:
+    raise ImportError("multiarray failed to import") from error  # as NumPy's C interface does
+"""
+
+
+@pytest.mark.parametrize("module", ["jsonargparse", "torch"])
+def test_an_interrupt_while_libraries_are_imported_is_a_line(module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{module}.py").write_text(IMPORTED)
+    program = [sys.executable, "-c", "import sys; from unregress.cli import main; sys.exit(main())"]
+    for start in ([sys.executable, "-m", "unregress"], program):
+        done = subprocess.run([*start, "forget", *project()], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (130, "")
+        assert done.stderr == "error: interrupted; no unfinished run folder is left behind.\n"
+
+
 WORDS: dict[str, tuple[list[str], str]] = {
     "retrain: not a number": (
         ["--retrain.recipe.epochs", "fast"],

@@ -21,6 +21,7 @@ from unregress.auditing import default_metrics
 from unregress.case import Case, Splits
 from unregress.cli.audit import audit, report
 from unregress.cli.commands import forget, train
+from unregress.cli.interrupt import EXIT_CODE, INTERRUPTED
 from unregress.cli.launch import LEFT_ALONE, launch, terminable
 from unregress.cli.overview import DESCRIPTION, SUMMARIES, USAGE
 from unregress.cli.refusals import refusal
@@ -70,7 +71,7 @@ def dispatch(words: Sequence[str]) -> int:
         return _fail(_told(error), 2)
     except KeyboardInterrupt as stop:
         kept = " ".join(getattr(stop, "__notes__", []))
-        return _fail(f"interrupted; no unfinished run folder is left behind. {kept}".rstrip(), 130)
+        return _fail(f"{INTERRUPTED} {kept}".rstrip(), EXIT_CODE)
     except RuntimeError as error:
         if not left_alone(error):
             raise
