@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import PROJECT, REQUEST, SHORT, audit_words
+from unregress import Recipe, Retrain
 from unregress.cli import main
+from unregress.cli.audit_options import Deep
+from unregress.errors import SettingError
+from unregress.metrics import KLoM, ULiRA
 
 TINY = "e2e.tiny"
 RETRAIN = ["--method", "Retrain", "--method.recipe.epochs", "1"]
@@ -252,6 +256,8 @@ WORDS: dict[str, tuple[list[str], str]] = {
     "retrain: no such schedule": (["--retrain.recipe.schedule", "onecycle"], "schedule.*is 'onecycle'.*one-cycle"),
     "retrain: out of range": (["--retrain.recipe.lr", "-1"], "error: Recipe.lr is -1.0. Expected a positive number."),
     "retrain: no worker": (["--retrain.workers", "0"], "error: Retraining has golds=5 and workers=0"),
+    "deep: odd halves": (["--deep", "{halves: 7}"], "error: `deep.halves` is 7. Expected an even number, 6 or more."),
+    "deep: few seeds": (["--deep.seeds", "3"], "error: `deep.seeds` is 3. Expected 4 or more."),
     "deep: misspelt": (["--deep.halfs", "3"], "no option `deep.halfs`.*'deep.halves'"),
     "deep: not a number": (["--deep.halves", "many"], "`deep.halves` is 'many'. Expected a whole number"),
     "deep: no such method": (["--deep.methods", "{mine: Blindspott}"], "no method 'Blindspott'.*'Blindspot' is meant"),
@@ -292,6 +298,30 @@ def test_audit_s_words_are_refused_in_a_line(name: str, tmp_path: Path, capsys: 
     for theirs in ("<class", "NestedArg", "Namespace(", "Union", "usage:", "typing."):
         assert theirs not in found
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_that_is_wrong_with_a_deep_audit_is_said_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["audit", *PROJECT, *REQUEST, "--models.original=o", "--models.mine=m", "--output", str(tmp_path / "x")]
+    assert refused([*words, "--deep", "{halves: 4, seeds: 3}"], capsys).splitlines() == [
+        "error: 2 problems found before starting:",
+        "  1. `deep.halves` is 4. Expected an even number, 6 or more.",
+        "  2. `deep.seeds` is 3. Expected 4 or more.",
+    ]
+
+
+def test_a_deep_audit_takes_what_its_metrics_take() -> None:
+    fields = {"recipe": Recipe(epochs=1, lr=0.1), "methods": {"mine": Retrain()}}
+    for number in range(10):
+        for metric, option in ((ULiRA, "halves"), (KLoM, "seeds")):
+            taken = []
+            for make in (lambda: metric(models=number, **fields), lambda: Deep(**{option: number})):  # noqa: B023
+                try:
+                    taken.append(make() is not None)
+                except SettingError:
+                    taken.append(False)
+            assert taken[0] == taken[1], (option, number)
 
 
 LOADED = ["--data", "e2e.tiny.load_data"]

@@ -16,7 +16,7 @@ from unregress.case import Case
 from unregress.cli.console import say
 from unregress.cli.refusals import nearest
 from unregress.datasets.cache import cache_folder
-from unregress.errors import SettingError
+from unregress.errors import SettingError, UnregressError, raise_all
 from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
 from unregress.plans import Plan
@@ -137,14 +137,27 @@ class Retraining:
 
 @dataclass(frozen=True, kw_only=True)
 class Deep:
-    """Tests of the methods that made the audited models, with many trainings of their own: U-LiRA and KLoM."""
+    """Tests of the methods that made the audited models, with many trainings of their own: U-LiRA and KLoM.
+
+    Raises:
+        SettingError: a number is out of range; both of them at once.
+    """
 
     methods: Mapping[str, Method] = field(default_factory=dict)
     """The method of each audited model, by the model's name; by default what their run folders say."""
     halves: int = 16
-    """U-LiRA: originals trained on random halves of the training set."""
+    """U-LiRA: originals trained on random halves of the training set; an even number, 6 or more."""
     seeds: int = 10
-    """KLoM: seeds of originals, and as many golds."""
+    """KLoM: seeds of originals, and as many golds; 4 or more."""
+
+    def __post_init__(self) -> None:
+        # The metrics refuse the same, one after the other and by their own names.
+        complaints: list[UnregressError] = []
+        if self.halves < 6 or self.halves % 2:
+            complaints.append(SettingError(f"`deep.halves` is {self.halves}", expected="an even number, 6 or more"))
+        if self.seeds < 4:
+            complaints.append(SettingError(f"`deep.seeds` is {self.seeds}", expected="4 or more"))
+        raise_all(complaints)
 
     def examined(self, models: Mapping[str, Path], golds: Collection[str]) -> dict[str, Method]:
         """The methods to examine, by the name of the model that they made.
