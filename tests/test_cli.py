@@ -74,7 +74,12 @@ def test_defaults_are_the_library_s(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--help"], ["one-cycle", "--recipe.lr"]),
         (["demo", "--help"], ["--golds", "--seed"]),
         (["report", "--help"], ["FOLDER", "run folder, or the audit.json"]),
-        (["forget", "--method.help", "Blindspot"], ["attention_weight", "helper"]),
+        (["forget", "--method.help", "Blindspot"], ["usage: unregress [", "attention_weight", "helper"]),
+        (["audit", "--retrain.help"], ["usage: unregress [", "--retrain.workers"]),
+        (
+            ["audit", "--deep.help"],
+            ["usage: unregress [", "training set; an even number, 6 or more.", "as many golds; 4 or more."],
+        ),
     ],
 )
 def test_help_teaches(words: list[str], expected: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,8 @@ class _Parser(ArgumentParser):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # `--method.recipe.epoch` would mean `epochs`: a slip must not become a setting.
-        super().__init__(*arguments, allow_abbrev=False, **options)
+        # Parsers that the library makes for the help of one option are called as the program, not as the file it is in.
+        super().__init__(*arguments, allow_abbrev=False, **{"prog": "unregress", **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Refuse the words; parsers within parsers hand their complaint on instead."""
@@ -115,12 +116,7 @@ def _run(words: Sequence[str]) -> int:
         sys.path.insert(0, here)
     # With `Splits` among them, `data` takes any function that returns one, although it is a dataclass.
     set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
-    parser = _Parser(
-        prog="unregress",
-        usage=USAGE,
-        description=DESCRIPTION,
-        version=version("unregress"),
-    )
+    parser = _Parser(usage=USAGE, description=DESCRIPTION, version=version("unregress"))
     subcommands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands", prog="unregress")
     parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
     for name, own in parsers.items():
