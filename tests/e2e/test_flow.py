@@ -65,6 +65,26 @@ def test_each_method_changes_the_weights_and_tells_its_cost(runs: Path, name: st
     assert audited.method.startswith(record["method"])
 
 
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("FineTune", ["Made a model that is to have forgotten {} of 60 training samples: letter 17",
+                      "Whether it has, `unregress audit` says"]),
+        ("Retrain", ["Retrained without {} of 60 training samples: letter 17"]),
+    ],
+)  # fmt: skip
+def test_no_command_says_that_a_model_forgot(
+    method: str, told: list[str], runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["forget", *PROJECT, *REQUEST, "--checkpoint", str(runs / "original"), "--method", method,
+             "--method.recipe.epochs", "1", "--output", str(tmp_path / "run")]  # fmt: skip
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    count = len(read(tmp_path / "run" / "request.json")["forget"])
+    assert shown.splitlines()[: len(told)] == [line.format(count) for line in told]
+    assert "Forgot" not in shown
+
+
 def test_the_request_is_recorded_with_its_digest_and_the_data_s(runs: Path) -> None:
     request = read(runs / "retrained" / "request.json")
     targets = tiny.load_data().train[:][1]
@@ -237,6 +257,7 @@ def test_a_chain_of_requests_leads_back_to_the_original(runs: Path, tmp_path: Pa
     ("request_words", "forget"),
     [
         (["--request.ids_file", "ids.txt"], [2, 7]),
+        (["--request.ids_file", "excel.txt"], [2, 7]),
         (["--request.ids_file", "positions.txt", "--data.named", "false"], [0, 59]),
         (["--request.random", "4", "--request.seed", "5"], None),
     ],
@@ -247,6 +268,7 @@ def test_other_ways_to_ask(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     Path("ids.txt").write_text("# letter 17\n\np7\n  p2  \n")
+    Path("excel.txt").write_text("p7\r\np2\r\n", encoding="utf-8-sig")
     Path("positions.txt").write_text("59\n0\n")
     assert main(["forget", *PROJECT, *request_words, "--request.reason", "x", "--method", "Retrain",
                  "--method.recipe.epochs", "1", "--output", "run"]) == 0  # fmt: skip

@@ -100,8 +100,15 @@ def forget(
         started = None if isinstance(method, Retrain) else checkpoint
         before = [] if started is None else ancestry(started, model)
         write_model(folder, UNLEARNED, made, case, case.request, found.warnings, before)
+    which = f"{len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}"
+    # Whether a model has forgotten is for an audit to say.
+    told = (
+        [f"Retrained without {which}"]
+        if isinstance(method, Retrain)
+        else [f"Made a model that is to have forgotten {which}", "Whether it has, `unregress audit` says"]
+    )
     say(
-        f"Forgot {len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}",
+        *told,
         *_summary(made),
         *(f"Warning: {warning}" for warning in found.warnings),
         f"Wrote {output}/{UNLEARNED}",

@@ -96,7 +96,8 @@ class RequestSpec:
 
 def _read_ids(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        # Excel begins UTF-8 text with a mark, which is no part of the first id.
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise RequestError(f"The ids file {path} cannot be read: {reason}", expected="one id per line") from error
