@@ -59,7 +59,7 @@ class ForgetRequest:
         if outside:
             complaints.append(
                 RequestError(
-                    f"{len(outside)} forget positions are out of range: {_some(outside)}",
+                    f"{_are(len(outside), 'forget position')} out of range: {_some(outside)}",
                     expected=f"positions from 0 to {self.size - 1}, the training set having {self.size} samples",
                 )
             )
@@ -67,7 +67,7 @@ class ForgetRequest:
         if repeated:
             complaints.append(
                 RequestError(
-                    f"{len(repeated)} forget positions are repeated: {_some(repeated)}",
+                    f"{_are(len(repeated), 'forget position')} repeated: {_some(repeated)}",
                     remedy="Name each sample once",
                 )
             )
@@ -104,9 +104,10 @@ class ForgetRequest:
         complaints: list[RequestError] = []
         unknown = [identity for identity in wanted if identity not in positions]
         if unknown:
+            verb = "is" if len(unknown) == 1 else "are"
             complaints.append(
                 RequestError(
-                    f"{len(unknown)} of {len(wanted)} ids are not in the training set: {_some(unknown)}",
+                    f"{len(unknown)} of {len(wanted)} ids {verb} not in the training set: {_some(unknown)}",
                     expected=f"ids such as {_some(list(positions), 3)}",
                     remedy="Check the spelling and the type (text and numbers differ), or drop them",
                 )
@@ -114,7 +115,7 @@ class ForgetRequest:
         repeated = [identity for identity, count in Counter(wanted).items() if count > 1]
         if repeated:
             complaints.append(
-                RequestError(f"{len(repeated)} ids are named more than once: {_some(repeated)}",
+                RequestError(f"{_are(len(repeated), 'id')} named more than once: {_some(repeated)}",
                              remedy="Name each id once")
             )  # fmt: skip
         raise_all(complaints)
@@ -148,7 +149,7 @@ class ForgetRequest:
         values = _one_per_sample(targets)
         if np.isnan(values).any():
             raise RequestError(
-                f"{np.isnan(values).sum()} targets are NaN, and so in no band",
+                f"{_are(int(np.isnan(values).sum()), 'target')} NaN, and so in no band",
                 remedy="Repair or drop them: a sample that should be forgotten would be retained",
             )
         forget = tuple(np.flatnonzero(_in_band(values, low, high)).tolist())
@@ -267,6 +268,15 @@ def _one_per_sample(targets: ArrayLike) -> NDArray[Any]:
             remedy="For several outputs choose the samples yourself with `ForgetRequest.where`",
         )
     return values
+
+
+def _are(count: int, noun: str) -> str:
+    """How many there are, before what they are.
+
+    >>> _are(1, "id"), _are(2, "id")
+    ('1 id is', '2 ids are')
+    """
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 def _some(values: Sequence[Any], count: int = 5) -> str:

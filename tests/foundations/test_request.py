@@ -104,9 +104,11 @@ def test_an_id_forgets_all_of_its_records():
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (["zoe"], "1 of 1 ids are not in the training set: 'zoe'"),
+        (["zoe"], "1 of 1 ids is not in the training set: 'zoe'"),
         (["4"], "text and numbers differ"),
-        (["ann", "ann"], "1 ids are named more than once: 'ann'"),
+        (["ann", "ann"], "1 id is named more than once: 'ann'"),
+        (["zoe", "ann", "zed"], "2 of 3 ids are not in the training set: 'zoe', 'zed'"),
+        (["ann", "bob", "ann", "bob"], "2 ids are named more than once: 'ann', 'bob'"),
         ([], "forgets nothing"),
     ],
 )
