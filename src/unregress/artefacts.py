@@ -17,7 +17,7 @@ from torch import nn
 from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
 from unregress.cost import Cost
-from unregress.errors import CheckpointError, SettingError, StaleError
+from unregress.errors import CheckpointError, SettingError, StaleError, UnregressError
 from unregress.methods.base import Unlearned
 from unregress.processes import Team
 from unregress.request import ForgetRequest
@@ -29,6 +29,8 @@ REQUEST = "request.json"
 """The request's file in a run folder."""
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
+DIGESTS = "digests.json"
+"""SHA-256 of a run folder's weights and request, as they were written; folders of earlier versions have none."""
 HELPER = "helper.safetensors"
 """The weights of the model that taught a run folder's own, if one did."""
 
@@ -96,7 +98,7 @@ def write_model(
     warnings: tuple[str, ...],
     ancestors: Sequence[str] = (),
 ) -> None:
-    """Write weights, and how and for what they were made.
+    """Write weights, how and for what they were made, and digests of what the folder holds by then.
 
     Args:
         folder: the run folder.
@@ -124,6 +126,7 @@ def write_model(
         "history": [asdict(epoch) for epoch in made.history],
     }
     _write(folder / HISTORY, record)
+    _write(folder / DIGESTS, _digests(folder))
 
 
 def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.Module | Unlearned:
@@ -137,7 +140,8 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
 
     Raises:
         CheckpointError: the weights cannot be read or do not fit the task's model.
-        StaleError: the folder's model was made for another request or other data.
+        StaleError: the folder's model was made for another request or other data, or its files are not those that
+            were written together.
     """
 
     def fresh() -> nn.Module:
@@ -171,6 +175,7 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
     load_weights(model, weights)
     if made.helper is not None:
         load_weights(made.helper, path / HELPER)
+    _check_whole(path, digests[0])
     return made
 
 
@@ -248,6 +253,60 @@ def _check(path: Path, digests: tuple[str | None, str], case: Case, *, forgot: b
             expected="models that forgot what the audit is about",
             remedy=f"Take the request over with `--request.from_run {path}`, or make the model anew",
         )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    found = {}
+    for file in sorted((*folder.glob("*.safetensors"), *folder.glob(REQUEST))):
+        with file.open("rb") as opened:
+            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return found
+
+
+def _check_whole(path: Path, request: str | None) -> None:
+    """Refuse a folder of which files were damaged, removed or swapped with another's.
+
+    Raises:
+        StaleError: a file is not the one that was written.
+    """
+    remedy = "Take the folder once more from where it is whole, or make the model anew"
+    try:
+        written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
+        found = _digests(path)
+        gone = [f"{name} is missing" for name in written if name not in found]
+        changed = [f"{name} is not the one that was written" for name in found if found[name] != written.get(name)]
+    except FileNotFoundError:
+        gone, changed = [], []
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise StaleError(f"{path / DIGESTS} cannot be read: {error}", remedy=remedy) from error
+    if gone or changed:
+        raise StaleError(
+            f"{path} is not as it was written: {'; '.join(gone + changed)}",
+            expected="the files of one run, as it left them",
+            remedy=remedy,
+        )
+    # All that is known of folders without digests.
+    if (path / REQUEST).exists() and read_request(path).digest != request:
+        raise StaleError(
+            f"{path / REQUEST} is not the request that {path / HISTORY} is about",
+            expected="the files of one run, as it left them",
+            remedy=remedy,
+        )
+
+
+def read_request(folder: Path) -> ForgetRequest:
+    """The request in a run folder.
+
+    Raises:
+        StaleError: it cannot be read, or was changed after it was written.
+    """
+    path, remedy = folder / REQUEST, "Name a folder that `unregress forget` wrote"
+    try:
+        return ForgetRequest.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
+    except (ValueError, UnregressError) as error:
+        raise StaleError(f"{path} is not a request as it was written: {error}", remedy=remedy) from error
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ class UnregressError(Exception):
 
     def __init__(self, found: str, *, expected: str = "", remedy: str = "") -> None:
         self.found, self.expected, self.remedy = found, expected, remedy
-        parts = [f"{found}."]
+        # Where it quotes another error, that one's full stop is enough.
+        parts = [f"{found.removesuffix('.')}."]
         if expected:
             parts.append(f"Expected {expected}.")
         if remedy:

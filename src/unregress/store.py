@@ -28,8 +28,7 @@ Facts = dict[str, Any]
 LAYOUT = 1
 """Version of an entry's files; raised when a reader of the old one would misread the new one."""
 REPORT = "audit.json"
-DIGESTS = "digests.json"
-"""SHA-256 of an entry's weights files, as they were written; entries of earlier versions have none."""
+_ANOTHER = "another store: `--store` of `unregress reproduce`, `--retrain.store` of `unregress audit`"
 TRAINING = ("activations", "attention", "case", "draws", "guard", "loading", "losses", "methods", "processes",
             "recipe", "request", "runtime", "task", "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
@@ -87,12 +86,10 @@ class Store:
             made = make()
             with self._new(path, config) as folder:
                 write_model(folder, "weights.safetensors", made, case, case.request if forgot else None, ())
-                (folder / DIGESTS).write_text(json.dumps(_digests(folder), indent=1) + "\n", encoding="utf-8")
         try:
             read = read_model(path, case, runtime, forgot=forgot)
-            _check_digests(path)
         except (StaleError, CheckpointError) as error:
-            raise StaleError(f"An entry of the store is damaged: {error}", remedy=_remedy(path)) from error
+            raise StaleError(f"An entry of the store is damaged: {error.found}", remedy=_remedy(path)) from error
         if not isinstance(read, Unlearned):
             raise StaleError(f"{path} holds no record of its model", remedy=_remedy(path))
         return key, read
@@ -123,7 +120,7 @@ class Store:
         try:
             return AuditReport.from_json(path / REPORT)
         except StaleError as error:
-            raise StaleError(f"An entry of the store is damaged: {error}", remedy=_remedy(path)) from error
+            raise StaleError(f"An entry of the store is damaged: {error.found}", remedy=_remedy(path)) from error
 
     def _entry(self, kind: str, made_from: Facts) -> tuple[str, Path, str]:
         facts = json.dumps({"layout": LAYOUT, "kind": kind, **made_from}, indent=1, sort_keys=True) + "\n"
@@ -140,7 +137,7 @@ class Store:
             with new_run(path, config) as folder:
                 yield folder
         except RunFolderError as error:
-            raise RunFolderError(error.found, expected=error.expected, remedy="Name another `--store`") from error
+            raise RunFolderError(error.found, expected=error.expected, remedy=f"Name {_ANOTHER}") from error
 
     def _found(self, path: Path, config: str) -> bool:
         if not path.exists():
@@ -175,32 +172,8 @@ def weights_of(model: nn.Module) -> str:
     return total.hexdigest()
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    found = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as opened:
-            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return found
-
-
-def _check_digests(path: Path) -> None:
-    """Refuse weights that are not those that were written.
-
-    Raises:
-        StaleError: a file was changed, or has taken another's place.
-    """
-    try:
-        written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise StaleError(f"{path / DIGESTS} cannot be read: {error}") from error
-    if written != _digests(path):
-        raise StaleError(f"The weights in {path} are not those that were written there")
-
-
 def _remedy(path: Path) -> str:
-    return f"Remove {path}, or name another `--store`"
+    return f"Remove {path}, or name {_ANOTHER}"
 
 
 @cache

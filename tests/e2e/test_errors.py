@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,58 @@ def test_a_request_that_was_tampered_with_is_refused(
     assert "digest" in refused(words, capsys)
     path.write_text("{}")
     assert "is not a request as it was written" in refused(words, capsys)
+
+
+def cut(folder: Path, name: str) -> None:
+    path = folder / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
+    "request truncated": (
+        lambda run, other: cut(run, "request.json"),
+        "request.json is not the one that was written. Expected the files of one run",
+    ),
+    "request missing": (
+        lambda run, other: (run / "request.json").unlink(),
+        "as it was written: request.json is missing",
+    ),
+    "weights swapped": (
+        lambda run, other: shutil.copy(other / "unlearned.safetensors", run),
+        "unlearned.safetensors is not the one that was written",
+    ),
+    "digests truncated": (lambda run, other: cut(run, "digests.json"), "digests.json cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_run_folder_that_is_not_as_it_was_written_is_refused(
+    name: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage, expected = DAMAGE[name]
+    shutil.copytree(runs / "FineTune", tmp_path / "run")
+    words = ["audit", *PROJECT, *REQUEST, "--metrics", "[Errors]", f"--models.original={runs / 'original'}",
+             f"--models.mine={tmp_path / 'run'}", "--output", str(tmp_path / "audit")]  # fmt: skip
+    damage(tmp_path / "run", runs / "GaussianAmnesiac")
+    assert expected in refused(words, capsys)
+    assert not (tmp_path / "audit").exists()
+
+
+def test_a_run_folder_of_an_earlier_version_is_read_as_far_as_it_can_be_checked(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs / "FineTune", run)
+    (run / "digests.json").unlink()
+    words = ["audit", *PROJECT, *REQUEST, "--metrics", "[Errors]", f"--models.original={runs / 'original'}",
+             f"--models.mine={run}", "--output", str(tmp_path / "audit")]  # fmt: skip
+    assert main(words) == 0
+    shutil.rmtree(tmp_path / "audit")
+    assert main(["forget", *PROJECT, *RANDOM, *RETRAIN, "--output", str(tmp_path / "other")]) == 0
+    shutil.copy(tmp_path / "other" / "request.json", run)
+    assert "is not the request that" in refused(words, capsys)
+    cut(run, "request.json")
+    assert "request.json is not a request as it was written" in refused(words, capsys)
 
 
 def test_weights_of_another_architecture_are_refused(

@@ -27,10 +27,10 @@ def read(path: Path) -> Any:
 
 def test_every_command_leaves_its_files_and_nothing_else(runs: Path) -> None:
     assert names(runs) == sorted(["original", "retrained", "retrained-2", *METHODS, "audit"])
-    assert names(runs / "original") == ["config.yaml", "history.json", "original.safetensors"]
+    assert names(runs / "original") == ["config.yaml", "digests.json", "history.json", "original.safetensors"]
     assert names(runs / "audit") == ["audit.html", "audit.json", "config.yaml"]
     for name in ("retrained", *METHODS):
-        files = ["config.yaml", "history.json", "request.json", "unlearned.safetensors"]
+        files = ["config.yaml", "digests.json", "history.json", "request.json", "unlearned.safetensors"]
         assert names(runs / name) == sorted([*files, *["helper.safetensors"] * (name == "Blindspot")])
 
 

@@ -176,7 +176,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[UnregressError], str]] = 
     "no weights": (lambda entry: (entry / "weights.safetensors").unlink(), CheckpointError, "weights"),
     "weights truncated": (truncated, CheckpointError, "cannot be read"),
     "weights empty": (lambda entry: (entry / "weights.safetensors").write_bytes(b""), CheckpointError, "cannot be"),
-    "weights swapped": (swapped, StaleError, "not those that were written"),
+    "weights swapped": (swapped, StaleError, "weights.safetensors is not the one that was written"),
     "digests damaged": (lambda entry: (entry / "digests.json").write_text("{"), StaleError, "digests.json cannot"),
     "no history": (lambda entry: (entry / "history.json").unlink(), CheckpointError, "history.json"),
     "history damaged": (lambda entry: (entry / "history.json").write_text("{}"), CheckpointError, "history.json"),
@@ -205,7 +205,9 @@ def test_the_remedy_for_a_damaged_entry_is_to_remove_it(name: str, ask: Ask, tmp
     DAMAGE[name][0](entry)
     with pytest.raises(UnregressError) as caught:
         ask()
-    assert f"Remove {entry}" in str(caught.value)
+    text = str(caught.value)
+    assert f"Remove {entry}" in text and ".." not in text.replace("...", "") and "Save" not in text
+    assert "`--store` of `unregress reproduce`" in text and "`--retrain.store` of `unregress audit`" in text
     shutil.rmtree(entry)
     assert ask()[0].startswith(entry.name.removeprefix("original-"))
 

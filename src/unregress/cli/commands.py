@@ -43,7 +43,7 @@ def train(
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`.
-        output: folder to write: original.safetensors, history.json, config.yaml.
+        output: folder to write: original.safetensors, history.json, digests.json, config.yaml.
         config: the resolved configuration.
         recipe: how to train.
         runtime: where to run.
@@ -82,7 +82,7 @@ def forget(
         data: import path of a function that returns `Splits`.
         request: which training samples to forget, and why.
         method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.
-        output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml.
+        output: folder to write: unlearned.safetensors, request.json, history.json, digests.json, config.yaml.
         config: the resolved configuration.
         checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
         runtime: where to run.

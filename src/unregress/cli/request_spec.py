@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from unregress.artefacts import REQUEST
+from unregress.artefacts import REQUEST, read_request
 from unregress.case import Splits
 from unregress.errors import DataError, RequestError, StaleError, UnregressError, raise_all
 from unregress.loading import Source, read_targets
@@ -108,20 +107,10 @@ def _read_ids(path: Path) -> list[str]:
 
 
 def _read_request(folder: Path, size: int) -> ForgetRequest:
-    path = folder / REQUEST
-    try:
-        request = ForgetRequest.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise StaleError(
-            f"{path} cannot be read: {error.strerror}", remedy="Name a folder that `unregress forget` wrote"
-        ) from error
-    except (ValueError, StaleError) as error:
-        raise StaleError(
-            f"{path} is not a request as it was written: {error}", remedy="Name a folder that `unregress forget` wrote"
-        ) from error
+    request = read_request(folder)
     if request.size != size:
         raise StaleError(
-            f"{path} is about {request.size} training samples and `data` gives {size}",
+            f"{folder / REQUEST} is about {request.size} training samples and `data` gives {size}",
             expected="the data that the request was made for",
         )
     return request
