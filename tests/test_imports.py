@@ -23,7 +23,8 @@ class Room(NamedTuple):
 BEFORE_METHODS = (
     Room("errors"),
     Room("checkpoint"),
-    Room("runs", only=("errors",)),
+    Room("differences", only=()),
+    Room("runs", only=("errors", "differences")),
     Room("cost", only=("errors",)),
     Room("recipe", only=("errors",)),
     Room("evidence", only=("errors", "cost")),

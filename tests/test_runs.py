@@ -62,6 +62,45 @@ def test_another_run_is_refused_and_unchanged(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
+DIFFERENT = {
+    "one": ("recipe: {lr: 0.1, epochs: 3}\n", "recipe: {lr: 0.2, epochs: 3}\n", "recipe.lr (0.1 there, 0.2 here)"),
+    "not set": ("seed: 0\nclip: null\n", "seed: 0\nclip: 1.0\n", "clip (none there, 1.0 here)"),
+    "a long value": (f"reason: {'a' * 41}\nseed: 0\n", "reason: b\nseed: 1\n", "reason, seed (0 there, 1 here)"),
+    "content": (
+        f"checkpoint: a.pt\n# Made from, SHA-256 by content:\n# checkpoint: {'0' * 64}\n",
+        f"checkpoint: a.pt\n# Made from, SHA-256 by content:\n# checkpoint: {'1' * 64}\n",
+        "the content of checkpoint",
+    ),
+    "of another kind": (
+        "a: {of: 1}\nkind: x\n",
+        "b: 2\nkind: y\n",
+        "kind (x there, y here), b (none there, 2 here), a.of (1 there, none here)",
+    ),
+    "many": (
+        "".join(f"s{number}: 0\n" for number in range(7)),
+        "".join(f"s{number}: 1\n" for number in range(7)),
+        ", ".join(f"s{number} (0 there, 1 here)" for number in range(5)) + " and 2 more",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_another_run_s_settings_are_named_where_they_differ(name: str, tmp_path: Path) -> None:
+    theirs, ours, expected = DIFFERENT[name]
+    write(tmp_path / "run", theirs)
+    with pytest.raises(RunFolderError) as caught:
+        write(tmp_path / "run", ours)
+    assert caught.value.found.endswith(f"holds another run: its config.yaml differs from this run's in {expected}")
+
+
+@pytest.mark.parametrize("theirs", ["seed: [0\n", "\x00", "# seed\nseed: 0\n", "- seed\n"])
+def test_a_config_that_says_no_setting_is_another_run_s_all_the_same(theirs: str, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(theirs)
+    with pytest.raises(RunFolderError, match=r"holds another run: its config\.yaml differs from this run's"):
+        write(tmp_path / "run", "seed: 0\n")
+
+
 def test_a_folder_that_is_no_run_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")

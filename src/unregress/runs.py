@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from unregress.differences import differences
 from unregress.errors import RunFolderError
 
 CONFIG = "config.yaml"
@@ -85,12 +86,13 @@ def check_run(path: str | Path, config: str) -> None:
                 expected="a new or an empty folder",
                 remedy=remedy,
             )
-        same = written.read_bytes() == config.encode()
+        found = written.read_bytes()
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", remedy="Choose another `--output`") from error
-    if not same:
+    if found != config.encode():
+        which = differences(found.decode(errors="replace"), config)
         raise RunFolderError(
-            f"{path} holds another run: its {CONFIG} differs from this run's",
+            f"{path} holds another run: its {CONFIG} differs from this run's" + (f" in {which}" if which else ""),
             expected="a new or an empty folder, or one of a run with the same configuration",
             remedy=remedy,
         )

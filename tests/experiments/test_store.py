@@ -270,6 +270,7 @@ DECIDES_NOTHING = {
     "content": "digests, which are in the key themselves",
     "readiness": "looks and refuses",
     "given": "looks and refuses",
+    "differences": "what is said of run folders",
     "artefacts": "writes and reads what others made",
     "checkpoint": "writes and reads weights",
     "runs": "folders",
