@@ -51,6 +51,7 @@ LEFT_OF_METHODS = tuple(room.name for room in BEFORE_METHODS)
 ROOMS = (
     *BEFORE_METHODS,
     Room("methods"),
+    Room("provenance"),
     Room("artefacts"),
     Room("sharing", only=()),
     Room("parallel", only=("errors", "sharing")),

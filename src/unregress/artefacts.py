@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import torch
 from torch import nn
 
 from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
 from unregress.cost import Cost
-from unregress.errors import CheckpointError, SettingError, StaleError, UnregressError
+from unregress.errors import CheckpointError, StaleError
 from unregress.methods.base import Unlearned
 from unregress.processes import Team
+from unregress.provenance import DIGESTS, HISTORY, digests_of, record_of, require_whole, unreadable, write_json
 from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
 from unregress.training import Epoch
 
-REQUEST = "request.json"
-"""The request's file in a run folder."""
-HISTORY = "history.json"
-"""The record of how a run folder's model was made."""
-DIGESTS = "digests.json"
-"""SHA-256 of a run folder's weights and request, as they were written; folders of earlier versions have none."""
 HELPER = "helper.safetensors"
 """The weights of the model that taught a run folder's own, if one did."""
 
@@ -84,11 +76,6 @@ def run_folder(team: Team, path: Path, config: str) -> Iterator[Path]:
         team.wait()
 
 
-def write_request(folder: Path, case: Case) -> None:
-    """Write the request, with the digest of the data that it is about."""
-    _write(folder / REQUEST, {**case.request.to_dict(), "data_digest": case.data_digest})
-
-
 def write_model(
     folder: Path,
     weights: str,
@@ -125,8 +112,8 @@ def write_model(
         "cost": asdict(made.cost),
         "history": [asdict(epoch) for epoch in made.history],
     }
-    _write(folder / HISTORY, record)
-    _write(folder / DIGESTS, _digests(folder))
+    write_json(folder / HISTORY, record)
+    write_json(folder / DIGESTS, digests_of(folder))
 
 
 def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.Module | Unlearned:
@@ -157,7 +144,7 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
             )
         load_weights(model, path)
         return model
-    record = _record(path)
+    record = record_of(path)
     try:
         made = Unlearned(
             model=model,
@@ -170,71 +157,13 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         )
         digests, weights = (record["request_digest"], record["data_digest"]), path / record["weights"]
     except (KeyError, TypeError) as error:
-        raise _unreadable(path) from error
+        raise unreadable(path) from error
     _check(path, digests, case, forgot=forgot)
     load_weights(model, weights)
     if made.helper is not None:
         load_weights(made.helper, path / HELPER)
-    _check_whole(path, digests[0])
+    require_whole(path, digests[0])
     return made
-
-
-def ancestry(path: Path, model: nn.Module) -> list[str]:
-    """Digests of a model's weights and, of a run folder's, of those that it was made from, back to the first.
-
-    Args:
-        path: the weights file or run folder that the model was read from.
-        model: the model.
-    """
-    total = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        # By value: the same weights in another file format, or read into another precision, are the same.
-        number = value.detach().cpu().float() if value.is_floating_point() else value.detach().cpu()
-        total.update(name.encode() + number.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return [total.hexdigest(), *ancestors(path)]
-
-
-def ancestors(path: Path) -> list[str]:
-    """What `ancestry` said of the model that a run folder's was made from; empty for others, and where nobody noted it.
-
-    Raises:
-        CheckpointError: the folder holds no model.
-    """
-    noted = _record(path).get("ancestors") if path.is_dir() else None
-    return [str(digest) for digest in noted] if isinstance(noted, list) else []
-
-
-def require_remembering(path: Path, case: Case) -> None:
-    """Refuse as an original what was already made to forget the present request.
-
-    Raises:
-        SettingError: it was, by the record in its run folder.
-        CheckpointError: the folder holds no model.
-    """
-    if path.is_dir() and _record(path).get("request_digest") == case.request.digest:
-        raise SettingError(
-            f"{path} is given as the original, and has already been made to forget this request",
-            expected="the model that was trained on all data, the samples to forget among them",
-            remedy="Name that one, and list this one among the models to judge",
-        )
-
-
-def _record(path: Path) -> dict[str, Any]:
-    """How a run folder's model was made."""
-    try:
-        record = json.loads((path / HISTORY).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path) from error
-    if not isinstance(record, dict):
-        raise _unreadable(path)
-    return record
-
-
-def _unreadable(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
-        expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
-    )
 
 
 def _check(path: Path, digests: tuple[str | None, str], case: Case, *, forgot: bool) -> None:
@@ -253,61 +182,3 @@ def _check(path: Path, digests: tuple[str | None, str], case: Case, *, forgot: b
             expected="models that forgot what the audit is about",
             remedy=f"Take the request over with `--request.from_run {path}`, or make the model anew",
         )
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    found = {}
-    for file in sorted((*folder.glob("*.safetensors"), *folder.glob(REQUEST))):
-        with file.open("rb") as opened:
-            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return found
-
-
-def _check_whole(path: Path, request: str | None) -> None:
-    """Refuse a folder of which files were damaged, removed or swapped with another's.
-
-    Raises:
-        StaleError: a file is not the one that was written.
-    """
-    remedy = "Take the folder once more from where it is whole, or make the model anew"
-    try:
-        written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
-        found = _digests(path)
-        gone = [f"{name} is missing" for name in written if name not in found]
-        changed = [f"{name} is not the one that was written" for name in found if found[name] != written.get(name)]
-    except FileNotFoundError:
-        gone, changed = [], []
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise StaleError(f"{path / DIGESTS} cannot be read: {error}", remedy=remedy) from error
-    if gone or changed:
-        raise StaleError(
-            f"{path} is not as it was written: {'; '.join(gone + changed)}",
-            expected="the files of one run, as it left them",
-            remedy=remedy,
-        )
-    # All that is known of folders without digests.
-    if (path / REQUEST).exists() and read_request(path).digest != request:
-        raise StaleError(
-            f"{path / REQUEST} is not the request that {path / HISTORY} is about",
-            expected="the files of one run, as it left them",
-            remedy=remedy,
-        )
-
-
-def read_request(folder: Path) -> ForgetRequest:
-    """The request in a run folder.
-
-    Raises:
-        StaleError: it cannot be read, or was changed after it was written.
-    """
-    path, remedy = folder / REQUEST, "Name a folder that `unregress forget` wrote"
-    try:
-        return ForgetRequest.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
-    except (ValueError, UnregressError) as error:
-        raise StaleError(f"{path} is not a request as it was written: {error}", remedy=remedy) from error
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

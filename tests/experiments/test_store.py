@@ -272,6 +272,7 @@ DECIDES_NOTHING = {
     "given": "looks and refuses",
     "differences": "what is said of run folders",
     "artefacts": "writes and reads what others made",
+    "provenance": "notes, and looks whether they are true",
     "checkpoint": "writes and reads weights",
     "runs": "folders",
     "store": "keeps what others made",

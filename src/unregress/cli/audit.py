@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-from unregress.artefacts import ancestors, ancestry, contents, read_model, require_remembering, run_folder
+from unregress.artefacts import contents, read_model, run_folder
 from unregress.auditing import audit as measure
 from unregress.case import Splits
 from unregress.cli.audit_options import Deep, Retraining
@@ -20,6 +20,7 @@ from unregress.golds import Candidate, module_of
 from unregress.lineup import check, gold_names
 from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
+from unregress.provenance import ancestors, ancestry, require_remembering
 from unregress.readiness import preflight
 from unregress.report import print_table, render_html
 from unregress.runtime import Runtime

@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import nn
 
-from unregress.artefacts import ancestry, contents, read_model, run_folder, write_model, write_request
+from unregress.artefacts import contents, read_model, run_folder, write_model
 from unregress.case import Case, Splits
 from unregress.cli.console import say, shown
 from unregress.cli.request_spec import RequestSpec
@@ -16,6 +16,7 @@ from unregress.errors import SettingError
 from unregress.golds import module_of
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
+from unregress.provenance import ancestry, write_request
 from unregress.readiness import preflight
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import torch
 
-from unregress.artefacts import REQUEST, read_request
 from unregress.case import Splits
 from unregress.errors import DataError, RequestError, StaleError, UnregressError, raise_all
 from unregress.loading import Source, read_targets
+from unregress.provenance import REQUEST, read_request
 from unregress.request import ForgetRequest
 from unregress.task import Task
 

@@ -1,0 +1,150 @@
+"""What is noted of a run folder's model: its request, making and ancestors; and whether its files are still those."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unregress.case import Case
+from unregress.errors import CheckpointError, SettingError, StaleError, UnregressError
+from unregress.request import ForgetRequest
+
+REQUEST = "request.json"
+"""The request's file in a run folder."""
+HISTORY = "history.json"
+"""The record of how a run folder's model was made."""
+DIGESTS = "digests.json"
+"""SHA-256 of a run folder's weights and request, as they were written; folders of earlier versions have none."""
+
+
+def write_request(folder: Path, case: Case) -> None:
+    """Write the request, with the digest of the data that it is about."""
+    write_json(folder / REQUEST, {**case.request.to_dict(), "data_digest": case.data_digest})
+
+
+def read_request(folder: Path) -> ForgetRequest:
+    """The request in a run folder.
+
+    Raises:
+        StaleError: it cannot be read, or was changed after it was written.
+    """
+    path, remedy = folder / REQUEST, "Name a folder that `unregress forget` wrote"
+    try:
+        return ForgetRequest.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
+    except (ValueError, UnregressError) as error:
+        raise StaleError(f"{path} is not a request as it was written: {error}", remedy=remedy) from error
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    """How a run folder's model was made.
+
+    Raises:
+        CheckpointError: the folder holds no model.
+    """
+    try:
+        record = json.loads((path / HISTORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise unreadable(path) from error
+    if not isinstance(record, dict):
+        raise unreadable(path)
+    return record
+
+
+def unreadable(path: Path) -> CheckpointError:
+    """The complaint about a folder whose record cannot be read."""
+    return CheckpointError(
+        f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
+        expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
+    )
+
+
+def ancestry(path: Path, model: nn.Module) -> list[str]:
+    """Digests of a model's weights and, of a run folder's, of those that it was made from, back to the first.
+
+    Args:
+        path: the weights file or run folder that the model was read from.
+        model: the model.
+    """
+    total = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        # By value: the same weights in another file format, or read into another precision, are the same.
+        number = value.detach().cpu().float() if value.is_floating_point() else value.detach().cpu()
+        total.update(name.encode() + number.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return [total.hexdigest(), *ancestors(path)]
+
+
+def ancestors(path: Path) -> list[str]:
+    """What `ancestry` said of the model that a run folder's was made from; empty for others, and where nobody noted it.
+
+    Raises:
+        CheckpointError: the folder holds no model.
+    """
+    noted = record_of(path).get("ancestors") if path.is_dir() else None
+    return [str(digest) for digest in noted] if isinstance(noted, list) else []
+
+
+def require_remembering(path: Path, case: Case) -> None:
+    """Refuse as an original what was already made to forget the present request.
+
+    Raises:
+        SettingError: it was, by the record in its run folder.
+        CheckpointError: the folder holds no model.
+    """
+    if path.is_dir() and record_of(path).get("request_digest") == case.request.digest:
+        raise SettingError(
+            f"{path} is given as the original, and has already been made to forget this request",
+            expected="the model that was trained on all data, the samples to forget among them",
+            remedy="Name that one, and list this one among the models to judge",
+        )
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of a run folder's weights and request, by file name."""
+    found = {}
+    for file in sorted((*folder.glob("*.safetensors"), *folder.glob(REQUEST))):
+        with file.open("rb") as opened:
+            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return found
+
+
+def require_whole(path: Path, request: str | None) -> None:
+    """Refuse a folder of which files were damaged, removed or swapped with another's.
+
+    Raises:
+        StaleError: a file is not the one that was written.
+    """
+    remedy = "Take the folder once more from where it is whole, or make the model anew"
+    try:
+        written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
+        found = digests_of(path)
+        gone = [f"{name} is missing" for name in written if name not in found]
+        changed = [f"{name} is not the one that was written" for name in found if found[name] != written.get(name)]
+    except FileNotFoundError:
+        gone, changed = [], []
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise StaleError(f"{path / DIGESTS} cannot be read: {error}", remedy=remedy) from error
+    if gone or changed:
+        raise StaleError(
+            f"{path} is not as it was written: {'; '.join(gone + changed)}",
+            expected="the files of one run, as it left them",
+            remedy=remedy,
+        )
+    # All that is known of folders without digests.
+    if (path / REQUEST).exists() and read_request(path).digest != request:
+        raise StaleError(
+            f"{path / REQUEST} is not the request that {path / HISTORY} is about",
+            expected="the files of one run, as it left them",
+            remedy=remedy,
+        )
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write one of a run folder's notes."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
