@@ -202,11 +202,13 @@ def _noticed(found: Sequence[Criterion]) -> tuple[float, str]:
 
 def _beyond_all(report: AuditReport, found: Sequence[Criterion]) -> str:
     """What to add to a PASS that no limit speaks against, but all golds do: their limits are wide, if they are few."""
-    beyond = []
-    for criterion in found:
-        golds = report.over_golds(criterion.metric, criterion.split)
-        if criterion.kind in ("error", "attack") and all(knows_more(criterion.kind, criterion.value, g) for g in golds):
-            beyond.append(_SHARPEST[criterion.metric])
+    beyond = [
+        _SHARPEST[c.metric]
+        for c in found
+        # Where the original is within the limits itself, to be on its side says nothing.
+        if c.kind in ("error", "attack") and c.resolution < 1
+        if all(knows_more(c.kind, c.value, gold) for gold in report.over_golds(c.metric, c.split))
+    ]
     if not beyond:
         return ""
     count = len(report.golds)

@@ -329,6 +329,10 @@ def test_a_pass_beyond_all_golds_says_so(changes: dict[Place, float], words: str
     assert found.reason.endswith(f"{added}would tell.") if words else "; yet" not in found.reason
 
 
+def test_a_pass_beyond_all_golds_says_nothing_where_the_original_is_like_them() -> None:
+    assert "; yet" not in verdict({ATTACK: 0.52}, original=ORIGINAL | {ATTACK: 0.52}).reason
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
