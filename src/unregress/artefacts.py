@@ -17,7 +17,16 @@ from unregress.cost import Cost
 from unregress.errors import CheckpointError, StaleError
 from unregress.methods.base import Unlearned
 from unregress.processes import Team
-from unregress.provenance import DIGESTS, HISTORY, digests_of, record_of, require_whole, unreadable, write_json
+from unregress.provenance import (
+    DIGESTS,
+    HISTORY,
+    digests_of,
+    record_of,
+    require_whole,
+    sha256_of,
+    unreadable,
+    write_json,
+)
 from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
@@ -54,8 +63,7 @@ def weights_digest(path: Path) -> str:
     for file in files:
         # What is not there is complained about where it is read.
         if file.is_file():
-            with file.open("rb") as opened:
-                total.update(hashlib.file_digest(opened, "sha256").digest())
+            total.update(bytes.fromhex(sha256_of(file)))
     return total.hexdigest()
 
 
@@ -94,7 +102,7 @@ def write_model(
         case: the data it was made with.
         request: what it has forgotten; None for an original.
         warnings: what a preflight found.
-        ancestors: digests of the weights that it was made from, see `ancestry`.
+        ancestors: digests of the weights that it was made from, back to the first.
     """
     save_weights(made.model, folder / weights)
     if made.helper is not None:

@@ -66,8 +66,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             f"{path} does not fit the model: "
             + (f"all its names begin with {prefix!r}, which the model's do not" if prefix else problems),
             expected=f"weights of this {type(model).__name__}",
-            remedy=f"Strip the prefix: `{{name.removeprefix({prefix!r}): value for name, value in state.items()}}`, or "
-            "save the state dict of the model inside: of DDP and DataParallel, `model.module.state_dict()`"
+            remedy="Save the state dict of the model inside (of DDP and DataParallel, `model.module.state_dict()`), or "
+            f"strip it: `torch.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, {prefix!r})`"
             if prefix
             else "Check that `build_model` makes the architecture that was trained",
         )

@@ -7,9 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from unregress.case import Case
 from unregress.errors import CheckpointError, SettingError, StaleError, UnregressError
 from unregress.request import ForgetRequest
@@ -65,23 +62,8 @@ def unreadable(path: Path) -> CheckpointError:
     )
 
 
-def ancestry(path: Path, model: nn.Module) -> list[str]:
-    """Digests of a model's weights and, of a run folder's, of those that it was made from, back to the first.
-
-    Args:
-        path: the weights file or run folder that the model was read from.
-        model: the model.
-    """
-    total = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        # By value: the same weights in another file format, or read into another precision, are the same.
-        number = value.detach().cpu().float() if value.is_floating_point() else value.detach().cpu()
-        total.update(name.encode() + number.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return [total.hexdigest(), *ancestors(path)]
-
-
 def ancestors(path: Path) -> list[str]:
-    """What `ancestry` said of the model that a run folder's was made from; empty for others, and where nobody noted it.
+    """Digests of the weights that a run folder's were made from, back to the first; empty where nobody noted them.
 
     Raises:
         CheckpointError: the folder holds no model.
@@ -107,11 +89,13 @@ def require_remembering(path: Path, case: Case) -> None:
 
 def digests_of(folder: Path) -> dict[str, str]:
     """SHA-256 of a run folder's weights and request, by file name."""
-    found = {}
-    for file in sorted((*folder.glob("*.safetensors"), *folder.glob(REQUEST))):
-        with file.open("rb") as opened:
-            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return found
+    return {file.name: sha256_of(file) for file in sorted((*folder.glob("*.safetensors"), *folder.glob(REQUEST)))}
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def require_whole(path: Path, request: str | None) -> None:

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import nn, uint8
 
 from unregress.artefacts import read_model, write_model
 from unregress.case import Case
@@ -165,10 +165,11 @@ def nameless(thing: Any) -> str:
 
 
 def weights_of(model: nn.Module) -> str:
-    """SHA-256 of a fresh model under a fixed seed: its architecture and what it starts from."""
+    """SHA-256 of a model's architecture and weights; of a fresh one under a fixed seed, what it stands for."""
     total = hashlib.sha256(nameless(model).encode())
     for name, value in model.state_dict().items():
-        total.update(name.encode() + value.contiguous().cpu().numpy().tobytes())
+        # As bytes, since NumPy does not know all of PyTorch's numbers.
+        total.update(name.encode() + value.cpu().contiguous().reshape(-1).view(uint8).numpy().tobytes())
     return total.hexdigest()
 
 

@@ -20,10 +20,11 @@ from unregress.golds import Candidate, module_of
 from unregress.lineup import check, gold_names
 from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
-from unregress.provenance import ancestors, ancestry, require_remembering
+from unregress.provenance import ancestors, require_remembering
 from unregress.readiness import preflight
 from unregress.report import print_table, render_html
 from unregress.runtime import Runtime
+from unregress.store import weights_of
 from unregress.task import Task
 from unregress.trainings import Made
 from unregress.verdict import Rule
@@ -152,7 +153,7 @@ def _unproven(read: dict[str, nn.Module | Unlearned], original: str) -> list[str
 
 def _strangers(models: Mapping[str, Path], model: Candidate, original: str) -> list[str]:
     """Whether some models were made from others than the original, which then does not show what they started from."""
-    (own, *_) = ancestry(models[original], module_of(model))
+    own = weights_of(module_of(model))
     noted = {name: ancestors(path) for name, path in models.items() if name != original}
     names = [name for name, digests in noted.items() if digests and own not in digests]
     if not names:

@@ -16,11 +16,12 @@ from unregress.errors import SettingError
 from unregress.golds import module_of
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
-from unregress.provenance import ancestry, write_request
+from unregress.provenance import ancestors, write_request
 from unregress.readiness import preflight
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
+from unregress.store import weights_of
 from unregress.task import Task
 
 ORIGINAL = "original.safetensors"
@@ -99,7 +100,7 @@ def forget(
         write_request(folder, case)
         # Retraining starts from nothing, whatever weights it is given.
         started = None if isinstance(method, Retrain) else checkpoint
-        before = [] if started is None else ancestry(started, model)
+        before = [] if started is None else [weights_of(model), *ancestors(started)]
         write_model(folder, UNLEARNED, made, case, case.request, found.warnings, before)
     which = f"{len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}"
     # Whether a model has forgotten is for an audit to say.

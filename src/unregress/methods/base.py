@@ -93,15 +93,17 @@ class Method(ABC):
 
 def _checked(method: Method, done: object) -> Unlearned:
     """What `run` handed back, of the user's own methods too."""
-    made = done.model if isinstance(done, Unlearned) else None
-    if isinstance(done, Unlearned) and isinstance(made, nn.Module) and isinstance(done.cost, Cost):
-        return done
-    name = type(method).__name__
-    found = f"an `Unlearned` whose model is of type {type(made).__name__} and whose cost is of type"
+    found = f"something of type {type(done).__name__}"
+    if isinstance(done, Unlearned):
+        # Of the types that it declares, which nothing has checked.
+        model: object = done.model
+        cost: object = done.cost
+        if isinstance(model, nn.Module) and isinstance(cost, Cost):
+            return done
+        found = f"an `Unlearned` whose model is of type {type(model).__name__} and whose cost is of type"
+        found += f" {type(cost).__name__}"
     raise SettingError(
-        f"`{name}.run` hands back {found} {type(done.cost).__name__}"
-        if isinstance(done, Unlearned)
-        else f"`{name}.run` hands back something of type {type(done).__name__}",
+        f"`{type(method).__name__}.run` hands back {found}",
         expected="an `Unlearned` with the new model and its `Cost`",
         remedy="Write `return Unlearned(model=student, history=(), cost=Cost())`",
     )
