@@ -58,6 +58,8 @@ ROOMS = (
     Room("store"),
     Room("circumstances"),
     Room("plans", only=("recipe", "methods")),
+    Room("stack"),
+    Room("stacked"),
     Room("trainings"),
     Room("trial"),
     Room("features"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,6 +26,10 @@ from unregress.processes import Team, meet, own_device, require_team
 from unregress.task import Task
 
 T = TypeVar("T")
+if not torch.cuda.is_available():
+    # Fabric has PyTorch look for GPUs in their driver's library, which optimisers do at each step: a third of a small
+    # network's training.  Where there is none, PyTorch's own way finds none either, and is quick.
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
 
 def bare(model: nn.Module) -> nn.Module:

@@ -126,7 +126,7 @@ def fit(
             if isinstance(schedule, ReduceLROnPlateau) and monitor is not None and len(monitor):
                 validation = evaluate(wrapped, case, "validation", monitor, runtime)
                 watched += len(monitor)
-            _end_epoch(schedule, loss if validation is None else validation)
+            end_epoch(schedule, loss if validation is None else validation)
             history.append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=rate))
             trained += seen
             if stop:
@@ -190,7 +190,7 @@ def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch, team: T
         ) from error
 
 
-def _end_epoch(schedule: Schedule, loss: float) -> None:
+def end_epoch(schedule: Schedule, loss: float) -> None:
     """Let schedules that go by epochs go on; one-cycle went with each step."""
     if isinstance(schedule, ReduceLROnPlateau):
         schedule.step(loss)

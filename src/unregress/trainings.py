@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from unregress.case import Case
 from unregress.circumstances import circumstances, fresh_of, method_of
-from unregress.errors import SettingError
+from unregress.errors import DivergenceError, SettingError
 from unregress.methods.base import Method, Unlearned, train
 from unregress.methods.retrain import Retrain
 from unregress.parallel import run_all
@@ -22,6 +22,7 @@ from unregress.processes import require_team
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest, Index
 from unregress.runtime import Runtime
+from unregress.stacked import retrain_stacked
 from unregress.store import Facts, Store
 
 
@@ -33,6 +34,8 @@ class Entry(NamedTuple):
     """What decides it beside the facts that all models of a case have in common."""
     title: str
     plan: Plan
+    code: tuple[str, ...] = ()
+    """Our own modules whose code decides it, beside those of the others."""
 
 
 class Made(NamedTuple):
@@ -74,16 +77,40 @@ class Maker:
         method = Retrain(recipe=self.recipe)
         return self._kept(self.gold_entry(seed), lambda: method.unlearn(self.fresh, self.case, self.seeded(seed)))
 
-    def golds(self, seeds: Sequence[int], *, workers: int = 1) -> list[Made]:
+    def golds(self, seeds: Sequence[int], *, workers: int = 1, stack: int = 1) -> list[Made]:
         """Golds of several seeds, side by side, see `retrain`."""
         if len(set(seeds)) < len(seeds):
             raise SettingError(
                 f"The golds' seeds are {list(seeds)}", expected="each seed once: equal seeds, equal models"
             )
         sent = self.for_jobs(workers)
-        jobs = {f"retraining under seed {seed}": partial(sent.gold, seed) for seed in seeds}
+        jobs = {f"retraining under {_seeds(group)}": partial(sent.together, group) for group in _cut(seeds, stack)}
         with self.runtime.bar("retraining", len(jobs)) as advance:
-            return [made for _, made in run_all(jobs, workers=workers, ended=advance)]
+            return [made for _, group in run_all(jobs, workers=workers, ended=advance) for made in group]
+
+    def together(self, seeds: Sequence[int]) -> list[Made]:
+        """Golds that are trained as one, if they are more than one; those that can be made are kept."""
+        if len(seeds) == 1:
+            return [self.gold(seeds[0])]
+
+        @cache
+        def trained() -> list[Unlearned | DivergenceError]:
+            return retrain_stacked(self.case, self.recipe, self.runtime, seeds, self.fresh)
+
+        def one(place: int) -> Unlearned:
+            if isinstance(found := trained()[place], DivergenceError):
+                raise DivergenceError(f"Under seed {seeds[place]}: {found.found}", remedy=found.remedy)
+            return found
+
+        made, failed = [], []
+        for place, entry in enumerate(self.gold_entries(seeds, len(seeds))):
+            try:
+                made.append(self._kept(entry, partial(one, place)))
+            except DivergenceError as error:
+                failed.append(error)
+        if failed:
+            raise DivergenceError("; ".join(each.found for each in failed), remedy=failed[0].remedy)
+        return made
 
     def unlearned(self, method: Method, start: Made, seed: int) -> Made:
         """What a method makes of a model, under a seed of its own."""
@@ -99,6 +126,15 @@ class Maker:
         """What decides a gold."""
         own = {"method": str(Retrain(recipe=self.recipe)), "seed": seed}
         return Entry("gold", own, "a gold", plan_of(self.recipe, len(self.case.request.retain)))
+
+    def gold_entries(self, seeds: Sequence[int], stack: int = 1) -> list[Entry]:
+        """What decides golds of which so many are trained as one: how they round depends on who is beside them."""
+        entries = []
+        for group in _cut(seeds, stack):
+            for entry in map(self.gold_entry, group):
+                own = {**entry.own, "stacked": list(group)}
+                entries.append(entry if len(group) == 1 else entry._replace(own=own, code=("stack", "stacked")))
+        return entries
 
     def unlearned_entry(self, method: Method, start: str, seed: int) -> Entry:
         """What decides an unlearned model; `start` is the key of the model that it comes from."""
@@ -158,7 +194,7 @@ class Maker:
         return replace(self.runtime, seed=seed)
 
     def _facts(self, entry: Entry) -> tuple[str, Facts, tuple[str, ...]]:
-        return entry.kind, {**self.facts, **entry.own}, self.code
+        return entry.kind, {**self.facts, **entry.own}, (*self.code, *entry.code)
 
     def _kept(self, entry: Entry, make: Callable[[], Unlearned]) -> Made:
         if self.store is None:
@@ -180,19 +216,23 @@ def retrain(
     seeds: Sequence[int],
     *,
     workers: int = 1,
+    stack: int = 1,
     store: Store | None = None,
 ) -> list[Unlearned]:
     """The golds of an audit: models trained on D_r from scratch, that differ by their seed only.
 
     Each is what `Retrain(recipe=recipe)` makes under its seed, computed on one CPU thread, so that the number of
-    workers changes nothing; see `unregress.parallel.run_all` for workers and memory.
+    workers changes nothing; see `unregress.parallel.run_all` for workers and memory.  A stack of small models is
+    several times as fast as one after the other, and rounds differently; networks that draw (dropout), LSTMs, mixed
+    precision and batched augmentation are refused there.
 
     Args:
         case: the request and the data.
         recipe: how the original was trained.
         runtime: where to train; its own seed is not used.
         seeds: one per gold, none twice.
-        workers: how many to train at a time.
+        workers: how many to train at a time; with stacks, how many stacks.
+        stack: how many to train as one, in one process.
         store: where golds are kept, and found again by another run.  All workers must see its folder.
 
     Returns:
@@ -200,10 +240,21 @@ def retrain(
 
     Raises:
         JobsError: a training failed; the others are done, and kept if there is a store.
-        SettingError: a seed is named twice, or there is no worker.
+        SettingError: a seed is named twice, or there is no worker or stack of none.
     """
     maker = Maker(case=case, recipe=recipe, runtime=runtime, store=store)
-    return [made.it for made in maker.golds(seeds, workers=workers)]
+    return [made.it for made in maker.golds(seeds, workers=workers, stack=stack)]
+
+
+def _cut(seeds: Sequence[int], stack: int) -> list[Sequence[int]]:
+    """Seeds in groups of models that are trained as one."""
+    if type(stack) is not int or stack < 1:
+        raise SettingError(f"stack is {stack!r}", expected="a whole number, 1 or more: how many models to train as one")
+    return [seeds[start : start + stack] for start in range(0, len(seeds), stack)]
+
+
+def _seeds(group: Sequence[int]) -> str:
+    return f"seed {group[0]}" if len(group) == 1 else f"seeds {', '.join(map(str, group))}"
 
 
 def subset(dataset: Dataset[Any], rows: Sequence[int]) -> Dataset[Any]:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from unregress.case import Case
+from unregress.cost import Cost
 from unregress.methods.base import task_loss
 from unregress.parallel import run_all
 from unregress.plans import Pace, plan_of
@@ -21,7 +22,9 @@ from unregress.training import fit
 from unregress.trainings import Maker, part_of, silent
 
 
-def trial(case: Case, recipe: Recipe, runtime: Runtime, *, workers: int = 1, samples: int = 2048) -> Pace:
+def trial(
+    case: Case, recipe: Recipe, runtime: Runtime, *, workers: int = 1, stack: int = 1, samples: int = 2048
+) -> Pace:
     """How fast models will be made, from short trainings that are thrown away.
 
     As many at a time as there will be: side by side they slow each other down.  The first round warms up, and starts
@@ -32,6 +35,7 @@ def trial(case: Case, recipe: Recipe, runtime: Runtime, *, workers: int = 1, sam
         recipe: its batches and optimiser.
         runtime: where.
         workers: how many will train at a time.
+        stack: how many will train as one.
         samples: how many to train on at most, once.
     """
     rows = case.request.retain[:samples]
@@ -39,22 +43,27 @@ def trial(case: Case, recipe: Recipe, runtime: Runtime, *, workers: int = 1, sam
         case=part_of(case, rows), recipe=replace(recipe, epochs=1, schedule="constant"), runtime=runtime
     ).for_jobs(workers)
     little = replace(maker, case=part_of(case, rows[: 2 * recipe.batch_size]))
-    jobs = {f"trial {n}": partial(_tried, maker, little, n) for n in range(workers)}
+    jobs = {f"trial {n}": partial(_tried, maker, little, range(n * stack, (n + 1) * stack)) for n in range(workers)}
     found = [dict(run_all(jobs, workers=workers)) for _ in range(2)][-1].values()
     return Pace(*(sum(each) / workers for each in zip(*found, strict=True)))
 
 
-def _tried(maker: Maker, little: Maker, seed: int) -> Pace:
-    """Seconds per pass of one training, and seconds that a little one takes besides, with a store."""
-    whole = torch.arange(maker.case.request.size)
-    with maker.runtime.isolated("trial"):
-        model = maker.case.task.build_model()
-        cost = fit(
-            model, maker.case, maker.recipe, whole, task_loss(maker.case), maker.seeded(seed), stage="trial"
-        ).cost
+def _tried(maker: Maker, little: Maker, seeds: range) -> Pace:
+    """Seconds per pass of models that are trained as one, and seconds that each of some little ones takes besides."""
+    cost = _alone(maker, seeds[0]) if len(seeds) == 1 else maker.together(seeds)[0].it.cost
     sample, passes = cost.seconds / cost.passes, plan_of(little.recipe, len(little.case.request.retain)).passes
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
-        replace(little, store=Store(root=Path(folder), say=silent)).gold(seed)
-        seconds = time.perf_counter() - started
+        replace(little, store=Store(root=Path(folder), say=silent)).together(seeds)
+        seconds = (time.perf_counter() - started) / len(seeds)
     return Pace(sample, max(0.0, seconds - passes * sample))
+
+
+def _alone(maker: Maker, seed: int) -> Cost:
+    """What training one model costs, less building and checking it."""
+    whole = torch.arange(maker.case.request.size)
+    with maker.runtime.isolated("trial"):
+        model = maker.case.task.build_model()
+        return fit(
+            model, maker.case, maker.recipe, whole, task_loss(maker.case), maker.seeded(seed), stage="trial"
+        ).cost

@@ -308,7 +308,7 @@ WORDS: dict[str, tuple[list[str], str]] = {
     "retrain: misspelt in YAML": (["--retrain", "{recipe: {epoch: 3}}"], "no option `retrain.recipe.epoch`"),
     "retrain: no such schedule": (["--retrain.recipe.schedule", "onecycle"], "schedule.*is 'onecycle'.*one-cycle"),
     "retrain: out of range": (["--retrain.recipe.lr", "-1"], "error: Recipe.lr is -1.0. Expected a positive number."),
-    "retrain: no worker": (["--retrain.workers", "0"], "error: Retraining has golds=5 and workers=0"),
+    "retrain: no worker": (["--retrain.workers", "0"], "error: Retraining has golds=5, workers=0 and stack=1"),
     "deep: odd halves": (["--deep", "{halves: 7}"], "error: `deep.halves` is 7. Expected an even number, 6 or more."),
     "deep: few seeds": (["--deep.seeds", "3"], "error: `deep.seeds` is 3. Expected 4 or more."),
     "deep: misspelt": (["--deep.halfs", "3"], "no option `deep.halfs`.*'deep.halves'"),

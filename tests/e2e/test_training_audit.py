@@ -74,6 +74,22 @@ def test_golds_are_trained_as_the_original_was(
     assert names(tmp_path / "audit") == ["audit.html", "audit.json", "config.yaml", "golds.json"]
 
 
+def test_golds_of_a_stack(runs: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three in stacks of two: the last is trained alone."""
+    words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 3, stack: 2}")
+    code, out, err = ended(words, capsys)
+    assert (code, err) == (0, "") and "3 models to train" in out and out.count("making a gold") == 3
+    kept = [json.loads((folder / "config.yaml").read_text()) for folder in sorted(cache.glob("gold-*"))]
+    assert sorted((each["seed"], each.get("stacked")) for each in kept) == [
+        (1001, [1001, 1002]),
+        (1002, [1001, 1002]),
+        (1003, None),
+    ]
+    record = read(tmp_path / "audit" / "golds.json")
+    assert all(gold["weights"] == weights_digest(cache / gold["folder"]) for gold in record["golds"])
+    assert "making" not in ended(words, capsys)[1]
+
+
 def test_a_trained_gold_may_be_given_as_a_file_with_the_same_digest(runs: Path, tmp_path: Path, cache: Path) -> None:
     assert main(audit(runs, tmp_path / "first", "--retrain", "{golds: 1}")) == 0
     (gold,) = read(tmp_path / "first" / "golds.json")["golds"]

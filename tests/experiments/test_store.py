@@ -285,6 +285,8 @@ DECIDES_NOTHING = {
     "batchnorm": "for several processes, which do not use the store",
     "replicas": "for several processes, which do not use the store",
     "progress": "shows",
+    "stack": "named by the golds that are trained so; no metric has any",
+    "stacked": "as `stack`",
 }
 
 

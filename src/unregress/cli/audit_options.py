@@ -56,14 +56,16 @@ class Retraining:
     """How many; their seeds are 1001 above the runtime's, and the numbers after it."""
     workers: int = 1
     """How many trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
+    stack: int = 1
+    """How many small models to train as one, several times as fast as one after another; they round differently."""
     store: Path | None = None
     """Folder in which trained models are kept; by default `unregress/store` in the user's cache folder."""
 
     def __post_init__(self) -> None:
-        if self.golds < 0 or self.workers < 1:
+        if self.golds < 0 or self.workers < 1 or self.stack < 1:
             raise SettingError(
-                f"Retraining has golds={self.golds} and workers={self.workers}",
-                expected="golds 0 or more, workers 1 or more",
+                f"Retraining has golds={self.golds}, workers={self.workers} and stack={self.stack}",
+                expected="golds 0 or more, workers and stack 1 or more",
             )
 
     @property
@@ -112,11 +114,12 @@ class Retraining:
             return []
         seeds = self.seeds(runtime)
         maker = Maker(case=case, recipe=recipe, runtime=runtime, store=Store(root=self.folder, say=say))
-        missing = sum((maker.lacking(maker.gold_entry(seed)) for seed in seeds), Plan(models=0, passes=0))
+        missing = sum(map(maker.lacking, maker.gold_entries(seeds, self.stack)), Plan(models=0, passes=0))
         if missing.models:
-            cost = missing.sentence(trial(case, recipe, runtime, workers=self.workers), self.workers)
+            pace = trial(case, recipe, runtime, workers=self.workers, stack=min(self.stack, self.golds))
+            cost = missing.sentence(pace, self.workers)
             say(f"Golds of seeds {seeds[0]} to {seeds[-1]}, beside what {self.folder} holds: {cost}")
-        return maker.golds(seeds, workers=self.workers)
+        return maker.golds(seeds, workers=self.workers, stack=self.stack)
 
     def record(self, names: Sequence[str], golds: Sequence[Made], recipe: Recipe, runtime: Runtime) -> str:
         """What an auditor must know of golds that were not given as files, as JSON.

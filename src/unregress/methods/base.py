@@ -82,7 +82,7 @@ class Method(ABC):
             done = _checked(self, self.run(student, case, runtime))
         for made in (done.model, done.helper):
             if made is not None:
-                _return_to(made, model)
+                return_to(made, model)
         return replace(
             done,
             cost=replace(done.cost, seconds=time.perf_counter() - started),
@@ -109,7 +109,7 @@ def _checked(method: Method, done: object) -> Unlearned:
     )
 
 
-def _return_to(student: nn.Module, model: nn.Module) -> None:
+def return_to(student: nn.Module, model: nn.Module) -> None:
     """Put the student on the device, in the precision and in the modes of the model it was copied from."""
     home = next(model.parameters(), torch.empty(0)).device
     student.to(home).zero_grad(set_to_none=True)
@@ -219,8 +219,12 @@ def fit_fresh(
 ) -> Fitted:
     """Fit a model by the task's loss, on D_r or on D.  With D_r, nothing forgotten is read."""
     rows = torch.from_numpy(case.request.retain) if retain_only else torch.arange(case.request.size)
-    monitor = None
-    if recipe.schedule == "plateau" and case.validation is not None:
-        everything = torch.arange(len(case.source("validation")))
-        monitor = case.retained_validation() if retain_only else everything
+    monitor = monitored(case, recipe, retain_only=retain_only)
     return fit(model, case, recipe, rows, task_loss(case), runtime, stage=stage, monitor=monitor)
+
+
+def monitored(case: Case, recipe: Recipe, *, retain_only: bool) -> Tensor | None:
+    """The validation rows whose loss a plateau schedule goes by; None for the training loss or other schedules."""
+    if recipe.schedule != "plateau" or case.validation is None:
+        return None
+    return case.retained_validation() if retain_only else torch.arange(len(case.source("validation")))

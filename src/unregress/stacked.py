@@ -1,0 +1,188 @@
+"""Golds of a small network trained as one: a step is mostly the cost of starting it, which so is paid once for all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+from unregress.case import Case
+from unregress.cost import Cost
+from unregress.errors import DivergenceError, SettingError, raise_all
+from unregress.guard import Guard
+from unregress.loading import chunked
+from unregress.methods.base import Unlearned, monitored, return_to
+from unregress.methods.retrain import Retrain
+from unregress.recipe import Recipe
+from unregress.runtime import Runtime, bare
+from unregress.stack import ALONE, Stack, along
+from unregress.training import Epoch, Fitted, end_epoch
+
+
+def retrain_stacked(
+    case: Case, recipe: Recipe, runtime: Runtime, seeds: Sequence[int], like: nn.Module
+) -> list[Unlearned | DivergenceError]:
+    """What `Retrain(recipe=recipe)` makes under each of the seeds, up to rounding, all of them trained as one.
+
+    Each starts from its own weights, goes through its own batches in its own order, and has its own learning rate.
+
+    Args:
+        case: the request and the data.
+        recipe: how each is trained.
+        runtime: where; its seed is not used.
+        seeds: one per model.
+        like: a model of the architecture; untouched.
+
+    Returns:
+        By seed, the model, or why its training was given up; that of the others is not touched by it.
+
+    Raises:
+        SettingError: model, loss, data or precision need each training to be alone.
+    """
+    started = time.perf_counter()
+    _require_stackable(case, runtime)
+    # Of no epoch, so that they begin as they would alone.
+    fresh = Retrain(recipe=replace(recipe, epochs=0))
+    runtimes = [replace(runtime, seed=seed) for seed in seeds]
+    made = [fresh.unlearn(like, case, each) for each in runtimes]
+    with runtime.isolated("stacked"):
+        fits = fit_stacked([each.model for each in made], case, recipe, runtimes)
+    seconds = (time.perf_counter() - started) / len(seeds)
+    found: list[Unlearned | DivergenceError] = []
+    for each, fit in zip(made, fits, strict=True):
+        if isinstance(fit, DivergenceError):
+            found.append(fit)
+        else:
+            return_to(each.model, like)
+            cost, method = replace(fit.cost, seconds=seconds), str(Retrain(recipe=recipe))
+            found.append(replace(each, history=fit.history, cost=cost, method=method))
+    return found
+
+
+def _require_stackable(case: Case, runtime: Runtime) -> None:
+    rules = [
+        (f"Runtime.precision is {runtime.precision!r}", runtime.precision == "32-true", "32-true"),
+        ("The data are augmented batch by batch", case.augment is None, "no `augment`, whose draws are one model's"),
+    ]
+    raise_all(
+        [
+            SettingError(f"{found}, and models are to be trained as one", expected=wanted, remedy=ALONE)
+            for found, fine, wanted in rules
+            if not fine
+        ]
+    )
+
+
+def fit_stacked(
+    models: Sequence[nn.Module], case: Case, recipe: Recipe, runtimes: Sequence[Runtime], *, stage: str = "train"
+) -> list[Fitted | DivergenceError]:
+    """Train models in place on D_r, as `fit_fresh` does with each, all in one.
+
+    Args:
+        models: of one architecture; left on the runtime's device.
+        case: the request and the data.
+        recipe: how to train each.
+        runtimes: where to train, which is the same for all, and each one's seed.
+        stage: name of this training in history, and of its random streams.
+
+    Returns:
+        Each model's history and cost, or why its training was given up.
+
+    Raises:
+        SettingError: `torch.func` cannot stack the model or the loss.
+    """
+    started = time.perf_counter()
+    runtime, count = runtimes[0], len(models)
+    rows, monitor = torch.from_numpy(case.request.retain), monitored(case, recipe, retain_only=True)
+    stack = Stack([bare(runtime.set_up(model)) for model in models], case)
+    stack.require_equal(runtime)
+    optimizer = recipe.make_optimizer(stack.trainable)
+    orders = [each.generator(f"{stage}/order") for each in runtimes]
+    guards, histories = [Guard(stage) for _ in models], [list[Epoch]() for _ in models]
+    failed: dict[int, DivergenceError] = {}
+    steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
+    pace = _Pace(recipe, optimizer, steps, count)
+    with runtime.bar(stage, recipe.epochs * steps) as advance:
+        for epoch in range(1, recipe.epochs + 1):
+            stack.module.train(recipe.mode == "train")
+            orderings = [chunked(rows, recipe.batch_size, shuffle=order) for order in orders]
+            # One batch of all models' rows: read and moved as any other.
+            whole = [torch.cat(chunks) for chunks in zip(*orderings, strict=True)]
+            sums: list[Tensor] = []
+            for batch in runtime.load(case.source("train"), whole):
+                losses = stack.losses(batch)
+                optimizer.zero_grad(set_to_none=True)
+                losses.mean(1).sum().backward()
+                rates = pace.step(stack, recipe.clip_norm)
+                for guard in guards:
+                    guard.watch(case, batch)
+                sums.append(losses.detach().sum(1))
+                advance()
+            watched = None if monitor is None or not len(monitor) else stack.evaluate(monitor, runtime)
+            for k, own in enumerate(torch.stack(sums).unbind(1)):
+                if k in failed:
+                    continue
+                try:
+                    loss = guards[k].mean(own, len(rows), epoch, runtime.team)
+                except DivergenceError as error:
+                    failed[k] = error
+                    continue
+                validation = None if watched is None else watched[k]
+                pace.watch(k, loss if validation is None else validation)
+                histories[k].append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=rates[k]))
+            pace.end_epoch()
+    trained = recipe.epochs * len(rows)
+    forward = trained + recipe.epochs * (0 if monitor is None else len(monitor))
+    cost = Cost(forward=forward, backward=trained, seconds=(time.perf_counter() - started) / count)
+    for k, model in enumerate(stack.give_back()):
+        try:
+            guards[k].check(model)
+        except DivergenceError as error:
+            failed.setdefault(k, error)
+    return [failed.get(k) or Fitted(history=tuple(history), cost=cost) for k, history in enumerate(histories)]
+
+
+class _Pace:
+    """Steps of the optimiser that all models share, at a learning rate of each one's own.
+
+    Only on plateaus do the rates differ.  All then step at the first one, and those that are slower by now go back to
+    their share of the way: steps of Adam and SGD are proportional to the rate.
+    """
+
+    def __init__(self, recipe: Recipe, optimizer: Optimizer, steps: int, count: int) -> None:
+        self._optimizer, self._first, self._count = optimizer, recipe.lr, count
+        on_plateaus = recipe.schedule == "plateau"
+        self._schedule = None if on_plateaus else recipe.make_schedule(optimizer, steps)
+        # Optimisers of nothing, for the rate that a schedule sets in them.
+        self._own: list[Optimizer] = [SGD([torch.zeros(())], lr=recipe.lr) for _ in range(count * on_plateaus)]
+        self._plateaus = [recipe.make_schedule(own, steps) for own in self._own]
+
+    def step(self, stack: Stack, clip_norm: float | None) -> list[float]:
+        """One step of all; the rates that they were taken at."""
+        rates = [float(each.param_groups[0]["lr"]) for each in self._own or [self._optimizer] * self._count]
+        slower = bool(self._own) and min(rates) < self._first
+        before = [each.detach().clone() for each in stack.trainable] if slower else []
+        if clip_norm is not None:
+            stack.clip(clip_norm)
+        self._optimizer.step()
+        if isinstance(self._schedule, OneCycleLR):
+            self._schedule.step()
+        share = torch.tensor(rates) / self._first
+        with torch.no_grad():
+            for each, old in zip(stack.trainable, before, strict=False):
+                each.copy_(old.lerp(each, along(share.to(each), each)))
+        return rates
+
+    def watch(self, k: int, loss: float) -> None:
+        """Tell a model's plateau its loss."""
+        if self._plateaus:
+            end_epoch(self._plateaus[k], loss)
+
+    def end_epoch(self) -> None:
+        """Let a schedule that goes by epochs go on."""
+        end_epoch(self._schedule, 0.0)

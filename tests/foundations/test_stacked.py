@@ -1,0 +1,247 @@
+"""Models trained as one: each is what it is alone, up to rounding, and what needs to be alone is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from foundations.small import CPU, Listed, case_of, mlp, numbers, table, weights
+from unregress import MappingTask, Recipe, Retrain, TensorTask, retrain
+from unregress.case import Case
+from unregress.errors import DivergenceError, JobsError, PreflightError, SettingError
+from unregress.models.sentence_pair import SentencePairLSTM
+from unregress.stacked import retrain_stacked
+from unregress.store import Store
+from unregress.trial import trial
+
+RECIPE = Recipe(epochs=3, lr=0.01, batch_size=8)
+SEEDS = (3, 1, 4)
+
+
+def double(build: Callable[[], nn.Module] = mlp) -> Callable[[], nn.Module]:
+    """The same in double precision, in which rounding cannot be taken for a difference."""
+    return lambda: build().double()
+
+
+def doubled(samples: int = 24) -> TensorDataset:
+    return TensorDataset(*(tensor.double() for tensor in table(samples)))
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+
+
+def half_frozen() -> nn.Module:
+    model = mlp()
+    model[0].requires_grad_(False)
+    return model
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again, self.last = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 1)
+        self.again.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(self.again(self.first(x).relu()).relu())
+        return out
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], Recipe]] = {
+    "Adam": (mlp, RECIPE),
+    "SGD, decayed": (mlp, replace(RECIPE, optimizer="sgd", lr=0.001, weight_decay=0.1)),
+    "AdamW, clipped": (mlp, replace(RECIPE, optimizer="adamw", weight_decay=0.1, clip_norm=0.5)),
+    "one-cycle": (mlp, replace(RECIPE, schedule="one-cycle")),
+    "steps": (mlp, replace(RECIPE, schedule="step", patience=1, gamma=0.5)),
+    "batch normalisation": (normed, RECIPE),
+    "frozen statistics": (normed, replace(RECIPE, mode="eval")),
+    "half frozen": (half_frozen, RECIPE),
+    "tied weights": (Tied, RECIPE),
+}
+
+
+def same(case: Case, recipe: Recipe, tolerance: float = 1e-10) -> None:
+    """Weights, buffers, history and cost are those of each alone."""
+    like = case.task.build_model()
+    next(like.children(), like).eval()
+    before = weights(like)
+    together = retrain_stacked(case, recipe, replace(CPU, seed=99), SEEDS, like)
+    assert weights(like) == before
+    for found, seed in zip(together, SEEDS, strict=True):
+        alone = Retrain(recipe=recipe).unlearn(like, case, replace(CPU, seed=seed))
+        assert not isinstance(found, DivergenceError)
+        for (name, one), two in zip(alone.model.state_dict().items(), found.model.state_dict().values(), strict=True):
+            torch.testing.assert_close(two, one, rtol=tolerance, atol=tolerance, msg=lambda text, n=name: f"{n} {text}")
+        assert [part.training for part in found.model.modules()] == [part.training for part in like.modules()]
+        assert all(parameter.grad is None for parameter in found.model.parameters())
+        for one_epoch, other in zip(alone.history, found.history, strict=True):
+            assert other.loss == pytest.approx(one_epoch.loss, rel=tolerance)
+            assert (other.validation or 0.0) == pytest.approx(one_epoch.validation or 0.0, rel=tolerance)
+            assert replace(other, loss=0, validation=None) == replace(one_epoch, loss=0, validation=None)
+        assert (found.method, found.notes, found.deviations) == (alone.method, alone.notes, alone.deviations)
+        assert replace(found.cost, seconds=0) == replace(alone.cost, seconds=0) and found.cost.seconds > 0
+    assert len({weights(each.model)[name] for each in together for name in list(weights(each.model))[-1:]}) == 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_is_what_it_is_alone(name: str) -> None:
+    build, recipe = CASES[name]
+    same(case_of(doubled(), build=double(build)), recipe)
+
+
+@pytest.mark.parametrize("watched", ["training", "validation"])
+def test_each_has_a_plateau_of_its_own(watched: str) -> None:
+    """At a rate at which losses go up and down, the rates of three models come to differ."""
+    recipe = replace(RECIPE, epochs=12, lr=0.3, schedule="plateau", patience=1, gamma=0.5)
+    more: dict[str, Any] = {"validation": doubled(10), "validation_group": [1, 4]} if watched == "validation" else {}
+    case = case_of(doubled(), build=double(), **more)
+    same(case, recipe, 1e-7)
+    found = retrain_stacked(case, recipe, CPU, SEEDS, double()())
+    rates = [tuple(epoch.lr for epoch in each.history) for each in found if not isinstance(each, DivergenceError)]
+    assert len(set(rates)) > 1 and all(each[0] == 0.3 for each in rates) and min(map(min, rates)) < 0.3
+
+
+def test_streamed_data_in_single_precision_and_a_last_batch_of_one_row() -> None:
+    """19 retained rows in batches of 9: the last one's single row joins the one before it, in the stack too."""
+    case = case_of(Listed(*table(), forbidden=(0, 3, 5, 11, 17)), loss="mse")
+    same(case, replace(RECIPE, batch_size=9), 1e-4)
+
+
+def test_batches_of_mappings() -> None:
+    def item(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return {"x": x, "labels": y}
+
+    class Named(nn.Linear):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+            return {"logits": super().forward(x)[:, 0]}
+
+    same(case_of(Listed(*table(), item=item), task=MappingTask(lambda: Named(3, 1))), RECIPE, 1e-4)
+
+
+def test_those_that_run_away_take_no_other_with_them(tmp_path: Path) -> None:
+    """Under two seeds the first weights are huge: only their trainings are given up, and the other is kept."""
+    unlucky = {replace(CPU, seed=seed).generator("Retrain").initial_seed() for seed in (1, 4)}
+
+    def build() -> nn.Module:
+        model = mlp().double()
+        if torch.initial_seed() in unlucky:
+            with torch.no_grad():
+                model[0].weight.mul_(1e300)
+                model[2].weight.mul_(1e300)
+        return model
+
+    case, said = case_of(doubled(), build=build, loss="mse"), list[str]()
+    with pytest.raises(JobsError, match=r"seeds 3, 1, 4: Under seed 1: The loss .*; Under seed 4: The loss became"):
+        retrain(case, RECIPE, CPU, SEEDS, stack=3, store=Store(root=tmp_path, say=said.append))
+    assert len(list(tmp_path.iterdir())) == 1
+    found = retrain_stacked(case, RECIPE, CPU, SEEDS, mlp().double())
+    assert [isinstance(each, DivergenceError) for each in found] == [False, True, True]
+
+
+class Unregistered(nn.Module):
+    """Its seed decides something that is neither a weight nor a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.mix = nn.Linear(3, 1), torch.randn(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(x @ self.mix)
+        return out
+
+
+class Opened(TensorTask):
+    """Calls a part of the model, not the model."""
+
+    def predict(self, model: nn.Module, batch: Any) -> Tensor:
+        return model.last(model.first(batch[0]))[:, 0]  # type: ignore[operator, no-any-return]
+
+
+def dropping() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+
+
+def of_texts() -> Case:
+    tokens = torch.randint(1, 20, (24, 5), generator=torch.Generator().manual_seed(0))
+    pairs = TensorDataset(tokens, tokens.flip(1), table()[1])
+    return case_of(pairs, task=TensorTask(lambda: SentencePairLSTM(vectors=numbers(20, 4), hidden=4), loss="mse"))
+
+
+REFUSED: dict[str, tuple[Callable[[], Case], str]] = {
+    "dropout": (lambda: case_of(build=dropping), "draws nothing"),
+    "an LSTM": (of_texts, "no LSTM"),
+    "a state that is no buffer": (lambda: case_of(build=Unregistered), "holds more than weights and buffers"),
+    "a part of the model": (lambda: case_of(task=Opened(Tied)), "called as a function"),
+    "a loss that reads numbers": (
+        lambda: case_of(loss=lambda p, t: (p - t).abs() * float(p.max() > -9)),
+        "as one of 3",
+    ),
+    "augmentation": (lambda: case_of(augment=lambda data, draws: data), "augmented batch by batch, and models"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_needs_to_be_alone_is_refused(name: str, tmp_path: Path) -> None:
+    make, words = REFUSED[name]
+    with pytest.raises(JobsError, match=rf"{words}.*Train each alone \(`stack` 1\)"):
+        retrain(make(), RECIPE, CPU, SEEDS, stack=3, store=Store(root=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_complaints_come_at_once() -> None:
+    case = case_of(augment=lambda data, draws: data)
+    with pytest.raises(PreflightError, match=r"(?s)2 problems.*precision is '16-mixed'.*augmented"):
+        retrain_stacked(case, RECIPE, replace(CPU, precision="16-mixed"), SEEDS, mlp())
+
+
+def test_stacks_are_cut_by_seeds_whatever_the_workers(tmp_path: Path) -> None:
+    """Five in stacks of two: the last is trained alone, and is the one that the store knows without a stack."""
+    case, said = case_of(), list[str]()
+    store = Store(root=tmp_path / "store", say=said.append)
+    one, two = (retrain(case, RECIPE, CPU, range(5), stack=2, workers=workers) for workers in (1, 2))
+    assert [weights(each.model) for each in one] == [weights(each.model) for each in two]
+    kept = retrain(case, RECIPE, CPU, range(5), stack=2, store=store)
+    assert [weights(each.model) for each in kept] == [weights(each.model) for each in one] and len(said) == 5
+    retrain(case, RECIPE, CPU, range(5), stack=2, store=store)
+    retrain(case, RECIPE, CPU, [2, 3], stack=2, store=store)
+    retrain(case, RECIPE, CPU, [4], store=store)
+    assert len(said) == 5
+    # Beside others a model may round in another way, and is another entry.
+    retrain(case, RECIPE, CPU, [0, 1, 2], stack=3, store=store)
+    retrain(case, RECIPE, CPU, [0], store=store)
+    assert len(said) == 9
+
+
+def test_what_the_store_lost_is_made_again_with_its_stack(tmp_path: Path) -> None:
+    said: list[str] = []
+    store = Store(root=tmp_path, say=said.append)
+    first = retrain(case_of(), RECIPE, CPU, range(3), stack=3, store=store)
+    lost = next(path for path in tmp_path.iterdir() if '"seed": 1' in (path / "config.yaml").read_text())
+    for file in lost.iterdir():
+        file.unlink()
+    lost.rmdir()
+    again = retrain(case_of(), RECIPE, CPU, range(3), stack=3, store=store)
+    assert said[3:] == ["making a gold under seed 1"]
+    assert [weights(each.model) for each in again] == [weights(each.model) for each in first]
+
+
+@pytest.mark.parametrize("stack", [0, -1, 1.5, True])
+def test_a_stack_of_none_is_refused(stack: Any) -> None:
+    with pytest.raises(SettingError, match="how many models to train as one"):
+        retrain(case_of(), RECIPE, CPU, SEEDS, stack=stack)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_trial_of_stacks(workers: int) -> None:
+    found = trial(case_of(), RECIPE, CPU, workers=workers, stack=3)
+    assert found.sample > 0 and found.model >= 0
