@@ -20,7 +20,7 @@ from unregress.methods.base import Unlearned, monitored, return_to
 from unregress.methods.retrain import Retrain
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime, bare
-from unregress.stack import ALONE, Stack, along
+from unregress.stack import ALONE, Stack, along, require_alike
 from unregress.training import Epoch, Fitted, end_epoch
 
 
@@ -30,6 +30,7 @@ def retrain_stacked(
     """What `Retrain(recipe=recipe)` makes under each of the seeds, up to rounding, all of them trained as one.
 
     Each starts from its own weights, goes through its own batches in its own order, and has its own learning rate.
+    Only what a dataset draws by itself, such as crops in `__getitem__`, are other draws.
 
     Args:
         case: the request and the data.
@@ -48,26 +49,34 @@ def retrain_stacked(
     _require_stackable(case, runtime)
     # Of no epoch, so that they begin as they would alone.
     fresh = Retrain(recipe=replace(recipe, epochs=0))
-    runtimes = [replace(runtime, seed=seed) for seed in seeds]
-    made = [fresh.unlearn(like, case, each) for each in runtimes]
-    with runtime.isolated("stacked"):
-        fits = fit_stacked([each.model for each in made], case, recipe, runtimes)
-    seconds = (time.perf_counter() - started) / len(seeds)
-    found: list[Unlearned | DivergenceError] = []
-    for each, fit in zip(made, fits, strict=True):
+    born: dict[int, Unlearned] = {}
+    failed: dict[int, DivergenceError] = {}
+    for seed in seeds:
+        try:
+            born[seed] = fresh.unlearn(like, case, replace(runtime, seed=seed))
+        except DivergenceError as error:
+            failed[seed] = error
+    models = [made.model for made in born.values()]
+    # What a dataset draws by itself is the stack's, and its seeds'.
+    with replace(runtime, seed=seeds[0]).isolated("stacked"):
+        fits = fit_stacked(models, case, recipe, [replace(runtime, seed=seed) for seed in born]) if models else []
+    method, seconds = str(Retrain(recipe=recipe)), (time.perf_counter() - started) / len(seeds)
+    made: dict[int, Unlearned] = {}
+    for (seed, start), fit in zip(born.items(), fits, strict=True):
         if isinstance(fit, DivergenceError):
-            found.append(fit)
+            failed[seed] = fit
         else:
-            return_to(each.model, like)
-            cost, method = replace(fit.cost, seconds=seconds), str(Retrain(recipe=recipe))
-            found.append(replace(each, history=fit.history, cost=cost, method=method))
-    return found
+            return_to(start.model, like)
+            cost = replace(fit.cost, seconds=seconds)
+            made[seed] = replace(start, history=fit.history, cost=cost, method=method)
+    return [failed.get(seed) or made[seed] for seed in seeds]
 
 
 def _require_stackable(case: Case, runtime: Runtime) -> None:
     rules = [
         (f"Runtime.precision is {runtime.precision!r}", runtime.precision == "32-true", "32-true"),
-        ("The data are augmented batch by batch", case.augment is None, "no `augment`, whose draws are one model's"),
+        ("The data are augmented batch by batch", case.augment is None, "no `augment`, which draws for one model"),
+        ("The data have a `collate` of their own", case.collate is None, "none, for it may look at a batch as a whole"),
     ]
     raise_all(
         [
@@ -99,10 +108,11 @@ def fit_stacked(
     started = time.perf_counter()
     runtime, count = runtimes[0], len(models)
     rows, monitor = torch.from_numpy(case.request.retain), monitored(case, recipe, retain_only=True)
-    stack = Stack([bare(runtime.set_up(model)) for model in models], case)
-    stack.require_equal(runtime)
+    inner = [bare(runtime.set_up(model)) for model in models]
+    require_alike(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
+    stack = Stack(inner, case.task)
     optimizer = recipe.make_optimizer(stack.trainable)
-    orders = [each.generator(f"{stage}/order") for each in runtimes]
+    orders, draws = [each.generator(f"{stage}/order") for each in runtimes], runtime.generator(f"{stage}/augment")
     guards, histories = [Guard(stage) for _ in models], [list[Epoch]() for _ in models]
     failed: dict[int, DivergenceError] = {}
     steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
@@ -114,8 +124,8 @@ def fit_stacked(
             # One batch of all models' rows: read and moved as any other.
             whole = [torch.cat(chunks) for chunks in zip(*orderings, strict=True)]
             sums: list[Tensor] = []
-            for batch in runtime.load(case.source("train"), whole):
-                losses = stack.losses(batch)
+            for batch in runtime.load(case.source("train"), whole, augmentation=draws):
+                losses = stack.losses(stack.cut(batch.data, len(batch.index)))
                 optimizer.zero_grad(set_to_none=True)
                 losses.mean(1).sum().backward()
                 rates = pace.step(stack, recipe.clip_norm)
@@ -123,7 +133,7 @@ def fit_stacked(
                     guard.watch(case, batch)
                 sums.append(losses.detach().sum(1))
                 advance()
-            watched = None if monitor is None or not len(monitor) else stack.evaluate(monitor, runtime)
+            watched = None if monitor is None or not len(monitor) else stack.evaluate(case, monitor, runtime)
             for k, own in enumerate(torch.stack(sums).unbind(1)):
                 if k in failed:
                     continue
@@ -139,7 +149,8 @@ def fit_stacked(
     trained = recipe.epochs * len(rows)
     forward = trained + recipe.epochs * (0 if monitor is None else len(monitor))
     cost = Cost(forward=forward, backward=trained, seconds=(time.perf_counter() - started) / count)
-    for k, model in enumerate(stack.give_back()):
+    stack.give_back()
+    for k, model in enumerate(inner):
         try:
             guards[k].check(model)
         except DivergenceError as error:
@@ -172,7 +183,7 @@ class _Pace:
         self._optimizer.step()
         if isinstance(self._schedule, OneCycleLR):
             self._schedule.step()
-        share = torch.tensor(rates) / self._first
+        share = torch.tensor(rates, dtype=torch.float64) / self._first
         with torch.no_grad():
             for each, old in zip(stack.trainable, before, strict=False):
                 each.copy_(old.lerp(each, along(share.to(each), each)))

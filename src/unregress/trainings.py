@@ -223,8 +223,8 @@ def retrain(
 
     Each is what `Retrain(recipe=recipe)` makes under its seed, computed on one CPU thread, so that the number of
     workers changes nothing; see `unregress.parallel.run_all` for workers and memory.  A stack of small models is
-    several times as fast as one after the other, and rounds differently; networks that draw (dropout), LSTMs, mixed
-    precision and batched augmentation are refused there.
+    several times as fast as one after the other, and rounds differently; refused there are networks that draw
+    (dropout), LSTMs, precisions other than `32-true`, `augment` and `collate`.
 
     Args:
         case: the request and the data.

@@ -12,11 +12,13 @@ import torch
 
 from unregress.case import Case
 from unregress.cost import Cost
+from unregress.errors import DivergenceError
 from unregress.methods.base import task_loss
 from unregress.parallel import run_all
 from unregress.plans import Pace, plan_of
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime
+from unregress.stacked import fit_stacked
 from unregress.store import Store
 from unregress.training import fit
 from unregress.trainings import Maker, part_of, silent
@@ -50,7 +52,7 @@ def trial(
 
 def _tried(maker: Maker, little: Maker, seeds: range) -> Pace:
     """Seconds per pass of models that are trained as one, and seconds that each of some little ones takes besides."""
-    cost = _alone(maker, seeds[0]) if len(seeds) == 1 else maker.together(seeds)[0].it.cost
+    cost = _cost(maker, seeds)
     sample, passes = cost.seconds / cost.passes, plan_of(little.recipe, len(little.case.request.retain)).passes
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -59,11 +61,15 @@ def _tried(maker: Maker, little: Maker, seeds: range) -> Pace:
     return Pace(sample, max(0.0, seconds - passes * sample))
 
 
-def _alone(maker: Maker, seed: int) -> Cost:
-    """What training one model costs, less building and checking it."""
-    whole = torch.arange(maker.case.request.size)
+def _cost(maker: Maker, seeds: range) -> Cost:
+    """What training one of them costs, less building and checking it."""
+    case, runtimes = maker.case, [maker.seeded(seed) for seed in seeds]
     with maker.runtime.isolated("trial"):
-        model = maker.case.task.build_model()
-        return fit(
-            model, maker.case, maker.recipe, whole, task_loss(maker.case), maker.seeded(seed), stage="trial"
-        ).cost
+        models = [case.task.build_model() for _ in seeds]
+        if len(seeds) == 1:
+            whole = torch.arange(case.request.size)
+            return fit(models[0], case, maker.recipe, whole, task_loss(case), runtimes[0], stage="trial").cost
+        found = fit_stacked(models, case, maker.recipe, runtimes, stage="trial")
+    if isinstance(found[0], DivergenceError):
+        raise found[0]
+    return found[0].cost

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.nn.utils.parametrizations import weight_norm
+from torch.utils.data import TensorDataset, default_collate
 
 from foundations.small import CPU, Listed, case_of, mlp, numbers, table, weights
 from unregress import MappingTask, Recipe, Retrain, TensorTask, retrain
@@ -117,6 +120,22 @@ def test_streamed_data_in_single_precision_and_a_last_batch_of_one_row() -> None
     same(case, replace(RECIPE, batch_size=9), 1e-4)
 
 
+def test_what_a_dataset_draws_is_decided_by_the_golds_seeds() -> None:
+    """In each epoch anew, in worker processes too."""
+
+    def cropped(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x + torch.rand(3), y
+
+    data = Listed(*table(), item=cropped)
+    case = case_of(data, train_eval=TensorDataset(*table()))
+    for workers in (0, 1):
+        runtimes = [replace(CPU, seed=seed, workers=workers) for seed in (0, 7)]
+        first, second = (retrain_stacked(case, replace(RECIPE, lr=1e-9), each, SEEDS, mlp()) for each in runtimes)
+        assert not isinstance(first[0], DivergenceError) and not isinstance(second[0], DivergenceError)
+        assert first[0].history == second[0].history
+        assert len({round(epoch.loss, 4) for epoch in first[0].history}) == RECIPE.epochs
+
+
 def test_batches_of_mappings() -> None:
     def item(x: Tensor, y: Tensor) -> dict[str, Tensor]:
         return {"x": x, "labels": y}
@@ -129,64 +148,132 @@ def test_batches_of_mappings() -> None:
 
 
 def test_those_that_run_away_take_no_other_with_them(tmp_path: Path) -> None:
-    """Under two seeds the first weights are huge: only their trainings are given up, and the other is kept."""
-    unlucky = {replace(CPU, seed=seed).generator("Retrain").initial_seed() for seed in (1, 4)}
+    """Under one seed the first weights are NaN, under another huge: the third model is kept."""
+    unlucky = born_dead, _ = [replace(CPU, seed=seed).generator("Retrain").initial_seed() for seed in (1, 4)]
 
     def build() -> nn.Module:
         model = mlp().double()
         if torch.initial_seed() in unlucky:
             with torch.no_grad():
-                model[0].weight.mul_(1e300)
+                model[0].weight.fill_(float("nan") if torch.initial_seed() == born_dead else 1e300)
                 model[2].weight.mul_(1e300)
         return model
 
     case, said = case_of(doubled(), build=build, loss="mse"), list[str]()
-    with pytest.raises(JobsError, match=r"seeds 3, 1, 4: Under seed 1: The loss .*; Under seed 4: The loss became"):
+    with pytest.raises(
+        JobsError, match=r"seeds 3, 1, 4: Under seed 1: The weights 0.weight are NaN.*; Under seed 4: The loss became"
+    ):
         retrain(case, RECIPE, CPU, SEEDS, stack=3, store=Store(root=tmp_path, say=said.append))
     assert len(list(tmp_path.iterdir())) == 1
     found = retrain_stacked(case, RECIPE, CPU, SEEDS, mlp().double())
     assert [isinstance(each, DivergenceError) for each in found] == [False, True, True]
 
 
-class Unregistered(nn.Module):
-    """Its seed decides something that is neither a weight nor a buffer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.last, self.mix = nn.Linear(3, 1), torch.randn(3, 3)
+class Noted(nn.Linear):
+    """Keeps what it has last seen, as for a plot."""
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.last(x @ self.mix)
-        return out
+        self.last = x.relu()
+        return super().forward(self.last)
 
 
 class Opened(TensorTask):
-    """Calls a part of the model, not the model."""
+    """Calls parts of the model, not the model, and asks it where its weights are."""
 
     def predict(self, model: nn.Module, batch: Any) -> Tensor:
-        return model.last(model.first(batch[0]))[:, 0]  # type: ignore[operator, no-any-return]
+        here = batch[0].to(next(model.parameters()).device)
+        return model.last(model.first(here))[:, 0]  # type: ignore[operator, no-any-return]
+
+
+def test_a_task_may_open_the_model_and_a_model_keep_what_it_sees() -> None:
+    same(case_of(doubled(), task=Opened(double(Tied))), RECIPE)
+    noted = nn.Sequential
+    case = case_of(doubled(), build=double(lambda: noted(nn.Linear(3, 3), Noted(3, 1))))
+    for gold in retrain(case, RECIPE, CPU, SEEDS, stack=2, workers=2):
+        copy.deepcopy(gold.model)
+
+
+class Unregistered(nn.Module):
+    """Its seed decides something that is neither a weight nor a buffer; if so told, in training alone."""
+
+    def __init__(self, *, always: bool = True) -> None:
+        super().__init__()
+        self.last, self.mix, self.always = nn.Linear(3, 1), torch.randn(3, 3), always
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(x @ self.mix if self.always or self.training else x)
+        return out
+
+
+class Replacing(nn.Module):
+    """Puts another tensor in its buffer's place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(3, 1)
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        out: Tensor = self.last(x)
+        return out
+
+
+class Tossing(nn.Linear):
+    """Draws from Python's random state."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * random.random()
 
 
 def dropping() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.3), nn.Linear(8, 1))
 
 
-def of_texts() -> Case:
+def far() -> TensorDataset:
+    """Targets so large that predictions are lost in the losses."""
+    inputs, targets = table()
+    return TensorDataset(inputs, 2000 + 100 * targets)
+
+
+def words() -> TensorDataset:
     tokens = torch.randint(1, 20, (24, 5), generator=torch.Generator().manual_seed(0))
-    pairs = TensorDataset(tokens, tokens.flip(1), table()[1])
+    return TensorDataset(tokens, table()[1])
+
+
+def of_texts() -> Case:
+    pairs = TensorDataset(words().tensors[0], words().tensors[0].flip(1), table()[1])
     return case_of(pairs, task=TensorTask(lambda: SentencePairLSTM(vectors=numbers(20, 4), hidden=4), loss="mse"))
 
 
+def padded() -> nn.Module:
+    return nn.Sequential(nn.Embedding(20, 3, padding_idx=0), nn.Flatten(), nn.Linear(15, 1))
+
+
+def named(x: Tensor, y: Tensor) -> dict[str, Any]:
+    return {"input": x, "labels": y, "id": "a name"}
+
+
 REFUSED: dict[str, tuple[Callable[[], Case], str]] = {
-    "dropout": (lambda: case_of(build=dropping), "draws nothing"),
+    "dropout": (lambda: case_of(build=dropping), "draw nothing"),
     "an LSTM": (of_texts, "no LSTM"),
-    "a state that is no buffer": (lambda: case_of(build=Unregistered), "holds more than weights and buffers"),
-    "a part of the model": (lambda: case_of(task=Opened(Tied)), "called as a function"),
+    "a state that is no buffer": (lambda: case_of(build=Unregistered), "a model's losses would not be"),
+    "such a state behind large targets": (lambda: case_of(far(), build=Unregistered), "a model's gradients would"),
+    "in training alone": (lambda: case_of(build=lambda: Unregistered(always=False)), "a model's losses would not"),
+    "a buffer that is replaced": (lambda: case_of(build=Replacing), "a model's buffer 'mean' would not be"),
+    "other draws": (lambda: case_of(build=lambda: Tossing(3, 1)), "a model's losses would not be"),
+    "a row for padding": (lambda: case_of(words(), build=padded), "embedding that is trained has a `padding_idx`"),
+    "other classes": (lambda: case_of(build=lambda: weight_norm(nn.Linear(3, 1))), "same class"),
     "a loss that reads numbers": (
-        lambda: case_of(loss=lambda p, t: (p - t).abs() * float(p.max() > -9)),
-        "as one of 3",
+        lambda: case_of(loss=lambda p, t: (p - t) * float(p.detach().max())),
+        "3 models cannot be",
     ),
     "augmentation": (lambda: case_of(augment=lambda data, draws: data), "augmented batch by batch, and models"),
+    "collation": (lambda: case_of(Listed(*table()), collate=default_collate), "`collate` of their own, and models"),
+    "texts": (
+        lambda: case_of(Listed(*table(), item=named), task=MappingTask(lambda: nn.Linear(3, 1), ignore=["id"])),
+        "type <class 'list'>.*nothing but tensors|of type <class 'str'>.*nothing but tensors",
+    ),
 }
 
 

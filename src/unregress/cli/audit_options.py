@@ -57,7 +57,8 @@ class Retraining:
     workers: int = 1
     """How many trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
     stack: int = 1
-    """How many small models to train as one, several times as fast as one after another; they round differently."""
+    """How many golds of a small model to train as one: several times as fast, and rounded differently.  With more golds
+    later, a stack that was not full is trained anew."""
     store: Path | None = None
     """Folder in which trained models are kept; by default `unregress/store` in the user's cache folder."""
 
