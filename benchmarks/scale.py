@@ -29,6 +29,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
+from bench import machine
 from PIL import Image
 from scipy.io import savemat
 from torch import nn
@@ -242,9 +243,21 @@ def main() -> None:
         print(f"{images} images, {share:.0%} forgotten", file=sys.stderr, flush=True)
         told = subprocess.run([*words, "--one", str(images), str(share)], check=True, stdout=subprocess.PIPE, text=True)
         runs.append({"images": images, "share": share, "threads": args.threads, "stages": json.loads(told.stdout)})
-        args.output.mkdir(parents=True, exist_ok=True)
-        (args.output / "scale.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
-    plot(runs, args.output / "scale.svg")
+        write(runs, args.output, args.threads)
+
+
+def write(runs: list[dict[str, Any]], folder: Path, threads: int) -> None:
+    """What was measured so far, and its plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = f"python benchmarks/scale.py --largest {max(run['images'] for run in runs)} --threads {threads}"
+    told = {
+        "command": command,
+        "machine": machine(torch.device("cpu"), threads),
+        "unit": "seconds, and MB at most within a stage",
+        "runs": runs,
+    }
+    (folder / "scale.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    plot(runs, folder / "scale.svg")
 
 
 if __name__ == "__main__":
