@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -292,8 +294,11 @@ except BaseException as error:
 def test_an_interrupt_while_libraries_are_imported_is_a_line(module: str, tmp_path: Path) -> None:
     (tmp_path / f"{module}.py").write_text(IMPORTED)
     program = [sys.executable, "-c", "import sys; from unregress.cli import main; sys.exit(main())"]
+    # A suite that runs in a shell's background has its children ignore interrupts.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     for start in ([sys.executable, "-m", "unregress"], program):
-        done = subprocess.run([*start, "forget", *project()], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        words = [*start, "forget", *project()]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, preexec_fn=heard)
         assert (done.returncode, done.stdout) == (130, "")
         assert done.stderr == "error: interrupted; no unfinished run folder is left behind.\n"
 
