@@ -191,4 +191,4 @@ def require_alike(models: list[nn.Module], case: Case, rows: Tensor, runtime: Ru
 
 def along(share: Tensor, like: Tensor) -> Tensor:
     """A number for each model, in a shape that broadcasts over a stack of that tensor's shape."""
-    return share.view(-1, *[1] * (like.ndim - 1)).expand_as(like)
+    return share.view(-1, *[1] * (like.ndim - 1))

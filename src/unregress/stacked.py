@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import torch
@@ -49,27 +50,26 @@ def retrain_stacked(
     _require_stackable(case, runtime)
     # Of no epoch, so that they begin as they would alone.
     fresh = Retrain(recipe=replace(recipe, epochs=0))
-    born: dict[int, Unlearned] = {}
-    failed: dict[int, DivergenceError] = {}
+    found: dict[int, Unlearned | DivergenceError] = {}
     for seed in seeds:
         try:
-            born[seed] = fresh.unlearn(like, case, replace(runtime, seed=seed))
+            found[seed] = fresh.unlearn(like, case, replace(runtime, seed=seed))
         except DivergenceError as error:
-            failed[seed] = error
-    models = [made.model for made in born.values()]
+            found[seed] = error
+    born = {seed: made for seed, made in found.items() if isinstance(made, Unlearned)}
+    models, runtimes = [made.model for made in born.values()], [replace(runtime, seed=seed) for seed in born]
     # What a dataset draws by itself is the stack's, and its seeds'.
     with replace(runtime, seed=seeds[0]).isolated("stacked"):
-        fits = fit_stacked(models, case, recipe, [replace(runtime, seed=seed) for seed in born]) if models else []
+        fits = fit_stacked(models, case, recipe, runtimes) if models else []
     method, seconds = str(Retrain(recipe=recipe)), (time.perf_counter() - started) / len(seeds)
-    made: dict[int, Unlearned] = {}
-    for (seed, start), fit in zip(born.items(), fits, strict=True):
+    for (seed, made), fit in zip(born.items(), fits, strict=True):
         if isinstance(fit, DivergenceError):
-            failed[seed] = fit
+            found[seed] = fit
         else:
-            return_to(start.model, like)
+            return_to(made.model, like)
             cost = replace(fit.cost, seconds=seconds)
-            made[seed] = replace(start, history=fit.history, cost=cost, method=method)
-    return [failed.get(seed) or made[seed] for seed in seeds]
+            found[seed] = replace(made, history=fit.history, cost=cost, method=method)
+    return list(found.values())
 
 
 def _require_stackable(case: Case, runtime: Runtime) -> None:
@@ -113,7 +113,9 @@ def fit_stacked(
     stack = Stack(inner, case.task)
     optimizer = recipe.make_optimizer(stack.trainable)
     orders, draws = [each.generator(f"{stage}/order") for each in runtimes], runtime.generator(f"{stage}/augment")
-    guards, histories = [Guard(stage) for _ in models], [list[Epoch]() for _ in models]
+    # Copies that share what the first one has watched: all models go through the same rows.
+    watcher, histories = Guard(stage), [list[Epoch]() for _ in models]
+    guards = [copy(watcher) for _ in models]
     failed: dict[int, DivergenceError] = {}
     steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
     pace = _Pace(recipe, optimizer, steps, count)
@@ -129,8 +131,8 @@ def fit_stacked(
                 optimizer.zero_grad(set_to_none=True)
                 losses.mean(1).sum().backward()
                 rates = pace.step(stack, recipe.clip_norm)
-                for guard in guards:
-                    guard.watch(case, batch)
+                if epoch == 1:
+                    watcher.watch(case, batch)
                 sums.append(losses.detach().sum(1))
                 advance()
             watched = None if monitor is None or not len(monitor) else stack.evaluate(case, monitor, runtime)

@@ -103,9 +103,9 @@ class Maker:
             return found
 
         made, failed = [], []
-        for place, entry in enumerate(self.gold_entries(seeds, len(seeds))):
+        for place, seed in enumerate(seeds):
             try:
-                made.append(self._kept(entry, partial(one, place)))
+                made.append(self._kept(self.gold_entry(seed, seeds), partial(one, place)))
             except DivergenceError as error:
                 failed.append(error)
         if failed:
@@ -122,19 +122,17 @@ class Maker:
         own = {"method": f"train({self.recipe})", "seed": seed, "request": None, "alike": None}
         return Entry("original", own, "an original", plan_of(self.recipe, self.case.request.size))
 
-    def gold_entry(self, seed: int) -> Entry:
-        """What decides a gold."""
-        own = {"method": str(Retrain(recipe=self.recipe)), "seed": seed}
-        return Entry("gold", own, "a gold", plan_of(self.recipe, len(self.case.request.retain)))
+    def gold_entry(self, seed: int, group: Sequence[int] = ()) -> Entry:
+        """What decides a gold; in a stack also the seeds of the whole group, on whom it depends how it rounds."""
+        own: Facts = {"method": str(Retrain(recipe=self.recipe)), "seed": seed}
+        plan = plan_of(self.recipe, len(self.case.request.retain))
+        if len(group) <= 1:
+            return Entry("gold", own, "a gold", plan)
+        return Entry("gold", {**own, "stacked": list(group)}, "a gold", plan, code=("stack", "stacked"))
 
     def gold_entries(self, seeds: Sequence[int], stack: int = 1) -> list[Entry]:
-        """What decides golds of which so many are trained as one: how they round depends on who is beside them."""
-        entries = []
-        for group in _cut(seeds, stack):
-            for entry in map(self.gold_entry, group):
-                own = {**entry.own, "stacked": list(group)}
-                entries.append(entry if len(group) == 1 else entry._replace(own=own, code=("stack", "stacked")))
-        return entries
+        """What decides golds of which so many are trained as one."""
+        return [self.gold_entry(seed, group) for group in _cut(seeds, stack) for seed in group]
 
     def unlearned_entry(self, method: Method, start: str, seed: int) -> Entry:
         """What decides an unlearned model; `start` is the key of the model that it comes from."""

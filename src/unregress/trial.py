@@ -8,19 +8,16 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from unregress.case import Case
 from unregress.cost import Cost
 from unregress.errors import DivergenceError
-from unregress.methods.base import task_loss
+from unregress.methods.base import fit_fresh
 from unregress.parallel import run_all
 from unregress.plans import Pace, plan_of
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime
 from unregress.stacked import fit_stacked
 from unregress.store import Store
-from unregress.training import fit
 from unregress.trainings import Maker, part_of, silent
 
 
@@ -67,8 +64,7 @@ def _cost(maker: Maker, seeds: range) -> Cost:
     with maker.runtime.isolated("trial"):
         models = [case.task.build_model() for _ in seeds]
         if len(seeds) == 1:
-            whole = torch.arange(case.request.size)
-            return fit(models[0], case, maker.recipe, whole, task_loss(case), runtimes[0], stage="trial").cost
+            return fit_fresh(models[0], case, maker.recipe, runtimes[0], retain_only=True, stage="trial").cost
         found = fit_stacked(models, case, maker.recipe, runtimes, stage="trial")
     if isinstance(found[0], DivergenceError):
         raise found[0]
