@@ -22,12 +22,14 @@ class Room(NamedTuple):
 
 BEFORE_METHODS = (
     Room("errors"),
+    Room("files", only=("errors",)),
+    Room("user_code", only=("errors",)),
     Room("checkpoint"),
     Room("differences", only=()),
-    Room("runs", only=("errors", "differences")),
+    Room("runs", only=("errors", "files", "differences")),
     Room("cost", only=("errors",)),
     Room("recipe", only=("errors",)),
-    Room("evidence", only=("errors", "cost")),
+    Room("evidence", only=("errors", "files", "cost")),
     Room("content", only=("errors",)),
     Room("losses"),
     Room("task"),
@@ -74,7 +76,7 @@ ROOMS = (
     Room("criteria", only=("evidence", "floor")),
     Room("verdict", only=("errors", "evidence", "criteria")),
     Room("auditing"),
-    Room("report", only=("errors", "cost", "evidence")),
+    Room("report", only=("errors", "files", "cost", "evidence")),
     # On the right of all that measures, which therefore knows no dataset and no architecture by name.
     Room("models", only=LEFT_OF_METHODS),
     Room("datasets", only=LEFT_OF_METHODS),
@@ -87,7 +89,7 @@ ROOMS = (
 
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
-NOT_IN = {"torch": ("errors", "cost", "evidence", "floor", "verdict", "report")}
+NOT_IN = {"torch": ("errors", "files", "user_code", "cost", "evidence", "floor", "verdict", "report")}
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 
 

@@ -1,0 +1,57 @@
+"""Write files so that a failure names the path; compute the digest of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unregress.errors import RunFolderError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write `path` inside the block into an error that names it.
+
+    Args:
+        path: the file or folder that is being written.
+
+    Raises:
+        RunFolderError: the disk is full, or the file system refuses to write there.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} cannot be written: {error.strerror or error}",
+            expected="a folder that can be written, with space left on its disk",
+            remedy="Free some space, or choose another place",
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
+    with writing(path):
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain data as JSON; the same data give the same bytes.
+
+    Raises:
+        RunFolderError: the file cannot be written.
+    """
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal: what `sha256sum` prints."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
