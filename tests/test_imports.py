@@ -25,12 +25,13 @@ BEFORE_METHODS = (
     Room("text", only=()),
     Room("files", only=("errors",)),
     Room("user_code", only=("errors",)),
+    Room("plain", only=()),
     Room("checkpoint"),
     Room("differences", only=()),
     Room("runs", only=("errors", "files", "differences")),
     Room("cost", only=("errors",)),
     Room("recipe", only=("errors",)),
-    Room("evidence", only=("errors", "files", "cost")),
+    Room("evidence", only=("errors", "files", "plain", "cost")),
     Room("content", only=("errors",)),
     Room("losses"),
     Room("task"),
@@ -90,7 +91,7 @@ ROOMS = (
 
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
-NOT_IN = {"torch": ("errors", "text", "files", "user_code", "cost", "evidence", "floor", "verdict", "report")}
+NOT_IN = {"torch": ("errors", "text", "files", "user_code", "plain", "cost", "evidence", "floor", "verdict", "report")}
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 
 
