@@ -26,9 +26,11 @@ BEFORE_METHODS = (
     Room("files", only=("errors",)),
     Room("user_code", only=("errors",)),
     Room("plain", only=()),
+    Room("unfinished", only=()),
+    Room("manifest", only=("errors", "text", "files", "plain")),
     Room("checkpoint"),
     Room("differences", only=()),
-    Room("runs", only=("errors", "files", "differences")),
+    Room("runs", only=("errors", "files", "manifest", "unfinished", "differences")),
     Room("cost", only=("errors",)),
     Room("recipe", only=("errors",)),
     Room("evidence", only=("errors", "files", "plain", "cost")),
@@ -91,7 +93,22 @@ ROOMS = (
 
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
-NOT_IN = {"torch": ("errors", "text", "files", "user_code", "plain", "cost", "evidence", "floor", "verdict", "report")}
+NOT_IN = {
+    "torch": (
+        "errors",
+        "text",
+        "files",
+        "user_code",
+        "plain",
+        "unfinished",
+        "manifest",
+        "cost",
+        "evidence",
+        "floor",
+        "verdict",
+        "report",
+    )
+}
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 
 

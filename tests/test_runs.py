@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from unregress.errors import RunFolderError
+from unregress.manifest import MANIFEST
 from unregress.runs import new_run
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file under a folder with its text."""
-    return {str(file.relative_to(folder)): file.read_text() for file in sorted(folder.rglob("*")) if file.is_file()}
+    """Every file under a folder with its text, less manifests."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != MANIFEST]
+    return {str(file.relative_to(folder)): file.read_text() for file in files}
 
 
 def write(path: Path, config: str, **files: str) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,24 +11,14 @@ from torch import nn
 
 from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
-from unregress.cost import Cost
 from unregress.errors import CheckpointError, StaleError
+from unregress.files import sha256_of
 from unregress.methods.base import Unlearned
 from unregress.processes import Team
-from unregress.provenance import (
-    DIGESTS,
-    HISTORY,
-    digests_of,
-    record_of,
-    require_whole,
-    sha256_of,
-    unreadable,
-    write_json,
-)
+from unregress.provenance import Record, record_of, require_whole, weights_file, write_record
 from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
-from unregress.training import Epoch
 
 HELPER = "helper.safetensors"
 """The weights of the model that taught a run folder's own, if one did."""
@@ -52,23 +40,26 @@ def contents(case: Case, weights: Mapping[str, Path], *, asked: bool = True) -> 
     for split in splits:
         if split == "train_eval" or getattr(case, split) is not None:
             digests["train" if split == "train_eval" else split] = case.content_digest(split)
-    digests |= {name: weights_digest(path) for name, path in weights.items()}
+    for name, path in weights.items():
+        digests[name] = weights_digest(path)
+        if path.is_dir() and (helper := record_of(path).helper) is not None:
+            digests[f"{name}, helper"] = weights_digest(path / helper)
     return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 over the weights file, or over all in a run folder."""
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    total = hashlib.sha256()
-    for file in files:
-        # What is not there is complained about where it is read.
-        if file.is_file():
-            total.update(bytes.fromhex(sha256_of(file)))
-    return total.hexdigest()
+    """SHA-256 of a weights file, or of the one in a run folder, as `sha256sum` prints it.
+
+    Raises:
+        CheckpointError: the folder holds no model.
+    """
+    file = weights_file(path)
+    # What is not there is complained about where it is read.
+    return sha256_of(file) if file.is_file() else "missing"
 
 
 @contextmanager
-def run_folder(team: Team, path: Path, config: str) -> Iterator[Path]:
+def run_folder(team: Team, path: Path, config: str, made_from: Mapping[str, Path] | None = None) -> Iterator[Path]:
     """A run folder, see `new_run`, of a job of one or several processes.
 
     The first process's takes its place when all have come to the end of the block.  What the others write is thrown
@@ -78,8 +69,9 @@ def run_folder(team: Team, path: Path, config: str) -> Iterator[Path]:
         team: the processes, all of which call this.
         path: where the run folder belongs.
         config: the resolved configuration.
+        made_from: run folders and weights files that the job starts from, by their roles.
     """
-    with new_run(path, config) if team.first else TemporaryDirectory() as folder:
+    with new_run(path, config, made_from) if team.first else TemporaryDirectory() as folder:
         yield Path(folder)
         team.wait()
 
@@ -93,7 +85,7 @@ def write_model(
     warnings: tuple[str, ...],
     ancestors: Sequence[str] = (),
 ) -> None:
-    """Write weights, how and for what they were made, and digests of what the folder holds by then.
+    """Write weights, and how and for what they were made.
 
     Args:
         folder: the run folder.
@@ -107,21 +99,20 @@ def write_model(
     save_weights(made.model, folder / weights)
     if made.helper is not None:
         save_weights(made.helper, folder / HELPER)
-    record = {
-        "weights": weights,
-        "helper": None if made.helper is None else HELPER,
-        "request_digest": None if request is None else request.digest,
-        "data_digest": case.data_digest,
-        "ancestors": list(ancestors),
-        "method": made.method,
-        "notes": made.notes,
-        "deviations": made.deviations,
-        "warnings": warnings,
-        "cost": asdict(made.cost),
-        "history": [asdict(epoch) for epoch in made.history],
-    }
-    write_json(folder / HISTORY, record)
-    write_json(folder / DIGESTS, digests_of(folder))
+    record = Record(
+        weights=weights,
+        helper=None if made.helper is None else HELPER,
+        request_digest=None if request is None else request.digest,
+        data_digest=case.data_digest,
+        ancestors=tuple(ancestors),
+        method=made.method,
+        notes=made.notes,
+        deviations=made.deviations,
+        warnings=warnings,
+        cost=made.cost,
+        history=made.history,
+    )
+    write_record(folder, record)
 
 
 def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.Module | Unlearned:
@@ -153,29 +144,25 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         load_weights(model, path)
         return model
     record = record_of(path)
-    try:
-        made = Unlearned(
-            model=model,
-            history=tuple(Epoch(**epoch) for epoch in record["history"]),
-            cost=Cost(**record["cost"]),
-            method=record["method"],
-            deviations=tuple(record["deviations"]),
-            notes=tuple(record["notes"]),
-            helper=None if record.get("helper") is None else fresh(),
-        )
-        digests, weights = (record["request_digest"], record["data_digest"]), path / record["weights"]
-    except (KeyError, TypeError) as error:
-        raise unreadable(path) from error
-    _check(path, digests, case, forgot=forgot)
-    load_weights(model, weights)
-    if made.helper is not None:
-        load_weights(made.helper, path / HELPER)
-    require_whole(path, digests[0])
-    return made
+    require_whole(path, record.request_digest)
+    _check(path, record, case, forgot=forgot)
+    load_weights(model, path / record.weights)
+    helper = None if record.helper is None else fresh()
+    if helper is not None and record.helper is not None:
+        load_weights(helper, path / record.helper)
+    return Unlearned(
+        model=model,
+        history=record.history,
+        cost=record.cost,
+        method=record.method,
+        deviations=record.deviations,
+        notes=record.notes,
+        helper=helper,
+    )
 
 
-def _check(path: Path, digests: tuple[str | None, str], case: Case, *, forgot: bool) -> None:
-    request, data = digests
+def _check(path: Path, record: Record, case: Case, *, forgot: bool) -> None:
+    request, data = record.request_digest, record.data_digest
     if data != case.data_digest:
         raise StaleError(
             f"{path} was made with other data: its data digest is {data[:12]}… and the present one "

@@ -16,6 +16,7 @@ from unregress.cli.console import kept_in, say, shown
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
+from unregress.files import write_text
 from unregress.golds import Candidate, module_of
 from unregress.lineup import check, gold_names
 from unregress.methods import Unlearned
@@ -63,7 +64,8 @@ def audit(
         request: what was to be forgotten; `--request.from_run FOLDER` takes it from a run folder.
         models: a run folder or weights file for each name: `--models.original FILE --models.mine FOLDER ...`.
         metrics: what to measure, by name; by default the paper's metrics and their repaired twins.
-        output: folder to write: audit.html, audit.json, config.yaml, and golds.json where golds were trained.
+        output: folder to write: audit.html, audit.json, config.yaml, manifest.json, and golds.json where golds were
+            trained.
         config: the resolved configuration.
         golds: run folders or weights files of retrained models that differ by their seed only.  Their distance to each
             other is the noise floor; five or more allow a verdict.  Without any, the report says what it cannot say.
@@ -93,7 +95,7 @@ def audit(
     # A missing original is complained about below, with all else that is wrong with the models.
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
-    with run_folder(runtime.team, output, config + contents(case, paths) + origin) as folder, kept_in(store):
+    with run_folder(runtime.team, output, config + contents(case, paths) + origin, paths) as folder, kept_in(store):
         found = preflight(case, runtime, allow_overlap=allow_overlap)
         read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
         own = {name: read[name] for name in models}
@@ -114,7 +116,7 @@ def audit(
                 caveats += _unexamined([name for name in judged if name not in methods])
             if retrained := training.run(case, runtime, recipe):
                 text = training.record(names[len(given) :], retrained, recipe, runtime)
-                (folder / GOLDS).write_text(text, encoding="utf-8")
+                write_text(folder / GOLDS, text)
         report = measure(
             case,
             own,

@@ -20,6 +20,7 @@ from unregress.errors import SettingError, UnregressError, raise_all
 from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
 from unregress.plans import Plan
+from unregress.provenance import digest_of_folder
 from unregress.recipe import Recipe
 from unregress.runs import CONFIG
 from unregress.runtime import Runtime
@@ -101,8 +102,9 @@ class Retraining:
             SettingError: by its record, a given gold is of the same recipe and seed as one to be trained.
         """
         for path in golds:
-            seed = (_written(path).get("runtime") or {}).get("seed")
-            if seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
+            where = _written(path).get("runtime")
+            seed = where.get("seed") if isinstance(where, dict) else None
+            if type(seed) is int and seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
                 raise SettingError(
                     f"{path} is given as a gold, and one of the same recipe and seed, {seed}, is to be trained",
                     expected="golds of seeds that differ",
@@ -134,8 +136,9 @@ class Retraining:
         listed = []
         for name, gold, seed in zip(names, golds, self.seeds(runtime), strict=True):
             folder = Store(root=self.folder).folder("gold", gold.key)
-            listed.append({"name": name, "seed": seed, "weights": weights_digest(folder), "folder": folder.name})
-        record = {"recipe": asdict(recipe), "store": str(self.folder.resolve()), "golds": listed}
+            own = {"weights": weights_digest(folder), "folder": folder.name, "digest": digest_of_folder(folder)}
+            listed.append({"name": name, "seed": seed, **own})
+        record = {"recipe": asdict(recipe), "golds": listed}
         return json.dumps(record, indent=1) + "\n"
 
 
@@ -256,6 +259,8 @@ def _written(path: Path) -> dict[str, Any]:
         return {}
     try:
         written = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except RecursionError as error:
+        raise SettingError(f"{config} cannot be read: it is nested too deep") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise SettingError(f"{config} cannot be read: {error}") from error
     return written if isinstance(written, dict) else {}

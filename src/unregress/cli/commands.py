@@ -45,7 +45,7 @@ def train(
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`.
-        output: folder to write: original.safetensors, history.json, digests.json, config.yaml.
+        output: folder to write: original.safetensors, history.json, config.yaml, manifest.json.
         config: the resolved configuration.
         recipe: how to train.
         runtime: where to run.
@@ -84,7 +84,7 @@ def forget(
         data: import path of a function that returns `Splits`.
         request: which training samples to forget, and why.
         method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.
-        output: folder to write: unlearned.safetensors, request.json, history.json, digests.json, config.yaml.
+        output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml, manifest.json.
         config: the resolved configuration.
         checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
         runtime: where to run.
@@ -93,7 +93,7 @@ def forget(
     runtime = shown(runtime)
     case = data.case(task, request.resolve(data, task))
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
-    with run_folder(runtime.team, output, config + contents(case, weights)) as folder:
+    with run_folder(runtime.team, output, config + contents(case, weights), made_from=weights) as folder:
         model = _trained(checkpoint, method, case, runtime)
         found = preflight(case, runtime, model, allow_overlap=allow_overlap)
         made = method.unlearn(model, case, runtime)
