@@ -20,6 +20,8 @@ from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
 
+WEIGHTS_OF = "weights of "
+"""Before a role, in the comments of a `config.yaml`: the digest of the weights that a run started from."""
 HELPER = "helper.safetensors"
 """The weights of the model that taught a run folder's own, if one did."""
 
@@ -41,9 +43,10 @@ def contents(case: Case, weights: Mapping[str, Path], *, asked: bool = True) -> 
         if split == "train_eval" or getattr(case, split) is not None:
             digests["train" if split == "train_eval" else split] = case.content_digest(split)
     for name, path in weights.items():
-        digests[name] = weights_digest(path)
+        # Not by their bare names: a model may be called `train`.
+        digests[WEIGHTS_OF + name] = weights_digest(path)
         if path.is_dir() and (helper := record_of(path).helper) is not None:
-            digests[f"{name}, helper"] = weights_digest(path / helper)
+            digests[f"helper of {name}"] = weights_digest(path / helper)
     return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())
 
 

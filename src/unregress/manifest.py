@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from unregress.errors import StaleError
-from unregress.files import sha256_of, write_json
+from unregress.files import content_of, sha256_of, write_json
 from unregress.plain import Misfit, build, parse
 from unregress.text import printable
 
@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path, remedy = folder / MANIFEST, "Take the folder once more from where it is whole, or make it again"
     try:
-        manifest = build(Manifest, parse(path.read_bytes()))
+        manifest = build(Manifest, parse(content_of(path)))
     except FileNotFoundError:
         return None
     except (OSError, Misfit) as error:
@@ -113,7 +113,18 @@ def read_manifest(folder: Path) -> Manifest | None:
             expected=f"layout {_LAYOUT}",
             remedy=remedy,
         )
+    if paths := [source.name for source in manifest.made_from if not is_bare(source.name)]:
+        raise StaleError(
+            f"{path} cannot be read: made_from names {paths[0]!r}",
+            expected="names of folders and files, without the folders that they lie in",
+            remedy=remedy,
+        )
     return manifest
+
+
+def is_bare(name: str) -> bool:
+    """Whether a text is the name of a file or folder, and no path that leads elsewhere."""
+    return name not in ("", ".", "..") and "\0" not in name and name == PureWindowsPath(name).name
 
 
 def departures(folder: Path, manifest: Manifest) -> Departures:

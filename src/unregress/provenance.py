@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from unregress.case import Case
 from unregress.cost import Cost
 from unregress.errors import CheckpointError, DivergenceError, SettingError, StaleError, UnregressError
-from unregress.files import write_json, write_text
-from unregress.manifest import MANIFEST, departures, read_manifest
+from unregress.files import content_of, write_json, write_text
+from unregress.manifest import MANIFEST, departures, is_bare, read_manifest
 from unregress.manifest import digest_of_folder as digest_of_folder
 from unregress.plain import Misfit, build, parse
 from unregress.request import ForgetRequest
@@ -74,7 +74,7 @@ def record_of(path: Path) -> Record:
         CheckpointError: the folder holds no model, or its record is not of the form that was written.
     """
     try:
-        found = parse((path / HISTORY).read_bytes())
+        found = parse(content_of(path / HISTORY))
         record = build(Record, {**_OPTIONAL, **found} if isinstance(found, dict) else found)
     except OSError as error:
         raise CheckpointError(
@@ -88,18 +88,13 @@ def record_of(path: Path) -> Record:
             remedy="Take the folder once more from where it is whole, or make the model again",
         ) from error
     for field in ("weights", "helper"):
-        if (name := getattr(record, field)) is not None and not _bare(name):
+        if (name := getattr(record, field)) is not None and not is_bare(name):
             raise CheckpointError(
                 f"{path / HISTORY} is not the record of a model: {field} is {name!r}",
                 expected="the name of a file in the same folder",
                 remedy="Take the folder once more from where it is whole, or make the model again",
             )
     return record
-
-
-def _bare(name: str) -> bool:
-    """Whether a text is a file's name, and no path that leads out of the folder."""
-    return name not in ("", ".", "..") and "\0" not in name and name == PureWindowsPath(name).name
 
 
 def weights_file(path: Path) -> Path:
@@ -129,7 +124,7 @@ def read_request(folder: Path) -> ForgetRequest:
     """
     path, remedy = folder / REQUEST, "Name a folder that `unregress forget` wrote"
     try:
-        return ForgetRequest.from_dict(parse(path.read_bytes()))
+        return ForgetRequest.from_dict(parse(content_of(path)))
     except OSError as error:
         raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
     except (ValueError, UnregressError) as error:

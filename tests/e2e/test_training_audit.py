@@ -96,7 +96,7 @@ def test_a_trained_gold_may_be_given_as_a_file_with_the_same_digest(runs: Path, 
     assert main(audit(runs, tmp_path / "first", "--retrain", "{golds: 1}")) == 0
     (gold,) = read(tmp_path / "first" / "golds.json")["golds"]
     assert main(audit(runs, tmp_path / "second", "--golds+", str(cache / gold["folder"]))) == 0
-    assert f"# gold 1: {gold['weights']}" in (tmp_path / "second" / "config.yaml").read_text()
+    assert f"# weights of gold 1: {gold['weights']}" in (tmp_path / "second" / "config.yaml").read_text()
 
 
 def test_for_bare_weights_the_recipe_must_be_named(

@@ -11,6 +11,7 @@ from torch import nn
 from unregress.artefacts import contents, read_model, run_folder
 from unregress.auditing import audit as measure
 from unregress.case import Splits
+from unregress.cli.agreement import AUDIT, GOLDS
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.console import kept_in, say, shown
 from unregress.cli.request_spec import RequestSpec
@@ -29,10 +30,6 @@ from unregress.store import weights_of
 from unregress.task import Task
 from unregress.trainings import Made
 from unregress.verdict import Rule
-
-AUDIT = "audit.json"
-GOLDS = "golds.json"
-"""The record of golds that an audit trained by itself."""
 
 
 def audit(

@@ -17,6 +17,7 @@ from unregress.cli.console import say
 from unregress.cli.refusals import nearest
 from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError, UnregressError, raise_all
+from unregress.files import content_of
 from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
 from unregress.plans import Plan
@@ -258,7 +259,7 @@ def _written(path: Path) -> dict[str, Any]:
     if not config.is_file():
         return {}
     try:
-        written = yaml.safe_load(config.read_text(encoding="utf-8"))
+        written = yaml.safe_load(content_of(config).decode("utf-8"))
     except RecursionError as error:
         raise SettingError(f"{config} cannot be read: it is nested too deep") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
