@@ -23,10 +23,10 @@ class Room(NamedTuple):
 BEFORE_METHODS = (
     Room("errors"),
     Room("text", only=()),
-    Room("files", only=("errors",)),
+    Room("unfinished", only=()),
+    Room("files", only=("errors", "unfinished")),
     Room("user_code", only=("errors",)),
     Room("plain", only=()),
-    Room("unfinished", only=()),
     Room("manifest", only=("errors", "text", "files", "plain")),
     Room("checkpoint"),
     Room("differences", only=()),

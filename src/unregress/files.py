@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unregress.errors import RunFolderError
+from unregress.unfinished import unfinished
 
 
 @contextmanager
@@ -36,13 +37,20 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file.
+    """Write a UTF-8 text file, whole or not at all; what is there is replaced.
 
     Raises:
         RunFolderError: it cannot be written.
     """
     with writing(path):
-        path.write_text(text, encoding="utf-8", newline="\n")
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            # A device or a pipe, which cannot be replaced.
+            target.write_text(text, encoding="utf-8", newline="\n")
+            return
+        with unfinished(target) as hidden:
+            hidden.write_text(text, encoding="utf-8", newline="\n")
+            os.replace(hidden, target)
 
 
 def write_json(path: Path, content: Any) -> None:
