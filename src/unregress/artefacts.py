@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from torch import nn
 
@@ -15,7 +16,9 @@ from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
 from unregress.cost import Cost
 from unregress.errors import CheckpointError, StaleError
+from unregress.lineage import Chain
 from unregress.methods.base import Unlearned
+from unregress.plain import build
 from unregress.processes import Team
 from unregress.provenance import (
     DIGESTS,
@@ -27,6 +30,8 @@ from unregress.provenance import (
     unreadable,
     write_json,
 )
+from unregress.recipe import Recipe
+from unregress.records import Sketch, TrainingRecords
 from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
@@ -92,6 +97,9 @@ def write_model(
     request: ForgetRequest | None,
     warnings: tuple[str, ...],
     ancestors: Sequence[str] = (),
+    *,
+    recipe: Recipe | None = None,
+    sketch: Sketch | None = None,
 ) -> None:
     """Write weights, how and for what they were made, and digests of what the folder holds by then.
 
@@ -103,6 +111,8 @@ def write_model(
         request: what it has forgotten; None for an original.
         warnings: what a preflight found.
         ancestors: digests of the weights that it was made from, back to the first.
+        recipe: how the model at the start of the chain was trained from scratch, if that is known.
+        sketch: which records it was trained on, by which today's data are compared.
     """
     save_weights(made.model, folder / weights)
     if made.helper is not None:
@@ -113,6 +123,8 @@ def write_model(
         "request_digest": None if request is None else request.digest,
         "data_digest": case.data_digest,
         "ancestors": list(ancestors),
+        "recipe": None if recipe is None else asdict(recipe),
+        "records": None if sketch is None else asdict(sketch),
         "method": made.method,
         "notes": made.notes,
         "deviations": made.deviations,
@@ -166,7 +178,12 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         digests, weights = (record["request_digest"], record["data_digest"]), path / record["weights"]
     except (KeyError, TypeError) as error:
         raise unreadable(path) from error
-    _check(path, digests, case, forgot=forgot)
+    data = TrainingRecords(case)
+    require_same_data(path, record, data)
+    requests = Chain.of([path], data)
+    if forgot and digests[0] is not None:
+        _require_request(path, digests[0], requests, case)
+    made = replace(made, request=requests.last())
     load_weights(model, weights)
     if made.helper is not None:
         load_weights(made.helper, path / HELPER)
@@ -174,19 +191,74 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
     return made
 
 
-def _check(path: Path, digests: tuple[str | None, str], case: Case, *, forgot: bool) -> None:
-    request, data = digests
-    if data != case.data_digest:
+FEWEST = 0.5
+"""Share of the samples that a model was made with below which today's data are another dataset."""
+
+
+def require_same_data(path: Path, record: Mapping[str, Any], data: TrainingRecords) -> float:
+    """Refuse other data than a run folder's model was made with, up to samples that were deleted, added or reordered.
+
+    Args:
+        path: the run folder.
+        record: its history.
+        data: the present data.
+
+    Returns:
+        The share of the samples that the model was made with that are still there; 1 for the very same data.
+
+    Raises:
+        StaleError: the data are others.
+    """
+    digest = record["data_digest"]
+    if digest == data.digest:
+        return 1.0
+    found = (
+        f"{path} was made with other data: its data digest is {digest[:12]}… and the present one {data.digest[:12]}…"
+    )
+    sketch = record.get("records")
+    if sketch is None or data.ids is None:
         raise StaleError(
-            f"{path} was made with other data: its data digest is {data[:12]}… and the present one "
-            f"{case.data_digest[:12]}…",
-            expected="the training set that the model was made with",
-            remedy="Name that data, or make the model anew",
+            found,
+            expected="the training set that it was made with: without an id for each sample (`Splits.ids`), none may be "
+            "deleted, added or moved",
+            remedy="Name that data, or make the model again",
         )
-    if forgot and request is not None and request != case.request.digest:
+    share = build(Sketch, sketch, f"{path / HISTORY}: records").present(data)
+    if share < FEWEST:
         raise StaleError(
-            f"{path} was made for another request: its digest is {request[:12]}… and the present one "
+            f"{found}; about {share:.0%} of its samples are still there, with id and content",
+            expected=f"the training set that it was made with, at least {FEWEST:.0%} of it",
+            remedy="Name that data, or make the model again",
+        )
+    return share
+
+
+def changed_data(models: Mapping[str, Path], data: TrainingRecords) -> list[str]:
+    """What a reader must know about models that were made with other samples than today's.
+
+    Args:
+        models: weights files and run folders by name.
+        data: the present data.
+    """
+    notes = []
+    for name, path in models.items():
+        record = record_of(path) if path.is_dir() else {}
+        if record and record["data_digest"] != data.digest:
+            share, then = require_same_data(path, record, data), record["records"]["samples"]
+            notes.append(
+                f"{name} was made with other training data than today's: {then} samples then, {data.size} now, and "
+                f"about {share:.0%} of its samples still there"
+            )
+    return notes
+
+
+def _require_request(path: Path, digest: str, requests: Chain, case: Case) -> None:
+    wanted = set(case.request.forget)
+    # Entries of the store have no file of the request, and are found by their digest.
+    if not (wanted <= requests.positions if requests.records else digest == case.request.digest):
+        raise StaleError(
+            f"{path} was made for another request: its digest is {digest[:12]}… and the present one "
             f"{case.request.digest[:12]}…",
             expected="models that forgot what the audit is about",
-            remedy=f"Take the request over with `--request.from_run {path}`, or make the model anew",
+            remedy=f"Take the request over with `--request.from_run {path}`, or make the model again",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -37,6 +36,7 @@ from unregress import (
 )
 from unregress.checkpoint import save_weights
 from unregress.errors import SettingError
+from unregress.lineage import write_request
 from unregress.parallel import one_thread
 from unregress.report import print_table, render_html
 from unregress.runs import new_run
@@ -171,8 +171,7 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
             report = audit(case, models, runtime, golds=retrained, metrics=METRICS, caveats=(*warnings, *CAVEATS))
         report.to_json(folder / "audit.json")
         render_html(report, folder / "audit.html")
-        record = {**request.to_dict(), "data_digest": case.data_digest}
-        (folder / "request.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_request(folder, case)
         golden = {f"retrained-{number}": gold for number, gold in enumerate(retrained, 1)}
         for name, made in {**models, **golden}.items():
             save_weights(made.model, folder / f"{name}.safetensors")

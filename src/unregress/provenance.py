@@ -8,35 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from unregress.case import Case
-from unregress.errors import CheckpointError, SettingError, StaleError, UnregressError
-from unregress.request import ForgetRequest
+from unregress.errors import CheckpointError, SettingError, StaleError
+from unregress.lineage import REQUEST, Chain, read_request
+from unregress.records import TrainingRecords
 
-REQUEST = "request.json"
-"""The request's file in a run folder."""
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
 DIGESTS = "digests.json"
 """SHA-256 of a run folder's weights and request, as they were written; folders of earlier versions have none."""
-
-
-def write_request(folder: Path, case: Case) -> None:
-    """Write the request, with the digest of the data that it is about."""
-    write_json(folder / REQUEST, {**case.request.to_dict(), "data_digest": case.data_digest})
-
-
-def read_request(folder: Path) -> ForgetRequest:
-    """The request in a run folder.
-
-    Raises:
-        StaleError: it cannot be read, or was changed after it was written.
-    """
-    path, remedy = folder / REQUEST, "Name a folder that `unregress forget` wrote"
-    try:
-        return ForgetRequest.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
-    except (ValueError, UnregressError) as error:
-        raise StaleError(f"{path} is not a request as it was written: {error}", remedy=remedy) from error
 
 
 def record_of(path: Path) -> dict[str, Any]:
@@ -73,17 +52,18 @@ def ancestors(path: Path) -> list[str]:
 
 
 def require_remembering(path: Path, case: Case) -> None:
-    """Refuse as an original what was already made to forget the present request.
+    """Refuse as an original what was already made to forget the present request, lately or earlier.
 
     Raises:
         SettingError: it was, by the record in its run folder.
-        CheckpointError: the folder holds no model.
+        StaleError: its requests cannot be read, or were made with other data.
     """
-    if path.is_dir() and record_of(path).get("request_digest") == case.request.digest:
+    forgotten = Chain.of([path], TrainingRecords(case)).positions
+    if forgotten.issuperset(case.request.forget):
         raise SettingError(
             f"{path} is given as the original, and has already been made to forget this request",
-            expected="the model that was trained on all data, the samples to forget among them",
-            remedy="Name that one, and list this one among the models to judge",
+            expected="a model that was trained on the samples to forget, and that no earlier request made forget them",
+            remedy="Name that one; to judge this one, list it among the models of an audit",
         )
 
 
