@@ -219,8 +219,8 @@ def require_same_data(path: Path, record: Mapping[str, Any], data: TrainingRecor
     if sketch is None or data.ids is None:
         raise StaleError(
             found,
-            expected="the training set that it was made with: without an id for each sample (`Splits.ids`), none may be "
-            "deleted, added or moved",
+            expected="the training set that it was made with: without an id for each sample (`Splits.ids`), none may "
+            "be deleted, added or moved",
             remedy="Name that data, or make the model again",
         )
     share = build(Sketch, sketch, f"{path / HISTORY}: records").present(data)

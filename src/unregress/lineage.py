@@ -191,8 +191,7 @@ class Chain:
         Args:
             but: positions of the request to leave out.
         """
-        asked = tuple(sorted(but))
-        seen = set(asked)
+        asked, seen = tuple(sorted(but)), set[int]()
         made = []
         for found in self.found:
             # A sample that two requests name counts for the first.
