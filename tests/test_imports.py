@@ -42,6 +42,8 @@ BEFORE_METHODS = (
     Room("processes", only=("errors",)),
     Room("loading"),
     Room("case"),
+    Room("records"),
+    Room("lineage"),
     Room("draws", only=()),
     Room("progress", only=()),
     Room("batchnorm", only=()),

@@ -13,9 +13,12 @@ from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
 from unregress.errors import CheckpointError, StaleError
 from unregress.files import sha256_of
+from unregress.lineage import Chain
 from unregress.methods.base import Unlearned
 from unregress.processes import Team
 from unregress.provenance import Record, record_of, require_whole, weights_file, write_record
+from unregress.recipe import Recipe
+from unregress.records import Sketch, TrainingRecords
 from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
@@ -87,6 +90,9 @@ def write_model(
     request: ForgetRequest | None,
     warnings: tuple[str, ...],
     ancestors: Sequence[str] = (),
+    *,
+    recipe: Recipe | None = None,
+    sketch: Sketch | None = None,
 ) -> None:
     """Write weights, and how and for what they were made.
 
@@ -98,6 +104,8 @@ def write_model(
         request: what it has forgotten; None for an original.
         warnings: what a preflight found.
         ancestors: digests of the weights that it was made from, back to the first.
+        recipe: how the model at the start of the chain was trained from scratch, if that is known.
+        sketch: which records it was trained on, by which today's data are compared.
     """
     save_weights(made.model, folder / weights)
     if made.helper is not None:
@@ -108,6 +116,8 @@ def write_model(
         request_digest=None if request is None else request.digest,
         data_digest=case.data_digest,
         ancestors=tuple(ancestors),
+        recipe=recipe,
+        records=sketch,
         method=made.method,
         notes=made.notes,
         deviations=made.deviations,
@@ -148,7 +158,11 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         return model
     record = record_of(path)
     require_whole(path, record.request_digest)
-    _check(path, record, case, forgot=forgot)
+    data = TrainingRecords(case)
+    require_same_data(path, record, data)
+    requests = Chain.of([path], data)
+    if forgot and record.request_digest is not None:
+        _require_request(path, record.request_digest, requests, case)
     load_weights(model, path / record.weights)
     helper = None if record.helper is None else fresh()
     if helper is not None and record.helper is not None:
@@ -161,22 +175,77 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         deviations=record.deviations,
         notes=record.notes,
         helper=helper,
+        request=requests.last(),
     )
 
 
-def _check(path: Path, record: Record, case: Case, *, forgot: bool) -> None:
-    request, data = record.request_digest, record.data_digest
-    if data != case.data_digest:
+FEWEST = 0.5
+"""Share of the samples that a model was made with below which today's data are another dataset."""
+
+
+def require_same_data(path: Path, record: Record, data: TrainingRecords) -> float:
+    """Refuse other data than a run folder's model was made with, up to samples that were deleted, added or reordered.
+
+    Args:
+        path: the run folder.
+        record: its history.
+        data: the present data.
+
+    Returns:
+        The share of the samples that the model was made with that are still there; 1 for the very same data.
+
+    Raises:
+        StaleError: the data are others.
+    """
+    digest = record.data_digest
+    if digest == data.digest:
+        return 1.0
+    found = (
+        f"{path} was made with other data: its data digest is {digest[:12]}… and the present one {data.digest[:12]}…"
+    )
+    if record.records is None or data.ids is None:
         raise StaleError(
-            f"{path} was made with other data: its data digest is {data[:12]}… and the present one "
-            f"{case.data_digest[:12]}…",
-            expected="the training set that the model was made with",
-            remedy="Name that data, or make the model anew",
+            found,
+            expected="the training set that it was made with: without an id for each sample (`Splits.ids`), none may "
+            "be deleted, added or moved",
+            remedy="Name that data, or make the model again",
         )
-    if forgot and request is not None and request != case.request.digest:
+    share = record.records.present(data)
+    if share < FEWEST:
         raise StaleError(
-            f"{path} was made for another request: its digest is {request[:12]}… and the present one "
+            f"{found}; about {share:.0%} of its samples are still there, with id and content",
+            expected=f"the training set that it was made with, at least {FEWEST:.0%} of it",
+            remedy="Name that data, or make the model again",
+        )
+    return share
+
+
+def changed_data(models: Mapping[str, Path], data: TrainingRecords) -> list[str]:
+    """What a reader must know about models that were made with other samples than today's.
+
+    Args:
+        models: weights files and run folders by name.
+        data: the present data.
+    """
+    notes = []
+    for name, path in models.items():
+        record = record_of(path) if path.is_dir() else None
+        if record is not None and record.records is not None and record.data_digest != data.digest:
+            share = require_same_data(path, record, data)
+            notes.append(
+                f"{name} was made with other training data than today's: {record.records.samples} samples then, "
+                f"{data.size} now, and about {share:.0%} of its samples still there"
+            )
+    return notes
+
+
+def _require_request(path: Path, digest: str, requests: Chain, case: Case) -> None:
+    wanted = set(case.request.forget)
+    # Entries of the store have no file of the request, and are found by their digest.
+    if not (wanted <= requests.positions if requests.records else digest == case.request.digest):
+        raise StaleError(
+            f"{path} was made for another request: its digest is {digest[:12]}… and the present one "
             f"{case.request.digest[:12]}…",
             expected="models that forgot what the audit is about",
-            remedy=f"Take the request over with `--request.from_run {path}`, or make the model anew",
+            remedy=f"Take the request over with `--request.from_run {path}`, or make the model again",
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 
 import torch
 
 from unregress.case import Case
-from unregress.errors import SettingError
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, Role
+from unregress.errors import SettingError, UnregressError
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, Recheck, Role
 from unregress.golds import Candidate
 from unregress.golds import caveats as doubts
 from unregress.lineup import check, line_up
@@ -28,8 +29,9 @@ from unregress.metrics import (
     Representation,
     Wasserstein,
 )
-from unregress.panel import assemble
+from unregress.panel import assemble, panel_of
 from unregress.readiness import unsteady
+from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 from unregress.verdict import Rule, judge
 
@@ -51,6 +53,9 @@ def audit(
     caveats: Sequence[str] = (),
 ) -> AuditReport:
     """Measure every model against retrained ones, and judge it.  No model is changed.
+
+    Where the models were made to forget other requests too (`ForgetRequest.others`), none of their samples is used, and
+    each is looked at again from predictions alone (`AuditReport.earlier`).
 
     Two rows are always there for scale: `constant`, which answers with the median of the retained targets whatever it
     is asked, and the helper of each model that a helper taught, by itself.
@@ -91,6 +96,7 @@ def audit(
                     measures.append(finding)
                 else:
                     figures.append(finding)
+        earlier = [_looked_at_again(panel, other, candidates, rule) for other in case.request.others]
     measured = {measure.metric for measure in measures}
     about = tuple(about for metric in asked for about in metric.about if about.metric in measured)
     about = tuple(replace(each, unit=panel.unit) if each.unit == "target units" else each for each in about)
@@ -107,9 +113,50 @@ def audit(
         about=about,
         measures=tuple(measures),
         figures=tuple(figures),
+        earlier=tuple(earlier),
         caveats=(*unsure, *found, *_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
     )
     return replace(report, verdicts=judge(report, rule))
+
+
+def _looked_at_again(
+    panel: Panel, other: ForgetRequest, candidates: Sequence[tuple[str, Role, Candidate]], rule: Rule
+) -> Recheck:
+    """The verdicts about another request that was carried out on the same models, from predictions alone."""
+    found = partial(Recheck, reason=other.reason, request_digest=other.digest, samples=len(other.forget))
+    try:
+        again = panel_of(panel, other)
+        measures = [each for metric in QUICK for each in metric.measure(again) if isinstance(each, Measure)]
+    except UnregressError as error:
+        return found(verdicts=(), note=f"It cannot be measured again: {error.found}.")
+    known = {measure.metric for measure in measures}
+    report = AuditReport(
+        version="",
+        reason=other.reason,
+        request_digest=other.digest,
+        target_band=other.target_band,
+        samples={part: len(seen) for part, seen in again.original.parts.items()},
+        data_digest="",
+        settings={},
+        models=tuple(AuditedModel(name=subject.name, role=subject.role) for subject in again.subjects),
+        about=tuple(about for metric in QUICK for about in metric.about if about.metric in known),
+        measures=tuple(measures),
+        figures=(),
+    )
+    judged = [name for name, role, candidate in candidates if role == "unlearned" and _forgot(candidate, other)]
+    return found(verdicts=tuple(each for each in judge(report, rule) if each.model in judged))
+
+
+QUICK: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), AttackAUC())
+"""What an earlier request is looked at again by: predictions alone, so that a long chain stays cheap."""
+
+
+def _forgot(candidate: Candidate, request: ForgetRequest) -> bool:
+    """Whether a model was made to forget a request; of a bare module that is not known, and taken for granted."""
+    if not isinstance(candidate, Unlearned) or candidate.request is None:
+        return True
+    gone = {*candidate.request.forget, *candidate.request.excluded.tolist()}
+    return gone.issuperset(request.forget)
 
 
 def _findings(metric: Metric, panel: Panel) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +16,50 @@ from torch.utils.data import Dataset, IterableDataset
 from unregress.content import columns, digest_of, row_hashes
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.loading import Augment, Collate, Source, chunked, read_targets
-from unregress.request import ForgetRequest, Mask
+from unregress.request import ForgetRequest, Index, Mask
 from unregress.task import Task
 
 Split = Literal["train", "train_eval", "validation", "test"]
 
 
+class _Content:
+    """The content of training and held-out data, hashed sample by sample; each split is read once."""
+
+    def content_digest(self, split: Split) -> str:
+        """SHA-256 over one split's content, sample by sample in order."""
+        return digest_of(self.row_hashes(split))
+
+    def row_hashes(self, split: Split) -> list[bytes]:
+        """SHA-256 of each sample's content, inputs and target together; `train_eval` is `train` where it is not given.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        if split not in self._hashes:
+            source = self._plain_source(split)
+            rows: list[bytes] = []
+            for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
+                samples = len(batch.index)
+                rows += row_hashes(list(columns(batch.data, samples)), samples)
+            self._hashes[split] = rows
+        return self._hashes[split]
+
+    @cached_property
+    def data_digest(self) -> str:
+        """SHA-256 over the training set's content in order: tells whether an artefact was made for these data."""
+        return self.content_digest("train_eval")
+
+    @cached_property
+    def _hashes(self) -> dict[Split, list[bytes]]:
+        return {}
+
+    @abstractmethod
+    def _plain_source(self, split: Split) -> Source:
+        """All of a split's samples, none of which is to be forgotten, without augmentation."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Splits:
+class Splits(_Content):
     """What a data loading function returns: the data of a `Case`, before anything is to be forgotten."""
 
     train: Dataset[Any]
@@ -32,17 +69,36 @@ class Splits:
     augment: Augment | None = None
     collate: Collate | None = None
     ids: Sequence[Hashable] | None = None
-    """The id of each training sample, for requests by id; by default its position."""
+    """The id of each training sample, for requests by id.  With ids, a request holds when rows are deleted, added or
+    reordered; without, only for exactly the data that it was made with."""
 
     def case(self, task: Task[Any], request: ForgetRequest) -> Case:
         """These data with a task and a request."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del fields["ids"]
-        return Case(task=task, request=request, **fields)
+        case = Case(task=task, request=request, **fields)
+        # Of the same data: what was read once need not be read again.
+        vars(case)["_hashes"] = self._hashes
+        return case
+
+    @property
+    def size(self) -> int:
+        """Number of training samples.
+
+        Raises:
+            DataError: the training set has no length.
+        """
+        return _length(self.train, "train")
+
+    def _plain_source(self, split: Split) -> Source:
+        chosen = getattr(self, split)
+        dataset = self.train if split == "train_eval" and chosen is None else chosen
+        if dataset is None:
+            raise _missing(split)
+        return Source(dataset, torch.zeros(_length(dataset, split), dtype=torch.bool), self.collate)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class Case(_Content):
     """A task, a request and the data they are about.
 
     Raises:
@@ -64,6 +120,8 @@ class Case:
     """Batched training augmentation, applied to batches of `train` only."""
     collate: Collate | None = None
     """As a `DataLoader`'s `collate_fn`; by default PyTorch's."""
+    ids: Sequence[Hashable] | None = None
+    """The id of each training sample, by which run folders keep the request; see `Splits.ids`."""
     validation_group: Sequence[int] | None = None
     """Validation samples of the kind that is forgotten; by default those in the request's target band."""
     test_group: Sequence[int] | None = None
@@ -85,6 +143,10 @@ class Case:
                     f"`train_eval` has {_length(self.train_eval, 'train_eval')} samples and `train` {size}",
                     expected="the same samples in the same order, without augmentation",
                 )
+            )
+        if self.ids is not None and len(self.ids) != size:
+            complaints.append(
+                DataError(f"There are {len(self.ids)} ids for {size} training samples", expected="one id per sample")
             )
         groups = (
             ("validation", self.validation, self.validation_group),
@@ -120,29 +182,48 @@ class Case:
             evaluated = split == "train_eval"
             dataset = self.train_eval if evaluated and self.train_eval is not None else self.train
             augment = None if evaluated else self.augment
-            return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment)
+            return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment, self._excluded)
         held_out = self.validation if split == "validation" else self.test
         if held_out is None:
-            raise DataError(
-                f"The case has no {split} data",
-                remedy=f"Give the `Case`, or your data function's `Splits`, a `{split}`",
-            )
+            raise _missing(split)
         nothing = torch.zeros(_length(held_out, split), dtype=torch.bool)
         return Source(held_out, nothing, self.collate)
 
     @cached_property
-    def data_digest(self) -> str:
-        """SHA-256 over the training set's content in order: tells whether an artefact was made for these data."""
-        return self.content_digest("train_eval")
+    def _excluded(self) -> torch.Tensor | None:
+        """Which training samples other requests forgot, `(size,)` bool; None if there are none."""
+        if not len(self.request.excluded):
+            return None
+        mask = torch.zeros(self.request.size, dtype=torch.bool)
+        mask[torch.from_numpy(self.request.excluded)] = True
+        return mask
 
-    def content_digest(self, split: Split) -> str:
-        """SHA-256 over one split's content, sample by sample in order."""
-        source = self.source(split)
-        rows: list[bytes] = []
-        for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
-            samples = len(batch.index)
-            rows += row_hashes(list(columns(batch.data, samples)), samples)
-        return digest_of(rows)
+    @property
+    def size(self) -> int:
+        """Number of training samples."""
+        return self.request.size
+
+    def every_row(self, split: Split) -> Source:
+        """One split with the samples that other requests forgot: to identify data and to look at those again.
+
+        Nothing is ever trained from it.
+        """
+        return dataclasses.replace(self.source(split), excluded=None)
+
+    def _plain_source(self, split: Split) -> Source:
+        return dataclasses.replace(self.every_row(split), augment=None)
+
+    def rows(self, split: Split) -> Index:
+        """Positions of a split's samples, ascending; of the training set, those that no other request forgot."""
+        train = split in ("train", "train_eval")
+        return self.request.members if train else np.arange(len(self.source(split)))
+
+    def kept(self, split: Split) -> Mask:
+        """Which samples of a split are not of the forgotten kind, `(size,)` bool; none that other requests forgot."""
+        kept = ~self.group(split)
+        if split in ("train", "train_eval"):
+            kept[self.request.excluded] = False
+        return kept
 
     def retained_validation(self) -> torch.Tensor | None:
         """Positions of the validation samples that are not of the forgotten kind; None without any."""
@@ -165,6 +246,12 @@ class Case:
         if chosen is not None:
             mask[list(chosen)] = True
         return mask
+
+
+def _missing(split: Split) -> DataError:
+    return DataError(
+        f"The case has no {split} data", remedy=f"Give the `Case`, or your data function's `Splits`, a `{split}`"
+    )
 
 
 def _length(dataset: Dataset[Any], name: str) -> int:

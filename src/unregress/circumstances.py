@@ -126,7 +126,8 @@ def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 64
     """
     precision: Precision = "64-true" if runtime.precision == "64-true" else "32-true"
     probe = replace(runtime, accelerator="cpu", devices=1, precision=precision, seed=0, workers=0, progress=False)
-    rows = torch.linspace(0, case.request.size - 1, samples).round().long().unique()
+    members = torch.from_numpy(case.request.members)
+    rows = members[torch.linspace(0, len(members) - 1, samples).round().long().unique()]
     chunks = chunked(rows, samples)
     found: list[str] = []
     # Bytes of the same sums only on one thread, and on the CPU.

@@ -36,8 +36,8 @@ from unregress import (
 )
 from unregress.checkpoint import save_weights
 from unregress.errors import SettingError
+from unregress.lineage import write_request
 from unregress.parallel import one_thread
-from unregress.provenance import write_request
 from unregress.report import print_table, render_html
 from unregress.runs import new_run
 

@@ -135,6 +135,21 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recheck:
+    """What an audit found about another request that was carried out on the same models, looked at again."""
+
+    reason: str
+    """That request's."""
+    request_digest: str
+    samples: int
+    """How many of its samples are still in the training data."""
+    verdicts: tuple[Verdict, ...]
+    """One for each judged model that was made to forget it."""
+    note: str = ""
+    """Why nothing could be concluded, if nothing was."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """One model's line in a figure."""
 
@@ -194,6 +209,8 @@ class AuditReport:
     figures: tuple[Figure, ...]
     verdicts: tuple[Verdict, ...] = ()
     """One for each model but golds."""
+    earlier: tuple[Recheck, ...] = ()
+    """Other requests that the models were made to forget, in order, each looked at again."""
     caveats: tuple[str, ...] = ()
     """What a reader must know before believing a number, found while measuring."""
     schema: int = field(default=SCHEMA)

@@ -8,6 +8,7 @@ from torch import nn
 
 from unregress.errors import SettingError
 from unregress.methods.base import Unlearned
+from unregress.request import ForgetRequest
 from unregress.store import weights_of
 
 Candidate = nn.Module | Unlearned
@@ -18,12 +19,23 @@ def module_of(candidate: Candidate) -> nn.Module:
     return candidate.model if isinstance(candidate, Unlearned) else candidate
 
 
-def complaints(golds: Mapping[str, Candidate], models: Mapping[str, Candidate]) -> Iterator[SettingError]:
+def _read_again(gold: Candidate, request: ForgetRequest) -> int:
+    """How many of the samples that are forgotten here or earlier a gold was trained on, as far as that is known."""
+    if not isinstance(gold, Unlearned) or gold.request is None:
+        return 0
+    left_out = {*gold.request.forget, *gold.request.excluded.tolist()}
+    return len({*request.forget, *request.excluded.tolist()} - left_out)
+
+
+def complaints(
+    golds: Mapping[str, Candidate], models: Mapping[str, Candidate], request: ForgetRequest
+) -> Iterator[SettingError]:
     """What speaks against some models as golds: a poisoned yardstick can only help a model pass.
 
     Args:
         golds: the golds by name.
         models: the original and the models to judge, by name.
+        request: what the audit is about.
     """
     for name, gold in golds.items():
         if isinstance(gold, Unlearned) and gold.method and not gold.method.startswith("Retrain("):
@@ -31,6 +43,12 @@ def complaints(golds: Mapping[str, Candidate], models: Mapping[str, Candidate]) 
                 f"Gold {name!r} was made by {gold.method.split('(')[0]}",
                 expected="models retrained from scratch without the forgotten samples",
                 remedy="Make it with the method `Retrain`",
+            )
+        if left := _read_again(gold, request):
+            yield SettingError(
+                f"Gold {name!r} was trained on {left} samples that the requests of this audit forget",
+                expected="models retrained without the samples of every request that the judged models have forgotten",
+                remedy="Retrain them for this request: `--retrain {}`, or `--request.from_run` of the last run folder",
             )
     seen: dict[str, str] = {}
     for name, candidate in (*models.items(), *golds.items()):

@@ -112,7 +112,7 @@ def _clashes(
             f"A model is called {clashes[0]!r}, as a row of the report's own is",
             remedy="Give the model another name; retrained ones are passed as `golds`",
         )
-    yield from objections({name: model for name, role, model in candidates if role == "gold"}, models)
+    yield from objections({name: model for name, role, model in candidates if role == "gold"}, models, case.request)
     keys = Counter(about.metric for metric in metrics for about in metric.about)
     if repeated := [key for key, count in keys.items() if count > 1]:
         yield SettingError(

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
+from unregress.errors import DataError
 from unregress.processes import Team
 from unregress.task import Task
 
@@ -55,6 +56,8 @@ class Source:
     """`(size,)` bool; all false for a held-out split."""
     collate: Collate | None = None
     augment: Augment | None = None
+    excluded: Tensor | None = None
+    """`(size,)` bool: rows that other requests forgot, which nothing may read; None where there are none."""
 
     def __len__(self) -> int:
         return len(self.forget)
@@ -66,7 +69,19 @@ class Source:
             chunks: rows, one tensor per batch.
             workers: worker processes of the streaming path.
             seed: of what the dataset draws in worker processes.
+
+        Raises:
+            DataError: a row is asked for that another request forgot.
         """
+        if self.excluded is not None:
+            # The last line of defence: whoever chooses rows must leave these out already.
+            for chunk in chunks:
+                if bool(self.excluded[chunk].any()):
+                    raise DataError(
+                        f"{int(self.excluded[chunk].sum())} samples that another request forgot would be read again",
+                        expected="rows among `request.members`",
+                        remedy="Choose rows from `case.request.retain`, `.forget` or `.members`",
+                    )
         # A sub-class that picks its samples in another way (a transform) must be asked sample by sample.
         plain = type(self.dataset).__getitem__ is TensorDataset.__getitem__
         if isinstance(self.dataset, TensorDataset) and plain and self.collate is None:

@@ -17,7 +17,7 @@ from unregress.loading import chunked
 from unregress.metrics import Panel, Subject
 from unregress.predictions import Predictions, collect
 from unregress.references import constant, spreads
-from unregress.request import Index
+from unregress.request import ForgetRequest, Index
 from unregress.runtime import Runtime
 
 Candidates = Sequence[tuple[str, Role, Candidate]]
@@ -53,7 +53,8 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
     for name, role, candidate in runtime.track(candidates, "predicting", len(candidates)):
         model = module_of(candidate)
         seen = {
-            split: collect(model, case.task, case.source(split), runtime, features=kept[split]) for split in EVALUATED
+            split: collect(model, case.task, case.source(split), runtime, rows=case.rows(split), features=kept[split])
+            for split in EVALUATED
         }
         subjects.append(Subject(name=name, role=role, model=model, parts=dict(_parts(case, seen))))
     original = next(subject for subject in subjects if subject.role == "original")
@@ -73,6 +74,36 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
     return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_group=group, units=units), caveats
 
 
+def panel_of(panel: Panel, other: ForgetRequest) -> Panel:
+    """The same models asked about another request's samples: what was retained is the same.
+
+    Args:
+        panel: about a request that was made beside the other one.
+        other: one of `panel.case.request.others`.
+
+    Raises:
+        DataError: some of the other request's samples cannot be measured any more.
+        ModelError: likewise, as where their inputs were overwritten.
+    """
+    own, runtime = panel.case.request, panel.runtime
+    rest = [each for each in own.others if each is not other]
+    request = other.beside(*rest, replace(own, others=()))
+    case = replace(panel.case, request=request, validation_group=None, test_group=None)
+    rows = np.asarray(request.forget, np.int64)
+    subjects = []
+    for subject in panel.subjects:
+        if subject.model is None:
+            continue
+        seen = {"train-forget": collect(subject.model, case.task, case.source("train_eval"), runtime, rows=rows)}
+        test = collect(subject.model, case.task, case.source("test"), runtime)
+        seen |= {part: found for part, found in _parts(case, {"test": test})}
+        parts = {name: found.in_units(panel.units) if panel.units.size > 1 else found for name, found in seen.items()}
+        subjects.append(replace(subject, parts={"train-retain": subject.parts["train-retain"], **parts}))
+    original = next(subject for subject in subjects if subject.role == "original")
+    subjects.append(constant(case, original, runtime))
+    return replace(panel, case=case, subjects=tuple(subjects), validation_group=np.zeros(0, dtype=np.int64))
+
+
 def _closed(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
     """A sentence if some model has no final linear layer to look into."""
     for name, _, candidate in candidates:
@@ -88,15 +119,14 @@ def _closed(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
 def _featured(case: Case, split: Split, runtime: Runtime) -> Index:
     """Positions whose features are kept: all of a part, or `FEATURED` of it."""
     rng = np.random.default_rng(runtime.generator(f"features/{split}").initial_seed())
-    group = case.group(split)
-    parts = [np.flatnonzero(mask) for mask in (group, ~group)]
+    parts = [np.flatnonzero(mask) for mask in (case.group(split), case.kept(split))]
     return np.sort(np.concatenate([rng.choice(part, min(len(part), FEATURED), replace=False) for part in parts]))
 
 
 def _parts(case: Case, seen: Mapping[Split, Predictions]) -> Iterator[tuple[str, Predictions]]:
     """Predictions per non-empty part: retained and forgotten, of training and test data."""
-    for split, name in zip(EVALUATED, ("train", "test"), strict=True):
-        group = case.group(split)
-        for label, mask in (("retain", ~group), ("forget", group)):
+    for split, predictions in seen.items():
+        name = "test" if split == "test" else "train"
+        for label, mask in (("retain", case.kept(split)), ("forget", case.group(split))):
             if mask.any():
-                yield f"{name}-{label}", seen[split].at(np.flatnonzero(mask))
+                yield f"{name}-{label}", predictions.at(np.flatnonzero(mask))

@@ -10,15 +10,15 @@ from typing import Any
 from unregress.case import Case
 from unregress.cost import Cost
 from unregress.errors import CheckpointError, DivergenceError, SettingError, StaleError, UnregressError
-from unregress.files import content_of, write_json, write_text
+from unregress.files import content_of, write_text
+from unregress.lineage import REQUEST, Chain, read_request
 from unregress.manifest import MANIFEST, departures, is_bare, read_manifest
 from unregress.manifest import digest_of_folder as digest_of_folder
 from unregress.plain import Misfit, build, parse
-from unregress.request import ForgetRequest
+from unregress.recipe import Recipe
+from unregress.records import Sketch, TrainingRecords
 from unregress.training import Epoch
 
-REQUEST = "request.json"
-"""The request's file in a run folder."""
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
 
@@ -37,6 +37,10 @@ class Record:
     """Digest of the training set."""
     ancestors: tuple[str, ...] = ()
     """Digests of the weights that it was made from, back to the first."""
+    recipe: Recipe | None = None
+    """How the model at the start of the chain was trained from scratch, if that is known."""
+    records: Sketch | None = None
+    """Which records it was trained on, by which today's data are compared."""
     method: str
     notes: tuple[str, ...]
     deviations: tuple[str, ...]
@@ -45,7 +49,7 @@ class Record:
     history: tuple[Epoch, ...]
 
 
-_OPTIONAL: dict[str, Any] = {"helper": None, "ancestors": [], "warnings": []}
+_OPTIONAL: dict[str, Any] = {"helper": None, "ancestors": [], "recipe": None, "records": None, "warnings": []}
 """What earlier versions did not note."""
 
 
@@ -81,7 +85,7 @@ def record_of(path: Path) -> Record:
             f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
             expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
         ) from error
-    except Misfit as error:
+    except (Misfit, UnregressError) as error:
         raise CheckpointError(
             f"{path / HISTORY} is not the record of a model: {error}",
             expected=f"the {HISTORY} that `unregress train` or `unregress forget` wrote",
@@ -111,26 +115,6 @@ def unverified(path: Path) -> bool:
     return path.is_dir() and not (path / MANIFEST).is_file()
 
 
-def write_request(folder: Path, case: Case) -> None:
-    """Write the request, with the digest of the data that it is about."""
-    write_json(folder / REQUEST, {**case.request.to_dict(), "data_digest": case.data_digest})
-
-
-def read_request(folder: Path) -> ForgetRequest:
-    """The request in a run folder.
-
-    Raises:
-        StaleError: it cannot be read, or was changed after it was written.
-    """
-    path, remedy = folder / REQUEST, "Name a folder that `unregress forget` wrote"
-    try:
-        return ForgetRequest.from_dict(parse(content_of(path)))
-    except OSError as error:
-        raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
-    except (ValueError, UnregressError) as error:
-        raise StaleError(f"{path} is not a request as it was written: {error}", remedy=remedy) from error
-
-
 def ancestors(path: Path) -> list[str]:
     """Digests of the weights that a run folder's were made from, back to the first; empty where nobody noted them.
 
@@ -141,17 +125,18 @@ def ancestors(path: Path) -> list[str]:
 
 
 def require_remembering(path: Path, case: Case) -> None:
-    """Refuse as an original what was already made to forget the present request.
+    """Refuse as an original what was already made to forget the present request, lately or earlier.
 
     Raises:
         SettingError: it was, by the record in its run folder.
-        CheckpointError: the folder holds no model.
+        StaleError: its requests cannot be read, or were made with other data.
     """
-    if path.is_dir() and record_of(path).request_digest == case.request.digest:
+    forgotten = Chain.of([path], TrainingRecords(case)).positions
+    if forgotten.issuperset(case.request.forget):
         raise SettingError(
             f"{path} is given as the original, and has already been made to forget this request",
-            expected="the model that was trained on all data, the samples to forget among them",
-            remedy="Name that one, and list this one among the models to judge",
+            expected="a model that was trained on the samples to forget, and that no earlier request made forget them",
+            remedy="Name that one; to judge this one, list it among the models of an audit",
         )
 
 

@@ -99,8 +99,8 @@ def unsteady(case: Case, runtime: Runtime) -> list[DataError]:
 
 def _unsteady(case: Case, split: Split, runtime: Runtime) -> DataError | None:
     source = case.source(split)
-    size = len(source)
-    rows = torch.arange(size)[:: max(1, size // _AGAIN)][:_AGAIN]
+    every = torch.from_numpy(case.rows(split))
+    rows = every[:: max(1, len(every) // _AGAIN)][:_AGAIN]
     read = []
     for time in ("first", "second"):
         with runtime.isolated(f"read for the {time} time"):
@@ -162,7 +162,7 @@ def _looked_at(case: Case, runtime: Runtime, model: nn.Module | None, allow_over
                     complaints.append(found)
     raise_all(complaints)
     if "train_eval" in contents:
-        twins = _twins(contents["train_eval"], case.request.mask)
+        twins = _twins(contents["train_eval"], case.request.mask[case.request.members])
         if twins:
             warnings.append(
                 f"{twins} of the {len(case.request.forget)} samples to forget have a twin of the same content "
@@ -183,7 +183,7 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes] | Non
     seen = True
     bad: dict[str, list[int]] = defaultdict(list)
     name = "train" if split == "train_eval" else split
-    batches = source.fetch(chunked(torch.arange(len(source)), 4096), workers=runtime.workers)
+    batches = source.fetch(chunked(torch.from_numpy(case.rows(split)), 4096), workers=runtime.workers)
     while True:
         try:
             batch = next(batches, None)

@@ -9,15 +9,15 @@ import hashlib
 import json
 import operator
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unregress.errors import RequestError, StaleError, raise_all
+from unregress.errors import RequestError, raise_all
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -41,6 +41,10 @@ class ForgetRequest:
     """Why: the deletion request's reference, the experiment's name.  Goes into the evidence."""
     target_band: tuple[float | None, float | None] | None = None
     """For a request made by `band`, its closed limits; they also say which held-out samples are alike."""
+    others: tuple[ForgetRequest, ...] = ()
+    """Requests that were carried out on the same model before this one, or after it where an earlier request is looked
+    at again.  Their samples are neither retained nor forgotten here: no training, evaluation or attack uses them.  Set
+    by `beside`."""
 
     def __post_init__(self) -> None:
         try:
@@ -71,15 +75,35 @@ class ForgetRequest:
                     remedy="Name each sample once",
                 )
             )
-        if not complaints and len(self.forget) == self.size:
+        if not self.reason.strip():
+            complaints.append(
+                RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
+            )
+        complaints += self._complaints_about_others()
+        if not complaints and len(self.forget) + len(self.excluded) == self.size:
+            others = f", together with {len(self.others)} other requests" if self.others else ""
             complaints.append(
                 RequestError(
-                    f"The request forgets all {self.size} training samples",
+                    f"The request forgets all {self.size} training samples{others}",
                     expected="something to retain",
                     remedy="To forget everything, discard the model",
                 )
             )
         raise_all(complaints)
+
+    def _complaints_about_others(self) -> Iterator[RequestError]:
+        sizes = sorted({other.size for other in self.others} - {self.size})
+        if sizes:
+            yield RequestError(
+                f"Another request is about {sizes[0]} training samples and this one about {self.size}",
+                expected="requests about the same training set",
+            )
+        elif again := set(self.forget) & set(self.excluded.tolist()):
+            yield RequestError(
+                f"{_are(len(again), 'sample')} named by another request too: {_some(sorted(again))}",
+                expected="requests without a sample in common",
+                remedy="Combine them with `beside`, which leaves out what is already forgotten",
+            )
 
     @classmethod
     def ids(cls, all_ids: Sequence[Hashable], forget_ids: Iterable[Hashable], *, reason: str) -> ForgetRequest:
@@ -97,6 +121,15 @@ class ForgetRequest:
         >>> ForgetRequest.ids(["ann", "bob", "ann"], ["ann"], reason="erasure").forget
         (0, 2)
         """
+        if isinstance(forget_ids, (str, bytes)):
+            # A text is a collection of its letters: "12" would forget the records 1 and 2.
+            raise RequestError(
+                f"`forget_ids` is the text {forget_ids!r}",
+                expected="a list of ids",
+                remedy=f"Write [{forget_ids!r}] for a single id",
+            )
+        if isinstance(all_ids, (str, bytes)):
+            raise RequestError(f"`all_ids` is the text {all_ids!r}", expected="one id per training sample, in a list")
         wanted = list(forget_ids)
         positions: dict[Hashable, list[int]] = {}
         for position, identity in enumerate(all_ids):
@@ -108,7 +141,8 @@ class ForgetRequest:
             complaints.append(
                 RequestError(
                     f"{len(unknown)} of {len(wanted)} ids {verb} not in the training set: {_some(unknown)}",
-                    expected=f"ids such as {_some(list(positions), 3)}",
+                    # Never an example: the ids are people's.
+                    expected=f"ids of type {_types(positions)}",
                     remedy="Check the spelling and the type (text and numbers differ), or drop them",
                 )
             )
@@ -196,14 +230,56 @@ class ForgetRequest:
         return mask
 
     @cached_property
+    def excluded(self) -> Index:
+        """Positions of the samples that other requests forget, ascending: neither retained nor forgotten here."""
+        return np.unique(np.array([i for other in self.others for i in other.forget], dtype=np.int64))
+
+    @cached_property
+    def members(self) -> Index:
+        """Positions of the samples to retain or to forget, ascending: all but those of other requests."""
+        return np.setdiff1d(np.arange(self.size), self.excluded)
+
+    @cached_property
     def retain(self) -> Index:
         """Positions of the samples to retain, ascending."""
-        return np.flatnonzero(~self.mask)
+        return self.members[~self.mask[self.members]]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over size and forgotten positions: equal for the same forgetting, whatever its reason."""
-        return hashlib.sha256(json.dumps([self.size, self.forget]).encode()).hexdigest()
+        """SHA-256 over size, forgotten and excluded positions: equal for the same forgetting, whatever its reason."""
+        positions: list[object] = [self.size, self.forget]
+        if len(self.excluded):
+            positions.append(self.excluded.tolist())
+        return hashlib.sha256(json.dumps(positions).encode()).hexdigest()
+
+    def beside(self, *others: ForgetRequest) -> ForgetRequest:
+        """This request on a model on which other requests were carried out too.
+
+        What others forget stays out of every training, evaluation and attack.  Samples that others forget already are
+        not forgotten once more.
+
+        Args:
+            others: requests about the same training set; those that they were made beside are taken over.
+
+        Raises:
+            RequestError: others forget all of its samples already, or are about a training set of another size.
+
+        >>> first = ForgetRequest(size=6, forget=(0,), reason="first")
+        >>> second = ForgetRequest(size=6, forget=(0, 4), reason="second").beside(first)
+        >>> second.forget, second.retain.tolist()
+        ((4,), [1, 2, 3, 5])
+        """
+        every = dict.fromkeys(each for other in (*self.others, *others) for each in (*other.others, other))
+        known = tuple(replace(each, others=()) for each in every)
+        gone = {i for each in known for i in each.forget}
+        forget = tuple(i for i in self.forget if i not in gone)
+        if not forget:
+            raise RequestError(
+                f"All {len(self.forget)} samples of the request are forgotten already",
+                expected="samples that no earlier request has forgotten",
+                remedy="Audit the earlier request in place of it: nothing is left to be done",
+            )
+        return replace(self, forget=forget, others=tuple(dict.fromkeys(known)))
 
     def alike(self, targets: ArrayLike) -> Mask:
         """Which held-out samples lie in the forgotten target band; none where the request is not a band."""
@@ -211,41 +287,6 @@ class ForgetRequest:
         if self.target_band is None:
             return np.zeros(len(values), dtype=np.bool_)
         return _in_band(_one_per_sample(values), *self.target_band)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, the digest included."""
-        return {
-            "size": self.size,
-            "forget": list(self.forget),
-            "reason": self.reason,
-            "target_band": None if self.target_band is None else list(self.target_band),
-            "digest": self.digest,
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ForgetRequest:
-        """The inverse of `to_dict`.
-
-        Raises:
-            StaleError: the record is incomplete, or the digest does not belong to the positions: it was changed.
-        """
-        try:
-            band = data["target_band"]
-            digest = str(data["digest"])
-            request = cls(
-                size=data["size"],
-                forget=tuple(data["forget"]),
-                reason=data["reason"],
-                target_band=None if band is None else (band[0], band[1]),
-            )
-        except (KeyError, TypeError, IndexError) as error:
-            raise StaleError(f"This is no record of a request: {error!r}", remedy="Make it anew") from error
-        if request.digest != digest:
-            raise StaleError(
-                f"The request's digest is {digest[:12]}… but its positions have {request.digest[:12]}…",
-                remedy="The record was changed after it was written; make it anew",
-            )
-        return request
 
 
 def _in_band(values: NDArray[Any], low: float | None, high: float | None) -> Mask:
@@ -277,6 +318,15 @@ def _are(count: int, noun: str) -> str:
     ('1 id is', '2 ids are')
     """
     return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
+def _types(ids: Iterable[Hashable]) -> str:
+    """The names of the ids' types.
+
+    >>> _types(["p1", 2])
+    'int and str'
+    """
+    return " and ".join(sorted({type(identity).__name__ for identity in ids})) or "any, but there are none"
 
 
 def _some(values: Sequence[Any], count: int = 5) -> str:

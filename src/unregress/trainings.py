@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -119,8 +120,10 @@ class Maker:
 
     def original_entry(self, seed: int) -> Entry:
         """What decides an original."""
-        own = {"method": f"train({self.recipe})", "seed": seed, "request": None, "alike": None}
-        return Entry("original", own, "an original", plan_of(self.recipe, self.case.request.size))
+        own: Facts = {"method": f"train({self.recipe})", "seed": seed, "request": None, "alike": None}
+        if len(excluded := self.case.request.excluded):
+            own["excluded"] = hashlib.sha256(excluded.tobytes()).hexdigest()
+        return Entry("original", own, "an original", plan_of(self.recipe, len(self.case.request.members)))
 
     def gold_entry(self, seed: int, group: Sequence[int] = ()) -> Entry:
         """What decides a gold; in a stack also the seeds of the whole group, on whom it depends how it rounds."""
@@ -137,7 +140,7 @@ class Maker:
     def unlearned_entry(self, method: Method, start: str, seed: int) -> Entry:
         """What decides an unlearned model; `start` is the key of the model that it comes from."""
         own, kind = {"method": method_of(method), "seed": seed, "from": start}, type(method).__name__
-        return Entry(kind, own, f"{kind}'s model", plan_of(method, self.case.request.size))
+        return Entry(kind, own, f"{kind}'s model", plan_of(method, len(self.case.request.members)))
 
     def lacking(self, entry: Entry) -> Plan:
         """What an entry will take: nothing if the store holds it."""
@@ -153,7 +156,9 @@ class Maker:
             original: False for methods that start from another model, of which nothing is known: all counts.
         """
         if not original:
-            return sum((plan_of(method, self.case.request.size) for method in methods), Plan(models=0, passes=0))
+            return sum(
+                (plan_of(method, len(self.case.request.members)) for method in methods), Plan(models=0, passes=0)
+            )
         first = self.original_entry(seed)
         todo = self.lacking(first)
         # Without an original nothing of the store can come of it, whose key takes a look through the data.
@@ -278,6 +283,7 @@ def part_of(case: Case, rows: Sequence[int] | Index, forget: Sequence[int] = (0,
         request=ForgetRequest(size=len(chosen), forget=tuple(forget), reason=reason),
         train=subset(case.train, chosen),
         train_eval=None if case.train_eval is None else subset(case.train_eval, chosen),
+        ids=None,
         validation_group=None,
         test_group=None,
     )

@@ -70,6 +70,24 @@ def test_a_malformed_file_is_refused(tmp_path: Path, lines: list[str], message: 
         read_ett(write(tmp_path, lines))
 
 
+@pytest.mark.parametrize("hours", [14_399, 12_000, 9_000, 457])
+def test_a_truncated_file_is_refused_with_the_hours_found_and_expected(tmp_path: Path, hours: int) -> None:
+    times = np.datetime64("2016-07-01T00", "h") + np.arange(hours)
+    rows = [f"{str(time).replace('T', ' ')}:00:00,{n % 9}" for n, time in enumerate(times)]
+    write(tmp_path, ["date,OT", *rows])
+    with pytest.raises(DataError) as caught:
+        ett(tmp_path, encoder=24)
+    assert time_of(START + hours - 1) in caught.value.found
+    assert "2018-02-20 23:00" in caught.value.expected
+
+
+def test_the_hours_of_the_published_split_are_enough(tmp_path: Path) -> None:
+    times = np.datetime64("2016-07-01T00", "h") + np.arange(14_400)
+    write(tmp_path, ["date,OT", *(f"{str(time).replace('T', ' ')}:00:00,{n % 9}" for n, time in enumerate(times))])
+    cut = ett(tmp_path, encoder=24)
+    assert [len(cut.places(part)) for part in ("validation", "test")] == [2880, 2880]
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ETTh1\.csv cannot be read.*Fetch it"):
         read_ett(tmp_path / "ETTh1.csv")

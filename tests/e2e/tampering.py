@@ -107,7 +107,8 @@ def drop_person(digest: bool = False, history: bool = False) -> Callable[[Path],
     def do(runs: Path) -> None:
         content = json.loads((runs / "FineTune/request.json").read_text())
         fewer = ForgetRequest(size=content["size"], forget=content["forget"][1:], reason=content["reason"])
-        changes = {"forget": list(fewer.forget), **({"digest": fewer.digest} if digest else {})}
+        changes = {"forget": list(fewer.forget), "ids": content["ids"][1:]}
+        changes |= {"digest": fewer.digest} if digest else {}
         edit("FineTune/request.json", **changes)(runs)
         if history:
             edit("FineTune/history.json", request_digest=fewer.digest)(runs)

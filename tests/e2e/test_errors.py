@@ -151,8 +151,6 @@ def test_models_and_requests_of_other_data_are_refused(
 ) -> None:
     words = [*audit_words(runs, tmp_path / "audit"), "--data.seed", "1"]
     assert "made with other data" in refused(words, capsys)
-    words = [*audit_words(runs, tmp_path / "audit"), "--data.samples", "160"]
-    assert "is about 60 training samples and `data` gives 80" in refused(words, capsys)
     forget = ["forget", *PROJECT, *RANDOM, "--checkpoint", str(runs / "original"), "--method", "FineTune", *SHORT]
     assert "made with other data" in refused([*forget, "--data.seed", "1", "--output", str(tmp_path / "x")], capsys)
     assert list(tmp_path.iterdir()) == []
@@ -166,7 +164,7 @@ def test_a_request_that_was_tampered_with_is_refused(
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "forget": content["forget"][1:]}))
     words = ["forget", *PROJECT, "--request.from_run", str(tmp_path / "run"), *RETRAIN, "--output", str(tmp_path / "x")]
-    assert "digest" in refused(words, capsys)
+    assert "not a request as it was written" in refused(words, capsys)
     path.write_text("{}")
     assert "is not a request as it was written" in refused(words, capsys)
 
@@ -179,7 +177,7 @@ def cut(folder: Path, name: str) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "request truncated": (
         lambda run, other: cut(run, "request.json"),
-        "request.json is not the one that was written. Expected the files of one run",
+        "request.json is not the one that was written. Expected the file whose digest is in manifest.json",
     ),
     "request missing": (
         lambda run, other: (run / "request.json").unlink(),
@@ -252,7 +250,7 @@ def test_an_original_that_forgot_this_request_already_is_refused(
              "--output", str(tmp_path / "audit"), *more]  # fmt: skip
     found = refused(words, capsys)
     assert f"{runs / name} is given as the original, and has already been made to forget this request." in found
-    assert "Expected the model that was trained on all data" in found
+    assert "Expected a model that was trained on the samples to forget" in found
     assert list(tmp_path.iterdir()) == []
 
 

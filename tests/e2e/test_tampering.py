@@ -10,15 +10,17 @@ import pytest
 
 from e2e import tiny
 from e2e.conftest import PROJECT, REQUEST, SHORT
-from e2e.tampering import TAMPERINGS, Tampering
+from e2e.tampering import TAMPERINGS, Tampering, drop_person
 from unregress.artefacts import read_model
 from unregress.case import Case
 from unregress.cli import main
 from unregress.cli.verify import verify
 from unregress.errors import CheckpointError, SettingError, StaleError
 from unregress.files import sha256_of
+from unregress.lineage import read_request
 from unregress.manifest import MANIFEST
-from unregress.provenance import digest_of_folder, read_request, unverified, weights_file
+from unregress.provenance import digest_of_folder, unverified, weights_file
+from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 
 RUNTIME = Runtime(accelerator="cpu")
@@ -50,7 +52,9 @@ def runs(chain: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def case(chain: Path) -> Case:
-    return tiny.load_data().case(tiny.make_task(), read_request(chain / "FineTune"))
+    found = read_request(chain / "FineTune")
+    request = ForgetRequest(size=found.size, forget=found.forget, reason=found.reason, target_band=found.target_band)
+    return tiny.load_data().case(tiny.make_task(), request)
 
 
 def complaints(folder: Path, digest: str | None = None) -> str:
@@ -113,6 +117,14 @@ def test_the_documentation_s_table_is_this_one() -> None:
         pytest.skip("there is no docs/evidence.md here")
     listed = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     assert listed[1:] == [row(tampering) for tampering in TAMPERINGS]
+
+
+def test_a_request_is_taken_only_from_a_file_that_was_not_changed(runs: Path) -> None:
+    words = ["forget", *PROJECT, "--request.from_run", str(runs / "FineTune"), "--method", "Retrain",
+             "--method.recipe.epochs", "1", "--output", str(runs / "gold")]  # fmt: skip
+    assert main(words) == 0
+    drop_person(digest=True, history=True)(runs)
+    assert main([*words[:-1], str(runs / "other")]) == 2 and not (runs / "other").exists()
 
 
 def test_an_ancestor_that_was_deleted_is_said_and_no_failure(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

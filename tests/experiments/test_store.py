@@ -292,6 +292,8 @@ DECIDES_NOTHING = {
     "readiness": "looks and refuses",
     "given": "looks and refuses",
     "differences": "what is said of run folders",
+    "records": "finds samples of requests, which are in the key",
+    "lineage": "keeps requests",
     "artefacts": "writes and reads what others made",
     "provenance": "notes, and looks whether they are true",
     "checkpoint": "writes and reads weights",

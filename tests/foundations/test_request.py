@@ -1,4 +1,4 @@
-"""Forget requests: what they select, what they refuse, and that they survive being written down."""
+"""Forget requests: what they select, what they refuse, and what they leave to other requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unregress import ForgetRequest, UnregressError
-from unregress.errors import PreflightError, RequestError, StaleError
+from unregress.errors import PreflightError, RequestError
 
 
 def request(forget, size=5, **more):
@@ -45,14 +45,6 @@ def test_every_way_to_ask_for_the_same_is_the_same(made):
     ]
     assert {other.forget for other in same} == {made.forget}
     assert {other.digest for other in same} == {made.digest}
-
-
-@given(requests())
-def test_a_written_request_is_read_back_the_same(made):
-    for one in (made, replace(made, target_band=(None, 2.5))):
-        read = ForgetRequest.from_dict(json.loads(json.dumps(one.to_dict())))
-        assert read == one
-        assert read.digest == one.digest
 
 
 @given(requests(), requests())
@@ -144,7 +136,7 @@ def test_band_limits_are_closed_in_the_targets_own_precision(number):
 @pytest.mark.parametrize("limit", [np.float32(2.5), np.float64(2.5), np.int64(3), torch.tensor(2.5)])
 def test_band_limits_of_any_library_can_be_written_down(limit):
     made = ForgetRequest.band([1.0, 2.0, 3.0, 4.0], low=limit, reason="band")
-    assert ForgetRequest.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert json.loads(json.dumps(made.target_band)) == [float(limit), None]
 
 
 @pytest.mark.parametrize(
@@ -195,15 +187,60 @@ def test_random_requests_differ_by_seed_and_have_limits():
             ForgetRequest.random(100, count, seed=0, reason="random")
 
 
-@pytest.mark.parametrize("change", [{"forget": [1]}, {"size": 6}, {"digest": "0" * 64}])
-def test_a_changed_record_is_stale(change):
-    record = request((1, 3)).to_dict() | change
-    with pytest.raises(StaleError, match=r"anew|changed"):
-        ForgetRequest.from_dict(record)
+@pytest.mark.parametrize("text", ["12", b"12"])
+def test_one_id_must_stand_in_a_list(text):
+    """A text is a collection of its letters: customers 1 and 2 would be forgotten in place of customer 12."""
+    customers = [str(number) for number in range(1, 21)]
+    with pytest.raises(RequestError) as caught:
+        ForgetRequest.ids(customers, text, reason="customer 12 withdraws")
+    assert "list of ids" in caught.value.expected
+    with pytest.raises(RequestError):
+        ForgetRequest.ids("abcdef", ["a"], reason="letters are no ids")
 
 
-def test_an_incomplete_record_is_refused_with_a_reason():
-    record = request((1, 3)).to_dict()
-    del record["digest"]
-    with pytest.raises(UnregressError, match="digest"):
-        ForgetRequest.from_dict(record)
+def test_an_unknown_id_tells_nobody_elses():
+    with pytest.raises(RequestError) as caught:
+        ForgetRequest.ids(["ann", "bob"], ["zoe"], reason="erasure")
+    assert "ann" not in str(caught.value) and "bob" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "\n"])
+def test_a_request_says_why(reason):
+    with pytest.raises(RequestError, match="no reason"):
+        ForgetRequest(size=3, forget=(0,), reason=reason)
+
+
+@given(requests(), st.data())
+def test_what_other_requests_forget_is_neither_retained_nor_forgotten(made, data):
+    rest = made.retain.tolist()
+    gone = data.draw(st.lists(st.sampled_from(rest), max_size=len(rest) - 1, unique=True))
+    also = data.draw(st.lists(st.sampled_from(made.forget), max_size=len(made.forget) - 1, unique=True))
+    others = [request((i,), size=made.size) for i in sorted({*gone, *also})]
+    beside = made.beside(*others)
+    assert set(beside.forget) == set(made.forget) - set(also)
+    assert beside.excluded.tolist() == sorted({*gone, *also})
+    assert sorted([*beside.forget, *beside.retain, *beside.excluded]) == list(range(made.size))
+    assert beside.members.tolist() == sorted([*beside.forget, *beside.retain])
+    assert (beside.digest == made.digest) == (not others)
+    assert beside.beside(*others) == beside
+
+
+def test_a_request_that_is_carried_out_already_is_refused():
+    with pytest.raises(RequestError, match="already"):
+        request((1, 2)).beside(request((1,)), request((2, 3)))
+
+
+def test_requests_beside_each_other_are_about_one_training_set_and_leave_something():
+    with pytest.raises(RequestError, match="same training set"):
+        request((1,)).beside(request((2,), size=6))
+    with pytest.raises(RequestError, match="something to retain"):
+        request((1, 2)).beside(request((0, 3, 4)))
+    with pytest.raises(RequestError, match="in common"):
+        request((1,), others=(request((1, 2)),))
+
+
+def test_a_third_request_knows_the_first():
+    second = request((1,)).beside(request((0,)))
+    third = request((2,)).beside(second)
+    assert [other.forget for other in third.others] == [(0,), (1,)]
+    assert third.retain.tolist() == [3, 4]

@@ -14,9 +14,10 @@ import yaml
 from unregress.errors import UnregressError
 from unregress.evidence import AuditReport
 from unregress.files import content_of
+from unregress.lineage import REQUEST, read_request
 from unregress.manifest import Manifest
 from unregress.plain import Misfit, parse
-from unregress.provenance import HISTORY, REQUEST, read_request, record_of
+from unregress.provenance import HISTORY, record_of
 from unregress.runs import CONFIG
 from unregress.verdict import Rule, judge
 
@@ -122,6 +123,11 @@ def _settings(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator
                 f"{HISTORY}: method says {field} {ours!r} and {CONFIG} {theirs!r}"
                 for field, ours, theirs in _differing(settings, asked[1])
             )
+        own = {"recipe": at(notes[HISTORY], "recipe") or {}} if name in ("train", "Retrain") else {}
+        yield from (
+            f"{HISTORY}: {field} is {ours!r} and method says {theirs!r}"
+            for field, ours, theirs in _differing(own, settings)
+        )
     trained, recipe = described(comments.get("trained with")), at(notes.get(GOLDS), "recipe")
     if trained is not None and isinstance(recipe, dict):
         yield from (

@@ -8,9 +8,9 @@ from typing import Literal
 
 from torch import nn
 
-from unregress.artefacts import contents, read_model, run_folder
+from unregress.artefacts import changed_data, contents, read_model, run_folder
 from unregress.auditing import audit as measure
-from unregress.case import Splits
+from unregress.case import Case, Splits
 from unregress.cli.agreement import AUDIT, GOLDS
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.console import kept_in, say, shown
@@ -24,6 +24,7 @@ from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
 from unregress.provenance import ancestors, require_remembering
 from unregress.readiness import preflight
+from unregress.records import TrainingRecords
 from unregress.report import print_table, render_html
 from unregress.runtime import Runtime
 from unregress.store import weights_of
@@ -80,12 +81,15 @@ def audit(
         VerdictError: a model did not pass that was required to; the report is written all the same.
     """
     runtime = shown(runtime)
-    case = data.case(task, request.resolve(data, task))
     named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
     paths = {**models, **named}
+    asked = request.resolve(data, task, paths.values())
+    case = data.case(task, asked.request)
+    # Before the data are hashed: what cannot be read is told in its words.
+    found = preflight(case, runtime, allow_overlap=allow_overlap)
     if original in models:
         require_remembering(models[original], case)
-    asked = [*metrics, *([Published()] if protocol == "published" else [])]
+    measured = [*metrics, *([Published()] if protocol == "published" else [])]
     # A deep audit without golds of its own still trains originals.
     training = Retraining(golds=0) if retrain is None and deep is not None else retrain
     further, store = (0, None) if training is None else (training.golds, training.folder)
@@ -93,13 +97,19 @@ def audit(
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
     with run_folder(runtime.team, output, config + contents(case, paths) + origin, paths) as folder, kept_in(store):
-        found = preflight(case, runtime, allow_overlap=allow_overlap)
         read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
         own = {name: read[name] for name in models}
         given = [read[name] for name in named]
         # All that can be refused is refused before anything is trained for hours.
-        check(case, own, runtime, golds=given, original=original, metrics=asked, further=further)
-        caveats = [*found.warnings, *_unproven(read, original), *_strangers(models, read[original], original)]
+        check(case, own, runtime, golds=given, original=original, metrics=measured, further=further)
+        caveats = [
+            *found.warnings,
+            *asked.notes,
+            *changed_data(paths, TrainingRecords(case)),
+            *_younger(own, case),
+            *_unproven(read, original),
+            *_strangers(models, read[original], original),
+        ]
         retrained: list[Made] = []
         if training is not None and recipe is not None:
             training.refuse_repeated(golds or [], runtime, recipe)
@@ -109,7 +119,7 @@ def audit(
             if deep is not None:
                 judged = {name: path for name, path in models.items() if name != original}
                 methods = deep.examined(judged, names)
-                asked += deep.metrics(methods, training, recipe, case, runtime)
+                measured += deep.metrics(methods, training, recipe, case, runtime)
                 caveats += _unexamined([name for name in judged if name not in methods])
             if retrained := training.run(case, runtime, recipe):
                 text = training.record(names[len(given) :], retrained, recipe, runtime)
@@ -120,7 +130,7 @@ def audit(
             runtime,
             original=original,
             golds=[*given, *(made.it for made in retrained)],
-            metrics=asked,
+            metrics=measured,
             rule=rule,
             caveats=caveats,
         )
@@ -136,11 +146,27 @@ def _require_pass(report: AuditReport, output: Path) -> None:
     if not report.named("unlearned"):
         raise VerdictError("No model but the original was audited, so none passed", expected="an unlearned model")
     verdicts = [report.verdict(name) for name in report.named("unlearned")]
+    verdicts += [each for again in report.earlier for each in again.verdicts if each.outcome == "FAIL"]
     if unproven := [verdict for verdict in verdicts if verdict.outcome != "PASS"]:
         reasons = "; ".join(f"{verdict.model}: {verdict.outcome}, {verdict.reason}" for verdict in unproven)
         raise VerdictError(
             f"Not every model passed: {reasons.rstrip('.')}", expected="PASS", remedy=f"See {output}/audit.html"
         )
+
+
+def _younger(models: Mapping[str, Candidate], case: Case) -> list[str]:
+    """Which models were made before another model of this audit forgot a further request."""
+    out = {*case.request.forget, *case.request.excluded.tolist()}
+    notes = []
+    for name, model in models.items():
+        if isinstance(model, Unlearned) and model.request is not None:
+            kept = out - {*model.request.forget, *model.request.excluded.tolist()}
+            if kept:
+                notes.append(
+                    f"{name} was not made to forget {len(kept)} of the samples that the golds never saw, so that more "
+                    "than this request tells it from them."
+                )
+    return notes
 
 
 def _unproven(read: dict[str, nn.Module | Unlearned], original: str) -> list[str]:

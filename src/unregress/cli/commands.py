@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from pathlib import Path
-from typing import cast
 
 from torch import nn
 
-from unregress.artefacts import contents, read_model, run_folder, write_model
+from unregress.artefacts import changed_data, contents, read_model, run_folder, write_model
 from unregress.case import Case, Splits
+from unregress.cli.audit_options import recorded_recipe
 from unregress.cli.console import say, shown
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
 from unregress.golds import module_of
+from unregress.lineage import write_request
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
-from unregress.provenance import ancestors, write_request
+from unregress.provenance import ancestors, require_remembering
 from unregress.readiness import preflight
 from unregress.recipe import Recipe
+from unregress.records import Sketch, TrainingRecords
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 from unregress.store import weights_of
@@ -53,12 +54,13 @@ def train(
     """
     runtime = shown(runtime)
     # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
-    nothing = ForgetRequest(size=len(cast(Sized, data.train)), forget=(0,), reason="none")
+    nothing = ForgetRequest(size=data.size, forget=(0,), reason="none")
     case = data.case(task, nothing)
+    # Before the data are hashed: what cannot be read is told in its words.
+    preflight(case, runtime, allow_overlap=allow_overlap)
     with run_folder(runtime.team, output, config + contents(case, {}, asked=False)) as folder:
-        preflight(case, runtime, allow_overlap=allow_overlap)
         made = train_original(case, recipe, runtime)
-        write_model(folder, ORIGINAL, made, case, None, ())
+        write_model(folder, ORIGINAL, made, case, None, (), recipe=recipe, sketch=Sketch.of(TrainingRecords(case)))
     say(f"Trained on {nothing.size} samples.", *_summary(made), f"Wrote {output}/{ORIGINAL}")
 
 
@@ -91,17 +93,25 @@ def forget(
         allow_overlap: go on although samples of one split also occur in another.
     """
     runtime = shown(runtime)
-    case = data.case(task, request.resolve(data, task))
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
-    with run_folder(runtime.team, output, config + contents(case, weights), made_from=weights) as folder:
-        model = _trained(checkpoint, method, case, runtime)
-        found = preflight(case, runtime, model, allow_overlap=allow_overlap)
+    asked = request.resolve(data, task, weights.values())
+    case = data.case(task, asked.request)
+    # Retraining starts from nothing, whatever weights it is given.
+    started = None if isinstance(method, Retrain) else checkpoint
+    if started is not None:
+        require_remembering(started, case)
+    model = _trained(checkpoint, method, case, runtime)
+    # Before the data are hashed: what cannot be read is told in its words.
+    found = preflight(case, runtime, model, allow_overlap=allow_overlap)
+    records = TrainingRecords(case)
+    warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
+    with run_folder(runtime.team, output, config + contents(case, weights), weights) as folder:
         made = method.unlearn(model, case, runtime)
-        write_request(folder, case)
-        # Retraining starts from nothing, whatever weights it is given.
-        started = None if isinstance(method, Retrain) else checkpoint
+        write_request(folder, case, asked.before)
         before = [] if started is None else [weights_of(model), *ancestors(started)]
-        write_model(folder, UNLEARNED, made, case, case.request, found.warnings, before)
+        recipe = method.recipe if isinstance(method, Retrain) else recorded_recipe(checkpoint)
+        sketch = Sketch.of(records)
+        write_model(folder, UNLEARNED, made, case, case.request, warnings, before, recipe=recipe, sketch=sketch)
     which = f"{len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}"
     # Whether a model has forgotten is for an audit to say.
     told = (
@@ -111,8 +121,9 @@ def forget(
     )
     say(
         *told,
+        *_carried(case.request),
         *_summary(made),
-        *(f"Warning: {warning}" for warning in found.warnings),
+        *(f"Warning: {warning}" for warning in warnings),
         f"Wrote {output}/{UNLEARNED}",
     )
 
@@ -129,6 +140,24 @@ def _trained(checkpoint: Path | None, method: Method, case: Case, runtime: Runti
         with runtime.isolated("load"):
             return case.task.build_model().eval()
     return module_of(read_model(checkpoint, case, runtime, forgot=False))
+
+
+def _unknown_past(started: Path | None, request: RequestSpec) -> list[str]:
+    """Whether it is not known what a model was made to forget before."""
+    if started is None or started.is_dir() or request.after:
+        return []
+    return [
+        f"{started} is a bare weights file: if it was made to forget earlier requests, their samples are trained on "
+        "again; name the run folders of these requests with `request.after`"
+    ]
+
+
+def _carried(request: ForgetRequest) -> list[str]:
+    if not request.others:
+        return []
+    number, samples = len(request.others), len(request.excluded)
+    plural = "s" if number > 1 else ""
+    return [f"{samples} samples of {number} other request{plural} on the same model stay out: no training reads them"]
 
 
 def _summary(made: Unlearned) -> list[str]:

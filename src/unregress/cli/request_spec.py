@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
+from unregress.artefacts import require_same_data
 from unregress.case import Splits
-from unregress.errors import DataError, RequestError, StaleError, UnregressError, raise_all
+from unregress.errors import DataError, RequestError, UnregressError, raise_all
+from unregress.lineage import Chain, Found, RequestRecord, read_request
 from unregress.loading import Source, read_targets
-from unregress.provenance import REQUEST, read_request
+from unregress.provenance import HISTORY, record_of
+from unregress.records import TrainingRecords, id_texts
 from unregress.request import ForgetRequest
 from unregress.task import Task
 
@@ -37,7 +40,9 @@ class RequestSpec:
     seed: int = 0
     """Seed of that draw."""
     from_run: Path | None = None
-    """Run folder whose request to take over, its reason included."""
+    """Run folder whose request to take over, its reason included; also one from which later models were made."""
+    after: list[Path] = field(default_factory=list)
+    """Run folders whose requests were carried out on the model before, where `checkpoint` is a bare weights file."""
 
     def __post_init__(self) -> None:
         ways = ("ids_file", "band", "random", "from_run")
@@ -65,21 +70,36 @@ class RequestSpec:
             complaints.append(RequestError(f"{self.random} samples are to be drawn", expected="1 or more"))
         raise_all(complaints)
 
-    def resolve(self, splits: Splits, task: Task[Any]) -> ForgetRequest:
-        """The request as positions in a training set.
+    def resolve(self, splits: Splits, task: Task[Any], models: Iterable[Path] = ()) -> Asked:
+        """The request as positions in a training set, beside the requests that were carried out before.
 
         Args:
             splits: whose training set, and its ids.
             task: finds the targets of a band.
+            models: run folders of models, whose requests count as carried out; weights files bring none.
 
         Raises:
-            RequestError: the ids file cannot be read, or names samples that do not exist.
+            RequestError: the ids file cannot be read, names samples that do not exist, or all that is named is
+                forgotten already.
             DataError: there is not one id per sample.
-            StaleError: the run's request is unreadable, or was made for other data.
+            StaleError: a run's request is unreadable, or was made for other data.
         """
-        size = len(cast(Sized, splits.train))
-        if self.from_run is not None:
-            return _read_request(self.from_run, size)
+        records = TrainingRecords(splits)
+        own = None if self.from_run is None else _found(self.from_run, records)
+        request = self._positions(splits, task) if own is None else own.request(splits.size)
+        folders = [*models, *self.after, *([] if self.from_run is None else [self.from_run])]
+        chain = Chain.of(folders, records)
+        others = chain.requests(but=request.forget)
+        asked = request.beside(*others)
+        notes = [*chain.notes, *([] if own is None else own.notes)]
+        if already := len(request.forget) - len(asked.forget):
+            notes.append(
+                f"{already} of {len(request.forget)} samples named are forgotten by an earlier request already"
+            )
+        return Asked(request=asked, before=chain.before(request.forget), notes=tuple(dict.fromkeys(notes)))
+
+    def _positions(self, splits: Splits, task: Task[Any]) -> ForgetRequest:
+        size = splits.size
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
         if self.band is not None:
@@ -90,7 +110,25 @@ class RequestSpec:
         if len(ids) != size:
             raise DataError(f"`data` gives {len(ids)} ids for {size} training samples", expected="one id per sample")
         wanted = _read_ids(cast(Path, self.ids_file))
-        return ForgetRequest.ids([str(identity) for identity in ids], wanted, reason=self.reason)
+        return ForgetRequest.ids(id_texts(ids), wanted, reason=self.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request in today's data, and what was asked of the same models before."""
+
+    request: ForgetRequest
+    before: tuple[RequestRecord, ...]
+    """The other requests that were carried out on the models, in order, also those whose records are gone."""
+    notes: tuple[str, ...]
+    """What a reader of the evidence must know: records that are gone, samples that were forgotten already."""
+
+
+def _found(folder: Path, records: TrainingRecords) -> Found:
+    request = read_request(folder)
+    if (folder / HISTORY).is_file():
+        require_same_data(folder, record_of(folder), records)
+    return request.find(records)
 
 
 def _read_ids(path: Path) -> list[str]:
@@ -104,13 +142,3 @@ def _read_ids(path: Path) -> list[str]:
     if not ids:
         raise RequestError(f"The ids file {path} names nothing", expected="one id per line")
     return ids
-
-
-def _read_request(folder: Path, size: int) -> ForgetRequest:
-    request = read_request(folder)
-    if request.size != size:
-        raise StaleError(
-            f"{folder / REQUEST} is about {request.size} training samples and `data` gives {size}",
-            expected="the data that the request was made for",
-        )
-    return request

@@ -60,7 +60,7 @@ class Cut:
 
     Raises:
         SettingError: a number is out of range; all of them at once.
-        DataError: there is no training window.
+        DataError: the series stops before the end of the test period, or there is no training window.
     """
 
     series: Series
@@ -81,6 +81,13 @@ class Cut:
                 if getattr(self, name) < 1
             ]
         )
+        if (last := int(self.series.hour.max())) + 1 < self.boundaries.end:
+            # A copy that was cut off would give a shorter test period, or none.
+            raise DataError(
+                f"The last hour of the series is {time_of(last)}",
+                expected=f"hours up to {time_of(self.boundaries.end - 1)}, where the test period ends",
+                remedy="The file seems truncated: fetch it again, or end the test period earlier",
+            )
         if not len(self.places("train")):
             raise DataError(
                 f"No window of {self.encoder} + {self.horizon} hours lies between {time_of(self.boundaries.train)} and "

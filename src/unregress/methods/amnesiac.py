@@ -37,7 +37,7 @@ class _Amnesiac(Method):
         first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.request.retain[:1]))
         shape = torch.Size((len(case.request.forget), *first.shape[1:]))
         labels, notes = self.draw(shape, case, runtime.generator("labels"))
-        rows = torch.arange(case.request.size)
+        rows = torch.from_numpy(case.request.members)
         monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
         loss = relabelled_loss(case, labels)
         fitted = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
@@ -109,7 +109,7 @@ class GaussianAmnesiac(_Amnesiac):
 
     def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
         rows = {
-            "all": torch.arange(case.request.size),
+            "all": torch.from_numpy(case.request.members),
             "retain": torch.from_numpy(case.request.retain),
             "forget": torch.tensor(case.request.forget),
         }[self.statistics]

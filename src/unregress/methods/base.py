@@ -16,6 +16,7 @@ from unregress.errors import ModelError, SettingError
 from unregress.loading import Batch
 from unregress.readiness import quick_check
 from unregress.recipe import Recipe
+from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 from unregress.training import Epoch, Fitted, SampleLoss, fit
 
@@ -37,6 +38,9 @@ class Unlearned:
     """What the method decided by itself: the layers it found, the labels' statistics it used."""
     helper: nn.Module | None = None
     """The partly trained model that taught this one, if any: an audit shows what it does by itself."""
+    request: ForgetRequest | None = None
+    """What it was made to forget, beside what it had forgotten before (`ForgetRequest.others`); None for an original,
+    and where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,7 @@ class Method(ABC):
             cost=replace(done.cost, seconds=time.perf_counter() - started),
             method=str(self),
             deviations=self.deviations,
+            request=case.request,
         )
 
 
@@ -218,7 +223,7 @@ def fit_fresh(
     model: nn.Module, case: Case, recipe: Recipe, runtime: Runtime, *, retain_only: bool, stage: str
 ) -> Fitted:
     """Fit a model by the task's loss, on D_r or on D.  With D_r, nothing forgotten is read."""
-    rows = torch.from_numpy(case.request.retain) if retain_only else torch.arange(case.request.size)
+    rows = torch.from_numpy(case.request.retain) if retain_only else torch.from_numpy(case.request.members)
     monitor = monitored(case, recipe, retain_only=retain_only)
     return fit(model, case, recipe, rows, task_loss(case), runtime, stage=stage, monitor=monitor)
 

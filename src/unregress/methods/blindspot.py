@@ -103,7 +103,7 @@ class Blindspot(Method):
         teacher = runtime.set_up(helper)
         loss = self._loss(case, teacher, AttentionLoss(axes, raw=self.attention == "raw"))
         monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
-        rows = torch.arange(case.request.size)
+        rows = torch.from_numpy(case.request.members)
         taught = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
         teaching = Cost(forward=len(taught.history) * len(case.request.forget))
         return Unlearned(

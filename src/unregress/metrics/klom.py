@@ -104,9 +104,9 @@ class KLoM(DeepMetric):
         golds = seen.pop(_GOLDS)
         note = f"{self.models} models a side"
         for part in panel.parts:
-            split, rows = "train_eval" if part.startswith("train") else "test", panel.original.parts[part].index
-            theirs = _side(golds, split, rows)
-            sides = {name: _side(models, split, rows) for name, models in seen.items()}
+            rows = panel.original.parts[part].index
+            theirs = _side(golds, panel.case, part, rows)
+            sides = {name: _side(models, panel.case, part, rows) for name, models in seen.items()}
             if fixed := [name for name, side in {"the golds": theirs, **sides}.items() if not differ(side)]:
                 for name in sides:
                     why = f"{', '.join(fixed)}: every seed predicts the same"
@@ -163,11 +163,14 @@ def _gold(maker: Maker, seed: int) -> dict[str, Answers]:
 
 
 def _ask(maker: Maker, made: Made, seed: int) -> Answers:
+    case, runtime = maker.case, maker.seeded(seed)
     return {
-        split: collect(made.it.model, maker.case.task, maker.case.source(split), maker.seeded(seed)).prediction
+        split: collect(made.it.model, case.task, case.source(split), runtime, rows=case.rows(split)).prediction
         for split in SPLITS
     }
 
 
-def _side(models: list[Answers], split: str, rows: Index) -> Values:
-    return np.stack([answers[split][rows] for answers in models])
+def _side(models: list[Answers], case: Case, part: str, rows: Index) -> Values:
+    split: Split = "train_eval" if part.startswith("train") else "test"
+    places = np.searchsorted(case.rows(split), rows)
+    return np.stack([answers[split][places] for answers in models])

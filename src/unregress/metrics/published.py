@@ -175,14 +175,14 @@ class Published(Metric):
         rng = np.random.default_rng(runtime.generator("published/attack").initial_seed())
         test = [part for part in ("test-retain", "test-forget") if part in panel.parts]
         held_out = sum(len(panel.original.parts[part]) for part in test)
-        count = min(self.samples, case.request.size, held_out)
+        count = min(self.samples, len(case.request.members), held_out)
         if count < FEWEST:
             note = f"only {count} samples per class to train an attacker on"
             for metric in ("published-attack", "published-attack-accuracy"):
                 for subject, _ in asked:
                     yield Measure(metric=metric, split="train-forget", model=subject.name, value=None, note=note)
             return
-        members = np.sort(rng.choice(case.request.size, count, replace=False)).astype(np.int64)
+        members = np.sort(rng.choice(case.request.members, count, replace=False))
         others = np.sort(rng.choice(held_out, count, replace=False))
         found = {}
         for subject, model in asked:

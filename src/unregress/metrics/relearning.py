@@ -185,7 +185,7 @@ def relearn(model: nn.Module, watch: Watch, recipe: Recipe, *, stream: str, at_s
         return losses[-1] <= watch.threshold
 
     if not at_start or losses[0] > watch.threshold:
-        everything = torch.arange(case.request.size)
+        everything = torch.from_numpy(case.request.members)
         with runtime.isolated(stream), suppress(DivergenceError):
             fit(twin, case, recipe, everything, task_loss(case), runtime, stage=stream, after_step=after_step)
     # A model that runs away while relearning did not relearn; its losses are shown while they are numbers.

@@ -94,7 +94,8 @@ class ULiRA(DeepMetric):
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
         """As `DeepMetric`; and data of which too few would be forgotten, or kept."""
-        size, count = case.request.size, round(self.share * case.request.size)
+        size = len(case.request.members)
+        count = round(self.share * size)
         few = DataError(
             f"Of {size} training samples, ULiRA would forget {count}", expected="four or more, and four to keep"
         )
@@ -115,9 +116,11 @@ class ULiRA(DeepMetric):
 
     def _dealt(self, case: Case, runtime: Runtime) -> tuple[Index, Mask]:
         """The samples to be forgotten, and which samples each model has."""
-        rng, size = stream(runtime, "ulira"), case.request.size
-        targets = np.sort(rng.choice(size, round(self.share * size), replace=False))
-        return targets, halves(size, targets, self.models, rng)
+        rng, members = stream(runtime, "ulira"), case.request.members
+        chosen = np.sort(rng.choice(len(members), round(self.share * len(members)), replace=False))
+        has = np.zeros((self.models, case.request.size), dtype=np.bool_)
+        has[:, members] = halves(len(members), chosen, self.models, rng)
+        return members[chosen], has
 
     def examine(self, panel: Panel) -> Iterator[Finding]:
         """How well each method's models, and the originals, are told apart; intervals are over pairs of models.
