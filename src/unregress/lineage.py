@@ -259,19 +259,12 @@ def _read(path: Path) -> tuple[RequestRecord, ...]:
     again = "Take the folder once more from where it is whole, or make the model again"
     try:
         written = content_of(path)
-        manifest = read_manifest(path.parent)
-        if manifest is not None and manifest.files.get(path.name) != sha256(written).hexdigest():
-            raise StaleError(
-                f"{path} is not the one that was written",
-                expected=f"the file whose digest is in {MANIFEST}",
-                remedy=again,
-            )
         content: Any = parse(written)
         if not isinstance(content, dict) or not isinstance(content.get("before"), list):
             raise Misfit(["`before` is missing, expected a list of the requests carried out before"])
         before = content.pop("before")
         read = [build(RequestRecord, each, f"before[{n}]") for n, each in enumerate(before)]
-        return (*read, build(RequestRecord, content))
+        requests = (*read, build(RequestRecord, content))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StaleError(
@@ -283,6 +276,14 @@ def _read(path: Path) -> tuple[RequestRecord, ...]:
             expected="the file as `unregress forget` of this version wrote it",
             remedy=again,
         ) from error
+    manifest = read_manifest(path.parent)
+    if manifest is not None and manifest.files.get(path.name) != sha256(written).hexdigest():
+        raise StaleError(
+            f"{path} is not the one that was written",
+            expected=f"the file whose digest is in {MANIFEST}",
+            remedy=again,
+        )
+    return requests
 
 
 def _request(

@@ -177,7 +177,7 @@ def cut(folder: Path, name: str) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "request truncated": (
         lambda run, other: cut(run, "request.json"),
-        "request.json is not the one that was written. Expected the file whose digest is in manifest.json",
+        "request.json is not a request as it was written: it is not JSON",
     ),
     "request missing": (
         lambda run, other: (run / "request.json").unlink(),

@@ -14,9 +14,9 @@ import yaml
 from unregress.errors import UnregressError
 from unregress.evidence import AuditReport
 from unregress.files import content_of
-from unregress.lineage import REQUEST, read_request
+from unregress.lineage import REQUEST, RequestRecord
 from unregress.manifest import Manifest
-from unregress.plain import Misfit, parse
+from unregress.plain import Misfit, build, parse
 from unregress.provenance import HISTORY, record_of
 from unregress.runs import CONFIG
 from unregress.verdict import Rule, judge
@@ -100,10 +100,12 @@ def _malformed(folder: Path, notes: Mapping[str, Any], manifest: Manifest) -> It
         except UnregressError as error:
             yield error.found
     if REQUEST in notes:
+        request = notes[REQUEST]
         try:
-            read_request(folder)
-        except UnregressError as error:
-            yield error.found
+            own = {name: each for name, each in request.items() if name != "before"} if isinstance(request, dict) else 0
+            build(RequestRecord, own)
+        except (Misfit, UnregressError) as error:
+            yield f"{REQUEST} is not a request as it was written: {error}"
 
 
 def _settings(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[str]:
