@@ -326,7 +326,11 @@ TAMPERINGS = (
         "a method relabelled, and the manifest written again",
         both(RELABELLED, seal("FineTune")),
         names="method is Retrain and config.yaml: method is FineTune",
-        refused=False,
+    ),
+    Tampering(
+        "a method relabelled, and the manifest removed",
+        both(RELABELLED, remove(f"FineTune/{MANIFEST}")),
+        names="has no manifest.json",
     ),
     Tampering("recipe, record and manifest rewritten so that they fit", both(LONGER, seal("FineTune")), refused=False),
     Tampering(

@@ -14,6 +14,7 @@ from e2e.tampering import TAMPERINGS, Tampering, drop_person
 from unregress.artefacts import read_model
 from unregress.case import Case
 from unregress.cli import main
+from unregress.cli.agreement import require_agreement
 from unregress.cli.verify import verify
 from unregress.errors import CheckpointError, SettingError, StaleError
 from unregress.files import sha256_of
@@ -82,6 +83,7 @@ def test_folders_as_they_were_written_are_whole(chain: Path, case: Case, capsys:
 def refused(folder: Path, case: Case) -> bool:
     """Whether a folder's model is refused, for other reasons than that it is no model."""
     try:
+        require_agreement([folder])
         read_model(folder, case, RUNTIME, forgot=folder.name != "original")
     except (CheckpointError, StaleError):
         return True

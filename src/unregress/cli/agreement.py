@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from unregress.errors import UnregressError
+from unregress.cli.refusals import METHODS
+from unregress.errors import StaleError, UnregressError
 from unregress.evidence import AuditReport
 from unregress.files import content_of
 from unregress.lineage import REQUEST, RequestRecord
-from unregress.manifest import Manifest
+from unregress.manifest import Manifest, read_manifest
 from unregress.plain import Misfit, build, parse
 from unregress.provenance import HISTORY, record_of
 from unregress.runs import CONFIG
@@ -29,12 +30,30 @@ _LONGEST = 10_000
 """Characters of a method's description that is looked into."""
 
 
-def disagreements(folder: Path, manifest: Manifest) -> Iterator[str]:
+def require_agreement(paths: Iterable[Path]) -> None:
+    """Refuse run folders whose notes contradict each other, although their manifests may fit.
+
+    Args:
+        paths: run folders; weights files are passed over.
+
+    Raises:
+        StaleError: they do.
+    """
+    found = [f"{path}: {each}" for path in paths if path.is_dir() for each in disagreements(path, read_manifest(path))]
+    if found:
+        raise StaleError(
+            "; ".join(found),
+            expected="notes of one run that agree",
+            remedy="Take the folder once more from where it is whole, or make the model again",
+        )
+
+
+def disagreements(folder: Path, manifest: Manifest | None) -> Iterator[str]:
     """Complaints about fields that cannot all be true, and about notes that cannot be read.
 
     Args:
         folder: a run folder.
-        manifest: its manifest.
+        manifest: its manifest, if it has one.
     """
     notes: dict[str, Any] = {}
     for name in (HISTORY, REQUEST, AUDIT, GOLDS):
@@ -54,7 +73,8 @@ def disagreements(folder: Path, manifest: Manifest) -> Iterator[str]:
     yield from _digests(notes, comments)
     yield from _malformed(folder, notes, manifest)
     yield from _settings(notes, comments)
-    yield from _audited(notes, manifest)
+    if manifest is not None:
+        yield from _audited(notes, manifest)
     if AUDIT in notes:
         yield from _verdicts(folder / AUDIT)
 
@@ -86,7 +106,7 @@ def _digests(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[
         )
 
 
-def _malformed(folder: Path, notes: Mapping[str, Any], manifest: Manifest) -> Iterator[str]:
+def _malformed(folder: Path, notes: Mapping[str, Any], manifest: Manifest | None) -> Iterator[str]:
     """Notes that cannot be as they were written, whatever their digests."""
     if HISTORY in notes:
         try:
@@ -95,7 +115,7 @@ def _malformed(folder: Path, notes: Mapping[str, Any], manifest: Manifest) -> It
             yield from (
                 f"{HISTORY}: {field} is {name!r}, which the manifest does not list"
                 for field, name in names.items()
-                if name is not None and name not in manifest.files
+                if manifest is not None and name is not None and name not in manifest.files
             )
         except UnregressError as error:
             yield error.found
@@ -118,9 +138,11 @@ def _settings(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator
             asked = str(class_path).rpartition(".")[2], _plain(at(config, "method")) or {}
         if asked is None and isinstance(at(config, "recipe"), dict):
             asked = "train", {"recipe": config["recipe"]}
-        if asked is not None and asked[0] != name:
+        # A method of the user's own may describe itself as it likes.
+        known = asked is not None and bool({name, asked[0]} & {*METHODS, "train"})
+        if asked is not None and known and asked[0] != name:
             yield f"{HISTORY}: method is {name} and {CONFIG}: method is {asked[0]}"
-        elif asked is not None:
+        elif asked is not None and known:
             yield from (
                 f"{HISTORY}: method says {field} {ours!r} and {CONFIG} {theirs!r}"
                 for field, ours, theirs in _differing(settings, asked[1])

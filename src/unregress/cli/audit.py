@@ -11,7 +11,7 @@ from torch import nn
 from unregress.artefacts import changed_data, contents, read_model, run_folder
 from unregress.auditing import audit as measure
 from unregress.case import Case, Splits
-from unregress.cli.agreement import AUDIT, GOLDS
+from unregress.cli.agreement import AUDIT, GOLDS, require_agreement
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.console import kept_in, say, shown
 from unregress.cli.request_spec import RequestSpec
@@ -96,6 +96,7 @@ def audit(
     # A missing original is complained about below, with all else that is wrong with the models.
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
+    require_agreement(paths.values())
     with run_folder(runtime.team, output, config + contents(case, paths) + origin, paths) as folder, kept_in(store):
         read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
         own = {name: read[name] for name in models}

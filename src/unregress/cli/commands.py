@@ -8,6 +8,7 @@ from torch import nn
 
 from unregress.artefacts import changed_data, contents, read_model, run_folder, write_model
 from unregress.case import Case, Splits
+from unregress.cli.agreement import require_agreement
 from unregress.cli.audit_options import recorded_recipe
 from unregress.cli.console import say, shown
 from unregress.cli.request_spec import RequestSpec
@@ -105,6 +106,7 @@ def forget(
     found = preflight(case, runtime, model, allow_overlap=allow_overlap)
     records = TrainingRecords(case)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
+    require_agreement(weights.values())
     with run_folder(runtime.team, output, config + contents(case, weights), weights) as folder:
         made = method.unlearn(model, case, runtime)
         write_request(folder, case, asked.before)
