@@ -102,7 +102,7 @@ def test_every_tampering_is_found_or_shown(tampering: Tampering, runs: Path, cas
     if tampering.folder != "audit":
         assert refused(folder, case) == tampering.refused
         # The one case that is let through for the sake of earlier versions' folders; the audit has a caveat then.
-        assert unverified(folder) == (tampering.what == "the manifest removed")
+        assert unverified(folder) == (tampering.what.endswith("the manifest removed"))
 
 
 def row(tampering: Tampering) -> str:
