@@ -43,9 +43,7 @@ def unfinished(path: Path) -> Iterator[Path]:
             finally:
                 _settle(hidden)
     finally:
-        # Where none could be made, that error is the one to tell.
-        with suppress(OSError):
-            lock.unlink()
+        _unlock(hidden)
 
 
 def put(hidden: Path, target: Path) -> None:
@@ -77,22 +75,31 @@ def sweep(folder: Path) -> None:
         with suppress(OSError):
             with FileLock(lock, timeout=0):
                 _settle(lock.with_suffix(""))
-            lock.unlink()
+            _unlock(lock.with_suffix(""))
 
 
 def _settle(hidden: Path) -> None:
     """Put back a folder that was set aside and not replaced; remove what is not needed any more."""
     target, aside = hidden.with_name(hidden.name[1:].rsplit(".", 2)[0]), _aside(hidden)
-    if aside.exists():
-        if not os.path.lexists(target):
-            with suppress(OSError):
-                os.rename(aside, target)
-        elif not hidden.exists():
-            shutil.rmtree(aside, ignore_errors=True)
+    if aside.exists() and not os.path.lexists(target):
+        with suppress(OSError):
+            os.rename(aside, target)
+    if aside.exists() and (hidden.exists() or not os.path.lexists(target)):
+        # Nothing has replaced it, and somebody else has taken its place: all stays.
+        return
+    shutil.rmtree(aside, ignore_errors=True)
     if hidden.is_dir():
         shutil.rmtree(hidden, ignore_errors=True)
     else:
         hidden.unlink(missing_ok=True)
+
+
+def _unlock(hidden: Path) -> None:
+    """Remove the lock file, by which the next process finds what is left, if nothing is."""
+    if not hidden.exists() and not _aside(hidden).exists():
+        # Where none could be made, that error is the one to tell.
+        with suppress(OSError):
+            hidden.with_name(f"{hidden.name}.lock").unlink()
 
 
 def _aside(hidden: Path) -> Path:

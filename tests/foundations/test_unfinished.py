@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,9 +115,13 @@ def test_nothing_is_removed_where_somebody_else_took_the_place(tmp_path: Path) -
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_text(name)
     (tmp_path / ".run.0123abcd.partial.lock").touch()
+    for _ in range(2):
+        sweep(tmp_path)
+        assert (tmp_path / ".run.0123abcd.replaced" / "x").exists()
+        assert (tmp_path / "run" / "x").read_text() == "run"
+    shutil.rmtree(tmp_path / "run")
     sweep(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".run.0123abcd.replaced", "run"]
-    assert (tmp_path / "run" / "x").read_text() == "run"
+    assert os.listdir(tmp_path) == ["run"] and (tmp_path / "run" / "x").read_text() == ".run.0123abcd.replaced"
 
 
 def test_only_what_was_named_so_here_is_removed(tmp_path: Path) -> None:
@@ -126,6 +131,22 @@ def test_only_what_was_named_so_here_is_removed(tmp_path: Path) -> None:
     sweep(tmp_path)
     sweep(tmp_path / "gone")
     assert sorted(os.listdir(tmp_path)) == sorted(names)
+
+
+def test_what_an_interrupt_of_the_cleaning_left_is_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path, ignore_errors: bool) -> None:
+        raise KeyboardInterrupt
+
+    run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run", "new")
+    assert len(os.listdir(tmp_path)) == 3 and (tmp_path / "run" / "x").read_text() == "new"
+    sweep(tmp_path)
+    assert os.listdir(tmp_path) == ["run"] and (tmp_path / "run" / "x").read_text() == "new"
 
 
 def test_what_cannot_be_put_in_place_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
