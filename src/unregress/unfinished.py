@@ -87,7 +87,8 @@ def _settle(hidden: Path) -> None:
     if aside.exists() and (hidden.exists() or not os.path.lexists(target)):
         # Nothing has replaced it, and somebody else has taken its place: all stays.
         return
-    shutil.rmtree(aside, ignore_errors=True)
+    if aside.exists():
+        shutil.rmtree(aside, ignore_errors=True)
     if hidden.is_dir():
         shutil.rmtree(hidden, ignore_errors=True)
     else:
