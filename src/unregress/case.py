@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
@@ -20,6 +21,8 @@ from unregress.request import ForgetRequest, Index, Mask
 from unregress.task import Task
 
 Split = Literal["train", "train_eval", "validation", "test"]
+HASH = 32
+"""Bytes of a sample's hash."""
 
 
 class _Content:
@@ -27,7 +30,7 @@ class _Content:
 
     def content_digest(self, split: Split) -> str:
         """SHA-256 over one split's content, sample by sample in order."""
-        return digest_of(self.row_hashes(split))
+        return digest_of([self._row_hashes(split)])
 
     def row_hashes(self, split: Split) -> list[bytes]:
         """SHA-256 of each sample's content, inputs and target together; `train_eval` is `train` where it is not given.
@@ -35,23 +38,32 @@ class _Content:
         Raises:
             DataError: there is no such split.
         """
-        if split not in self._hashes:
-            source = self._plain_source(split)
-            rows: list[bytes] = []
-            for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
-                samples = len(batch.index)
-                rows += row_hashes(list(columns(batch.data, samples)), samples)
-            self._hashes[split] = rows
-        return self._hashes[split]
+        joined = self._row_hashes(split)
+        return [joined[start : start + HASH] for start in range(0, len(joined), HASH)]
 
     @cached_property
     def data_digest(self) -> str:
         """SHA-256 over the training set's content in order: tells whether an artefact was made for these data."""
         return self.content_digest("train_eval")
 
+    def _row_hashes(self, split: Split) -> bytes:
+        if split not in self._hashes:
+            source = self._plain_source(split)
+            joined = bytearray()
+            for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
+                samples = len(batch.index)
+                joined += b"".join(row_hashes(list(columns(batch.data, samples)), samples))
+            self._hashes[split] = bytes(joined)
+        return self._hashes[split]
+
     @cached_property
-    def _hashes(self) -> dict[Split, list[bytes]]:
+    def _hashes(self) -> dict[Split, bytes]:
+        """The hashes of each split's samples, joined: a list of them would take twice the memory."""
         return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Jobs in other processes need no hashes of all samples.
+        return {name: value for name, value in vars(self).items() if name != "_hashes"}
 
     @abstractmethod
     def _plain_source(self, split: Split) -> Source:
@@ -202,6 +214,12 @@ class Case(_Content):
     def size(self) -> int:
         """Number of training samples."""
         return self.request.size
+
+    def without_ids(self) -> Case:
+        """The same case without the samples' ids, to be sent to other processes: trainings need none."""
+        twin = copy.copy(self)
+        vars(twin)["ids"] = None
+        return twin
 
     def every_row(self, split: Split) -> Source:
         """One split with the samples that other requests forgot: to identify data and to look at those again.

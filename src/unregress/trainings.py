@@ -184,9 +184,8 @@ class Maker:
         quiet = workers > 1 or self.runtime.progress
         store = None if self.store is None else Store(root=self.store.root, say=silent if quiet else self.store.say)
         # A runtime of its own, without the device that this one may have opened: only that can be sent.
-        sent = replace(
-            self, store=store, runtime=replace(self.runtime, progress=self.runtime.progress and workers == 1)
-        )
+        runtime = replace(self.runtime, progress=self.runtime.progress and workers == 1)
+        sent = replace(self, case=self.case.without_ids(), store=store, runtime=runtime)
         _ = sent.fresh
         if store is not None:
             _ = sent.facts
