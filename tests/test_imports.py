@@ -22,6 +22,7 @@ class Room(NamedTuple):
 
 BEFORE_METHODS = (
     Room("errors"),
+    Room("text", only=()),
     Room("files", only=("errors",)),
     Room("user_code", only=("errors",)),
     Room("plain", only=()),
@@ -79,7 +80,7 @@ ROOMS = (
     Room("criteria", only=("evidence", "floor")),
     Room("verdict", only=("errors", "evidence", "criteria")),
     Room("auditing"),
-    Room("report", only=("errors", "files", "cost", "evidence")),
+    Room("report", only=("errors", "text", "files", "cost", "evidence")),
     # On the right of all that measures, which therefore knows no dataset and no architecture by name.
     Room("models", only=LEFT_OF_METHODS),
     Room("datasets", only=LEFT_OF_METHODS),
@@ -92,7 +93,7 @@ ROOMS = (
 
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
-NOT_IN = {"torch": ("errors", "files", "user_code", "cost", "evidence", "floor", "verdict", "report")}
+NOT_IN = {"torch": ("errors", "text", "files", "user_code", "cost", "evidence", "floor", "verdict", "report")}
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 
 
