@@ -104,7 +104,9 @@ class RequestSpec:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
         if self.band is not None:
             dataset = splits.train if splits.train_eval is None else splits.train_eval
-            targets = read_targets(Source(dataset, torch.zeros(size, dtype=torch.bool), splits.collate), task)
+            targets = read_targets(
+                Source(dataset, torch.zeros(size, dtype=torch.bool), splits.collate, name="train"), task
+            )
             return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
         ids = range(size) if splits.ids is None else splits.ids
         if len(ids) != size:
