@@ -38,7 +38,7 @@ BEFORE_METHODS = (
     Room("forecasting"),
     Room("request"),
     Room("processes", only=("errors",)),
-    Room("failing", only=("errors",)),
+    Room("failing", only=("errors", "user_code")),
     Room("loading"),
     Room("case"),
     Room("records"),

@@ -8,15 +8,21 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from unregress.errors import DataError
+from unregress.user_code import message_of
 
 
 def located(
-    error: Exception, dataset: Dataset[Any], collate: Callable[[list[Any]], Any], rows: Sequence[int], split: str
+    error: Exception,
+    dataset: Dataset[Any],
+    collate: Callable[[list[Any]], Any],
+    rows: Sequence[int],
+    split: str,
+    *,
+    copied: bool,
 ) -> Exception:
     """The user's own exception, with a note that says which sample was being read.
 
-    The rows are read again, one by one.  With worker processes, what these hand over is a copy of the exception,
-    and the one that is raised here takes its place.
+    The rows are read again, one by one.
 
     Args:
         error: raised while the rows were read.
@@ -24,9 +30,11 @@ def located(
         collate: puts samples together.
         rows: positions of the batch's samples.
         split: which part of the data it is; empty where that is not known.
+        copied: whether a worker process raised it, so that it is a copy with a traceback as its message.  Then the one
+            that is raised here takes its place.
     """
     of = f" of `{split}`" if split else ""
-    if "DataLoader worker" in str(error) and "exited unexpectedly" in str(error):
+    if type(error) is RuntimeError and "exited unexpectedly" in message_of(error):
         # Reading these rows again might end this process as well.
         return DataError(
             f"A worker process of the data loader ended while it read samples {_some(rows)}{of}",
@@ -36,8 +44,7 @@ def located(
     found, note = _found(dataset, collate, rows)
     if isinstance(found or error, StopIteration):
         return DataError(f"The dataset raised StopIteration {note}{of}", expected="a sample, or another exception")
-    # Without workers this is the exception that the user's code has raised itself.
-    mine = error if found is None or "DataLoader worker" not in str(error) else found
+    mine = found if found is not None and copied else error
     mine.add_note(f"{note}{of}")
     return mine
 

@@ -105,7 +105,8 @@ class Source:
             try:
                 data = next(batches)
             except Exception as error:
-                found = located(error, self.dataset, self.collate or default_collate, chunk.tolist(), self.name)
+                collate = self.collate or default_collate
+                found = located(error, self.dataset, collate, chunk.tolist(), self.name, copied=workers > 0)
                 if found is error:
                     raise
                 raise found from None

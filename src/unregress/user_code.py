@@ -55,12 +55,13 @@ def described(error: BaseException) -> str:
     >>> described(KeyError("age"))
     "KeyError: 'age'"
     """
-    message = _message(error)
+    message = message_of(error)
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return "; ".join([text + _place(error), *getattr(error, "__notes__", [])])
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """An exception's message in one line, whatever its class makes of it."""
     if isinstance(error, SyntaxError):
         # Its text ends with the file's name, which the place says better.
         return error.msg
@@ -79,7 +80,10 @@ def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
     if own := frames_of_user(error):
-        return f" ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})"
+        last = own[-1]
+        entry = own[_last_of_ours(error, own)]
+        via = "" if entry is last or entry.name.startswith("<") else f", called by {entry.name}"
+        return f" ({last.filename}:{last.lineno}, in {last.name}{via})"
     return f", while {doing}" if (doing := _doing(error)) else ""
 
 
@@ -91,11 +95,18 @@ def _is_users_file(name: str) -> bool:
     return not (name.startswith((_OURS, *_PYTHON, "<")) or any(folder in name for folder in _INSTALLED))
 
 
+def _last_of_ours(error: BaseException, own: list[traceback.FrameSummary]) -> int:
+    """Which of the user's frames is the first that this library has called last."""
+    count = start = 0
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith(_OURS):
+            start = count
+        elif _is_users_file(frame.filename):
+            count += 1
+    return min(start, len(own) - 1)
+
+
 def _doing(error: BaseException) -> str:
     """What was going on where this library called a model or a loss of another library; empty if it did not."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [place for place, frame in enumerate(frames) if frame.filename.startswith(_OURS)]
-    if not ours or ours[-1] == len(frames) - 1:
-        return ""
-    last = frames[ours[-1]]
-    return _BORDERS.get(last.name, "") if last.filename == f"{_OURS}task.py" else ""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_OURS)]
+    return _BORDERS.get(ours[-1].name, "") if ours and ours[-1].filename == f"{_OURS}task.py" else ""

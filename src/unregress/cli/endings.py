@@ -20,7 +20,7 @@ import torch
 
 from unregress.errors import DivergenceError, UnregressError, VerdictError
 from unregress.processes import left_alone
-from unregress.user_code import chain, described, is_users
+from unregress.user_code import chain, described, frames_of_user, is_users
 
 DIVERGED, REFUSED, NOT_PASSED, LEFT_ALONE, FAULT = 1, 2, 3, 4, 70
 _DEBUG = "`--debug` shows the whole traceback"
@@ -63,5 +63,6 @@ def _code(error: UnregressError) -> int:
 
 def _blamed(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"your code ended the program (`sys.exit`): {described(error)}"
-    return f"your code raised {described(error)}. {_DEBUG}"
+        return f"your code ended the program with `sys.exit`: {described(error)}. {_DEBUG}."
+    whose = "your code" if frames_of_user(error) or isinstance(error, SyntaxError) else "your data, model or loss"
+    return f"{whose} raised {described(error)}. {_DEBUG}."
