@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -25,18 +26,19 @@ from unregress.cli.audit import audit, report
 from unregress.cli.commands import forget, train
 from unregress.cli.endings import culprit, ending
 from unregress.cli.interrupt import NOTHING_LEFT, WORDS, Stop, exit_code, stoppable
-from unregress.cli.launch import launch
-from unregress.cli.overview import DESCRIPTION, EXIT_CODES, SUMMARIES, USAGE
+from unregress.cli.launch import launch, require_room
+from unregress.cli.overview import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, USAGE
 from unregress.cli.refusals import refusal
 from unregress.cli.reproduce import reproduce
+from unregress.cli.values import unusable
 from unregress.demo import demo
-from unregress.errors import SettingError
+from unregress.errors import SettingError, raise_all
 from unregress.methods import Method, Unlearned
 from unregress.processes import part, team
 from unregress.runtime import Runtime
 from unregress.task import Task
 from unregress.text import printable
-from unregress.user_code import described
+from unregress.user_code import described, message_of
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -70,7 +72,9 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
         code, message = _stopped(stop, error) or ending(error)
         if debug:
             traceback.print_exception(error)
-    print(f"error: {printable(message)}", file=sys.stderr)
+    # A word of a hundred thousand letters is nobody's: the beginning will do.
+    short = re.sub(r"\S{400,}", lambda word: f"{word[0][:200]}…", message)
+    print(f"error: {printable(short)}", file=sys.stderr)
     return code
 
 
@@ -116,6 +120,10 @@ class _Parser(ArgumentParser):
         name = name or next((each for each in COMMANDS if f": {each}." in message), "")
         raise refusal(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
 
+    def format_help(self, *arguments: Any) -> str:
+        """The help, without lists of all of PyTorch's classes."""
+        return re.sub(r",\s+known\s+subclasses:[^()]{600,}\)", ")", super().format_help(*arguments))
+
     def parse_path(self, path: Any, *arguments: Any, **options: Any) -> Namespace:
         """A configuration file, which the library would read in the encoding of the system."""
         text = configuration.read(Path(path))
@@ -142,10 +150,17 @@ def _run(words: Sequence[str], debug: bool) -> int:
     parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
     for name, own in parsers.items():
         subcommands.add_subcommand(name, own, help=SUMMARIES[name])
-    parsed = parser.parse_args(_afresh(words))
+    try:
+        parsed = parser.parse_args(_afresh(words))
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        # What the parser does not catch of what it raises itself.
+        parser.error(message_of(error), error)
     name = parsed.subcommand
+    # The configuration is filled in below.
+    raise_all(list(unusable(COMMANDS[name], {**parsed[name].as_dict(), "config": ""})))
     devices = parsed[name].get("runtime.devices", 1)
     if (wanted := devices if isinstance(devices, int) else len(devices)) > 1 and team().size == 1:
+        require_room(wanted)
         return launch([*words, "--debug"] if debug else words, wanted)
     values = _instantiate(parser, parsed)[name].as_dict()
     if _configured(COMMANDS[name]):
@@ -191,7 +206,7 @@ def _underscored(word: str) -> str:
 def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
     configured = _configured(command)
     options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else "FOLDER [--output AUDIT_HTML]"
-    parser = _Parser(usage=f"unregress {name} {options}", description=_text(command))
+    parser = _Parser(usage=f"unregress {name} {options}", description=_text(command), epilog=EVERYWHERE)
     parser.command = name
     if configured:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below")

@@ -13,8 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from unregress.cli.endings import LEFT_ALONE
 from unregress.cli.interrupt import Terminated, exit_code
+from unregress.errors import SettingError
 
 GRACE = 15.0
 """Seconds that processes get to clear up when one has failed, and again when they are told to end."""
@@ -50,6 +53,21 @@ def launch(words: Sequence[str], processes: int) -> int:
             _wait(started, GRACE)
             return exit_code(number)
         return _verdict(codes, told)
+
+
+def require_room(processes: int) -> None:
+    """Refuse many more processes than this machine has devices or cores for.
+
+    Raises:
+        SettingError: so many are asked for.
+    """
+    room = max(8, 4 * (os.cpu_count() or 1), torch.cuda.device_count())
+    if processes > room:
+        raise SettingError(
+            f"{processes} devices are asked for, one process each",
+            expected=f"at most {room} on this machine",
+            remedy="`--runtime.devices '[K]'` is device number K",
+        )
 
 
 def _environment(rank: int, processes: int, port: int) -> dict[str, str]:

@@ -10,10 +10,11 @@ DESCRIPTION = (
     "Make a trained PyTorch regression model forget chosen training examples, and show how well it forgot.  "
     "Start with `unregress demo`."
 )
+EVERYWHERE = "With any command --debug, or UNREGRESS_DEBUG=1, shows the whole traceback of an error."
 EXIT_CODES = (
     "Exit codes: 0 done; 1 training diverged; 2 bad input, or your own code raised; 3 a model did not pass that was "
     "required to; 4 another process of the job failed; 70 a fault of unregress; 130 interrupted; 143 terminated.  "
-    "Everywhere --debug, or UNREGRESS_DEBUG=1, shows the whole traceback of an error."
+    + EVERYWHERE
 )
 SUMMARIES = {
     "demo": "Unlearn and audit on real patients.",
