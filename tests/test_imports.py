@@ -22,6 +22,7 @@ class Room(NamedTuple):
 
 BEFORE_METHODS = (
     Room("errors"),
+    Room("text", only=()),
     Room("files", only=("errors",)),
     Room("user_code", only=("errors",)),
     Room("plain", only=()),
@@ -37,6 +38,7 @@ BEFORE_METHODS = (
     Room("forecasting"),
     Room("request"),
     Room("processes", only=("errors",)),
+    Room("failing", only=("errors", "user_code")),
     Room("loading"),
     Room("case"),
     Room("records"),
@@ -59,7 +61,7 @@ ROOMS = (
     Room("provenance"),
     Room("artefacts"),
     Room("sharing", only=()),
-    Room("parallel", only=("errors", "sharing")),
+    Room("parallel", only=("errors", "user_code", "sharing")),
     Room("store"),
     Room("circumstances"),
     Room("plans", only=("recipe", "methods")),
@@ -79,7 +81,7 @@ ROOMS = (
     Room("criteria", only=("evidence", "floor")),
     Room("verdict", only=("errors", "evidence", "criteria")),
     Room("auditing"),
-    Room("report", only=("errors", "files", "cost", "evidence")),
+    Room("report", only=("errors", "text", "files", "cost", "evidence")),
     # On the right of all that measures, which therefore knows no dataset and no architecture by name.
     Room("models", only=LEFT_OF_METHODS),
     Room("datasets", only=LEFT_OF_METHODS),
@@ -92,7 +94,7 @@ ROOMS = (
 
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
-NOT_IN = {"torch": ("errors", "files", "user_code", "cost", "evidence", "floor", "verdict", "report")}
+NOT_IN = {"torch": ("errors", "text", "files", "user_code", "cost", "evidence", "floor", "verdict", "report")}
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 
 

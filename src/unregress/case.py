@@ -19,6 +19,7 @@ from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.loading import Augment, Collate, Source, chunked, read_targets
 from unregress.request import ForgetRequest, Index, Mask
 from unregress.task import Task
+from unregress.user_code import frames_of_user
 
 Split = Literal["train", "train_eval", "validation", "test"]
 HASH = 32
@@ -106,7 +107,8 @@ class Splits(_Content):
         dataset = self.train if split == "train_eval" and chosen is None else chosen
         if dataset is None:
             raise _missing(split)
-        return Source(dataset, torch.zeros(_length(dataset, split), dtype=torch.bool), self.collate)
+        name = "train" if dataset is self.train else split
+        return Source(dataset, torch.zeros(_length(dataset, split), dtype=torch.bool), self.collate, name=name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,12 +196,13 @@ class Case(_Content):
             evaluated = split == "train_eval"
             dataset = self.train_eval if evaluated and self.train_eval is not None else self.train
             augment = None if evaluated else self.augment
-            return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment, self._excluded)
+            name = "train" if dataset is self.train else split
+            return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment, self._excluded, name)
         held_out = self.validation if split == "validation" else self.test
         if held_out is None:
             raise _missing(split)
         nothing = torch.zeros(_length(held_out, split), dtype=torch.bool)
-        return Source(held_out, nothing, self.collate)
+        return Source(held_out, nothing, self.collate, name=split)
 
     @cached_property
     def _excluded(self) -> torch.Tensor | None:
@@ -279,4 +282,10 @@ def _length(dataset: Dataset[Any], name: str) -> int:
             expected="a map-style dataset with `__len__` and `__getitem__`",
             remedy="Wrap it in a map-style one",
         )
-    return len(dataset)
+    try:
+        return len(dataset)
+    except (TypeError, ValueError) as error:
+        if frames_of_user(error):
+            raise
+        # Python's own, about what `__len__` has returned.
+        raise DataError(f"`{name}` has no usable length: {error}", expected="`__len__` to return a number") from error

@@ -15,6 +15,7 @@ from unregress.errors import DataError, ModelError, UnregressError, raise_all
 from unregress.loading import chunked
 from unregress.request import Mask
 from unregress.runtime import Runtime, evaluating
+from unregress.user_code import described
 
 
 def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> None:
@@ -37,7 +38,7 @@ def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> None:
             case.task.checked_loss(prediction, case.task.target(batch.data))
     except _FOREIGN as error:
         raise ModelError(
-            f"The model does not predict this task's batches: {type(error).__name__}: {error}",
+            f"The model does not predict this task's batches: {described(error)}",
             expected="`task.predict(model, batch)` to work on batches of `case.train`",
             remedy="Check the model's inputs, the task adapter, the dataset's items and `collate`",
         ) from error
@@ -49,7 +50,7 @@ def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> None:
         )
 
 
-_FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
+_FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, MemoryError)
 """What a user's model, task or dataset raises when it meets something it was not made for."""
 
 
@@ -188,7 +189,7 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes] | Non
         try:
             batch = next(batches, None)
         except _FOREIGN as error:
-            found = f"The {name} samples cannot be read and batched: {type(error).__name__}: {error}"
+            found = f"The {name} samples cannot be read and batched: {described(error)}"
             return None, [DataError(found, remedy="Check the dataset's items, or pass `collate`")]
         if batch is None:
             break
