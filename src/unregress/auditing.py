@@ -30,9 +30,9 @@ from unregress.metrics import (
     Wasserstein,
 )
 from unregress.panel import assemble, panel_of
-from unregress.readiness import unsteady
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
+from unregress.survey import unsteady
 from unregress.verdict import Rule, judge
 
 
