@@ -84,7 +84,7 @@ def _prefix(fresh: nn.Module, like: nn.Module) -> str:
     own = list(fresh.state_dict())
     for name, part in like.named_modules():
         if name and list(part.state_dict()) == own and len(like.state_dict()) == len(own):
-            return name
+            return str(name)
     return ""
 
 

@@ -46,8 +46,20 @@ def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> float:
         The largest prediction or target of the two, in absolute value.
 
     Raises:
-        ModelError: the model does not accept the task's batches, or shapes do not fit.
+        ModelError: the model does not accept the task's batches, shapes do not fit, or predictions are not finite.
     """
+    size = predicted_size(case, model, runtime)
+    if not size < float("inf"):
+        raise ModelError(
+            "The model predicts NaN or infinity for the first retained samples",
+            expected="finite predictions",
+            remedy="Check the model's weights, and that inputs are finite",
+        )
+    return size
+
+
+def predicted_size(case: Case, model: nn.Module, runtime: Runtime) -> float:
+    """As `quick_check`, but infinite if predictions are not finite."""
     rows = torch.from_numpy(case.request.retain[:2])
     try:
         wrapped = runtime.set_up(model)
@@ -61,12 +73,8 @@ def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> float:
     except Exception as error:
         raise _unpredicted(error, model, runtime) from error
     if not bool(prediction.isfinite().all()):
-        raise ModelError(
-            "The model predicts NaN or infinity for the first retained samples",
-            expected="finite predictions",
-            remedy="Check the model's weights, and that inputs are finite",
-        )
-    return max(float(prediction.abs().max()), float(target.nan_to_num(nan=0.0).abs().max()))
+        return float("inf")
+    return max(float(each.detach().nan_to_num(nan=0.0).abs().max()) for each in (prediction, target))
 
 
 def _unpredicted(error: Exception, model: nn.Module, runtime: Runtime) -> ModelError:
@@ -136,13 +144,16 @@ def preflight(
         if asked is not None:
             recipes = [*([recipe] if recipe else []), *_recipes(method)]
             about_model = list(_asked(case, runtime, asked, method, recipes))
+            if not about_model and not recipes:
+                # How it will be trained is not known.
+                warnings += [str(error) for error in _in_training(case, runtime, asked)]
             complaints = [*about_model, *misshapen({f"{n}": gold for n, gold in enumerate(golds, 1)}, asked),
                           *complaints]  # fmt: skip
         raise_all(complaints)
         if model is not None:
             warnings += unwrapping(model)
             if method is None or method.uses_original:
-                warnings += _no_better_than_constant(case, runtime, model)
+                warnings += no_better_than_constant(case, runtime, model)
         return Preflight(warnings=tuple(warnings))
 
 
@@ -157,12 +168,12 @@ def _asked(
     """What model and method object to."""
     try:
         quick_check(case, runtime.private_copy(model), runtime)
-        if any(recipe.mode == "train" for recipe in recipes):
-            _check_training(case, runtime.private_copy(model), runtime)
     except UnregressError as error:
         # What a method finds with a model that does not predict is a consequence.
         yield error
         return
+    if any(recipe.mode == "train" for recipe in recipes):
+        yield from _in_training(case, runtime, model)
     if method is None:
         return
     try:
@@ -173,30 +184,26 @@ def _asked(
         yield ModelError(f"{type(method).__name__} cannot work with this model: {described(error)}")
 
 
-def _check_training(case: Case, model: nn.Module, runtime: Runtime) -> None:
-    """Predict two retained samples, as they are trained on, in training mode.
-
-    Raises:
-        ModelError: what the model returns in that mode does not fit.
-    """
+def _in_training(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[ModelError]:
+    """A complaint if the model does not predict two retained samples, as they are trained on, in training mode."""
     rows = torch.from_numpy(case.request.retain[:2])
     if len(rows) < 2:
         # Batch normalisation could not work on one, which is said where it is trained.
         return
-    wrapped = runtime.set_up(model.train())
     try:
+        wrapped = runtime.set_up(runtime.private_copy(model).train())
         draws = runtime.generator("preflight/augment")
         (batch,) = runtime.load(case.source("train"), [rows], augmentation=draws)
         case.task.checked_loss(case.task.predict(wrapped, batch.data), case.task.target(batch.data))
     except UnregressError as error:
         found = error.found if "training mode" in error.found else f"In training mode: {error.found}"
-        raise ModelError(found, expected=error.expected, remedy=error.remedy) from error
+        yield ModelError(found, expected=error.expected, remedy=error.remedy)
     except Exception as error:
-        raise ModelError(
+        yield ModelError(
             f"In training mode the model does not predict this task's batches: {described(error)}",
             expected="what `task.predict` gets from the model in evaluation mode",
             remedy="Take what is needed of its output in the task's `predict`, or train with `Recipe(mode='eval')`",
-        ) from error
+        )
 
 
 def _data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[UnregressError], list[str]]:
@@ -253,7 +260,7 @@ CONSTANT_ROWS = 2000
 """On how many training samples, evenly spread, an original is compared with a constant."""
 
 
-def _no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[str]:
+def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[str]:
     """A warning if the original has learnt nothing of what it was trained on."""
     members = rows_of(case, "train_eval")
     rows = members[torch.linspace(0, len(members) - 1, min(len(members), CONSTANT_ROWS)).round().long().unique()]

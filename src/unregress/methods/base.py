@@ -17,7 +17,7 @@ from unregress.fresh import fresh_model
 from unregress.guard import EXPLODED
 from unregress.loading import Batch
 from unregress.modules import not_finite, unwrapped, unwrapping
-from unregress.readiness import quick_check
+from unregress.readiness import predicted_size, quick_check
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
@@ -146,7 +146,7 @@ def _require_sane(done: Unlearned, method: Method, size: float, case: Case, runt
     if broken := not_finite(done.model):
         raise DivergenceError(f"{name} made a model whose weights {', '.join(broken[:3])} are NaN or infinite",
                               remedy=remedy)  # fmt: skip
-    found = quick_check(case, done.model, runtime)
+    found = predicted_size(case, done.model, runtime)
     if found > EXPLODED * max(1.0, size):
         raise DivergenceError(
             f"{name} made a model that predicts {found:.3g} where predictions and targets are at most {size:.3g}",
@@ -188,7 +188,7 @@ def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
         prediction = case.task.predict(model, batch.data)
         target = case.task.target(batch.data).clone()
         if not target.is_floating_point():
-            target = target.to(prediction.dtype)
+            target = target.to(torch.promote_types(prediction.dtype, torch.float32))
         new = labels[place[batch.index[batch.forgotten]]]
         target[batch.forgotten.to(target.device)] = new.to(target)
         return case.task.checked_loss(prediction, target)
