@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from foundations.small import mlp, numbers
 from unregress import MappingTask, Quantile, TensorTask
 from unregress.errors import ModelError
 
