@@ -90,7 +90,7 @@ def load_weights(model: nn.Module, path: str | Path) -> tuple[str, ...]:
             remedy="Take the weights of an earlier epoch: the training had diverged when these were saved",
         )
     model.load_state_dict(state)
-    return tuple(f"{path}: {note}" for note in (*notes, *_converted(state, own)))
+    return tuple(f"{Path(path).name}: {note}" for note in (*notes, *_converted(state, own)))
 
 
 def _renamed(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -82,6 +82,7 @@ def audit(
         VerdictError: a model did not pass that was required to; the report is written all the same.
     """
     runtime = shown(runtime)
+    _require_once(golds or [])
     named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
     paths = {**models, **named}
     asked = request.resolve(data, task, paths.values())
@@ -149,6 +150,14 @@ def audit(
     say("", f"Wrote {output}/audit.html and {output}/{AUDIT}")
     if require == "pass":
         _require_pass(report, output)
+
+
+def _require_once(golds: list[Path]) -> None:
+    """Refuse a gold that is given twice, of which equal weights would be no sign."""
+    if repeated := [path for place, path in enumerate(golds) if path.resolve() in [p.resolve() for p in golds[:place]]]:
+        raise SettingError(
+            f"{repeated[0]} is given as a gold twice", expected="golds that differ by their seed", remedy="Name it once"
+        )
 
 
 def _require_pass(report: AuditReport, output: Path) -> None:
