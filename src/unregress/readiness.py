@@ -19,7 +19,7 @@ from unregress.loading import chunked
 from unregress.modules import unwrapping
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime, bare, evaluating
-from unregress.survey import Survey, evaluated, rows_of, survey, unsteady_split
+from unregress.survey import Survey, evaluated, survey, unsteady_split
 from unregress.user_code import described
 
 
@@ -226,33 +226,45 @@ def _data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[Unreg
                 complaints.append(shared)
     train = found[0]
     if band and not train.complaints:
-        complaints += _off_band(case, train)
+        _compare_band(case, train, complaints, warnings)
     forgotten = case.request.mask[case.request.members]
     warnings += twins(train, forgotten)
     warnings += [warning for each in found[1:] if (warning := seen_again(train, each, forgotten)) is not None]
     return complaints, warnings
 
 
-def _off_band(case: Case, train: Survey) -> Iterator[UnregressError]:
-    """A complaint if the request's band does not hold for the rows that it names, up to the targets' rounding."""
-    low, high = (None if limit is None else float(limit) for limit in case.request.target_band or ())
+def _compare_band(case: Case, train: Survey, complaints: list[UnregressError], warnings: list[str]) -> None:
+    """Complain if the request's band does not hold for the rows that it names, up to the targets' rounding."""
     targets = torch.cat(train.targets).double().numpy()
     if targets.ndim > 1 and targets[0].size > 1:
-        yield RequestError("The request is a band, and the task has several outputs",
-                           remedy="Choose the samples yourself with `ForgetRequest.where`")  # fmt: skip
+        complaints.append(
+            RequestError(
+                f"The request is a band of targets, and a target has the shape {targets.shape[1:]}",
+                remedy="Choose the samples yourself with `ForgetRequest.where`",
+            )
+        )
         return
     values, forgotten = targets.reshape(-1), case.request.mask[case.request.members]
-    low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
+    low, high = (np.nan if limit is None else float(limit) for limit in case.request.target_band or ())
     # A task may convert targets after the band was made: what is at a limit may come to lie beside it.
-    near = 1e-6 * np.where(np.isfinite([low, high]), np.abs([low, high]), 0)
+    near = 1e-6 * np.abs([low, high])
+    # Comparisons with a limit that is not there are false.
     outside = forgotten & ((values < low - near[0]) | (values > high + near[1]))
-    inside = ~forgotten & (values > low + near[0]) & (values < high - near[1])
-    if outside.any() or inside.any():
-        yield RequestError(
-            f"By the training targets {outside.sum()} of the {forgotten.sum()} samples to forget lie outside the "
-            f"request's band, {low:g} to {high:g}, and {inside.sum()} within it are retained",
-            expected="a band made from these samples' targets, in their order and unit",
-            remedy="Build the request from the training set's own targets: `[task.target(batch) ...]`, in its order",
+    inside = ~forgotten & ~((values <= low + near[0]) | (values >= high - near[1]))
+    found = (
+        f"By the training targets {outside.sum()} of the {forgotten.sum()} samples to forget lie outside the request's "
+        f"band of targets, and {inside.sum()} within it are retained"
+    )
+    if inside.any() and not outside.any() and case.ids is not None:
+        # To data with ids, records in the band may have been added since the request was made.
+        warnings.append(found)
+    elif inside.any() or outside.any():
+        complaints.append(
+            RequestError(
+                found,
+                expected="a band made from these samples' targets, in their order and unit",
+                remedy="Build the request from the training set's own targets, in its order: `ForgetRequest.band`",
+            )
         )
 
 
@@ -261,8 +273,14 @@ CONSTANT_ROWS = 2000
 
 
 def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[str]:
-    """A warning if the original has learnt nothing of what it was trained on."""
-    members = rows_of(case, "train_eval")
+    """A warning if the original has learnt nothing of what it was trained on.
+
+    Args:
+        case: the data.
+        runtime: where to predict.
+        model: the original; it is copied.
+    """
+    members = torch.from_numpy(case.rows("train_eval"))
     rows = members[torch.linspace(0, len(members) - 1, min(len(members), CONSTANT_ROWS)).round().long().unique()]
     retained = ~case.request.mask[rows.numpy()]
     if not retained.any():

@@ -245,11 +245,6 @@ class ForgetRequest:
         return self.members[~self.mask[self.members]]
 
     @cached_property
-    def members(self) -> Index:
-        """Positions of all samples to retain or to forget, ascending."""
-        return np.flatnonzero(np.ones(self.size, dtype=np.bool_))
-
-    @cached_property
     def digest(self) -> str:
         """SHA-256 over size, forgotten and excluded positions: equal for the same forgetting, whatever its reason."""
         positions: list[object] = [self.size, self.forget]

@@ -45,13 +45,6 @@ def name_of(split: Split) -> str:
     return "train" if split == "train_eval" else split
 
 
-def rows_of(case: Case, split: Split) -> Tensor:
-    """Positions of the samples that a split is evaluated on."""
-    if split in ("train", "train_eval"):
-        return torch.from_numpy(case.request.members)
-    return torch.arange(len(case.source(split)))
-
-
 def survey(case: Case, split: Split, runtime: Runtime, *, targets: bool = False) -> Survey:
     """Read all samples of a split.
 
@@ -61,7 +54,7 @@ def survey(case: Case, split: Split, runtime: Runtime, *, targets: bool = False)
         runtime: worker processes, and the precision that values must fit into.
         targets: whether to keep the targets.
     """
-    found = Survey(split, rows_of(case, split))
+    found = Survey(split, torch.from_numpy(case.rows(split)))
     source = case.source(split)
     batches = source.fetch(chunked(found.rows, 4096), workers=runtime.workers)
     bad: dict[str, list[int]] = defaultdict(list)
@@ -198,7 +191,7 @@ def unsteady(case: Case, runtime: Runtime) -> list[DataError]:
 
 def unsteady_split(case: Case, split: Split, runtime: Runtime) -> DataError | None:
     """A complaint about one split, see `unsteady`."""
-    source, rows = case.source(split), rows_of(case, split)
+    source, rows = case.source(split), torch.from_numpy(case.rows(split))
     rows = rows[:: max(1, len(rows) // _AGAIN)][:_AGAIN]
     read = []
     for time in ("first", "second"):

@@ -56,6 +56,16 @@ def test_a_band_in_another_unit_is_refused():
         preflight(case, CPU)
 
 
+def test_records_that_were_added_within_a_band_are_a_warning():
+    """With ids a request holds for data that have grown."""
+    request = replace(ForgetRequest.band(TARGETS, low=8, reason="test"), size=25)
+    data = TensorDataset(torch.cat([INPUTS, numbers(1, 3, seed=9)]), torch.cat([TARGETS, torch.tensor([9.0])]))
+    (warning,) = preflight(case_of(data, request=request, ids=range(25)), CPU).warnings
+    assert "0 of the" in warning and "1 within it are retained" in warning
+    with pytest.raises(RequestError, match="1 within it are retained"):
+        preflight(case_of(data, request=request), CPU)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_band_of_the_datas_own_targets_holds_up_to_rounding(dtype):
     """2.2 in single precision is above 2.2 in double precision, in which the task gives the targets."""
