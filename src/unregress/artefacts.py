@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -136,7 +136,9 @@ def write_model(
     write_json(folder / DIGESTS, digests_of(folder))
 
 
-def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.Module | Unlearned:
+def read_model(
+    path: Path, case: Case, runtime: Runtime, *, forgot: bool, told: Callable[[str], None] = lambda note: None
+) -> nn.Module | Unlearned:
     """A model from a weights file, or from a run folder with what is known of its making.
 
     Args:
@@ -144,6 +146,7 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         case: the present request and data.
         runtime: seeds what the model's constructor draws.
         forgot: whether the model must have been made for the present request; an original need not.
+        told: gets notes on names and numbers of a weights file that were converted.
 
     Raises:
         CheckpointError: the weights cannot be read or do not fit the task's model.
@@ -162,7 +165,8 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
                 f"There is no {path}",
                 expected="a run folder, or a weights file: safetensors, or a state dict saved by `torch.save`",
             )
-        load_weights(model, path)
+        for note in load_weights(model, path):
+            told(note)
         return model
     record = record_of(path)
     try:

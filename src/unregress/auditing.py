@@ -30,9 +30,9 @@ from unregress.metrics import (
     Wasserstein,
 )
 from unregress.panel import assemble, panel_of
-from unregress.readiness import unsteady
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
+from unregress.survey import unsteady
 from unregress.verdict import Rule, judge
 
 
@@ -114,7 +114,7 @@ def audit(
         measures=tuple(measures),
         figures=tuple(figures),
         earlier=tuple(earlier),
-        caveats=(*unsure, *found, *_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
+        caveats=(*unsure, *found, *_caveats(panel, measures, rule), *doubts(golds, models, original), *caveats),
     )
     return replace(report, verdicts=judge(report, rule))
 
@@ -223,8 +223,9 @@ def _caveats(panel: Panel, measures: Sequence[Measure], rule: Rule) -> Iterator[
     answers = {gold.parts["train-forget"].prediction.tobytes() for gold in panel.golds}
     if len(answers) < golds:
         yield (
-            "Some retrained models answer alike to the last digit, as models of one seed do, so that the noise floor "
-            "is understated: retrain with seeds that differ."
+            "Some retrained models answer alike to the last digit, as models of one seed do, and those of a small "
+            "convex problem whatever their seeds.  If the seeds are the same, the noise floor is understated: retrain "
+            "with seeds that differ."
         )
     if forgotten < rule.samples:
         yield f"Only {forgotten} samples are forgotten: shares and distributions are coarse."

@@ -5,7 +5,7 @@ A loss is any callable with that contract; these are the ones with names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,51 @@ def require_same_shape(prediction: Tensor, target: Tensor) -> None:
             expected="the same shape; differing ones would broadcast or fail",
             remedy="Reshape in the task's `predict` or `target`, e.g. `.squeeze(-1)` on the model's output",
         )
+
+
+def require_real(name: str, value: object) -> None:
+    """Refuse what a task of the user's own returns in place of a tensor of real numbers.
+
+    Raises:
+        ModelError: it is something else.
+    """
+    if isinstance(value, Tensor) and not value.is_complex():
+        return
+    found = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else described_output(value)
+    raise ModelError(
+        f"The task's {name} returns {found}",
+        expected="a tensor of real numbers",
+        remedy="Take real and imaginary parts as two outputs: `torch.view_as_real`"
+        if isinstance(value, Tensor)
+        else "Convert it in the task",
+    )
+
+
+def described_output(value: object) -> str:
+    """The kind of a value that is no tensor, and what it holds.
+
+    >>> described_output((1, 2)), described_output({"logits": 1})
+    ('a tuple of 2', 'a dict of logits')
+    """
+    names = getattr(value, "_fields", None) or (list(value) if isinstance(value, Mapping) else ())
+    if names:
+        return f"a {type(value).__name__} of {', '.join(map(str, names))}"
+    size = f" of {len(value)}" if isinstance(value, (list, tuple)) else ""
+    return f"a {type(value).__name__}{size}"
+
+
+def in_precision_of(prediction: Tensor, target: Tensor) -> Tensor:
+    """Targets in the precision of the predictions that they are compared with, but in single precision at least.
+
+    Half-precision predictions are of mixed precision, where losses are computed in single precision; targets that are
+    in half precision themselves stay in it.
+
+    >>> in_precision_of(torch.ones(2), torch.ones(2, dtype=torch.float64)).dtype
+    torch.float32
+    """
+    if target.dtype == prediction.dtype:
+        return target
+    return target.to(torch.promote_types(prediction.dtype, torch.float32))
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
@@ -79,6 +124,10 @@ class Huber:
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         require_same_shape(prediction, target)
+        if prediction.dtype != target.dtype:
+            # PyTorch finds no gradient of a Huber loss between two precisions.
+            wider = torch.promote_types(prediction.dtype, target.dtype)
+            prediction, target = prediction.to(wider), target.to(wider)
         return mean_over_outputs(functional.huber_loss(prediction, target, delta=self.delta, reduction="none"))
 
 

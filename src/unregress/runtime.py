@@ -153,7 +153,7 @@ class Runtime:
         return seeded(self._stream_seed(stream), self.device, double=self.precision == "64-true")
 
     def private_copy(self, model: nn.Module) -> nn.Module:
-        """A copy that shares nothing with `model`, without gradients.
+        """A copy that shares nothing with `model`, without gradients and without PyTorch's wrappers around it.
 
         Raises:
             ModelError: the model cannot be copied.

@@ -21,7 +21,7 @@ from unregress.lineup import check, gold_names
 from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
 from unregress.provenance import ancestors, require_remembering
-from unregress.readiness import preflight
+from unregress.readiness import no_better_than_constant, preflight
 from unregress.records import TrainingRecords
 from unregress.report import print_table, render_html
 from unregress.runtime import Runtime
@@ -82,12 +82,11 @@ def audit(
         VerdictError: a model did not pass that was required to; the report is written all the same.
     """
     runtime = shown(runtime)
+    _require_once(golds or [])
     named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
     paths = {**models, **named}
     asked = request.resolve(data, task, paths.values())
     case = data.case(task, asked.request)
-    # Before the data are hashed: what cannot be read is told in its words.
-    found = preflight(case, runtime, allow_overlap=allow_overlap)
     if original in models:
         require_remembering(models[original], case)
     measured = [*metrics, *([Published()] if protocol == "published" else [])]
@@ -96,15 +95,25 @@ def audit(
     further, store = (0, None) if training is None else (training.golds, training.folder)
     # A missing original is complained about below, with all else that is wrong with the models.
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
+    # Before the data are hashed: what cannot be read is told in its words.
+    found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
     with run_folder(runtime.team, output, config + contents(case, paths) + origin) as folder, kept_in(store):
-        read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
+        notes: list[str] = []
+        read = {
+            name: read_model(path, case, runtime, forgot=name != original, told=notes.append)
+            for name, path in paths.items()
+        }
         own = {name: read[name] for name in models}
         given = [read[name] for name in named]
         # All that can be refused is refused before anything is trained for hours.
         check(case, own, runtime, golds=given, original=original, metrics=measured, further=further)
+        warnings = [*found.warnings, *no_better_than_constant(case, runtime, module_of(read[original]))]
+        # Before golds are trained for hours on what may be worth none.
+        say(*(f"Warning: {warning}" for warning in warnings))
         caveats = [
-            *found.warnings,
+            *warnings,
+            *(f"{note}." for note in notes),
             *asked.notes,
             *changed_data(paths, TrainingRecords(case)),
             *_younger(own, case),
@@ -141,6 +150,14 @@ def audit(
     say("", f"Wrote {output}/audit.html and {output}/{AUDIT}")
     if require == "pass":
         _require_pass(report, output)
+
+
+def _require_once(golds: list[Path]) -> None:
+    """Refuse a gold that is given twice, of which equal weights would be no sign."""
+    if repeated := [path for place, path in enumerate(golds) if path.resolve() in [p.resolve() for p in golds[:place]]]:
+        raise SettingError(
+            f"{repeated[0]} is given as a gold twice", expected="golds that differ by their seed", remedy="Name it once"
+        )
 
 
 def _require_pass(report: AuditReport, output: Path) -> None:
