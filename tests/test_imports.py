@@ -32,6 +32,7 @@ BEFORE_METHODS = (
     Room("recipe", only=("errors",)),
     Room("evidence", only=("errors", "files", "cost")),
     Room("content", only=("errors",)),
+    Room("means", only=()),
     Room("losses"),
     Room("task"),
     Room("forecasting"),
@@ -69,7 +70,7 @@ ROOMS = (
     Room("trial"),
     Room("features"),
     Room("predictions"),
-    Room("floor", only=()),
+    Room("floor", only=("means",)),
     Room("metrics"),
     Room("golds"),
     Room("given"),
@@ -92,7 +93,7 @@ ROOMS = (
 
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
-NOT_IN = {"torch": ("errors", "files", "user_code", "cost", "evidence", "floor", "verdict", "report")}
+NOT_IN = {"torch": ("errors", "files", "user_code", "cost", "evidence", "means", "floor", "verdict", "report")}
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 
 

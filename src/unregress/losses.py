@@ -1,6 +1,7 @@
 """Per-sample regression losses: `(n, *out)` predictions and targets in, `(n,)` losses out.
 
-A loss is any callable with that contract; these are the ones with names.
+A loss is any callable with that contract; these are the ones with names.  Where some of several outputs are not known
+(NaN in the target), they average over those that are.
 """
 
 from __future__ import annotations
@@ -26,6 +27,26 @@ def mean_over_outputs(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1) if values.ndim > 1 else values
 
 
+def mean_over_known(values: Tensor, target: Tensor) -> Tensor:
+    """As `mean_over_outputs`, over those of several outputs that are known: whose target is not NaN.
+
+    >>> mean_over_known(torch.tensor([[1.0, 3.0], [4.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, torch.nan]]))
+    tensor([2., 4.])
+    """
+    if target.shape[1:].numel() <= 1:
+        return mean_over_outputs(values)
+    known = ~target.isnan()
+    # Without a known output the share is 0, and the mean no number.
+    return mean_over_outputs(torch.where(known, values, 0.0)) / known.flatten(1).mean(1, dtype=values.dtype)
+
+
+def filled(target: Tensor, prediction: Tensor) -> Tensor:
+    """The target, in which unknown ones of several outputs are as predicted: what becomes of NaN has no gradient."""
+    if target.shape[1:].numel() <= 1:
+        return target
+    return torch.where(target.isnan(), prediction.detach(), target)
+
+
 def require_same_shape(prediction: Tensor, target: Tensor) -> None:
     """Refuse shapes that PyTorch would broadcast, as `(n,)` against `(n, 1)` to `(n, n)`.
 
@@ -47,7 +68,7 @@ def l1(prediction: Tensor, target: Tensor) -> Tensor:
     tensor([2., 0.])
     """
     require_same_shape(prediction, target)
-    return mean_over_outputs((prediction - target).abs())
+    return mean_over_known((prediction - filled(target, prediction)).abs(), target)
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -57,7 +78,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     tensor([4., 0.])
     """
     require_same_shape(prediction, target)
-    return mean_over_outputs((prediction - target).square())
+    return mean_over_known((prediction - filled(target, prediction)).square(), target)
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,8 @@ class Huber:
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         require_same_shape(prediction, target)
-        return mean_over_outputs(functional.huber_loss(prediction, target, delta=self.delta, reduction="none"))
+        true = filled(target, prediction)
+        return mean_over_known(functional.huber_loss(prediction, true, delta=self.delta, reduction="none"), target)
 
 
 @dataclass(frozen=True)
@@ -108,9 +130,9 @@ class Quantile:
                 f"a last axis for the {len(self.levels)} quantile levels",
                 remedy="Give the model one output per level or change `levels`",
             )
-        error = target.unsqueeze(-1) - prediction
+        error = filled(target, self.point(prediction)).unsqueeze(-1) - prediction
         level = error.new_tensor(self.levels)
-        return mean_over_outputs(torch.maximum(level * error, (level - 1) * error).sum(-1))
+        return mean_over_known(torch.maximum(level * error, (level - 1) * error).sum(-1), target)
 
     def point(self, prediction: Tensor) -> Tensor:
         """The point prediction: the quantile whose level is nearest to one half; shape `(n, *out)`."""

@@ -65,7 +65,8 @@ def preflight(
 ) -> Preflight:
     """Read every split once and complain about all that would spoil unlearning or its audit.
 
-    Checked: NaN and infinity in inputs and targets; samples that are others each time they are read; samples
+    Checked: NaN and infinity in inputs and targets, where of several outputs some may be unknown (NaN) if the loss
+    leaves them out; samples that are others each time they are read; samples
     that occur in two splits with the same content; and, with a model, that it predicts the task's batches in
     fitting shapes.  A sample to forget whose content also occurs in the retain set is a warning: the model keeps
     learning it.  The global random state is as it was afterwards.
@@ -138,8 +139,10 @@ def _looked_at(case: Case, runtime: Runtime, model: nn.Module | None, allow_over
             complaints.append(error)
     contents: dict[Split, list[bytes]] = {}
     for split in _evaluated(case):
-        rows, bad = _read(case, split, runtime)
+        rows, bad, partial = _read(case, split, runtime)
         complaints += bad
+        if split == "train_eval" and model is not None and partial and not complaints:
+            complaints += _unmasked(case, runtime.private_copy(model), torch.tensor(partial), runtime)
         if rows is None:
             warnings.append(f"The content of the {split} samples cannot be seen: shared ones go unnoticed")
         else:
@@ -176,12 +179,46 @@ def _twins(rows: Sequence[bytes], forget: Mask) -> int:
     return sum(row in kept for row, forgotten in zip(rows, forget, strict=True) if forgotten)
 
 
-def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes] | None, list[DataError]]:
-    """A hash of each row's content (None if batches hide it), and complaints about values that are not finite."""
+def _unmasked(case: Case, model: nn.Module, rows: Tensor, runtime: Runtime) -> list[UnregressError]:
+    """A complaint if the task's loss, or its gradient, is no number where some of several outputs are not known."""
+    wrapped = runtime.set_up(model)
+    (batch,) = runtime.load(case.source("train_eval"), [rows])
+    with evaluating(wrapped), torch.no_grad():
+        prediction = case.task.predict(wrapped, batch.data)
+    prediction = prediction.detach().requires_grad_()
+    losses = case.task.checked_loss(prediction, case.task.target(batch.data))
+    (gradient,) = torch.autograd.grad(losses.sum(), prediction, materialize_grads=True)
+    looked_at = {"loss": losses, "loss's gradient": gradient}
+    found = [name for name, values in looked_at.items() if not bool(values.isfinite().all())]
+    if not found:
+        return []
+    return [
+        ModelError(
+            f"Some outputs are not known (NaN in the target of training sample {int(rows[0])}, for one), and there the "
+            f"task's {found[0]} is NaN or infinite",
+            expected="a loss over the outputs that are known, with finite gradients",
+            remedy="Use a named loss (`l1`, `mse`, `huber`, `quantile`), which leaves unknown outputs out, or replace "
+            "NaN in the target before anything is computed from it: what is masked afterwards leaves NaN gradients",
+        )
+    ]
+
+
+_FEW = 64
+"""How many samples with unknown outputs the loss is tried on."""
+
+
+def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes] | None, list[DataError], list[int]]:
+    """What a split holds.
+
+    Returns:
+        A hash of each row's content (None if batches hide it), complaints about values that are not finite, and the
+        first rows of which some outputs are not known.
+    """
     source = case.source(split)
     hashes: list[bytes] = []
     seen = True
     bad: dict[str, list[int]] = defaultdict(list)
+    partial: list[int] = []
     name = "train" if split == "train_eval" else split
     batches = source.fetch(chunked(torch.from_numpy(case.rows(split)), 4096), workers=runtime.workers)
     while True:
@@ -189,16 +226,21 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes] | Non
             batch = next(batches, None)
         except _FOREIGN as error:
             found = f"The {name} samples cannot be read and batched: {type(error).__name__}: {error}"
-            return None, [DataError(found, remedy="Check the dataset's items, or pass `collate`")]
+            return None, [DataError(found, remedy="Check the dataset's items, or pass `collate`")], []
         if batch is None:
             break
         parts = list(columns(batch.data, len(batch.index)))
         seen = seen and bool(parts)
-        wrong_target = _not_finite(case.task.target(batch.data))
+        target = case.task.target(batch.data).detach().cpu()
+        unknown = _unknown(target)
+        wrong_target = _not_finite(target) & (unknown == 0)
         wrong = wrong_target.clone()
         for column in parts:
             if isinstance(column, Tensor):
-                wrong |= _not_finite(column)
+                # The column that holds the target has as many unknown values.
+                masked = (unknown > 0) & _holds(column, target) & (_unknown(column) == unknown)
+                wrong |= _not_finite(column) & ~masked
+        partial += batch.index[unknown > 0][: _FEW - len(partial)].tolist()
         bad["target"] += batch.index[wrong_target].tolist()
         bad["input"] += batch.index[wrong & ~wrong_target].tolist()
         hashes += row_hashes(parts, len(batch.index))
@@ -211,7 +253,23 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes] | Non
         for kind, rows in bad.items()
         if rows
     ]
-    return hashes if seen else None, complaints
+    return hashes if seen else None, complaints, partial
+
+
+def _unknown(values: Tensor) -> Tensor:
+    """How many of each row's outputs are not known: NaN, with some that are known and none infinite; else 0."""
+    if values.shape[1:].numel() <= 1:
+        return torch.zeros(len(values), dtype=torch.int64)
+    flat = values.detach().cpu().flatten(1)
+    count = flat.isnan().sum(1)
+    return count * ((count < flat.shape[1]) & ~flat.isinf().any(1))
+
+
+def _holds(column: Tensor, target: Tensor) -> bool:
+    """Whether a column of a batch is where the target comes from: the same memory, or as many unknown at each place."""
+    if column.untyped_storage().data_ptr() == target.untyped_storage().data_ptr():
+        return True
+    return column.shape == target.shape and torch.equal(column.detach().cpu().isnan(), target.isnan())
 
 
 def _not_finite(column: Tensor) -> Tensor:
