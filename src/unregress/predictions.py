@@ -78,18 +78,22 @@ class Predictions:
             if name == "target" and not finite.all():
                 finite = _partly_known(values)
             if not finite.all():
-                remedy = "Check the data with `unregress.preflight`, and the model's weights"
-                if name == "loss" and self.known is not None:
-                    remedy += "; unknown outputs (NaN) must be left out of the loss, as the named ones do"
                 raise error(
                     f"The {name} of {np.sum(~finite)} samples is NaN or infinite, "
                     f"the first at position {self.index[~finite][0]}",
                     expected="finite numbers",
-                    remedy=remedy,
+                    remedy=self._remedy(name),
                 )
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def _remedy(self, name: str) -> str:
+        if name != "loss":
+            return "Check the data with `unregress.preflight`, and the model's weights"
+        if self.known is not None and np.isnan(self.loss).any():
+            return "Leave unknown outputs (NaN in the target) out of the loss, as the named losses do"
+        return "Predictions and targets are numbers: bring targets to a size that the task's loss can take"
 
     @cached_property
     def known(self) -> Mask | None:

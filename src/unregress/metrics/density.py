@@ -30,8 +30,8 @@ def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = F
             lost below it.  Without this, a density of distances is halved just where it matters.
     """
     values = values[np.isfinite(values)]
-    # A change of units by a power of two, for values whose squares are no numbers.
-    scale = scale_of(values)
+    # Another unit, by a power of two, for values that are too large to be squared.
+    scale = max(1.0, scale_of(values))
     values, grid = values / scale, grid / scale
     if len(values) < 2 or np.ptp(values) <= 1e-12 * max(1.0 / scale, float(np.abs(values).max())):
         return ()
