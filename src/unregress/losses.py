@@ -27,24 +27,25 @@ def mean_over_outputs(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1) if values.ndim > 1 else values
 
 
-def mean_over_known(values: Tensor, target: Tensor) -> Tensor:
-    """As `mean_over_outputs`, over those of several outputs that are known: whose target is not NaN.
+def over_known(error: Tensor, target: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of a function of errors over those outputs that are known: of several, those whose target is not NaN.
 
-    >>> mean_over_known(torch.tensor([[1.0, 3.0], [4.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, torch.nan]]))
+    Args:
+        error: of each output, of the target's shape, or with further axes.
+        target: `(n, *out)`.
+        loss: from errors to losses of the target's shape.
+
+    >>> target = torch.tensor([[0.0, 0.0], [0.0, torch.nan]])
+    >>> over_known(torch.tensor([[1.0, 3.0], [4.0, 9.0]]) - target, target, torch.abs)
     tensor([2., 4.])
     """
     if target.shape[1:].numel() <= 1:
-        return mean_over_outputs(values)
-    known = ~target.isnan()
+        return mean_over_outputs(loss(error))
+    unknown = target.isnan()
+    # Filled before anything is made of it, for NaN that is masked afterwards leaves NaN gradients.
+    error = error.masked_fill(unknown.view(*unknown.shape, *[1] * (error.ndim - unknown.ndim)), 0.0)
     # Without a known output the share is 0, and the mean no number.
-    return mean_over_outputs(torch.where(known, values, 0.0)) / known.flatten(1).mean(1, dtype=values.dtype)
-
-
-def filled(target: Tensor, prediction: Tensor) -> Tensor:
-    """The target, in which unknown ones of several outputs are as predicted: what becomes of NaN has no gradient."""
-    if target.shape[1:].numel() <= 1:
-        return target
-    return torch.where(target.isnan(), prediction.detach(), target)
+    return mean_over_outputs(loss(error)) / (1 - unknown.flatten(1).mean(1, dtype=error.dtype))
 
 
 def require_same_shape(prediction: Tensor, target: Tensor) -> None:
@@ -68,7 +69,7 @@ def l1(prediction: Tensor, target: Tensor) -> Tensor:
     tensor([2., 0.])
     """
     require_same_shape(prediction, target)
-    return mean_over_known((prediction - filled(target, prediction)).abs(), target)
+    return over_known(prediction - target, target, torch.abs)
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     tensor([4., 0.])
     """
     require_same_shape(prediction, target)
-    return mean_over_known((prediction - filled(target, prediction)).square(), target)
+    return over_known(prediction - target, target, torch.square)
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,11 @@ class Huber:
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         require_same_shape(prediction, target)
-        true = filled(target, prediction)
-        return mean_over_known(functional.huber_loss(prediction, true, delta=self.delta, reduction="none"), target)
+
+        def loss(error: Tensor) -> Tensor:
+            return functional.huber_loss(error, torch.zeros_like(error), delta=self.delta, reduction="none")
+
+        return over_known(prediction - target, target, loss)
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,13 @@ class Quantile:
                 f"a last axis for the {len(self.levels)} quantile levels",
                 remedy="Give the model one output per level or change `levels`",
             )
-        error = filled(target, self.point(prediction)).unsqueeze(-1) - prediction
+        error = target.unsqueeze(-1) - prediction
         level = error.new_tensor(self.levels)
-        return mean_over_known(torch.maximum(level * error, (level - 1) * error).sum(-1), target)
+
+        def loss(error: Tensor) -> Tensor:
+            return torch.maximum(level * error, (level - 1) * error).sum(-1)
+
+        return over_known(error, target, loss)
 
     def point(self, prediction: Tensor) -> Tensor:
         """The point prediction: the quantile whose level is nearest to one half; shape `(n, *out)`."""

@@ -238,9 +238,11 @@ def _read(case: Case, split: Split, runtime: Runtime) -> tuple[list[bytes] | Non
         wrong = wrong_target.clone()
         for column in parts:
             if isinstance(column, Tensor):
-                # The column that holds the target has as many unknown values.
-                masked = (unknown > 0) & _holds(column, target) & (_unknown(column) == unknown)
-                wrong |= _not_finite(column) & ~masked
+                bad_row = _not_finite(column)
+                if unknown.any() and _holds(column, target):
+                    # It has the target's unknown values, and should have no others.
+                    bad_row &= (unknown == 0) | (_unknown(column) != unknown)
+                wrong |= bad_row
         partial += batch.index[unknown > 0][: _FEW - len(partial)].tolist()
         bad["target"] += batch.index[wrong_target].tolist()
         bad["input"] += batch.index[wrong & ~wrong_target].tolist()

@@ -181,3 +181,17 @@ def test_labels_are_drawn_like_the_known_ones(statistics: Any) -> None:
     mean, deviation = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
     expected = f"N({mean[0]:.4g}, {mean[1]:.4g}, {deviation[0]:.4g}, {deviation[1]:.4g})"
     assert notes == (f"labels drawn from {expected} of {statistics} labels",)
+
+
+def test_methods_are_examined_over_the_known_outputs() -> None:
+    brief = replace(RECIPE, epochs=1)
+    methods = {"mine": unregress.FineTune(recipe=brief)}
+    deep = (
+        unregress.KLoM(recipe=brief, methods=methods, models=4),
+        unregress.ULiRA(recipe=brief, methods=methods, models=6),
+    )
+    report = unregress.audit(case(), {"original": net(), "mine": net()}, CPU, golds=[net()], metrics=deep)
+    found = {(measure.metric, measure.model): measure for measure in report.measures}
+    assert {"klom", "klom-95", "ulira", "ulira-auc"} <= {metric for metric, _ in found}
+    values = [found[metric, "mine"].value for metric in ("klom", "klom-95", "ulira", "ulira-auc")]
+    assert all(value is not None and value > 0 for value in values)

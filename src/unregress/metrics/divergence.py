@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from unregress.means import mean
 from unregress.predictions import Values
 
+_UNUSUAL = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+"""One side may be so much larger that the other has no variance beside it: the divergence is no number then."""
 
+
+@_UNUSUAL
 def divergence(unlearned: Values, golds: Values) -> Values:
     """KL(unlearned ‖ golds) of each sample, in nats, averaged over its outputs that are known; shape `(n,)`.
 
@@ -79,6 +83,7 @@ def among_golds(golds: Values, rng: np.random.Generator, *, draws: int = 200) ->
     return np.stack([divergence(side(), side()) for _ in range(draws)])
 
 
+@_UNUSUAL
 def _together(away: Values) -> Values:
     """How much of each output's variance must be drawn as combinations of the models' deviations; `(outputs,)`.
 
@@ -129,6 +134,7 @@ def permutation_test(unlearned: Values, golds: Values, rng: np.random.Generator,
     return float((1 + np.sum(np.array(dealt) >= observed * (1 - 1e-9))) / (draws + 1))
 
 
+@_UNUSUAL
 def _mean_divergence(products: Values, shares: Values, order: NDArray[np.int64], count: int) -> float:
     """The mean of `divergence` over samples, the first `count` models of an order against the others.
 

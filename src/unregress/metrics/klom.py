@@ -19,7 +19,7 @@ from unregress.errors import SettingError
 from unregress.evidence import About, Measure
 from unregress.means import scale_of
 from unregress.methods.base import Method, Unlearned
-from unregress.metrics.base import Finding, Panel
+from unregress.metrics.base import Finding, Panel, measured
 from unregress.metrics.deep import DeepMetric, stream
 from unregress.metrics.divergence import among_golds, differ, divergence, over_samples, permutation_test
 from unregress.parallel import run_all
@@ -116,7 +116,7 @@ class KLoM(DeepMetric):
                 continue
             floor = among_golds(theirs, stream(panel.runtime, f"klom/golds/{part}"))
             for metric, level in (("klom", None), ("klom-95", 0.95)):
-                found = partial(Measure, metric=metric, split=part, note=note)
+                found = partial(measured, metric=metric, split=part, note=note)
                 for name, ours in sides.items():
                     value = float(over_samples(divergence(ours, theirs)[None], level)[0])
                     deals = stream(panel.runtime, f"klom/deals/{part}")
