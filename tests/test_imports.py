@@ -34,6 +34,7 @@ BEFORE_METHODS = (
     Room("recipe", only=("errors",)),
     Room("evidence", only=("errors", "files", "cost")),
     Room("content", only=("errors",)),
+    Room("means", only=()),
     Room("losses"),
     Room("task"),
     Room("forecasting"),
@@ -75,7 +76,7 @@ ROOMS = (
     Room("trial"),
     Room("features"),
     Room("predictions"),
-    Room("floor", only=()),
+    Room("floor", only=("means",)),
     Room("metrics"),
     Room("golds"),
     Room("given"),
@@ -98,7 +99,9 @@ ROOMS = (
 
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
-NOT_IN = {"torch": ("errors", "text", "files", "user_code", "cost", "evidence", "floor", "verdict", "report")}
+NOT_IN = {
+    "torch": ("errors", "text", "files", "user_code", "cost", "evidence", "means", "floor", "verdict", "report"),
+}
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 
 

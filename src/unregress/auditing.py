@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from importlib.metadata import version
 import torch
 
 from unregress.case import Case
-from unregress.errors import SettingError, UnregressError
+from unregress.errors import UnregressError
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, Recheck, Role
 from unregress.golds import Candidate
 from unregress.golds import caveats as doubts
@@ -22,13 +22,13 @@ from unregress.metrics import (
     AttackAUC,
     Deviation,
     Errors,
-    Finding,
     Membership,
     Metric,
     Panel,
     Representation,
     Wasserstein,
 )
+from unregress.metrics.findings import findings
 from unregress.panel import assemble, panel_of
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
@@ -91,7 +91,7 @@ def audit(
         features = any(metric.needs_features for metric in asked)
         panel, found = assemble(case, candidates, runtime, features=features)
         for metric in runtime.track(asked, "measuring", len(asked)):
-            for finding in _findings(metric, panel):
+            for finding in findings(metric, panel):
                 if isinstance(finding, Measure):
                     measures.append(finding)
                 else:
@@ -157,26 +157,6 @@ def _forgot(candidate: Candidate, request: ForgetRequest) -> bool:
         return True
     gone = {*candidate.request.forget, *candidate.request.excluded.tolist()}
     return gone.issuperset(request.forget)
-
-
-def _findings(metric: Metric, panel: Panel) -> Iterator[Finding]:
-    """What a metric finds.  A number that nothing explains is refused: no report could show it."""
-    name, known = type(metric).__name__, [about.metric for about in metric.about]
-    found: object = metric.measure(panel)
-    for finding in found if isinstance(found, Iterable) else (found,):
-        if not isinstance(finding, Finding):
-            raise SettingError(
-                f"`{name}.measure` hands back something of type {type(finding).__name__}",
-                expected="`Measure`s and `Figure`s of `unregress.evidence`, one by one",
-                remedy="Use `yield Measure(...)`",
-            )
-        if isinstance(finding, Measure) and finding.metric not in known:
-            raise SettingError(
-                f"`{name}.measure` measures {finding.metric!r}, which `{name}.about` does not explain",
-                expected=f"one of {', '.join(map(repr, known)) or 'nothing, for it is empty'}",
-                remedy=f"Add an `About` with metric={finding.metric!r}, or correct the measure's key",
-            )
-        yield finding
 
 
 def _audited(name: str, role: Role, candidate: Candidate) -> AuditedModel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass
-from math import inf, sqrt
+from math import frexp, inf, sqrt
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
@@ -110,7 +110,10 @@ class Criterion:
         if limit is None or gap == 0:
             return inf
         if self.low is None:
-            return sqrt((limit**2 - self.gold**2 / 2) / (self.original**2 - self.gold**2))
+            # By a power of two, which changes no digit: what is very large or small could not be squared.
+            scale = 2.0 ** min(frexp(self.original)[1], 1023)
+            high, gold, original = limit / scale, self.gold / scale, self.original / scale
+            return sqrt((high * high - gold * gold / 2) / (original * original - gold * gold))
         return (limit - self.gold) / gap
 
     @property

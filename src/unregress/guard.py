@@ -26,15 +26,18 @@ class Guard:
         self.stage = stage
         self.reference: float | None = None
         self.sizes: list[Tensor] = []
-        self.counts: list[int] = []
+        self.counts: list[Tensor] = []
 
     def watch(self, case: Case, batch: Batch) -> None:
         """Take the size of the retained targets during the first epoch: the scale of what losses are normal."""
         if self.reference is None:
             target = case.task.target(batch.data).detach()
-            target = target[batch.retained.to(target.device)].double().nan_to_num(nan=0.0) * (not batch.surplus)
+            target = target[batch.retained.to(target.device)].double()
+            # What is not known (NaN) has no size.
+            unknown = target.isnan() | batch.surplus
+            target = target.masked_fill(unknown, 0.0)
             self.sizes.append((target.abs() + target.square()).sum())
-            self.counts.append(0 if batch.surplus else target.numel())
+            self.counts.append((~unknown).sum())
 
     def mean(self, sums: Tensor, count: int, epoch: int, team: Team) -> float:
         """The epoch's mean loss.
@@ -62,7 +65,7 @@ class Guard:
         if self.reference is None:
             first = abs(float(sums[0])) / count * len(sums)
             sizes = team.total(torch.stack(self.sizes))
-            counts = team.total(torch.tensor(self.counts, dtype=torch.float64, device=sizes.device))
+            counts = team.total(torch.stack(self.counts).to(sizes))
             self.reference = max(first, float((sizes / counts.clamp_min(1)).mean()))
         if mean > RUNAWAY * self.reference or mean < -RUNAWAY * max(1.0, self.reference):
             raise DivergenceError(

@@ -1,6 +1,7 @@
 """Per-sample regression losses: `(n, *out)` predictions and targets in, `(n,)` losses out.
 
-A loss is any callable with that contract; these are the ones with names.
+A loss is any callable with that contract; these are the ones with names.  Where some of several outputs are not known
+(NaN in the target), they average over those that are.
 """
 
 from __future__ import annotations
@@ -24,6 +25,27 @@ def mean_over_outputs(values: Tensor) -> Tensor:
     tensor([2., 0.])
     """
     return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+
+def over_known(error: Tensor, target: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of a function of errors over those outputs that are known: of several, those whose target is not NaN.
+
+    Args:
+        error: of each output, of the target's shape, or with further axes.
+        target: `(n, *out)`.
+        loss: from errors to losses of the target's shape.
+
+    >>> target = torch.tensor([[0.0, 0.0], [0.0, torch.nan]])
+    >>> over_known(torch.tensor([[1.0, 3.0], [4.0, 9.0]]) - target, target, torch.abs)
+    tensor([2., 4.])
+    """
+    if target.shape[1:].numel() <= 1:
+        return mean_over_outputs(loss(error))
+    unknown = target.isnan()
+    # Filled before anything is made of it, for NaN that is masked afterwards leaves NaN gradients.
+    error = error.masked_fill(unknown.view(*unknown.shape, *[1] * (error.ndim - unknown.ndim)), 0.0)
+    # Without a known output the share is 0, and the mean no number.
+    return mean_over_outputs(loss(error)) / (1 - unknown.flatten(1).mean(1, dtype=error.dtype))
 
 
 def require_same_shape(prediction: Tensor, target: Tensor) -> None:
@@ -92,7 +114,7 @@ def l1(prediction: Tensor, target: Tensor) -> Tensor:
     tensor([2., 0.])
     """
     require_same_shape(prediction, target)
-    return mean_over_outputs((prediction - target).abs())
+    return over_known(prediction - target, target, torch.abs)
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -102,7 +124,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     tensor([4., 0.])
     """
     require_same_shape(prediction, target)
-    return mean_over_outputs((prediction - target).square())
+    return over_known(prediction - target, target, torch.square)
 
 
 @dataclass(frozen=True)
@@ -124,11 +146,11 @@ class Huber:
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         require_same_shape(prediction, target)
-        if prediction.dtype != target.dtype:
-            # PyTorch finds no gradient of a Huber loss between two precisions.
-            wider = torch.promote_types(prediction.dtype, target.dtype)
-            prediction, target = prediction.to(wider), target.to(wider)
-        return mean_over_outputs(functional.huber_loss(prediction, target, delta=self.delta, reduction="none"))
+
+        def loss(error: Tensor) -> Tensor:
+            return functional.huber_loss(error, torch.zeros_like(error), delta=self.delta, reduction="none")
+
+        return over_known(prediction - target, target, loss)
 
 
 @dataclass(frozen=True)
@@ -159,7 +181,11 @@ class Quantile:
             )
         error = target.unsqueeze(-1) - prediction
         level = error.new_tensor(self.levels)
-        return mean_over_outputs(torch.maximum(level * error, (level - 1) * error).sum(-1))
+
+        def loss(error: Tensor) -> Tensor:
+            return torch.maximum(level * error, (level - 1) * error).sum(-1)
+
+        return over_known(error, target, loss)
 
     def point(self, prediction: Tensor) -> Tensor:
         """The point prediction: the quantile whose level is nearest to one half; shape `(n, *out)`."""

@@ -114,7 +114,8 @@ def preflight(
 ) -> Preflight:
     """Read every split once, ask model, method, recipe and golds, and complain about all that would spoil the work.
 
-    Checked are the data: NaN, infinity and numbers beyond the runtime's precision; samples that are others each time
+    Checked are the data: NaN, infinity and numbers beyond the runtime's precision, where of several outputs some may be
+    unknown (NaN in the target) if the loss leaves them out; samples that are others each time
     they are read; samples that occur in two splits; a band of targets that does not hold for the rows it names.  With
     a model: that it predicts the task's batches, in evaluation mode and in that of the recipes, and that `build_model`
     makes its architecture.  With a method: what it objects to, such as layers that the model does not have.
@@ -136,7 +137,7 @@ def preflight(
     """
     # A dataset may draw from the global random state.
     with runtime.isolated("preflight"):
-        complaints, warnings = _data(case, runtime, allow_overlap)
+        complaints, warnings, partial = _data(case, runtime, allow_overlap)
         try:
             asked = fresh_model(case) if model is None and recipe is not None else model
         except UnregressError as error:
@@ -144,6 +145,8 @@ def preflight(
         if asked is not None:
             recipes = [*([recipe] if recipe else []), *_recipes(method)]
             about_model = list(_asked(case, runtime, asked, method, recipes))
+            if partial and not about_model and not complaints:
+                about_model += _unmasked(case, asked, torch.tensor(partial), runtime)
             if not about_model and not recipes:
                 # How it will be trained is not known.
                 warnings += [str(error) for error in _in_training(case, runtime, asked)]
@@ -206,8 +209,36 @@ def _in_training(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[Mod
         )
 
 
-def _data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[UnregressError], list[str]]:
-    """Complaints and warnings about the data, each split of which is read once."""
+def _unmasked(case: Case, model: nn.Module, rows: torch.Tensor, runtime: Runtime) -> list[ModelError]:
+    """A complaint if the task's loss, or its gradient, is NaN where some of several outputs are not known."""
+    wrapped = runtime.set_up(runtime.private_copy(model))
+    (batch,) = runtime.load(case.source("train_eval"), [rows])
+    with evaluating(wrapped), torch.no_grad():
+        prediction = case.task.predict(wrapped, batch.data)
+    prediction = prediction.detach().requires_grad_()
+    losses = case.task.checked_loss(prediction, case.task.target(batch.data))
+    (gradient,) = torch.autograd.grad(losses.sum(), prediction, materialize_grads=True)
+    # Infinite ones are another matter: targets may be too large for the loss.
+    found = [name for name, values in (("loss", losses), ("loss's gradient", gradient)) if values.isnan().any()]
+    if not found:
+        return []
+    return [
+        ModelError(
+            f"Some outputs are not known (NaN in the target of training sample {int(rows[0])}, for one), and there the "
+            f"task's {found[0]} is NaN",
+            expected="a loss over the outputs that are known, with finite gradients",
+            remedy="Use a named loss (`l1`, `mse`, `huber`, `quantile`), which leaves unknown outputs out, or replace "
+            "NaN in the target before anything is computed from it: what is masked afterwards leaves NaN gradients",
+        )
+    ]
+
+
+def _data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[UnregressError], list[str], list[int]]:
+    """Complaints and warnings about the data, each split of which is read once.
+
+    Returns:
+        Complaints, warnings, and the first training samples of which only some outputs are known.
+    """
     complaints: list[UnregressError] = []
     warnings: list[str] = []
     band = case.request.target_band is not None
@@ -230,7 +261,7 @@ def _data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[Unreg
     forgotten = case.request.mask[case.request.members]
     warnings += twins(train, forgotten)
     warnings += [warning for each in found[1:] if (warning := seen_again(train, each, forgotten)) is not None]
-    return complaints, warnings
+    return complaints, warnings, train.partial
 
 
 def _compare_band(case: Case, train: Survey, complaints: list[UnregressError], warnings: list[str]) -> None:

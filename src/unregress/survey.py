@@ -16,6 +16,8 @@ from unregress.loading import Batch, chunked
 from unregress.runtime import Runtime
 from unregress.user_code import described
 
+FEW = 64
+"""How many samples with unknown outputs are noted: a loss is tried on them."""
 _REPAIR = "Drop or repair them before training"
 
 
@@ -32,6 +34,8 @@ class Survey:
     """A hash of each sample's inputs; None where they cannot be told from the target."""
     targets: list[Tensor] = field(default_factory=list)
     """The targets by batch, where they were asked for."""
+    partial: list[int] = field(default_factory=list)
+    """The first positions of samples of which only some of several outputs are known (NaN in the target)."""
     complaints: list[UnregressError] = field(default_factory=list)
 
     @property
@@ -69,7 +73,8 @@ def survey(case: Case, split: Split, runtime: Runtime, *, targets: bool = False)
             _keep(found, parts, aside, len(batch.index))
             if targets:
                 found.targets.append(target.detach().cpu())
-            for kind, rows in _bad_values(case, target, parts, aside, runtime):
+            found.partial += batch.index[_unknown(target)][: FEW - len(found.partial)].tolist()
+            for kind, rows in _bad_values(target, parts, aside, runtime):
                 bad[kind] += batch.index[rows].tolist()
     except UnregressError as error:
         found.complaints.append(error)
@@ -123,10 +128,10 @@ def _keep(found: Survey, parts: list[Column], aside: list[bool], samples: int) -
 
 
 def _bad_values(
-    case: Case, target: Tensor, parts: list[Column], aside: list[bool], runtime: Runtime
+    target: Tensor, parts: list[Column], aside: list[bool], runtime: Runtime
 ) -> Iterator[tuple[str, Tensor]]:
     """What is wrong with which rows of a batch."""
-    unknown = _unknown(case, target)
+    unknown = _unknown(target)
     wrong_target = _rows(~target.detach().cpu().isfinite()) & ~unknown
     yield "a NaN or infinite target", wrong_target
     tensors = [part.detach().cpu() for part in parts if isinstance(part, Tensor)]
@@ -145,23 +150,14 @@ def _bad_values(
     yield "an input beyond single precision", too_large
 
 
-def _unknown(case: Case, target: Tensor) -> Tensor:
-    """Rows of which only some of several outputs are known, where the task's loss leaves the unknown ones out."""
+def _unknown(target: Tensor) -> Tensor:
+    """Rows of which only some of several outputs are known: some NaN, some not, none infinite."""
     values = target.detach().cpu()
-    nothing = torch.zeros(len(values), dtype=torch.bool)
-    if not values.is_floating_point() or values[0].numel() < 2:
-        return nothing
-    missing = values.isnan().flatten(1)
-    rows = missing.any(1) & ~missing.all(1)
-    if not bool(rows.any()):
-        return nothing
-    chosen = target.detach()[rows.to(target.device)]
-    try:
-        losses = case.task.loss(chosen.nan_to_num(nan=0.0), chosen)
-    except Exception:
-        # A loss of another kind of prediction, such as quantiles: it is not known to leave anything out.
-        return nothing
-    return rows if bool(losses.isfinite().all()) else nothing
+    if not values.is_floating_point() or values.shape[1:].numel() < 2:
+        return torch.zeros(len(values), dtype=torch.bool)
+    flat = values.flatten(1)
+    missing = flat.isnan()
+    return missing.any(1) & ~missing.all(1) & ~flat.isinf().any(1)
 
 
 def _too_large(column: Tensor) -> Tensor:

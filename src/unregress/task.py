@@ -45,7 +45,10 @@ class Task(ABC, Generic[B]):
 
     @abstractmethod
     def target(self, batch: B) -> Tensor:
-        """The true targets of a batch; shape `(n, *out)`."""
+        """The true targets of a batch; shape `(n, *out)`.
+
+        Of several outputs some may be unknown, as NaN, if the loss leaves them out; the named losses do.
+        """
 
     @abstractmethod
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -175,7 +175,7 @@ def task_loss(case: Case) -> SampleLoss:
 
 
 def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
-    """The task's loss, with the forget rows' targets replaced by given labels.
+    """The task's loss, with the forget rows' targets replaced by given labels; unknown outputs (NaN) stay unknown.
 
     Args:
         case: whose forget rows.
@@ -189,11 +189,19 @@ def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
         target = case.task.target(batch.data).clone()
         if not target.is_floating_point():
             target = target.to(torch.promote_types(prediction.dtype, torch.float32))
-        new = labels[place[batch.index[batch.forgotten]]]
-        target[batch.forgotten.to(target.device)] = new.to(target)
+        rows = batch.forgotten.to(target.device)
+        new = labels[place[batch.index[batch.forgotten]]].to(target)
+        target[rows] = torch.where(_partly_unknown(target[rows]), torch.nan, new)
         return case.task.checked_loss(prediction, target)
 
     return loss
+
+
+def _partly_unknown(target: Tensor) -> Tensor:
+    """Where some of a sample's outputs are not known (NaN); nowhere if none is, which says nothing of the task."""
+    unknown = target.isnan()
+    wholly = unknown.flatten(1).all(1) if target.ndim > 1 else unknown
+    return unknown & ~wholly.view(-1, *[1] * (target.ndim - 1))
 
 
 def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
