@@ -23,16 +23,18 @@ class Room(NamedTuple):
 BEFORE_METHODS = (
     Room("errors"),
     Room("text", only=()),
-    Room("files", only=("errors",)),
+    Room("unfinished", only=()),
+    Room("files", only=("errors", "unfinished")),
     Room("user_code", only=("errors",)),
     Room("plain", only=()),
+    Room("manifest", only=("errors", "text", "files", "plain")),
     Room("modules", only=("errors",)),
     Room("checkpoint"),
     Room("differences", only=()),
-    Room("runs", only=("errors", "files", "differences")),
+    Room("runs", only=("errors", "files", "manifest", "unfinished", "differences")),
     Room("cost", only=("errors",)),
     Room("recipe", only=("errors",)),
-    Room("evidence", only=("errors", "files", "cost")),
+    Room("evidence", only=("errors", "files", "plain", "cost")),
     Room("content", only=("errors",)),
     Room("means", only=()),
     Room("losses"),
@@ -100,7 +102,21 @@ ROOMS = (
 ONLY_IN = {"lightning_fabric": ("runtime",)}
 """Third-party packages that only some rooms may import."""
 NOT_IN = {
-    "torch": ("errors", "text", "files", "user_code", "cost", "evidence", "means", "floor", "verdict", "report"),
+    "torch": (
+        "errors",
+        "text",
+        "files",
+        "user_code",
+        "plain",
+        "unfinished",
+        "manifest",
+        "cost",
+        "means",
+        "evidence",
+        "floor",
+        "verdict",
+        "report",
+    )
 }
 """Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from unregress.errors import RunFolderError
+from unregress.manifest import MANIFEST, digest_of_folder, read_manifest
 from unregress.runs import new_run
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file under a folder with its text."""
-    return {str(file.relative_to(folder)): file.read_text() for file in sorted(folder.rglob("*")) if file.is_file()}
+    """Every file under a folder with its text, less manifests."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != MANIFEST]
+    return {str(file.relative_to(folder)): file.read_text() for file in files}
 
 
 def write(path: Path, config: str, **files: str) -> None:
@@ -147,3 +153,97 @@ def test_an_unwritable_parent_is_said(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_made_is_said() -> None:
     with pytest.raises(RunFolderError, match="cannot be"):
         write(Path("/dev/null/run"), "")
+
+
+def test_the_manifest_lists_every_file_and_what_the_run_was_made_from(tmp_path: Path) -> None:
+    write(tmp_path / "first", "seed: 0\n", x="1")
+    (tmp_path / "weights.pt").write_text("w")
+    made_from = {"checkpoint": tmp_path / "first", "gold 1": tmp_path / "weights.pt", "other": tmp_path / "none"}
+    with new_run(tmp_path / "run", "seed: 1\n", made_from) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "x").write_text("2")
+        # As it was when the run began.
+        shutil.rmtree(tmp_path / "first")
+    manifest = read_manifest(tmp_path / "run")
+    assert manifest is not None
+    assert manifest.files == {"config.yaml": sha256(b"seed: 1\n"), "deep/x": sha256(b"2")}
+    written = {"layout": 1, "made_from": [], "files": {"config.yaml": sha256(b"seed: 0\n"), "x": sha256(b"1")}}
+    first = sha256((json.dumps(written, indent=1) + "\n").encode())
+    found = [(source.role, source.name, source.digest) for source in manifest.made_from]
+    assert found == [("checkpoint", "first", first), ("gold 1", "weights.pt", sha256(b"w")), ("other", "none", "")]
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_the_same_run_has_the_same_digest(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / name, "seed: 0\n", y="2", x="1")
+    assert digest_of_folder(tmp_path / "a") == digest_of_folder(tmp_path / "b") != ""
+
+
+FOREIGN: dict[str, Callable[[Path], object]] = {
+    "notes": lambda run: (run / "notes.txt").write_text("mine"),
+    "a file in a folder": lambda run: ((run / "mine").mkdir(), (run / "mine" / "notes.txt").write_text("mine")),
+    "a link to a folder": lambda run: (run / "notes.txt").symlink_to(run.parent, target_is_directory=True),
+    "a broken link": lambda run: (run / "notes.txt").symlink_to("nowhere"),
+    "a link to a file": lambda run: (run / "notes.txt").symlink_to(run / "x"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_folder_that_holds_what_the_run_has_not_written_is_refused_and_unchanged(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "run", "seed: 0\n", x="1")
+    FOREIGN[name](tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunFolderError) as caught:
+        write(tmp_path / "run", "seed: 0\n", x="1")
+    assert "notes.txt" in caught.value.found and "Move these files elsewhere" in caught.value.remedy
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_changed_file_is_named_and_kept_and_a_missing_one_written_again(tmp_path: Path) -> None:
+    write(tmp_path / "run", "seed: 0\n", x="1", y="1")
+    (tmp_path / "run" / "x").write_text("my correction")
+    with pytest.raises(RunFolderError, match=r"did not write: x \(changed\)"):
+        write(tmp_path / "run", "seed: 0\n", x="1", y="1")
+    assert (tmp_path / "run" / "x").read_text() == "my correction"
+    (tmp_path / "run" / "x").unlink()
+    write(tmp_path / "run", "seed: 0\n", x="1", y="1")
+    assert tree(tmp_path) == {"run/config.yaml": "seed: 0\n", "run/x": "1", "run/y": "1"}
+
+
+def test_what_operating_systems_put_into_folders_is_nobody_s(tmp_path: Path) -> None:
+    write(tmp_path / "run", "seed: 0\n", x="1")
+    (tmp_path / "run" / ".DS_Store").touch()
+    (tmp_path / "run" / "empty").mkdir()
+    write(tmp_path / "run", "seed: 0\n", x="1")
+    assert tree(tmp_path) == {"run/config.yaml": "seed: 0\n", "run/x": "1"}
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b"{}", b"[" * 100_000, b'{"layout": 2, "made_from": [], "files": {}}']
+)
+def test_without_a_readable_manifest_nothing_is_replaced(content: bytes | None, tmp_path: Path) -> None:
+    write(tmp_path / "run", "seed: 0\n", x="1")
+    manifest = tmp_path / "run" / MANIFEST
+    manifest.unlink() if content is None else manifest.write_bytes(content)
+    with pytest.raises(RunFolderError, match=r"manifest\.json"):
+        write(tmp_path / "run", "seed: 0\n", x="2")
+    assert tree(tmp_path) == {"run/config.yaml": "seed: 0\n", "run/x": "1"}
+
+
+@pytest.mark.parametrize("mark", ["manifest.json", "history.json", "digests.json"])
+def test_a_run_inside_another_run_s_folder_is_refused(mark: str, tmp_path: Path) -> None:
+    write(tmp_path / "run", "seed: 0\n", x="1")
+    (tmp_path / "run" / MANIFEST).rename(tmp_path / "run" / mark)
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    for path in (tmp_path / "run" / "inner", tmp_path / "run" / "a" / "b", tmp_path / "link" / "inner"):
+        with pytest.raises(RunFolderError, match="the folder of another run"):
+            write(path, "seed: 0\n")
+    assert sorted(tmp_path.rglob("*")) == before
+    # A project with a `config.yaml` of its own is no run.
+    (tmp_path / "run" / mark).unlink()
+    write(tmp_path / "run" / "inner", "seed: 0\n")

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from torch import nn
 
 from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
-from unregress.cost import Cost
 from unregress.errors import CheckpointError, StaleError
+from unregress.files import sha256_of
 from unregress.lineage import Chain
 from unregress.methods.base import Unlearned
-from unregress.plain import build
 from unregress.processes import Team
-from unregress.provenance import (
-    DIGESTS,
-    HISTORY,
-    digests_of,
-    record_of,
-    require_whole,
-    sha256_of,
-    unreadable,
-    write_json,
-)
+from unregress.provenance import Record, record_of, require_whole, weights_file, write_record
 from unregress.recipe import Recipe
 from unregress.records import Sketch, TrainingRecords
 from unregress.request import ForgetRequest
 from unregress.runs import new_run
 from unregress.runtime import Runtime
-from unregress.training import Epoch
 
+WEIGHTS_OF = "weights of "
+"""Before a role, in the comments of a `config.yaml`: the digest of the weights that a run started from."""
 HELPER = "helper.safetensors"
 """The weights of the model that taught a run folder's own, if one did."""
 
@@ -57,23 +45,27 @@ def contents(case: Case, weights: Mapping[str, Path], *, asked: bool = True) -> 
     for split in splits:
         if split == "train_eval" or getattr(case, split) is not None:
             digests["train" if split == "train_eval" else split] = case.content_digest(split)
-    digests |= {name: weights_digest(path) for name, path in weights.items()}
+    for name, path in weights.items():
+        # Not by their bare names: a model may be called `train`.
+        digests[WEIGHTS_OF + name] = weights_digest(path)
+        if path.is_dir() and (helper := record_of(path).helper) is not None:
+            digests[f"helper of {name}"] = weights_digest(path / helper)
     return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 over the weights file, or over all in a run folder."""
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    total = hashlib.sha256()
-    for file in files:
-        # What is not there is complained about where it is read.
-        if file.is_file():
-            total.update(bytes.fromhex(sha256_of(file)))
-    return total.hexdigest()
+    """SHA-256 of a weights file, or of the one in a run folder, as `sha256sum` prints it.
+
+    Raises:
+        CheckpointError: the folder holds no model.
+    """
+    file = weights_file(path)
+    # What is not there is complained about where it is read.
+    return sha256_of(file) if file.is_file() else "missing"
 
 
 @contextmanager
-def run_folder(team: Team, path: Path, config: str) -> Iterator[Path]:
+def run_folder(team: Team, path: Path, config: str, made_from: Mapping[str, Path] | None = None) -> Iterator[Path]:
     """A run folder, see `new_run`, of a job of one or several processes.
 
     The first process's takes its place when all have come to the end of the block.  What the others write is thrown
@@ -83,8 +75,9 @@ def run_folder(team: Team, path: Path, config: str) -> Iterator[Path]:
         team: the processes, all of which call this.
         path: where the run folder belongs.
         config: the resolved configuration.
+        made_from: run folders and weights files that the job starts from, by their roles.
     """
-    with new_run(path, config) if team.first else TemporaryDirectory() as folder:
+    with new_run(path, config, made_from) if team.first else TemporaryDirectory() as folder:
         yield Path(folder)
         team.wait()
 
@@ -101,7 +94,7 @@ def write_model(
     recipe: Recipe | None = None,
     sketch: Sketch | None = None,
 ) -> None:
-    """Write weights, how and for what they were made, and digests of what the folder holds by then.
+    """Write weights, and how and for what they were made.
 
     Args:
         folder: the run folder.
@@ -117,23 +110,22 @@ def write_model(
     save_weights(made.model, folder / weights)
     if made.helper is not None:
         save_weights(made.helper, folder / HELPER)
-    record = {
-        "weights": weights,
-        "helper": None if made.helper is None else HELPER,
-        "request_digest": None if request is None else request.digest,
-        "data_digest": case.data_digest,
-        "ancestors": list(ancestors),
-        "recipe": None if recipe is None else asdict(recipe),
-        "records": None if sketch is None else asdict(sketch),
-        "method": made.method,
-        "notes": made.notes,
-        "deviations": made.deviations,
-        "warnings": warnings,
-        "cost": asdict(made.cost),
-        "history": [asdict(epoch) for epoch in made.history],
-    }
-    write_json(folder / HISTORY, record)
-    write_json(folder / DIGESTS, digests_of(folder))
+    record = Record(
+        weights=weights,
+        helper=None if made.helper is None else HELPER,
+        request_digest=None if request is None else request.digest,
+        data_digest=case.data_digest,
+        ancestors=tuple(ancestors),
+        recipe=recipe,
+        records=sketch,
+        method=made.method,
+        notes=made.notes,
+        deviations=made.deviations,
+        warnings=warnings,
+        cost=made.cost,
+        history=made.history,
+    )
+    write_record(folder, record)
 
 
 def read_model(
@@ -169,37 +161,33 @@ def read_model(
             told(note)
         return model
     record = record_of(path)
-    try:
-        made = Unlearned(
-            model=model,
-            history=tuple(Epoch(**epoch) for epoch in record["history"]),
-            cost=Cost(**record["cost"]),
-            method=record["method"],
-            deviations=tuple(record["deviations"]),
-            notes=tuple(record["notes"]),
-            helper=None if record.get("helper") is None else fresh(),
-        )
-        digests, weights = (record["request_digest"], record["data_digest"]), path / record["weights"]
-    except (KeyError, TypeError) as error:
-        raise unreadable(path) from error
+    require_whole(path, record.request_digest)
     data = TrainingRecords(case)
     require_same_data(path, record, data)
     requests = Chain.of([path], data)
-    if forgot and digests[0] is not None:
-        _require_request(path, digests[0], requests, case)
-    made = replace(made, request=requests.last())
-    load_weights(model, weights)
-    if made.helper is not None:
-        load_weights(made.helper, path / HELPER)
-    require_whole(path, digests[0])
-    return made
+    if forgot and record.request_digest is not None:
+        _require_request(path, record.request_digest, requests, case)
+    load_weights(model, path / record.weights)
+    helper = None if record.helper is None else fresh()
+    if helper is not None and record.helper is not None:
+        load_weights(helper, path / record.helper)
+    return Unlearned(
+        model=model,
+        history=record.history,
+        cost=record.cost,
+        method=record.method,
+        deviations=record.deviations,
+        notes=record.notes,
+        helper=helper,
+        request=requests.last(),
+    )
 
 
 FEWEST = 0.5
 """Share of the samples that a model was made with below which today's data are another dataset."""
 
 
-def require_same_data(path: Path, record: Mapping[str, Any], data: TrainingRecords) -> float:
+def require_same_data(path: Path, record: Record, data: TrainingRecords) -> float:
     """Refuse other data than a run folder's model was made with, up to samples that were deleted, added or reordered.
 
     Args:
@@ -213,21 +201,20 @@ def require_same_data(path: Path, record: Mapping[str, Any], data: TrainingRecor
     Raises:
         StaleError: the data are others.
     """
-    digest = record["data_digest"]
+    digest = record.data_digest
     if digest == data.digest:
         return 1.0
     found = (
         f"{path} was made with other data: its data digest is {digest[:12]}… and the present one {data.digest[:12]}…"
     )
-    sketch = record.get("records")
-    if sketch is None or data.ids is None:
+    if record.records is None or data.ids is None:
         raise StaleError(
             found,
             expected="the training set that it was made with: without an id for each sample (`Splits.ids`), none may "
             "be deleted, added or moved",
             remedy="Name that data, or make the model again",
         )
-    share = build(Sketch, sketch, f"{path / HISTORY}: records").present(data)
+    share = record.records.present(data)
     if share < FEWEST:
         raise StaleError(
             f"{found}; about {share:.0%} of its samples are still there, with id and content",
@@ -246,12 +233,12 @@ def changed_data(models: Mapping[str, Path], data: TrainingRecords) -> list[str]
     """
     notes = []
     for name, path in models.items():
-        record = record_of(path) if path.is_dir() else {}
-        if record and record["data_digest"] != data.digest:
-            share, then = require_same_data(path, record, data), record["records"]["samples"]
+        record = record_of(path) if path.is_dir() else None
+        if record is not None and record.records is not None and record.data_digest != data.digest:
+            share = require_same_data(path, record, data)
             notes.append(
-                f"{name} was made with other training data than today's: {then} samples then, {data.size} now, and "
-                f"about {share:.0%} of its samples still there"
+                f"{name} was made with other training data than today's: {record.records.samples} samples then, "
+                f"{data.size} now, and about {share:.0%} of its samples still there"
             )
     return notes
 

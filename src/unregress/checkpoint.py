@@ -17,7 +17,9 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from unregress.errors import CheckpointError
+from unregress.files import writing
 from unregress.modules import plain, require_weights
+from unregress.unfinished import unfinished
 
 
 def save_weights(model: nn.Module, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -27,18 +29,22 @@ def save_weights(model: nn.Module, path: str | Path, *, metadata: Mapping[str, s
         model: whose weights; weights shared between layers are written once.
         path: file to write.
         metadata: short texts to store beside the weights.
+
+    Raises:
+        RunFolderError: it cannot be written, as on a full disk.
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with writing(path), unfinished(path) as hidden:
         # safetensors lets nobody else read what it writes; the file shall be like the user's other files.
-        unfinished.touch()
-        mode = unfinished.stat().st_mode
-        save_model(model, str(unfinished), metadata=dict(metadata or {}))
-        unfinished.chmod(mode)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        hidden.touch()
+        mode = hidden.stat().st_mode
+        try:
+            save_model(model, str(hidden), metadata=dict(metadata or {}))
+        except SafetensorError as error:
+            # The one thing that goes wrong here.
+            raise OSError(str(error)) from error
+        hidden.chmod(mode)
+        os.replace(hidden, path)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> tuple[str, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from unregress.errors import RunFolderError
+from unregress.unfinished import unfinished
 
 
 @contextmanager
@@ -33,13 +37,20 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file.
+    """Write a UTF-8 text file, whole or not at all; what is there is replaced.
 
     Raises:
         RunFolderError: it cannot be written.
     """
     with writing(path):
-        path.write_text(text, encoding="utf-8", newline="\n")
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            # A device or a pipe, which cannot be replaced.
+            target.write_text(text, encoding="utf-8", newline="\n")
+            return
+        with unfinished(target) as hidden:
+            hidden.write_text(text, encoding="utf-8", newline="\n")
+            os.replace(hidden, target)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -49,6 +60,24 @@ def write_json(path: Path, content: Any) -> None:
         RunFolderError: the file cannot be written.
     """
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a file that somebody else may have put there.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file: a pipe would be waited for without an end.
+    """
+    # Not before it is opened: what is looked at is what is read.
+    with open(path, "rb", opener=_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return file.read()
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for whoever writes to a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def sha256_of(path: Path) -> str:

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from unregress.case import Case
 from unregress.errors import RequestError, StaleError
-from unregress.files import write_json
+from unregress.files import content_of, write_json
+from unregress.manifest import MANIFEST, read_manifest
 from unregress.plain import Misfit, build, parse
 from unregress.records import TrainingRecords, id_texts, salt_of, salted
 from unregress.request import ForgetRequest
@@ -254,13 +256,15 @@ def read_request(folder: Path) -> RequestRecord:
 
 
 def _read(path: Path) -> tuple[RequestRecord, ...]:
+    again = "Take the folder once more from where it is whole, or make the model again"
     try:
-        content: Any = parse(path.read_bytes())
+        written = content_of(path)
+        content: Any = parse(written)
         if not isinstance(content, dict) or not isinstance(content.get("before"), list):
             raise Misfit(["`before` is missing, expected a list of the requests carried out before"])
         before = content.pop("before")
         read = [build(RequestRecord, each, f"before[{n}]") for n, each in enumerate(before)]
-        return (*read, build(RequestRecord, content))
+        requests = (*read, build(RequestRecord, content))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StaleError(
@@ -270,8 +274,16 @@ def _read(path: Path) -> tuple[RequestRecord, ...]:
         raise StaleError(
             f"{path} is not a request as it was written: {error}",
             expected="the file as `unregress forget` of this version wrote it",
-            remedy="Take the folder once more from where it is whole, or make the model again",
+            remedy=again,
         ) from error
+    manifest = read_manifest(path.parent)
+    if manifest is not None and manifest.files.get(path.name) != sha256(written).hexdigest():
+        raise StaleError(
+            f"{path} is not the one that was written",
+            expected=f"the file whose digest is in {MANIFEST}",
+            remedy=again,
+        )
+    return requests
 
 
 def _request(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor, nn
 
-from unregress.errors import DataError, ModelError
+from unregress.errors import DataError, ModelError, RunFolderError
 from unregress.features import Head, final_linear, watched
 from unregress.loading import Batch, Source, chunked
 from unregress.request import Index, Mask
@@ -165,16 +165,23 @@ def _room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array to be filled: in memory, or if it is large in a file that has no name and ends with the array.
 
     Raises:
-        OSError: no space is left in the folder for temporary files (`TMPDIR`).
+        RunFolderError: no space is left in the folder for temporary files, or there is none.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
     if size < max(SPILLED, 1):
         return np.empty(shape, dtype)
-    with TemporaryFile(prefix="unregress-") as file:
-        if hasattr(os, "posix_fallocate"):
-            # A mapped file that finds the disk full later on would end the process.
-            os.posix_fallocate(file.fileno(), 0, size)
-        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
+    try:
+        with tempfile.TemporaryFile(prefix="unregress-") as file:
+            if hasattr(os, "posix_fallocate"):
+                # A mapped file that finds the disk full later on would end the process.
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
+    except OSError as error:
+        raise RunFolderError(
+            f"A temporary file of {size:,} bytes cannot be written: {error.strerror or error}",
+            expected=f"so much space in the folder for temporary files, {tempfile.tempdir or 'of which there is none'}",
+            remedy="Free some space, or name another folder with the environment variable `TMPDIR`",
+        ) from error
 
 
 def _taken(values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -2,43 +2,117 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from unregress.case import Case
-from unregress.errors import CheckpointError, SettingError, StaleError
+from unregress.cost import Cost
+from unregress.errors import CheckpointError, DivergenceError, SettingError, StaleError, UnregressError
+from unregress.files import content_of, write_text
 from unregress.lineage import REQUEST, Chain, read_request
-from unregress.records import TrainingRecords
+from unregress.manifest import MANIFEST, departures, is_bare, read_manifest
+from unregress.manifest import digest_of_folder as digest_of_folder
+from unregress.plain import Misfit, build, parse
+from unregress.recipe import Recipe
+from unregress.records import Sketch, TrainingRecords
+from unregress.training import Epoch
 
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
-DIGESTS = "digests.json"
-"""SHA-256 of a run folder's weights and request, as they were written; folders of earlier versions have none."""
 
 
-def record_of(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """How a run folder's model was made: the content of its `history.json`."""
+
+    weights: str
+    """Name of the weights file in the folder."""
+    helper: str | None = None
+    """Name of the file of the model that taught this one, if any."""
+    request_digest: str | None
+    """Digest of the request that it forgot; None for an original."""
+    data_digest: str
+    """Digest of the training set."""
+    ancestors: tuple[str, ...] = ()
+    """Digests of the weights that it was made from, back to the first."""
+    recipe: Recipe | None = None
+    """How the model at the start of the chain was trained from scratch, if that is known."""
+    records: Sketch | None = None
+    """Which records it was trained on, by which today's data are compared."""
+    method: str
+    notes: tuple[str, ...]
+    deviations: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    cost: Cost
+    history: tuple[Epoch, ...]
+
+
+_OPTIONAL: dict[str, Any] = {"helper": None, "ancestors": [], "recipe": None, "records": None, "warnings": []}
+"""What earlier versions did not note."""
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write how a model was made.
+
+    Raises:
+        DivergenceError: a number in its history is not finite, which JSON cannot hold.
+        RunFolderError: the file cannot be written.
+    """
+    try:
+        text = json.dumps(asdict(record), indent=1, allow_nan=False)
+    except ValueError as error:
+        raise DivergenceError(
+            f"{record.method.partition('(')[0]} returned a history or cost that holds a number that is not finite",
+            expected="finite losses and learning rates",
+            remedy="Lower its learning rate, or correct what it records",
+        ) from error
+    write_text(folder / HISTORY, f"{text}\n")
+
+
+def record_of(path: Path) -> Record:
     """How a run folder's model was made.
+
+    Raises:
+        CheckpointError: the folder holds no model, or its record is not of the form that was written.
+    """
+    try:
+        found = parse(content_of(path / HISTORY))
+        record = build(Record, {**_OPTIONAL, **found} if isinstance(found, dict) else found)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
+            expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
+        ) from error
+    except (Misfit, UnregressError) as error:
+        raise CheckpointError(
+            f"{path / HISTORY} is not the record of a model: {error}",
+            expected=f"the {HISTORY} that `unregress train` or `unregress forget` wrote",
+            remedy="Take the folder once more from where it is whole, or make the model again",
+        ) from error
+    for field in ("weights", "helper"):
+        if (name := getattr(record, field)) is not None and not is_bare(name):
+            raise CheckpointError(
+                f"{path / HISTORY} is not the record of a model: {field} is {name!r}",
+                expected="the name of a file in the same folder",
+                remedy="Take the folder once more from where it is whole, or make the model again",
+            )
+    return record
+
+
+def weights_file(path: Path) -> Path:
+    """The file that is to be deployed: the one given, or the weights in a run folder.
 
     Raises:
         CheckpointError: the folder holds no model.
     """
-    try:
-        record = json.loads((path / HISTORY).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise unreadable(path) from error
-    if not isinstance(record, dict):
-        raise unreadable(path)
-    return record
+    return path / record_of(path).weights if path.is_dir() else path
 
 
-def unreadable(path: Path) -> CheckpointError:
-    """The complaint about a folder whose record cannot be read."""
-    return CheckpointError(
-        f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
-        expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
-    )
+def unverified(path: Path) -> bool:
+    """Whether a folder has no manifest, so that nothing says whether its files are as they were written."""
+    return path.is_dir() and not (path / MANIFEST).is_file()
 
 
 def ancestors(path: Path) -> list[str]:
@@ -47,8 +121,7 @@ def ancestors(path: Path) -> list[str]:
     Raises:
         CheckpointError: the folder holds no model.
     """
-    noted = record_of(path).get("ancestors") if path.is_dir() else None
-    return [str(digest) for digest in noted] if isinstance(noted, list) else []
+    return list(record_of(path).ancestors) if path.is_dir() else []
 
 
 def require_remembering(path: Path, case: Case) -> None:
@@ -67,48 +140,24 @@ def require_remembering(path: Path, case: Case) -> None:
         )
 
 
-def digests_of(folder: Path) -> dict[str, str]:
-    """SHA-256 of a run folder's weights and request, by file name."""
-    return {file.name: sha256_of(file) for file in sorted((*folder.glob("*.safetensors"), *folder.glob(REQUEST)))}
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def require_whole(path: Path, request: str | None) -> None:
-    """Refuse a folder of which files were damaged, removed or swapped with another's.
+    """Refuse a folder of which a file was changed, removed or added since it was written.
+
+    Of a folder without manifest, which an earlier version wrote, only the request can be checked; see `unverified`.
+
+    Args:
+        path: a run folder.
+        request: the digest of the request that its model is said to have forgotten.
 
     Raises:
-        StaleError: a file is not the one that was written.
+        StaleError: the folder is not as it was written.
     """
-    remedy = "Take the folder once more from where it is whole, or make the model anew"
-    try:
-        written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
-        found = digests_of(path)
-        gone = [f"{name} is missing" for name in written if name not in found]
-        changed = [f"{name} is not the one that was written" for name in found if found[name] != written.get(name)]
-    except FileNotFoundError:
-        gone, changed = [], []
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise StaleError(f"{path / DIGESTS} cannot be read: {error}", remedy=remedy) from error
-    if gone or changed:
-        raise StaleError(
-            f"{path} is not as it was written: {'; '.join(gone + changed)}",
-            expected="the files of one run, as it left them",
-            remedy=remedy,
-        )
-    # All that is known of folders without digests.
+    expected, remedy = "the files of one run, as it left them", "Take the folder once more from where it is whole, "
+    remedy += "or make it again; `unregress verify` looks at what it was made from, too"
+    manifest = read_manifest(path)
+    if found := [] if manifest is None else list(departures(path, manifest)):
+        raise StaleError(f"{path} is not as it was written: {'; '.join(found)}", expected=expected, remedy=remedy)
     if (path / REQUEST).exists() and read_request(path).digest != request:
         raise StaleError(
-            f"{path / REQUEST} is not the request that {path / HISTORY} is about",
-            expected="the files of one run, as it left them",
-            remedy=remedy,
+            f"{path / REQUEST} is not the request that {path / HISTORY} is about", expected=expected, remedy=remedy
         )
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write one of a run folder's notes."""
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from unregress.case import Case
 from unregress.errors import CheckpointError, RunFolderError, StaleError
 from unregress.evidence import AuditReport
 from unregress.methods.base import Unlearned
+from unregress.provenance import require_whole
 from unregress.runs import CONFIG, new_run
 from unregress.runtime import Runtime
 
@@ -118,6 +119,7 @@ class Store:
             with self._new(path, config) as folder:
                 report.to_json(folder / REPORT)
         try:
+            require_whole(path, None)
             return AuditReport.from_json(path / REPORT)
         except StaleError as error:
             raise StaleError(f"An entry of the store is damaged: {error.found}", remedy=_remedy(path)) from error
@@ -146,7 +148,7 @@ class Store:
         try:
             written = json.loads((path / CONFIG).read_text(encoding="utf-8"))
             layout = written["layout"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StaleError(f"{path} is not an entry of a store: {error}", remedy=remedy) from error
         if layout != LAYOUT:
             raise StaleError(

@@ -319,3 +319,14 @@ def test_type_and_further_entries_stay(dtype: torch.dtype) -> None:
     assert found[0].dtype == dtype
     assert found[1] is data[1] and found[2] is data[2]
     assert CropAndFlip(1)([images(1, 4, 4)], torch.Generator())[0].shape == (1, 4, 4, 3)
+
+
+def test_a_full_disk_is_said_before_any_image_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(module, "_image", None)
+    with pytest.raises(SettingError, match="cannot be written: No space left") as caught:
+        module._decode(tmp_path, ["a.jpg"], 8, tmp_path / "cache" / "images.npy")
+    assert "Free some space" in caught.value.remedy and os.listdir(tmp_path / "cache") == []

@@ -28,7 +28,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_leaves_the_whole_evidence(demo: Path) -> None:
     models = ("original", "retrained-1", "retrained-2", "retrained-3", *METHODS, "Retrain")
     files = [f"{name}.safetensors" for name in models]
-    assert names(demo) == sorted([*files, "audit.html", "audit.json", "config.yaml", "request.json"])
+    assert names(demo) == sorted([*files, "audit.html", "audit.json", "config.yaml", "manifest.json", "request.json"])
     request = json.loads((demo / "request.json").read_text())
     report = AuditReport.from_json(demo / "audit.json")
     assert (len(request["forget"]), request["size"], request["target_band"]) == (88, 300, [200.0, None])
@@ -55,7 +55,7 @@ def test_again_gives_the_same_bytes(demo: Path) -> None:
     for name in before:
         if name == "audit.json":
             assert without_seconds(json.loads(after[name])) == without_seconds(json.loads(before[name]))
-        elif name != "audit.html":  # it shows seconds
+        elif name not in ("audit.html", "manifest.json"):  # seconds, and the digest of what holds them
             assert after[name] == before[name], name
 
 

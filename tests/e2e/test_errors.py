@@ -174,7 +174,7 @@ def cut(folder: Path, name: str) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "request truncated": (
         lambda run, other: cut(run, "request.json"),
-        "request.json is not the one that was written. Expected the files of one run",
+        "request.json is not a request as it was written: it is not JSON",
     ),
     "request missing": (
         lambda run, other: (run / "request.json").unlink(),
@@ -184,7 +184,11 @@ DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
         lambda run, other: shutil.copy(other / "unlearned.safetensors", run),
         "unlearned.safetensors is not the one that was written",
     ),
-    "digests truncated": (lambda run, other: cut(run, "digests.json"), "digests.json cannot be read"),
+    "manifest truncated": (lambda run, other: cut(run, "manifest.json"), "manifest.json cannot be read"),
+    "a file added": (
+        lambda run, other: (run / "notes.txt").write_text("mine"),
+        "as it was written: notes.txt was added",
+    ),
 }
 
 
@@ -206,7 +210,7 @@ def test_a_run_folder_of_an_earlier_version_is_read_as_far_as_it_can_be_checked(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(runs / "FineTune", run)
-    (run / "digests.json").unlink()
+    (run / "manifest.json").unlink()
     words = ["audit", *PROJECT, *REQUEST, "--metrics", "[Errors]", f"--models.original={runs / 'original'}",
              f"--models.mine={run}", "--output", str(tmp_path / "audit")]  # fmt: skip
     assert main(words) == 0

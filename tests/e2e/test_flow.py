@@ -27,10 +27,10 @@ def read(path: Path) -> Any:
 
 def test_every_command_leaves_its_files_and_nothing_else(runs: Path) -> None:
     assert names(runs) == sorted(["original", "retrained", "retrained-2", *METHODS, "audit"])
-    assert names(runs / "original") == ["config.yaml", "digests.json", "history.json", "original.safetensors"]
-    assert names(runs / "audit") == ["audit.html", "audit.json", "config.yaml"]
+    assert names(runs / "original") == ["config.yaml", "history.json", "manifest.json", "original.safetensors"]
+    assert names(runs / "audit") == ["audit.html", "audit.json", "config.yaml", "manifest.json"]
     for name in ("retrained", *METHODS):
-        files = ["config.yaml", "digests.json", "history.json", "request.json", "unlearned.safetensors"]
+        files = ["config.yaml", "history.json", "manifest.json", "request.json", "unlearned.safetensors"]
         assert names(runs / name) == sorted([*files, *["helper.safetensors"] * (name == "Blindspot")])
 
 
@@ -128,9 +128,15 @@ def test_the_same_run_again_is_replaced_and_another_refused(runs: Path, tmp_path
     assert main(words) == 0
     weights = tmp_path / "run" / "unlearned.safetensors"
     before = weights.read_bytes()
-    weights.write_bytes(b"damaged")
+    weights.unlink()
     assert main(words) == 0
     assert weights.read_bytes() == before
+    # What the run has not written is not deleted.
+    notes = tmp_path / "run" / "notes.txt"
+    for file in (notes, weights):
+        file.write_bytes(b"mine")
+        assert main(words) == 2 and file.read_bytes() == b"mine"
+        notes.unlink(missing_ok=True)
     files = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
     assert main([*words, "--runtime.seed", "9"]) == 2
     assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == files

@@ -14,6 +14,7 @@ from e2e.test_flow import names, read
 from unregress.artefacts import weights_digest
 from unregress.cli import main
 from unregress.evidence import AuditReport
+from unregress.provenance import digest_of_folder
 
 TRAINED = "Recipe(epochs=30, lr=0.01, batch_size=256, optimizer='adam', weight_decay=0.0, schedule='plateau'"
 """How the original of `runs` was trained."""
@@ -59,11 +60,12 @@ def test_golds_are_trained_as_the_original_was(
     assert not any("recipe" in caveat for caveat in report.caveats)
 
     record = read(tmp_path / "audit" / "golds.json")
-    assert record["store"] == str(cache) and record["recipe"]["epochs"] == 30
+    assert list(record) == ["recipe", "golds"] and record["recipe"]["epochs"] == 30
     named = [(gold["name"], gold["seed"]) for gold in record["golds"]]
     assert named == [("retrained #2", 1001), ("retrained #3", 1002)]
     for gold in record["golds"]:
         assert gold["weights"] == weights_digest(cache / gold["folder"])
+        assert gold["digest"] == digest_of_folder(cache / gold["folder"])
         assert json.loads((cache / gold["folder"] / "config.yaml").read_text())["seed"] == gold["seed"]
     assert f"# trained with: {TRAINED}" in (tmp_path / "audit" / "config.yaml").read_text()
 
@@ -71,7 +73,7 @@ def test_golds_are_trained_as_the_original_was(
     before = read(tmp_path / "audit" / "golds.json")
     code, out, _ = ended(words, capsys)
     assert code == 0 and "making" not in out and read(tmp_path / "audit" / "golds.json") == before
-    assert names(tmp_path / "audit") == ["audit.html", "audit.json", "config.yaml", "golds.json"]
+    assert names(tmp_path / "audit") == ["audit.html", "audit.json", "config.yaml", "golds.json", "manifest.json"]
 
 
 def test_golds_of_a_stack(runs: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +96,7 @@ def test_a_trained_gold_may_be_given_as_a_file_with_the_same_digest(runs: Path, 
     assert main(audit(runs, tmp_path / "first", "--retrain", "{golds: 1}")) == 0
     (gold,) = read(tmp_path / "first" / "golds.json")["golds"]
     assert main(audit(runs, tmp_path / "second", "--golds+", str(cache / gold["folder"]))) == 0
-    assert f"# gold 1: {gold['weights']}" in (tmp_path / "second" / "config.yaml").read_text()
+    assert f"# weights of gold 1: {gold['weights']}" in (tmp_path / "second" / "config.yaml").read_text()
 
 
 def test_for_bare_weights_the_recipe_must_be_named(

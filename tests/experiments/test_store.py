@@ -173,14 +173,23 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[UnregressError], str]] = 
     "other things": (of_other_things, StaleError, "not an entry"),
     "empty": (emptied, StaleError, "not an entry"),
     "a file": (as_a_file, StaleError, "not an entry"),
-    "no weights": (lambda entry: (entry / "weights.safetensors").unlink(), CheckpointError, "weights"),
-    "weights truncated": (truncated, CheckpointError, "cannot be read"),
-    "weights empty": (lambda entry: (entry / "weights.safetensors").write_bytes(b""), CheckpointError, "cannot be"),
+    "no weights": (
+        lambda entry: (entry / "weights.safetensors").unlink(),
+        StaleError,
+        "weights.safetensors is missing",
+    ),
+    "weights truncated": (truncated, StaleError, "weights.safetensors is not the one that was written"),
+    "weights empty": (
+        lambda entry: (entry / "weights.safetensors").write_bytes(b""),
+        StaleError,
+        "weights.safetensors is not the one that was written",
+    ),
     "weights swapped": (swapped, StaleError, "weights.safetensors is not the one that was written"),
-    "digests damaged": (lambda entry: (entry / "digests.json").write_text("{"), StaleError, "digests.json cannot"),
+    "manifest damaged": (lambda entry: (entry / "manifest.json").write_text("{"), StaleError, "manifest.json cannot"),
+    "a file added": (lambda entry: (entry / "notes.txt").write_text("mine"), StaleError, "notes.txt was added"),
     "no history": (lambda entry: (entry / "history.json").unlink(), CheckpointError, "history.json"),
     "history damaged": (lambda entry: (entry / "history.json").write_text("{}"), CheckpointError, "history.json"),
-    "other data": (of_other_data, StaleError, "other data"),
+    "other data": (of_other_data, StaleError, "history.json is not the one that was written"),
 }
 
 
@@ -212,14 +221,18 @@ def test_the_remedy_for_a_damaged_entry_is_to_remove_it(name: str, ask: Ask, tmp
     assert ask()[0].startswith(entry.name.removeprefix("original-"))
 
 
-def test_an_entry_of_an_earlier_version_has_no_digests_and_is_read(ask: Ask, said: list[str], tmp_path: Path) -> None:
+def test_an_entry_of_an_earlier_version_has_no_manifest_and_is_read(ask: Ask, said: list[str], tmp_path: Path) -> None:
     key, _ = ask()
     (entry,) = entries(tmp_path)
-    (digest,) = json.loads((entry / "digests.json").read_text()).items()
-    weights = (entry / "weights.safetensors").read_bytes()
-    assert digest == ("weights.safetensors", hashlib.sha256(weights).hexdigest())
-    (entry / "digests.json").unlink()
+    manifest = json.loads((entry / "manifest.json").read_text())
+    written = {file.name: file.read_bytes() for file in entry.iterdir() if file.name != "manifest.json"}
+    assert manifest["files"] == {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+    assert sorted(written) == ["config.yaml", "history.json", "weights.safetensors"] and manifest["made_from"] == []
+    (entry / "manifest.json").unlink()
     assert ask()[0] == key and len(said) == 1
+    of_other_data(entry)
+    with pytest.raises(StaleError, match="other data"):
+        ask()
 
 
 KEY = "32b5c4f437e561cc067dc99a5739ac626f32cfae007d3ef3ad9bc5f47fd4c888"
@@ -247,8 +260,11 @@ def test_an_audit_is_made_once_and_comes_back_as_it_was(
     assert kept.report(FACTS, CODE, make) == report
     assert len(calls) == len(said) == 1
     (entry,) = entries(tmp_path)
-    assert sorted(file.name for file in entry.iterdir()) == ["audit.json", "config.yaml"]
+    assert sorted(file.name for file in entry.iterdir()) == ["audit.json", "config.yaml", "manifest.json"]
     (entry / "audit.json").write_text("{}")
+    with pytest.raises(StaleError, match=r"audit\.json is not the one that was written"):
+        kept.report(FACTS, CODE, make)
+    (entry / "manifest.json").unlink()
     with pytest.raises(StaleError, match="not an audit report"):
         kept.report(FACTS, CODE, make)
     assert len(calls) == 1 and (entry / "audit.json").read_text() == "{}"
@@ -267,10 +283,17 @@ DECIDES_NOTHING = {
     "errors": "what is said, not what is done",
     "cost": "counts",
     "evidence": "holds what others found",
+    "text": "what is said",
+    "files": "writes what others made",
+    "plain": "reads it",
+    "unfinished": "where it is written",
+    "manifest": "looks whether it is as it was written",
     "content": "digests, which are in the key themselves",
     "readiness": "looks and refuses",
     "given": "looks and refuses",
     "differences": "what is said of run folders",
+    "records": "finds samples of requests, which are in the key",
+    "lineage": "keeps requests",
     "artefacts": "writes and reads what others made",
     "provenance": "notes, and looks whether they are true",
     "checkpoint": "writes and reads weights",

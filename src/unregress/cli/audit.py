@@ -11,11 +11,13 @@ from torch import nn
 from unregress.artefacts import changed_data, contents, read_model, run_folder
 from unregress.auditing import audit as measure
 from unregress.case import Case, Splits
+from unregress.cli.agreement import AUDIT, GOLDS, require_agreement
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.console import kept_in, say, shown
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
+from unregress.files import write_text
 from unregress.golds import Candidate, module_of
 from unregress.lineup import check, gold_names
 from unregress.methods import Unlearned
@@ -29,10 +31,6 @@ from unregress.store import weights_of
 from unregress.task import Task
 from unregress.trainings import Made
 from unregress.verdict import Rule
-
-AUDIT = "audit.json"
-GOLDS = "golds.json"
-"""The record of golds that an audit trained by itself."""
 
 
 def audit(
@@ -64,7 +62,8 @@ def audit(
         request: what was to be forgotten; `--request.from_run FOLDER` takes it from a run folder.
         models: a run folder or weights file for each name: `--models.original FILE --models.mine FOLDER ...`.
         metrics: what to measure, by name; by default the paper's metrics and their repaired twins.
-        output: folder to write: audit.html, audit.json, config.yaml, and golds.json where golds were trained.
+        output: folder to write: audit.html, audit.json, config.yaml, manifest.json, and golds.json where golds were
+            trained.
         config: the resolved configuration.
         golds: run folders or weights files of retrained models that differ by their seed only.  Their distance to each
             other is the noise floor; five or more allow a verdict.  Without any, the report says what it cannot say.
@@ -98,7 +97,8 @@ def audit(
     # Before the data are hashed: what cannot be read is told in its words.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
-    with run_folder(runtime.team, output, config + contents(case, paths) + origin) as folder, kept_in(store):
+    require_agreement(paths.values())
+    with run_folder(runtime.team, output, config + contents(case, paths) + origin, paths) as folder, kept_in(store):
         notes: list[str] = []
         read = {
             name: read_model(path, case, runtime, forgot=name != original, told=notes.append)
@@ -133,7 +133,7 @@ def audit(
                 caveats += _unexamined([name for name in judged if name not in methods])
             if retrained := training.run(case, runtime, recipe):
                 text = training.record(names[len(given) :], retrained, recipe, runtime)
-                (folder / GOLDS).write_text(text, encoding="utf-8")
+                write_text(folder / GOLDS, text)
         report = measure(
             case,
             own,

@@ -18,10 +18,11 @@ from unregress.cli.console import say
 from unregress.cli.refusals import METHODS, nearest
 from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError, UnregressError, raise_all
+from unregress.files import content_of
 from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
 from unregress.plans import Plan
-from unregress.provenance import HISTORY, record_of
+from unregress.provenance import HISTORY, digest_of_folder, record_of
 from unregress.recipe import Recipe
 from unregress.runs import CONFIG
 from unregress.runtime import Runtime
@@ -103,8 +104,9 @@ class Retraining:
             SettingError: by its record, a given gold is of the same recipe and seed as one to be trained.
         """
         for path in golds:
-            seed = (_written(path).get("runtime") or {}).get("seed")
-            if seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
+            where = _written(path).get("runtime")
+            seed = where.get("seed") if isinstance(where, dict) else None
+            if type(seed) is int and seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
                 raise SettingError(
                     f"{path} is given as a gold, and one of the same recipe and seed, {seed}, is to be trained",
                     expected="golds of seeds that differ",
@@ -136,8 +138,9 @@ class Retraining:
         listed = []
         for name, gold, seed in zip(names, golds, self.seeds(runtime), strict=True):
             folder = Store(root=self.folder).folder("gold", gold.key)
-            listed.append({"name": name, "seed": seed, "weights": weights_digest(folder), "folder": folder.name})
-        record = {"recipe": asdict(recipe), "store": str(self.folder.resolve()), "golds": listed}
+            own = {"weights": weights_digest(folder), "folder": folder.name, "digest": digest_of_folder(folder)}
+            listed.append({"name": name, "seed": seed, **own})
+        record = {"recipe": asdict(recipe), "golds": listed}
         return json.dumps(record, indent=1) + "\n"
 
 
@@ -231,8 +234,7 @@ def recorded_recipe(path: Path | None) -> Recipe | None:
     if _own_class(own) is Retrain:
         method = recorded_method(path)
         return method.recipe if isinstance(method, Retrain) else None
-    inherited = record_of(path).get("recipe") if (path / HISTORY).is_file() else None
-    return None if inherited is None else _recipe(path / HISTORY, inherited)
+    return record_of(path).recipe if (path / HISTORY).is_file() else None
 
 
 def _recipe(file: Path, written: Any) -> Recipe:
@@ -302,7 +304,9 @@ def _written(path: Path) -> dict[str, Any]:
     if not config.is_file():
         return {}
     try:
-        written = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        written = yaml.safe_load(content_of(config).decode("utf-8"))
+    except RecursionError as error:
+        raise SettingError(f"{config} cannot be read: it is nested too deep") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise SettingError(f"{config} cannot be read: {error}") from error
     return written if isinstance(written, dict) else {}

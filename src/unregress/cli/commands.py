@@ -10,6 +10,7 @@ from torch import nn
 
 from unregress.artefacts import changed_data, contents, read_model, run_folder, write_model
 from unregress.case import Case, Splits
+from unregress.cli.agreement import require_agreement
 from unregress.cli.audit_options import recorded_recipe
 from unregress.cli.console import say, shown
 from unregress.cli.request_spec import RequestSpec
@@ -48,7 +49,7 @@ def train(
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`.
-        output: folder to write: original.safetensors, history.json, digests.json, config.yaml.
+        output: folder to write: original.safetensors, history.json, config.yaml, manifest.json.
         config: the resolved configuration.
         recipe: how to train.
         runtime: where to run.
@@ -88,7 +89,7 @@ def forget(
         data: import path of a function that returns `Splits`.
         request: which training samples to forget, and why.
         method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.
-        output: folder to write: unlearned.safetensors, request.json, history.json, digests.json, config.yaml.
+        output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml, manifest.json.
         config: the resolved configuration.
         checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
         runtime: where to run.
@@ -108,7 +109,8 @@ def forget(
     found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
     records = TrainingRecords(case)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
-    with run_folder(runtime.team, output, config + contents(case, weights)) as folder:
+    require_agreement(weights.values())
+    with run_folder(runtime.team, output, config + contents(case, weights), weights) as folder:
         made = method.unlearn(model, case, runtime)
         made = replace(made, notes=(*made.notes, *notes))
         write_request(folder, case, asked.before)

@@ -31,6 +31,7 @@ from unregress.cli.overview import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIE
 from unregress.cli.refusals import refusal
 from unregress.cli.reproduce import reproduce
 from unregress.cli.values import unusable
+from unregress.cli.verify import verify
 from unregress.demo import demo
 from unregress.errors import SettingError, raise_all
 from unregress.methods import Method, Unlearned
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "forget": forget,
     "audit": audit,
     "report": report,
+    "verify": verify,
     "reproduce": reproduce,
 }
 """A command's signature is its schema and its docstring the help.  `config` is filled in here."""
@@ -203,9 +205,13 @@ def _underscored(word: str) -> str:
     return f"--{option[2:].replace('-', '_')}{equals}{value}"
 
 
+_POSITIONAL = {"report": "FOLDER [--output AUDIT_HTML]", "verify": "FOLDER [--digest HEX] [--among+ FOLDER ...]"}
+"""The words of commands that write no run folder."""
+
+
 def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
     configured = _configured(command)
-    options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else "FOLDER [--output AUDIT_HTML]"
+    options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else _POSITIONAL[name]
     parser = _Parser(usage=f"unregress {name} {options}", description=_text(command), epilog=EVERYWHERE)
     parser.command = name
     if configured:

@@ -22,6 +22,7 @@ SUMMARIES = {
     "forget": "Make a trained model forget.",
     "audit": "Measure how well models forgot, and judge it.",
     "report": "Print an audit's table and render its page anew.",
+    "verify": "Say whether a run folder is as it was written.",
     "reproduce": "Run an experiment of the paper and put its number beside ours.",
 }
 """Each command with the first sentence of its docstring."""

@@ -7,6 +7,7 @@ indexing operation.  AgeDB itself is given out by its owners on request (Moschog
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,10 @@ def _pixels(root: Path, paths: list[str], size: int, cache: Path) -> Tensor:
 def _decode(root: Path, paths: list[str], size: int, table: Path) -> None:
     with written(table) as unfinished:
         pixels = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(paths), size, size, 3))
+        if hasattr(os, "posix_fallocate"):
+            # A mapped file that finds the disk full later on would end the process.
+            with open(unfinished, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.path.getsize(unfinished))
         broken: list[str] = []
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(paths), CHUNK):

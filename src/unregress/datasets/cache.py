@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from unregress.errors import SettingError
+from unregress.unfinished import unfinished
 
 
 def cache_folder(given: str | None = None) -> Path:
@@ -23,18 +25,17 @@ def written(path: Path) -> Iterator[str]:
     """A file to fill, which takes its place at `path` when the block ends without an error.
 
     Raises:
-        SettingError: the folder cannot be written.
+        SettingError: the folder cannot be written, or its disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    except OSError as error:
+        with unfinished(path) as hidden:
+            hidden.touch()
+            yield str(hidden)
+            os.replace(hidden, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise SettingError(
-            f"The cache folder {path.parent} cannot be written: {error.strerror}", remedy="Name another with `cache`"
+            f"The cache folder {path.parent} cannot be written: {reason}",
+            remedy="Free some space, or name another with `cache`",
         ) from error
-    os.close(handle)
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from unregress.experiments.families import Family
 from unregress.experiments.page import figures, render_page
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import Row, comma_separated, judged, markdown, summarise
+from unregress.files import write_text, writing
 from unregress.report import render_html
 from unregress.report.figures import save_figure, styles
 from unregress.report.numerals import plural
@@ -64,8 +65,8 @@ def write(
         "Command": command,
     }
     audits = _audits(folder, outcome)
-    (folder / "table.md").write_text(markdown(rows, verdicts), encoding="utf-8")
-    (folder / "table.csv").write_text(comma_separated(rows), encoding="utf-8")
+    write_text(folder / "table.md", markdown(rows, verdicts))
+    write_text(folder / "table.csv", comma_separated(rows))
     record = {
         "experiment": asdict(experiment),
         "facts": facts,
@@ -73,11 +74,11 @@ def write(
         "verdicts": [asdict(verdict) for verdict in verdicts],
         "rows": [asdict(row) for row in rows],
     }
-    (folder / "result.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(folder / "result.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     _figures(folder / "figures", rows, outcome)
     lead = f"{plural(seeds, 'seed')} of {family.model} on {family.title}, with what the paper printed beside it."
     page = render_page(experiment, rows, outcome.stages, verdicts, lead=lead, facts=facts, notes=notes, audits=audits)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    write_text(folder / "index.html", page)
     return rows
 
 
@@ -107,7 +108,8 @@ def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Setti
 
 def _audits(folder: Path, outcome: Outcome) -> list[str]:
     pages = []
-    (folder / "audits").mkdir()
+    with writing(folder):
+        (folder / "audits").mkdir()
     for stage, reports in enumerate(outcome.stages, 1):
         for seed, report in enumerate(reports):
             name = f"audits/request-{stage}-seed-{seed}" if len(outcome.stages) > 1 else f"audits/seed-{seed}"
@@ -118,7 +120,8 @@ def _audits(folder: Path, outcome: Outcome) -> list[str]:
 
 
 def _figures(folder: Path, rows: Sequence[Row], outcome: Outcome) -> None:
-    folder.mkdir()
     look = styles(outcome.stages[0][0])
-    for name, figure in figures(rows, outcome.stages).items():
-        save_figure(figure, look, folder / f"{name}.svg")
+    with writing(folder):
+        folder.mkdir()
+        for name, figure in figures(rows, outcome.stages).items():
+            save_figure(figure, look, folder / f"{name}.svg")
