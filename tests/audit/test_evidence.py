@@ -65,9 +65,9 @@ def test_intervals_ranks_and_verdicts_come_back_as_what_they_were(report: AuditR
 
 def test_bounds_notes_and_missing_values_survive(report: AuditReport, tmp_path: Path) -> None:
     odd = (
-        Measure(metric="ain", split="train-forget", model="a", value=0.1 + 0.2, bound=">=", note="cut off"),
-        Measure(metric="ain", split="train-forget", model="b", value=None, bound="<="),
-        Measure(metric="auc", split="train-forget", model="a", value=0.5, interval=(0.1 + 0.2, 0.7), p=1 / 3),
+        Measure(metric="ain", split="train-forget", model="taught", value=0.1 + 0.2, bound=">=", note="cut off"),
+        Measure(metric="ain", split="train-forget", model="original", value=None, bound="<="),
+        Measure(metric="auc", split="train-forget", model="taught", value=0.5, interval=(0.1 + 0.2, 0.7), p=1 / 3),
     )
     changed = replace(report, measures=odd, target_band=None, caveats=(), verdicts=())
     changed.to_json(tmp_path / "odd.json")
