@@ -177,7 +177,9 @@ class AuditReport:
             if not isinstance(data, dict) or "schema" not in data:
                 raise Misfit(["it is not an object with a field `schema`"])
             if (schema := build(int, data["schema"], "schema")) != SCHEMA:
-                raise StaleError(f"{path} has layout {schema}", expected=f"layout {SCHEMA}", remedy=remedy)
+                raise StaleError(
+                    f"{path} is of layout {schema} by its field `schema`", expected=f"layout {SCHEMA}", remedy=remedy
+                )
         except OSError as error:
             raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
         except Misfit as error:
@@ -207,7 +209,7 @@ def contradictions(report: AuditReport) -> Iterator[str]:
     for n, model in enumerate(report.models):
         yield from _wrong_model(model, f"models[{n}]")
     for n, measure in enumerate(report.measures):
-        yield from _unknown(f"measures[{n}].metric", measure.metric, metrics)
+        yield from _unknown(f"measures[{n}].metric", measure.metric, metrics, "metric` of `about")
         yield from _unknown(f"measures[{n}].model", measure.model, models)
         yield from _reversed(f"measures[{n}].interval", measure.interval)
         if measure.p is not None and not 0 <= measure.p <= 1:
@@ -243,16 +245,15 @@ def _wrong_verdicts(report: AuditReport, models: Sequence[str], metrics: Sequenc
         yield from _unknown(f"verdicts[{n}].model", verdict.model, models)
         for k, criterion in enumerate(verdict.criteria):
             where = f"verdicts[{n}].criteria[{k}]"
-            yield from _unknown(f"{where}.metric", criterion.metric, metrics)
-            if criterion.low is not None and criterion.high is not None:
-                yield from _reversed(f"{where}.low", (criterion.low, criterion.high))
+            yield from _unknown(f"{where}.metric", criterion.metric, metrics, "metric` of `about")
+            yield from _reversed(where, (criterion.low, criterion.high))
             if verdict.outcome == "PASS" and criterion.outcome != "within":
                 yield f"verdicts[{n}].outcome is 'PASS', but {where}.outcome is {criterion.outcome!r}"
 
 
-def _unknown(where: str, name: str, known: Sequence[str]) -> Iterator[str]:
+def _unknown(where: str, name: str, known: Sequence[str], what: str = "name` of `models") -> Iterator[str]:
     if name not in known:
-        yield f"{where} is {name[:40]!r}, which the report does not describe"
+        yield f"{where} is {name[:40]!r}, expected a `{what}`"
 
 
 def _repeated(where: str, names: Sequence[object]) -> Iterator[str]:
@@ -265,7 +266,7 @@ def _repeated(where: str, names: Sequence[object]) -> Iterator[str]:
 def _reversed(where: str, limits: tuple[float | None, float | None] | None) -> Iterator[str]:
     low, high = limits or (None, None)
     if low is not None and high is not None and low > high:
-        yield f"{where} is {low}, above the upper limit {high}"
+        yield f"{where} has low {low} and high {high}, expected low to be at most high"
 
 
 def _is_date(text: str) -> bool:

@@ -90,10 +90,11 @@ class Criterion:
         if limit is None or gap == 0:
             return inf
         if self.low is None:
-            # In units of the greater of the two, for the squares of large numbers are infinite.
-            unit = max(abs(self.gold), abs(self.original))
+            # In units of the greatest of them, for the squares of very large numbers are infinite.
+            unit = max(abs(self.gold), abs(self.original), abs(limit))
             gold, original, limit = self.gold / unit, self.original / unit, limit / unit
-            return sqrt((limit**2 - gold**2 / 2) / (original**2 - gold**2))
+            kept, whole = limit**2 - gold**2 / 2, original**2 - gold**2
+            return sqrt(kept / whole) if kept >= 0 and whole > 0 else inf
         return (limit - self.gold) / gap
 
     @property
