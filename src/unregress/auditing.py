@@ -83,6 +83,11 @@ def audit(
     asked, day = default_metrics() if metrics is None else metrics, _today()
     check(case, models, runtime, golds=golds, original=original, metrics=asked)
     candidates = line_up(models, golds, original)
+    names = [name for name, _, _ in candidates]
+    if strangers := [name for name in files if name not in names]:
+        raise SettingError(
+            f"`files` names {', '.join(map(repr, strangers))}", expected=f"names of the report: {', '.join(names)}"
+        )
     # A preflight refuses them; who did without shall at least read it.
     unsure = [f"{found.found}." for found in unsteady(case, runtime)]
     measures: list[Measure] = []

@@ -177,9 +177,7 @@ class AuditReport:
             if not isinstance(data, dict) or "schema" not in data:
                 raise Misfit(["it is not an object with a field `schema`"])
             if (schema := build(int, data["schema"], "schema")) != SCHEMA:
-                raise StaleError(
-                    f"{path} is of layout {schema} by its field `schema`", expected=f"layout {SCHEMA}", remedy=remedy
-                )
+                raise StaleError(f"{path} has the `schema` {schema}", expected=f"layout {SCHEMA}", remedy=remedy)
         except OSError as error:
             raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
         except Misfit as error:
