@@ -167,13 +167,15 @@ class AuditReport:
     def from_json(cls, path: str | Path) -> AuditReport:
         """Read what `to_json` wrote; equal to the report that was written.
 
+        Reports of layout 3 are read as well: they have no date and name no files.
+
         Raises:
             StaleError: the file is not an audit report, one of another layout, or one whose fields are missing,
                 unknown, of another type or contradict each other: the message names the fields.
         """
         remedy = "Point to an `audit.json` that this version of unregress wrote, or audit again"
         try:
-            data = parse(Path(path).read_bytes())
+            data = _present(parse(Path(path).read_bytes()))
             if not isinstance(data, dict) or "schema" not in data:
                 raise Misfit(["it is not an object with a field `schema`"])
             if (schema := build(int, data["schema"], "schema")) != SCHEMA:
@@ -189,6 +191,14 @@ class AuditReport:
         except Misfit as error:
             raise StaleError(f"{path} is not a complete audit report: {error}", remedy=remedy) from error
         return report
+
+
+def _present(data: Any) -> Any:
+    """A report of layout 3 in the present one; anything else as it is."""
+    if not isinstance(data, dict) or data.get("schema") != 3 or not isinstance(data.get("models"), list):
+        return data
+    models = [{**model, "file": None} if isinstance(model, dict) else model for model in data["models"]]
+    return {**data, "date": "", "models": models, "schema": SCHEMA}
 
 
 def contradictions(report: AuditReport) -> Iterator[str]:
@@ -237,7 +247,7 @@ def _wrong_verdicts(report: AuditReport, models: Sequence[str], metrics: Sequenc
     judged = [verdict.model for verdict in report.verdicts]
     yield from _repeated("verdicts[{}].model", judged)
     if judged:
-        awaited = (name for name in report.named("original", "unlearned", "reference") if name not in judged)
+        awaited = (name for name in report.named("original", "unlearned") if name not in judged)
         yield from (f"verdicts holds none for the model {name[:40]!r}" for name in awaited)
     for n, verdict in enumerate(report.verdicts):
         yield from _unknown(f"verdicts[{n}].model", verdict.model, models)
