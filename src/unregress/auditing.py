@@ -80,7 +80,7 @@ def audit(
         DataError: there is no test data.
         ModelError: a model does not fit the task.
     """
-    asked, day = default_metrics() if metrics is None else metrics, _today()
+    asked, day = default_metrics() if metrics is None else metrics, today()
     check(case, models, runtime, golds=golds, original=original, metrics=asked)
     candidates = line_up(models, golds, original)
     names = [name for name, _, _ in candidates]
@@ -143,8 +143,12 @@ def _findings(metric: Metric, panel: Panel) -> Iterator[Finding]:
         yield finding
 
 
-def _today() -> str:
-    """The day in UTC, or that of `SOURCE_DATE_EPOCH`, by which an audit can be repeated to the byte."""
+def today() -> str:
+    """The day in UTC, or that of `SOURCE_DATE_EPOCH`, by which an audit can be repeated to the byte.
+
+    Raises:
+        SettingError: `SOURCE_DATE_EPOCH` is not a number of seconds.
+    """
     given = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         moment = datetime.now(UTC) if given is None else datetime.fromtimestamp(int(given), UTC)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from unregress.cost import Cost
 from unregress.errors import StaleError
-from unregress.files import write_json
+from unregress.files import content_of, write_json
 from unregress.findings import About, Answer, Criterion, Curve, Figure, Kind, Measure, Outcome, Verdict
 from unregress.plain import Misfit, build, parse
 
@@ -175,7 +175,7 @@ class AuditReport:
         """
         remedy = "Point to an `audit.json` that this version of unregress wrote, or audit again"
         try:
-            data = _present(parse(Path(path).read_bytes()))
+            data = _present(parse(content_of(Path(path))))
             if not isinstance(data, dict) or "schema" not in data:
                 raise Misfit(["it is not an object with a field `schema`"])
             if (schema := build(int, data["schema"], "schema")) != SCHEMA:

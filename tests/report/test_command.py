@@ -135,16 +135,16 @@ def test_a_page_is_replaced_and_through_a_link_the_page_that_it_leads_to(bare: P
 
 
 def test_a_full_disk_names_the_page_and_leaves_the_earlier_one(
-    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bare: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", str(bare)]) == 0
     before = content(bare)
 
-    def full(self: Path, data: bytes) -> int:
+    def full(self: Path, *_: object, **__: object) -> int:
         self.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
     assert main(["report", str(bare)]) == 2
     assert f"{bare / 'audit.html'} cannot be written: No space left on device" in capsys.readouterr().err
     assert content(bare) == before

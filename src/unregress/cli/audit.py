@@ -14,7 +14,7 @@ from unregress.case import Splits
 from unregress.cli.agreement import AUDIT, GOLDS
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.console import kept_in, say, shown
-from unregress.cli.pages import replaceable, run_of
+from unregress.cli.pages import require_replaceable, run_of
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import StaleError, VerdictError
 from unregress.evidence import AuditReport
@@ -193,7 +193,8 @@ def report(folder: Path, *, output: Path | None = None) -> None:
     found, page = AuditReport.from_json(path), path.with_suffix(".html")
     written = page if run is None and output is None else output
     if written is not None:
-        render_html(found, replaceable(written))
+        require_replaceable(written)
+        render_html(found, written)
     print_table(found)
     if run is None:
         say("", f"Not verified: {path.parent} has no {MANIFEST}, so that nothing shows whether {path.name} was changed")

@@ -56,17 +56,14 @@ def run_of(audit: Path) -> Run | None:
 
 def _folder(path: Path) -> Path | None:
     """The nearest folder above that holds a run; the very next one even if its configuration is gone."""
-    above = path.absolute().parents
-    if (above[0] / MANIFEST).is_file():
-        return above[0]
-    return next((each for each in above if (each / MANIFEST).is_file() and (each / CONFIG).is_file()), None)
+    path = path.absolute()
+    if (path.parent / MANIFEST).is_file():
+        return path.parent
+    return next((each for each in path.parents if (each / MANIFEST).is_file() and (each / CONFIG).is_file()), None)
 
 
-def replaceable(page: Path) -> Path:
-    """Where a page may be written: nothing is there yet, or a page, and in no folder that is to stay as it was written.
-
-    Returns:
-        The place itself, where a link leads to it.
+def require_replaceable(page: Path) -> None:
+    """Refuse to write a page over anything but a page, or into a folder that is to stay as it was written.
 
     Raises:
         SettingError: something else is there.
@@ -84,7 +81,6 @@ def replaceable(page: Path) -> Path:
             expected="a new file, or a page of an audit",
             remedy="Choose another `--output`",
         )
-    return target
 
 
 def _is_page(target: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from unregress.evidence import RETRAINED, AuditReport
-from unregress.files import writing
+from unregress.files import write_text
 from unregress.report.figures import GOLD, Key, Style, plot, styles
 from unregress.report.models import file_rows, model_rows
 from unregress.report.numerals import count, percent, plural
@@ -50,7 +49,7 @@ def render_html(report: AuditReport, path: str | Path | None = None) -> str:
     """
     html = _template().render(_page(report))
     if path is not None:
-        _write(Path(path), html)
+        write_text(Path(path), html)
     return html
 
 
@@ -81,16 +80,6 @@ def is_page(path: str | Path) -> bool:
 def _shown(value: object) -> object:
     """What stands on the page for a value: of texts from elsewhere, control characters are escaped."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with writing(path):
-        try:
-            beside.write_bytes(text.encode())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
