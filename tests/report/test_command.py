@@ -119,6 +119,15 @@ def test_nothing_but_a_page_is_replaced(bare: Path, run: Path, capsys: pytest.Ca
         assert content(run) == before
 
 
+def test_a_page_in_no_folder_is_refused_and_makes_none(
+    bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for output in (tmp_path / "no" / "page.html", bare / "audit.json" / "page.html"):
+        assert main(["report", str(bare), "--output", str(output)]) == 2
+        assert f"{output} cannot be written: there is no folder {output.parent}" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["audit.json", "bare"]
+
+
 def test_a_foreign_page_beside_a_bare_audit_is_left(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (bare / "audit.html").write_text("mine")
     assert main(["report", str(bare)]) == 2

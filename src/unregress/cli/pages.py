@@ -66,7 +66,7 @@ def require_replaceable(page: Path) -> None:
     """Refuse to write a page over anything but a page, or into a folder that is to stay as it was written.
 
     Raises:
-        SettingError: something else is there.
+        SettingError: something else is there, or there is no folder for it.
     """
     target = Path(os.path.realpath(page))
     if (folder := _folder(target)) is not None:
@@ -74,6 +74,10 @@ def require_replaceable(page: Path) -> None:
             f"{page} lies in the run folder {folder}, which is left as it is",
             expected="a file outside it",
             remedy="Choose another `--output`",
+        )
+    if not target.parent.is_dir():
+        raise SettingError(
+            f"{page} cannot be written: there is no folder {page.parent}", remedy="Choose another `--output`"
         )
     if os.path.lexists(target) and not _is_page(target):
         raise SettingError(
