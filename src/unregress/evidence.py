@@ -202,7 +202,7 @@ def _present(data: Any) -> Any:
 
 
 def contradictions(report: AuditReport) -> Iterator[str]:
-    """What no audit writes, although each field by itself is well-formed; a page made of it would be wrong."""
+    """Where fields that are well-formed by themselves do not fit together, so that a page would be wrong."""
     models, metrics = [model.name for model in report.models], [about.metric for about in report.about]
     yield from _repeated("models[{}].name", models)
     yield from _repeated("about[{}].metric", metrics)

@@ -58,7 +58,7 @@ NO_DIGEST = "no digest is recorded: whether a file of this name is the one that 
 
 
 def file_rows(report: AuditReport, *roles: Role) -> tuple[FileRow, ...]:
-    """The files of the models of some roles, in reading order; of golds, which nobody will use, where there are any."""
+    """The files of the models of some roles, in reading order; golds without a file are left out."""
     shown = (m for m in report.models if m.role in roles and (m.file or m.role != "gold"))
     found = sorted(shown, key=lambda model: ORDER.index(model.role))
     return tuple(
