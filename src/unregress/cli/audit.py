@@ -14,12 +14,14 @@ from unregress.case import Case, Splits
 from unregress.cli.agreement import AUDIT, GOLDS, require_agreement
 from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.console import kept_in, say, shown
+from unregress.cli.pages import require_replaceable, run_of
 from unregress.cli.request_spec import RequestSpec
-from unregress.errors import SettingError, StaleError, VerdictError
+from unregress.errors import StaleError, VerdictError
 from unregress.evidence import AuditReport
 from unregress.files import write_text
 from unregress.golds import Candidate, module_of
 from unregress.lineup import check, gold_names
+from unregress.manifest import MANIFEST, digest_of_folder
 from unregress.methods import Unlearned
 from unregress.metrics import Metric, Published
 from unregress.provenance import ancestors, require_remembering
@@ -218,20 +220,31 @@ def _unexamined(names: list[str]) -> list[str]:
 def report(folder: Path, *, output: Path | None = None) -> None:
     """Print an audit's table and render its page anew.
 
+    A run folder with a manifest stays as it was written: its audit is checked against the manifest, whose digest is
+    printed, and a page is written only where `output` says.
+
     Args:
         folder: an audit's run folder, or the audit.json in it.
-        output: HTML file to write; by default beside the JSON, under its name.
+        output: HTML file to write: a new one, or a page of an audit.  By default beside the JSON, under its name,
+            where the folder has no manifest.
     """
     path = folder / AUDIT if folder.is_dir() else folder
     if folder.is_dir() and not path.is_file():
         raise StaleError(
             f"{folder} holds no {AUDIT}", expected="a folder that `unregress audit` or `unregress demo` wrote"
         )
-    found = AuditReport.from_json(path)
-    page = path.with_suffix(".html") if output is None else output
-    try:
-        render_html(found, page)
-    except OSError as error:
-        raise SettingError(f"{page} cannot be written: {error.strerror}", remedy="Choose another `--output`") from error
+    run = run_of(path)
+    found, page = AuditReport.from_json(path), path.with_suffix(".html")
+    written = page if run is None and output is None else output
+    if written is not None:
+        require_replaceable(written)
+        render_html(found, written)
     print_table(found)
-    say("", f"Wrote {page}")
+    if run is None:
+        say("", f"Not verified: {path.parent} has no {MANIFEST}, so that nothing shows whether {path.name} was changed")
+    else:
+        say("", f"{path} is as it was written; {run.folder} has the digest {digest_of_folder(run.folder)}")
+    if written is not None:
+        say(f"Wrote {written}")
+    elif run is not None:
+        say(run.where(page))

@@ -107,6 +107,6 @@ def _noticed(criterion: Criterion) -> str:
     """From which share of the original's memory on a criterion would have told."""
     if criterion.kind == "retain":
         return DASH  # the original is no culprit there
-    if criterion.resolution >= 1:
-        return "not even the original"
-    return f"more than {whole_percent(criterion.resolution)} kept"
+    if criterion.resolution < 1:
+        return f"more than {whole_percent(criterion.resolution)} kept"
+    return "not even the original"
