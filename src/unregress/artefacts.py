@@ -12,8 +12,10 @@ from torch import nn
 from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
 from unregress.errors import CheckpointError, StaleError
+from unregress.evidence import ModelFile
 from unregress.files import sha256_of
 from unregress.lineage import Chain
+from unregress.manifest import digest_of_folder
 from unregress.methods.base import Unlearned
 from unregress.processes import Team
 from unregress.provenance import Record, record_of, require_whole, weights_file, write_record
@@ -62,6 +64,12 @@ def weights_digest(path: Path) -> str:
     file = weights_file(path)
     # What is not there is complained about where it is read.
     return sha256_of(file) if file.is_file() else "missing"
+
+
+def file_of(path: Path) -> ModelFile:
+    """The weights file of a run folder, or a weights file itself, with its digests."""
+    file = weights_file(path)
+    return ModelFile(name=file.name, sha256=sha256_of(file), folder=digest_of_folder(path) if path.is_dir() else "")
 
 
 @contextmanager

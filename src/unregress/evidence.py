@@ -253,13 +253,22 @@ def _wrong_verdicts(report: AuditReport, models: Sequence[str], metrics: Sequenc
         awaited = (name for name in report.named("original", "unlearned") if name not in judged)
         yield from (f"verdicts holds none for the model {name[:40]!r}" for name in awaited)
     for n, verdict in enumerate(report.verdicts):
-        yield from _unknown(f"verdicts[{n}].model", verdict.model, models)
+        yield from _wrong_verdict(verdict, f"verdicts[{n}]", models)
         for k, criterion in enumerate(verdict.criteria):
-            where = f"verdicts[{n}].criteria[{k}]"
-            yield from _unknown(f"{where}.metric", criterion.metric, metrics, "metric` of `about")
-            yield from _reversed(where, (criterion.low, criterion.high))
-            if verdict.outcome == "PASS" and criterion.outcome != "within":
-                yield f"verdicts[{n}].outcome is 'PASS', but {where}.outcome is {criterion.outcome!r}"
+            yield from _unknown(f"verdicts[{n}].criteria[{k}].metric", criterion.metric, metrics, "metric` of `about")
+    for n, again in enumerate(report.earlier):
+        if again.samples < 0:
+            yield f"earlier[{n}].samples is {again.samples}, expected 0 or more"
+        for k, verdict in enumerate(again.verdicts):
+            yield from _wrong_verdict(verdict, f"earlier[{n}].verdicts[{k}]", models)
+
+
+def _wrong_verdict(verdict: Verdict, where: str, models: Sequence[str]) -> Iterator[str]:
+    yield from _unknown(f"{where}.model", verdict.model, models)
+    for k, criterion in enumerate(verdict.criteria):
+        yield from _reversed(f"{where}.criteria[{k}]", (criterion.low, criterion.high))
+        if verdict.outcome == "PASS" and criterion.outcome != "within":
+            yield f"{where}.outcome is 'PASS', but {where}.criteria[{k}].outcome is {criterion.outcome!r}"
 
 
 def _unknown(where: str, name: str, known: Sequence[str], what: str = "name` of `models") -> Iterator[str]:

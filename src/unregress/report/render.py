@@ -18,7 +18,7 @@ from unregress.report.figures import GOLD, Key, Style, plot, styles
 from unregress.report.models import file_rows, model_rows
 from unregress.report.numerals import count, percent, plural
 from unregress.report.table import Results, results, words
-from unregress.report.verdicts import rule_settings, rulings
+from unregress.report.verdicts import looked_at_again, rule_settings, rulings
 from unregress.text import printable
 
 _PARTS = {"train": "training samples", "validation": "validation samples", "test": "test samples"}
@@ -125,6 +125,7 @@ def _page(report: AuditReport) -> dict[str, Any]:
         "report": report,
         "summary": _summary(report),
         "rulings": found,
+        "earlier": looked_at_again(report),
         "judged": any(ruling.answers for ruling in found),
         "rule": rule_settings(report),
         "band": _band(report.target_band),

@@ -14,7 +14,7 @@ from unregress.evidence import AuditReport, Outcome
 from unregress.report.models import FileRow, file_rows
 from unregress.report.numerals import plural
 from unregress.report.table import Cell, Column, Group, Results, Row, results, words
-from unregress.report.verdicts import rulings
+from unregress.report.verdicts import Ruling, looked_at_again, rulings
 from unregress.text import printable
 
 _LONGEST_WORD = 14
@@ -53,11 +53,20 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
 
 def _print_verdicts(report: AuditReport, console: Console) -> None:
     """A line for each model: outcome, name, reason and cost."""
+    if found := rulings(report):
+        _print_rulings(found, console)
+    for again in looked_at_again(report):
+        console.print(
+            _text(f"Another request, looked at again: {again.reason} ({again.samples}). {again.note}".rstrip())
+        )
+        _print_rulings(again.rulings, console)
+
+
+def _print_rulings(found: Sequence[Ruling], console: Console) -> None:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(max_width=max(12, console.width // 4), overflow="fold")
     grid.add_column(overflow="fold")
-    found = rulings(report)
     for ruling in found:
         muted = "dim" if ruling.role == "reference" else ""
         cost = f"  Cost: {ruling.share} of retraining." if ruling.share else ""
@@ -65,7 +74,7 @@ def _print_verdicts(report: AuditReport, console: Console) -> None:
         grid.add_row(Text(ruling.outcome, style=_COLOURS[ruling.outcome]), _text(ruling.model, muted or "bold"), reason)
     if found:
         console.print(grid)
-        console.print()
+    console.print()
 
 
 def _print_files(report: AuditReport, console: Console) -> None:
