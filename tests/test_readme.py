@@ -67,6 +67,19 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [verdicts[0][name] for name in ("original", "blindspot")] == ["FAIL", "PASS"]
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_python_blocks_of_the_guides_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks(page.read_text(encoding="utf-8"), "python"):
+        exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
+        # What a block prints stands behind its last line.
+        if "  # " in (last := block.text.rstrip().splitlines()[-1]) and last.startswith("print("):
+            assert capsys.readouterr().out.strip() == last.split("  # ")[1]
+
+
 @needs_readme
 @pytest.mark.slow
 def test_the_tour_of_the_command_line_ends_as_it_says(tmp_path: Path) -> None:

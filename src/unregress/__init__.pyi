@@ -81,3 +81,5 @@ __all__ = [
     "retrain",
     "train",
 ]
+
+__version__: str

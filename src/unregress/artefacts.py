@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +12,10 @@ from torch import nn
 from unregress.case import Case, Split
 from unregress.checkpoint import load_weights, save_weights
 from unregress.errors import CheckpointError, StaleError
+from unregress.evidence import ModelFile
 from unregress.files import sha256_of
 from unregress.lineage import Chain
+from unregress.manifest import digest_of_folder
 from unregress.methods.base import Unlearned
 from unregress.processes import Team
 from unregress.provenance import Record, record_of, require_whole, weights_file, write_record
@@ -62,6 +64,12 @@ def weights_digest(path: Path) -> str:
     file = weights_file(path)
     # What is not there is complained about where it is read.
     return sha256_of(file) if file.is_file() else "missing"
+
+
+def file_of(path: Path) -> ModelFile:
+    """The weights file of a run folder, or a weights file itself, with its digests."""
+    file = weights_file(path)
+    return ModelFile(name=file.name, sha256=sha256_of(file), folder=digest_of_folder(path) if path.is_dir() else "")
 
 
 @contextmanager
@@ -128,7 +136,9 @@ def write_model(
     write_record(folder, record)
 
 
-def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.Module | Unlearned:
+def read_model(
+    path: Path, case: Case, runtime: Runtime, *, forgot: bool, told: Callable[[str], None] = lambda note: None
+) -> nn.Module | Unlearned:
     """A model from a weights file, or from a run folder with what is known of its making.
 
     Args:
@@ -136,6 +146,7 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
         case: the present request and data.
         runtime: seeds what the model's constructor draws.
         forgot: whether the model must have been made for the present request; an original need not.
+        told: gets notes on names and numbers of a weights file that were converted.
 
     Raises:
         CheckpointError: the weights cannot be read or do not fit the task's model.
@@ -154,7 +165,8 @@ def read_model(path: Path, case: Case, runtime: Runtime, *, forgot: bool) -> nn.
                 f"There is no {path}",
                 expected="a run folder, or a weights file: safetensors, or a state dict saved by `torch.save`",
             )
-        load_weights(model, path)
+        for note in load_weights(model, path):
+            told(note)
         return model
     record = record_of(path)
     require_whole(path, record.request_digest)

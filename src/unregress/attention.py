@@ -129,8 +129,8 @@ def channel_axes(
         if example.ndim < 2 or len(example) != samples:
             raise LayerError(
                 f"Layer {name!r} returns shape {tuple(example.shape)} for {samples} samples",
-                expected="samples on the first axis and at least one more axis",
-                remedy="Choose another layer",
+                expected="samples on the first axis and at least one more axis (a packed sequence has neither)",
+                remedy="Choose another layer, or set the attention weight to 0",
             )
         axis = _axis(name, modules[name], example, stated)
         one_position = axis is not None and example[0].numel() == example.shape[axis]

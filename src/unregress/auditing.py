@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 
@@ -12,7 +14,7 @@ import torch
 
 from unregress.case import Case
 from unregress.errors import SettingError, UnregressError
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, Recheck, Role
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measure, ModelFile, Recheck, Role
 from unregress.golds import Candidate
 from unregress.golds import caveats as doubts
 from unregress.lineup import check, line_up
@@ -22,17 +24,17 @@ from unregress.metrics import (
     AttackAUC,
     Deviation,
     Errors,
-    Finding,
     Membership,
     Metric,
     Panel,
     Representation,
     Wasserstein,
 )
+from unregress.metrics.findings import findings
 from unregress.panel import assemble, panel_of
-from unregress.readiness import unsteady
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
+from unregress.survey import unsteady
 from unregress.verdict import Rule, judge
 
 
@@ -51,6 +53,7 @@ def audit(
     metrics: Sequence[Metric] | None = None,
     rule: Rule = Rule(),  # noqa: B008 frozen
     caveats: Sequence[str] = (),
+    files: Mapping[str, ModelFile] = {},
 ) -> AuditReport:
     """Measure every model against retrained ones, and judge it.  No model is changed.
 
@@ -72,17 +75,24 @@ def audit(
         metrics: what to measure; by default `default_metrics()`.
         rule: how to judge.
         caveats: what else a reader of the report must know, such as a preflight's warnings.
+        files: the weights file of each model that was read from one, by the model's name in the report, so that the
+            report says which file its verdict is about.
 
     Raises:
         SettingError: something given is no model, gold or metric; the original is not among the models, one of them
             has a name that the report gives itself, or a gold cannot be one: it was not retrained, or is given twice;
-            or a metric's findings are not what a report can show.
+            a metric's findings are not what a report can show; or `SOURCE_DATE_EPOCH` is not a number of seconds.
         DataError: there is no test data.
         ModelError: a model does not fit the task.
     """
-    asked = default_metrics() if metrics is None else metrics
+    asked, day = default_metrics() if metrics is None else metrics, today()
     check(case, models, runtime, golds=golds, original=original, metrics=asked)
     candidates = line_up(models, golds, original)
+    names = [name for name, _, _ in candidates]
+    if strangers := [name for name in files if name not in names]:
+        raise SettingError(
+            f"`files` names {', '.join(map(repr, strangers))}", expected=f"names of the report: {', '.join(names)}"
+        )
     # A preflight refuses them; who did without shall at least read it.
     unsure = [f"{found.found}." for found in unsteady(case, runtime)]
     measures: list[Measure] = []
@@ -91,7 +101,7 @@ def audit(
         features = any(metric.needs_features for metric in asked)
         panel, found = assemble(case, candidates, runtime, features=features)
         for metric in runtime.track(asked, "measuring", len(asked)):
-            for finding in _findings(metric, panel):
+            for finding in findings(metric, panel):
                 if isinstance(finding, Measure):
                     measures.append(finding)
                 else:
@@ -103,18 +113,19 @@ def audit(
     nothing = AuditedModel(name=CONSTANT, role="reference", method="the median of the retained targets")
     report = AuditReport(
         version=version("unregress"),
+        date=day,
         reason=case.request.reason,
         request_digest=case.request.digest,
         target_band=case.request.target_band,
         samples={part: len(seen) for part, seen in panel.original.parts.items()},
         data_digest=case.data_digest,
         settings=_settings(case, runtime, asked, rule),
-        models=(*(_audited(*candidate) for candidate in candidates), nothing),
+        models=(*(_audited(*candidate, files) for candidate in candidates), nothing),
         about=about,
         measures=tuple(measures),
         figures=tuple(figures),
         earlier=tuple(earlier),
-        caveats=(*unsure, *found, *_caveats(panel, measures, rule), *doubts(golds, models[original]), *caveats),
+        caveats=(*unsure, *found, *_caveats(panel, measures, rule), *doubts(golds, models, original), *caveats),
     )
     return replace(report, verdicts=judge(report, rule))
 
@@ -159,29 +170,25 @@ def _forgot(candidate: Candidate, request: ForgetRequest) -> bool:
     return gone.issuperset(request.forget)
 
 
-def _findings(metric: Metric, panel: Panel) -> Iterator[Finding]:
-    """What a metric finds.  A number that nothing explains is refused: no report could show it."""
-    name, known = type(metric).__name__, [about.metric for about in metric.about]
-    found: object = metric.measure(panel)
-    for finding in found if isinstance(found, Iterable) else (found,):
-        if not isinstance(finding, Finding):
-            raise SettingError(
-                f"`{name}.measure` hands back something of type {type(finding).__name__}",
-                expected="`Measure`s and `Figure`s of `unregress.evidence`, one by one",
-                remedy="Use `yield Measure(...)`",
-            )
-        if isinstance(finding, Measure) and finding.metric not in known:
-            raise SettingError(
-                f"`{name}.measure` measures {finding.metric!r}, which `{name}.about` does not explain",
-                expected=f"one of {', '.join(map(repr, known)) or 'nothing, for it is empty'}",
-                remedy=f"Add an `About` with metric={finding.metric!r}, or correct the measure's key",
-            )
-        yield finding
+def today() -> str:
+    """The day in UTC, or that of `SOURCE_DATE_EPOCH`, by which an audit can be repeated to the byte.
+
+    Raises:
+        SettingError: `SOURCE_DATE_EPOCH` is not a number of seconds.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        moment = datetime.now(UTC) if given is None else datetime.fromtimestamp(int(given), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise SettingError(
+            f"The environment's SOURCE_DATE_EPOCH is {given!r}", expected="a number of seconds since 1970"
+        ) from error
+    return moment.date().isoformat()
 
 
-def _audited(name: str, role: Role, candidate: Candidate) -> AuditedModel:
+def _audited(name: str, role: Role, candidate: Candidate, files: Mapping[str, ModelFile]) -> AuditedModel:
     if not isinstance(candidate, Unlearned):
-        return AuditedModel(name=name, role=role)
+        return AuditedModel(name=name, role=role, file=files.get(name))
     return AuditedModel(
         name=name,
         role=role,
@@ -189,6 +196,7 @@ def _audited(name: str, role: Role, candidate: Candidate) -> AuditedModel:
         notes=candidate.notes,
         deviations=candidate.deviations,
         cost=candidate.cost,
+        file=files.get(name),
     )
 
 
@@ -223,8 +231,9 @@ def _caveats(panel: Panel, measures: Sequence[Measure], rule: Rule) -> Iterator[
     answers = {gold.parts["train-forget"].prediction.tobytes() for gold in panel.golds}
     if len(answers) < golds:
         yield (
-            "Some retrained models answer alike to the last digit, as models of one seed do, so that the noise floor "
-            "is understated: retrain with seeds that differ."
+            "Some retrained models answer alike to the last digit, as models of one seed do, and those of a small "
+            "convex problem whatever their seeds.  If the seeds are the same, the noise floor is understated: retrain "
+            "with seeds that differ."
         )
     if forgotten < rule.samples:
         yield f"Only {forgotten} samples are forgotten: shares and distributions are coarse."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
@@ -18,8 +19,11 @@ from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.loading import Augment, Collate, Source, chunked, read_targets
 from unregress.request import ForgetRequest, Index, Mask
 from unregress.task import Task
+from unregress.user_code import frames_of_user
 
 Split = Literal["train", "train_eval", "validation", "test"]
+HASH = 32
+"""Bytes of a sample's hash."""
 
 
 class _Content:
@@ -27,7 +31,7 @@ class _Content:
 
     def content_digest(self, split: Split) -> str:
         """SHA-256 over one split's content, sample by sample in order."""
-        return digest_of(self.row_hashes(split))
+        return digest_of([self._row_hashes(split)])
 
     def row_hashes(self, split: Split) -> list[bytes]:
         """SHA-256 of each sample's content, inputs and target together; `train_eval` is `train` where it is not given.
@@ -35,23 +39,32 @@ class _Content:
         Raises:
             DataError: there is no such split.
         """
-        if split not in self._hashes:
-            source = self._plain_source(split)
-            rows: list[bytes] = []
-            for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
-                samples = len(batch.index)
-                rows += row_hashes(list(columns(batch.data, samples)), samples)
-            self._hashes[split] = rows
-        return self._hashes[split]
+        joined = self._row_hashes(split)
+        return [joined[start : start + HASH] for start in range(0, len(joined), HASH)]
 
     @cached_property
     def data_digest(self) -> str:
         """SHA-256 over the training set's content in order: tells whether an artefact was made for these data."""
         return self.content_digest("train_eval")
 
+    def _row_hashes(self, split: Split) -> bytes:
+        if split not in self._hashes:
+            source = self._plain_source(split)
+            joined = bytearray()
+            for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
+                samples = len(batch.index)
+                joined += b"".join(row_hashes(list(columns(batch.data, samples)), samples))
+            self._hashes[split] = bytes(joined)
+        return self._hashes[split]
+
     @cached_property
-    def _hashes(self) -> dict[Split, list[bytes]]:
+    def _hashes(self) -> dict[Split, bytes]:
+        """The hashes of each split's samples, joined: a list of them would take twice the memory."""
         return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Jobs in other processes need no hashes of all samples.
+        return {name: value for name, value in vars(self).items() if name != "_hashes"}
 
     @abstractmethod
     def _plain_source(self, split: Split) -> Source:
@@ -94,7 +107,8 @@ class Splits(_Content):
         dataset = self.train if split == "train_eval" and chosen is None else chosen
         if dataset is None:
             raise _missing(split)
-        return Source(dataset, torch.zeros(_length(dataset, split), dtype=torch.bool), self.collate)
+        name = "train" if dataset is self.train else split
+        return Source(dataset, torch.zeros(_length(dataset, split), dtype=torch.bool), self.collate, name=name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +196,13 @@ class Case(_Content):
             evaluated = split == "train_eval"
             dataset = self.train_eval if evaluated and self.train_eval is not None else self.train
             augment = None if evaluated else self.augment
-            return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment, self._excluded)
+            name = "train" if dataset is self.train else split
+            return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment, self._excluded, name)
         held_out = self.validation if split == "validation" else self.test
         if held_out is None:
             raise _missing(split)
         nothing = torch.zeros(_length(held_out, split), dtype=torch.bool)
-        return Source(held_out, nothing, self.collate)
+        return Source(held_out, nothing, self.collate, name=split)
 
     @cached_property
     def _excluded(self) -> torch.Tensor | None:
@@ -202,6 +217,12 @@ class Case(_Content):
     def size(self) -> int:
         """Number of training samples."""
         return self.request.size
+
+    def without_ids(self) -> Case:
+        """The same case without the samples' ids, to be sent to other processes: trainings need none."""
+        twin = copy.copy(self)
+        vars(twin)["ids"] = None
+        return twin
 
     def every_row(self, split: Split) -> Source:
         """One split with the samples that other requests forgot: to identify data and to look at those again.
@@ -261,4 +282,10 @@ def _length(dataset: Dataset[Any], name: str) -> int:
             expected="a map-style dataset with `__len__` and `__getitem__`",
             remedy="Wrap it in a map-style one",
         )
-    return len(dataset)
+    try:
+        return len(dataset)
+    except (TypeError, ValueError) as error:
+        if frames_of_user(error):
+            raise
+        # Python's own, about what `__len__` has returned.
+        raise DataError(f"`{name}` has no usable length: {error}", expected="`__len__` to return a number") from error

@@ -7,6 +7,7 @@ import pickle
 import re
 import struct
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from unregress.errors import CheckpointError
 from unregress.files import writing
+from unregress.modules import plain, require_weights
 from unregress.unfinished import unfinished
 
 
@@ -45,19 +47,27 @@ def save_weights(model: nn.Module, path: str | Path, *, metadata: Mapping[str, s
         os.replace(hidden, path)
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path) -> tuple[str, ...]:
     """Load weights into `model`, in place; nothing is loaded unless everything fits.
+
+    Names that PyTorch's wrappers have prefixed (`module.`, `_orig_mod.`) are taken as those of the model inside, and
+    floating-point numbers of another precision are converted.
 
     Args:
         model: the architecture that the weights were saved from.
         path: a `.safetensors` file, or a state dict written by `torch.save` (also under the key
             `state_dict` or `model`), read with `weights_only=True`.
 
+    Returns:
+        Notes on names and numbers that were converted.
+
     Raises:
-        CheckpointError: the file cannot be read or does not fit the model.
+        CheckpointError: the file cannot be read, does not fit the model, or holds weights that are not finite.
+        ModelError: the model has lazy layers.
     """
-    state = _read(Path(path))
+    require_weights(model)
     own = model.state_dict()
+    state, notes = _renamed(_read(Path(path)), own)
     # Of weights that several names share, safetensors keeps one name.
     groups: dict[int, list[str]] = {}
     for name, tensor in own.items():
@@ -72,21 +82,76 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             f"{path} does not fit the model: "
             + (f"all its names begin with {prefix!r}, which the model's do not" if prefix else problems),
             expected=f"weights of this {type(model).__name__}",
-            remedy="Save the state dict of the model inside (of DDP and DataParallel, `model.module.state_dict()`), or "
+            remedy="Save the state dict of the model inside, or "
             f"strip it: `torch.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, {prefix!r})`"
             if prefix
             else "Check that `build_model` makes the architecture that was trained",
         )
+    parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if broken := [name for name in parameters if not bool(state[name].to(own[name].dtype).isfinite().all())]:
+        raise CheckpointError(
+            f"{path} holds weights that are NaN or infinite: {', '.join(broken[:3])}"
+            + (f" and {len(broken) - 3} more" if len(broken) > 3 else ""),
+            expected="finite weights",
+            remedy="Take the weights of an earlier epoch: the training had diverged when these were saved",
+        )
     model.load_state_dict(state)
+    return tuple(f"{Path(path).name}: {note}" for note in (*notes, *_converted(state, own)))
+
+
+def _renamed(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors under the model's names, where wrappers alone make the difference, and a note if they do."""
+    # The number of models that AveragedModel has averaged is no weight.
+    weights = {name: value for name, value in state.items() if name in own or plain(name) != "n_averaged"}
+    names = {plain(name): name for name in own}
+    if len(names) < len(own) or len({plain(name) for name in weights}) < len(weights):
+        return state, []
+    renamed = {name: name if name in own else names.get(plain(name), name) for name in weights}
+    changed = [(old, new) for old, new in renamed.items() if old != new]
+    if not changed or any(new not in own for new in renamed.values()):
+        return state, []
+    old, new = changed[0]
+    note = f"a wrapper's names were taken as the model's own: {old!r} as {new!r}"
+    return {renamed[name]: value for name, value in weights.items()}, [note]
+
+
+def _converted(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Notes on floating-point numbers of another precision than the model's."""
+    pairs = [(state[name].dtype, own[name].dtype) for name in own if state[name].is_floating_point()]
+    return [
+        f"{count} tensors of {_type(its)} were converted to {_type(ours)}, "
+        + ("which loses nothing" if torch.promote_types(its, ours) == ours else "rounded")
+        for (its, ours), count in Counter(pairs).items()
+        if its != ours
+    ]
+
+
+def _type(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_complex():
+        return "complex"
+    return "floating" if tensor.is_floating_point() else "bool" if tensor.dtype == torch.bool else "whole"
 
 
 def _misfits(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """What does not fit, some of each kind; empty if all fits."""
-    shapes = {name: (tuple(state[name].shape), tuple(own[name].shape)) for name in own if name in state}
+    both = {name: (state[name], own[name]) for name in own if name in state}
     kinds = (
         [f"{name} is missing" for name in own if name not in state],
         [f"{name} is not in the model" for name in state if name not in own],
-        [f"{name} has shape {its}, the model's has {ours}" for name, (its, ours) in shapes.items() if its != ours],
+        [
+            f"{name} has shape {tuple(its.shape)}, the model's has {tuple(ours.shape)}"
+            for name, (its, ours) in both.items()
+            if its.shape != ours.shape
+        ],
+        [
+            f"{name} holds numbers of type {_type(its.dtype)}, the model's of {_type(ours.dtype)}"
+            for name, (its, ours) in both.items()
+            if _kind(its) != _kind(ours)
+        ],
     )
     present = [kind for kind in kinds if kind]
     # Five in all, or two of a kind: what is missing and what is there instead are best read together.
@@ -96,7 +161,7 @@ def _misfits(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
 
 
 def _prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    """What a wrapper has put before all names: DDP and DataParallel `module.`; empty if it is not that."""
+    """What stands before all names, as a training framework's name of its model; empty if it is not that."""
     parts = next(iter(state), "").split(".")
     for count in range(1, len(parts)):
         prefix = ".".join(parts[:count]) + "."

@@ -17,8 +17,9 @@ from torch import nn
 
 from unregress.case import Case, Split
 from unregress.content import columns, digest_of, row_hashes
+from unregress.fresh import fresh_model
 from unregress.loading import Batch, chunked
-from unregress.methods.base import Method, fresh_model
+from unregress.methods.base import Method
 from unregress.parallel import one_thread
 from unregress.runtime import Precision, Runtime
 from unregress.store import Facts, nameless, plain, weights_of

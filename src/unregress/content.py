@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Column = Tensor | Sequence[str]
 
-def columns(data: Any, samples: int) -> Iterator[Tensor | Sequence[str]]:
+
+def columns(data: Any, samples: int) -> Iterator[Column]:
     """The tensors and lists of texts of a batch, however nested, that have one entry per sample."""
     if isinstance(data, Tensor):
         if data.ndim and len(data) == samples:
@@ -26,20 +28,50 @@ def columns(data: Any, samples: int) -> Iterator[Tensor | Sequence[str]]:
             yield from columns(getattr(data, field.name), samples)
 
 
-def row_hashes(found: Sequence[Tensor | Sequence[str]], samples: int) -> list[bytes]:
+def row_hashes(found: Sequence[Column], samples: int) -> list[bytes]:
     """A hash of each sample's content, from the columns of a batch."""
-    digests = [hashlib.sha256() for _ in range(samples)]
-    for column in found:
-        if isinstance(column, Tensor):
-            # Bytes of the tensor itself: also for bfloat16, which NumPy does not know.
-            flat = column.detach().cpu().contiguous().reshape(samples, -1).view(torch.uint8)
-            kind = f"{tuple(column.shape[1:])} {column.dtype} ".encode()
-            rows = [kind + row.tobytes() for row in flat.numpy()]
-        else:
-            rows = [f"{len(text)} {text}".encode() for text in column]
-        for digest, row in zip(digests, rows, strict=True):
-            digest.update(row)
-    return [digest.digest() for digest in digests]
+    return hashes_apart(found, samples, [False] * len(found))[0]
+
+
+def hashes_apart(found: Sequence[Column], samples: int, aside: Sequence[bool]) -> tuple[list[bytes], list[bytes]]:
+    """A hash of each sample's content, and one of its content without some of the columns.
+
+    Args:
+        found: the columns of a batch.
+        samples: how many samples they have.
+        aside: for each column, whether the second hash leaves it out.
+    """
+    whole = [hashlib.sha256() for _ in range(samples)]
+    # The same objects as long as nothing was left out: most often the target comes last, and all is hashed once.
+    rest = whole
+    for column, left_out in zip(found, aside, strict=True):
+        if left_out and rest is whole:
+            rest = [digest.copy() for digest in whole]
+        for place, row in enumerate(_bytes_of(column, samples)):
+            whole[place].update(row)
+            if rest is not whole and not left_out:
+                rest[place].update(row)
+    return [digest.digest() for digest in whole], [digest.digest() for digest in rest]
+
+
+def _bytes_of(column: Column, samples: int) -> Iterator[bytes]:
+    if not isinstance(column, Tensor):
+        yield from (f"{len(text)} {text}".encode() for text in column)
+        return
+    # Bytes of the tensor itself: also for bfloat16, which NumPy does not know.
+    flat = column.detach().cpu().contiguous().reshape(samples, -1).view(torch.uint8)
+    kind = f"{tuple(column.shape[1:])} {column.dtype} ".encode()
+    yield from (kind + row.tobytes() for row in flat.numpy())
+
+
+def holds_target(column: Column, target: Tensor) -> bool:
+    """Whether a column is the target that the task takes from a batch: its memory, or the same numbers."""
+    if not isinstance(column, Tensor):
+        return False
+    if column.untyped_storage().data_ptr() == target.untyped_storage().data_ptr():
+        return True
+    same = column.numel() == target.numel() and column.device == target.device
+    return same and bool((column.flatten() == target.flatten()).all())
 
 
 def digest_of(rows: Sequence[bytes]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 
@@ -88,8 +88,8 @@ def criteria(
             value=value,
             gold=center,
             original=before,
-            low=None if question.sides == 1 else low,
-            high=high,
+            low=low if isfinite(low) else None,
+            high=high if isfinite(high) else None,
             outcome=_outcome(question.kind, value, before, center, low, high),
         )
 

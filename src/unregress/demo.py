@@ -36,7 +36,10 @@ from unregress import (
 )
 from unregress.checkpoint import save_weights
 from unregress.errors import SettingError
+from unregress.evidence import ModelFile
+from unregress.files import sha256_of
 from unregress.lineage import write_request
+from unregress.lineup import gold_names
 from unregress.parallel import one_thread
 from unregress.report import print_table, render_html
 from unregress.runs import new_run
@@ -167,14 +170,26 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
             "could be one more of them. FAIL: it could not, for the reason given.",
         )
         models = {"original": original, **unlearned}
-        with console.status("measuring"):
-            report = audit(case, models, runtime, golds=retrained, metrics=METRICS, caveats=(*warnings, *CAVEATS))
-        report.to_json(folder / "audit.json")
-        render_html(report, folder / "audit.html")
-        write_request(folder, case)
         golden = {f"retrained-{number}": gold for number, gold in enumerate(retrained, 1)}
         for name, made in {**models, **golden}.items():
             save_weights(made.model, folder / f"{name}.safetensors")
+        files = {
+            shown: ModelFile(name=f"{name}.safetensors", sha256=sha256_of(folder / f"{name}.safetensors"))
+            for shown, name in zip([*models, *gold_names(golds)], [*models, *golden], strict=True)
+        }
+        with console.status("measuring"):
+            report = audit(
+                case,
+                models,
+                runtime,
+                golds=retrained,
+                metrics=METRICS,
+                caveats=(*warnings, *CAVEATS),
+                files=files,
+            )
+        report.to_json(folder / "audit.json")
+        render_html(report, folder / "audit.html")
+        write_request(folder, case)
     console.print()
     print_table(report, console)
     _say(

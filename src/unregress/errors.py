@@ -25,7 +25,7 @@ class UnregressError(Exception):
         if expected:
             parts.append(f"Expected {expected}.")
         if remedy:
-            parts.append(f"{remedy}.")
+            parts.append(remedy if remedy.endswith("?") else f"{remedy}.")
         super().__init__(" ".join(parts))
 
 

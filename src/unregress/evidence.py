@@ -5,18 +5,40 @@ Tables, figures and HTML read an `AuditReport` and nothing else.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, is_dataclass
-from math import inf, sqrt
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from unregress.cost import Cost
 from unregress.errors import StaleError
+from unregress.files import content_of, write_json
+from unregress.findings import About, Answer, Criterion, Curve, Figure, Kind, Measure, Outcome, Recheck, Verdict
+from unregress.plain import Misfit, build, parse
 
-SCHEMA = 3
+__all__ = [
+    "CONSTANT",
+    "RETRAINED",
+    "SCHEMA",
+    "About",
+    "Answer",
+    "AuditReport",
+    "AuditedModel",
+    "Criterion",
+    "Curve",
+    "Figure",
+    "Kind",
+    "Measure",
+    "ModelFile",
+    "Outcome",
+    "Recheck",
+    "Role",
+    "Verdict",
+]
+
+SCHEMA = 4
 """Version of the JSON layout; raised when a reader of the old one would misread the new one."""
 
 Role = Literal["original", "gold", "reference", "unlearned"]
@@ -26,151 +48,18 @@ CONSTANT = "constant"
 """The name of the reference row that answers with the median of the retained targets."""
 RETRAINED = "retrained"
 """What the golds are called: `retrained`, `retrained #2`, …; together, `retrained`."""
-Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Kind = Literal["distance", "error", "attack", "retain"]
-"""What a criterion looks at: distances to the golds, the error gap, an attack, or what was to be kept."""
-Answer = Literal["within", "differs", "remembers", "overshoots", "damaged"]
-"""`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
-above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense of
-what was to be kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """What one metric means, in words a data-protection officer can read."""
+class ModelFile:
+    """The weights file that a verdict is about."""
 
-    metric: str
-    """Key, as in `Measure.metric`."""
-    title: str
-    meaning: str
-    """What the number says, in a sentence or two."""
-    ideal: str
-    """Which value is best, and why."""
-    unit: str
-    """Unit of the value: `target units`, `share`, `ratio`, `loss`, `steps`."""
-    source: str
-    """Paper section or equation, or where the idea comes from."""
-    distance: bool = False
-    """Whether the value is a distance to the golds, so that a gold's own value is the noise floor."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """One number about one model on one part of the data."""
-
-    metric: str
-    split: str
-    """Part of the data: `train-retain`, `train-forget`, `test-retain`, `test-forget`, …"""
-    model: str
-    value: float | None
-    """None where the number does not exist; `note` says why."""
-    bound: Literal["=", "<=", ">="] = "="
-    """`>=` and `<=` where the measurement was cut off and the value is only a bound."""
-    note: str = ""
-    interval: tuple[float, float] | None = None
-    """Where the value would lie in 95 of 100 repetitions; the metric says of what: samples, shuffles, or, of distances
-    to the golds, golds."""
-    p: float | None = None
-    """How often chance alone would give a value this far from the golds' or farther.  Mostly a rank test of one more
-    gold, so at least 1 / (golds + 1); for `klom` and `ulira` a permutation test of the models that they trained."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """One of the questions that a verdict rests on, and its answer for one model."""
-
-    kind: Kind
-    metric: str
-    split: str
-    question: str
-    """What is asked, in words."""
-    value: float
-    """The model's own value of the measure."""
-    gold: float
-    """The golds' mean value."""
-    original: float
-    """The original's value."""
-    low: float | None
-    """Where one more gold would not lie below, at the rule's level; None if there is no such limit."""
-    high: float | None
-    """Where one more gold would not lie above."""
-    outcome: Answer
-
-    @property
-    def resolution(self) -> float:
-        """Share of what sets the original apart that would pass unnoticed; above 1 the original itself would.
-
-        What a model kept adds to an error in proportion.  To a distance, which has no lower limit, it adds by squares:
-        half of what sets the original apart takes a model less than half of the way from the floor to the original.
-        Without any memory it may be nearer to the golds than they are to each other, if its predictions are smoother;
-        a model at their very centre is at the floor divided by √2, and is taken as where memory starts from.
-        """
-        gap = self.original - self.gold
-        limit = self.high if gap > 0 else self.low
-        if limit is None or gap == 0:
-            return inf
-        if self.low is None:
-            return sqrt((limit**2 - self.gold**2 / 2) / (self.original**2 - self.gold**2))
-        return (limit - self.gold) / gap
-
-    @property
-    def excess(self) -> float:
-        """Distance from the golds in units of the limit's: above 1 a limit is crossed, 0 where there is none."""
-        limit = self.high if self.value > self.gold else self.low
-        if limit is None or self.value == self.gold:
-            return 0.0
-        reach = abs(limit - self.gold)
-        return abs(self.value - self.gold) / reach if reach else inf
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What an audit concludes about one model."""
-
-    model: str
-    outcome: Outcome
-    reason: str
-    """One sentence."""
-    criteria: tuple[Criterion, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recheck:
-    """What an audit found about another request that was carried out on the same models, looked at again."""
-
-    reason: str
-    """That request's."""
-    request_digest: str
-    samples: int
-    """How many of its samples are still in the training data."""
-    verdicts: tuple[Verdict, ...]
-    """One for each judged model that was made to forget it."""
-    note: str = ""
-    """Why nothing could be concluded, if nothing was."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """One model's line in a figure."""
-
-    model: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A line plot, as data."""
-
-    key: str
-    title: str
-    caption: str
-    """What to look for, and what an ideal curve looks like."""
-    x_label: str
-    y_label: str
-    curves: tuple[Curve, ...]
-    threshold: float | None = None
-    """A horizontal line to reach, if any, in the y axis's unit."""
+    name: str
+    """Without its folder."""
+    sha256: str
+    """Of its bytes, as `sha256sum` prints it; empty if unknown."""
+    folder: str = ""
+    """Digest of the run folder that it lies in: SHA-256 of the folder's manifest; empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +75,8 @@ class AuditedModel:
     deviations: tuple[str, ...] = ()
     """Where the method departs from the paper."""
     cost: Cost | None = None
+    file: ModelFile | None = None
+    """None for a model that was measured from memory, or that stands for no file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +85,8 @@ class AuditReport:
 
     version: str
     """Version of unregress that measured."""
+    date: str = ""
+    """Day of the measuring, in UTC, as 2026-01-31; empty if not recorded."""
     reason: str
     request_digest: str
     target_band: tuple[float | None, float | None] | None
@@ -266,43 +159,138 @@ class AuditReport:
         raise KeyError(f"no verdict on model {model!r}")
 
     def to_json(self, path: str | Path) -> None:
-        """Write the report; the same report gives the same bytes."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", encoding="utf8")
+        """Write the report; the same report gives the same bytes.
+
+        Raises:
+            RunFolderError: the file cannot be written.
+        """
+        write_json(Path(path), asdict(self))
 
     @classmethod
     def from_json(cls, path: str | Path) -> AuditReport:
         """Read what `to_json` wrote; equal to the report that was written.
 
+        Reports of layout 3 are read as well: they have no date and name no files.
+
         Raises:
-            StaleError: the file is no audit report, or one of another layout.
+            StaleError: the file is not an audit report, one of another layout, or one whose fields are missing,
+                unknown, of another type or contradict each other: the message names the fields.
         """
         remedy = "Point to an `audit.json` that this version of unregress wrote, or audit again"
         try:
-            data = json.loads(Path(path).read_text(encoding="utf8"))
-            schema = data["schema"]
+            data = _present(parse(content_of(Path(path))))
+            if not isinstance(data, dict) or "schema" not in data:
+                raise Misfit(["it is not an object with a field `schema`"])
+            if (schema := build(int, data["schema"], "schema")) != SCHEMA:
+                raise StaleError(f"{path} has the `schema` {schema}", expected=f"layout {SCHEMA}", remedy=remedy)
         except OSError as error:
             raise StaleError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise StaleError(f"{path} is not an audit report", remedy=remedy) from error
-        if schema != SCHEMA:
-            raise StaleError(f"{path} has layout {schema}", expected=f"layout {SCHEMA}", remedy=remedy)
+        except Misfit as error:
+            raise StaleError(f"{path} is not an audit report: {error}", remedy=remedy) from error
         try:
-            report: AuditReport = _built(cls, data)
-            return report
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            report = build(cls, data)
+            if found := list(contradictions(report)):
+                raise Misfit(found)
+        except Misfit as error:
             raise StaleError(f"{path} is not a complete audit report: {error}", remedy=remedy) from error
+        return report
 
 
-def _built(kind: Any, value: Any) -> Any:
-    """A value of a type from its JSON form: lists back to tuples, objects back to dataclasses."""
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return cast(Any, kind)(**{name: _built(hints[name], part) for name, part in value.items()})
-    inside = get_args(kind)
-    if get_origin(kind) is UnionType:
-        return None if value is None else _built(next(each for each in inside if each is not NoneType), value)
-    if get_origin(kind) is not tuple:
-        return value
-    if inside[-1] is Ellipsis:
-        return tuple(_built(inside[0], part) for part in value)
-    return tuple(_built(each, part) for each, part in zip(inside, value, strict=True))
+def _present(data: Any) -> Any:
+    """A report of layout 3 in the present one; anything else as it is."""
+    if not isinstance(data, dict) or data.get("schema") != 3 or not isinstance(data.get("models"), list):
+        return data
+    models = [{**model, "file": None} if isinstance(model, dict) else model for model in data["models"]]
+    return {**data, "date": "", "models": models, "earlier": [], "schema": SCHEMA}
+
+
+def contradictions(report: AuditReport) -> Iterator[str]:
+    """Where fields that are well-formed by themselves do not fit together, so that a page would be wrong."""
+    models, metrics = [model.name for model in report.models], [about.metric for about in report.about]
+    yield from _repeated("models[{}].name", models)
+    yield from _repeated("about[{}].metric", metrics)
+    if report.models and len(report.named("original")) != 1:
+        yield f"models holds {len(report.named('original'))} of role 'original', expected 1"
+    if report.date and not _is_date(report.date):
+        yield f"date is {report.date[:40]!r}, expected a day as 2026-01-31"
+    yield from _reversed("target_band", report.target_band)
+    for part, size in report.samples.items():
+        if size < 0:
+            yield f"samples[{part[:40]!r}] is {size}, expected 0 or more"
+    for n, model in enumerate(report.models):
+        yield from _wrong_model(model, f"models[{n}]")
+    for n, measure in enumerate(report.measures):
+        yield from _unknown(f"measures[{n}].metric", measure.metric, metrics, "metric` of `about")
+        yield from _unknown(f"measures[{n}].model", measure.model, models)
+        yield from _reversed(f"measures[{n}].interval", measure.interval)
+        if measure.p is not None and not 0 <= measure.p <= 1:
+            yield f"measures[{n}].p is {measure.p}, expected a probability"
+    yield from _repeated("measures[{}]", [(m.metric, m.split, m.model) for m in report.measures])
+    for n, figure in enumerate(report.figures):
+        for k, curve in enumerate(figure.curves):
+            yield from _unknown(f"figures[{n}].curves[{k}].model", curve.model, models)
+            if len(curve.x) != len(curve.y):
+                yield f"figures[{n}].curves[{k}] has {len(curve.x)} x and {len(curve.y)} y, expected as many"
+    yield from _wrong_verdicts(report, models, metrics)
+
+
+def _wrong_model(model: AuditedModel, where: str) -> Iterator[str]:
+    if model.cost is not None and min(model.cost.forward, model.cost.backward, model.cost.seconds) < 0:
+        yield f"{where}.cost is {model.cost}, expected 0 or more of each"
+    if model.file is None:
+        return
+    if not model.file.name:
+        yield f"{where}.file.name is empty, expected the name of a file"
+    for name, digest in (("sha256", model.file.sha256), ("folder", model.file.folder)):
+        if digest and not re.fullmatch("[0-9a-f]{64}", digest):
+            yield f"{where}.file.{name} is {digest[:40]!r}, expected 64 hexadecimal digits, or nothing"
+
+
+def _wrong_verdicts(report: AuditReport, models: Sequence[str], metrics: Sequence[str]) -> Iterator[str]:
+    judged = [verdict.model for verdict in report.verdicts]
+    yield from _repeated("verdicts[{}].model", judged)
+    if judged:
+        awaited = (name for name in report.named("original", "unlearned") if name not in judged)
+        yield from (f"verdicts holds none for the model {name[:40]!r}" for name in awaited)
+    for n, verdict in enumerate(report.verdicts):
+        yield from _wrong_verdict(verdict, f"verdicts[{n}]", models)
+        for k, criterion in enumerate(verdict.criteria):
+            yield from _unknown(f"verdicts[{n}].criteria[{k}].metric", criterion.metric, metrics, "metric` of `about")
+    for n, again in enumerate(report.earlier):
+        if again.samples < 0:
+            yield f"earlier[{n}].samples is {again.samples}, expected 0 or more"
+        for k, verdict in enumerate(again.verdicts):
+            yield from _wrong_verdict(verdict, f"earlier[{n}].verdicts[{k}]", models)
+
+
+def _wrong_verdict(verdict: Verdict, where: str, models: Sequence[str]) -> Iterator[str]:
+    yield from _unknown(f"{where}.model", verdict.model, models)
+    for k, criterion in enumerate(verdict.criteria):
+        yield from _reversed(f"{where}.criteria[{k}]", (criterion.low, criterion.high))
+        if verdict.outcome == "PASS" and criterion.outcome != "within":
+            yield f"{where}.outcome is 'PASS', but {where}.criteria[{k}].outcome is {criterion.outcome!r}"
+
+
+def _unknown(where: str, name: str, known: Sequence[str], what: str = "name` of `models") -> Iterator[str]:
+    if name not in known:
+        yield f"{where} is {name[:40]!r}, expected a `{what}`"
+
+
+def _repeated(where: str, names: Sequence[object]) -> Iterator[str]:
+    first = {name: n for n, name in reversed(list(enumerate(names)))}
+    for n, name in enumerate(names):
+        if first[name] != n:
+            yield f"{where.format(n)} repeats {where.format(first[name])}"
+
+
+def _reversed(where: str, limits: tuple[float | None, float | None] | None) -> Iterator[str]:
+    low, high = limits or (None, None)
+    if low is not None and high is not None and low > high:
+        yield f"{where} has low {low} and high {high}, expected low to be at most high"
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from unregress.means import scale_of
+
 Matrix = NDArray[np.float64]
 
 
@@ -56,8 +58,13 @@ def mean_limits(toward: NDArray[Any], confidence: float = 0.95) -> tuple[float, 
     if golds < 2:
         return None
     quantile = float(student.ppf((1 + confidence) / 2, golds - 1))
-    center, reach = float(np.mean(toward)), quantile * float(np.std(toward, ddof=1)) / float(np.sqrt(golds))
+    center, reach = float(np.mean(toward)), quantile * _deviation(toward) / float(np.sqrt(golds))
     return max(0.0, center - reach), center + reach
+
+
+def _deviation(values: NDArray[Any]) -> float:
+    scale = scale_of(values)
+    return scale * float(np.std(values / scale, ddof=1))
 
 
 def spread(values: NDArray[Any], *, paired: bool) -> float:
@@ -70,7 +77,7 @@ def spread(values: NDArray[Any], *, paired: bool) -> float:
             (R - 2) / (R - 1), which is taken out.
     """
     golds = len(values)
-    deviation = float(np.std(values, ddof=1))
+    deviation = _deviation(values)
     return deviation * (golds - 1) / (golds - 2) if paired else deviation
 
 
@@ -87,7 +94,7 @@ def one_more(
 
     Args:
         values: the measure of each gold, three or more.
-        level: probability of lying beyond one of the limits.
+        level: probability of lying beyond one of the limits, which may be infinite.
         paired: as for `spread`.
         golds: the limits that as many golds of the same spread would give; None for as many as there are values.
 
@@ -103,4 +110,5 @@ def one_more(
     reach = quantile * spread(scale, paired=paired) * float(np.sqrt(1 + 1 / count))
     center = float(np.mean(scale))
     low, high = center - reach, center + reach
-    return (float(np.exp(low)), float(np.exp(high))) if paired else (low, high)
+    with np.errstate(over="ignore"):
+        return (float(np.exp(low)), float(np.exp(high))) if paired else (low, high)

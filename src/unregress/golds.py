@@ -8,6 +8,7 @@ from torch import nn
 
 from unregress.errors import SettingError
 from unregress.methods.base import Unlearned
+from unregress.modules import unwrapped, unwrapping
 from unregress.request import ForgetRequest
 from unregress.store import weights_of
 
@@ -15,8 +16,8 @@ Candidate = nn.Module | Unlearned
 
 
 def module_of(candidate: Candidate) -> nn.Module:
-    """The model itself, whether or not a method's record comes with it."""
-    return candidate.model if isinstance(candidate, Unlearned) else candidate
+    """The model itself, in no wrapper of PyTorch's, whether or not a method's record comes with it."""
+    return unwrapped(candidate.model if isinstance(candidate, Unlearned) else candidate)
 
 
 def _read_again(gold: Candidate, request: ForgetRequest) -> int:
@@ -55,7 +56,10 @@ def complaints(
         model = module_of(candidate)
         if not model.state_dict():
             continue
-        other = seen.setdefault(weights_of(model), name)
+        weights = weights_of(model)
+        known = [weights] if name in models else [weights, _identity(candidate, weights)]
+        other = next((seen[key] for key in known if key in seen), name)
+        seen.setdefault(known[-1], name)
         if name in golds and other != name:
             yield SettingError(
                 f"Models {other!r} and {name!r} have the same weights",
@@ -64,12 +68,32 @@ def complaints(
             )
 
 
-def caveats(golds: Sequence[Candidate], original: Candidate) -> Iterator[str]:
-    """What the record of their making says about golds that may not be comparable."""
+def _identity(gold: Candidate, weights: str) -> str:
+    """What two golds have in common only if they are one and the same training.
+
+    Equal weights are no sign of it: small convex models end in the same ones whatever their seed, as a caveat says.
+    """
+    if isinstance(gold, Unlearned) and gold.history and gold.cost.seconds:
+        return f"{weights} in {gold.cost.seconds} s"
+    return f"in memory at {[value.data_ptr() for value in module_of(gold).state_dict().values()]}"
+
+
+def caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], original: str) -> Iterator[str]:
+    """What golds and models, or the records of their making, say that a reader must know.
+
+    Args:
+        golds: the golds.
+        models: the original and the models to judge, by name.
+        original: the original's name.
+    """
+    named = {**models, **{f"gold {number}": gold for number, gold in enumerate(golds, 1)}}
+    for name, candidate in named.items():
+        for note in unwrapping(candidate.model if isinstance(candidate, Unlearned) else candidate):
+            yield f"Model {name!r} was {note}."
     recipes = {_recipe(gold.method) for gold in golds if isinstance(gold, Unlearned) and gold.method}
     if len(recipes) > 1:
         yield "The retrained models were not all trained with one recipe: more than their seeds tells them apart."
-    trained = _recipe(original.method) if isinstance(original, Unlearned) else ""
+    trained = _recipe(start.method) if isinstance(start := models[original], Unlearned) else ""
     if trained and recipes and recipes != {trained}:
         yield (
             "By their records the original and the retrained models were not trained with the same recipe: what the "

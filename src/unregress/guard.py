@@ -8,10 +8,14 @@ from torch import Tensor, nn
 from unregress.case import Case
 from unregress.errors import DivergenceError
 from unregress.loading import Batch
+from unregress.modules import not_finite
 from unregress.processes import Team
 
 RUNAWAY = 1e3
-"""A mean loss this many times the larger of the first step's loss and the targets' own size is divergence."""
+"""A mean loss this many times the larger of the first step's loss and the targets' own size is divergence; downwards,
+where a log-likelihood of small targets may go, also this many times 1."""
+EXPLODED = 1e6
+"""Predictions this many times as large as all that was there before are no result of a training that went well."""
 _REMEDY = "Lower the learning rate, set `clip_norm`, or check the data with `unregress.preflight`"
 
 
@@ -22,15 +26,18 @@ class Guard:
         self.stage = stage
         self.reference: float | None = None
         self.sizes: list[Tensor] = []
-        self.counts: list[int] = []
+        self.counts: list[Tensor] = []
 
     def watch(self, case: Case, batch: Batch) -> None:
         """Take the size of the retained targets during the first epoch: the scale of what losses are normal."""
         if self.reference is None:
             target = case.task.target(batch.data).detach()
-            target = target[batch.retained.to(target.device)].double() * (not batch.surplus)
+            target = target[batch.retained.to(target.device)].double()
+            # What is not known (NaN) has no size.
+            unknown = target.isnan() | batch.surplus
+            target = target.masked_fill(unknown, 0.0)
             self.sizes.append((target.abs() + target.square()).sum())
-            self.counts.append(0 if batch.surplus else target.numel())
+            self.counts.append((~unknown).sum())
 
     def mean(self, sums: Tensor, count: int, epoch: int, team: Team) -> float:
         """The epoch's mean loss.
@@ -42,7 +49,8 @@ class Guard:
             team: whose losses count.
 
         Raises:
-            DivergenceError: the loss is not finite, or far beyond the first step's and the targets' size.
+            DivergenceError: the loss is not finite, or far beyond the first step's and the targets' size,
+                upwards or downwards.
         """
         sums = team.total(sums)
         finite = torch.isfinite(sums)
@@ -55,11 +63,11 @@ class Guard:
             )
         mean = float(sums.double().sum()) / count
         if self.reference is None:
-            first = float(sums[0]) / count * len(sums)
+            first = abs(float(sums[0])) / count * len(sums)
             sizes = team.total(torch.stack(self.sizes))
-            counts = team.total(torch.tensor(self.counts, dtype=torch.float64, device=sizes.device))
+            counts = team.total(torch.stack(self.counts).to(sizes))
             self.reference = max(first, float((sizes / counts.clamp_min(1)).mean()))
-        if mean > RUNAWAY * self.reference:
+        if mean > RUNAWAY * self.reference or mean < -RUNAWAY * max(1.0, self.reference):
             raise DivergenceError(
                 f"The mean loss of epoch {epoch} of stage {self.stage!r} is {mean:.3g}, "
                 f"against {self.reference:.3g} at the start",
@@ -73,8 +81,7 @@ class Guard:
         Raises:
             DivergenceError: a weight is not finite.
         """
-        broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
-        if broken:
+        if broken := not_finite(model):
             raise DivergenceError(
                 f"The weights {', '.join(broken[:3])} are NaN or infinite after stage {self.stage!r}",
                 remedy=_REMEDY,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from unregress.case import Case
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, RETRAINED, Role
+from unregress.fresh import misshapen
 from unregress.given import complaints as misfits
 from unregress.golds import Candidate, module_of
 from unregress.golds import complaints as objections
@@ -112,7 +113,10 @@ def _clashes(
             f"A model is called {clashes[0]!r}, as a row of the report's own is",
             remedy="Give the model another name; retrained ones are passed as `golds`",
         )
-    yield from objections({name: model for name, role, model in candidates if role == "gold"}, models, case.request)
+    retrained = {name: model for name, role, model in candidates if role == "gold"}
+    yield from objections(retrained, models, case.request)
+    if original in models:
+        yield from misshapen({name: module_of(gold) for name, gold in retrained.items()}, module_of(models[original]))
     keys = Counter(about.metric for metric in metrics for about in metric.about)
     if repeated := [key for key, count in keys.items() if count > 1]:
         yield SettingError(

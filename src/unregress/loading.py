@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from unregress.errors import DataError
+from unregress.failing import located
 from unregress.processes import Team
 from unregress.task import Task
 
@@ -58,6 +59,8 @@ class Source:
     augment: Augment | None = None
     excluded: Tensor | None = None
     """`(size,)` bool: rows that other requests forgot, which nothing may read; None where there are none."""
+    name: str = ""
+    """Which split it is, for messages."""
 
     def __len__(self) -> int:
         return len(self.forget)
@@ -97,7 +100,16 @@ class Source:
             # Without a generator of its own, a DataLoader draws from the user's global random state.
             generator=Generator().manual_seed(seed),
         )
-        for chunk, data in zip(chunks, loader, strict=True):
+        batches = iter(loader)
+        for chunk in chunks:
+            try:
+                data = next(batches)
+            except Exception as error:
+                collate = self.collate or default_collate
+                found = located(error, self.dataset, collate, chunk.tolist(), self.name, copied=workers > 0)
+                if found is error:
+                    raise
+                raise found from None
             yield Batch(chunk, self.forget[chunk], data)
 
 

@@ -1,11 +1,12 @@
 """Per-sample regression losses: `(n, *out)` predictions and targets in, `(n,)` losses out.
 
-A loss is any callable with that contract; these are the ones with names.
+A loss is any callable with that contract; these are the ones with names.  Where some of several outputs are not known
+(NaN in the target), they average over those that are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,27 @@ def mean_over_outputs(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1) if values.ndim > 1 else values
 
 
+def over_known(error: Tensor, target: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of a function of errors over those outputs that are known: of several, those whose target is not NaN.
+
+    Args:
+        error: of each output, of the target's shape, or with further axes.
+        target: `(n, *out)`.
+        loss: from errors to losses of the target's shape.
+
+    >>> target = torch.tensor([[0.0, 0.0], [0.0, torch.nan]])
+    >>> over_known(torch.tensor([[1.0, 3.0], [4.0, 9.0]]) - target, target, torch.abs)
+    tensor([2., 4.])
+    """
+    if target.shape[1:].numel() <= 1:
+        return mean_over_outputs(loss(error))
+    unknown = target.isnan()
+    # Filled before anything is made of it, for NaN that is masked afterwards leaves NaN gradients.
+    error = error.masked_fill(unknown.view(*unknown.shape, *[1] * (error.ndim - unknown.ndim)), 0.0)
+    # Without a known output the share is 0, and the mean no number.
+    return mean_over_outputs(loss(error)) / (1 - unknown.flatten(1).mean(1, dtype=error.dtype))
+
+
 def require_same_shape(prediction: Tensor, target: Tensor) -> None:
     """Refuse shapes that PyTorch would broadcast, as `(n,)` against `(n, 1)` to `(n, n)`.
 
@@ -40,6 +62,51 @@ def require_same_shape(prediction: Tensor, target: Tensor) -> None:
         )
 
 
+def require_real(name: str, value: object) -> None:
+    """Refuse what a task of the user's own returns in place of a tensor of real numbers.
+
+    Raises:
+        ModelError: it is something else.
+    """
+    if isinstance(value, Tensor) and not value.is_complex():
+        return
+    found = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else described_output(value)
+    raise ModelError(
+        f"The task's {name} returns {found}",
+        expected="a tensor of real numbers",
+        remedy="Take real and imaginary parts as two outputs: `torch.view_as_real`"
+        if isinstance(value, Tensor)
+        else "Convert it in the task",
+    )
+
+
+def described_output(value: object) -> str:
+    """The kind of a value that is no tensor, and what it holds.
+
+    >>> described_output((1, 2)), described_output({"logits": 1})
+    ('a tuple of 2', 'a dict of logits')
+    """
+    names = getattr(value, "_fields", None) or (list(value) if isinstance(value, Mapping) else ())
+    if names:
+        return f"a {type(value).__name__} of {', '.join(map(str, names))}"
+    size = f" of {len(value)}" if isinstance(value, (list, tuple)) else ""
+    return f"a {type(value).__name__}{size}"
+
+
+def in_precision_of(prediction: Tensor, target: Tensor) -> Tensor:
+    """Targets in the precision of the predictions that they are compared with, but in single precision at least.
+
+    Half-precision predictions are of mixed precision, where losses are computed in single precision; targets that are
+    in half precision themselves stay in it.
+
+    >>> in_precision_of(torch.ones(2), torch.ones(2, dtype=torch.float64)).dtype
+    torch.float32
+    """
+    if target.dtype == prediction.dtype:
+        return target
+    return target.to(torch.promote_types(prediction.dtype, torch.float32))
+
+
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
     """Absolute error in target units, mean over outputs; shape `(n,)`.
 
@@ -47,7 +114,7 @@ def l1(prediction: Tensor, target: Tensor) -> Tensor:
     tensor([2., 0.])
     """
     require_same_shape(prediction, target)
-    return mean_over_outputs((prediction - target).abs())
+    return over_known(prediction - target, target, torch.abs)
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -57,7 +124,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     tensor([4., 0.])
     """
     require_same_shape(prediction, target)
-    return mean_over_outputs((prediction - target).square())
+    return over_known(prediction - target, target, torch.square)
 
 
 @dataclass(frozen=True)
@@ -79,7 +146,11 @@ class Huber:
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         require_same_shape(prediction, target)
-        return mean_over_outputs(functional.huber_loss(prediction, target, delta=self.delta, reduction="none"))
+
+        def loss(error: Tensor) -> Tensor:
+            return functional.huber_loss(error, torch.zeros_like(error), delta=self.delta, reduction="none")
+
+        return over_known(prediction - target, target, loss)
 
 
 @dataclass(frozen=True)
@@ -110,7 +181,11 @@ class Quantile:
             )
         error = target.unsqueeze(-1) - prediction
         level = error.new_tensor(self.levels)
-        return mean_over_outputs(torch.maximum(level * error, (level - 1) * error).sum(-1))
+
+        def loss(error: Tensor) -> Tensor:
+            return torch.maximum(level * error, (level - 1) * error).sum(-1)
+
+        return over_known(error, target, loss)
 
     def point(self, prediction: Tensor) -> Tensor:
         """The point prediction: the quantile whose level is nearest to one half; shape `(n, *out)`."""

@@ -68,6 +68,7 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
             f"which is how far its retained targets are from their median on average: {listed}"
             f"{', …' if units.size > 10 else ''}."
         )
+    caveats += _unknown(subjects[0])
     group: Index = np.zeros(0, dtype=np.int64)
     if (retained := case.retained_validation()) is not None:
         group = np.setdiff1d(np.arange(len(case.source("validation"))), retained.numpy())
@@ -102,6 +103,19 @@ def panel_of(panel: Panel, other: ForgetRequest) -> Panel:
     original = next(subject for subject in subjects if subject.role == "original")
     subjects.append(constant(case, original, runtime))
     return replace(panel, case=case, subjects=tuple(subjects), validation_group=np.zeros(0, dtype=np.int64))
+
+
+def _unknown(like: Subject) -> list[str]:
+    """A sentence if some targets are not known."""
+    parts = like.parts.values()
+    unknown = sum(int((~part.known).sum()) for part in parts if part.known is not None)
+    if not unknown:
+        return []
+    share = unknown / sum(part.target.size for part in parts)
+    return [
+        f"{share:.1%} of the samples' outputs are not known (NaN).  Errors and distances are over the known ones, each "
+        "of which counts alike."
+    ]
 
 
 def _closed(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:

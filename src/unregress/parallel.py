@@ -23,6 +23,7 @@ from joblib.parallel import get_active_backend
 
 from unregress.errors import JobsError, SettingError, UnregressError
 from unregress.sharing import SHARED, Array, Known, pack, unpack
+from unregress.user_code import described
 
 T = TypeVar("T")
 Parcel = tuple[bytes, list[Array]]
@@ -111,8 +112,9 @@ def _attempt(job: Callable[[], T]) -> T | _Failure:
             return job()
     except UnregressError as error:
         return _Failure(str(error), "")
-    except Exception as error:
-        return _Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+    except (Exception, SystemExit) as error:
+        # Of the user's code, in a worker too: `sys.exit` would end that without a word.
+        return _Failure(described(error), traceback.format_exc())
 
 
 def _failed(failures: Mapping[str, _Failure], total: int) -> JobsError:

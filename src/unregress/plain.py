@@ -150,7 +150,7 @@ def _items(kind: Any, value: list[Any], where: str, complaints: list[str]) -> li
 
 
 def _any(value: Any, where: str, complaints: list[str], depth: int = 0) -> Any:
-    """Plain data of any form, but not nested so deep that whoever walks through them runs out of stack."""
+    """Plain data of any form, but not nested so deep that reading them recursively would fail."""
     if isinstance(value, dict | list) and depth == _DEEPEST:
         complaints.append(f"{where or 'it'} is nested more than {_DEEPEST} deep")
     elif isinstance(value, dict | list):

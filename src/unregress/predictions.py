@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -18,13 +19,14 @@ from torch import Tensor, nn
 from unregress.errors import DataError, ModelError, RunFolderError
 from unregress.features import Head, final_linear, watched
 from unregress.loading import Batch, Source, chunked
-from unregress.request import Index
+from unregress.request import Index, Mask
 from unregress.runtime import Runtime
 from unregress.task import Task
 
 Values = NDArray[np.float64]
 FEATURES = ("featured", "activation", "gradient")
 """What there is of some samples only."""
+SINGLE = torch.finfo(torch.float32).max
 SPILLED = 2**25
 """Bytes from which on an array lies in a temporary file, pages of which leave memory when that is needed."""
 
@@ -33,9 +35,11 @@ SPILLED = 2**25
 class Predictions:
     """What one model says about some samples of one split; on the CPU, sorted by index.
 
+    Of several outputs some may be unknown (NaN) in the targets, though not all of a sample's.
+
     Raises:
         DataError: the arrays' lengths differ, the index is not ascending and free of repetition, or a target
-            is not finite.
+            is infinite or wholly unknown.
         ModelError: a prediction or loss is not finite.
     """
 
@@ -44,7 +48,7 @@ class Predictions:
     prediction: Values
     """Point predictions in target units, `(n, *out)`."""
     target: Values
-    """True targets, `(n, *out)`."""
+    """True targets, `(n, *out)`; NaN where one of several outputs is not known."""
     loss: Values
     """The task's loss per sample, `(n,)`."""
     featured: Index = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -70,17 +74,41 @@ class Predictions:
             ("prediction", self.prediction, ModelError),
             ("loss", self.loss, ModelError),
         ):
-            finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+            finite = np.isfinite(values).all(axis=_outputs(values))
+            if name == "target" and not finite.all():
+                finite = _partly_known(values)
             if not finite.all():
                 raise error(
                     f"The {name} of {np.sum(~finite)} samples is NaN or infinite, "
                     f"the first at position {self.index[~finite][0]}",
                     expected="finite numbers",
-                    remedy="Check the data with `unregress.preflight`, and the model's weights",
+                    remedy=self._remedy(name),
                 )
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def _remedy(self, name: str) -> str:
+        if name != "loss":
+            return "Check the data with `unregress.preflight`, and the model's weights"
+        if self.known is not None and np.isnan(self.loss).any():
+            return "Leave unknown outputs (NaN in the target) out of the loss, as the named losses do"
+        return "Predictions and targets are numbers: bring targets to a size that the task's loss can take"
+
+    @cached_property
+    def known(self) -> Mask | None:
+        """Which targets are known, `(n, *out)`; None where all are."""
+        unknown = np.isnan(self.target)
+        return ~unknown if unknown.any() else None
+
+    def over_known(self, values: Values) -> Values:
+        """Those of some values `(n, *out)` whose target is known, one behind the other."""
+        return values.ravel() if self.known is None else values[self.known]
+
+    @property
+    def comparable(self) -> Values:
+        """Predictions of what is known, NaN elsewhere: about the rest a model was neither taught nor can be asked."""
+        return self.prediction if self.known is None else np.where(self.known, self.prediction, np.nan)
 
     def at(self, index: NDArray[Any]) -> Predictions:
         """The predictions for some of the samples, joined by index.
@@ -119,6 +147,18 @@ class Predictions:
     def with_features(self) -> Predictions:
         """The predictions for those samples whose features were kept."""
         return self.at(self.featured)
+
+
+def _outputs(values: NDArray[Any]) -> tuple[int, ...]:
+    return tuple(range(1, values.ndim))
+
+
+def _partly_known(target: Values) -> Mask:
+    """Which samples have a target that can be measured: a number for some of several outputs, NaN for the others."""
+    known = np.isfinite(target)
+    several = prod(target.shape[1:]) > 1
+    fine = (known | np.isnan(target)).all(axis=_outputs(target)) & known.any(axis=_outputs(target))
+    return np.asarray(fine if several else known.all(axis=_outputs(target)), dtype=np.bool_)
 
 
 def _room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -248,6 +288,8 @@ def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None,
         target = task.target(batch.data)
         loss = task.checked_loss(prediction, target)
         features = {} if watch is None else watch.features(loss)
+        # They are kept in single precision, which ends before double precision does.
+        features = {k: v.clamp(-SINGLE, SINGLE) if v.dtype == torch.float64 else v for k, v in features.items()}
         if not kept.all():
             features = {name: values[kept.to(values.device)] for name, values in features.items()}
         features["featured"] = batch.index[kept] if features else batch.index[:0]

@@ -150,7 +150,8 @@ def own_device(devices: int | list[int], *, on_cpu: bool) -> int | list[int]:
     """
     found = require_team(devices)
     if found.size == 1:
-        return devices
+        # A CPU has no number.
+        return 1 if on_cpu and isinstance(devices, list) else devices
     return 1 if on_cpu else [devices[found.local] if isinstance(devices, list) else found.local]
 
 

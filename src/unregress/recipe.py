@@ -56,7 +56,7 @@ class Recipe:
         rules: list[tuple[str, bool, str]] = [
             ("epochs", type(self.epochs) is int and self.epochs >= 0, "a whole number, 0 or more"),
             ("lr", 0 < self.lr < float("inf"), "a positive number"),
-            ("batch_size", type(self.batch_size) is int and self.batch_size >= 1, "a whole number, 1 or more"),
+            ("batch_size", type(self.batch_size) is int and 1 <= self.batch_size < 2**63, "a whole number, 1 or more"),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more"),
             ("gamma", 0 < self.gamma <= 1, "above 0, at most 1"),
             ("patience", type(self.patience) is int and self.patience >= 1, "a whole number, 1 or more"),

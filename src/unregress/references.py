@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import prod
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from unregress.case import Case
 from unregress.errors import ModelError
 from unregress.evidence import CONSTANT
 from unregress.loading import chunked
+from unregress.means import LARGE, mean
 from unregress.metrics.base import Subject
 from unregress.predictions import Predictions, Values
 from unregress.runtime import Runtime
@@ -20,7 +22,8 @@ def constant(case: Case, like: Subject, runtime: Runtime) -> Subject:
     """The median of the retained targets, whatever is asked; every output by its own, every quantile level alike.
 
     Its loss is the task's, and the absolute error where the task has none for outputs that are all alike, as with
-    constraints between them.  Of an even number of targets the lower one of the middle two is taken.
+    constraints between them.  Of an even number of targets the lower one of the middle two is taken, and 0 for an
+    output that is not known of any retained sample.
 
     Args:
         case: whose task.
@@ -28,7 +31,7 @@ def constant(case: Case, like: Subject, runtime: Runtime) -> Subject:
             outputs it has the form.
         runtime: where that model runs.
     """
-    middle = torch.from_numpy(like.parts["train-retain"].target).median(dim=0).values
+    middle = torch.from_numpy(like.parts["train-retain"].target).nanmedian(dim=0).values.nan_to_num()
     form = _form(case, like, runtime)
     parts = {name: _answer(case, seen, middle, form) for name, seen in like.parts.items()}
     return Subject(name=CONSTANT, role="reference", model=None, parts=parts)
@@ -38,14 +41,27 @@ def spreads(like: Subject) -> Values:
     """How far retained targets are from their median on average, which is a constant's error; one for each output.
 
     Outputs of several kinds, such as kilograms and metres, can only be averaged in units of their own.  A single output
-    needs no other unit than its own, nor do outputs whose targets are all the same: 1.
+    needs no other unit than its own, nor do outputs whose targets are all the same, or not known: 1.
 
     Args:
         like: any audited model; its retained targets are read.
     """
-    targets = like.parts["train-retain"].target
-    spread = np.abs(targets - np.median(targets, axis=0)).mean(axis=0)
-    return np.where(spread > 0, spread, 1.0) if spread.size > 1 else np.ones_like(spread)
+    seen = like.parts["train-retain"]
+    if prod(seen.target.shape[1:]) == 1:
+        return np.ones(seen.target.shape[1:])
+    with np.errstate(over="ignore"):
+        spread = np.asarray(mean(np.abs(seen.target - _medians(seen)), axis=0))
+    # What is smaller or larger can only come of rounding, and nothing could be divided by it.
+    return np.where((spread > 1 / LARGE) & (spread < LARGE), spread, 1.0)
+
+
+def _medians(seen: Predictions) -> Values:
+    """Of each output's known targets; 0 where none is."""
+    if seen.known is None:
+        return np.asarray(np.median(seen.target, axis=0))
+    outputs = seen.target.reshape(len(seen), -1).T
+    known = [output[~np.isnan(output)] for output in outputs]
+    return np.array([np.median(each) if len(each) else 0.0 for each in known]).reshape(seen.target.shape[1:])
 
 
 def _form(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:
@@ -63,7 +79,8 @@ def _answer(case: Case, seen: Predictions, middle: torch.Tensor, form: torch.Siz
     target = torch.from_numpy(seen.target)
     point = middle.expand(target.shape)
     own = target.shape[1:] if form is None else form
-    loss = np.abs(seen.target - point.numpy()).reshape(len(seen), -1).mean(axis=1)
+    with np.errstate(over="ignore"):
+        loss = np.asarray(mean(np.abs(seen.target - point.numpy()).reshape(len(seen), -1), axis=1))
     # Outputs that continue the target's axes are filled alike.  Others, or a loss that is no number there, such as the
     # logarithm of a variance that is negative, have no constant: what is left is the error.
     if own[: target.ndim - 1] == target.shape[1:]:

@@ -18,22 +18,27 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from unregress.errors import ModelError
+from unregress.modules import recomputed, unwrapped
 from unregress.processes import Team
+from unregress.user_code import described
 
 Strategy = Literal["ddp", "fsdp2"]
 
 
 def private_copy(model: nn.Module) -> nn.Module:
-    """A copy that shares nothing with `model`, without gradients.
+    """A copy that shares nothing with `model`, without gradients and without PyTorch's wrappers around it.
 
     Raises:
         ModelError: the model cannot be copied.
     """
+    inner = unwrapped(model)
+    # What was computed from weights cannot be copied with its gradient, and need not be: it is computed again.
+    computed = {id(tensor): tensor.detach().clone() for tensor in recomputed(inner)}
     try:
-        twin = copy.deepcopy(model)
-    except (RuntimeError, TypeError) as error:
+        twin = copy.deepcopy(inner, computed)
+    except Exception as error:
         raise ModelError(
-            f"The model cannot be copied: {error}",
+            f"The model cannot be copied: {described(error)}",
             expected="a module that `copy.deepcopy` copies",
             remedy="Keep tensors made by computation out of the module's attributes",
         ) from error

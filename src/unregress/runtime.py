@@ -90,12 +90,16 @@ class Runtime:
     """Show progress bars on the terminal."""
 
     def __post_init__(self) -> None:
-        enough = self.devices >= 1 if isinstance(self.devices, int) else len(self.devices) >= 1
+        if isinstance(self.devices, list):
+            enough = bool(self.devices) and len(set(self.devices)) == len(self.devices) and min(self.devices) >= 0
+        else:
+            enough = self.devices >= 1
         scaled = self.strategy == "fsdp2" and self.precision == "16-mixed"
         rules: list[tuple[str, bool, str]] = [
             ("workers", self.workers >= 0, "0 or more"),
             ("evaluation_batch_size", self.evaluation_batch_size >= 1, "1 or more"),
-            ("devices", enough, "1 or more, or a list of numbers"),
+            ("devices", enough, "1 or more, or a list of devices' numbers"),
+            ("seed", self.seed >= 0, "0 or more"),
             ("strategy", self.strategy in ("ddp", "fsdp2"), "ddp or fsdp2"),
             ("precision", not scaled, "bf16-mixed with fsdp2, whose shards a loss scale does not fit"),
         ]
@@ -149,7 +153,7 @@ class Runtime:
         return seeded(self._stream_seed(stream), self.device, double=self.precision == "64-true")
 
     def private_copy(self, model: nn.Module) -> nn.Module:
-        """A copy that shares nothing with `model`, without gradients.
+        """A copy that shares nothing with `model`, without gradients and without PyTorch's wrappers around it.
 
         Raises:
             ModelError: the model cannot be copied.

@@ -6,6 +6,7 @@ that any batch structure works: tuples, dicts, nested ones, forecasting batches.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -13,8 +14,17 @@ from typing import Any, Generic, TypeVar
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from unregress.errors import ModelError
-from unregress.losses import PerSampleLoss, Quantile, mean_over_outputs, named_loss, require_same_shape
+from unregress.errors import ModelError, SettingError
+from unregress.losses import (
+    PerSampleLoss,
+    Quantile,
+    described_output,
+    in_precision_of,
+    mean_over_outputs,
+    named_loss,
+    require_real,
+    require_same_shape,
+)
 
 B = TypeVar("B")
 
@@ -35,7 +45,10 @@ class Task(ABC, Generic[B]):
 
     @abstractmethod
     def target(self, batch: B) -> Tensor:
-        """The true targets of a batch; shape `(n, *out)`."""
+        """The true targets of a batch; shape `(n, *out)`.
+
+        Of several outputs some may be unknown, as NaN, if the loss leaves them out; the named losses do.
+        """
 
     @abstractmethod
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -68,16 +81,29 @@ class Task(ABC, Generic[B]):
         chosen: B = _select(batch, rows)
         return chosen
 
+    def require_meant(self, model: nn.Module, batch: B) -> None:
+        """Refuse a batch that the model would take in another way than it was meant; by default nothing.
+
+        Args:
+            model: the user's own module, in no wrapper.
+            batch: a batch of the case.
+
+        Raises:
+            ModelError: the batch does not say which of its parts are inputs.
+        """
+
     def checked_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """`loss`, with its contract checked: no broadcasting, one loss per sample.
 
-        Targets that are whole numbers by type are taken as numbers of the prediction's precision.
+        Targets are taken in the prediction's precision, whole numbers too; see `losses.in_precision_of`.
 
         Raises:
-            ModelError: the shapes of prediction and target, or of the loss, do not fit.
+            ModelError: prediction or target is no tensor of real numbers, or their shapes or the loss's do not fit.
         """
+        require_real("`predict`", prediction)
+        require_real("`target`", target)
         require_same_shape(self.point(prediction), target)
-        losses = self.loss(prediction, target if target.is_floating_point() else target.to(prediction.dtype))
+        losses = self.loss(prediction, in_precision_of(prediction, target))
         if losses.shape != target.shape[:1]:
             raise ModelError(
                 f"The loss has shape {tuple(losses.shape)} for {len(target)} samples",
@@ -142,6 +168,8 @@ class TensorTask(_AdapterTask[Sequence[Tensor]]):
     Args:
         build_model: makes a fresh, untrained model.
         loss: `l1`, `mse`, `huber`, `quantile`, or a callable `(prediction, target) -> (n,)`.
+        inputs: how many tensors of a batch the model takes, the target being the one after them; what follows it, such
+            as weights of samples, is left out.  By default all but the last.
 
     >>> import torch
     >>> task = TensorTask(build_model=lambda: nn.Linear(2, 1), loss="mse")
@@ -150,12 +178,65 @@ class TensorTask(_AdapterTask[Sequence[Tensor]]):
     torch.Size([3])
     """
 
+    def __init__(
+        self, build_model: Callable[[], nn.Module], loss: str | PerSampleLoss = "l1", *, inputs: int | None = None
+    ) -> None:
+        super().__init__(build_model, loss)
+        if inputs is not None and (type(inputs) is not int or inputs < 1):
+            raise SettingError(f"TensorTask.inputs is {inputs!r}", expected="a whole number, 1 or more, or none")
+        self._inputs = inputs
+
     def predict(self, model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-        *inputs, target = batch
-        return self._fit_to(model(*inputs), target)
+        output = model(*batch[: self._place(batch)])
+        if not isinstance(output, Tensor):
+            mode = "training" if any(part.training for part in model.modules()) else "evaluation"
+            raise ModelError(
+                f"In {mode} mode the model returns {described_output(output)}",
+                expected="one tensor, the prediction",
+                remedy="To take the first of several outputs, write a task of your own, `class First(TensorTask)`, "
+                "whose `predict(self, model, batch)` is `output = model(batch[0]); "
+                "return (output[0] if isinstance(output, tuple) else output).squeeze(1)`",
+            )
+        return self._fit_to(output, self.target(batch))
 
     def target(self, batch: Sequence[Tensor]) -> Tensor:
-        return batch[-1]
+        return batch[self._place(batch)]
+
+    def require_meant(self, model: nn.Module, batch: Sequence[Tensor]) -> None:
+        """Refuse tensors that would fill optional arguments of the model: the last may be weights, and no target."""
+        if type(self).predict is not TensorTask.predict:
+            return
+        given = self._place(batch)
+        name = next(filter(None, _optional(model.forward)[1:given]), None)
+        if self._inputs is None and name is not None:
+            raise ModelError(
+                f"Batches hold {len(batch)} tensors, and the model would take one as its optional argument {name!r} "
+                "and the last as the target",
+                expected="to be told which are inputs, since the last may as well be weights of samples",
+                remedy=f"`TensorTask(..., inputs={given})` if the last is the target; `inputs={given - 1}` if it is "
+                "the one before, and what follows is to be left out",
+            )
+
+    def _place(self, batch: Sequence[Tensor]) -> int:
+        """Where the target is in a batch."""
+        place = len(batch) - 1 if self._inputs is None else self._inputs
+        if not 1 <= place < len(batch):
+            raise ModelError(
+                f"Batches hold {len(batch)} tensors",
+                expected=f"{max(place, 1)} inputs and a target",
+                remedy="Let the dataset give `(x, y)`, or set `TensorTask(inputs=...)`",
+            )
+        return place
+
+
+def _optional(forward: Callable[..., Any]) -> list[str]:
+    """By position, the name of an argument that has a default; empty for one that must be given."""
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):  # a compiled function has none
+        return []
+    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    return ["" if each.default is each.empty else each.name for each in positional]
 
 
 class MappingTask(_AdapterTask[Mapping[str, Any]]):

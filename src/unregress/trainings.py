@@ -93,25 +93,36 @@ class Maker:
         """Golds that are trained as one, if they are more than one; those that can be made are kept."""
         if len(seeds) == 1:
             return [self.gold(seeds[0])]
+        stacked = self._stacked(seeds)
 
         @cache
-        def trained() -> list[Unlearned | DivergenceError]:
-            return retrain_stacked(self.case, self.recipe, self.runtime, seeds, self.fresh)
+        def trained() -> dict[int, Unlearned | DivergenceError]:
+            models = retrain_stacked(self.case, self.recipe, self.runtime, stacked, self.fresh)
+            return dict(zip(stacked, models, strict=True))
 
-        def one(place: int) -> Unlearned:
-            if isinstance(found := trained()[place], DivergenceError):
-                raise DivergenceError(f"Under seed {seeds[place]}: {found.found}", remedy=found.remedy)
+        def one(seed: int) -> Unlearned:
+            if isinstance(found := trained()[seed], DivergenceError):
+                raise DivergenceError(f"Under seed {seed}: {found.found}", remedy=found.remedy)
             return found
 
         made, failed = [], []
-        for place, seed in enumerate(seeds):
+        for seed in seeds:
+            alone = len(stacked) < 2 or seed not in stacked
             try:
-                made.append(self._kept(self.gold_entry(seed, seeds), partial(one, place)))
+                made.append(
+                    self.gold(seed) if alone else self._kept(self.gold_entry(seed, stacked), partial(one, seed))
+                )
             except DivergenceError as error:
                 failed.append(error)
         if failed:
             raise DivergenceError("; ".join(each.found for each in failed), remedy=failed[0].remedy)
         return made
+
+    def _stacked(self, seeds: Sequence[int]) -> Sequence[int]:
+        """Of golds that are to be trained as one, those that the store does not hold as they are trained alone."""
+        alone = [seed for seed in seeds if self._holds(self.gold_entry(seed))] if len(seeds) > 1 else []
+        # Of a stack that is there already, any is as good as one alone.
+        return [seed for seed in seeds if seed not in alone or self._holds(self.gold_entry(seed, seeds))]
 
     def unlearned(self, method: Method, start: Made, seed: int) -> Made:
         """What a method makes of a model, under a seed of its own."""
@@ -135,7 +146,11 @@ class Maker:
 
     def gold_entries(self, seeds: Sequence[int], stack: int = 1) -> list[Entry]:
         """What decides golds of which so many are trained as one."""
-        return [self.gold_entry(seed, group) for group in _cut(seeds, stack) for seed in group]
+        entries = []
+        for group in _cut(seeds, stack):
+            stacked = self._stacked(group)
+            entries += [self.gold_entry(seed, stacked if seed in stacked else ()) for seed in group]
+        return entries
 
     def unlearned_entry(self, method: Method, start: str, seed: int) -> Entry:
         """What decides an unlearned model; `start` is the key of the model that it comes from."""
@@ -144,8 +159,10 @@ class Maker:
 
     def lacking(self, entry: Entry) -> Plan:
         """What an entry will take: nothing if the store holds it."""
-        held = self.store is not None and self.store.may_hold(entry.kind) and self.store.holds(*self._facts(entry))
-        return entry.plan * (not held)
+        return entry.plan * (not self._holds(entry))
+
+    def _holds(self, entry: Entry) -> bool:
+        return self.store is not None and self.store.may_hold(entry.kind) and self.store.holds(*self._facts(entry))
 
     def lacking_chain(self, seed: int, methods: Iterable[Method], *, original: bool = True) -> Plan:
         """What the original of a seed and the methods' models of it will take, less what the store holds.
@@ -184,9 +201,8 @@ class Maker:
         quiet = workers > 1 or self.runtime.progress
         store = None if self.store is None else Store(root=self.store.root, say=silent if quiet else self.store.say)
         # A runtime of its own, without the device that this one may have opened: only that can be sent.
-        sent = replace(
-            self, store=store, runtime=replace(self.runtime, progress=self.runtime.progress and workers == 1)
-        )
+        runtime = replace(self.runtime, progress=self.runtime.progress and workers == 1)
+        sent = replace(self, case=self.case.without_ids(), store=store, runtime=runtime)
         _ = sent.fresh
         if store is not None:
             _ = sent.facts

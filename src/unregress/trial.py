@@ -15,6 +15,7 @@ from unregress.methods.base import fit_fresh
 from unregress.parallel import run_all
 from unregress.plans import Pace, plan_of
 from unregress.recipe import Recipe
+from unregress.request import Index
 from unregress.runtime import Runtime
 from unregress.stacked import fit_stacked
 from unregress.store import Store
@@ -39,12 +40,17 @@ def trial(
     """
     rows = case.request.retain[:samples]
     maker = Maker(
-        case=part_of(case, rows), recipe=replace(recipe, epochs=1, schedule="constant"), runtime=runtime
+        case=_part(case, rows), recipe=replace(recipe, epochs=1, schedule="constant"), runtime=runtime
     ).for_jobs(workers)
-    little = replace(maker, case=part_of(case, rows[: 2 * recipe.batch_size]))
+    little = replace(maker, case=_part(case, rows[: 2 * recipe.batch_size]))
     jobs = {f"trial {n}": partial(_tried, maker, little, range(n * stack, (n + 1) * stack)) for n in range(workers)}
     found = [dict(run_all(jobs, workers=workers)) for _ in range(2)][-1].values()
     return Pace(*(sum(each) / workers for each in zip(*found, strict=True)))
+
+
+def _part(case: Case, rows: Index) -> Case:
+    """A case that retains these rows; what it forgets is a copy of the first, for a case forgets something."""
+    return part_of(case, [rows[0], *rows])
 
 
 def _tried(maker: Maker, little: Maker, seeds: range) -> Pace:

@@ -243,14 +243,17 @@ _FAILED: dict[Answer, str] = {
 def _one_more(criterion: Criterion) -> str:
     """Where one more gold's value would be."""
     low, high = (None if n is None else shown(n) for n in (criterion.low, criterion.high))
-    between = f"at most {high}" if low is None else f"between {low} and {high}"
+    if high is None:
+        between = "anything" if low is None else f"at least {low}"
+    else:
+        between = f"at most {high}" if low is None else f"between {low} and {high}"
     return f"where one more retrained model's would be {between}"
 
 
 def shown(number: float) -> str:
     """A number in a sentence: three digits.
 
-    >>> shown(0.12345), shown(12345.6)
-    ('0.123', '12,346')
+    >>> shown(0.12345), shown(12345.6), shown(1e200)
+    ('0.123', '12,346', '1e+200')
     """
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e15 else f"{number:.3g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ import unregress
 from audit.small import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Rows, Shift, net, numbers, small_case, table
 from unregress.criteria import QUESTIONS
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
-from unregress.evidence import About, AuditReport, Measure
+from unregress.evidence import About, AuditReport, Measure, ModelFile
 from unregress.metrics import Finding, Panel
 from unregress.verdict import judge
 
@@ -509,3 +510,30 @@ def test_limits_of_any_number_type_can_be_written(limit: Any, tmp_path: Any) -> 
     report = unregress.audit(small_case(request=request), fresh(), RUNTIME, metrics=ERRORS)
     report.to_json(tmp_path / "audit.json")
     assert AuditReport.from_json(tmp_path / "audit.json") == report
+
+
+def test_the_day_is_recorded_in_utc_or_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    before = datetime.now(UTC).date().isoformat()
+    found = unregress.audit(small_case(), fresh(), RUNTIME, metrics=ERRORS).date
+    assert found in (before, datetime.now(UTC).date().isoformat())
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86399")
+    assert unregress.audit(small_case(), fresh(), RUNTIME, metrics=ERRORS).date == "1970-01-01"
+
+
+@pytest.mark.parametrize("given", ["", "today", "1e9", "9" * 30])
+def test_a_day_that_the_environment_gives_badly_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    with pytest.raises(SettingError, match="SOURCE_DATE_EPOCH"):
+        unregress.audit(small_case(), fresh(), RUNTIME, metrics=ERRORS)
+
+
+def test_the_file_of_each_model_is_recorded(golds: list[unregress.Unlearned]) -> None:
+    named = ("original", "mine", "retrained #2")
+    files = {name: ModelFile(name=f"{n}.pt", sha256=f"{n}" * 64) for n, name in enumerate(named)}
+    models = fresh(mine=net(), other=net())
+    report = unregress.audit(small_case(), models, RUNTIME, golds=golds[:2], metrics=ERRORS, files=files)
+    assert {model.name: model.file for model in report.models if model.file} == files
+    assert [model.name for model in report.models if not model.file] == ["other", "retrained", "constant"]
+    with pytest.raises(SettingError, match="`files` names 'orginal'"):
+        unregress.audit(small_case(), models, RUNTIME, metrics=ERRORS, files={"orginal": files["original"]})

@@ -65,9 +65,9 @@ def test_intervals_ranks_and_verdicts_come_back_as_what_they_were(report: AuditR
 
 def test_bounds_notes_and_missing_values_survive(report: AuditReport, tmp_path: Path) -> None:
     odd = (
-        Measure(metric="ain", split="train-forget", model="a", value=0.1 + 0.2, bound=">=", note="cut off"),
-        Measure(metric="ain", split="train-forget", model="b", value=None, bound="<="),
-        Measure(metric="auc", split="train-forget", model="a", value=0.5, interval=(0.1 + 0.2, 0.7), p=1 / 3),
+        Measure(metric="ain", split="train-forget", model="taught", value=0.1 + 0.2, bound=">=", note="cut off"),
+        Measure(metric="ain", split="train-forget", model="original", value=None, bound="<="),
+        Measure(metric="auc", split="train-forget", model="taught", value=0.5, interval=(0.1 + 0.2, 0.7), p=1 / 3),
     )
     changed = replace(report, measures=odd, target_band=None, caveats=(), verdicts=())
     changed.to_json(tmp_path / "odd.json")
@@ -119,6 +119,19 @@ def test_what_is_no_report_of_this_layout_is_refused(written: Path, kind: str) -
     with pytest.raises(StaleError) as refused:
         AuditReport.from_json(written)
     assert written.name in str(refused.value) and "audit again" in str(refused.value)
+
+
+def test_a_report_of_layout_3_is_read_as_one_without_date_and_files(report: AuditReport, written: Path) -> None:
+    data = json.loads(written.read_text(encoding="utf8"))
+    del data["date"]
+    for model in data["models"]:
+        del model["file"]
+    written.write_text(json.dumps({**data, "schema": 3}), encoding="utf8")
+    assert AuditReport.from_json(written) == replace(report, date="")
+    data["models"][0].pop("name")
+    written.write_text(json.dumps({**data, "schema": 3}), encoding="utf8")
+    with pytest.raises(StaleError, match=r"models\[0\]\.name is missing"):
+        AuditReport.from_json(written)
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

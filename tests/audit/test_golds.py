@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import TensorDataset
 
 import unregress
-from audit.small import RECIPE, RUNTIME, net
-from unregress.errors import SettingError
+from audit.small import RECIPE, RUNTIME, TEST, TRAIN, net, table
+from unregress.errors import ModelError, SettingError
 
 ERRORS = (unregress.Errors(),)
 Made = unregress.Unlearned
@@ -48,3 +52,46 @@ def test_golds_of_another_recipe_are_noticed(case: unregress.Case, original: Mad
     assert "recipe" not in said(*golds[:2]) and "recipe" not in said(net(), net())
     assert "not trained with the same recipe" in said(other)
     assert "not all trained with one recipe" in said(golds[0], other)
+
+
+def test_golds_of_another_shape_are_refused_by_the_weights_names() -> None:
+    """As of a pipeline that was run on the frame without a customer: its embedding is a row shorter."""
+
+    class Forecaster(nn.Module):
+        def __init__(self, customers: int) -> None:
+            super().__init__()
+            self.who, self.head = nn.Embedding(customers, 4), nn.Linear(5, 1)
+
+        def forward(self, who: Tensor, load: Tensor) -> Tensor:
+            return self.head(torch.cat([self.who(who), load], 1))
+
+    who, (x, y) = torch.arange(500) % 6, table()
+    parts = {name: TensorDataset(who[part], x[part, :1], y[part]) for name, part in (("train", TRAIN), ("test", TEST))}
+    request = unregress.ForgetRequest.ids(who[TRAIN].tolist(), [5], reason="customer 5")
+    task = unregress.TensorTask(build_model=lambda: Forecaster(6))
+    given = {"models": {"original": Forecaster(6)}, "golds": [Forecaster(5), Forecaster(6)]}
+    with pytest.raises(ModelError) as refused:
+        unregress.audit(unregress.Case(task=task, request=request, **parts), runtime=RUNTIME, metrics=ERRORS, **given)
+    assert "'retrained'" in refused.value.found and "who.weight (shape (5, 4) and (6, 4))" in refused.value.found
+
+
+def test_equal_weights_of_two_trainings_are_a_caveat(case: unregress.Case, original: Made, golds: list[Made]) -> None:
+    """A small convex model ends in the same weights whatever its seed; a training that is read twice is one."""
+    convex = replace(golds[1], model=deepcopy(golds[0].model))
+    assert "retrained #2" in refused(case, {"original": original}, [golds[0], replace(golds[0], model=convex.model)])
+    report = unregress.audit(case, {"original": original}, RUNTIME, golds=[golds[0], convex], metrics=ERRORS)
+    assert any("small convex problem" in caveat for caveat in report.caveats)
+
+
+def test_wrapped_models_are_taken_out_of_their_wrappers(
+    case: unregress.Case, original: Made, golds: list[Made]
+) -> None:
+    given = {"original": nn.DataParallel(original.model)}
+    wrapped = unregress.audit(case, given, RUNTIME, golds=[AveragedModel(golds[0].model)], metrics=ERRORS)
+    plain = unregress.audit(case, {"original": original.model}, RUNTIME, golds=[golds[0].model], metrics=ERRORS)
+    assert wrapped.measures == plain.measures
+    assert [caveat for caveat in wrapped.caveats if caveat not in plain.caveats] == [
+        "Model 'original' was taken out of its DataParallel: the Sequential inside, with the same weights.",
+        "Model 'gold 1' was taken out of its AveragedModel: the Sequential inside, with the same weights.",
+    ]
+    assert "have the same weights" in refused(case, {"original": original}, [AveragedModel(original.model)])

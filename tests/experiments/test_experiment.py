@@ -285,7 +285,7 @@ def test_an_unknown_experiment_suggests_the_nearest(asked: str, near: str | None
     with pytest.raises(SettingError, match="There is no experiment") as caught:
         experiment(asked)
     assert repr(asked) in str(caught.value)
-    assert caught.value.remedy == (f"Perhaps {near!r} is meant" if near else "")
+    assert caught.value.remedy == (f"Did you mean {near!r}?" if near else "")
 
 
 @pytest.mark.parametrize("name", ["order", "../rows/agedb-0-30", "", "agedb-0-30.yaml", "AGEDB-0-30"])

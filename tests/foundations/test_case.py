@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+
+import cloudpickle
 import numpy as np
 import pytest
 import torch
@@ -130,6 +133,29 @@ def test_the_data_digest_tells_targets_and_their_order_apart():
     assert digest(TARGETS) == digest(TARGETS.clone()) == digest(TARGETS, Listed)
     others = [TARGETS.flip(0), TARGETS + 1, TARGETS[:, None].expand(6, 2), TARGETS[:, None]]
     assert len({digest(TARGETS), *map(digest, others)}) == 5
+
+
+def test_a_case_is_sent_without_what_trainings_do_not_need():
+    splits = Splits(train=DATA, ids=list("abcdef"))
+    case = splits.case(TASK, BAND)
+    digest = case.data_digest
+    assert [len(row) for row in case.row_hashes("train_eval")] == [32] * 6
+    sent = pickle.loads(cloudpickle.dumps(case.without_ids()))
+    assert (sent.ids, vars(sent)["data_digest"], "_hashes" in vars(sent)) == (None, digest, False)
+    assert sent.data_digest == sent.content_digest("train_eval") == digest
+    assert case.ids == splits.ids
+
+
+def test_what_other_requests_forgot_cannot_be_read_for_training():
+    first = ForgetRequest(size=6, forget=(0,), reason="first")
+    case = case_of(DATA, request=ForgetRequest(size=6, forget=(3,), reason="second").beside(first))
+    assert case.rows("train").tolist() == [1, 2, 3, 4, 5]
+    assert case.kept("train_eval").tolist() == [False, True, True, False, True, True]
+    for split in ("train", "train_eval"):
+        assert [len(batch.index) for batch in case.source(split).fetch([torch.tensor([1, 3])])] == [2]
+        with pytest.raises(DataError, match="another request"):
+            list(case.source(split).fetch([torch.tensor([1]), torch.tensor([2, 0])]))
+    assert case.data_digest == case_of(DATA, request=first).data_digest
 
 
 def test_splits_become_a_case():

@@ -118,3 +118,33 @@ def test_hubers_delta_is_positive(delta):
 def test_mean_over_outputs_leaves_one_axis_alone():
     assert mean_over_outputs(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
     assert mean_over_outputs(torch.tensor([[[1.0], [5.0]]])).tolist() == [3.0]
+
+
+@pytest.mark.parametrize("loss", [l1, mse, Huber(0.5), Quantile((0.1, 0.5))])
+def test_unknown_outputs_are_left_out(loss):
+    """Each sample's loss is that of its known outputs alone, and so is its gradient, bit by bit."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (4, 3, 2) if isinstance(loss, Quantile) else (4, 3)
+    prediction = torch.randn(shape, generator=generator).requires_grad_()
+    target = torch.randn(4, 3, generator=generator)
+    target[0, 1], target[1, 0], target[1, 2] = float("nan"), float("nan"), float("nan")
+    known = target.isfinite()
+    apart = [loss(prediction[None, row, known[row]], target[None, row, known[row]]) for row in range(4)]
+    expected = torch.cat(apart)
+    found = loss(prediction, target)
+    assert found.tolist() == pytest.approx(expected.tolist())
+    slopes = [torch.autograd.grad(losses.sum(), prediction)[0] for losses in (found, expected)]
+    assert slopes[0].flatten().tolist() == pytest.approx(slopes[1].flatten().tolist())
+    assert not slopes[0][~known].any()
+
+
+@pytest.mark.parametrize("loss", [l1, mse, Huber()])
+def test_a_single_unknown_target_and_a_wholly_unknown_one_have_no_loss(loss):
+    assert loss(torch.zeros(2), torch.tensor([1.0, float("nan")])).isnan().tolist() == [False, True]
+    assert loss(torch.zeros(1, 1), torch.full((1, 1), float("nan"))).isnan().tolist() == [True]
+    assert loss(torch.zeros(1, 2), torch.full((1, 2), float("nan"))).isnan().tolist() == [True]
+
+
+def test_predictions_that_are_no_numbers_are_not_taken_for_unknown():
+    target = torch.tensor([[1.0, float("nan")]])
+    assert l1(torch.tensor([[float("nan"), 0.0]]), target).isnan().all()

@@ -50,10 +50,11 @@ def test_a_failure_is_named_and_loses_nothing(workers: int) -> None:
         for name, result in run_all(jobs, workers=workers):
             done.append((name, result))
     assert done == [("first", 1), ("fourth", 4)]
+    place = f"({__file__}:{jobs['third'].__code__.co_firstlineno}, in <lambda>)"
     assert str(caught.value) == (
         "2 of 4 jobs failed; the others are done:\n"
         "  second: The loss became nan. Expected finite losses\n"
-        "  third: ZeroDivisionError: integer division or modulo by zero."
+        f"  third: ZeroDivisionError: integer division or modulo by zero {place}."
     )
     # Only what nobody raised on purpose needs a traceback.
     (note,) = caught.value.__notes__

@@ -20,6 +20,15 @@ TEST = TensorDataset(numbers(6, 3, seed=5), numbers(6, seed=6))
 DATASETS = pytest.mark.parametrize("dataset", [TensorDataset, Listed])
 
 
+def exact():
+    """A model that has learnt the table."""
+    model = nn.Linear(3, 1)
+    with torch.no_grad():
+        model.weight.fill_(3)
+        model.bias.fill_(5)
+    return model
+
+
 def damaged(values, position, value):
     copied = values.clone()
     copied[position] = value
@@ -28,7 +37,7 @@ def damaged(values, position, value):
 
 @DATASETS
 def test_sound_data_pass(dataset):
-    assert preflight(case_of(dataset(INPUTS, TARGETS), test=TEST), CPU, mlp()).warnings == ()
+    assert preflight(case_of(dataset(INPUTS, TARGETS), test=TEST), CPU, exact()).warnings == ()
 
 
 @DATASETS
@@ -151,7 +160,7 @@ def test_batches_of_the_users_own_class_are_looked_into():
     def case(inputs):
         return case_of(Listed(inputs, TARGETS), test=TEST, task=RecordTask(mlp), collate=collate)
 
-    assert preflight(case(INPUTS), CPU, mlp()).warnings == ()
+    assert preflight(case(INPUTS), CPU, exact()).warnings == ()
     with pytest.raises(DataError, match="infinite input, the first at position 3"):
         preflight(case(damaged(INPUTS, (3, 1), float("nan"))), CPU)
 
@@ -205,7 +214,7 @@ def test_few_random_samples_are_found_and_the_places_are_spread():
 def test_random_samples_that_are_only_trained_on_are_fine():
     noisy = Noisy(INPUTS, TARGETS, draw=DRAWS["torch"])
     case = case_of(noisy, train_eval=TensorDataset(INPUTS, TARGETS), test=TEST)
-    model, before = mlp(), random_states()
+    model, before = exact(), random_states()
     assert preflight(case, CPU, model).warnings == ()
     assert random_states() == before
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from foundations.small import mlp, numbers
 from unregress import MappingTask, Quantile, TensorTask
 from unregress.errors import ModelError
 
@@ -169,6 +170,46 @@ def test_select_takes_rows_of_every_tensor_and_keeps_the_structure():
     assert pair.left.tolist() == [20, 0]
     assert_close(pair.right, torch.eye(3)[rows])
     assert hundreds.tolist() == [200, 0]
+
+
+def huber(prediction, target):
+    """A loss of the user's own, by which PyTorch finds no gradient between two precisions."""
+    return torch.nn.functional.huber_loss(prediction, target, reduction="none")
+
+
+@pytest.mark.parametrize("loss", ["l1", "mse", "huber", huber, "quantile"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
+def test_targets_are_taken_in_the_precision_of_the_prediction(loss, dtype):
+    """A data frame's targets are float64."""
+    task = TensorTask(mlp, loss=loss)
+    prediction = numbers(3, 3) if loss == "quantile" else numbers(3)
+    first, second = (prediction.clone().requires_grad_() for _ in range(2))
+    own, other = task.checked_loss(first, TARGET.float()), task.checked_loss(second, TARGET.to(dtype))
+    own.sum().backward()
+    other.sum().backward()
+    assert own.dtype == other.dtype == torch.float32
+    assert torch.equal(own, other) and torch.equal(first.grad, second.grad)
+
+
+TARGET = torch.tensor([1, 2, 300])
+
+
+def test_targets_are_not_rounded_to_half_precision():
+    """As of a part of a model under mixed precision; 301 is no number of bfloat16."""
+    half, target = torch.zeros(1, dtype=torch.bfloat16), torch.tensor([301])
+    for task in (TensorTask(mlp, loss="l1"), TensorTask(mlp, loss="huber")):
+        one, other = (task.checked_loss(half, target.to(kind)) for kind in (torch.int64, torch.float64))
+        assert one.dtype == other.dtype == torch.float32 and one.tolist() == other.tolist()
+        assert float(one) in (301.0, 300.5)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(3, dtype=torch.complex64), [0.0, 0.0, 0.0], None])
+def test_what_is_no_tensor_of_real_numbers_is_refused(value):
+    task = TensorTask(mlp)
+    with pytest.raises(ModelError, match="The task's `target` returns"):
+        task.checked_loss(torch.zeros(3), value)
+    with pytest.raises(ModelError, match="The task's `predict` returns"):
+        task.checked_loss(value, torch.zeros(3))
 
 
 def test_select_leaves_what_belongs_to_the_whole_batch():

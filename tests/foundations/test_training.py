@@ -287,6 +287,26 @@ def test_the_last_step_is_watched_too():
         run(linear(), Recipe(lr=3e38, batch_size=64, optimizer="sgd"), loss="mse")
 
 
+def ascent(prediction, target):
+    return -(prediction - target).square()
+
+
+def likelihood(prediction, target):
+    """Of a small normal error: a loss that is negative where the fit is good."""
+    return (prediction - target).abs() / 0.01 - 8.0
+
+
+def test_a_loss_that_falls_without_bound_is_divergence():
+    with pytest.raises(DivergenceError, match=r"mean loss of epoch \d+ of stage 'test' is -.*e\+\d+, against"):
+        run(mlp(), Recipe(epochs=30, lr=1.0, batch_size=8), loss=ascent)
+
+
+def test_a_loss_below_zero_is_no_divergence():
+    data = TensorDataset(INPUTS, 1e-4 * TARGETS)
+    fitted = run(filled(linear(), 0.0), Recipe(epochs=40, lr=1e-3, batch_size=24), loss=likelihood, data=data)
+    assert fitted.history[-1].loss < 0
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_rare_large_targets_are_no_divergence(seed, batch_size):

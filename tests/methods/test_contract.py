@@ -293,7 +293,7 @@ def counted(monkeypatch):
 
 
 EPOCHS, KEPT, GONE = BRIEF.epochs, len(RETAIN), len(FORGET)
-PROBES = 6  # at most: predicting two samples before starting, and finding layers and their channels on two each
+PROBES = 8  # at most: predicting two samples before and after, and finding layers and their channels on two each
 
 
 @only(["retrain", "finetune", "uniform", "gaussian"])

@@ -153,7 +153,8 @@ def structured(name: str, inputs: Tensor, targets: Tensor) -> tuple[Task[Any], D
         case "streaming":
             return TensorTask(Halves), Listed(inputs, targets)
         case "inputs":
-            return TensorTask(Halves), TensorDataset(left, right, targets)
+            # The second input is an optional argument: that it is one must be said.
+            return TensorTask(Halves, inputs=2), TensorDataset(left, right, targets)
         case "dict":
             items = Listed(left, right, targets, item=lambda a, b, y: {"left": a, "right": b, "labels": y})
             return MappingTask(Halves), items

@@ -18,7 +18,8 @@ from unregress.datasets.cut import Boundaries, Cut
 from unregress.datasets.series import Series, hour_of
 from unregress.errors import PreflightError, SettingError
 from unregress.forecasting import ForecastingTask
-from unregress.methods.base import fresh_model, train
+from unregress.fresh import fresh_model
+from unregress.methods.base import train
 
 pytest.importorskip("pytorch_forecasting")
 

@@ -13,6 +13,7 @@ from unregress.evidence import (
     Curve,
     Figure,
     Measure,
+    ModelFile,
     Outcome,
     Verdict,
 )
@@ -93,14 +94,29 @@ def measures() -> tuple[Measure, ...]:
     return tuple(found)
 
 
+FILES = {
+    "original": ModelFile(name="original.safetensors", sha256="0a" * 32, folder="f0" * 32),
+    "FineTune": ModelFile(name="weights.pt", sha256="1b" * 32),
+    "Amnesiac": ModelFile(name="amnesiac.pt", sha256=""),
+    GOLDS[0]: ModelFile(name="gold.safetensors", sha256="2c" * 32, folder="e1" * 32),
+}
+"""One with all, one that lies in no run folder, one without digest; none of Blindspot."""
+
+
 def models() -> tuple[AuditedModel, ...]:
     """Golds differ in their seconds only: 39.7, 40.2, 40.3, 40.4, 41.0, of which 40.3 is the middle one."""
     retrain = "Retrain(recipe=Recipe(epochs=60, lr=0.003))"
     seconds = (39.7, 40.2, 41.0, 40.4, 40.3)
     return (
-        AuditedModel(name="original", role="original", cost=passes(600_000, 48.1)),
-        AuditedModel(name="FineTune", role="unlearned", method="FineTune(lr=0.001)", cost=passes(40_000, 3.38)),
-        AuditedModel(name="Amnesiac", role="unlearned"),
+        AuditedModel(name="original", role="original", cost=passes(600_000, 48.1), file=FILES["original"]),
+        AuditedModel(
+            name="FineTune",
+            role="unlearned",
+            method="FineTune(lr=0.001)",
+            cost=passes(40_000, 3.38),
+            file=FILES["FineTune"],
+        ),
+        AuditedModel(name="Amnesiac", role="unlearned", file=FILES["Amnesiac"]),
         AuditedModel(
             name="Blindspot",
             role="unlearned",
@@ -110,7 +126,7 @@ def models() -> tuple[AuditedModel, ...]:
             cost=Cost(forward=30_000, backward=11_000, seconds=2.12),
         ),
         *(
-            AuditedModel(name=name, role="gold", method=retrain, cost=passes(480_000, each))
+            AuditedModel(name=name, role="gold", method=retrain, cost=passes(480_000, each), file=FILES.get(name))
             for name, each in zip(GOLDS, seconds, strict=True)
         ),
         AuditedModel(name=HELPER, role="reference"),

@@ -13,6 +13,7 @@ def report() -> AuditReport:
     """Original, five golds, three methods and two references; a bound, intervals, verdicts and two figures."""
     return AuditReport(
         version="0.1.0",
+        date="2026-01-31",
         reason="Deletion request 17",
         request_digest="9f2c" * 16,
         target_band=(200.0, None),

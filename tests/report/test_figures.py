@@ -121,3 +121,16 @@ def test_the_page_defines_every_colour_in_both_schemes(report: AuditReport) -> N
         assert style.variable in dark
     used = set(re.findall(r"var\((--[a-z0-9-]+)", render_html(many)))
     assert {name for name in used if name not in ("--sans", "--mono")} <= set(light) & set(dark)
+
+
+def test_what_is_too_large_to_be_drawn_is_named(report: AuditReport) -> None:
+    far = Curve(model="FineTune", x=(0.0, 1.0), y=(1.0, 1.7e308))
+    drawn = plot(replace(report.figures[0], curves=(far, *report.figures[0].curves[2:]), threshold=1.7e308),
+                 styles(report), "a")  # fmt: skip
+    assert drawn.too_large == ("FineTune",) and drawn.absent == ()
+    assert "Blindspot" in [key.label for key in drawn.keys] and "stroke-dasharray: 3,3" not in drawn.svg
+
+
+def test_long_labels_are_cut(report: AuditReport) -> None:
+    svg = plot(replace(report.figures[0], x_label="word " * 1000), styles(report), "a").svg
+    assert svg.count("word") == 39 and "word …" in svg

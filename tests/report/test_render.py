@@ -15,9 +15,12 @@ import pytest
 import unregress.report
 from report.by_hand import CAPPED, HELPER, PAIRS, VALUES, with_no_gold, with_one_gold
 from unregress.cost import Cost
-from unregress.evidence import AuditedModel, AuditReport, Curve, Figure, Measure, Verdict
+from unregress.errors import RunFolderError
+from unregress.evidence import AuditedModel, AuditReport, Curve, Figure, Measure, ModelFile, Verdict
 from unregress.report import render_html
+from unregress.report.models import NO_DIGEST, NO_FILE
 from unregress.report.numerals import measured
+from unregress.report.render import is_page
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -245,6 +248,52 @@ def test_glossary_caveats_and_deviations(report: AuditReport) -> None:
     assert "<code>helper=Recipe(epochs=2, lr=0.01)</code>" in html
 
 
+def test_the_first_lines_say_when_and_which_files_were_judged(report: AuditReport) -> None:
+    html = render_html(report)
+    masthead = html[html.index("<header") : html.index("</header>")]
+    facts = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", masthead.replace("<wbr>", ""), flags=re.DOTALL)
+    assert {name: re.sub(r"<[^>]+>", " ", text).split() for name, text in facts} == {
+        "Measured on": ["2026-01-31", "(UTC)"],
+        "Verdict on FineTune": ["weights.pt", "SHA-256", "1b" * 32],
+        "Verdict on Amnesiac": ["amnesiac.pt", *f"N{NO_DIGEST[1:]}.".split()],
+        "Verdict on Blindspot": f"N{NO_FILE[1:]}.".split(),
+    }
+    assert '<time datetime="2026-01-31">' in masthead
+    undated = render_html(replace(report, date=""))
+    assert "<dt>Measured on</dt><dd>not recorded</dd>" in undated
+
+
+def test_files_of_all_models_are_listed_with_their_digests(report: AuditReport) -> None:
+    html = render_html(report)
+    files = html[html.index('id="files"') : html.index('id="reading"')]
+    assert re.findall(r"<dt>(.*?)</dt>", files.replace("<wbr>", "")) == [
+        "original", "retrained", "FineTune", "Amnesiac", "Blindspot",
+    ]  # fmt: skip
+    assert re.findall(r"<code>([0-9a-f]{64})</code>", files) == [
+        "0a" * 32, "f0" * 32, "2c" * 32, "e1" * 32, "1b" * 32,
+    ]  # fmt: skip
+
+
+def test_a_page_is_known_by_its_first_lines(report: AuditReport, tmp_path: Path) -> None:
+    render_html(replace(report, version='9"><script>', reason="x" * 5000), tmp_path / "page.html")
+    assert is_page(tmp_path / "page.html")
+    report.to_json(tmp_path / "audit.json")
+    (tmp_path / "other.html").write_text("<!doctype html>\n<html><body>unregress</body></html>")
+    (tmp_path / "empty").touch()
+    assert not any(is_page(tmp_path / name) for name in ("audit.json", "other.html", "empty"))
+
+
+def test_control_characters_are_escaped(report: AuditReport) -> None:
+    strange = "a\x1b[2J\x00\u202e\ud800"
+    figure = replace(report.figures[0], x_label=strange, curves=(Curve(model=strange, x=(0.0, 1.0), y=(1.0, 2.0)),))
+    model = AuditedModel(name=strange, role="unlearned", file=ModelFile(name=strange, sha256=""))
+    html = render_html(
+        replace(report, reason=strange, caveats=(strange,), models=(*report.models, model), figures=(figure,))
+    )
+    assert not set("\x00\x1b\u202e\ud800") & set(html)
+    assert html.count("a\\x1b[2J\\x00\\u202e\\ud800") >= 6
+
+
 def test_same_report_same_bytes(report: AuditReport, tmp_path: Path) -> None:
     first, second = tmp_path / "first.html", tmp_path / "second.html"
     text = render_html(report, first)
@@ -260,7 +309,7 @@ def test_through_json_the_page_is_the_same(report: AuditReport, tmp_path: Path) 
 
 def test_an_unwritable_path_leaves_nothing_behind(report: AuditReport, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="folder"):
+    with pytest.raises(RunFolderError, match="folder cannot be written"):
         render_html(report, tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
@@ -382,5 +431,7 @@ def test_the_room_imports_no_torch() -> None:
     assert not {name for name in imported if name.split(".")[0] in ("torch", "lightning_fabric")}
     assert {name for name in own if not name.startswith("unregress.report")} == {
         "unregress.evidence",
+        "unregress.files",
+        "unregress.text",
         "unregress.cost",
     }

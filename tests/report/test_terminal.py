@@ -11,6 +11,7 @@ from rich.console import Console
 from report.by_hand import CAPPED, PAIRS, with_no_gold, with_one_gold
 from unregress.evidence import AuditReport
 from unregress.report import print_table
+from unregress.report.models import NO_DIGEST, NO_FILE
 
 
 def printed(report: AuditReport, width: int) -> str:
@@ -45,6 +46,24 @@ def test_verdicts_come_first(report: AuditReport) -> None:
     ]
     assert "Reason for FineTune.  Cost: 8.33 % of retraining." in lines[1]
     assert "Reason for Blindspot.  Cost: 4.27 % of retraining." in lines[3]
+
+
+def test_date_and_files_of_the_judged_models_follow(report: AuditReport) -> None:
+    lines = printed(report, 100).splitlines()
+    day = lines.index("Measured on 2026-01-31 (UTC). The files that were judged, with the start of their SHA-256:")
+    assert [line.split() for line in lines[day + 1 : day + 3]] == [
+        ["original", "0a0a0a0a0a0a", "original.safetensors"],
+        ["FineTune", "1b1b1b1b1b1b", "weights.pt"],
+    ]
+    text = " ".join(" ".join(lines[day:]).split())
+    assert f"Amnesiac amnesiac.pt: {NO_DIGEST} Blindspot {NO_FILE} original" in text
+    assert "retrained" not in " ".join(lines[day : lines.index("", day)])
+
+
+def test_an_audit_without_files_says_so(report: AuditReport) -> None:
+    models = tuple(replace(model, file=None) for model in report.models)
+    text = " ".join(printed(replace(report, models=models, date=""), 100).split())
+    assert "The day of measuring is not recorded. No file is recorded: which weights were measured" in text
 
 
 def test_verdicts_are_coloured_where_there_are_colours(report: AuditReport) -> None:
@@ -114,7 +133,8 @@ def test_with_one_gold_the_floor_is_said_to_be_unknown(report: AuditReport) -> N
 
 def test_without_golds_there_is_no_verdict_and_no_such_column(report: AuditReport) -> None:
     text = " ".join(printed(with_no_gold(report), 100).split())
-    assert text.startswith("original Fine Amnesiac")
+    assert text.startswith("Measured on 2026-01-31 (UTC).")
+    assert "original Fine Amnesiac" in text
     assert "retrained" not in text.partition("Mean")[0]
     assert "there is no noise floor, and no verdict can be more than INCONCLUSIVE" in text
 
@@ -124,6 +144,6 @@ def test_texts_are_shown_as_they_are(report: AuditReport) -> None:
     verdict = replace(report.verdicts[2], reason=strange)
     odd = replace(report, caveats=(strange,), verdicts=(verdict,))
     text = printed(odd, 100)
-    assert "- [bold]no markup[/bold] :smile: \N{REPLACEMENT CHARACTER}[2J" in text
-    assert text.startswith("FAIL  original  [bold]no markup[/bold] :smile: \N{REPLACEMENT CHARACTER}[2J")
+    assert "- [bold]no markup[/bold] :smile: \\x1b[2J" in text
+    assert text.startswith("FAIL  original  [bold]no markup[/bold] :smile: \\x1b[2J")
     assert "\x1b" not in text

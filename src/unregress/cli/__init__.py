@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
 from unregress.cli.interrupt import leaving_at_once
+from unregress.cli.streams import lasting
 
 __all__ = ["main"]
 
@@ -16,13 +18,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: the words; by default those that the program was called with, which then is ours to end.
+
+    Returns:
+        The exit code, see `unregress.cli.endings`.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    with leaving_at_once() if arguments is None else nullcontext():
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = [word for word in given if word != "--debug"]
+    debug = words != given or os.environ.get("UNREGRESS_DEBUG", "") not in ("", "0")
+    with leaving_at_once() if arguments is None else nullcontext(), lasting() as output:
         from unregress.cli.overview import answer
 
         if (text := answer(words)) is not None:
             print(text, end="")
-            return 0
-        from unregress.cli.dispatch import dispatch  # and with it PyTorch
-    return dispatch(words)
+            code = 0
+        else:
+            from unregress.cli.dispatch import dispatch  # and with it PyTorch
+
+            code = dispatch(words, debug=debug)
+        if (complaint := output.complaint()) and not code:
+            print(f"error: {complaint}", file=sys.stderr)
+            code = 2
+        return code

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from torch import nn
-
-from unregress.artefacts import changed_data, contents, read_model, run_folder
+from unregress.artefacts import contents, file_of, read_model, run_folder
 from unregress.auditing import audit as measure
-from unregress.case import Case, Splits
+from unregress.auditing import today
+from unregress.case import Splits
 from unregress.cli.agreement import AUDIT, GOLDS, require_agreement
 from unregress.cli.audit_options import Deep, Retraining
+from unregress.cli.caveats import about_models, unexamined
 from unregress.cli.console import kept_in, say, shown
+from unregress.cli.pages import require_replaceable, run_of
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
 from unregress.files import write_text
-from unregress.golds import Candidate, module_of
+from unregress.golds import module_of
 from unregress.lineup import check, gold_names
-from unregress.methods import Unlearned
+from unregress.manifest import MANIFEST, digest_of_folder
 from unregress.metrics import Metric, Published
-from unregress.provenance import ancestors, require_remembering
-from unregress.readiness import preflight
-from unregress.records import TrainingRecords
+from unregress.provenance import require_remembering
+from unregress.readiness import no_better_than_constant, preflight
 from unregress.report import print_table, render_html
 from unregress.runtime import Runtime
-from unregress.store import weights_of
+from unregress.store import Store
 from unregress.task import Task
 from unregress.trainings import Made
 from unregress.verdict import Rule
@@ -81,12 +80,12 @@ def audit(
         VerdictError: a model did not pass that was required to; the report is written all the same.
     """
     runtime = shown(runtime)
+    today()  # refuses a wrong SOURCE_DATE_EPOCH before anything is trained
+    _require_once(golds or [])
     named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
     paths = {**models, **named}
     asked = request.resolve(data, task, paths.values())
     case = data.case(task, asked.request)
-    # Before the data are hashed: what cannot be read is told in its words.
-    found = preflight(case, runtime, allow_overlap=allow_overlap)
     if original in models:
         require_remembering(models[original], case)
     measured = [*metrics, *([Published()] if protocol == "published" else [])]
@@ -95,22 +94,25 @@ def audit(
     further, store = (0, None) if training is None else (training.golds, training.folder)
     # A missing original is complained about below, with all else that is wrong with the models.
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
+    # Before the data are hashed: what cannot be read is told in its words.
+    found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
     require_agreement(paths.values())
     with run_folder(runtime.team, output, config + contents(case, paths) + origin, paths) as folder, kept_in(store):
-        read = {name: read_model(path, case, runtime, forgot=name != original) for name, path in paths.items()}
+        notes: list[str] = []
+        read = {
+            name: read_model(path, case, runtime, forgot=name != original, told=notes.append)
+            for name, path in paths.items()
+        }
         own = {name: read[name] for name in models}
         given = [read[name] for name in named]
         # All that can be refused is refused before anything is trained for hours.
         check(case, own, runtime, golds=given, original=original, metrics=measured, further=further)
-        caveats = [
-            *found.warnings,
-            *asked.notes,
-            *changed_data(paths, TrainingRecords(case)),
-            *_younger(own, case),
-            *_unproven(read, original),
-            *_strangers(models, read[original], original),
-        ]
+        warnings = [*found.warnings, *no_better_than_constant(case, runtime, module_of(read[original]))]
+        # Before golds are trained for hours on what may be worth none.
+        say(*(f"Warning: {warning}" for warning in warnings))
+        caveats = [*warnings, *(f"{note}." for note in notes), *asked.notes]
+        caveats += about_models(paths, read, original, case)
         retrained: list[Made] = []
         if training is not None and recipe is not None:
             training.refuse_repeated(golds or [], runtime, recipe)
@@ -121,10 +123,12 @@ def audit(
                 judged = {name: path for name, path in models.items() if name != original}
                 methods = deep.examined(judged, names)
                 measured += deep.metrics(methods, training, recipe, case, runtime)
-                caveats += _unexamined([name for name in judged if name not in methods])
+                caveats += unexamined([name for name in judged if name not in methods])
             if retrained := training.run(case, runtime, recipe):
                 text = training.record(names[len(given) :], retrained, recipe, runtime)
                 write_text(folder / GOLDS, text)
+        kept = [Store(root=training.folder).folder("gold", made.key) for made in retrained] if training else []
+        gold_files = zip(gold_names(len(given) + len(kept)), [*named.values(), *kept], strict=True)
         report = measure(
             case,
             own,
@@ -134,13 +138,22 @@ def audit(
             metrics=measured,
             rule=rule,
             caveats=caveats,
+            files={name: file_of(path) for name, path in (*models.items(), *gold_files)},
         )
         report.to_json(folder / AUDIT)
         render_html(report, folder / "audit.html")
     print_table(report)
-    say("", f"Wrote {output}/audit.html and {output}/{AUDIT}")
+    say("", f"Wrote {output}/audit.html and {output}/{AUDIT}", f"Digest of {output}: {digest_of_folder(output)}")
     if require == "pass":
         _require_pass(report, output)
+
+
+def _require_once(golds: list[Path]) -> None:
+    """Refuse a gold that is given twice, of which equal weights would be no sign."""
+    if repeated := [path for place, path in enumerate(golds) if path.resolve() in [p.resolve() for p in golds[:place]]]:
+        raise SettingError(
+            f"{repeated[0]} is given as a gold twice", expected="golds that differ by their seed", remedy="Name it once"
+        )
 
 
 def _require_pass(report: AuditReport, output: Path) -> None:
@@ -155,66 +168,34 @@ def _require_pass(report: AuditReport, output: Path) -> None:
         )
 
 
-def _younger(models: Mapping[str, Candidate], case: Case) -> list[str]:
-    """Which models were made before another model of this audit forgot a further request."""
-    out = {*case.request.forget, *case.request.excluded.tolist()}
-    notes = []
-    for name, model in models.items():
-        if isinstance(model, Unlearned) and model.request is not None:
-            kept = out - {*model.request.forget, *model.request.excluded.tolist()}
-            if kept:
-                notes.append(
-                    f"{name} was not made to forget {len(kept)} of the samples that the golds never saw, so that more "
-                    "than this request tells it from them."
-                )
-    return notes
-
-
-def _unproven(read: dict[str, nn.Module | Unlearned], original: str) -> list[str]:
-    names = [name for name, model in read.items() if name != original and not isinstance(model, Unlearned)]
-    if not names:
-        return []
-    return [f"Given as bare weights files, so that for which request they were made is not known: {', '.join(names)}."]
-
-
-def _strangers(models: Mapping[str, Path], model: Candidate, original: str) -> list[str]:
-    """Whether some models were made from others than the original, which then does not show what they started from."""
-    own = weights_of(module_of(model))
-    noted = {name: ancestors(path) for name, path in models.items() if name != original}
-    names = [name for name, digests in noted.items() if digests and own not in digests]
-    if not names:
-        return []
-    return [
-        f"Made from other weights than those of the original that is shown here, by the record of their making: "
-        f"{', '.join(names)}.  What sets them apart from it need not be what the method did."
-    ]
-
-
-def _unexamined(names: list[str]) -> list[str]:
-    if not names:
-        return []
-    return [
-        f"The deep audit says nothing about {', '.join(names)}: which method made it is neither named nor recorded."
-    ]
-
-
 def report(folder: Path, *, output: Path | None = None) -> None:
     """Print an audit's table and render its page anew.
 
+    A run folder with a manifest stays as it was written: its audit is checked against the manifest, whose digest is
+    printed, and a page is written only where `output` says.
+
     Args:
         folder: an audit's run folder, or the audit.json in it.
-        output: HTML file to write; by default beside the JSON, under its name.
+        output: HTML file to write: a new one, or a page of an audit.  By default beside the JSON, under its name,
+            where the folder has no manifest.
     """
     path = folder / AUDIT if folder.is_dir() else folder
     if folder.is_dir() and not path.is_file():
         raise StaleError(
             f"{folder} holds no {AUDIT}", expected="a folder that `unregress audit` or `unregress demo` wrote"
         )
-    found = AuditReport.from_json(path)
-    page = path.with_suffix(".html") if output is None else output
-    try:
-        render_html(found, page)
-    except OSError as error:
-        raise SettingError(f"{page} cannot be written: {error.strerror}", remedy="Choose another `--output`") from error
+    run = run_of(path)
+    found, page = AuditReport.from_json(path), path.with_suffix(".html")
+    written = page if run is None and output is None else output
+    if written is not None:
+        require_replaceable(written)
+        render_html(found, written)
     print_table(found)
-    say("", f"Wrote {page}")
+    if run is None:
+        say("", f"Not verified: {path.parent} has no {MANIFEST}, so that nothing shows whether {path.name} was changed")
+    else:
+        say("", f"{path} is as it was written; {run.folder} has the digest {digest_of_folder(run.folder)}")
+    if written is not None:
+        say(f"Wrote {written}")
+    elif run is not None:
+        say(run.where(page))

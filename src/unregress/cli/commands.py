@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -58,7 +60,7 @@ def train(
     nothing = ForgetRequest(size=data.size, forget=(0,), reason="none")
     case = data.case(task, nothing)
     # Before the data are hashed: what cannot be read is told in its words.
-    preflight(case, runtime, allow_overlap=allow_overlap)
+    preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     with run_folder(runtime.team, output, config + contents(case, {}, asked=False)) as folder:
         made = train_original(case, recipe, runtime)
         write_model(folder, ORIGINAL, made, case, None, (), recipe=recipe, sketch=Sketch.of(TrainingRecords(case)))
@@ -101,14 +103,16 @@ def forget(
     started = None if isinstance(method, Retrain) else checkpoint
     if started is not None:
         require_remembering(started, case)
-    model = _trained(checkpoint, method, case, runtime)
+    notes: list[str] = []
+    model = _trained(checkpoint, method, case, runtime, notes.append)
     # Before the data are hashed: what cannot be read is told in its words.
-    found = preflight(case, runtime, model, allow_overlap=allow_overlap)
+    found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
     records = TrainingRecords(case)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
     require_agreement(weights.values())
     with run_folder(runtime.team, output, config + contents(case, weights), weights) as folder:
         made = method.unlearn(model, case, runtime)
+        made = replace(made, notes=(*made.notes, *notes))
         write_request(folder, case, asked.before)
         before = [] if started is None else [weights_of(model), *ancestors(started)]
         recipe = method.recipe if isinstance(method, Retrain) else recorded_recipe(checkpoint)
@@ -130,7 +134,9 @@ def forget(
     )
 
 
-def _trained(checkpoint: Path | None, method: Method, case: Case, runtime: Runtime) -> nn.Module:
+def _trained(
+    checkpoint: Path | None, method: Method, case: Case, runtime: Runtime, told: Callable[[str], None]
+) -> nn.Module:
     """The model to unlearn.  For retraining any model of the architecture will do."""
     if checkpoint is None and not isinstance(method, Retrain):
         raise SettingError(
@@ -141,7 +147,7 @@ def _trained(checkpoint: Path | None, method: Method, case: Case, runtime: Runti
     if checkpoint is None:
         with runtime.isolated("load"):
             return case.task.build_model().eval()
-    return module_of(read_model(checkpoint, case, runtime, forgot=False))
+    return module_of(read_model(checkpoint, case, runtime, forgot=False, told=told))
 
 
 def _unknown_past(started: Path | None, request: RequestSpec) -> list[str]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from unregress.runtime import Runtime
+from unregress.text import printable
 
 
 def say(*lines: str) -> None:
-    """Print lines as they are."""
+    """Print lines as they are; what would act on a terminal is shown escaped."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     for line in lines:
-        console.print(line)
+        console.print(printable(line))
 
 
 def shown(runtime: Runtime) -> Runtime:

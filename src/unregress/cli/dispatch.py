@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
@@ -15,24 +16,30 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse.typing import Path_fr
 from torch import nn
 
 from unregress.auditing import default_metrics
 from unregress.case import Case, Splits
+from unregress.cli import configuration
 from unregress.cli.audit import audit, report
 from unregress.cli.commands import forget, train
-from unregress.cli.interrupt import EXIT_CODE, INTERRUPTED
-from unregress.cli.launch import LEFT_ALONE, launch, terminable
-from unregress.cli.overview import DESCRIPTION, SUMMARIES, USAGE
+from unregress.cli.endings import culprit, ending
+from unregress.cli.interrupt import NOTHING_LEFT, WORDS, Stop, exit_code, stoppable
+from unregress.cli.launch import launch, require_room
+from unregress.cli.overview import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, USAGE
 from unregress.cli.refusals import refusal
 from unregress.cli.reproduce import reproduce
+from unregress.cli.values import unusable
 from unregress.cli.verify import verify
 from unregress.demo import demo
-from unregress.errors import DivergenceError, SettingError, UnregressError, VerdictError
+from unregress.errors import SettingError, raise_all
 from unregress.methods import Method, Unlearned
-from unregress.processes import left_alone, part, team
+from unregress.processes import part, team
 from unregress.runtime import Runtime
 from unregress.task import Task
+from unregress.text import printable
+from unregress.user_code import described, message_of
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -46,45 +53,46 @@ COMMANDS: dict[str, Callable[..., None]] = {
 """A command's signature is its schema and its docstring the help.  `config` is filled in here."""
 
 
-def dispatch(words: Sequence[str]) -> int:
+def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
     """Run one command.
 
     Args:
         words: those after `unregress`.
+        debug: show the whole traceback of an error.
 
     Returns:
-        Exit code: 0 done, 1 training diverged, 2 the input was refused, 3 a model did not pass that was required to,
-        4 another process of the same job has ended, 130 interrupted.
-
-    Raises:
-        SystemExit: 0 after help, version or `--print_config`.
+        The exit code, see `unregress.cli.endings`.
     """
+    stop: Stop | None = None
     try:
-        with nullcontext() if team().size == 1 else _one_of_many():
-            return _run(words)
-    except DivergenceError as error:
-        return _fail(str(error), 1)
-    except VerdictError as error:
-        return _fail(str(error), 3)
-    except UnregressError as error:
-        return _fail(str(error), 2)
-    except (ImportError, OSError) as error:
-        # From the user's own code: a missing package, a data file that is not there.
-        return _fail(_told(error), 2)
-    except KeyboardInterrupt as stop:
-        kept = " ".join(getattr(stop, "__notes__", []))
-        return _fail(f"{INTERRUPTED} {kept}".rstrip(), EXIT_CODE)
-    except RuntimeError as error:
-        if not left_alone(error):
-            raise
-        return _fail("another process of this job has ended, which says why; nothing was written", LEFT_ALONE)
+        with stoppable() as stop, nullcontext() if team().size == 1 else _one_of_many():
+            return _run(words, debug)
+    except BaseException as error:
+        if isinstance(error, SystemExit) and culprit(error) is None:
+            # The parser's, after help, version or `--print_config`.
+            return int(error.code or 0)
+        code, message = _stopped(stop, error) or ending(error)
+        if debug:
+            traceback.print_exception(error)
+    # A word of a hundred thousand letters is nobody's: the beginning will do.
+    short = re.sub(r"\S{400,}", lambda word: f"{word[0][:200]}…", message)
+    print(f"error: {printable(short)}", file=sys.stderr)
+    return code
+
+
+def _stopped(stop: Stop | None, error: BaseException) -> tuple[int, str] | None:
+    """Exit code and message of a command that was told to end; None if it was not."""
+    heard = None if stop is None else stop.number
+    if heard is None and not isinstance(error, KeyboardInterrupt):
+        return None
+    number = signal.Signals(signal.SIGINT if heard is None else heard)
+    return exit_code(number), " ".join([f"{WORDS[number]}; {NOTHING_LEFT}", *getattr(error, "__notes__", [])])
 
 
 @contextmanager
 def _one_of_many() -> Iterator[None]:
     """One of the processes of a job: the first one prints for all."""
     with ExitStack() as stack:
-        stack.enter_context(terminable())
         if not team().first:
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
         yield
@@ -103,7 +111,10 @@ class _Parser(ArgumentParser):
         super().__init__(*arguments, allow_abbrev=False, **{"prog": "unregress", **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Refuse the words; parsers within parsers hand their complaint on instead."""
+        """Refuse the words; parsers within parsers pass their complaint on instead."""
+        if (known := culprit(ex)) is not None:
+            # Raised while a module of the user's was imported, or refused in words of ours already.
+            raise known
         if not self.exit_on_error:
             super().error(message, ex)
         name = getattr(getattr(ex, "subcommand_parser", self), "command", "")
@@ -111,23 +122,48 @@ class _Parser(ArgumentParser):
         name = name or next((each for each in COMMANDS if f": {each}." in message), "")
         raise refusal(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
 
+    def format_help(self, *arguments: Any) -> str:
+        """The help, without lists of all of PyTorch's classes."""
+        return re.sub(r",\s+known\s+subclasses:[^()]{600,}\)", ")", super().format_help(*arguments))
 
-def _run(words: Sequence[str]) -> int:
+    def parse_path(self, path: Any, *arguments: Any, **options: Any) -> Namespace:
+        """A configuration file, which the library would read in the encoding of the system."""
+        text = configuration.read(Path(path))
+        with Path_fr(path).relative_path_context():
+            found: Namespace = self.parse_string(text, os.path.basename(path), *arguments, **options)
+        return found
+
+    def parse_string(self, content: str, path: Any = "", *arguments: Any, **options: Any) -> Namespace:
+        """A configuration as text."""
+        if not path:
+            configuration.require_mapping(content, "the configuration")
+        found: Namespace = super().parse_string(content, path, *arguments, **options)
+        return found
+
+
+def _run(words: Sequence[str], debug: bool) -> int:
     # Tasks and data functions are named by import path, as in `my_model.task`.
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     # With `Splits` among them, `data` takes any function that returns one, although it is a dataclass.
     set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
-    parser = _Parser(usage=USAGE, description=DESCRIPTION, version=version("unregress"))
+    parser = _Parser(usage=USAGE, description=DESCRIPTION, epilog=EXIT_CODES, version=version("unregress"))
     subcommands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands", prog="unregress")
     parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
     for name, own in parsers.items():
         subcommands.add_subcommand(name, own, help=SUMMARIES[name])
-    parsed = parser.parse_args(_afresh(words))
+    try:
+        parsed = parser.parse_args(_afresh(words))
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        # What the parser does not catch of what it raises itself.
+        parser.error(message_of(error), error)
     name = parsed.subcommand
+    # The configuration is filled in below.
+    raise_all(list(unusable(COMMANDS[name], {**parsed[name].as_dict(), "config": ""})))
     devices = parsed[name].get("runtime.devices", 1)
     if (wanted := devices if isinstance(devices, int) else len(devices)) > 1 and team().size == 1:
-        return launch(words, wanted)
+        require_room(wanted)
+        return launch([*words, "--debug"] if debug else words, wanted)
     values = _instantiate(parser, parsed)[name].as_dict()
     if _configured(COMMANDS[name]):
         values["config"] = parsers[name].dump(parsed[name])
@@ -176,7 +212,7 @@ _POSITIONAL = {"report": "FOLDER [--output AUDIT_HTML]", "verify": "FOLDER [--di
 def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
     configured = _configured(command)
     options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else _POSITIONAL[name]
-    parser = _Parser(usage=f"unregress {name} {options}", description=_text(command))
+    parser = _Parser(usage=f"unregress {name} {options}", description=_text(command), epilog=EVERYWHERE)
     parser.command = name
     if configured:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below")
@@ -208,12 +244,9 @@ def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
     try:
         made: Namespace = parser.instantiate(parsed)
     except Exception as error:
-        if (own := _own(error)) is not None:
-            raise own from error
-        raise SettingError(
-            f"What the configuration names cannot be made: {_told(error)}",
-            remedy="Call the function in Python to see the whole traceback",
-        ) from error
+        if (known := culprit(error)) is not None:
+            raise known from None
+        raise SettingError(f"What the configuration names cannot be made: {described(error)}") from error
     values = made[parsed.subcommand]
     for key, kind in (("task", Task), ("data", Splits)):
         if key in values and not isinstance(values[key], kind):
@@ -223,27 +256,3 @@ def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
             )
     values.pop("config", None)
     return made
-
-
-def _own(error: BaseException | None) -> UnregressError | None:
-    """The error of ours that the parser has wrapped in its own."""
-    while error is not None and not isinstance(error, UnregressError):
-        error = error.__cause__
-    return error
-
-
-def _told(error: BaseException) -> str:
-    """An error from the user's code in one line, with the place where it was raised."""
-    # The parser passes on an ImportError inside a function as a ValueError about the function.
-    if isinstance(error, ValueError) and isinstance(error.__cause__, ImportError):
-        error = error.__cause__
-    package = str(Path(__file__).resolve().parents[1])
-    libraries = (package, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
-    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((*libraries, "<"))]
-    place = f" ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})" if own else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code

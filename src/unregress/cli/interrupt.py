@@ -1,38 +1,93 @@
-"""Ctrl-C before there is anything to clear up: while PyTorch and the other libraries are being imported."""
+"""Ctrl-C (SIGINT) and being told to end (SIGTERM): both clear up, say so, and have an exit code of their own."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
-INTERRUPTED = "interrupted; no unfinished run folder is left behind."
-EXIT_CODE = 130
-"""What shells make of a program that was ended by Ctrl-C."""
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+"""What happened, for each signal that ends a command."""
+NOTHING_LEFT = "no unfinished run folder is left behind."
+GRACE = 5.0
+"""Seconds that clearing up is left alone by further signals."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end: what clears up after Ctrl-C clears up after this."""
+
+
+def exit_code(number: int) -> int:
+    """What shells make of a program that was ended by a signal."""
+    return 128 + number
+
+
+class Stop:
+    """Turns signals into exceptions, and remembers which one it was.
+
+    A signal that comes while the block already clears up is ignored for a few seconds: a second Ctrl-C out of
+    impatience would leave half-removed folders.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        """The signal that was heard last; None for none.
+
+        Libraries' C code turns what is raised in it into errors of its own, so that the exception does not tell.
+        """
+        self._since = 0.0
+        self._process = os.getpid()
+
+    def __call__(self, number: int, *_: object) -> None:
+        """The handler."""
+        # Processes that this one has forked have nothing to clear up.
+        if self.number is not None and time.monotonic() - self._since < GRACE and os.getpid() == self._process:
+            return
+        self.number, self._since = number, time.monotonic()
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Within the block both signals raise a `KeyboardInterrupt`."""
+    stop = Stop()
+    with _handled(stop):
+        yield stop
 
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Within the block Ctrl-C ends the process with a line, not with a traceback of somebody's imports.
+    """Within the block, where there is nothing to clear up, both signals end the process with a line.
 
-    A `KeyboardInterrupt` would not do: libraries' C code turns one that is raised in its imports into an ImportError,
-    and prints it besides.  Where Ctrl-C is ignored, or is somebody else's business, that stays so.
+    While PyTorch and other libraries are imported, a `KeyboardInterrupt` would not do: libraries' C code turns one
+    that is raised in its imports into an ImportError, and prints it besides.
     """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    with _handled(_leave):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, Any], object]) -> Iterator[None]:
+    """Where a signal is ignored, or is somebody else's business, that stays so."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, _leave)
+    usual = (signal.SIG_DFL, signal.default_int_handler, _leave)
+    before = {number: found for number in WORDS if (found := signal.getsignal(number)) in usual}
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, found in before.items():
+            signal.signal(number, found)
 
 
-def _leave(*_: object) -> NoReturn:
-    # Not `print`: the interrupt may have come in the middle of another one.
-    os.write(2, f"error: {INTERRUPTED}\n".encode())
-    os._exit(EXIT_CODE)
+def _leave(number: int, *_: object) -> NoReturn:
+    # Not `print`: the signal may have come in the middle of another one.
+    os.write(2, f"error: {WORDS[signal.Signals(number)]}; {NOTHING_LEFT}\n".encode())
+    os._exit(exit_code(number))

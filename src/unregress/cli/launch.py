@@ -8,14 +8,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
 
-LEFT_ALONE = 4
-"""Exit code of a process that could not go on because another one had ended: that one has the reason."""
+import torch
+
+from unregress.cli.endings import LEFT_ALONE
+from unregress.cli.interrupt import Terminated, exit_code
+from unregress.errors import SettingError
+
 GRACE = 15.0
 """Seconds that processes get to clear up when one has failed, and again when they are told to end."""
 
@@ -32,7 +35,8 @@ def launch(words: Sequence[str], processes: int) -> int:
     with TemporaryDirectory() as folder, ExitStack() as stack:
         told = [Path(folder) / f"{rank}.txt" for rank in range(processes)]
         started: list[subprocess.Popen[bytes]] = []
-        stack.enter_context(_ending(started))
+        # No process outlives the block, even if this one is told to end.
+        stack.callback(_end, started)
         port = free_port()
         for rank in range(processes):
             quiet = None if rank == 0 else subprocess.DEVNULL
@@ -41,11 +45,29 @@ def launch(words: Sequence[str], processes: int) -> int:
             started.append(subprocess.Popen(command, env=own, stdin=quiet, stdout=quiet, stderr=heard))
         try:
             codes = _watch(started)
-        except KeyboardInterrupt:
-            # The terminal interrupts all of them, and the first one says so.
+        except KeyboardInterrupt as stop:
+            # A terminal interrupts all of them, which then do not mind another time; the first one says so.
+            number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+            for process in started:
+                process.send_signal(number)
             _wait(started, GRACE)
-            return 130
+            return exit_code(number)
         return _verdict(codes, told)
+
+
+def require_room(processes: int) -> None:
+    """Refuse many more processes than this machine has devices or cores for.
+
+    Raises:
+        SettingError: so many are asked for.
+    """
+    room = max(8, 4 * (os.cpu_count() or 1), torch.cuda.device_count())
+    if processes > room:
+        raise SettingError(
+            f"{processes} devices are asked for, one process each",
+            expected=f"at most {room} on this machine",
+            remedy="`--runtime.devices '[K]'` is device number K",
+        )
 
 
 def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
@@ -91,35 +113,11 @@ def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
         _wait(running, GRACE)
 
 
-@contextmanager
-def _ending(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """No process outlives the block, even if this one is told to end."""
-    with terminable():
-        try:
-            yield
-        finally:
-            _end(started)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Clear up when told to end (SIGTERM), as Python by itself does not."""
-
-    def stop(*_: object) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _verdict(codes: Sequence[int], told: Sequence[Path]) -> int:
     """The exit code of the first process that failed for a reason of its own; says which, if that was not heard yet."""
     causes = [rank for rank, code in enumerate(codes) if code not in (0, LEFT_ALONE)]
     # Those that were ended by us only followed.
-    causes = [rank for rank in causes if codes[rank] not in (-signal.SIGTERM, 128 + signal.SIGTERM)] or causes
+    causes = [rank for rank in causes if codes[rank] not in (-signal.SIGTERM, exit_code(signal.SIGTERM))] or causes
     if not causes:
         return max(codes)
     rank = causes[0]

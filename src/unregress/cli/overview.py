@@ -10,6 +10,12 @@ DESCRIPTION = (
     "Make a trained PyTorch regression model forget chosen training examples, and show how well it forgot.  "
     "Start with `unregress demo`."
 )
+EVERYWHERE = "With any command --debug, or UNREGRESS_DEBUG=1, shows the whole traceback of an error."
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 training diverged; 2 bad input, or your own code raised; 3 a model did not pass that was "
+    "required to; 4 another process of the job failed; 70 a fault of unregress; 130 interrupted; 143 terminated.  "
+    + EVERYWHERE
+)
 SUMMARIES = {
     "demo": "Unlearn and audit on real patients.",
     "train": "Train the original model.",
@@ -32,8 +38,9 @@ def answer(words: list[str]) -> str | None:
         return f"unregress {version('unregress')}\n"
     if words not in (["--help"], ["-h"]):
         return None
-    parser = ArgumentParser(prog="unregress", usage=USAGE, description=DESCRIPTION)
+    parser = ArgumentParser(prog="unregress", usage=USAGE, description=DESCRIPTION, epilog=EXIT_CODES)
     parser.add_argument("--version", action="store_true", help="Print version and exit.")
+    parser.add_argument("--debug", action="store_true", help="Show the whole traceback of an error; with any command.")
     listed = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, summary in SUMMARIES.items():
         listed.add_parser(name, help=summary)

@@ -6,12 +6,12 @@ import difflib
 import inspect
 import pkgutil
 import re
-import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from unregress import methods, metrics
+from unregress.cli.values import WORDS, hints_of, options_of
 from unregress.errors import SettingError, UnregressError
 from unregress.methods import Method
 from unregress.metrics import Metric
@@ -25,14 +25,6 @@ def _names(room: Any, kind: type) -> tuple[str, ...]:
 
 
 METHODS, METRICS = _names(methods, Method), _names(metrics, Metric)
-_TYPES = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "list": "a list, as in '[A, B]'",
-    "tuple": "a list, as in '[60, null]'",
-    "dict": "names with values, as in `--models.NAME FOLDER`",
-}
 _KEY = re.compile(r'(?:Parser key "([^"]+)":|Problem with given class_path \'([^\']+)\':)\s*(.*)', re.DOTALL)
 _UNION = re.compile(
     r"Does not validate against any of the Union subtypes\n.*?\n *Errors:\n(?P<branches>.*)\n *Given value type:.*?"
@@ -45,12 +37,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A remedy that names the known word that is nearest, or nearest behind its last dot; empty if none is near.
 
     >>> nearest("Blindspott", ["Blindspot", "Retrain"]), nearest("seed", ["golds", "runtime.seed"])
-    ("Perhaps 'Blindspot' is meant", "Perhaps 'runtime.seed' is meant")
+    ("Did you mean 'Blindspot'?", "Did you mean 'runtime.seed'?")
     """
     whole = {name.lower(): name for name in known}
     for words in (whole, {name.rpartition(".")[2]: name for name in whole.values()}):
         if near := difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.7):
-            return f"Perhaps {words[near[0]]!r} is meant"
+            return f"Did you mean {words[near[0]]!r}?"
     return ""
 
 
@@ -80,7 +72,10 @@ def refusal(message: str, command: Callable[..., None] | None, name: str) -> Unr
     for pattern, explain in _EXPLANATIONS:
         if match := re.search(pattern, found.text, re.DOTALL):
             return explain(found, match, command, help_)
-    text = " ".join(found.text.split()).rstrip(".")
+    # Some of the parser's words quote objects with their addresses.
+    text = re.sub(r"<([^<>]*?)(?: of type object)?(?: at 0x[0-9a-f]+)?>", r"\1", " ".join(found.text.split())).rstrip(
+        "."
+    )
     return SettingError(f"`{found.key}`: {text}" if found.key else text, remedy=help_)
 
 
@@ -98,8 +93,11 @@ def _heart(message: str) -> _Complaint:
             text, given = _telling(match["branches"]), match["given"].strip("'\"")
         else:
             break
-    value = re.search(r"\. Got value: (.*)$", text, re.DOTALL)
-    return _Complaint(".".join(keys), owner, text, value[1].strip() if value else given)
+    if value := re.search(r"\. Got value: (.*)$", text, re.DOTALL):
+        given = value[1].strip()
+    if nested := re.fullmatch(r"NestedArg\(key='([^']*)', val=(.*)\)", given or "", re.DOTALL):
+        keys, given = [*keys, nested[1]], nested[2].strip("'\"")
+    return _Complaint(".".join(keys), owner, text, given)
 
 
 def _telling(branches: str) -> str:
@@ -114,7 +112,7 @@ Explanation = Callable[[_Complaint, "re.Match[str]", "Callable[..., None] | None
 
 def _wrong_value(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
     choices = [word.strip("' ") for word in (match["choices"] or "").split(",")] if match["choices"] else []
-    expected = f"one of {', '.join(choices)}" if len(choices) > 1 else "".join(choices) or _TYPES.get(
+    expected = f"one of {', '.join(choices)}" if len(choices) > 1 else "".join(choices) or WORDS.get(
         match["type"], f"a {match['type']}"
     )  # fmt: skip
     return SettingError(
@@ -213,17 +211,9 @@ _EXPLANATIONS: tuple[tuple[str, Explanation], ...] = (
 
 def _settings(made: Callable[..., Any], before: str = "") -> Iterator[str]:
     """The dotted names of what a class or function takes, those within dataclasses too."""
-    try:
-        # A dataclass's own hints, for those of `__init__` are looked up in the wrong module for what it inherits.
-        initialised = isinstance(made, type) and not is_dataclass(made)
-        hints = get_type_hints(getattr(made, "__init__") if initialised else made)  # noqa: B009 for the type checker
-    except Exception:
-        # Somebody's own function may name types that only exist for a checker: then nothing is suggested.
-        return
+    hints = hints_of(made)
     for name in inspect.signature(made).parameters:
         yield f"{before}{name}"
-        kind = hints.get(name)
-        options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-        for option in options:
+        for option in options_of(hints.get(name)):
             if is_dataclass(option) and isinstance(option, type) and before.count(".") < 3:
                 yield from _settings(option, f"{before}{name}.")

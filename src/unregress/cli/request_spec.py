@@ -11,6 +11,7 @@ import torch
 
 from unregress.artefacts import require_same_data
 from unregress.case import Splits
+from unregress.cli.ids_file import read_ids
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.lineage import Chain, Found, RequestRecord, read_request
 from unregress.loading import Source, read_targets
@@ -68,6 +69,8 @@ class RequestSpec:
             complaints.append(RequestError(f"The band's lower limit {self.band[0]} is above its upper, {self.band[1]}"))
         if self.random is not None and self.random < 1:
             complaints.append(RequestError(f"{self.random} samples are to be drawn", expected="1 or more"))
+        if self.seed < 0:
+            complaints.append(RequestError(f"`request.seed` is {self.seed}", expected="0 or more"))
         raise_all(complaints)
 
     def resolve(self, splits: Splits, task: Task[Any], models: Iterable[Path] = ()) -> Asked:
@@ -104,13 +107,15 @@ class RequestSpec:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
         if self.band is not None:
             dataset = splits.train if splits.train_eval is None else splits.train_eval
-            targets = read_targets(Source(dataset, torch.zeros(size, dtype=torch.bool), splits.collate), task)
+            targets = read_targets(
+                Source(dataset, torch.zeros(size, dtype=torch.bool), splits.collate, name="train"), task
+            )
             return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
         ids = range(size) if splits.ids is None else splits.ids
         if len(ids) != size:
             raise DataError(f"`data` gives {len(ids)} ids for {size} training samples", expected="one id per sample")
-        wanted = _read_ids(cast(Path, self.ids_file))
-        return ForgetRequest.ids(id_texts(ids), wanted, reason=self.reason)
+        texts = id_texts(ids)
+        return ForgetRequest.ids(texts, read_ids(cast(Path, self.ids_file), set(texts)), reason=self.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,16 +134,3 @@ def _found(folder: Path, records: TrainingRecords) -> Found:
     if (folder / HISTORY).is_file():
         require_same_data(folder, record_of(folder), records)
     return request.find(records)
-
-
-def _read_ids(path: Path) -> list[str]:
-    try:
-        # Excel begins UTF-8 text with a mark, which is no part of the first id.
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RequestError(f"The ids file {path} cannot be read: {reason}", expected="one id per line") from error
-    ids = [line for line in lines if line and not line.startswith("#")]
-    if not ids:
-        raise RequestError(f"The ids file {path} names nothing", expected="one id per line")
-    return ids

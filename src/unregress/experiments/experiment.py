@@ -153,7 +153,7 @@ def experiment(name: str) -> Experiment:
         raise SettingError(
             f"There is no experiment {name!r}",
             expected="one of those that `unregress reproduce --list` shows",
-            remedy=f"Perhaps {near[0]!r} is meant" if near else "",
+            remedy=f"Did you mean {near[0]!r}?" if near else "",
         )
     written = _read("rows", name)
     twin = written.get("twin_of")

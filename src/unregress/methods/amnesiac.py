@@ -114,10 +114,18 @@ class GaussianAmnesiac(_Amnesiac):
             "forget": torch.tensor(case.request.forget),
         }[self.statistics]
         labels = read_targets(case.source("train_eval"), case.task, rows).double()
-        mean, deviation = labels.mean(0), labels.std(0, correction=0)
+        mean, deviation = _moments(labels)
         drawn = mean + deviation * torch.randn(shape, generator=generator, dtype=torch.float64)
         note = f"labels drawn from N({_shown(mean)}, {_shown(deviation)}) of {self.statistics} labels"
         return drawn, (note,)
+
+
+def _moments(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each output's known labels; 0 where none is."""
+    if labels.ndim == 1 or not labels.isnan().any():
+        return labels.mean(0), labels.std(0, correction=0)
+    mean = labels.nanmean(0)
+    return mean.nan_to_num(), (labels - mean).square().nanmean(0).sqrt().nan_to_num()
 
 
 def _shown(values: Tensor) -> str:

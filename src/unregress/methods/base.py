@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from unregress.case import Case
 from unregress.cost import Cost
-from unregress.errors import ModelError, SettingError
+from unregress.errors import DivergenceError, SettingError, UnregressError
+from unregress.fresh import fresh_model
+from unregress.guard import EXPLODED
 from unregress.loading import Batch
-from unregress.readiness import quick_check
+from unregress.modules import not_finite, unwrapped, unwrapping
+from unregress.readiness import predicted_size, quick_check
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
@@ -57,6 +60,21 @@ class Method(ABC):
         """Where the method, as it is set up, departs from the paper."""
         return ()
 
+    @property
+    def uses_original(self) -> bool:
+        """Whether what the model has learnt matters, and not its architecture alone."""
+        return True
+
+    def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterable[UnregressError]:
+        """What would stop `run` before its first training, for a preflight to say with all else; by default nothing.
+
+        Args:
+            student: a private copy of the original.
+            case: the request and the data.
+            runtime: where to run.
+        """
+        return ()
+
     @abstractmethod
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         """Do the work, under the method's seed.
@@ -77,18 +95,21 @@ class Method(ABC):
 
         Raises:
             SettingError: the method's `run` does not hand back what it should.
+            DivergenceError: the new model's weights are not finite, or it predicts numbers of another size altogether.
             UnregressError: the case does not fit the model; see `unregress.errors`.
         """
         started = time.perf_counter()
         with runtime.isolated(type(self).__name__):
             student = runtime.private_copy(model)
-            quick_check(case, student, runtime)
+            size = quick_check(case, student, runtime)
             done = _checked(self, self.run(student, case, runtime))
+            _require_sane(done, self, size, case, runtime)
         for made in (done.model, done.helper):
             if made is not None:
-                return_to(made, model)
+                return_to(made, unwrapped(model))
         return replace(
             done,
+            notes=(*done.notes, *unwrapping(model)),
             cost=replace(done.cost, seconds=time.perf_counter() - started),
             method=str(self),
             deviations=self.deviations,
@@ -114,6 +135,25 @@ def _checked(method: Method, done: object) -> Unlearned:
     )
 
 
+def _require_sane(done: Unlearned, method: Method, size: float, case: Case, runtime: Runtime) -> None:
+    """Refuse a model that a training which ran away has left, whatever the method watched.
+
+    Raises:
+        DivergenceError: weights are NaN or infinite, or predictions far beyond the size of the original's.
+    """
+    name = type(method).__name__
+    remedy = "Lower the learning rate, or set `clip_norm`"
+    if broken := not_finite(done.model):
+        raise DivergenceError(f"{name} made a model whose weights {', '.join(broken[:3])} are NaN or infinite",
+                              remedy=remedy)  # fmt: skip
+    found = predicted_size(case, done.model, runtime)
+    if found > EXPLODED * max(1.0, size):
+        raise DivergenceError(
+            f"{name} made a model that predicts {found:.3g} where predictions and targets are at most {size:.3g}",
+            remedy=remedy,
+        )
+
+
 def return_to(student: nn.Module, model: nn.Module) -> None:
     """Put the student on the device, in the precision and in the modes of the model it was copied from."""
     home = next(model.parameters(), torch.empty(0)).device
@@ -123,47 +163,6 @@ def return_to(student: nn.Module, model: nn.Module) -> None:
         value.data = value.data.to(originals[name].dtype)
     for (_, new), (_, old) in zip(student.named_modules(), model.named_modules(), strict=True):
         new.training = old.training
-
-
-def fresh_model(case: Case, like: nn.Module | None = None) -> nn.Module:
-    """A fresh model from the task, made sure to be a new one.
-
-    Args:
-        case: whose task.
-        like: a model whose architecture the fresh one must have.
-
-    Raises:
-        ModelError: `build_model` hands out the same model twice, so that training it would train the
-            user's own; or one of another architecture.
-    """
-    fresh, again = case.task.build_model(), case.task.build_model()
-    if any(is_lazy(parameter) for parameter in fresh.parameters()):
-        raise ModelError(
-            "The task's `build_model` returns a model with lazy layers, whose weights do not exist yet",
-            expected="a model whose weights exist",
-            remedy="Send one batch through it in `build_model`",
-        )
-    known = {parameter.data_ptr() for parameter in again.parameters()}
-    if any(parameter.data_ptr() in known for parameter in fresh.parameters() if parameter.numel()):
-        raise ModelError(
-            "The task's `build_model` returns the same model each time",
-            expected="a function that makes a new, untrained model whenever it is called",
-            remedy="Pass `lambda: MyModel(...)` or the class, not `lambda: my_model`",
-        )
-    if like is not None and (differing := _differing(fresh, like)):
-        raise ModelError(
-            f"The task's `build_model` makes another architecture than the given model's; they differ in "
-            f"{', '.join(differing[:3])}",
-            expected="the architecture of the model to unlearn",
-            remedy="Correct `build_model`",
-        )
-    return fresh
-
-
-def _differing(first: nn.Module, second: nn.Module) -> list[str]:
-    """Names of weights and buffers that only one of two models has, or that differ in shape."""
-    shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (first, second)]
-    return sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})
 
 
 def task_loss(case: Case) -> SampleLoss:
@@ -176,7 +175,7 @@ def task_loss(case: Case) -> SampleLoss:
 
 
 def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
-    """The task's loss, with the forget rows' targets replaced by given labels.
+    """The task's loss, with the forget rows' targets replaced by given labels; unknown outputs (NaN) stay unknown.
 
     Args:
         case: whose forget rows.
@@ -189,12 +188,20 @@ def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
         prediction = case.task.predict(model, batch.data)
         target = case.task.target(batch.data).clone()
         if not target.is_floating_point():
-            target = target.to(prediction.dtype)
-        new = labels[place[batch.index[batch.forgotten]]]
-        target[batch.forgotten.to(target.device)] = new.to(target)
+            target = target.to(torch.promote_types(prediction.dtype, torch.float32))
+        rows = batch.forgotten.to(target.device)
+        new = labels[place[batch.index[batch.forgotten]]].to(target)
+        target[rows] = torch.where(_partly_unknown(target[rows]), torch.nan, new)
         return case.task.checked_loss(prediction, target)
 
     return loss
+
+
+def _partly_unknown(target: Tensor) -> Tensor:
+    """Where some of a sample's outputs are not known (NaN); nowhere if none is, which says nothing of the task."""
+    unknown = target.isnan()
+    wholly = unknown.flatten(1).all(1) if target.ndim > 1 else unknown
+    return unknown & ~wholly.view(-1, *[1] * (target.ndim - 1))
 
 
 def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:

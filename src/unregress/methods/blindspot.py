@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,9 +13,10 @@ from unregress.activations import activations, resolve_layers
 from unregress.attention import AttentionLoss, channel_axes
 from unregress.case import Case
 from unregress.cost import Cost
-from unregress.errors import SettingError, raise_all
+from unregress.errors import SettingError, UnregressError, raise_all
+from unregress.fresh import fresh_model
 from unregress.loading import Batch
-from unregress.methods.base import Method, Unlearned, fit_fresh, fresh_model
+from unregress.methods.base import Method, Unlearned, fit_fresh
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime, bare
 from unregress.training import SampleLoss, fit
@@ -94,6 +95,13 @@ class Blindspot(Method):
             "features; the published code maps them to a single constant, so that their attention loss is always zero.",
             *quantiles,
         )
+
+    def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
+        for ask in (lambda: fresh_model(case, student), lambda: self._resolve(student, case, runtime)):
+            try:
+                ask()
+            except UnregressError as error:
+                yield error
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         helper = fresh_model(case, student)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
 
 from unregress.case import Case
-from unregress.methods.base import Method, Unlearned, fit_fresh, fresh_model
+from unregress.errors import UnregressError
+from unregress.fresh import fresh_model
+from unregress.methods.base import Method, Unlearned, fit_fresh
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime
 
@@ -22,6 +25,17 @@ class Retrain(Method):
 
     recipe: Recipe = Recipe(epochs=100, lr=0.01, schedule="plateau")
     """How the original was trained; as published: 100 epochs of Adam from 0.01, reduced on plateau."""
+
+    @property
+    def uses_original(self) -> bool:
+        """No: its architecture alone matters."""
+        return False
+
+    def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
+        try:
+            fresh_model(case, student)
+        except UnregressError as error:
+            yield error
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         fresh = fresh_model(case, student)

@@ -16,12 +16,15 @@ from scipy.special import logsumexp
 
 from unregress.errors import SettingError
 from unregress.evidence import About, Measure
+from unregress.means import scale_of
 from unregress.metrics.base import Finding, Metric, Panel, rank_among_golds
 from unregress.metrics.roc import auc, auc_interval, true_positive_rate
 from unregress.predictions import Values
 
 FEWEST = 10
 """With fewer samples than this on either side there is no interval: they say too little about others of their kind."""
+LIKELY = 1e300
+"""Ends of the scale on which calibrated scores are."""
 FALSE_ALARMS = 10
 """A threshold must rest on as many false alarms: at a rate of 1 % that takes 1,000 look-alikes."""
 
@@ -38,8 +41,11 @@ def likelihood_scale(losses: NDArray[Any]) -> float:
     >>> likelihood_scale(np.array([1.0, 3.0]))
     0.5
     """
+    unit = scale_of(losses)
+    losses = losses / unit
     variance = float(np.var(losses))
-    return variance / float(np.mean(losses)) if variance > 0 and losses.min() >= 0 else 1.0
+    scale = unit * (variance / float(np.mean(losses))) if variance > 0 and losses.min() >= 0 else 1.0
+    return scale or 1.0
 
 
 def calibrated_scores(losses: Values, references: Values, scale: float) -> Values:
@@ -60,7 +66,9 @@ def calibrated_scores(losses: Values, references: Values, scale: float) -> Value
     >>> calibrated_scores(np.array([1.0, 4.0]), np.array([[3.0, 4.0]]), 2.0).tolist()
     [1.0, 0.0]
     """
-    excess = (losses - references) / scale
+    # The division may leave the numbers that there are; at their ends all are likely or unlikely for sure.
+    with np.errstate(over="ignore"):
+        excess = np.clip((losses - references) / scale, -LIKELY, LIKELY)
     return np.asarray(np.log(len(references)) - logsumexp(excess, axis=0))
 
 

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import ClassVar, NamedTuple
+from math import isfinite
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -116,6 +117,28 @@ class Metric(ABC):
         """The findings about every model of the panel."""
 
 
+def measured(
+    *,
+    metric: str,
+    split: str,
+    model: str,
+    value: float,
+    bound: Literal["=", "<=", ">="] = "=",
+    note: str = "",
+    interval: tuple[float, float] | None = None,
+    p: float | None = None,
+) -> Measure:
+    """A measure; without a value, and with a note that says why, where it is beyond the numbers that there are."""
+    if not isfinite(value):
+        note = "; ".join(text for text in (note, BEYOND) if text)
+        return Measure(metric=metric, split=split, model=model, value=None, note=note)
+    closed = interval if interval is not None and all(map(isfinite, interval)) else None
+    return Measure(metric=metric, split=split, model=model, value=value, bound=bound, note=note, interval=closed, p=p)
+
+
+BEYOND = "beyond the numbers that a computer can hold"
+
+
 class Toward(NamedTuple):
     """How far a subject is from the golds."""
 
@@ -157,6 +180,7 @@ def rank_among_golds(panel: Panel, values: Mapping[str, float]) -> dict[str, flo
         panel: says who is a gold.
         values: by the subject's name; those that exist.
     """
+    values = {name: value for name, value in values.items() if isfinite(value)}
     golds = np.array([values[gold.name] for gold in panel.golds if gold.name in values])
     between = np.abs(golds[:, None] - golds[None, :])
     names = {subject.name for subject in panel.subjects if subject.role != "gold"}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
 from unregress.evidence import Curve
+from unregress.means import scale_of
 from unregress.metrics.base import Panel, Subject
 
 MOST = 20_000
@@ -28,10 +29,14 @@ def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = F
         at_least_zero: the values cannot be negative: mirror the kernels at zero, so that no mass is
             lost below it.  Without this, a density of distances is halved just where it matters.
     """
-    if len(values) < 2 or np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):
+    values = values[np.isfinite(values)]
+    # Another unit, by a power of two, for values that are too large to be squared.
+    scale = max(1.0, scale_of(values))
+    values, grid = values / scale, grid / scale
+    if len(values) < 2 or np.ptp(values) <= 1e-12 * max(1.0 / scale, float(np.abs(values).max())):
         return ()
     kernel = gaussian_kde(np.sort(values)[:: -(-len(values) // MOST)])
-    estimate = kernel(grid) + kernel(-grid) if at_least_zero else kernel(grid)
+    estimate = (kernel(grid) + kernel(-grid) if at_least_zero else kernel(grid)) / scale
     return tuple(float(value) for value in estimate)
 
 

@@ -8,33 +8,36 @@ from typing import ClassVar
 
 import numpy as np
 
-from unregress.evidence import About, Figure, Measure
-from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds
+from unregress.evidence import About, Figure
+from unregress.means import mean
+from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds, measured
 from unregress.metrics.density import density_curve, pooled
 from unregress.predictions import Predictions, Values, require_aligned
 
 
 def absolute_deviation(model: Predictions, gold: Predictions) -> Values:
-    """|f_model - f_gold| per sample and output, in target units; shape `(n * outputs,)`.
+    """|f_model - f_gold| per sample and output that is known, in target units, in one axis.
 
     Raises:
         DataError: the two are about different samples.
     """
     require_aligned(model, gold)
-    return np.abs(model.prediction - gold.prediction).ravel()
+    with np.errstate(over="ignore"):
+        return gold.over_known(np.abs(model.prediction - gold.prediction))
 
 
 def relative_deviation(model: Predictions, gold: Predictions) -> Values:
-    """|f_model - f_gold| / |y| per sample and output, without unit (paper Section 5).
+    """|f_model - f_gold| / |y| per sample and output that is known, without unit (paper Section 5).
 
     Samples whose target is zero have none and are left out.
 
     Raises:
         DataError: the two are about different samples.
     """
-    target = np.abs(gold.target).ravel()
+    target = np.abs(gold.over_known(gold.target))
     kept = target > 0
-    return absolute_deviation(model, gold)[kept] / target[kept]
+    with np.errstate(over="ignore"):
+        return absolute_deviation(model, gold)[kept] / target[kept]
 
 
 @dataclass(frozen=True)
@@ -80,21 +83,24 @@ class Deviation(Metric):
                 continue
 
             def paired(a: Subject, b: Subject, part: str = part) -> float:
-                return float(np.mean(absolute_deviation(a.parts[part], b.parts[part])))
+                return float(mean(absolute_deviation(a.parts[part], b.parts[part])))
 
             for model, toward in against_golds(panel, paired).items():
-                yield Measure(metric="paired", split=part, model=model, **toward._asdict())
-        target = panel.original.parts["train-forget"].target
+                yield measured(metric="paired", split=part, model=model, **toward._asdict())
+        forgotten = panel.original.parts["train-forget"]
+        target = forgotten.over_known(forgotten.target)
         left_out = int(np.sum(target == 0))
         note = f"{left_out} samples with target 0 left out" if left_out else ""
         for metric, level in (("relative-deviation", 0.5), ("relative-deviation-90", 0.9)):
 
             def quantile(a: Subject, b: Subject, level: float = level) -> float:
-                return float(np.quantile(relative_deviation(a.parts["train-forget"], b.parts["train-forget"]), level))
+                found = relative_deviation(a.parts["train-forget"], b.parts["train-forget"])
+                with np.errstate(over="ignore", invalid="ignore"):
+                    return float(np.quantile(found, level))
 
             if left_out < target.size:
                 for model, toward in against_golds(panel, quantile).items():
-                    yield Measure(metric=metric, split="train-forget", model=model, note=note, **toward._asdict())
+                    yield measured(metric=metric, split="train-forget", model=model, note=note, **toward._asdict())
         if len(panel.golds):
             yield _figure(panel, relative=True)
             yield _figure(panel, relative=False)
@@ -110,6 +116,7 @@ def _figure(panel: Panel, *, relative: bool) -> Figure:
 
     values = pooled(panel, of)
     everything = np.concatenate(list(values.values()))
+    everything = everything[np.isfinite(everything)]
     top = float(np.quantile(everything, 0.99)) if len(everything) else 0.0
     grid = np.linspace(0, top or 1.0, 200)
     curves = [density_curve(name, sample, grid, at_least_zero=True) for name, sample in values.items()]

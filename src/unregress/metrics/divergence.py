@@ -9,11 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unregress.means import mean
 from unregress.predictions import Values
 
+_UNUSUAL = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+"""One side may be so much larger that the other has no variance beside it: the divergence is no number then."""
 
+
+@_UNUSUAL
 def divergence(unlearned: Values, golds: Values) -> Values:
-    """KL(unlearned ‖ golds) of each sample, in nats, averaged over outputs; shape `(n,)`.
+    """KL(unlearned ‖ golds) of each sample, in nats, averaged over its outputs that are known; shape `(n,)`.
 
     KL(N(m_u, v_u) ‖ N(m_g, v_g)) = (log(v_g / v_u) + (v_u + (m_u - m_g)²) / v_g - 1) / 2.  The means are each
     sample's own; each output has one variance on either side, pooled over samples: one from N models of a single
@@ -23,23 +28,24 @@ def divergence(unlearned: Values, golds: Values) -> Values:
     N = 20.  Where a seed shifts all predictions together, pooling helps nothing and that is the expected value.
 
     Args:
-        unlearned: predictions of N models, two or more, that differ somewhere in every output; `(N, n, *out)`.
+        unlearned: predictions of N models, two or more, that differ somewhere in every output; `(N, n, *out)`, NaN
+            where the target is not known.
         golds: predictions of M models, likewise; `(M, n, *out)`.
     """
     ours, theirs = (side.reshape(*side.shape[:2], -1) for side in (unlearned, golds))
     (mean_u, var_u), (mean_g, var_g) = (_moments(side) for side in (ours, theirs))
-    found: Values = ((np.log(var_g / var_u) + (var_u + (mean_u - mean_g) ** 2) / var_g - 1) / 2).mean(axis=1)
-    return found
+    each = (np.log(var_g / var_u) + (var_u + (mean_u - mean_g) ** 2) / var_g - 1) / 2
+    return np.asarray(mean(each, axis=1))
 
 
 def _moments(models: Values) -> tuple[Values, Values]:
     """Mean of each sample and output, `(n, outputs)`, and pooled variance of each output."""
-    return models.mean(axis=0), models.var(axis=0, ddof=1).mean(axis=0)
+    return models.mean(axis=0), np.asarray(mean(models.var(axis=0, ddof=1), axis=0))
 
 
 def differ(models: Values) -> bool:
     """Whether several models' predictions have a distribution at all, in every output."""
-    return bool(np.all(np.ptp(models, axis=0).reshape(models.shape[1], -1).any(axis=0)))
+    return bool(np.all((np.ptp(models, axis=0) > 0).reshape(models.shape[1], -1).any(axis=0)))
 
 
 def among_golds(golds: Values, rng: np.random.Generator, *, draws: int = 200) -> Values:
@@ -63,18 +69,21 @@ def among_golds(golds: Values, rng: np.random.Generator, *, draws: int = 200) ->
     """
     count = len(golds)
     away = golds.reshape(count, golds.shape[1], -1)
-    away = away - away.mean(axis=0)
+    unknown = np.isnan(away[0])
+    away = np.where(unknown, 0.0, away - away.mean(axis=0))
     spread = np.sqrt((away**2).sum(axis=0) / (count - 1))
     together = _together(away)
 
     def side() -> Values:
         mixed = np.tensordot(rng.normal(size=(count, count)) / np.sqrt(count - 1), away, axes=1)
         found: Values = np.sqrt(together) * mixed + np.sqrt(1 - together) * spread * rng.normal(size=away.shape)
+        found[:, unknown] = np.nan
         return found
 
     return np.stack([divergence(side(), side()) for _ in range(draws)])
 
 
+@_UNUSUAL
 def _together(away: Values) -> Values:
     """How much of each output's variance must be drawn as combinations of the models' deviations; `(outputs,)`.
 
@@ -110,16 +119,27 @@ def permutation_test(unlearned: Values, golds: Values, rng: np.random.Generator,
     """
     models = np.concatenate([unlearned, golds])
     models = models.reshape(*models.shape[:2], -1)
-    models = models - models.mean(axis=0)
-    products = np.einsum("ano,bno->oab", models, models, optimize=True) / models.shape[1]
-    observed = _mean_divergence(products, np.arange(len(models)), len(unlearned))
-    dealt = [_mean_divergence(products, rng.permutation(len(models)), len(unlearned)) for _ in range(draws)]
+    unknown = np.isnan(models[0])
+    counts = (~unknown).sum(axis=0)
+    models = np.where(unknown, 0.0, models - models.mean(axis=0))
+    products = np.einsum("ano,bno->oab", models, models, optimize=True) / counts[:, None, None]
+    shares = counts / counts.mean()
+
+    def apart(order: NDArray[np.int64]) -> float:
+        return _mean_divergence(products, shares, order, len(unlearned))
+
+    observed = apart(np.arange(len(models)))
+    dealt = [apart(rng.permutation(len(models))) for _ in range(draws)]
     # Equal up to rounding counts as equal.
     return float((1 + np.sum(np.array(dealt) >= observed * (1 - 1e-9))) / (draws + 1))
 
 
-def _mean_divergence(products: Values, order: NDArray[np.int64], count: int) -> float:
-    """The mean of `divergence` over samples, the first `count` models of an order against the others."""
+@_UNUSUAL
+def _mean_divergence(products: Values, shares: Values, order: NDArray[np.int64], count: int) -> float:
+    """The mean of `divergence` over samples, the first `count` models of an order against the others.
+
+    Outputs that are not known of all samples count by their shares of what is known.
+    """
     sides = order[:count], order[count:]
     variance = []
     weights = np.zeros(len(order))
@@ -130,7 +150,7 @@ def _mean_divergence(products: Values, order: NDArray[np.int64], count: int) -> 
         weights[side] = sign / len(side)
     gap = np.einsum("a,oab,b->o", weights, products, weights)
     ours, theirs = variance
-    return float(((np.log(theirs / ours) + (ours + gap) / theirs - 1) / 2).mean())
+    return float(((np.log(theirs / ours) + (ours + gap) / theirs - 1) / 2 * shares).mean())
 
 
 def over_samples(divergences: Values, level: float | None) -> Values:

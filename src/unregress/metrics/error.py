@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from unregress.evidence import About, Measure
-from unregress.metrics.base import Finding, Metric, Panel, rank_among_golds
+from unregress.evidence import About
+from unregress.means import mean, root_mean_square
+from unregress.metrics.base import Finding, Metric, Panel, measured, rank_among_golds
 from unregress.predictions import Predictions, Values
 
 _IDEAL = (
@@ -19,28 +20,31 @@ _IDEAL = (
 
 
 def mean_absolute_error(prediction: Values, target: Values) -> float:
-    """Mean of |prediction - target| over samples and outputs, in target units.
+    """Mean of |prediction - target| over samples and outputs that are known (not NaN), in target units.
 
     >>> mean_absolute_error(np.array([1.0, 5.0]), np.array([2.0, 2.0]))
     2.0
     """
-    return float(np.mean(np.abs(prediction - target)))
+    with np.errstate(over="ignore"):
+        return float(mean(np.abs(prediction - target)))
 
 
 def root_mean_squared_error(prediction: Values, target: Values) -> float:
-    """Square root of the mean over samples and outputs of (prediction - target)², in target units.
+    """Square root of the mean of (prediction - target)² over samples and outputs that are known (not NaN).
 
     >>> root_mean_squared_error(np.array([0.0, 0.0]), np.array([1.0, 7.0]))
     5.0
     """
-    return float(np.sqrt(np.mean((prediction - target) ** 2)))
+    with np.errstate(over="ignore"):
+        return root_mean_square(prediction - target)
 
 
 @dataclass(frozen=True)
 class Errors(Metric):
     """MAE and RMSE on each part, and the task's loss where it is another number.
 
-    Means are over samples, not over batches.  The paper's err_D_t^r is the error on `test-retain`;
+    Means are over samples, not over batches, and over outputs so far as their targets are known.
+    The paper's err_D_t^r is the error on `test-retain`;
     its err_D_t^f is said to be on the training set's forget samples (Table 1) but measured on the
     test set's by the published code, so both are given.
     """
@@ -82,14 +86,15 @@ class Errors(Metric):
                 "rmse": {name: root_mean_squared_error(own.prediction, own.target) for name, own in seen.items()},
             }
             if with_loss:
-                values["loss"] = {name: float(np.mean(own.loss)) for name, own in seen.items()}
+                values["loss"] = {name: float(mean(own.loss)) for name, own in seen.items()}
             for metric, found in values.items():
                 ranks = rank_among_golds(panel, found)
                 for model, value in found.items():
-                    yield Measure(metric=metric, split=part, model=model, value=value, p=ranks.get(model))
+                    yield measured(metric=metric, split=part, model=model, value=value, p=ranks.get(model))
 
 
 def _loss_repeats_error(seen: Predictions) -> bool:
     """Whether the task's loss is the absolute or squared error, which MAE and RMSE say already."""
-    error = np.abs(seen.prediction - seen.target).reshape(len(seen), -1)
-    return any(np.allclose(seen.loss, (error**power).mean(axis=1), rtol=1e-4) for power in (1, 2))
+    with np.errstate(over="ignore"):
+        error = np.abs(seen.prediction - seen.target).reshape(len(seen), -1)
+        return any(np.allclose(seen.loss, mean(error**power, axis=1), rtol=1e-4) for power in (1, 2))

@@ -17,14 +17,14 @@ from unregress.case import Case, Split
 from unregress.cost import Cost
 from unregress.errors import SettingError
 from unregress.evidence import About, Measure
+from unregress.means import scale_of
 from unregress.methods.base import Method, Unlearned
-from unregress.metrics.base import Finding, Panel
+from unregress.metrics.base import Finding, Panel, measured
 from unregress.metrics.deep import DeepMetric, stream
 from unregress.metrics.divergence import among_golds, differ, divergence, over_samples, permutation_test
 from unregress.parallel import run_all
 from unregress.plans import Plan
-from unregress.predictions import Values, collect
-from unregress.request import Index
+from unregress.predictions import Predictions, Values, collect
 from unregress.runtime import Runtime
 from unregress.store import weights_of
 from unregress.trainings import Made, Maker
@@ -104,9 +104,11 @@ class KLoM(DeepMetric):
         golds = seen.pop(_GOLDS)
         note = f"{self.models} models a side"
         for part in panel.parts:
-            rows = panel.original.parts[part].index
-            theirs = _side(golds, panel.case, part, rows)
-            sides = {name: _side(models, panel.case, part, rows) for name, models in seen.items()}
+            asked = panel.original.parts[part]
+            theirs = _side(golds, panel.case, part, asked)
+            sides = {name: _side(models, panel.case, part, asked) for name, models in seen.items()}
+            unit = scale_of(theirs, *sides.values())
+            theirs, sides = theirs / unit, {name: side / unit for name, side in sides.items()}
             if fixed := [name for name, side in {"the golds": theirs, **sides}.items() if not differ(side)]:
                 for name in sides:
                     why = f"{', '.join(fixed)}: every seed predicts the same"
@@ -114,7 +116,7 @@ class KLoM(DeepMetric):
                 continue
             floor = among_golds(theirs, stream(panel.runtime, f"klom/golds/{part}"))
             for metric, level in (("klom", None), ("klom-95", 0.95)):
-                found = partial(Measure, metric=metric, split=part, note=note)
+                found = partial(measured, metric=metric, split=part, note=note)
                 for name, ours in sides.items():
                     value = float(over_samples(divergence(ours, theirs)[None], level)[0])
                     deals = stream(panel.runtime, f"klom/deals/{part}")
@@ -170,7 +172,12 @@ def _ask(maker: Maker, made: Made, seed: int) -> Answers:
     }
 
 
-def _side(models: list[Answers], case: Case, part: str, rows: Index) -> Values:
+def _side(models: list[Answers], case: Case, part: str, asked: Predictions) -> Values:
+    """Predictions, `(models, n, *out)`: NaN for what is not known, and without outputs that never are."""
     split: Split = "train_eval" if part.startswith("train") else "test"
-    places = np.searchsorted(case.rows(split), rows)
-    return np.stack([answers[split][places] for answers in models])
+    places = np.searchsorted(case.rows(split), asked.index)
+    side = np.stack([answers[split][places] for answers in models])
+    if asked.known is None:
+        return side
+    known = asked.known.reshape(len(asked), -1)
+    return np.where(known, side.reshape(*side.shape[:2], -1), np.nan)[..., known.any(axis=0)]

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from unregress.errors import DataError
+from unregress.means import mean, scale_of
 from unregress.metrics.roc import auc
 from unregress.predictions import Values
 from unregress.request import Index, Mask
@@ -42,16 +43,17 @@ def halves(samples: int, targets: Index, models: int, rng: np.random.Generator) 
 
 
 def signals(residual: Values) -> Values:
-    """What the attacker looks at: mean residual and log mean |residual|, over outputs; `(models, n, 2)`.
+    """What the attacker looks at: mean residual and log mean |residual|, over known outputs; `(models, n, 2)`.
 
     Args:
-        residual: prediction - target, `(models, n, *out)`.
+        residual: prediction - target, `(models, n, *out)`, NaN where the target is not known.
     """
-    flat = residual.reshape(*residual.shape[:2], -1)
-    size = np.abs(flat).mean(axis=2)
+    # In another unit, if these could not be squared: all sides are in the same one, and the attack needs none.
+    flat = residual.reshape(*residual.shape[:2], -1) / scale_of(residual)
+    size = np.asarray(mean(np.abs(flat), axis=2))
     # A floor of the smallest positive number, for models that are right everywhere.
     least = max(TINY * float(size.mean()), float(np.finfo(np.float64).tiny))
-    return np.stack([flat.mean(axis=2), np.log(np.maximum(size, least))], axis=2)
+    return np.stack([np.asarray(mean(flat, axis=2)), np.log(np.maximum(size, least))], axis=2)
 
 
 def paired(values: Values, has: Mask) -> tuple[Values, Values]:

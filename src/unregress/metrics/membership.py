@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from unregress.errors import SettingError
 from unregress.evidence import About, Measure
+from unregress.means import LARGE
 from unregress.metrics.base import Finding, Metric, Panel, Subject, rank_among_golds
 from unregress.predictions import Predictions
 
@@ -64,9 +64,17 @@ def attack(
     features = np.vstack([members, others])
     labels = np.repeat([1, 0], [len(members), len(others)])
     x, x_held, y, y_held = train_test_split(features, labels, test_size=0.3, stratify=labels, random_state=seed)
-    classifier = make_pipeline(StandardScaler(), SVC(kernel="rbf")).fit(x, y)
-    accuracy = float(balanced_accuracy_score(y_held, classifier.predict(x_held)))
-    return float(np.mean(classifier.predict(queried))), accuracy
+    # In units in which even the largest numbers can be squared.
+    units = np.maximum(np.abs(x).max(axis=0) / LARGE, 1.0)
+    scaler = StandardScaler().fit(x / units)
+
+    def scaled(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(over="ignore"):
+            return np.asarray(np.clip(scaler.transform(rows / units), -LARGE, LARGE))
+
+    classifier = SVC(kernel="rbf").fit(scaled(x), y)
+    accuracy = float(balanced_accuracy_score(y_held, classifier.predict(scaled(x_held))))
+    return float(np.mean(classifier.predict(scaled(queried)))), accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +135,9 @@ class Membership(Metric):
         yield from self._without_value(closed, "the attack looks into the final layer, and here is none")
         if panel.original.name in closed:
             return
+        broken = [s.name for s in panel.subjects if s.name not in closed and not self._finite(s)]
+        yield from self._without_value(broken, "activations or gradients of the final layer are NaN or infinite")
+        closed += broken
         rng = np.random.default_rng(panel.runtime.generator("membership").initial_seed())
         test = [part for part in ("test-retain", "test-forget") if part in panel.parts]
         sizes = {part: len(self._of(panel.original, part)) for part in panel.parts}
@@ -141,7 +152,7 @@ class Membership(Metric):
         seed = int(rng.integers(2**31))
         shares: dict[str, float] = {}
         worth: dict[str, float] = {}
-        for subject in filter(self._open_to, panel.subjects):
+        for subject in (s for s in panel.subjects if s.name not in closed):
             inside, outside = self._seen(subject, ["train-retain"]), self._seen(subject, test)
             queried = self._seen(subject, ["train-forget"])
             shares[subject.name], worth[subject.name] = attack(inside[members], outside[others], queried, seed=seed)
@@ -162,6 +173,11 @@ class Membership(Metric):
         """Whether the model has all that the attacker wants to see: a constant has no layer to look into."""
         seen = subject.parts["train-forget"]
         return all(getattr(seen, family) is not None for family in self.features)
+
+    def _finite(self, subject: Subject) -> bool:
+        """Whether all that the attacker wants to see is numbers."""
+        wanted = (getattr(seen, family) for seen in subject.parts.values() for family in self.features)
+        return all(bool(np.isfinite(values).all()) for values in wanted)
 
     def _of(self, subject: Subject, part: str) -> Predictions:
         """What the attacker may see of a part: features are kept of some samples only where there are very many."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import nan
 from typing import ClassVar
 
 import numpy as np
@@ -16,8 +17,9 @@ from unregress.case import Case
 from unregress.errors import SettingError
 from unregress.evidence import About, Measure
 from unregress.loading import chunked
+from unregress.means import LARGE
 from unregress.metrics.anamnesis import ratio, stated
-from unregress.metrics.base import Finding, Metric, Panel, Subject
+from unregress.metrics.base import Finding, Metric, Panel, Subject, measured
 from unregress.metrics.deviation import relative_deviation
 from unregress.metrics.relearning import Watch, relearn
 from unregress.metrics.wasserstein import w1
@@ -188,10 +190,13 @@ class Published(Metric):
         for subject, model in asked:
             inside = augmented(model, case, members, runtime, stream=f"published/members/{subject.name}").loss
             outside = np.concatenate([subject.parts[part].loss for part in test])[others]
-            found[subject.name] = published_attack(inside, outside, seen[subject.name].loss)
+            losses = inside, outside, seen[subject.name].loss
+            # The published attacker squares losses as they are.
+            fine = all(np.abs(each).max() <= LARGE for each in losses)
+            found[subject.name] = published_attack(*losses) if fine else (nan, nan)
         for place, metric in enumerate(("published-attack", "published-attack-accuracy")):
             for name, result in found.items():
-                yield Measure(metric=metric, split="train-forget", model=name, value=result[place])
+                yield measured(metric=metric, split="train-forget", model=name, value=result[place])
 
     def _relearning(self, panel: Panel, asked: list[tuple[Subject, nn.Module]], gold: str) -> Iterator[Measure]:
         if self.recipe is None:
@@ -212,10 +217,10 @@ class Published(Metric):
 def _distances(seen: dict[str, Predictions], gold: str) -> Iterator[Measure]:
     others = {name: found for name, found in seen.items() if name != gold}
     for name, found in others.items():
-        value = w1(found.prediction, seen[gold].prediction)
-        yield Measure(metric="published-w1", split="train-forget", model=name, value=value)
+        value = w1(found.comparable, seen[gold].comparable)
+        yield measured(metric="published-w1", split="train-forget", model=name, value=value)
     for name, found in others.items():
         deviation = relative_deviation(found, seen[gold])
         if len(deviation):
             value = float(np.median(deviation))
-            yield Measure(metric="published-relative-deviation", split="train-forget", model=name, value=value)
+            yield measured(metric="published-relative-deviation", split="train-forget", model=name, value=value)

@@ -107,7 +107,8 @@ class Representation(Metric):
 
     A model can answer like a gold and still know the samples one layer below.  Two questions: does a linear probe
     tell D_f from held-out samples of its kind better than in the golds, and are the features of D_f related
-    to each other as in the golds.  Models without features, such as a constant, are left out.
+    to each other as in the golds.  Models without features, such as a constant, are left out, and those whose features
+    are NaN or infinite.
 
     Raises:
         SettingError: fewer than 10 samples per class.
@@ -155,7 +156,7 @@ class Representation(Metric):
         seen = [
             replace(subject, parts={name: part.with_features() for name, part in subject.parts.items()})
             for subject in panel.subjects
-            if subject.parts["train-forget"].activation is not None
+            if subject.parts["train-forget"].activation is not None and _finite(subject)
         ]
         if not seen:
             return
@@ -195,6 +196,11 @@ class Representation(Metric):
 
     def _drawn(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
         return np.sort(rng.choice(count, min(count, self.samples), replace=False))
+
+
+def _finite(subject: Subject) -> bool:
+    found = (part.activation for part in subject.parts.values())
+    return all(values is None or bool(np.isfinite(values).all()) for values in found)
 
 
 def _features(subject: Subject, parts: list[str]) -> NDArray[np.float64]:

@@ -9,14 +9,17 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from unregress.evidence import About, Figure, Measure
-from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds
+from unregress.evidence import About, Figure
+from unregress.means import mean
+from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds, measured
 from unregress.metrics.density import density_curve, pooled
 from unregress.predictions import Values
 
 
 def w1(first: Values, second: Values) -> float:
     """W1 between two samples of predictions, in target units; the mean over outputs where there are several.
+
+    What is not known (NaN in both, as often) is left out, and an output counts by how much of it is known.
 
     It compares distributions and ignores which sample a prediction belongs to: a permutation has
     distance 0, which is why the paired difference stands beside it.
@@ -25,18 +28,22 @@ def w1(first: Values, second: Values) -> float:
     2.0
     """
     columns = (values.reshape(len(values), -1).T for values in (first, second))
-    return float(np.mean([wasserstein_distance(a, b) for a, b in zip(*columns, strict=True)]))
+    pairs = [(a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in zip(*columns, strict=True)]
+    found = np.array([wasserstein_distance(a, b) if len(a) else 0.0 for a, b in pairs])
+    weights = np.array([len(a) for a, _ in pairs]) / len(first)
+    return float(np.mean(found * (weights / weights.mean())))
 
 
 def sorted_w1(first: Values, second: Values) -> float:
     """`w1` of as many predictions on either side, each output sorted already: the mean difference, rank by rank.
 
-    Many models are compared about the same samples; each is sorted once.
+    Many models are compared about the same samples; each is sorted once, what is not known (NaN) to its end.
 
     >>> sorted_w1(np.array([0.0, 1.0]), np.array([2.0, 3.0]))
     2.0
     """
-    return float(np.mean(np.abs(first - second)))
+    with np.errstate(over="ignore"):
+        return float(mean(np.abs(first - second)))
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,11 @@ class Wasserstein(Metric):
                 continue
 
             seen = {subject.name: subject.parts[part] for subject in panel.subjects}
-            values = {
-                "w1": {name: own.prediction for name, own in seen.items()},
-                "w1-residual": {name: own.prediction - own.target for name, own in seen.items()},
-            }
+            with np.errstate(over="ignore"):
+                values = {
+                    "w1": {name: own.comparable for name, own in seen.items()},
+                    "w1-residual": {name: own.prediction - own.target for name, own in seen.items()},
+                }
             for metric, found in values.items():
                 ordered = {name: np.sort(own, axis=0) for name, own in found.items()}
 
@@ -85,13 +93,17 @@ class Wasserstein(Metric):
                     return sorted_w1(of[a.name], of[b.name])
 
                 for model, toward in against_golds(panel, distance).items():
-                    yield Measure(metric=metric, split=part, model=model, **toward._asdict())
+                    yield measured(metric=metric, split=part, model=model, **toward._asdict())
         yield self._figure(panel)
 
     def _figure(self, panel: Panel) -> Figure:
-        predictions = pooled(panel, lambda subject: subject.parts["train-forget"].prediction.ravel())
-        target = panel.original.parts["train-forget"].target.ravel()
-        values = np.concatenate([*predictions.values(), target])
+        def known(subject: Subject) -> Values:
+            seen = subject.parts["train-forget"]
+            return seen.over_known(seen.prediction)
+
+        predictions = pooled(panel, known)
+        forgotten = panel.original.parts["train-forget"]
+        values = np.concatenate([*predictions.values(), forgotten.over_known(forgotten.target)])
         low, high = np.quantile(values, [0.002, 0.998])
         margin = 0.1 * (high - low)
         grid = np.linspace(low - margin, high + margin, 200)

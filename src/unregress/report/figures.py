@@ -16,10 +16,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from unregress.evidence import AuditReport, Curve, Figure, Role
+from unregress.files import writing
 from unregress.report.numerals import significant
+from unregress.text import printable
 
 WIDTH, HEIGHT = 400, 260
 """In user units of the SVG, which the page scales; text is 12 units high, about 10 px on a phone."""
+
+_LARGEST = 1e150
+"""Coordinates beyond it overflow where axes are divided."""
 
 _TEXT, _RULE = "#010203", "#040506"
 _CSS = {_TEXT: "var(--muted, #5b616b)", _RULE: "var(--rule, #dfe2e6)"}
@@ -95,6 +100,8 @@ class Plot:
     keys: tuple[Key, ...]
     absent: tuple[str, ...]
     """Models whose curve has no points."""
+    too_large: tuple[str, ...]
+    """Models whose curve has points that cannot be drawn."""
 
 
 def styles(report: AuditReport) -> dict[str, Style]:
@@ -143,6 +150,7 @@ def plot(figure: Figure, look: Mapping[str, Style], prefix: str) -> Plot:
         f"Vertical axis: {figure.y_label}. Lines: {legend}.",
         keys=keys,
         absent=tuple(dict.fromkeys(curve.model for curve in figure.curves if not curve.x)),
+        too_large=tuple(dict.fromkeys(curve.model for curve in figure.curves if _too_large(curve))),
     )
 
 
@@ -153,6 +161,9 @@ def save_figure(figure: Figure, look: Mapping[str, Style], path: str | Path) -> 
         figure: the data.
         look: the style of each model, from `styles`.
         path: where to, ending in `.svg`.
+
+    Raises:
+        RunFolderError: it cannot be written.
     """
     curves, look = _drawn(figure, look)
     with mpl_style.context({**_SETTINGS, "svg.hashsalt": figure.key}, after_reset=True):
@@ -160,20 +171,25 @@ def save_figure(figure: Figure, look: Mapping[str, Style], path: str | Path) -> 
         axes = canvas.add_subplot()
         _draw(axes, figure, curves, look)
         lines = [Line2D([], [], color=key.style.colour, linewidth=key.style.width,
-                        linestyle=(0, key.style.dash) if key.style.dash else "solid", label=key.label)
+                        linestyle=(0, key.style.dash) if key.style.dash else "solid", label=printable(key.label))
                  for key in _keys(figure, curves, look)]  # fmt: skip
         axes.legend(handles=lines, frameon=False, fontsize=11)
-        canvas.savefig(path, format="svg", facecolor="white", metadata=_NOTHING)
+        with writing(Path(path)):
+            canvas.savefig(path, format="svg", facecolor="white", metadata=_NOTHING)
 
 
 def _drawn(figure: Figure, look: Mapping[str, Style]) -> tuple[list[Curve], Mapping[str, Style]]:
-    """The curves that have points, the lowest first; golds' are thin where there are several."""
-    curves = [curve for curve in figure.curves if curve.x]
+    """The curves that can be drawn, the lowest first; golds' are thin where there are several."""
+    curves = [curve for curve in figure.curves if curve.x and not _too_large(curve)]
     golds = [curve.model for curve in curves if look[curve.model].role == "gold"]
     if len(golds) > 1:
         look = {**look, **{name: replace(look[name], width=1.0) for name in golds}}
     curves.sort(key=lambda curve: _LAYERS.index(look[curve.model].role))
     return curves, look
+
+
+def _too_large(curve: Curve) -> bool:
+    return any(abs(value) > _LARGEST for value in (*curve.x, *curve.y))
 
 
 def _keys(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style]) -> tuple[Key, ...]:
@@ -212,11 +228,11 @@ def _draw(axes: Axes, figure: Figure, curves: Sequence[Curve], look: Mapping[str
             marker="o" if len(curve.x) == 1 else "",
             zorder=3 + layer / (len(curves) + 1),
         )
-    if figure.threshold is not None:
+    if figure.threshold is not None and abs(figure.threshold) <= _LARGEST:
         dashes = (0, THRESHOLD.dash)
         axes.axhline(figure.threshold, color=_TEXT, linewidth=THRESHOLD.width, linestyle=dashes, zorder=2)
-    axes.set_title(textwrap.fill(figure.y_label, 50), loc="left", fontsize=12, color=_TEXT, pad=10)
-    axes.set_xlabel(textwrap.fill(figure.x_label, 50), color=_TEXT, labelpad=6)
+    axes.set_title(_lines(figure.y_label), loc="left", fontsize=12, color=_TEXT, pad=10)
+    axes.set_xlabel(_lines(figure.x_label), color=_TEXT, labelpad=6)
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.spines["bottom"].set_color(_RULE)
     axes.grid(axis="y", color=_RULE, linewidth=0.8)
@@ -225,6 +241,10 @@ def _draw(axes: Axes, figure: Figure, curves: Sequence[Curve], look: Mapping[str
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.margins(x=0.01)
+
+
+def _lines(label: str) -> str:
+    return textwrap.fill(printable(label), 50, max_lines=4, placeholder=" …")
 
 
 def _inline(svg: str, prefix: str, look: Mapping[str, Style]) -> str:

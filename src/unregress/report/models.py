@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unregress.cost import Cost
-from unregress.evidence import RETRAINED, AuditedModel, AuditReport, Role
+from unregress.evidence import RETRAINED, AuditedModel, AuditReport, ModelFile, Role
 from unregress.report.figures import GOLD, Style
 from unregress.report.numerals import DASH, count, percent, plural, significant
 
@@ -40,6 +40,36 @@ class ModelRow:
     backward: str
     seconds: str
     share: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRow:
+    """One model and the file that it was read from."""
+
+    model: str
+    role: Role
+    file: ModelFile | None
+    said: str
+    """What is not known of the file; empty where name and digest are."""
+
+
+NO_FILE = "no file is recorded: which weights were measured cannot be said"
+NO_DIGEST = "no digest is recorded: whether a file of this name is the one that was measured cannot be said"
+
+
+def file_rows(report: AuditReport, *roles: Role) -> tuple[FileRow, ...]:
+    """The files of the models of some roles, in reading order; golds without a file are left out."""
+    shown = (m for m in report.models if m.role in roles and (m.file or m.role != "gold"))
+    found = sorted(shown, key=lambda model: ORDER.index(model.role))
+    return tuple(
+        FileRow(
+            model=model.name,
+            role=model.role,
+            file=model.file,
+            said=NO_FILE if model.file is None else "" if model.file.sha256 else NO_DIGEST,
+        )
+        for model in found
+    )
 
 
 def model_rows(report: AuditReport, look: Mapping[str, Style]) -> tuple[ModelRow, ...]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from unregress.evidence import RETRAINED, AuditReport
+from unregress.files import write_text
 from unregress.report.figures import GOLD, Key, Style, plot, styles
-from unregress.report.models import model_rows
+from unregress.report.models import file_rows, model_rows
 from unregress.report.numerals import count, percent, plural
 from unregress.report.table import Results, results, words
-from unregress.report.verdicts import rule_settings, rulings
+from unregress.report.verdicts import looked_at_again, rule_settings, rulings
+from unregress.text import printable
 
 _PARTS = {"train": "training samples", "validation": "validation samples", "test": "test samples"}
 _KINDS = {
@@ -43,28 +45,41 @@ def render_html(report: AuditReport, path: str | Path | None = None) -> str:
         The page's HTML.
 
     Raises:
-        OSError: the page cannot be written to `path`.
+        RunFolderError: the page cannot be written to `path`.
     """
+    html = _template().render(_page(report))
+    if path is not None:
+        write_text(Path(path), html)
+    return html
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("unregress.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("audit.html.j2").render(_page(report))
-    if path is not None:
-        _write(Path(path), html)
-    return html
+    return environment.get_template("audit.html.j2")
 
 
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        beside.write_bytes(text.encode("utf8", errors="replace"))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def is_page(path: str | Path) -> bool:
+    """Whether a file is a page that `render_html` wrote, by its first lines.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        start = file.read(1000)
+    return start.startswith(b"<!doctype html>") and b'<meta name="generator" content="unregress ' in start
+
+
+def _shown(value: object) -> object:
+    """What stands on the page for a value: of texts from elsewhere, control characters are escaped."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +112,7 @@ class Drawing:
     alternative: str
     keys: tuple[Key, ...]
     absent: str
+    too_large: str
 
 
 def _page(report: AuditReport) -> dict[str, Any]:
@@ -109,11 +125,14 @@ def _page(report: AuditReport) -> dict[str, Any]:
         "report": report,
         "summary": _summary(report),
         "rulings": found,
+        "earlier": looked_at_again(report),
         "judged": any(ruling.answers for ruling in found),
         "rule": rule_settings(report),
         "band": _band(report.target_band),
         "parts": tuple(_part(name, size) for name, size in report.samples.items()),
         "models": models,
+        "judged_files": file_rows(report, "unlearned"),
+        "files": file_rows(report, "original", "gold", "unlearned"),
         "references": any(model.role == "reference" for model in models),
         "costs_known": any(model.cost is not None for model in report.models),
         "table": table,
@@ -219,6 +238,7 @@ def _drawings(report: AuditReport, look: dict[str, Style]) -> Iterator[Drawing]:
             alternative=drawn.alternative,
             keys=drawn.keys,
             absent=", ".join(drawn.absent),
+            too_large=", ".join(drawn.too_large),
         )
 
 

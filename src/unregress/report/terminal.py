@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from unregress.evidence import AuditReport, Outcome
+from unregress.report.models import FileRow, file_rows
 from unregress.report.numerals import plural
 from unregress.report.table import Cell, Column, Group, Results, Row, results, words
-from unregress.report.verdicts import rulings
+from unregress.report.verdicts import Ruling, looked_at_again, rulings
+from unregress.text import printable
 
 _LONGEST_WORD = 14
 """Longer words in a heading are folded; numbers never are."""
@@ -33,6 +35,7 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
     """
     console = console or Console()
     _print_verdicts(report, console)
+    _print_files(report, console)
     table = results(report)
     layout = next((each for each in _LAYOUTS if each.width(table) <= console.width), _LAYOUTS[-1])
     for shown in _blocks(table, layout, console.width):
@@ -50,11 +53,20 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
 
 def _print_verdicts(report: AuditReport, console: Console) -> None:
     """A line for each model: outcome, name, reason and cost."""
+    if found := rulings(report):
+        _print_rulings(found, console)
+    for again in looked_at_again(report):
+        console.print(
+            _text(f"Another request, looked at again: {again.reason} ({again.samples}). {again.note}".rstrip())
+        )
+        _print_rulings(again.rulings, console)
+
+
+def _print_rulings(found: Sequence[Ruling], console: Console) -> None:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(max_width=max(12, console.width // 4), overflow="fold")
     grid.add_column(overflow="fold")
-    found = rulings(report)
     for ruling in found:
         muted = "dim" if ruling.role == "reference" else ""
         cost = f"  Cost: {ruling.share} of retraining." if ruling.share else ""
@@ -62,7 +74,30 @@ def _print_verdicts(report: AuditReport, console: Console) -> None:
         grid.add_row(Text(ruling.outcome, style=_COLOURS[ruling.outcome]), _text(ruling.model, muted or "bold"), reason)
     if found:
         console.print(grid)
-        console.print()
+    console.print()
+
+
+def _print_files(report: AuditReport, console: Console) -> None:
+    """When was measured, and a line for each judged model: its file and the start of the file's digest."""
+    day = f"Measured on {report.date} (UTC)." if report.date else "The day of measuring is not recorded."
+    found = file_rows(report, "original", "unlearned")
+    if not any(row.file for row in found):
+        console.print(_text(f"{day} No file is recorded: which weights were measured cannot be said.\n"))
+        return
+    console.print(_text(f"{day} The files that were judged, with the start of their SHA-256:"))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(max_width=max(12, console.width // 4), overflow="fold")
+    grid.add_column(overflow="fold")
+    for row in found:
+        grid.add_row(_text(row.model), _text(_file(row)))
+    console.print(grid)
+    console.print()
+
+
+def _file(row: FileRow) -> str:
+    if row.file is None:
+        return row.said
+    return f"{row.file.sha256[:12]}  {row.file.name}" if row.file.sha256 else f"{row.file.name}: {row.said}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +114,7 @@ class _Layout:
     def part(self, row: Row) -> str:
         """The first cell of a row, with the notes to all of it."""
         split = row.split.replace("-", "-\n ") if self.broken else f" {row.split}"
-        return _clean(split) + _marks(row.notes)
+        return printable(split) + _marks(row.notes)
 
     def cell(self, cell: Cell) -> str:
         """A number with its notes, and its range if it is the golds'."""
@@ -187,7 +222,7 @@ def _heading(column: Column) -> str:
     """A name on several lines, broken between its words."""
     lines = [word.strip() for word in words(column.name)]
     golds = [f"({column.aside.partition(':')[0]})"] if column.aside else []
-    return _clean("\n".join([*lines, *golds]))
+    return printable("\n".join([*lines, *golds]))
 
 
 def _how_to_read(report: AuditReport) -> str:
@@ -225,8 +260,4 @@ def _widest(texts: Iterator[str]) -> int:
 
 def _text(text: str, style: str = "") -> Text:
     """Text that is shown as it is: no markup, no emoji codes, no control sequences."""
-    return Text(_clean(text), style=style)
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return Text(printable(text), style=style)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unregress.evidence import About, AuditReport, Criterion, Outcome, Role
+from unregress.evidence import About, AuditReport, Criterion, Outcome, Role, Verdict
 from unregress.report.models import ORDER, parse, share_of_retraining, typical_retraining
-from unregress.report.numerals import DASH, measured, significant, span, whole_percent
+from unregress.report.numerals import DASH, measured, plural, significant, span, whole_percent
 
 RULE = {
     "level": "probability that one more retrained model would fail, at most",
@@ -51,8 +52,37 @@ class Ruling:
     answers: tuple[Answer, ...]
 
 
-def rulings(report: AuditReport) -> tuple[Ruling, ...]:
-    """The verdicts in reading order: original, unlearned models, references."""
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """Another request that the models were made to forget, looked at again."""
+
+    reason: str
+    samples: str
+    note: str
+    """Why nothing could be concluded; empty where something was."""
+    rulings: tuple[Ruling, ...]
+
+
+def looked_at_again(report: AuditReport) -> tuple[Again, ...]:
+    """The other requests, in order, each with its verdicts."""
+    return tuple(
+        Again(
+            reason=each.reason,
+            samples=plural(each.samples, "sample"),
+            note=each.note,
+            rulings=rulings(report, each.verdicts),
+        )
+        for each in report.earlier
+    )
+
+
+def rulings(report: AuditReport, verdicts: Sequence[Verdict] | None = None) -> tuple[Ruling, ...]:
+    """Verdicts in reading order: original, unlearned models, references.
+
+    Args:
+        report: describes the models.
+        verdicts: which; by default the report's own.
+    """
     models = {model.name: model for model in report.models}
     about = {each.metric: each for each in report.about}
     retraining = typical_retraining(report)
@@ -68,7 +98,7 @@ def rulings(report: AuditReport) -> tuple[Ruling, ...]:
             else share_of_retraining(models[verdict.model], retraining),
             answers=tuple(_answer(each, about.get(each.metric)) for each in verdict.criteria),
         )
-        for verdict in report.verdicts
+        for verdict in (report.verdicts if verdicts is None else verdicts)
     ]
     return tuple(sorted(found, key=lambda ruling: ORDER.index(ruling.role)))
 
@@ -107,6 +137,6 @@ def _noticed(criterion: Criterion) -> str:
     """From which share of the original's memory on a criterion would have told."""
     if criterion.kind == "retain":
         return DASH  # the original is no culprit there
-    if criterion.resolution >= 1:
-        return "not even the original"
-    return f"more than {whole_percent(criterion.resolution)} kept"
+    if criterion.resolution < 1:
+        return f"more than {whole_percent(criterion.resolution)} kept"
+    return "not even the original"

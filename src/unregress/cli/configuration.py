@@ -1,0 +1,106 @@
+"""What a `--config` file must be before its options are looked at: UTF-8 YAML, a mapping, every key once."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import yaml
+
+from unregress.errors import SettingError, UnregressError
+from unregress.text import printable
+
+_DEEPEST = 50
+"""Levels of nesting that no configuration needs; the parser's own limit is a crash."""
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_EXPECTED = "option names with values, one a line, as in `output: runs/first`"
+
+
+def read(path: Path) -> str:
+    """The text of a configuration file.  UTF-16 is known by its mark at the beginning.
+
+    Raises:
+        SettingError: the file cannot be read, or is no configuration.
+    """
+    try:
+        content = path.read_bytes()
+        encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+        text = content.decode(encoding)
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}", expected="a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(
+            f"{path} is not UTF-8 text: byte {error.object[error.start]:#04x} at position {error.start}",
+            expected="a YAML file in UTF-8",
+            remedy="Save it as UTF-8 in your editor",
+        ) from error
+    require_mapping(text, str(path))
+    return text
+
+
+def require_mapping(text: str, name: str) -> None:
+    """Refuse what is no configuration.
+
+    Args:
+        text: what was read.
+        name: the file, for messages.
+
+    Raises:
+        SettingError: it is not YAML, not a mapping, nested too deeply, or has a key twice.
+    """
+    try:
+        _walk(text, name)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+        raise SettingError(
+            f"{name} is not YAML{where}: {error.problem or error.context}", expected=_EXPECTED
+        ) from error
+    except yaml.YAMLError as error:
+        raise SettingError(f"{name} is not YAML: {' '.join(str(error).split())}", expected=_EXPECTED) from error
+
+
+def _walk(text: str, name: str) -> None:
+    """Go through YAML piece by piece, which unlike reading it as a whole needs no recursion."""
+    # For each open mapping the keys so far, None for a sequence; and whether the next piece is a key.
+    keys: list[dict[str, int] | None] = []
+    key_next: list[bool] = []
+    first: UnregressError | None = None
+    seen = False
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            keys.pop()
+            key_next.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            if not seen and not isinstance(event, yaml.MappingStartEvent):
+                raise SettingError(f"{name} holds {_kind(event)}", expected=_EXPECTED)
+            seen = True
+            line = 1 + (event.start_mark.line if event.start_mark else 0)
+            if key_next and (known := keys[-1]) is not None:
+                if key_next[-1] and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
+                    if event.value in known and first is None:
+                        first = SettingError(
+                            f"{name} has `{event.value}` twice, in lines {known[event.value]} and {line}",
+                            expected="each name once",
+                            remedy="Remove one of them: which one counts would be a guess",
+                        )
+                    known.setdefault(event.value, line)
+                key_next[-1] = not key_next[-1]
+            if isinstance(event, yaml.CollectionStartEvent):
+                keys.append({} if isinstance(event, yaml.MappingStartEvent) else None)
+                key_next.append(True)
+                if len(keys) > _DEEPEST:
+                    raise SettingError(
+                        f"{name} is nested more than {_DEEPEST} levels deep in line {line}", expected=_EXPECTED
+                    )
+    if first is not None:
+        raise first
+    if not seen:
+        raise SettingError(f"{name} is empty", expected=_EXPECTED)
+
+
+def _kind(event: yaml.NodeEvent) -> str:
+    if isinstance(event, yaml.SequenceStartEvent):
+        return "a list"
+    value = event.value if isinstance(event, yaml.ScalarEvent) else ""
+    return f"the text {printable(value[:40])!r}" if value else "nothing"

@@ -1,0 +1,107 @@
+"""Standard output and error that never end a command: their encoding, their reader and their disk are not its work."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import Any, TextIO, cast
+
+_READABLE = "unregress.readable"
+_ASCII = {
+    "×": "x", "−": "-", "–": "-", "—": "-", "·": ".", "…": "...", "≥": ">=", "≤": "<=", "±": "+/-", "≈": "~", "→": "->",
+    "\u2018": "'", "’": "'", "“": '"', "”": '"', "²": "^2", "∞": "inf", "█": "#", "─": "-", "━": "-", "│": "|",
+    "┃": "|", "λ": "lambda", "σ": "sigma", "ρ": "rho", "α": "alpha", "γ": "gamma", "ℓ": "l", "∪": "or", "∖": "without",
+    "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\N{REPLACEMENT CHARACTER}": "?",
+}  # fmt: skip
+"""What stands for the library's own characters where a console cannot show them; all others are escaped."""
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    return "".join(_ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in characters), error.end
+
+
+codecs.register_error(_READABLE, _readable)
+
+
+class Lasting:
+    """A text stream that drops what it cannot write any more, and remembers why."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it."""
+        if self._lost is None:
+            try:
+                self._stream.write(text)
+            except OSError as error:
+                self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written, or drop it."""
+        if self._lost is None:
+            try:
+                self._stream.flush()
+            except OSError as error:
+                self._lose(error)
+
+    def complaint(self) -> str:
+        """Why something was dropped, after a last try; empty if nothing was, or if nobody reads on (a closed pipe)."""
+        self.flush()
+        if self._lost is None or isinstance(self._lost, BrokenPipeError):
+            return ""
+        return f"standard output cannot be written: {self._lost.strerror}. The work itself is done."
+
+    def _lose(self, error: OSError) -> None:
+        self._lost = error
+        # What the stream still holds would fail again when Python ends, which makes an exit code of that.
+        with suppress(OSError, ValueError):
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, self._stream.fileno())
+            os.close(sink)
+            self._stream.flush()
+
+
+@contextmanager
+def lasting() -> Iterator[Lasting]:
+    """Within the block nothing that is printed raises; yields standard output.
+
+    Characters that its encoding lacks are replaced by readable ones, on standard error too.
+    """
+    with _readable_stream(sys.stdout) as out, _readable_stream(sys.stderr) as err:
+        output, errors = Lasting(out), Lasting(err)
+        with redirect_stdout(cast(TextIO, output)), redirect_stderr(cast(TextIO, errors)):
+            try:
+                yield output
+            finally:
+                output.flush()
+                errors.flush()
+
+
+@contextmanager
+def _readable_stream(stream: TextIO | None) -> Iterator[TextIO]:
+    if stream is None:
+        # The program was started with this stream closed.
+        with open(os.devnull, "w", encoding="utf-8") as sink:
+            yield sink
+        return
+    before, reconfigure = getattr(stream, "errors", None), getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors=_READABLE)
+    try:
+        yield stream
+    finally:
+        if reconfigure is not None and before is not None:
+            with suppress(ValueError, OSError):
+                reconfigure(errors=before)

@@ -1,0 +1,58 @@
+"""Means of numbers of which some are unknown (NaN), and squares of numbers that are too large or small to be squared.
+
+Where all are known and of a usual size, every result has the bits that NumPy's own functions give.
+"""
+
+from __future__ import annotations
+
+from math import frexp
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LARGE = 1e100
+"""Squares and products of numbers up to this, and sums of many of them, stay within double precision."""
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def mean(values: NDArray[Any], axis: int | None = None) -> Any:
+    """Mean of the numbers that are known; NaN where there is none.
+
+    >>> float(mean(np.array([1.0, np.nan, 4.0]))), mean(np.array([[1.0, np.nan], [3.0, np.nan]]), axis=0).tolist()
+    (2.5, [2.0, nan])
+    """
+    found = np.mean(values, axis=axis)
+    if not np.isnan(found).any():
+        return found
+    unknown = np.isnan(values)
+    counts = (~unknown).sum(axis=axis)
+    return np.where(counts > 0, np.where(unknown, 0.0, values).sum(axis=axis) / np.maximum(counts, 1), np.nan)
+
+
+def scale_of(*values: NDArray[Any]) -> float:
+    """What to divide numbers by so that they can be squared: 1, or a power of two, which changes no digit of them.
+
+    >>> scale_of(np.array([3.0, -4e5])), scale_of(np.array([0.0])), scale_of(np.array([2.0**400, np.nan])) == 2.0**401
+    (1.0, 1.0, True)
+    """
+    sizes = [float(np.fmax.reduce(np.abs(each), axis=None, initial=0.0)) for each in values]
+    largest = max(sizes, default=0.0)
+    if largest == 0 or 1 / LARGE <= largest <= LARGE or not np.isfinite(largest):
+        return 1.0
+    # The largest power that is still a number: 2 ** 1024 is not.
+    return float(2.0 ** min(frexp(largest)[1], 1023))
+
+
+@np.errstate(over="ignore")
+def root_mean_square(values: NDArray[Any]) -> float:
+    """Square root of the mean square of the numbers that are known.
+
+    >>> root_mean_square(np.array([1.0, 7.0, np.nan])), root_mean_square(np.array([3e200, -3e200]))
+    (5.0, 3e+200)
+    """
+    found = float(mean(values**2))
+    if LARGE**-2 < found < np.inf:
+        return float(np.sqrt(found))
+    scale = scale_of(values)
+    return scale * float(np.sqrt(mean((values / scale) ** 2)))

@@ -1,0 +1,162 @@
+"""What a metric finds, checked: a user's own metric may hand over anything, which no report could show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from unregress.errors import SettingError, UnregressError
+from unregress.evidence import Curve, Figure, Measure
+from unregress.metrics.base import Finding, Metric, Panel
+from unregress.user_code import described
+
+PARTS = ("train-retain", "train-forget", "validation-retain", "validation-forget", "test-retain", "test-forget")
+
+
+def findings(metric: Metric, panel: Panel) -> Iterator[Finding]:
+    """What a metric finds, one by one, numbers of NumPy and torch as Python's.
+
+    Raises:
+        SettingError: a finding is none that a report can show, or the metric, one of the user's own, raised an error;
+            which metric and which field is said.
+    """
+    check = _Check(type(metric).__name__, tuple(about.metric for about in metric.about), panel)
+    seen: set[tuple[str, str, str]] = set()
+    for finding in _found(metric, panel):
+        if isinstance(finding, Figure):
+            yield check.figure(finding)
+            continue
+        measure = check.measure(finding)
+        key = measure.metric, measure.split, measure.model
+        if key in seen:
+            check.refuse(f"measures {key[0]!r} on {key[1]!r} of model {key[2]!r} twice", "each measure once")
+        seen.add(key)
+        yield measure
+
+
+def _found(metric: Metric, panel: Panel) -> Iterator[Any]:
+    try:
+        found: object = metric.measure(panel)
+        yield from found if isinstance(found, Iterable) else (found,)
+    except UnregressError:
+        raise
+    except Exception as error:
+        # An error of this library is no fault of the user's, and shown as what it is.
+        if type(metric).__module__.partition(".")[0] == "unregress":
+            raise
+        raise SettingError(
+            f"`{type(metric).__name__}.measure` raised {described(error)}",
+            expected="a metric that finds something of every model, or yields `Measure(..., value=None, note=...)`",
+            remedy="Correct the metric; what was trained is not lost where a store keeps it",
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Check:
+    name: str
+    """The metric's class."""
+    known: tuple[str, ...]
+    """What its `about` explains."""
+    panel: Panel
+
+    def refuse(self, found: str, expected: str, remedy: str = "") -> NoReturn:
+        raise SettingError(f"`{self.name}.measure` {found}", expected=expected, remedy=remedy)
+
+    def measure(self, finding: object) -> Measure:
+        """A measure with numbers of Python's."""
+        if not isinstance(finding, Measure):
+            self.refuse(
+                f"hands back something of type {type(finding).__name__}",
+                "`Measure`s and `Figure`s of `unregress.evidence`, one by one",
+                "Use `yield Measure(...)`",
+            )
+        if finding.metric not in self.known:
+            self.refuse(
+                f"measures {finding.metric!r}, which `{self.name}.about` does not explain",
+                f"one of {', '.join(map(repr, self.known)) or 'nothing, for it is empty'}",
+                f"Add an `About` with metric={finding.metric!r}, or correct the measure's key",
+            )
+        what = f"Measure {finding.metric!r}"
+        self._texts(finding, what, "split", "model", "note")
+        self._of_a_model(finding.model, what)
+        self._split(finding.split, what)
+        if finding.bound not in ("=", "<=", ">="):
+            self.refuse(f"gives {what} the bound {finding.bound!r}", "'=', '<=' or '>='")
+        number = self._numbers(what)
+        missing = "For a number that does not exist, give `value=None` and say in `note` why"
+        value = None if finding.value is None else number("value", finding.value, missing)
+        p = None if finding.p is None else number("p", finding.p, "")
+        if p is not None and not 0 <= p <= 1:
+            self.refuse(f"gives {what} p={p}", "a probability, from 0 to 1")
+        interval: Any = finding.interval
+        if interval is not None:
+            if not isinstance(interval, (tuple, list)) or len(interval) != 2:
+                self.refuse(f"gives {what} interval={interval!r}", "None, or its two ends")
+            low, high = (number("interval", end, "") for end in interval)
+            if low > high:
+                self.refuse(f"gives {what} interval={(low, high)}", "the lower end first")
+            interval = low, high
+        return replace(finding, value=value, p=p, interval=interval)
+
+    def figure(self, finding: Figure) -> Figure:
+        """A figure with numbers of Python's."""
+        what = f"Figure {finding.key!r}"
+        self._texts(finding, what, "key", "title", "caption", "x_label", "y_label")
+        curves: Any = finding.curves
+        if not isinstance(curves, (tuple, list)) or not all(isinstance(each, Curve) for each in curves):
+            self.refuse(f"gives {what} other curves than `Curve`s", "a tuple of `unregress.evidence.Curve`")
+        number = self._numbers(what)
+        threshold = None if finding.threshold is None else number("threshold", finding.threshold, "")
+        return replace(finding, threshold=threshold, curves=tuple(self._curve(each, what) for each in finding.curves))
+
+    def _curve(self, curve: Curve, what: str) -> Curve:
+        self._of_a_model(curve.model, what)
+        number = self._numbers(f"{what}, model {curve.model!r},")
+        for name, values in (("x", curve.x), ("y", curve.y)):
+            if not isinstance(values, Iterable):
+                self.refuse(f"gives {what} {name}={values!r}", "numbers, one for each point")
+        x = tuple(number("x", each, "Leave out points that do not exist") for each in curve.x)
+        y = tuple(number("y", each, "Leave out points that do not exist") for each in curve.y)
+        if len(x) != len(y):
+            self.refuse(f"gives {what} a curve of {len(x)} x and {len(y)} y", "as many of either")
+        return replace(curve, x=x, y=y)
+
+    def _texts(self, finding: Finding, what: str, *names: str) -> None:
+        for name in names:
+            if not isinstance(text := getattr(finding, name), str):
+                self.refuse(f"gives {what} {name}={text!r}, of type {type(text).__name__}", "a text")
+
+    def _of_a_model(self, model: str, what: str) -> None:
+        names = [subject.name for subject in self.panel.subjects]
+        if model not in names:
+            self.refuse(
+                f"gives {what} model={model!r}, and there is no such model",
+                f"one of {', '.join(map(repr, names))}",
+                "Take `subject.name` of `panel.subjects`",
+            )
+
+    def _split(self, split: str, what: str) -> None:
+        """Any text may name data; one of the panel's parts is named as the panel does."""
+        parts: Sequence[str] = (*self.panel.parts, *PARTS)
+        meant = "-".join(split.lower().replace("_", " ").replace("-", " ").split())
+        if split not in parts and meant in parts:
+            self.refuse(f"gives {what} split={split!r}", f"{meant!r}, as other metrics name that part")
+
+    def _numbers(self, what: str) -> Callable[[str, object, str], float]:
+        def number(name: str, value: object, remedy: str) -> float:
+            single = isinstance(value, (np.generic, np.ndarray, torch.Tensor)) and value.ndim == 0
+            plain: object = value.item() if single else value  # type: ignore[attr-defined]
+            if isinstance(plain, bool) or not isinstance(plain, (int, float)):
+                self.refuse(f"gives {what} {name}={value!r}, of type {type(value).__name__}", "a number", remedy)
+            with suppress(OverflowError):
+                if isfinite(plain):
+                    return float(plain)
+            self.refuse(f"gives {what} {name}={plain}", "a finite number", remedy)
+
+        return number

@@ -1,0 +1,84 @@
+"""A model as users give it: in a wrapper of PyTorch's, with weights that do not exist yet or are not finite."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+from torch.optim.swa_utils import AveragedModel
+
+from unregress.errors import ModelError
+
+WRAPPERS = ("_orig_mod", "module", "_forward_module")
+"""Where a wrapper keeps its model: `torch.compile`; DataParallel, DDP and AveragedModel; Lightning Fabric."""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside wrappers that add nothing to what it predicts; any other model is itself.
+
+    These are DataParallel, DistributedDataParallel, `torch.compile`'s and AveragedModel (EMA and SWA weights).
+
+    >>> unwrapped(nn.DataParallel(AveragedModel(nn.Linear(2, 1))))
+    Linear(in_features=2, out_features=1, bias=True)
+    """
+    while (inner := _inside(model)) is not None:
+        model = inner
+    return model
+
+
+def _inside(model: nn.Module) -> nn.Module | None:
+    if isinstance(model, (nn.DataParallel, DistributedDataParallel, AveragedModel)):
+        inner: nn.Module = model.module
+        return inner
+    # By its name, since importing the compiler takes seconds.
+    return model._modules["_orig_mod"] if type(model).__name__ == "OptimizedModule" else None
+
+
+def unwrapping(model: nn.Module) -> tuple[str, ...]:
+    """A note for the record if `unwrapped` takes a model out of a wrapper."""
+    inner = unwrapped(model)
+    if inner is model:
+        return ()
+    return (f"taken out of its {type(model).__name__}: the {type(inner).__name__} inside, with the same weights",)
+
+
+def plain(name: str) -> str:
+    """A weight's name without what wrappers have put into it, at its beginning or further inside.
+
+    >>> plain("module._orig_mod.0.weight"), plain("encoder._orig_mod.bias")
+    ('0.weight', 'encoder.bias')
+    """
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def recomputed(model: nn.Module) -> list[Tensor]:
+    """Tensors that the next forward pass computes from weights: old weight and spectral normalisation, and pruning."""
+    found = []
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, (WeightNorm, SpectralNorm, BasePruningMethod)):
+                name = hook._tensor_name if isinstance(hook, BasePruningMethod) else hook.name
+                found.append(getattr(module, name))
+    return found
+
+
+def require_weights(model: nn.Module) -> None:
+    """Refuse a model of the task's with lazy layers.
+
+    Raises:
+        ModelError: some weights do not exist yet.
+    """
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise ModelError(
+            "The task's `build_model` returns a model with lazy layers, whose weights do not exist yet",
+            expected="a model whose weights exist",
+            remedy="Send one batch through it in `build_model`",
+        )
+
+
+def not_finite(model: nn.Module) -> list[str]:
+    """Names of the parameters that hold NaN or infinity."""
+    return [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
