@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -31,8 +32,10 @@ def unfinished(path: Path) -> Iterator[Path]:
         A path at which there is nothing yet.
 
     Raises:
-        OSError: nothing can be written there.
+        OSError: nothing can be written there, or a device or pipe is there, which must not be replaced.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is neither a file nor a folder", str(path))
     sweep(path.parent)
     hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     lock = hidden.with_name(f"{hidden.name}.lock")

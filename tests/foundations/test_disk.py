@@ -36,7 +36,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no device /dev/full here")
 @pytest.mark.parametrize("write", [lambda path: write_text(path, "x"), lambda path: write_json(path, [1])])
 def test_a_note_that_does_not_fit(write: Callable[[Path], None]) -> None:
     with pytest.raises(RunFolderError, match=r"^/dev/full cannot be written: No space left"):
@@ -127,6 +127,13 @@ def test_room_for_predictions_that_is_not_there(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(RunFolderError, match="No such file"):
         predictions._room((10, 100), np.float64)
+
+
+def test_a_pipe_is_not_replaced_by_weights(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunFolderError, match="pipe cannot be written: it is neither a file nor a folder"):
+        save_weights(mlp(), tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
