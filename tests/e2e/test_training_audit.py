@@ -128,7 +128,7 @@ LATE: dict[str, tuple[list[str], str]] = {
     "no test data": (["--data", "e2e.tiny.without_test"], "no test data"),
     "a gold twice": (
         ["--golds+", "{runs}/retrained", "--golds+", "{runs}/retrained"],
-        "'retrained' and 'retrained #2' have the same weights",
+        "is given as a gold twice",
     ),
     "a gold among the models": (
         ["--golds+", "{runs}/retrained", "--models.mine={runs}/retrained"],
