@@ -105,6 +105,9 @@ class Source:
             try:
                 data = next(batches)
             except Exception as error:
+                if workers:
+                    # The traceback holds the iterator, and processes that are forked later would inherit its workers.
+                    batches._shutdown_workers()  # type: ignore[attr-defined]
                 collate = self.collate or default_collate
                 found = located(error, self.dataset, collate, chunk.tolist(), self.name, copied=workers > 0)
                 if found is error:

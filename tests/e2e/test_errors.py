@@ -384,6 +384,71 @@ def test_a_deep_audit_takes_what_its_metrics_take() -> None:
             assert taken[0] == taken[1], (option, number)
 
 
+VALUES = {
+    "recipe: 7": "`recipe` is 7. Expected names with values",
+    "recipe: [1]": r"`recipe` is \[1\]. Expected names with values",
+    "recipe: {lr: null}": "`recipe.lr` is null. Expected a number",
+    "recipe: {lr: .nan}": "Recipe.lr is nan",
+    "recipe:\n  lr: 1\n  epochs: 2\n  lr: 2": "has `lr` twice, in lines 5 and 7",
+    "runtime: {seed: -1}": "Runtime.seed is -1. Expected 0 or more",
+    "runtime: {devices: [-1]}": "Runtime.devices is",
+    "runtime: {devices: 100000}": "100000 devices are asked for",
+    "output: x": "has `output` twice, in lines 3 and 4",
+    '"\\e[2J": 1': r"There is no option `\\x1b\[2J`",
+}
+
+
+@pytest.mark.parametrize("line", VALUES)
+def test_values_that_cannot_be_used_are_refused_by_name(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = f"task: {TINY}.make_task\ndata: {TINY}.load_data\noutput: {tmp_path / 'run'}\n"
+    (tmp_path / "job.yaml").write_text(own + line + "\n")
+    found = refused(["train", "--config", str(tmp_path / "job.yaml")], capsys)
+    assert re.search(VALUES[line], found), found
+    assert len(found.splitlines()) == 1 and "0x" not in found
+    assert [entry.name for entry in tmp_path.iterdir()] == ["job.yaml"]
+
+
+CONTENTS: dict[str, tuple[bytes, str]] = {
+    "empty": (b"# nothing\n", "is empty"),
+    "list": (b"- task\n", "holds a list"),
+    "text": (b"task\n", "holds the text 'task'"),
+    "brackets": (b"[" * 100_000, "holds a list"),
+    "deep": (b"a: " + b"{a: " * 100_000, "is nested more than 50 levels deep in line 1"),
+    "latin-1": ("reason: für".encode("latin-1"), "is not UTF-8 text: byte 0xfc at position 9"),
+    "binary": (bytes(range(256)), "is not"),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_what_is_no_configuration_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "job.yaml").write_bytes(CONTENTS[name][0])
+    found = refused(["train", "--config", str(tmp_path / "job.yaml")], capsys)
+    assert f"job.yaml {CONTENTS[name][1]}" in found and len(found.splitlines()) == 1
+
+
+def test_a_configuration_in_utf_16_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "job.yaml").write_bytes("recipe: {epochs: 7}\n".encode("utf-16"))
+    assert main(["train", *PROJECT, "--config", str(tmp_path / "job.yaml"), "--print_config"]) == 0
+    assert "epochs: 7" in capsys.readouterr().out
+
+
+TABLES = {
+    "id,name\np1,a\np2,b\n": "has up to 2 columns, separated by commas",
+    "p1;a\np2;b\n": "has up to 2 columns, separated by semicolons",
+    '"p1"\n"p2"\n': "has ids in quotes",
+    "id\np1\np2\n": "seems to be a heading",
+}
+
+
+@pytest.mark.parametrize("text", TABLES)
+def test_a_table_is_no_ids_file(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ids.txt").write_text(text)
+    words = ["forget", *PROJECT, "--request.ids_file", str(tmp_path / "ids.txt"), "--request.reason", "x", *RETRAIN]
+    assert TABLES[text] in refused([*words, "--output", str(tmp_path / "run")], capsys)
+
+
 LOADED = ["--data", "e2e.tiny.load_data"]
 
 

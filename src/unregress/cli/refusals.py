@@ -123,6 +123,8 @@ def _wrong_value(found: _Complaint, match: re.Match[str], command: Any, help_: s
 def _no_such_class(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
     word, last = match[1], found.key.split(".")
     known = METRICS if "metrics" in last else METHODS if {"method", "methods"} & set(last) else ()
+    if not found.key:
+        return SettingError(f"There is no class {word!r}", expected="an import path, as in `my_model.MyTask`")
     if not known:
         return SettingError(
             f"`{found.key}` is {word!r}", expected=f"an import path, as in `--{found.key} my_model.make_{found.key}`"
@@ -188,6 +190,19 @@ def _untyped(found: _Complaint, match: re.Match[str], command: Any, help_: str) 
     )
 
 
+def _no_path(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
+    return SettingError(
+        f"`{found.key}` is {match[1]}", expected=f"an import path, as in `--{found.key} my_model.make_{found.key}`"
+    )
+
+
+def _untyped_parameter(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
+    return SettingError(
+        f"The parameter {match[1]!r} of {match[2].removesuffix('.__init__')} does not say of what type it is",
+        expected=f"an annotation, as in `{match[1]}: float`",
+    )
+
+
 def _no_value(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
     return SettingError(f"`{match[1]}` has no value", expected="one value", remedy=help_)
 
@@ -204,6 +219,8 @@ _EXPLANATIONS: tuple[tuple[str, Explanation], ...] = (
     (r'expected "subcommand"', _no_command_at_all),
     (r"argument (\S+): expected one argument", _no_value),
     (r"module '([^']+)' has no attribute '([^']+)'", _no_attribute),
+    (r"Not a valid subclass of \w+\. Got value: (.{1,80}?)\s+Subclass types expect", _no_path),
+    (r"Parameter '([^']+)' from '([^']+)' does not specify a type", _untyped_parameter),
     (r"Import path (\S+) does not correspond to a subclass of (\w+)", _untyped),
 )
 """From the parser's words to ours; what is not among them is passed on as it is."""

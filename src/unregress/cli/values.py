@@ -67,7 +67,7 @@ def _unusable(hint: Any, value: Any, key: str, *, optional: bool) -> Iterator[Se
     elif isinstance(value, (str, Path)):
         if "\0" in str(value):
             yield SettingError(f"`{key}` holds a NUL character", expected="a text without")
-    elif isinstance(value, list):
+    elif isinstance(value, list) and group is None:
         for number, each in enumerate(value):
             yield from _unusable(Any, each, f"{key}.{number}", optional=True)
     elif isinstance(value, (Namespace, dict)):
