@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from unregress.case import Case
@@ -16,6 +17,7 @@ from unregress.duplicates import overlap, seen_again, twins
 from unregress.errors import ModelError, RequestError, UnregressError, raise_all
 from unregress.fresh import fresh_model, misshapen
 from unregress.loading import chunked
+from unregress.means import mean, root_mean_square
 from unregress.modules import unwrapping
 from unregress.recipe import Recipe
 from unregress.runtime import Runtime, bare, evaluating
@@ -324,11 +326,17 @@ def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> I
             targets.append(case.task.target(batch.data).cpu().double())
     target = torch.cat(targets).numpy()
     own = np.abs(torch.cat(predictions).numpy() - target)
-    constant = np.abs(np.nanmedian(target[retained], axis=0) - target)
+    constant = np.abs(_median_of_known(target[retained]) - target)
     # By either measure, since the one that it was trained by is not known.
-    if all(np.nanmean(own**power) >= np.nanmean(constant**power) for power in (1, 2)):
+    if mean(own) >= mean(constant) and root_mean_square(own) >= root_mean_square(constant):
         yield (
             "The model is no better than a constant on what it was trained on: its mean absolute error on "
-            f"{len(rows)} training samples is {np.nanmean(own):.4g}, that of the retained targets' median "
-            f"{np.nanmean(constant):.4g}"
+            f"{len(rows)} training samples is {mean(own):.4g}, that of the retained targets' median "
+            f"{mean(constant):.4g}"
         )
+
+
+def _median_of_known(targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median of each output's known targets; 0 where none is."""
+    known = np.where(np.isnan(targets).all(axis=0), 0.0, targets)
+    return np.asarray(np.nanmedian(known, axis=0))

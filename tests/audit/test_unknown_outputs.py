@@ -18,6 +18,7 @@ from unregress.auditing import default_metrics
 from unregress.criteria import QUESTIONS
 from unregress.errors import DataError, ModelError
 from unregress.evidence import CONSTANT, AuditReport
+from unregress.guard import Guard
 from unregress.loading import Batch
 from unregress.methods.base import relabelled_loss
 from unregress.readiness import preflight
@@ -69,7 +70,9 @@ def masked_too_late(prediction: Tensor, target: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", [TensorDataset, Rows])
 @pytest.mark.parametrize("loss", ["l1", "mse", "huber", own])
 def test_sound_data_and_losses_pass_the_preflight(loss: Any, kind: Callable[..., Dataset[Any]]) -> None:
-    assert preflight(case(loss, kind=kind), CPU, net()).warnings == ()
+    assert preflight(case(loss, kind=kind), CPU).warnings == ()
+    fresh = preflight(case(loss, kind=kind), CPU, net()).warnings
+    assert all("no better than a constant" in warning for warning in fresh)
 
 
 @pytest.mark.parametrize("loss", [unmasked, masked_too_late])
@@ -195,3 +198,13 @@ def test_methods_are_examined_over_the_known_outputs() -> None:
     assert {"klom", "klom-95", "ulira", "ulira-auc"} <= {metric for metric, _ in found}
     values = [found[metric, "mine"].value for metric in ("klom", "klom-95", "ulira", "ulira-auc")]
     assert all(value is not None and value > 0 for value in values)
+
+
+def test_what_is_unknown_has_no_size() -> None:
+    """Sizes |y| + y²: of 1 and 2, and of 3: (2 + 6 + 12) / 3."""
+    guard = Guard("test")
+    target = torch.tensor([[1.0, 2.0], [float("nan"), 3.0], [50.0, 50.0]])
+    forget = torch.tensor([False, False, True])
+    guard.watch(case(), Batch(torch.arange(3), forget, [torch.zeros(3, 4), target]))
+    guard.mean(torch.tensor([0.0]), 3, 1, CPU.team)
+    assert guard.reference == pytest.approx(20 / 3)

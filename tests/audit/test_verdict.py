@@ -532,3 +532,30 @@ def test_golds_that_learnt_nothing_are_no_yardstick(golds: float, outcome: str) 
     found = {each.model: each for each in judge(replace(made, measures=made.measures + kept), RULE)}
     assert found["mine"].outcome == outcome
     assert ("they err by 5.1, the original by 3 and a constant by 5." in found["mine"].reason) == (golds > 5)
+
+
+@pytest.mark.parametrize("unit", [2.0**700, 2.0**-700])
+def test_verdicts_are_the_same_in_any_unit(unit: float) -> None:
+    """The square of 2 ** 700 is no number, that of 2 ** -700 is 0."""
+
+    def scaled(values: Mapping[Place, Any]) -> dict[Place, Any]:
+        return {
+            place: value if place == ATTACK else np.multiply(value, unit).tolist() for place, value in values.items()
+        }
+
+    model = {**GOLD_LIKE, ERROR: 24.0}
+    (_, usual), (_, unusual) = (
+        judge(each, RULE)
+        for each in (report(model), report(scaled(model), original=scaled(ORIGINAL), golds=scaled(GOLDS)))
+    )
+    assert unusual.outcome == usual.outcome
+    assert [c.resolution for c in unusual.criteria] == pytest.approx([c.resolution for c in usual.criteria])
+    assert [c.outcome for c in unusual.criteria] == [c.outcome for c in usual.criteria]
+
+
+def test_a_limit_beyond_all_numbers_is_none() -> None:
+    """Golds whose distances are of all sizes say nothing of where another's would be."""
+    golds = {**GOLDS, W1: (1e-300, 1e300, 1e-300, 1e300, 1.0)}
+    _, verdict = judge(report({**GOLD_LIKE, W1: 1e305}, golds=golds), RULE)
+    (limit,) = (criterion for criterion in verdict.criteria if criterion.metric == "w1")
+    assert (limit.high, limit.low, limit.outcome, limit.excess) == (None, None, "within", 0.0)

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import unregress
-from metrics.by_hand import panel, role
+from metrics.by_hand import measures, panel, role
 from unregress.evidence import AuditedModel, AuditReport, Measure
 from unregress.metrics import (
     Anamnesis,
@@ -107,7 +107,7 @@ def looked_at(measure: Measure) -> None:
 @settings(max_examples=40)
 @given(asked=odd())
 def test_any_panel_gives_numbers_or_says_why_not(asked: Panel) -> None:
-    measures = []
+    found = []
     metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(draws=20), Membership(), Representation())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -115,7 +115,7 @@ def test_any_panel_gives_numbers_or_says_why_not(asked: Panel) -> None:
             for finding in findings(metric, asked):
                 if isinstance(finding, Measure):
                     looked_at(finding)
-                    measures.append(finding)
+                    found.append(finding)
         report = AuditReport(
             version="",
             reason="",
@@ -126,7 +126,7 @@ def test_any_panel_gives_numbers_or_says_why_not(asked: Panel) -> None:
             settings={},
             models=tuple(AuditedModel(name=subject.name, role=role(subject.name)) for subject in asked.subjects),
             about=(),
-            measures=tuple(measures),
+            measures=tuple(found),
             figures=(),
         )
         for verdict in judge(report, RULE):
@@ -174,3 +174,30 @@ def test_whole_audits(targets: str, train: int, forget: int, test: int) -> None:
     for measure in report.measures:
         looked_at(measure)
     json.dumps(asdict(report), allow_nan=False)
+
+
+@pytest.mark.parametrize("unit", [2.0**600, 2.0**-600])
+def test_another_unit_changes_the_unit_alone(unit: float) -> None:
+    rng = np.random.default_rng(0)
+    usual: dict[str, dict[str, Predictions]] = {}
+    unusual: dict[str, dict[str, Predictions]] = {}
+    for name in ("original", "model", "gold", "gold 2", "gold 3"):
+        usual[name], unusual[name] = {}, {}
+        for part in ("train-retain", "train-forget", "test-retain"):
+            target = np.random.default_rng(7).normal(size=30)
+            answer = target + rng.normal(size=30)
+            for parts, factor in ((usual, 1.0), (unusual, unit)):
+                loss = np.abs(answer - target)
+                parts[name][part] = Predictions(
+                    index=np.arange(30), prediction=answer * factor, target=target * factor, loss=loss * factor
+                )
+    metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(draws=20), Membership(features=("loss",)))
+    units = {about.metric: about.unit for metric in metrics for about in metric.about}
+    for metric in metrics:
+        pairs = zip(measures(metric, panel(usual)).values(), measures(metric, panel(unusual)).values(), strict=True)
+        for one, other in pairs:
+            factor = unit if units[one.metric] == "target units" else 1.0
+            assert one.value is not None and other.value == pytest.approx(one.value * factor)
+            assert other.p == one.p
+            if one.interval is not None:
+                assert other.interval == pytest.approx([end * factor for end in one.interval])

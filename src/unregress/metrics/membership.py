@@ -64,8 +64,9 @@ def attack(
     features = np.vstack([members, others])
     labels = np.repeat([1, 0], [len(members), len(others)])
     x, x_held, y, y_held = train_test_split(features, labels, test_size=0.3, stratify=labels, random_state=seed)
-    # In units in which even the largest numbers can be squared.
-    units = np.maximum(np.abs(x).max(axis=0) / LARGE, 1.0)
+    # In units in which even the largest and the smallest numbers can be squared.
+    sizes = np.abs(x).max(axis=0)
+    units = np.where((sizes == 0) | ((sizes > 1 / LARGE) & (sizes < LARGE)), 1.0, sizes)
     scaler = StandardScaler().fit(x / units)
 
     def scaled(rows: NDArray[np.float64]) -> NDArray[np.float64]:
