@@ -33,8 +33,8 @@ _ANOTHER = "another store: `--store` of `unregress reproduce`, `--retrain.store`
 TRAINING = ("activations", "attention", "case", "draws", "fresh", "guard", "loading", "losses", "methods", "processes",
             "recipe", "request", "runtime", "task", "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
-MEASURING = (*TRAINING, "auditing", "evidence", "features", "findings", "floor", "golds", "lineup", "metrics", "panel",
-             "predictions", "references", "trainings")  # fmt: skip
+MEASURING = (*TRAINING, "auditing", "evidence", "features", "findings", "floor", "golds", "lineup", "means", "metrics",
+             "panel", "predictions", "references", "trainings")  # fmt: skip
 """The rooms whose code decides what an audit measures; what it concludes is judged anew each time."""
 
 
