@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
+from numbers import Real
 from typing import Literal
 
 from torch import Tensor, nn
@@ -19,6 +21,11 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": AdamW,
     "sgd": lambda parameters, **options: SGD(parameters, momentum=0.9, **options),
 }
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value can be compared with limits; true and false cannot, though Python would."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +60,15 @@ class Recipe:
     """Mode of the model while it trains; `eval` freezes batch statistics and drops nothing out."""
 
     def __post_init__(self) -> None:
+        clip = self.clip_norm
         rules: list[tuple[str, bool, str]] = [
             ("epochs", type(self.epochs) is int and self.epochs >= 0, "a whole number, 0 or more"),
-            ("lr", 0 < self.lr < float("inf"), "a positive number"),
+            ("lr", _is_number(self.lr) and 0 < self.lr < inf, "a positive number"),
             ("batch_size", type(self.batch_size) is int and 1 <= self.batch_size < 2**63, "a whole number, 1 or more"),
-            ("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more"),
-            ("gamma", 0 < self.gamma <= 1, "above 0, at most 1"),
+            ("weight_decay", _is_number(self.weight_decay) and 0 <= self.weight_decay < inf, "0 or more"),
+            ("gamma", _is_number(self.gamma) and 0 < self.gamma <= 1, "above 0, at most 1"),
             ("patience", type(self.patience) is int and self.patience >= 1, "a whole number, 1 or more"),
-            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a positive number or none"),
+            ("clip_norm", clip is None or (_is_number(clip) and clip > 0), "a positive number or none"),
             ("optimizer", self.optimizer in _OPTIMIZERS, f"one of {', '.join(_OPTIMIZERS)}"),
             ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
             ("mode", self.mode in ("train", "eval"), "train or eval"),

@@ -219,6 +219,8 @@ class ForgetRequest:
         """
         if not 0 < count < size:
             raise RequestError(f"{count} of {size} samples are to be drawn", expected=f"between 1 and {size - 1}")
+        if seed < 0:
+            raise RequestError(f"The seed of the draw is {seed}", expected="0 or more")
         drawn = np.random.default_rng(seed).choice(size, count, replace=False)
         return cls(size=size, forget=tuple(drawn.tolist()), reason=reason)
 

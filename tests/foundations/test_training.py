@@ -359,6 +359,7 @@ def test_a_recipe_reports_all_bad_values_at_once():
         *BAD.items(),
         *((name, float("nan")) for name in ("lr", "weight_decay", "gamma", "clip_norm")),
         *((name, 1.5) for name in ("epochs", "batch_size", "patience")),
+        *((name, value) for name in ("lr", "weight_decay", "gamma") for value in (None, "fast", True)),
         ("lr", float("inf")),
         ("gamma", 0.0),
     ],
