@@ -60,6 +60,7 @@ BEFORE_METHODS = (
     Room("survey"),
     Room("duplicates"),
     Room("fresh"),
+    Room("model_check"),
     Room("readiness"),
 )
 LEFT_OF_METHODS = tuple(room.name for room in BEFORE_METHODS)

@@ -14,7 +14,7 @@ from unregress.golds import Candidate, module_of
 from unregress.golds import complaints as objections
 from unregress.methods.base import Unlearned
 from unregress.metrics import Metric
-from unregress.readiness import quick_check
+from unregress.model_check import quick_check
 from unregress.runtime import Runtime
 
 

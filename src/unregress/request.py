@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unregress.errors import RequestError, raise_all
+from unregress.text import are, some
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -63,7 +64,7 @@ class ForgetRequest:
         if outside:
             complaints.append(
                 RequestError(
-                    f"{_are(len(outside), 'forget position')} out of range: {_some(outside)}",
+                    f"{are(len(outside), 'forget position')} out of range: {some(outside)}",
                     expected=f"positions from 0 to {self.size - 1}, the training set having {self.size} samples",
                 )
             )
@@ -71,7 +72,7 @@ class ForgetRequest:
         if repeated:
             complaints.append(
                 RequestError(
-                    f"{_are(len(repeated), 'forget position')} repeated: {_some(repeated)}",
+                    f"{are(len(repeated), 'forget position')} repeated: {some(repeated)}",
                     remedy="Name each sample once",
                 )
             )
@@ -100,7 +101,7 @@ class ForgetRequest:
             )
         elif again := set(self.forget) & set(self.excluded.tolist()):
             yield RequestError(
-                f"{_are(len(again), 'sample')} named by another request too: {_some(sorted(again))}",
+                f"{are(len(again), 'sample')} named by another request too: {some(sorted(again))}",
                 expected="requests without a sample in common",
                 remedy="Combine them with `beside`, which leaves out what is already forgotten",
             )
@@ -140,7 +141,7 @@ class ForgetRequest:
             verb = "is" if len(unknown) == 1 else "are"
             complaints.append(
                 RequestError(
-                    f"{len(unknown)} of {len(wanted)} ids {verb} not in the training set: {_some(unknown)}",
+                    f"{len(unknown)} of {len(wanted)} ids {verb} not in the training set: {some(unknown)}",
                     # Never an example: the ids are people's.
                     expected=f"ids of type {_types(positions)}",
                     remedy="Check the spelling and the type (text and numbers differ), or drop them",
@@ -149,7 +150,7 @@ class ForgetRequest:
         repeated = [identity for identity, count in Counter(wanted).items() if count > 1]
         if repeated:
             complaints.append(
-                RequestError(f"{_are(len(repeated), 'id')} named more than once: {_some(repeated)}",
+                RequestError(f"{are(len(repeated), 'id')} named more than once: {some(repeated)}",
                              remedy="Name each id once")
             )  # fmt: skip
         raise_all(complaints)
@@ -183,7 +184,7 @@ class ForgetRequest:
         values = _one_per_sample(targets)
         if np.isnan(values).any():
             raise RequestError(
-                f"{_are(int(np.isnan(values).sum()), 'target')} NaN, and so in no band",
+                f"{are(int(np.isnan(values).sum()), 'target')} NaN, and so in no band",
                 remedy="Repair or drop them: a sample that should be forgotten would be retained",
             )
         forget = tuple(np.flatnonzero(_in_band(values, low, high)).tolist())
@@ -313,15 +314,6 @@ def _one_per_sample(targets: ArrayLike) -> NDArray[Any]:
     return values
 
 
-def _are(count: int, noun: str) -> str:
-    """How many there are, before what they are.
-
-    >>> _are(1, "id"), _are(2, "id")
-    ('1 id is', '2 ids are')
-    """
-    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
-
-
 def _types(ids: Iterable[Hashable]) -> str:
     """The names of the ids' types.
 
@@ -329,8 +321,3 @@ def _types(ids: Iterable[Hashable]) -> str:
     'int and str'
     """
     return " and ".join(sorted({type(identity).__name__ for identity in ids})) or "any, but there are none"
-
-
-def _some(values: Sequence[Any], count: int = 5) -> str:
-    shown = ", ".join(repr(value) for value in values[:count])
-    return shown + (f" and {len(values) - count} more" if len(values) > count else "")

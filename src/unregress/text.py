@@ -1,8 +1,9 @@
-"""Make text of foreign origin safe to show on a terminal."""
+"""Words for messages: foreign text safe to show, counts before nouns, the first few of many."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
@@ -19,3 +20,22 @@ def printable(text: str) -> str:
 def _shown(character: str) -> bool:
     # Python counts spaces of other widths as not printable.
     return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def are(count: int, noun: str) -> str:
+    """How many there are, before what they are.
+
+    >>> are(1, "id"), are(2, "id")
+    ('1 id is', '2 ids are')
+    """
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
+def some(values: Sequence[object], count: int = 5) -> str:
+    """The first few of some values, and how many more there are.
+
+    >>> some([1, 2, 3], 2)
+    '1, 2 and 1 more'
+    """
+    shown = ", ".join(repr(value) for value in values[:count])
+    return shown + (f" and {len(values) - count} more" if len(values) > count else "")

@@ -22,8 +22,9 @@ from unregress.golds import module_of
 from unregress.lineup import check, gold_names
 from unregress.manifest import MANIFEST, digest_of_folder
 from unregress.metrics import Metric, Published
+from unregress.model_check import no_better_than_constant
 from unregress.provenance import require_remembering
-from unregress.readiness import no_better_than_constant, preflight
+from unregress.readiness import preflight
 from unregress.report import print_table, render_html
 from unregress.runtime import Runtime
 from unregress.store import Store

@@ -11,8 +11,8 @@ from torch import nn
 from unregress.artefacts import changed_data, contents, read_model, run_folder, write_model
 from unregress.case import Case, Splits
 from unregress.cli.agreement import require_agreement
-from unregress.cli.audit_options import recorded_recipe
 from unregress.cli.console import say, shown
+from unregress.cli.recorded import recorded_recipe
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
 from unregress.golds import module_of

@@ -16,8 +16,8 @@ from unregress.errors import DivergenceError, SettingError, UnregressError
 from unregress.fresh import fresh_model
 from unregress.guard import EXPLODED
 from unregress.loading import Batch
+from unregress.model_check import predicted_size, quick_check
 from unregress.modules import not_finite, unwrapped, unwrapping
-from unregress.readiness import predicted_size, quick_check
 from unregress.recipe import Recipe
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
