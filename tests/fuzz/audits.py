@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -11,7 +12,8 @@ from typing import Any
 from fuzz.trial import DONE, REFUSED, Prepare, Trial
 from fuzz.values import short
 
-FILE = "runs/audit/audit.json"
+FILE = "alone/audit.json"
+"""Where no manifest says what it was."""
 NODES: tuple[Any, ...] = (
     *(None, True, 0, -1, 0.5, 1e308, 10**25, "", "text", "\x1b[31mred\u202e", "<script>alert(1)</script>"),
     *([], {}, [None], [1, 2, 3], {"a": 1}, [[]], ["a", "b"], {"": ""}),
@@ -30,7 +32,7 @@ SECTIONS = {
 }
 """Objects whose fields are edited, as paths."""
 _ANY, _NO = frozenset({DONE, REFUSED}), frozenset({REFUSED})
-_WRITES = ("runs/audit/audit.html",)
+_WRITES = ("alone/audit.html",)
 
 
 def trials() -> Iterator[Trial]:
@@ -48,7 +50,12 @@ def trials() -> Iterator[Trial]:
 
 
 def _trial(name: str, prepare: Prepare, codes: frozenset[int] = _ANY) -> Trial:
-    return Trial(name=name, words=("report", "runs/audit"), prepare=prepare, codes=codes, writes=_WRITES)
+    def alone(folder: Path) -> None:
+        (folder / "alone").mkdir()
+        shutil.copy(folder / "runs/audit/audit.json", folder / FILE)
+        prepare(folder)
+
+    return Trial(name=name, words=("report", "alone"), prepare=alone, codes=codes, writes=_WRITES)
 
 
 def _written(content: bytes) -> Prepare:

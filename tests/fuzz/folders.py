@@ -16,9 +16,9 @@ from fuzz.values import HOSTILE
 
 _NO, _ANY = frozenset({REFUSED}), frozenset({DONE, REFUSED})
 FILES = {
-    "original": ("config.yaml", "digests.json", "history.json", "original.safetensors"),
-    "mine": ("config.yaml", "digests.json", "history.json", "request.json", "unlearned.safetensors"),
-    "gold": ("request.json", "history.json", "digests.json", "unlearned.safetensors"),
+    "original": ("config.yaml", "manifest.json", "history.json", "original.safetensors"),
+    "mine": ("config.yaml", "manifest.json", "history.json", "request.json", "unlearned.safetensors"),
+    "gold": ("request.json", "history.json", "manifest.json", "unlearned.safetensors"),
 }
 NODES: tuple[Any, ...] = (
     *(None, True, 0, -1, 0.5, 10**25, "", "text", "\x1b[31mred", "../../x", "/etc/passwd", "original.safetensors"),
@@ -41,11 +41,21 @@ def trials() -> Iterator[Trial]:
         for file in files:
             yield from _of_file(folder, file)
     for folder, file in (("original", "history.json"), ("mine", "history.json"), ("mine", "request.json"),
-                         ("gold", "request.json"), ("chained", "request.json"), ("original", "digests.json")):  # fmt: skip
+                         ("gold", "request.json"), ("chained", "request.json"), ("original", "manifest.json")):  # fmt: skip
         for n in range(14):
             yield _trial(folder, f"{file} field {n}", _edited(folder, file, n), _ANY)
+            if file != "manifest.json":
+                unlisted = _edited(folder, file, n, listed=False)
+                yield _trial(folder, f"{file} field {n}, without manifest", unlisted, _ANY)
     yield from _hostile()
     yield from _around()
+    for folder in (*FILES, "chained", "audit"):
+        yield Trial(name=f"{folder} verified", words=("verify", f"runs/{folder}"), codes=frozenset({DONE}))
+    for name, words in {
+        "nothing": (), "no folder": ("none",), "a file": ("runs/mine/config.yaml",), "folders": ("runs",),
+        "a digest of text": ("runs/mine", "--digest", "x"), "another digest": ("runs/mine", "--digest", "0" * 64),
+    }.items():  # fmt: skip
+        yield Trial(name=f"verified: {name}", words=("verify", *words), codes=_NO)
 
 
 def _trial(folder: str, name: str, prepare: Prepare, codes: frozenset[int]) -> Trial:
@@ -54,9 +64,9 @@ def _trial(folder: str, name: str, prepare: Prepare, codes: frozenset[int]) -> T
 
 def _of_file(folder: str, file: str) -> Iterator[Trial]:
     path = f"runs/{folder}/{file}"
-    # Weights, request and history are needed; a folder without list of digests or configuration may only be less sure.
-    needed = _ANY if file in ("config.yaml", "digests.json") else _NO
-    read = _ANY if file == "config.yaml" else _NO
+    # Without its manifest a folder is only less sure; all else is listed there.
+    needed = _ANY if file == "manifest.json" else _NO
+    read = _NO
 
     def content(made: bytes) -> Prepare:
         return lambda root: (root / path).write_bytes(made)
@@ -86,15 +96,16 @@ def _of_file(folder: str, file: str) -> Iterator[Trial]:
         ("cut in half", half, read),
         ("a link to itself", linked, needed),
         ("a folder", folder_instead, needed),
-        ("another's", lambda root: _swap(root, folder, file), _ANY),
+        ("another's", lambda root: _swap(root, folder, file), _NO),
         ("not text", content(b"\xff\xfe\x00\xd8"), read),
         ("null", content(b"null"), read),
         ("a list", content(b"[]"), read),
         ("an empty object", content(b"{}"), read),
         ("nested", content(b"[" * 100_000), read),
-        *((f"flipped {n}", changed(n), _ANY if file.endswith((".json", ".yaml")) else _NO) for n in range(3)),
+        *((f"flipped {n}", changed(n), _NO) for n in range(3)),
     ):
         yield _trial(folder, f"{file} {name}", prepare, codes)
+        yield Trial(name=f"{folder} verified: {file} {name}", words=("verify", f"runs/{folder}"), prepare=prepare, codes=_NO)
 
 
 def _flip(path: Path, seed: int) -> None:
@@ -106,13 +117,15 @@ def _flip(path: Path, seed: int) -> None:
 
 def _swap(root: Path, folder: str, file: str) -> None:
     """Put in the file of the same kind of another folder."""
-    other = root / "runs" / ("chained" if folder == "mine" else "mine")
+    other = root / "runs" / ("mine" if folder == "original" else "chained")
     source = other / file if (other / file).exists() else other / "unlearned.safetensors"
     shutil.copy(source, root / "runs" / folder / file)
 
 
-def _edited(folder: str, file: str, seed: int) -> Prepare:
+def _edited(folder: str, file: str, seed: int, *, listed: bool = True) -> Prepare:
     def prepare(root: Path) -> None:
+        if not listed:
+            (root / "runs" / folder / "manifest.json").unlink()
         path = root / "runs" / folder / file
         content = json.loads(path.read_text(encoding="utf-8"))
         random = Random(f"{folder}/{file}/{seed}")
@@ -135,6 +148,7 @@ def _hostile() -> Iterator[Trial]:
             path = root / "runs" / folder / "config.yaml"
             text = path.read_text(encoding="utf-8")
             path.write_text(text.replace(old, new), encoding="utf-8")
+            (path.parent / "manifest.json").unlink()
 
         return prepare
 
@@ -142,6 +156,7 @@ def _hostile() -> Iterator[Trial]:
         def prepare(root: Path) -> None:
             path = root / "runs" / folder / "history.json"
             path.write_text(json.dumps({**json.loads(path.read_text()), **fields}), encoding="utf-8")
+            (path.parent / "manifest.json").unlink()
 
         return prepare
 
@@ -213,7 +228,8 @@ def _around() -> Iterator[Trial]:
         copied = "copy" in name
         prepare: Prepare = (lambda root: shutil.copytree(root / "runs/gold", root / "runs/copy")) if copied else _same
         # What a person may do on purpose, and is told in the report.
-        codes = _ANY if name in ("a gold that is judged too", "an original that forgot") else _NO
+        on_purpose = ("a gold that is judged too", "an original that forgot", "a model that forgot nothing")
+        codes = _ANY if name in on_purpose else _NO
         yield Trial(name=f"mixed: {name}", words=words, prepare=prepare, codes=codes)
 
 

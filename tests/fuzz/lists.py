@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from fuzz.project import FINETUNE, PROJECT, audit, forget
 from fuzz.trial import DONE, REFUSED, Prepare, Trial
 
 _YES, _NO, _ANY = frozenset({DONE}), frozenset({REFUSED}), frozenset({DONE, REFUSED})
-_SOMEBODY = r"person-(?!3\b|7\b)\d"
+_SOMEBODY = r"person-(?!3\b|7\b|400\b)\d"
 """The ids of people whom no list names."""
 
 
@@ -89,7 +90,7 @@ def _outputs() -> Iterator[Trial]:
         yield Trial(name=f"{command} over a file", words=words, prepare=made("out"), codes=_NO)
         yield Trial(name=f"{command} into an empty folder", words=words, prepare=made("out/"), codes=_YES)
         yield Trial(name=f"{command} into another's config", words=words, prepare=made("out/config.yaml"), codes=_NO)
-        yield Trial(name=f"{command} over a link to nothing", words=words, codes=_NO,
+        yield Trial(name=f"{command} over a link to nothing", words=words, codes=_ANY, writes=("none", "none/*"),
                     prepare=lambda folder: (folder / "out").symlink_to("none"))  # fmt: skip
         yield Trial(name=f"{command} over a link to a run", words=words, codes=_NO,
                     prepare=lambda folder: (folder / "out").symlink_to("runs/gold"))  # fmt: skip
@@ -105,10 +106,11 @@ def _outputs() -> Iterator[Trial]:
 def _pages() -> Iterator[Trial]:
     page = ("report", "runs/audit", "--output")
     yield Trial(name="page: new", words=(*page, "out.html"), codes=_YES, writes=("out.html",))
-    yield Trial(name="page: its own", words=(*page, "runs/audit/audit.html"), codes=_YES, writes=("runs/audit/audit.html",))
+    yield Trial(name="page: over a page", words=(*page, "page.html"), codes=_YES, writes=("page.html",),
+                prepare=lambda folder: shutil.copy(folder / "runs/audit/audit.html", folder / "page.html"))  # fmt: skip
     yield Trial(name="page: without suffix", words=(*page, "out"), codes=_ANY)
     refused = (
-        *("runs/audit/audit.json", "runs/audit/config.yaml", "runs/gold/unlearned.safetensors", "mine.py", "mine.html"),
+        *("runs/audit/audit.json", "runs/audit/config.yaml", "runs/audit/audit.html", "runs/gold/unlearned.safetensors", "mine.py", "mine.html"),
         *("runs", "runs/audit", "none/out.html", "/dev/full", "link.html", ""),
     )  # fmt: skip
 

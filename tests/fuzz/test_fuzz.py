@@ -15,7 +15,7 @@ import pytest
 from fuzz.run import GROUPS, summary, told
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = 40
+SAMPLE = 33
 """Percent of the trials that every run of the tests makes; the others are slow."""
 
 

@@ -84,7 +84,8 @@ def trials() -> Iterator[Trial]:
     for name, code in _metrics().items():
         words = ("audit", *PROJECT, "--request.from_run", "runs/gold", "--models.original", "runs/original",
                  "--models.mine", "runs/mine", "--golds", "[runs/gold]", "--metrics", "[mine.Mine]", "--output", "out")  # fmt: skip
-        codes = _YES if name.startswith("good") else _NO
+        # A tensor of one number is a number.
+        codes = _YES if name.startswith("good") else _ANY if name == "gives a tensor" else _NO
         yield Trial(name=f"metric: {name}", words=words, prepare=_module(code), codes=codes)
 
 
@@ -175,8 +176,6 @@ def _wrong() -> dict[str, str]:
         "one infinite target": _targets("torch.where(torch.arange(40) == 5, torch.inf, y)"),
         "targets of complex": _targets("y.to(torch.complex64)"),
         "targets of booleans": _targets("y > 50"),
-        "targets with one more axis": _targets("y[:, None, None]"),
-        "targets that need gradients": _targets("y.clone().requires_grad_()") + "    \n",
         "inputs of NaN": _data("splits(TensorDataset(torch.full_like(x, torch.nan), y))"),
         "inputs of complex": _data("splits(TensorDataset(x.to(torch.complex64), y))"),
         "inputs of integers": _data("splits(TensorDataset(x.long(), y))"),
@@ -219,7 +218,6 @@ def _wrong() -> dict[str, str]:
         "loss of None": _task("TensorTask(make_model, loss=lambda p, t: None)"),
         "loss of a number": _task("TensorTask(make_model, loss=lambda p, t: 1.0)"),
         "loss of a square": _task("TensorTask(make_model, loss=lambda p, t: (p[:, None] - t[None]).abs())"),
-        "loss of NaN": _task("TensorTask(make_model, loss=lambda p, t: (p - t).abs() * torch.nan)"),
         "loss without gradients": _task("TensorTask(make_model, loss=lambda p, t: (p - t).abs().detach())"),
         "loss of complex": _task("TensorTask(make_model, loss=lambda p, t: (p - t).to(torch.complex64))"),
         "loss of one argument": _task("TensorTask(make_model, loss=lambda p: p)"),
@@ -250,6 +248,9 @@ def _unusual() -> dict[str, str]:
         + "\n\n"
         + _task("TensorTask(lambda: nn.Linear(3, 2), loss='l1')"),
         "test data of another width": _data("splits(test=TensorDataset(held_x[:, :2], held_y))"),
+        "targets with one more axis": _targets("y[:, None, None]"),
+        "targets that need gradients": _targets("y.clone().requires_grad_()"),
+        "loss of NaN": _task("TensorTask(make_model, loss=lambda p, t: (p - t).abs() * torch.nan)"),
         "targets that are equal": _targets("torch.full_like(y, 7.0)"),
         "targets beyond float32": _targets("y.double() * 1e200"),
         "targets that are huge": _targets("y * 1e30"),
