@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Weights files: truncated, pickled, of another type or shape, not finite, with prefixes, or no files at all."""
 
 from __future__ import annotations
@@ -165,7 +166,11 @@ def _files() -> Made:
         "nothing there": ("none.pt", lambda path: None, _NO),
         "a link to nothing": ("w.pt", lambda path: path.symlink_to("none.pt"), _NO),
         "a link to itself": ("w.pt", lambda path: path.symlink_to("w.pt"), _NO),
-        "a link to weights": ("w.safetensors", lambda path: path.symlink_to("runs/original/original.safetensors"), _YES),
+        "a link to weights": (
+            "w.safetensors",
+            lambda path: path.symlink_to("runs/original/original.safetensors"),
+            _YES,
+        ),
         "a device": ("/dev/null", lambda path: None, _NO),
         "a pipe": ("pipe", lambda path: os.mkfifo(path), _NO),
     }

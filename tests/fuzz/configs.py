@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Configurations in YAML: wrong types, duplicate keys, encodings, nesting, anchors, tags that would run code."""
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def _refused() -> dict[str, bytes]:
         "tag of a set": TEXT.replace("samples: 40", "samples: !!set {a, b}"),
         "anchor that is unknown": TEXT.replace("output: out", "output: *nobody"),
         "anchor that contains itself": f"{TEXT}x: &x [*x]\n",
-        "anchor that is its request": TEXT.replace("request:", "request: &r").replace("reason: letter 17", "reason: *r"),
+        "anchor that is its request": TEXT.replace("request:", "request: &r").replace(
+            "reason: letter 17", "reason: *r"
+        ),
         "laughs": "a: &a [x, x]\n"
         + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(20)),
         "brackets": f"task: {'[' * 100_000}",

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Run folders: each file deleted, truncated, changed, of other types, another folder's, a link; files too many."""
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ def _of_file(folder: str, file: str) -> Iterator[Trial]:
         *((f"flipped {n}", changed(n), _NO) for n in range(3)),
     ):
         yield _trial(folder, f"{file} {name}", prepare, codes)
-        yield Trial(name=f"{folder} verified: {file} {name}", words=("verify", f"runs/{folder}"), prepare=prepare, codes=_NO)
+        yield Trial(
+            name=f"{folder} verified: {file} {name}", words=("verify", f"runs/{folder}"), prepare=prepare, codes=_NO
+        )
 
 
 def _flip(path: Path, seed: int) -> None:

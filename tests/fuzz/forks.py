@@ -34,7 +34,7 @@ def imported() -> None:
 
     # A third of what a command takes to begin, and the same each time.
     docstring_parser.parse_from_object = cache(docstring_parser.parse_from_object)
-    import unregress.cli.dispatch  # noqa: F401
+    import unregress.cli.dispatch
     import unregress.metrics  # noqa: F401
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Lists of ids, outputs that are taken already, pages that overwrite something."""
 
 from __future__ import annotations
@@ -19,13 +20,26 @@ def trials() -> Iterator[Trial]:
     for name, (content, codes) in _ids().items():
         yield Trial(name=f"ids: {name}", words=_by_ids(), prepare=_file("ids.txt", content), codes=codes,
                     never=_SOMEBODY)  # fmt: skip
-    for name, content in {"positions": b"0\n7\n", "beyond": b"40\n", "minus": b"-1\n", "float": b"1.0\n",
-                          "words": b"person-3\n", "spaces": b" 1 \n", "plus": b"+1\n", "other digits": "٣\n".encode()}.items():
+    for name, content in {
+        "positions": b"0\n7\n",
+        "beyond": b"40\n",
+        "minus": b"-1\n",
+        "float": b"1.0\n",
+        "words": b"person-3\n",
+        "spaces": b" 1 \n",
+        "plus": b"+1\n",
+        "other digits": "٣\n".encode(),
+    }.items():
         codes = _YES if name in ("positions", "spaces") else _NO
         yield Trial(name=f"positions: {name}", words=(*_by_ids(), "--data.named", "false"),
                     prepare=_file("ids.txt", content), codes=codes)  # fmt: skip
-    for name, path in {"nothing": "none.txt", "a folder": "runs", "a device": "/dev/null", "weights":
-                       "runs/original/original.safetensors", "an empty name": ""}.items():
+    for name, path in {
+        "nothing": "none.txt",
+        "a folder": "runs",
+        "a device": "/dev/null",
+        "weights": "runs/original/original.safetensors",
+        "an empty name": "",
+    }.items():
         yield Trial(name=f"ids from {name}", words=(*_by_ids(), "--request.ids_file", path), codes=_NO)  # fmt: skip
     yield from _outputs()
     yield from _pages()

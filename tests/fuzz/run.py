@@ -22,7 +22,7 @@ from zlib import crc32
 from fuzz.forks import endings, imported, warmed
 from fuzz.trial import Trial, faults
 
-GROUPS = ("words", "configs", "user_code", "checkpoints", "folders", "audits", "lists")
+GROUPS = ("words", "configs", "user_code", "plugins", "checkpoints", "folders", "audits", "lists")
 """Each a module with a function `trials`."""
 
 

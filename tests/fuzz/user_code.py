@@ -1,4 +1,5 @@
-"""The user's own code: data, collating, models, losses, methods and metrics that raise, return something else, or end.
+# ruff: noqa: E501
+"""The user's own code: data, collating, models and losses that raise, return something else, or end.
 
 Each trial writes a module `mine.py`, which begins with good functions and replaces some of them.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fuzz.project import PROJECT
 from fuzz.trial import DIVERGED, DONE, REFUSED, Prepare, Trial
 
 _YES, _NO, _ANY = frozenset({DONE}), frozenset({REFUSED}), frozenset({DONE, DIVERGED, REFUSED})
@@ -53,47 +53,37 @@ def task() -> TensorTask:
 
 
 def trials() -> Iterator[Trial]:
-    """What is wrong with data, tasks, models, methods and metrics, and what is only unusual."""
+    """What is wrong with data, tasks and models, and what is only unusual."""
     train = ("train", "--task", "mine.task", "--data", "mine.data", "--recipe.epochs", "1", "--output", "out")
     retrain = ("forget", "--task", "mine.task", "--data", "mine.data", "--request.random", "3", "--request.reason", "x",
                "--method", "Retrain", "--method.recipe.epochs", "1", "--output", "out")  # fmt: skip
     for name, code in _raising().items():
-        yield Trial(name=f"{name} raises", words=train, prepare=_module(code.format(act="raise ValueError('mistake')")),
+        yield Trial(name=f"{name} raises", words=train, prepare=module(code.format(act="raise ValueError('mistake')")),
                     codes=_NO, says="ValueError: mistake")  # fmt: skip
-        yield Trial(name=f"{name} exits", words=retrain, prepare=_module(code.format(act="sys.exit(0)")), codes=_NO)
+        yield Trial(name=f"{name} exits", words=retrain, prepare=module(code.format(act="sys.exit(0)")), codes=_NO)
         if name not in ("loss", "augment"):
             yield Trial(name=f"{name} is without memory", words=retrain,
-                        prepare=_module(code.format(act="raise MemoryError")), codes=_NO)  # fmt: skip
+                        prepare=module(code.format(act="raise MemoryError")), codes=_NO)  # fmt: skip
         yield Trial(name=f"{name} recurses", words=retrain, codes=_NO,
-                    prepare=_module(f"def again():\n    return again()\n\n\n{code.format(act='again()')}"))  # fmt: skip
-        yield Trial(name=f"{name} has an odd error", words=train, codes=_NO, prepare=_module(
+                    prepare=module(f"def again():\n    return again()\n\n\n{code.format(act='again()')}"))  # fmt: skip
+        yield Trial(name=f"{name} has an odd error", words=train, codes=_NO, prepare=module(
             "class Odd(Exception):\n    def __str__(self):\n        raise KeyError('odd')\n\n\n" + code.format(act="raise Odd")))  # fmt: skip
     for name, code in _wrong().items():
-        yield Trial(name=name, words=retrain, prepare=_module(code), codes=_NO)
+        yield Trial(name=name, words=retrain, prepare=module(code), codes=_NO)
     for name, code in _unusual().items():
-        yield Trial(name=name, words=retrain, prepare=_module(code), codes=_ANY)
+        yield Trial(name=name, words=retrain, prepare=module(code), codes=_ANY)
     for name, code in _fine().items():
-        yield Trial(name=name, words=retrain, prepare=_module(code), codes=_YES)
-    for name, code in _modules().items():
-        yield Trial(name=f"module: {name}", words=train, prepare=_whole(code), codes=_NO)
-    for name, code in _methods().items():
-        words = ("forget", *PROJECT, "--request.random", "3", "--request.reason", "x", "--method", "mine.Mine",
-                 "--checkpoint", "runs/original", "--output", "out")  # fmt: skip
-        codes = _YES if name.startswith("good") else frozenset({DIVERGED, REFUSED})
-        yield Trial(name=f"method: {name}", words=words, prepare=_module(code), codes=codes)
-    for name, code in _metrics().items():
-        words = ("audit", *PROJECT, "--request.from_run", "runs/gold", "--models.original", "runs/original",
-                 "--models.mine", "runs/mine", "--golds", "[runs/gold]", "--metrics", "[mine.Mine]", "--output", "out")  # fmt: skip
-        # A tensor of one number is a number.
-        codes = _YES if name.startswith("good") else _ANY if name == "gives a tensor" else _NO
-        yield Trial(name=f"metric: {name}", words=words, prepare=_module(code), codes=codes)
+        yield Trial(name=name, words=retrain, prepare=module(code), codes=_YES)
 
 
-def _module(code: str) -> Prepare:
-    return _whole(GOOD + "\n\n" + code)
+def module(code: str) -> Prepare:
+    """A module that begins with `GOOD`."""
+    return whole(GOOD + "\n\n" + code)
 
 
-def _whole(code: str) -> Prepare:
+def whole(code: str) -> Prepare:
+    """A module."""
+
     def prepare(folder: Path) -> None:
         (folder / "mine.py").write_bytes(code.encode("utf-8", "surrogateescape"))
 
@@ -305,87 +295,4 @@ def _fine() -> dict[str, str]:
         "mapping": "class Named(Rows):\n    def __getitem__(self, row):\n        return {'input': x[row], 'labels': y[row]}\n\n\n"
         "def data() -> Splits:\n    return Splits(train=Named())\n\n\n"
         "def task() -> MappingTask:\n    return MappingTask(lambda: nn.Linear(3, 1))\n",
-    }
-
-
-def _modules() -> dict[str, str]:
-    return {
-        "with a mistake": "def task(:\n",
-        "with an indent": " x = 1\n",
-        "with tabs and blanks": "if 1:\n\tx = 1\n        y = 2\n",
-        "that is empty": "",
-        "that is not Python": "<html>\n",
-        "of null bytes": "\x00\x00",
-        "in latin-1": "x = '\udce9'\n",
-        "that raises": "raise ValueError('mistake')\n",
-        "that exits": "import sys\nsys.exit(0)\n",
-        "that exits with words": "raise SystemExit('bye')\n",
-        "that exits at once and well": "raise SystemExit\n",
-        "that lacks a package": "import no_such_package\n",
-        "that lacks a name": "from torch import no_such_name\n",
-        "that imports itself": "import mine\nmine.task\n",
-        "that recurses": "def f():\n    f()\n\n\nf()\n",
-        "of a deep expression": f"x = {'(' * 300}1{')' * 300}\n",
-        "without types": GOOD.replace(" -> Splits", "").replace(" -> TensorTask", ""),
-        "with types of text": GOOD.replace(" -> TensorTask", " -> 'Nothing'"),
-        "of arguments": GOOD.replace("def data()", "def data(path)"),
-        "of star arguments": GOOD.replace("def data()", "def data(*, path: 'No')"),
-        "of classes": "class task:\n    pass\n\n\nclass data:\n    pass\n",
-        "of numbers": "task = 7\ndata = 8\n",
-        "of a generator": GOOD.replace("    return splits()\n", "    yield splits()\n"),
-        "that closes the streams": GOOD + "\n\nsys.stdout.close()\nraise ValueError('x')\n",
-    }
-
-
-def _methods() -> dict[str, str]:
-    def method(run: str, fields: str = "") -> str:
-        lines = "".join(f"        {line}\n" for line in run.splitlines())
-        return (
-            "from dataclasses import dataclass\nfrom unregress.methods import Method, Unlearned\n"
-            "from unregress.cost import Cost\n\n\n"
-            f"@dataclass(frozen=True, kw_only=True)\nclass Mine(Method):\n{fields}    def run(self, student, case, runtime):\n{lines}"
-        )
-
-    made = "return Unlearned(model=student, history=(), cost=Cost(forward=0, backward=0, seconds=0.0), method='Mine')"
-    fill = "with torch.no_grad():\n    for p in student.parameters():\n        p.fill_({})\n"
-    return {
-        "good": method(made),
-        "raises": method("raise ValueError('mistake')"),
-        "exits": method("sys.exit(0)"),
-        "gives None": method("return None"),
-        "gives a model": method("return student"),
-        "gives NaN": method(fill.format("torch.nan") + made),
-        "gives infinity": method(fill.format("torch.inf") + made),
-        "gives another model": method(made.replace("student", "nn.Linear(3, 2)")),
-        "gives no model": method(made.replace("student", "7")),
-        "is no method": "class Mine:\n    pass\n",
-        "is abstract": "from unregress.methods import Method\n\n\nclass Mine(Method):\n    pass\n",
-        "is a function": "def Mine(student, case, runtime):\n    return student\n",
-        "cannot be made": method(made, "    def __post_init__(self):\n        raise ValueError('mistake')\n\n"),
-    }
-
-
-def _metrics() -> dict[str, str]:
-    def metric(body: str) -> str:
-        return (
-            "from dataclasses import dataclass\nfrom unregress.metrics import Metric\n"
-            "from unregress.evidence import About, Measure\n\n\n"
-            "@dataclass(frozen=True, kw_only=True)\nclass Mine(Metric):\n"
-            "    about = (About(metric='mine', title='Mine', meaning='m', ideal='i', unit='ratio', source='s'),)\n\n"
-            f"    def measure(self, panel):\n        {body}\n"
-        )
-
-    found = "yield from (Measure(metric='mine', split='test-retain', model=s.name, value={}) for s in panel.subjects)"
-    return {
-        "good": metric(found.format("1.0")),
-        "raises": metric("raise ValueError('mistake')"),
-        "exits": metric("sys.exit(0)"),
-        "gives None": metric("return None"),
-        "gives a list": metric("return [1.0]"),
-        "gives NaN": metric(found.format("float('nan')")),
-        "gives infinity": metric(found.format("float('inf')")),
-        "gives text": metric(found.format("'1.0'")),
-        "gives a tensor": metric(found.format("torch.tensor(1.0)")),
-        "gives numpy": metric(found.format("np.ones(2)")),
-        "is no metric": "class Mine:\n    pass\n",
     }

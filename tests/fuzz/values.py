@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Values that nobody should give to an option, and seeded choices among them."""
 
 from __future__ import annotations
