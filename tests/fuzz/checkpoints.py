@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Weights files: truncated, pickled, of another type or shape, not finite, with prefixes, or no files at all."""
 
 from __future__ import annotations

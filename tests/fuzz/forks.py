@@ -103,8 +103,8 @@ def redirected(folder: Path, output: str = "", encoding: str = "utf-8") -> None:
         target = os.open(output or f"{folder}.stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number, source in ((1, target), (2, os.open(f"{folder}.stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC))):
         os.dup2(source, number)
-    sys.stdout = open(1, "w", encoding=encoding, closefd=False)
-    sys.stderr = open(2, "w", encoding=encoding, closefd=False, errors="backslashreplace")
+    sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding=encoding, closefd=False, errors="backslashreplace")  # noqa: SIM115
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """End commands at random points: `python -m fuzz.kills [real]` in `tests`, with the project's `src` in PYTHONPATH.
 
-Each command is run once undisturbed over an earlier run of its own.  Then it is run again and again and ended by a
-signal, at a share of its usual time or when it is about to rename something, and run once more.  Printed is what came of
-each kill, in JSON.  With `real`, processes are started afresh in place of forks.
+Each command is run once undisturbed over an earlier run of its own.  Then it is run again and again, ended by a signal at
+a share of its usual time or when it is about to rename something, and run once more.  Printed is what came of each kill,
+in JSON.  With `real`, processes are started afresh in place of forks.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _ids() -> dict[str, tuple[bytes, frozenset[int]]]:
         "semicolons": (b"person-3;person-7\n", _NO),
         "in one line": (b"person-3 person-7\n", _NO),
         "capitals": (b"PERSON-3\n", _NO),
-        "in another width": ("ｐｅｒｓｏｎ-3\n".encode(), _NO),
+        "in another width": ("\uff50erson-3\n".encode(), _NO),
         "with a soft hyphen": ("person\u00ad-3\n".encode(), _NO),
         "latin-1": ("pérson-3\n".encode("latin-1"), _NO),
         "utf-16": ("person-3\n".encode("utf-16"), _NO),

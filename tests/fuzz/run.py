@@ -1,4 +1,4 @@
-"""Try the command line with bad input: `python -m fuzz.run [GROUP ...]` in `tests`, with the project's `src` in PYTHONPATH.
+"""Try the command line with bad input: `python -m fuzz.run [GROUP ...]` in `tests`, with `src` in PYTHONPATH.
 
 Without groups all of them are tried; `only=TEXT` takes the trials with TEXT in their name, `percent=30` a sample.  With
 `-`, lines such as `words 0 40`, for the first 40 percent of a group, are read from standard input, and each is answered

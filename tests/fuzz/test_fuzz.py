@@ -55,5 +55,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("part", [(0, SAMPLE), pytest.param((SAMPLE, 100), marks=pytest.mark.slow)])
 def test_bad_input_is_answered_well(group: str, part: tuple[int, int], server: Server) -> None:
     found = server.tried(group, part)
-    assert found["cases"] > 20
+    assert found["cases"] >= 15
     assert not found["bad"], "\n".join(map(told, found["bad"]))

@@ -1,4 +1,4 @@
-"""A command that is ended at any point damages nothing, and the same command once more makes what it would have made."""
+"""A command that is ended at any point damages nothing, and a rerun makes what it would have made."""
 
 from __future__ import annotations
 
