@@ -1,8 +1,8 @@
 """End commands at random points: `python -m fuzz.kills [real]` in `tests`, with the project's `src` in PYTHONPATH.
 
-Each command is run once undisturbed over an earlier run of its own.  Then it is run again and again, ended by a signal at
-a share of its usual time or when it is about to rename something, and run once more.  Printed is what came of each kill,
-in JSON.  With `real`, processes are started afresh in place of forks.
+Each command is run once undisturbed over an earlier run of its own.  Then it is run again and again, ended by a signal
+at a share of its usual time or when it is about to rename something, and run once more.  Printed is what came of each
+kill, in JSON.  With `real`, processes are started afresh in place of forks.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _killed(name: str, words: tuple[str, ...], target: str, base: Path, *, real:
     begin = Path(shutil.copytree(base, base.with_name(f"begin-{name}"), symlinks=True))
     random = Random(name)
     for number, code in SIGNALS.items():
-        shares = [random.uniform(0.3, 1.0)] if real else [0.02, random.random(), random.random(), 0.97]
+        shares = [random.uniform(0.2, 0.8)] if real else [0.02, random.random(), random.random(), 0.97]
         for share in shares:
             folder = _copied(begin, base)
             before = snapshot(folder)
