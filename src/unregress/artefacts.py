@@ -14,6 +14,7 @@ from unregress.checkpoint import load_weights, save_weights
 from unregress.errors import CheckpointError, StaleError
 from unregress.evidence import ModelFile
 from unregress.files import sha256_of
+from unregress.fresh import built
 from unregress.lineage import Chain
 from unregress.manifest import digest_of_folder
 from unregress.methods.base import Unlearned
@@ -156,7 +157,7 @@ def read_model(
 
     def fresh() -> nn.Module:
         with runtime.isolated("load"):
-            return case.task.build_model().eval()
+            return built(case).eval()
 
     model = fresh()
     if not path.is_dir():

@@ -71,6 +71,22 @@ class _Content:
         """All of a split's samples, none of which is to be forgotten, without augmentation."""
 
 
+def plain_ids(ids: object) -> list[Hashable] | None:
+    """Ids as a list of values that can be compared, from a list, array, tensor or column of a table; None for none.
+
+    Raises:
+        DataError: they are of another kind.
+    """
+    if ids is None:
+        return None
+    values = ids.tolist() if hasattr(ids, "tolist") else ids
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
+        raise DataError(f"The ids are of type {type(ids).__name__}", expected="one id per training sample, in a list")
+    if odd := [value for value in values if not isinstance(value, Hashable)]:
+        raise DataError(f"An id is {odd[0]!r}", expected="a text or a number for each sample")
+    return list(values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Splits(_Content):
     """What a data loading function returns: the data of a `Case`, before anything is to be forgotten."""
@@ -84,6 +100,9 @@ class Splits(_Content):
     ids: Sequence[Hashable] | None = None
     """The id of each training sample, for requests by id.  With ids, a request holds when rows are deleted, added or
     reordered; without, only for exactly the data that it was made with."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", plain_ids(self.ids))
 
     def case(self, task: Task[Any], request: ForgetRequest) -> Case:
         """These data with a task and a request."""
@@ -158,6 +177,7 @@ class Case(_Content):
                     expected="the same samples in the same order, without augmentation",
                 )
             )
+        object.__setattr__(self, "ids", plain_ids(self.ids))
         if self.ids is not None and len(self.ids) != size:
             complaints.append(
                 DataError(f"There are {len(self.ids)} ids for {size} training samples", expected="one id per sample")

@@ -198,11 +198,19 @@ def _read(path: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}, not a state dict",
             expected=kind,
             remedy=_ALONE,
+        )
+    if odd := [name for name, value in content.items() if value.layout != torch.strided or value.is_meta]:
+        raise CheckpointError(
+            f"{path} holds no plain numbers under {odd[0]!r}: the tensor is sparse, or has no content",
+            expected=kind,
+            remedy="Save it as a dense tensor: `tensor.to_dense()`",
         )
     return dict(content)
 

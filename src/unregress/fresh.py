@@ -23,7 +23,7 @@ def fresh_model(case: Case, like: nn.Module | None = None) -> nn.Module:
         ModelError: `build_model` fails, returns no model, or the same one twice, so that training it would train the
             user's own; or one of another architecture.
     """
-    fresh, again = _built(case), _built(case)
+    fresh, again = built(case), built(case)
     require_weights(fresh)
     known = {parameter.data_ptr() for parameter in again.parameters()}
     if any(parameter.data_ptr() in known for parameter in fresh.parameters() if parameter.numel()):
@@ -49,7 +49,12 @@ def fresh_model(case: Case, like: nn.Module | None = None) -> nn.Module:
     return fresh
 
 
-def _built(case: Case) -> nn.Module:
+def built(case: Case) -> nn.Module:
+    """What the task's `build_model` makes.
+
+    Raises:
+        ModelError: it fails, or what it makes is no model.
+    """
     try:
         made: object = case.task.build_model()
     except Exception as error:

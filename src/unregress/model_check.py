@@ -14,6 +14,7 @@ from unregress.errors import ModelError, UnregressError
 from unregress.loading import chunked
 from unregress.means import mean, root_mean_square
 from unregress.runtime import Runtime, bare, evaluating
+from unregress.training import require_gradient
 from unregress.user_code import described
 
 
@@ -57,7 +58,7 @@ def predicted_size(case: Case, model: nn.Module, runtime: Runtime) -> float:
         raise _unpredicted(error, model, runtime) from error
     if not bool(prediction.isfinite().all()):
         return float("inf")
-    return max(float(each.detach().nan_to_num(nan=0.0).abs().max()) for each in (prediction, target))
+    return max(float(each.detach().double().nan_to_num(nan=0.0).abs().max()) for each in (prediction, target))
 
 
 def _unpredicted(error: Exception, model: nn.Module, runtime: Runtime) -> ModelError:
@@ -88,7 +89,9 @@ def in_training(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[Mode
         wrapped = runtime.set_up(runtime.private_copy(model).train())
         draws = runtime.generator("preflight/augment")
         (batch,) = runtime.load(case.source("train"), [rows], augmentation=draws)
-        case.task.checked_loss(case.task.predict(wrapped, batch.data), case.task.target(batch.data))
+        losses = case.task.checked_loss(case.task.predict(wrapped, batch.data), case.task.target(batch.data))
+        if any(parameter.requires_grad for parameter in model.parameters()):
+            require_gradient(losses)
     except UnregressError as error:
         found = error.found if "training mode" in error.found else f"In training mode: {error.found}"
         yield ModelError(found, expected=error.expected, remedy=error.remedy)

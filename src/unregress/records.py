@@ -45,7 +45,7 @@ class TrainingRecords:
         """Positions of the samples by the salted hash of their id."""
         if salt not in self._known:
             places: dict[str, list[int]] = {}
-            for position, text in enumerate(id_texts(self.ids or ())):
+            for position, text in enumerate(id_texts(self.data.ids or ())):
                 places.setdefault(salted(salt, text), []).append(position)
             self._known[salt] = places
         return self._known[salt]
@@ -54,7 +54,7 @@ class TrainingRecords:
         """The salted hash of each sample: of its id and its content."""
         return {
             salted(salt, f"{text} {content.hex()}")
-            for text, content in zip(id_texts(self.ids or ()), self.hashes, strict=True)
+            for text, content in zip(id_texts(self.data.ids or ()), self.hashes, strict=True)
         }
 
     @cached_property
@@ -114,4 +114,4 @@ def salt_of(data_digest: str) -> str:
 
 def salted(salt: str, text: str) -> str:
     """The first half of the SHA-256 of a text behind a salt, in hexadecimal."""
-    return hashlib.sha256(f"{salt} {text}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{salt} {text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

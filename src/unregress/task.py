@@ -104,6 +104,7 @@ class Task(ABC, Generic[B]):
         require_real("`target`", target)
         require_same_shape(self.point(prediction), target)
         losses = self.loss(prediction, in_precision_of(prediction, target))
+        require_real("`loss`", losses)
         if losses.shape != target.shape[:1]:
             raise ModelError(
                 f"The loss has shape {tuple(losses.shape)} for {len(target)} samples",

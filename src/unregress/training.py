@@ -160,11 +160,26 @@ def _counted(losses: Tensor, batch: Batch) -> Tensor:
     return losses * 0 if batch.surplus else losses
 
 
+def require_gradient(losses: Tensor) -> None:
+    """Refuse losses that do not depend on any weight that is trained.
+
+    Raises:
+        ModelError: they do not.
+    """
+    if not losses.requires_grad:
+        raise ModelError(
+            "The loss does not depend on the model's weights: it has no gradient",
+            expected="a prediction and a loss that PyTorch can differentiate",
+            remedy="Take `.detach()`, `.item()`, `torch.no_grad()` and NumPy out of what model, task and loss compute",
+        )
+
+
 def _update(
     model: nn.Module, objective: Tensor, optimizer: Optimizer, schedule: Schedule, recipe: Recipe, runtime: Runtime
 ) -> float:
     """One optimiser step down an objective; the learning rate it was taken at."""
     optimizer.zero_grad(set_to_none=True)
+    require_gradient(objective)
     runtime.backward(objective)
     if recipe.clip_norm is not None:
         runtime.clip(model, optimizer, recipe.clip_norm)

@@ -88,7 +88,7 @@ def _place(error: BaseException) -> str:
 
 
 def _uncompiled(error: BaseException) -> bool:
-    return isinstance(error, SyntaxError) and error.filename is not None and _is_users_file(error.filename)
+    return isinstance(error, SyntaxError) and (error.filename is None or _is_users_file(error.filename))
 
 
 def _is_users_file(name: str) -> bool:

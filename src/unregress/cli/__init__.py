@@ -1,4 +1,4 @@
-"""The command line: `unregress demo | train | forget | audit | report | reproduce`."""
+"""The command line: `unregress demo | train | forget | audit | report | verify | reproduce`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from unregress.cli.interrupt import leaving_at_once
+from unregress.cli.interrupt import ignore_signals, leaving_at_once
 from unregress.cli.streams import lasting
 
 __all__ = ["main"]
@@ -38,4 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (complaint := output.complaint()) and not code:
             print(f"error: {complaint}", file=sys.stderr)
             code = 2
-        return code
+    if arguments is None:
+        ignore_signals()
+    return code

@@ -87,6 +87,10 @@ def audit(
     paths = {**models, **named}
     asked = request.resolve(data, task, paths.values())
     case = data.case(task, asked.request)
+    if not metrics:
+        raise SettingError(
+            "No metric is named, so that nothing would be measured", remedy="Leave `metrics` out for all"
+        )
     if original in models:
         require_remembering(models[original], case)
     measured = [*metrics, *([Published()] if protocol == "published" else [])]

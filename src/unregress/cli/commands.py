@@ -15,6 +15,7 @@ from unregress.cli.console import say, shown
 from unregress.cli.recorded import recorded_recipe
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
+from unregress.fresh import built
 from unregress.golds import module_of
 from unregress.lineage import write_request
 from unregress.methods import Method, Retrain, Unlearned
@@ -146,7 +147,7 @@ def _trained(
         )
     if checkpoint is None:
         with runtime.isolated("load"):
-            return case.task.build_model().eval()
+            return built(case).eval()
     return module_of(read_model(checkpoint, case, runtime, forgot=False, told=told))
 
 

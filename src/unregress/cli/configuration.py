@@ -65,17 +65,27 @@ def _walk(text: str, name: str) -> None:
     # For each open mapping the keys so far, None for a sequence; and whether the next piece is a key.
     keys: list[dict[str, int] | None] = []
     key_next: list[bool] = []
+    anchored: list[bool] = []
     first: UnregressError | None = None
     seen = False
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             keys.pop()
             key_next.pop()
+            anchored.pop()
         elif isinstance(event, yaml.NodeEvent):
+            if isinstance(event, yaml.AliasEvent) and any(anchored):
+                # Copies of copies: a few lines would become more than any memory holds.
+                raise SettingError(
+                    f"{name} refers in line {line_of(event)} to an earlier part (*{event.anchor}), within a part that "
+                    "others may refer to",
+                    expected="references (*NAME) outside of what has a name itself (&NAME)",
+                    remedy="Write the part out",
+                )
             if not seen and not isinstance(event, yaml.MappingStartEvent):
                 raise SettingError(f"{name} holds {_kind(event)}", expected=_EXPECTED)
             seen = True
-            line = 1 + (event.start_mark.line if event.start_mark else 0)
+            line = line_of(event)
             if key_next and (known := keys[-1]) is not None:
                 if key_next[-1] and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
                     if event.value in known and first is None:
@@ -89,6 +99,7 @@ def _walk(text: str, name: str) -> None:
             if isinstance(event, yaml.CollectionStartEvent):
                 keys.append({} if isinstance(event, yaml.MappingStartEvent) else None)
                 key_next.append(True)
+                anchored.append(event.anchor is not None)
                 if len(keys) > _DEEPEST:
                     raise SettingError(
                         f"{name} is nested more than {_DEEPEST} levels deep in line {line}", expected=_EXPECTED
@@ -97,6 +108,11 @@ def _walk(text: str, name: str) -> None:
         raise first
     if not seen:
         raise SettingError(f"{name} is empty", expected=_EXPECTED)
+
+
+def line_of(event: yaml.NodeEvent) -> int:
+    """The line in which a piece of YAML begins, counted from 1."""
+    return 1 + (event.start_mark.line if event.start_mark else 0)
 
 
 def _kind(event: yaml.NodeEvent) -> str:

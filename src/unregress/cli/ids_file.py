@@ -40,7 +40,11 @@ def read_ids(path: Path, known: Collection[str]) -> list[str]:
 def _refuse_table(path: Path, ids: list[str], unknown: list[str], known: Collection[str]) -> None:
     """Say what the file is where ids are in it in another way."""
     for separator, name in _SEPARATORS.items():
-        rows = list(csv.reader(unknown, delimiter=separator))
+        try:
+            rows = list(csv.reader(unknown, delimiter=separator))
+        except csv.Error:
+            # A line longer than any table's is no row of one.
+            continue
         width = max(map(len, rows))
         if width > 1 and any(cell.strip() in known for row in rows for cell in row):
             raise RequestError(

@@ -70,6 +70,13 @@ def leaving_at_once() -> Iterator[None]:
         yield
 
 
+def ignore_signals() -> None:
+    """Let nothing interrupt the end of a program whose work is done: libraries print tracebacks of that."""
+    if threading.current_thread() is threading.main_thread():
+        for number in WORDS:
+            signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def _handled(handler: Callable[[int, Any], object]) -> Iterator[None]:
     """Where a signal is ignored, or is somebody else's business, that stays so."""

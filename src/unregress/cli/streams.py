@@ -34,7 +34,7 @@ class Lasting:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lost: OSError | None = None
+        self._lost: OSError | ValueError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -44,7 +44,7 @@ class Lasting:
         if self._lost is None:
             try:
                 self._stream.write(text)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a stream that somebody has closed
                 self._lose(error)
         return len(text)
 
@@ -53,7 +53,7 @@ class Lasting:
         if self._lost is None:
             try:
                 self._stream.flush()
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a stream that somebody has closed
                 self._lose(error)
 
     def complaint(self) -> str:
@@ -61,9 +61,10 @@ class Lasting:
         self.flush()
         if self._lost is None or isinstance(self._lost, BrokenPipeError):
             return ""
-        return f"standard output cannot be written: {self._lost.strerror}. The work itself is done."
+        reason = getattr(self._lost, "strerror", None) or str(self._lost).rstrip(".")
+        return f"standard output cannot be written: {reason}. The work itself is done."
 
-    def _lose(self, error: OSError) -> None:
+    def _lose(self, error: OSError | ValueError) -> None:
         self._lost = error
         # What the stream still holds would fail again when Python ends, which makes an exit code of that.
         with suppress(OSError, ValueError):
