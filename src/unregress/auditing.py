@@ -87,9 +87,7 @@ def audit(
     """
     asked, day = default_metrics() if metrics is None else metrics, today()
     if not asked:
-        raise SettingError(
-            "No metric is named, so that nothing would be measured", remedy="Leave `metrics` out for all"
-        )
+        raise SettingError("No metric is named: nothing is measured", remedy="Leave `metrics` out for all of them")
     check(case, models, runtime, golds=golds, original=original, metrics=asked)
     candidates = line_up(models, golds, original)
     names = [name for name, _, _ in candidates]

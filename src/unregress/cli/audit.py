@@ -88,9 +88,7 @@ def audit(
     asked = request.resolve(data, task, paths.values())
     case = data.case(task, asked.request)
     if not metrics:
-        raise SettingError(
-            "No metric is named, so that nothing would be measured", remedy="Leave `metrics` out for all"
-        )
+        raise SettingError("No metric is named: nothing is measured", remedy="Leave `metrics` out for all of them")
     if original in models:
         require_remembering(models[original], case)
     measured = [*metrics, *([Published()] if protocol == "published" else [])]
