@@ -260,3 +260,18 @@ def test_loading_makes_a_model_predict_as_the_saved_one(tmp_path):
     save_weights(saved, tmp_path / "w.safetensors")
     load_weights(loaded, tmp_path / "w.safetensors")
     assert torch.equal(loaded(numbers(4, 3)), saved(numbers(4, 3)))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"weight": torch.eye(3).to_sparse(), "bias": torch.zeros(3)},
+        {"weight": torch.empty(3, 3, device="meta"), "bias": torch.zeros(3)},
+        {0: torch.eye(3), 1: torch.zeros(3)},
+    ],
+    ids=["sparse", "meta", "numbered"],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(state, tmp_path):
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError):
+        load_weights(nn.Linear(3, 3), tmp_path / "weights.pt")

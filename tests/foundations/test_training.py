@@ -367,3 +367,20 @@ def test_a_recipe_reports_all_bad_values_at_once():
 def test_a_recipe_names_a_bad_value(name, value):
     with pytest.raises(SettingError, match=rf"Recipe\.{name} is {value!r}"):
         Recipe(**{name: value})
+
+
+@pytest.mark.parametrize("place", ["model", "loss"])
+def test_a_loss_without_a_gradient_is_refused(place):
+    class Detached(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).detach()
+
+    model = Detached(3, 1) if place == "model" else nn.Linear(3, 1)
+    loss = "l1" if place == "model" else (lambda prediction, target: (prediction - target).abs().detach())
+    with pytest.raises(ModelError, match="no gradient"):
+        run(model, Recipe(batch_size=64), loss=loss)
+
+
+def test_a_complex_loss_is_refused():
+    with pytest.raises(ModelError, match="`loss` returns"):
+        run(nn.Linear(3, 1), Recipe(batch_size=64), loss=lambda p, t: torch.complex(p - t, p - t))

@@ -165,7 +165,6 @@ def _wrong() -> dict[str, str]:
         "one target of NaN": _targets("torch.where(torch.arange(40) == 5, torch.nan, y)"),
         "one infinite target": _targets("torch.where(torch.arange(40) == 5, torch.inf, y)"),
         "targets of complex": _targets("y.to(torch.complex64)"),
-        "targets of booleans": _targets("y > 50"),
         "inputs of NaN": _data("splits(TensorDataset(torch.full_like(x, torch.nan), y))"),
         "inputs of complex": _data("splits(TensorDataset(x.to(torch.complex64), y))"),
         "inputs of integers": _data("splits(TensorDataset(x.long(), y))"),
@@ -232,6 +231,7 @@ def _unusual() -> dict[str, str]:
         **kinds,
         **inputs,
         **models,
+        "targets of booleans": _targets("y > 50"),
         "targets of numpy": "class Bad(Rows):\n    def __getitem__(self, row):\n"
         "        return x[row].numpy(), float(y[row])\n\n\n" + _data("splits(Bad())"),
         "targets that are masked": _targets("torch.stack([y, torch.where(y > 50, torch.nan, y)], 1)")
