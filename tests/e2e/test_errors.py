@@ -416,7 +416,7 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "text": (b"task\n", "holds the text 'task'"),
     "brackets": (b"[" * 100_000, "holds a list"),
     "deep": (b"a: " + b"{a: " * 100_000, "is nested more than 50 levels deep in line 1"),
-    "laughs": (b"a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 2 to an earlier part"),
+    "laughs": (b"a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]\n", "refers in line 2 to an earlier part"),
     "latin-1": ("reason: für".encode("latin-1"), "is not UTF-8 text: byte 0xfc at position 9"),
     "binary": (bytes(range(256)), "is not"),
 }

@@ -163,7 +163,7 @@ def test_what_other_requests_forgot_cannot_be_read_for_training():
     "ids", [range(6), np.arange(6), torch.arange(6), pandas.Series(range(6)), tuple(range(6)), list(range(6))]
 )
 def test_ids_may_stand_in_any_list_array_or_column(ids):
-    assert Splits(train=DATA, ids=ids).ids == case_of(DATA, ids=ids).ids == [0, 1, 2, 3, 4, 5]
+    assert Splits(train=DATA, ids=ids).ids == case_of(DATA, request=BAND, ids=ids).ids == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("ids", [7, "abcdef", b"abcdef", iter("abcdef"), [[n] for n in range(6)], {1: 2}])
@@ -174,7 +174,7 @@ def test_ids_of_another_kind_are_refused(ids):
 
 def test_there_is_one_id_for_each_sample():
     with pytest.raises(DataError, match="5 ids for 6"):
-        case_of(DATA, ids=list("abcde"))
+        case_of(DATA, request=BAND, ids=list("abcde"))
 
 
 def test_splits_become_a_case():
