@@ -291,7 +291,10 @@ def blindspot_calls() -> dict[str, list[tuple[int, bool, bool, list[float]]]]:
     students = {call[0] for call in training if set(call[3]) & set(x[list(FORGET), 0].tolist())}
     assert len(students) == 1, "only the student is trained on forget samples"
     start = next(place for place, call in enumerate(Watched.log) if call[0] in students and call[1] and call[2])
-    taught = Watched.log[start:]
+    # After the last step the result is looked at once more, in evaluation mode.
+    last = max(place for place, call in enumerate(Watched.log) if call[0] in students and call[1] and call[2])
+    looked = [place for place, call in enumerate(Watched.log) if place > last and call[0] in students]
+    taught = Watched.log[start : looked[0]]
     return {
         "student": [call for call in taught if call[0] in students],
         "helper": [call for call in taught if call[0] not in students],

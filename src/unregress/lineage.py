@@ -193,13 +193,13 @@ class Chain:
         Args:
             but: positions of the request to leave out.
         """
-        asked, seen = tuple(sorted(but)), set[int]()
+        own, seen = self._place_of(but), set[int]()
         made = []
-        for found in self.found:
+        for place, found in enumerate(self.found):
             # A sample that two requests name counts for the first.
             positions = tuple(i for i in found.positions if i not in seen)
             seen |= set(positions)
-            if positions and found.positions != asked:
+            if positions and place != own:
                 made.append(_request(self.data.size, positions, found.record.reason, found.record.target_band))
         return made
 
@@ -216,8 +216,17 @@ class Chain:
         Args:
             request: positions of that one.
         """
-        own = tuple(sorted(request))
-        return tuple(found.record for found in self.found if found.positions != own)
+        own = self._place_of(request)
+        return tuple(record for place, record in enumerate(self.records) if place != own)
+
+    def _place_of(self, request: Iterable[int]) -> int | None:
+        """Which request of the chain names the same samples, but for those that earlier ones had forgotten already."""
+        asked, seen = set(request), set[int]()
+        for place, found in enumerate(self.found):
+            if asked - seen and asked - seen == set(found.positions) - seen:
+                return place
+            seen |= set(found.positions)
+        return None
 
     @property
     def notes(self) -> list[str]:

@@ -79,9 +79,11 @@ def message_of(error: BaseException) -> str:
 def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
-    if own := frames_of_user(error):
+    # What a generator or a library raises instead may have lost the user's frames; its cause has not.
+    source = next((each for each in chain(error) if frames_of_user(each)), error)
+    if own := frames_of_user(source):
         last = own[-1]
-        entry = own[_last_of_ours(error, own)]
+        entry = own[_last_of_ours(source, own)]
         via = "" if entry is last or entry.name.startswith("<") else f", called by {entry.name}"
         return f" ({last.filename}:{last.lineno}, in {last.name}{via})"
     return f", while {doing}" if (doing := _doing(error)) else ""

@@ -249,6 +249,7 @@ def test_everything_is_there(done: Path) -> None:
             "audits/seed-0.json",
             "config.yaml",
             "index.html",
+            "manifest.json",
             "result.json",
             "table.csv",
             "table.md",

@@ -166,11 +166,12 @@ def test_a_model_that_the_attack_cannot_read_is_audited_without_it(
 def test_a_gold_that_would_be_trained_again_is_refused(
     runs: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # The golds of `runs` have the seeds 1 and 2.
-    words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 3}", "--runtime.seed", "-1000",
-                  "--golds+", str(runs / "retrained-2"))  # fmt: skip
+    gold = ["forget", *PROJECT, *REQUEST, "--method", "Retrain", "--method.recipe.epochs", "30",
+            "--runtime.seed", "1002", "--output", str(tmp_path / "gold")]  # fmt: skip
+    assert main(gold) == 0
+    words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 3}", "--golds+", str(tmp_path / "gold"))
     code, _, err = ended(words, capsys)
-    assert code == 2 and "retrained-2 is given as a gold, and one of the same recipe and seed, 2," in err
+    assert code == 2 and "gold is given as a gold, and one of the same recipe and seed, 1002," in err
     assert not cache.exists()
 
 

@@ -128,6 +128,17 @@ def test_a_chain_is_read_from_its_last_folder(tmp_path):
     assert chain.last().forget == (3, 4)
 
 
+def test_a_request_is_known_again_although_an_earlier_one_had_forgotten_some_of_it(tmp_path):
+    splits = data(range(6), dict(enumerate("abcdef")))
+    one = ForgetRequest(size=6, forget=(0, 1), reason="letter 17", target_band=(1.0, None))
+    write_request(tmp_path, case(splits, [1, 2, 3], [one]), [RequestRecord.of(case(splits, [0, 1]))])
+    chain = Chain.of([tmp_path], TrainingRecords(splits))
+    assert [each.forget for each in chain.requests(but=[1, 2, 3])] == [(0, 1)]
+    assert [each.forget for each in chain.before([1, 2, 3])] == [(0, 1)]
+    assert [each.forget for each in chain.requests(but=[0, 1])] == [(2, 3)]
+    assert [each.forget for each in chain.requests(but=[4])] == [(0, 1), (2, 3)]
+
+
 @pytest.mark.parametrize(
     "change",
     [
