@@ -81,7 +81,8 @@ def plain_ids(ids: object) -> list[Hashable] | None:
         return None
     values = ids.tolist() if hasattr(ids, "tolist") else ids
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
-        raise DataError(f"The ids are of type {type(ids).__name__}", expected="one id per training sample, in a list")
+        what = f"a single text, {ids!r}" if isinstance(ids, (str, bytes)) else f"of type {type(ids).__name__}"
+        raise DataError(f"`ids` is {what}", expected="a list with one id per training sample")
     if odd := [value for value in values if not isinstance(value, Hashable)]:
         raise DataError(f"An id is {odd[0]!r}", expected="a text or a number for each sample")
     return list(values)
@@ -103,6 +104,8 @@ class Splits(_Content):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", plain_ids(self.ids))
+        if self.ids is not None and len(self.ids) != self.size:
+            raise _not_one_id_each(len(self.ids), self.size)
 
     def case(self, task: Task[Any], request: ForgetRequest) -> Case:
         """These data with a task and a request."""
@@ -179,9 +182,7 @@ class Case(_Content):
             )
         object.__setattr__(self, "ids", plain_ids(self.ids))
         if self.ids is not None and len(self.ids) != size:
-            complaints.append(
-                DataError(f"There are {len(self.ids)} ids for {size} training samples", expected="one id per sample")
-            )
+            complaints.append(_not_one_id_each(len(self.ids), size))
         groups = (
             ("validation", self.validation, self.validation_group),
             ("test", self.test, self.test_group),
@@ -287,6 +288,10 @@ class Case(_Content):
         if chosen is not None:
             mask[list(chosen)] = True
         return mask
+
+
+def _not_one_id_each(ids: int, samples: int) -> DataError:
+    return DataError(f"There are {ids} ids for {samples} training samples", expected="one id per sample")
 
 
 def _missing(split: Split) -> DataError:

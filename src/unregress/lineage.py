@@ -137,8 +137,8 @@ class Found:
         records = len(self.record.ids) + sum(map(len, self.record.samples.values()))
         if self.absent:
             yield (
-                f"Of the request {self.record.reason!r}, {self.absent} of {records} records are no longer in the "
-                "training data"
+                f"Of the request {self.record.reason!r}, {self.absent} of {records} ids are no longer in the training "
+                "data" + ("" if self.positions else ": what the model answers about them cannot be looked at again")
             )
         elif (more := len(self.positions) - len(self.record.forget)) > 0:
             yield (
@@ -228,6 +228,19 @@ class Chain:
             seen |= set(found.positions)
         return None
 
+    def names(self, text: str) -> bool:
+        """Whether a request has named an id, whose samples may be gone since."""
+        return any(
+            (hashed := salted(each.salt, text)) in each.ids or hashed in each.samples
+            for each in self.records
+            if each.salt
+        )
+
+    @property
+    def by_id(self) -> bool:
+        """Whether some request is known by ids."""
+        return any(each.salt for each in self.records)
+
     @property
     def notes(self) -> list[str]:
         """What a reader of the evidence must know."""
@@ -247,12 +260,19 @@ def write_request(folder: Path, case: Case, before: Sequence[RequestRecord] = ()
 
 
 def read_requests(path: Path) -> tuple[RequestRecord, ...]:
-    """The requests that a run folder's model has forgotten, its own last; none for weights files and originals.
+    """The requests that a run folder's model has forgotten, its own last; none for other files and originals.
+
+    Of a weights file that lies in the run folder that it was written to, these are the folder's.
 
     Raises:
         StaleError: the request cannot be read, or was changed after it was written.
     """
-    return _read(path / REQUEST) if (path / REQUEST).is_file() else ()
+    folder = path if path.is_dir() else path.parent
+    if not (folder / REQUEST).is_file():
+        return ()
+    if path != folder and ((manifest := read_manifest(folder)) is None or path.name not in manifest.files):
+        return ()
+    return _read(folder / REQUEST)
 
 
 def read_request(folder: Path) -> RequestRecord:

@@ -136,7 +136,7 @@ class ForgetRequest:
         for position, identity in enumerate(all_ids):
             positions.setdefault(identity, []).append(position)
         complaints: list[RequestError] = []
-        unknown = [identity for identity in wanted if identity not in positions]
+        unknown = list(dict.fromkeys(identity for identity in wanted if identity not in positions))
         if unknown:
             verb = "is" if len(unknown) == 1 else "are"
             complaints.append(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,11 @@ def without_first() -> Splits:
 def without_both() -> Splits:
     """Nothing of either request is left."""
     return _rows([i for i in range(60) if i not in (*GONE, 11, 40)])
+
+
+def nameless() -> Splits:
+    """The same data without ids."""
+    return replace(tiny.load_data(), ids=None)
 
 
 def _rows(rows: list[int]) -> Splits:
@@ -136,7 +143,7 @@ def test_requests_hold_when_their_rows_are_gone(
              "--method.recipe.epochs", "2", "--output", str(tmp_path / "gold")]  # fmt: skip
     assert main(words) == 0
     told = capsys.readouterr().out
-    assert "3 of 3 records are no longer in the training data" in told
+    assert "3 of 3 ids are no longer in the training data" in told
     found = read(tmp_path / "gold" / "request.json")
     rows = [i for i in reversed(range(60)) if i not in GONE]
     assert sorted(rows[i] for i in found["forget"]) == [11, 40] and found["excluded"] == []
@@ -181,22 +188,43 @@ def test_golds_that_were_trained_on_an_earlier_request_are_refused(
 def test_a_bare_weights_file_loses_its_past_not_without_a_word(
     chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    bare = tmp_path / "deployed.safetensors"
+    shutil.copy(chain / "first" / "unlearned.safetensors", bare)
     words = ["forget", *PROJECT, "--request.ids_file", str(chain / "two.txt"), "--request.reason", "second",
-             "--checkpoint", str(chain / "first" / "unlearned.safetensors"), "--method", "FineTune",
-             *SHORT]  # fmt: skip
+             "--checkpoint", str(bare), "--method", "FineTune", *SHORT]  # fmt: skip
     assert main([*words, "--output", str(tmp_path / "bare")]) == 0
     assert "`request.after`" in capsys.readouterr().out
     named = [*words, "--request.after", f"[{chain / 'first'}]", "--output", str(tmp_path / "named")]
     assert main(named) == 0
     assert "`request.after`" not in capsys.readouterr().out
     assert weights(tmp_path / "named") == weights(chain / "second") != weights(tmp_path / "bare")
+    # In the folder that it was written to its past is known.
+    words[words.index(str(bare))] = str(chain / "first" / "unlearned.safetensors")
+    assert main([*words, "--output", str(tmp_path / "inside")]) == 0
+    assert weights(tmp_path / "inside") == weights(chain / "second")
+
+
+def test_an_id_that_is_forgotten_and_gone_may_be_named_again(
+    chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "three.txt").write_text("p3\np11\n")
+    words = ["forget", *of("without_first"), "--request.ids_file", str(tmp_path / "three.txt"), "--request.reason", "x",
+             "--checkpoint", str(chain / "first"), "--method", "FineTune", *SHORT]  # fmt: skip
+    assert main([*words, "--output", str(tmp_path / "third")]) == 0
+    assert "1 ids were forgotten by an earlier request" in capsys.readouterr().out
+    assert len(read(tmp_path / "third" / "request.json")["forget"]) == 1
+    (tmp_path / "three.txt").write_text("p3\np7\n")
+    assert "All 2 ids" in refused([*words, "--output", str(tmp_path / "none")], capsys)
+    # Without ids, a line would be taken for a position: somebody else would be forgotten.
+    (tmp_path / "three.txt").write_text("3\n")
+    assert "no ids" in refused(
+        [*words, "--data", "e2e.test_chain.nameless", "--output", str(tmp_path / "none")], capsys
+    )
 
 
 def test_code_that_a_run_folder_names_is_not_run(
     chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "evil.py").write_text("open('ran', 'w').close()\nclass Nice: pass\n")
     monkeypatch.chdir(tmp_path)

@@ -68,8 +68,8 @@ def test_each_method_changes_the_weights_and_tells_its_cost(runs: Path, name: st
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        ("FineTune", ["Made a model that is to have forgotten {} of 60 training samples: letter 17",
-                      "Whether it has, `unregress audit` says"]),
+        ("FineTune", ["Made a model that should have forgotten {} of 60 training samples: letter 17",
+                      "`unregress audit` measures whether it has"]),
         ("Retrain", ["Retrained without {} of 60 training samples: letter 17"]),
     ],
 )  # fmt: skip

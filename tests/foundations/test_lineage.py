@@ -61,7 +61,7 @@ def test_what_is_absent_or_added_is_said():
     found = record.find(TrainingRecords(data([0, 2, 3], names)))
     assert (found.positions, found.absent) == ((0,), 1)
     (note,) = found.notes
-    assert "'letter 17', 1 of 2 records" in note
+    assert "'letter 17', 1 of 2 ids" in note
     added = record.find(TrainingRecords(data(range(6), names)))
     assert (added.positions, added.absent) == ((0, 1, 4, 5), 0)
     (note,) = added.notes

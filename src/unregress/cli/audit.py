@@ -14,6 +14,7 @@ from unregress.cli.audit_options import Deep, Retraining
 from unregress.cli.caveats import about_models, unexamined
 from unregress.cli.console import kept_in, say, shown
 from unregress.cli.pages import require_replaceable, run_of
+from unregress.cli.recorded import recorded_recipe
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
@@ -25,6 +26,7 @@ from unregress.metrics import Metric, Published
 from unregress.model_check import no_better_than_constant
 from unregress.provenance import require_remembering
 from unregress.readiness import preflight
+from unregress.recipe import Recipe
 from unregress.report import print_table, render_html
 from unregress.runtime import Runtime
 from unregress.store import Store
@@ -120,7 +122,8 @@ def audit(
         if training is not None and recipe is not None:
             training.refuse_repeated(golds or [], runtime, recipe)
             source = "as the options say" if training.recipe is not None else f"as {models[original]} says"
-            say(f"Golds and originals are trained {source}: {recipe}")
+            say(f"Golds are trained {source}: {recipe}")
+            say(*_before_training(len(case.request.forget), rule, recipe, models[original]))
             names = gold_names(len(given) + further)
             if deep is not None:
                 judged = {name: path for name, path in models.items() if name != original}
@@ -149,6 +152,19 @@ def audit(
     say("", f"Wrote {output}/audit.html and {output}/{AUDIT}", f"Digest of {output}: {digest_of_folder(output)}")
     if require == "pass":
         _require_pass(report, output)
+
+
+def _before_training(forgotten: int, rule: Rule, recipe: Recipe, original: Path) -> list[str]:
+    """What is known already to limit what the trained golds will be good for."""
+    lines = []
+    if (recorded := recorded_recipe(original)) not in (None, recipe):
+        lines.append(f"Warning: {original} says that the original was trained otherwise: {recorded}")
+    if forgotten < rule.samples:
+        lines.append(
+            f"Warning: {forgotten} samples are forgotten, and a verdict needs {rule.samples}: the audit will measure, "
+            "and conclude nothing.  `--rule.samples` lowers that number, and makes limits less certain"
+        )
+    return lines
 
 
 def _require_once(golds: list[Path]) -> None:

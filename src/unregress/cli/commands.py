@@ -11,13 +11,14 @@ from torch import nn
 from unregress.artefacts import changed_data, contents, read_model, run_folder, write_model
 from unregress.case import Case, Splits
 from unregress.cli.agreement import require_agreement
-from unregress.cli.console import say, shown
+from unregress.cli.console import say, shown, written
 from unregress.cli.recorded import recorded_recipe
 from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
 from unregress.fresh import built
 from unregress.golds import module_of
-from unregress.lineage import write_request
+from unregress.lineage import read_requests, write_request
+from unregress.manifest import digest_of_folder
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.provenance import ancestors, require_remembering
@@ -62,10 +63,11 @@ def train(
     case = data.case(task, nothing)
     # Before the data are hashed: what cannot be read is told in its words.
     preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
+    replaced = digest_of_folder(output)
     with run_folder(runtime.team, output, config + contents(case, {}, asked=False)) as folder:
         made = train_original(case, recipe, runtime)
         write_model(folder, ORIGINAL, made, case, None, (), recipe=recipe, sketch=Sketch.of(TrainingRecords(case)))
-    say(f"Trained on {nothing.size} samples.", *_summary(made), f"Wrote {output}/{ORIGINAL}")
+    say(f"Trained on {nothing.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
 
 
 def forget(
@@ -110,6 +112,7 @@ def forget(
     found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
     records = TrainingRecords(case)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
+    replaced = digest_of_folder(output)
     require_agreement(weights.values())
     with run_folder(runtime.team, output, config + contents(case, weights), weights) as folder:
         made = method.unlearn(model, case, runtime)
@@ -124,14 +127,14 @@ def forget(
     told = (
         [f"Retrained without {which}"]
         if isinstance(method, Retrain)
-        else [f"Made a model that is to have forgotten {which}", "Whether it has, `unregress audit` says"]
+        else [f"Made a model that should have forgotten {which}", "`unregress audit` measures whether it has"]
     )
     say(
         *told,
         *_carried(case.request),
         *_summary(made),
         *(f"Warning: {warning}" for warning in warnings),
-        f"Wrote {output}/{UNLEARNED}",
+        *written(output, UNLEARNED, replaced),
     )
 
 
@@ -153,7 +156,7 @@ def _trained(
 
 def _unknown_past(started: Path | None, request: RequestSpec) -> list[str]:
     """Whether it is not known what a model was made to forget before."""
-    if started is None or started.is_dir() or request.after:
+    if started is None or started.is_dir() or request.after or read_requests(started):
         return []
     return [
         f"{started} is a bare weights file: if it was made to forget earlier requests, their samples are trained on "

@@ -39,3 +39,20 @@ def kept_in(store: Path | None) -> Iterator[None]:
         if store is not None:
             stop.add_note(f"Trainings that were finished are kept in {store}; the same command goes on from there.")
         raise
+
+
+def written(output: Path, file: str, replaced: str) -> list[str]:
+    """What a command says of the run folder that it wrote.
+
+    Args:
+        output: the folder, from which the next command starts.
+        file: the one in it that matters most.
+        replaced: the digest of the folder that was there before; empty if there was none.
+    """
+    lines = [f"Wrote {output}/{file}", f"The next command takes the folder: {output}"]
+    if replaced:
+        lines.append(
+            f"It replaced a run of the same configuration, whose digest was {replaced}: what was made from that one "
+            "names that digest"
+        )
+    return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection
+from collections.abc import Container
 from pathlib import Path
 
 from unregress.errors import RequestError
@@ -12,12 +12,12 @@ from unregress.errors import RequestError
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
-def read_ids(path: Path, known: Collection[str]) -> list[str]:
+def read_ids(path: Path, known: Container[str]) -> list[str]:
     """The ids in a text file; which of them exist is for the request to say.
 
     Args:
         path: the file.
-        known: the ids of the training set, to tell an id with a comma in it from a table.
+        known: all ids that there are or were, to tell an id with a comma in it from a table.
 
     Raises:
         RequestError: the file cannot be read, names nothing, or is a table.
@@ -37,7 +37,7 @@ def read_ids(path: Path, known: Collection[str]) -> list[str]:
     return ids
 
 
-def _refuse_table(path: Path, ids: list[str], unknown: list[str], known: Collection[str]) -> None:
+def _refuse_table(path: Path, ids: list[str], unknown: list[str], known: Container[str]) -> None:
     """Say what the file is where ids are in it in another way."""
     for separator, name in _SEPARATORS.items():
         try:

@@ -89,19 +89,23 @@ class RequestSpec:
         """
         records = TrainingRecords(splits)
         own = None if self.from_run is None else _found(self.from_run, records)
-        request = self._positions(splits, task) if own is None else own.request(splits.size)
         folders = [*models, *self.after, *([] if self.from_run is None else [self.from_run])]
         chain = Chain.of(folders, records)
+        gone: list[str] = []
+        request = self._positions(splits, task, chain, gone) if own is None else own.request(splits.size)
         others = chain.requests(but=request.forget)
         asked = request.beside(*others)
         notes = [*chain.notes, *([] if own is None else own.notes)]
+        if gone:
+            notes.append(f"{len(gone)} ids were forgotten by an earlier request, and their samples are gone")
         if already := len(request.forget) - len(asked.forget):
             notes.append(
                 f"{already} of {len(request.forget)} samples named are forgotten by an earlier request already"
             )
         return Asked(request=asked, before=chain.before(request.forget), notes=tuple(dict.fromkeys(notes)))
 
-    def _positions(self, splits: Splits, task: Task[Any]) -> ForgetRequest:
+    def _positions(self, splits: Splits, task: Task[Any], chain: Chain, gone: list[str]) -> ForgetRequest:
+        """The samples named; ids of earlier requests whose samples are gone are noted in `gone`."""
         size = splits.size
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
@@ -111,11 +115,25 @@ class RequestSpec:
                 Source(dataset, torch.zeros(size, dtype=torch.bool), splits.collate, name="train"), task
             )
             return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
-        ids = range(size) if splits.ids is None else splits.ids
-        if len(ids) != size:
-            raise DataError(f"`data` gives {len(ids)} ids for {size} training samples", expected="one id per sample")
-        texts = id_texts(ids)
-        return ForgetRequest.ids(texts, read_ids(cast(Path, self.ids_file), set(texts)), reason=self.reason)
+        if splits.ids is None and chain.by_id:
+            # A line such as 3 would be taken for a position.
+            raise DataError(
+                "The earlier requests of this model are by id, and `data` gives no ids",
+                expected="one id per sample, as when they were made",
+                remedy="Return `Splits(..., ids=...)`",
+            )
+        texts = id_texts(range(size) if splits.ids is None else splits.ids)
+        known, file = set(texts), cast(Path, self.ids_file)
+        wanted = read_ids(file, _Either(known, chain))
+        gone += [each for each in wanted if each not in known and chain.names(each)]
+        left = [each for each in wanted if each not in gone]
+        if not left:
+            raise RequestError(
+                f"All {len(wanted)} ids in {file} were forgotten by earlier requests, and their samples are gone",
+                expected="an id that no earlier request has named",
+                remedy="Nothing is left to be done for them",
+            )
+        return ForgetRequest.ids(texts, left, reason=self.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +145,17 @@ class Asked:
     """The other requests that were carried out on the models, in order, also those whose records are gone."""
     notes: tuple[str, ...]
     """What a reader of the evidence must know: records that are gone, samples that were forgotten already."""
+
+
+@dataclass(frozen=True)
+class _Either:
+    """The ids of the training set, and those that earlier requests have named."""
+
+    present: set[str]
+    chain: Chain
+
+    def __contains__(self, text: object) -> bool:
+        return text in self.present or self.chain.names(str(text))
 
 
 def _found(folder: Path, records: TrainingRecords) -> Found:

@@ -49,11 +49,13 @@ def verify(folder: Path, *, digest: str | None = None, among: list[Path] = []) -
     found = Findings(places=(place, *among))
     found.examine(folder, "")
     own = digest_of_folder(folder)
-    if own:
-        found.lines.insert(0, f"{own}  {folder}")
     if digest is not None and own != digest:
-        found.complaints.insert(0, f"{folder} has another digest than the one given, {digest}")
-    say(*map(printable, found.lines))
+        found.complaints.insert(0, f"{folder} has another digest, {own or 'none'}, than the one given, {digest}")
+    # The digest stands for a whole folder: of one that is not whole it would say the opposite of what was found.
+    first = [f"{own}  {folder}"] if own and not found.complaints else []
+    where = "`--among+ FOLDER` names further places to look in, such as a store of golds"
+    hint = [where] if any(line.endswith("is not here") for line in found.lines) else []
+    say(*map(printable, [*first, *found.lines, *hint]))
     if found.complaints:
         raise StaleError(
             "; ".join(found.complaints),
