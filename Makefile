@@ -24,8 +24,8 @@ help: ## list these targets
 demo: $(VENV)/.stamp ## unlearn and audit on embedded patient data; leaves OUTPUT=runs/demo
 	$(BIN)/unregress demo --output $(OUTPUT)
 
-test: $(VENV)/.stamp-dev ## run every test, doctests and slow ones included
-	$(BIN)/python -m pytest
+test: $(VENV)/.stamp-dev ## run every test, doctests and slow ones included, on all cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations 20
 
 lint: $(VENV)/.stamp-dev ## check style, formatting and types
 	$(BIN)/ruff check
