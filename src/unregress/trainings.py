@@ -199,7 +199,10 @@ class Maker:
         And where a progress bar says what it would say.
         """
         quiet = workers > 1 or self.runtime.progress
-        store = None if self.store is None else Store(root=self.store.root, say=silent if quiet else self.store.say)
+        store = None
+        if self.store is not None:
+            # A worker may have been started in another folder.
+            store = Store(root=self.store.root.absolute(), say=silent if quiet else self.store.say)
         # A runtime of its own, without the device that this one may have opened: only that can be sent.
         runtime = replace(self.runtime, progress=self.runtime.progress and workers == 1)
         sent = replace(self, case=self.case.without_ids(), store=store, runtime=runtime)
