@@ -3,9 +3,9 @@
 import os
 import sys
 
-from unregress.cli import main
+from unregress.cli import program
 
-code = main()
+code = program()
 if int(os.environ.get("WORLD_SIZE", "1")) > 1:
     # One of several processes: all is written, and threads of PyTorch's that outlive the job must not turn a success
     # into "terminate called without an active exception", as now and then they do.

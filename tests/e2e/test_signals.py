@@ -41,10 +41,12 @@ def signalled(number: int = 15) -> TensorTask:
 
 @pytest.fixture(autouse=True)
 def heard() -> Iterator[None]:
-    """A suite that runs in a shell's background ignores interrupts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A suite that runs in a shell's background ignores interrupts, and libraries of other tests handle signals."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", NUMBERS)

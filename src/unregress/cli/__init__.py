@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from unregress.cli.interrupt import ignore_signals, leaving_at_once
 from unregress.cli.streams import lasting
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (complaint := output.complaint()) and not code:
             print(f"error: {complaint}", file=sys.stderr)
             code = 2
-    if arguments is None:
-        ignore_signals()
+    return code
+
+
+def program() -> int:
+    """Run the command that the program was called with, after which nothing is left to be interrupted."""
+    code = main()
+    ignore_signals()
     return code
