@@ -46,7 +46,9 @@ def heard() -> Iterator[None]:
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
     for number, handler in before.items():
-        signal.signal(number, handler)
+        # None: a library in C handled it, which Python cannot put back.
+        if handler is not None:
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
