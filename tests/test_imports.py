@@ -43,7 +43,7 @@ BEFORE_METHODS = (
     Room("forecasting"),
     Room("request"),
     Room("processes", only=("errors",)),
-    Room("failing", only=("errors", "user_code")),
+    Room("failing", only=("errors", "text", "user_code")),
     Room("loading"),
     Room("case"),
     Room("records"),

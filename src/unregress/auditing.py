@@ -168,8 +168,7 @@ def _forgot(candidate: Candidate, request: ForgetRequest) -> bool:
     """Whether a model was made to forget a request; of a bare module that is not known, and taken for granted."""
     if not isinstance(candidate, Unlearned) or candidate.request is None:
         return True
-    gone = {*candidate.request.forget, *candidate.request.excluded.tolist()}
-    return gone.issuperset(request.forget)
+    return candidate.request.left_out.issuperset(request.forget)
 
 
 def today() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from unregress.errors import DataError
+from unregress.text import some
 from unregress.user_code import message_of
 
 
@@ -37,7 +38,7 @@ def located(
     if type(error) is RuntimeError and "exited unexpectedly" in message_of(error):
         # Reading these rows again might end this process as well.
         return DataError(
-            f"A worker process of the data loader ended while it read samples {_some(rows)}{of}",
+            f"A worker process of the data loader ended while it read samples {some(rows)}{of}",
             expected="a dataset that neither ends its process nor needs more memory than there is",
             remedy="With `--runtime.workers 0` the dataset is read in the main process, which shows why",
         )
@@ -60,7 +61,7 @@ def _found(
         except Exception as error:
             return error, f"while reading sample {row}"
     if (found := _raised(collate, samples)) is None:
-        return None, f"while reading samples {_some(rows)}, which could be read the second time"
+        return None, f"while reading samples {some(rows)}, which could be read the second time"
     # The shortest beginning of the batch that cannot be put together ends with the sample that does not fit.
     fine, failing = 0, len(samples)
     while failing - fine > 1:
@@ -77,7 +78,3 @@ def _raised(collate: Callable[[list[Any]], Any], samples: list[Any]) -> Exceptio
     except Exception as error:
         return error
     return None
-
-
-def _some(rows: Sequence[int]) -> str:
-    return ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")

@@ -24,8 +24,7 @@ def _read_again(gold: Candidate, request: ForgetRequest) -> int:
     """How many of the samples that are forgotten here or earlier a gold was trained on, as far as that is known."""
     if not isinstance(gold, Unlearned) or gold.request is None:
         return 0
-    left_out = {*gold.request.forget, *gold.request.excluded.tolist()}
-    return len({*request.forget, *request.excluded.tolist()} - left_out)
+    return len(request.left_out - gold.request.left_out)
 
 
 def complaints(

@@ -116,9 +116,10 @@ class RequestRecord:
         positions = [i for hashed in self.ids for i in places.get(hashed, [])]
         absent = sum(hashed not in places for hashed in self.ids)
         for hashed, contents in self.samples.items():
-            rows = {salted(self.salt, data.hashes[i].hex()): i for i in places.get(hashed, [])}
-            positions += [rows[content] for content in contents if content in rows]
-            absent += sum(content not in rows for content in contents)
+            # Samples of one id and one content cannot be told apart: all of them are meant.
+            rows = {i: salted(self.salt, data.hashes[i].hex()) for i in places.get(hashed, [])}
+            positions += [i for i, content in rows.items() if content in contents]
+            absent += sum(content not in rows.values() for content in contents)
         return Found(self, tuple(sorted(positions)), absent=absent)
 
 

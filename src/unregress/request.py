@@ -238,6 +238,11 @@ class ForgetRequest:
         return np.unique(np.array([i for other in self.others for i in other.forget], dtype=np.int64))
 
     @cached_property
+    def left_out(self) -> frozenset[int]:
+        """Positions of all samples that this request or another one forgets: those that a gold never sees."""
+        return frozenset((*self.forget, *self.excluded.tolist()))
+
+    @cached_property
     def members(self) -> Index:
         """Positions of the samples to retain or to forget, ascending: all but those of other requests."""
         return np.setdiff1d(np.arange(self.size), self.excluded)

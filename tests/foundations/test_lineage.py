@@ -80,6 +80,15 @@ def test_some_samples_of_an_id_are_known_by_their_content():
     assert record.find(TrainingRecords(data([3, 2, 0], names))).absent == 1
 
 
+def test_samples_of_one_id_and_one_content_are_forgotten_together():
+    numbers = torch.tensor([1.0, 1.0, 2.0, 3.0])
+    splits = Splits(train=TensorDataset(numbers[:, None], numbers), ids=["ann", "ann", "ann", "bob"])
+    record = RequestRecord.of(case(splits, [0, 1]))
+    found = record.find(TrainingRecords(splits))
+    assert (found.positions, found.absent) == ((0, 1), 0)
+    assert found.request(4).forget == (0, 1)
+
+
 @pytest.mark.parametrize("today", [[0, 1, 2], [1, 0, 2, 3], [0, 1, 2, 4]])
 def test_without_ids_only_the_very_data_will_do(today):
     """Positions say nothing about other data, also of the same size: other people would be forgotten."""

@@ -41,11 +41,10 @@ def _unverified(paths: Mapping[str, Path]) -> list[str]:
 
 def _younger(models: Mapping[str, Candidate], case: Case) -> list[str]:
     """Which models were made before another model of this audit forgot a further request."""
-    out = {*case.request.forget, *case.request.excluded.tolist()}
     notes = []
     for name, model in models.items():
         if isinstance(model, Unlearned) and model.request is not None:
-            kept = out - {*model.request.forget, *model.request.excluded.tolist()}
+            kept = case.request.left_out - model.request.left_out
             if kept:
                 notes.append(
                     f"{name} was not made to forget {len(kept)} of the samples that the golds never saw, so that more "
