@@ -30,6 +30,18 @@ def mean(values: NDArray[Any], axis: int | None = None) -> Any:
     return np.where(counts > 0, np.where(unknown, 0.0, values).sum(axis=axis) / np.maximum(counts, 1), np.nan)
 
 
+def median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median of each output's numbers that are known, `(n, *out)` to `(*out)`; 0 where there is none.
+
+    >>> median(np.array([[1.0, np.nan], [5.0, np.nan], [np.nan, np.nan]])).tolist()
+    [3.0, 0.0]
+    """
+    if not np.isnan(values).any():
+        return np.asarray(np.median(values, axis=0))
+    known = np.where(np.isnan(values).all(axis=0), 0.0, values)
+    return np.asarray(np.nanmedian(known, axis=0))
+
+
 def scale_of(*values: NDArray[Any]) -> float:
     """What to divide numbers by so that they can be squared: 1, or a power of two, which changes no digit of them.
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from unregress.case import Case
 from unregress.errors import ModelError, UnregressError
 from unregress.loading import chunked
-from unregress.means import mean, root_mean_square
+from unregress.means import mean, median, root_mean_square
 from unregress.runtime import Runtime, bare, evaluating
 from unregress.training import require_gradient
 from unregress.user_code import described
@@ -152,7 +151,7 @@ def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> I
             targets.append(case.task.target(batch.data).cpu().double())
     target = torch.cat(targets).numpy()
     own = np.abs(torch.cat(predictions).numpy() - target)
-    constant = np.abs(_median_of_known(target[retained]) - target)
+    constant = np.abs(median(target[retained]) - target)
     # By either measure, since the one that it was trained by is not known.
     if mean(own) >= mean(constant) and root_mean_square(own) >= root_mean_square(constant):
         yield (
@@ -160,9 +159,3 @@ def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> I
             f"{len(rows)} training samples is {mean(own):.4g}, that of the retained targets' median "
             f"{mean(constant):.4g}"
         )
-
-
-def _median_of_known(targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median of each output's known targets; 0 where none is."""
-    known = np.where(np.isnan(targets).all(axis=0), 0.0, targets)
-    return np.asarray(np.nanmedian(known, axis=0))

@@ -12,7 +12,7 @@ from unregress.case import Case
 from unregress.errors import ModelError
 from unregress.evidence import CONSTANT
 from unregress.loading import chunked
-from unregress.means import LARGE, mean
+from unregress.means import LARGE, mean, median
 from unregress.metrics.base import Subject
 from unregress.predictions import Predictions, Values
 from unregress.runtime import Runtime
@@ -50,18 +50,9 @@ def spreads(like: Subject) -> Values:
     if prod(seen.target.shape[1:]) == 1:
         return np.ones(seen.target.shape[1:])
     with np.errstate(over="ignore"):
-        spread = np.asarray(mean(np.abs(seen.target - _medians(seen)), axis=0))
+        spread = np.asarray(mean(np.abs(seen.target - median(seen.target)), axis=0))
     # What is smaller or larger can only come of rounding, and nothing could be divided by it.
     return np.where((spread > 1 / LARGE) & (spread < LARGE), spread, 1.0)
-
-
-def _medians(seen: Predictions) -> Values:
-    """Of each output's known targets; 0 where none is."""
-    if seen.known is None:
-        return np.asarray(np.median(seen.target, axis=0))
-    outputs = seen.target.reshape(len(seen), -1).T
-    known = [output[~np.isnan(output)] for output in outputs]
-    return np.array([np.median(each) if len(each) else 0.0 for each in known]).reshape(seen.target.shape[1:])
 
 
 def _form(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:
