@@ -31,7 +31,8 @@ from unregress.metrics import (
     Wasserstein,
 )
 from unregress.metrics.findings import findings
-from unregress.panel import assemble, panel_of
+from unregress.panel import assemble, held_out_answers, panel_of
+from unregress.predictions import Predictions
 from unregress.request import ForgetRequest
 from unregress.runtime import Runtime
 from unregress.survey import unsteady
@@ -108,7 +109,9 @@ def audit(
                     measures.append(finding)
                 else:
                     figures.append(finding)
-        earlier = [_looked_at_again(panel, other, candidates, rule) for other in case.request.others]
+        others = case.request.others
+        tests = held_out_answers(panel) if others else {}
+        earlier = [_looked_at_again(panel, other, tests, candidates, rule) for other in others]
     measured = {measure.metric for measure in measures}
     about = tuple(about for metric in asked for about in metric.about if about.metric in measured)
     about = tuple(replace(each, unit=panel.unit) if each.unit == "target units" else each for each in about)
@@ -133,12 +136,16 @@ def audit(
 
 
 def _looked_at_again(
-    panel: Panel, other: ForgetRequest, candidates: Sequence[tuple[str, Role, Candidate]], rule: Rule
+    panel: Panel,
+    other: ForgetRequest,
+    tests: Mapping[str, Predictions],
+    candidates: Sequence[tuple[str, Role, Candidate]],
+    rule: Rule,
 ) -> Recheck:
     """The verdicts about another request that was carried out on the same models, from predictions alone."""
     found = partial(Recheck, reason=other.reason, request_digest=other.digest, samples=len(other.forget))
     try:
-        again = panel_of(panel, other)
+        again = panel_of(panel, other, tests)
         measures = [each for metric in QUICK for each in metric.measure(again) if isinstance(each, Measure)]
     except UnregressError as error:
         return found(verdicts=(), note=f"It cannot be measured again: {error.found}.")

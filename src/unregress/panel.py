@@ -75,12 +75,23 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
     return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_group=group, units=units), caveats
 
 
-def panel_of(panel: Panel, other: ForgetRequest) -> Panel:
+def held_out_answers(panel: Panel) -> dict[str, Predictions]:
+    """What every model answers about all test samples, by its name: the same whatever request is looked at."""
+    case, runtime = panel.case, panel.runtime
+    return {
+        subject.name: collect(subject.model, case.task, case.source("test"), runtime)
+        for subject in panel.subjects
+        if subject.model is not None
+    }
+
+
+def panel_of(panel: Panel, other: ForgetRequest, tests: Mapping[str, Predictions]) -> Panel:
     """The same models asked about another request's samples: what was retained is the same.
 
     Args:
         panel: about a request that was made beside the other one.
         other: one of `panel.case.request.others`.
+        tests: what `held_out_answers` found.
 
     Raises:
         DataError: some of the other request's samples cannot be measured any more.
@@ -96,8 +107,7 @@ def panel_of(panel: Panel, other: ForgetRequest) -> Panel:
         if subject.model is None:
             continue
         seen = {"train-forget": collect(subject.model, case.task, case.source("train_eval"), runtime, rows=rows)}
-        test = collect(subject.model, case.task, case.source("test"), runtime)
-        seen |= {part: found for part, found in _parts(case, {"test": test})}
+        seen |= dict(_parts(case, {"test": tests[subject.name]}))
         parts = {name: found.in_units(panel.units) if panel.units.size > 1 else found for name, found in seen.items()}
         subjects.append(replace(subject, parts={"train-retain": subject.parts["train-retain"], **parts}))
     original = next(subject for subject in subjects if subject.role == "original")
