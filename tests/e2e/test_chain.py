@@ -198,6 +198,9 @@ def test_a_bare_weights_file_loses_its_past_not_without_a_word(
     assert main(named) == 0
     assert "`request.after`" not in capsys.readouterr().out
     assert weights(tmp_path / "named") == weights(chain / "second") != weights(tmp_path / "bare")
+    for nothing in (chain / "typo", chain / "original"):
+        wrong = [*words, "--request.after", f"[{nothing}]", "--output", str(tmp_path / "wrong")]
+        assert "holds no request" in refused(wrong, capsys)
     # In the folder that it was written to its past is known.
     words[words.index(str(bare))] = str(chain / "first" / "unlearned.safetensors")
     assert main([*words, "--output", str(tmp_path / "inside")]) == 0

@@ -13,7 +13,7 @@ from unregress.artefacts import require_same_data
 from unregress.case import Splits
 from unregress.cli.ids_file import read_ids
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
-from unregress.lineage import Chain, Found, RequestRecord, read_request
+from unregress.lineage import Chain, Found, RequestRecord, read_request, read_requests
 from unregress.loading import Source, read_targets
 from unregress.provenance import HISTORY, record_of
 from unregress.records import TrainingRecords, id_texts
@@ -89,6 +89,12 @@ class RequestSpec:
         """
         records = TrainingRecords(splits)
         own = None if self.from_run is None else _found(self.from_run, records)
+        if silent := [path for path in self.after if not read_requests(path)]:
+            # Taken for a folder without requests, a misspelt one would bring back what was forgotten.
+            raise RequestError(
+                f"`request.after` names {silent[0]}, which holds no request",
+                expected="run folders that `unregress forget` wrote",
+            )
         folders = [*models, *self.after, *([] if self.from_run is None else [self.from_run])]
         chain = Chain.of(folders, records)
         gone: list[str] = []
