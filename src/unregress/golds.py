@@ -101,6 +101,9 @@ def caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], origina
 
 
 def _recipe(method: str) -> str:
-    """The recipe within `train(Recipe(...))` or `Retrain(recipe=Recipe(...))`; empty where there is none."""
+    """The recipe within `train(Recipe(...))` or `Retrain(recipe=Recipe(...))`; empty for what was not trained afresh."""
+    if not method.startswith(("train(", "Retrain(")):
+        # An original that has forgotten an earlier request: its last recipe is not the one that it was trained by.
+        return ""
     _, found, rest = method.partition("Recipe(")
     return rest.rstrip(")") if found else ""

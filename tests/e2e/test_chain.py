@@ -115,6 +115,7 @@ def test_golds_helpers_relearning_and_attacks_leave_it_out_too(chain: Path, tmp_
         reports[name] = AuditReport.from_json(tmp_path / name / "audit.json")
     assert reports["clean"].measures == reports["poisoned"].measures
     assert reports["clean"].samples["train-retain"] == 55
+    assert not any("same recipe" in caveat for caveat in reports["clean"].caveats)
     # The recipe came through the chain, from `original`.
     assert read(tmp_path / "clean" / "golds.json")["recipe"]["epochs"] == 3
 
