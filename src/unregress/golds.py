@@ -101,7 +101,7 @@ def caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], origina
 
 
 def _recipe(method: str) -> str:
-    """The recipe within `train(Recipe(...))` or `Retrain(recipe=Recipe(...))`; empty for what was not trained afresh."""
+    """The recipe within `train(Recipe(...))` or `Retrain(recipe=Recipe(...))`; empty for any other method."""
     if not method.startswith(("train(", "Retrain(")):
         # An original that has forgotten an earlier request: its last recipe is not the one that it was trained by.
         return ""
