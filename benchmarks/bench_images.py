@@ -27,7 +27,7 @@ from unregress import (
 from unregress.datasets.age_images import age_images, read_index
 from unregress.loading import chunked
 from unregress.models.resnet import resnet18_regressor
-from unregress.trainings import subset
+from unregress.subsets import subset
 
 BATCH, TRAINED = 256, 12_208
 """Samples of a step, and of UTKFace's training set."""

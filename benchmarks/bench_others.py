@@ -27,8 +27,8 @@ from unregress.forecasting import ForecastingTask
 from unregress.loading import chunked
 from unregress.models.sentence_pair import SentencePairLSTM
 from unregress.models.tft import tft
+from unregress.subsets import subset
 from unregress.task import TensorTask
-from unregress.trainings import subset
 
 GOLDS = 16
 EPOCH = Recipe(epochs=1)

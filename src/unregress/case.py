@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from unregress.content import columns, digest_of, row_hashes
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
+from unregress.ids import not_one_each, plain_ids
 from unregress.loading import Augment, Collate, Source, chunked, read_targets
 from unregress.request import ForgetRequest, Index, Mask
 from unregress.task import Task
@@ -71,23 +72,6 @@ class _Content:
         """All of a split's samples, none of which is to be forgotten, without augmentation."""
 
 
-def plain_ids(ids: object) -> list[Hashable] | None:
-    """Ids as a list of values that can be compared, from a list, array, tensor or column of a table; None for none.
-
-    Raises:
-        DataError: they are of another kind.
-    """
-    if ids is None:
-        return None
-    values = ids.tolist() if hasattr(ids, "tolist") else ids
-    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
-        what = f"a single text, {ids!r}" if isinstance(ids, (str, bytes)) else f"of type {type(ids).__name__}"
-        raise DataError(f"`ids` is {what}", expected="a list with one id per training sample")
-    if odd := [value for value in values if not isinstance(value, Hashable)]:
-        raise DataError(f"An id is {odd[0]!r}", expected="a text or a number for each sample")
-    return list(values)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Splits(_Content):
     """What a data loading function returns: the data of a `Case`, before anything is to be forgotten."""
@@ -105,7 +89,7 @@ class Splits(_Content):
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", plain_ids(self.ids))
         if self.ids is not None and len(self.ids) != self.size:
-            raise _not_one_id_each(len(self.ids), self.size)
+            raise not_one_each(len(self.ids), self.size)
 
     def case(self, task: Task[Any], request: ForgetRequest) -> Case:
         """These data with a task and a request."""
@@ -182,7 +166,7 @@ class Case(_Content):
             )
         object.__setattr__(self, "ids", plain_ids(self.ids))
         if self.ids is not None and len(self.ids) != size:
-            complaints.append(_not_one_id_each(len(self.ids), size))
+            complaints.append(not_one_each(len(self.ids), size))
         groups = (
             ("validation", self.validation, self.validation_group),
             ("test", self.test, self.test_group),
@@ -288,10 +272,6 @@ class Case(_Content):
         if chosen is not None:
             mask[list(chosen)] = True
         return mask
-
-
-def _not_one_id_each(ids: int, samples: int) -> DataError:
-    return DataError(f"There are {ids} ids for {samples} training samples", expected="one id per sample")
 
 
 def _missing(split: Split) -> DataError:

@@ -38,10 +38,10 @@ from unregress.checkpoint import save_weights
 from unregress.errors import SettingError
 from unregress.evidence import ModelFile
 from unregress.files import sha256_of
-from unregress.lineage import write_request
 from unregress.lineup import gold_names
 from unregress.parallel import one_thread
 from unregress.report import print_table, render_html
+from unregress.request_record import write_request
 from unregress.runs import new_run
 
 TRAINING = Recipe(epochs=100, lr=0.01, batch_size=32, schedule="one-cycle")

@@ -11,12 +11,13 @@ from unregress.case import Case
 from unregress.cost import Cost
 from unregress.errors import CheckpointError, DivergenceError, SettingError, StaleError, UnregressError
 from unregress.files import content_of, write_text
-from unregress.lineage import REQUEST, Chain, read_request
+from unregress.lineage import Chain
 from unregress.manifest import MANIFEST, departures, is_bare, read_manifest
 from unregress.manifest import digest_of_folder as digest_of_folder
 from unregress.plain import Misfit, build, parse
 from unregress.recipe import Recipe
 from unregress.records import Sketch, TrainingRecords
+from unregress.request_record import REQUEST, read_request
 from unregress.training import Epoch
 
 HISTORY = "history.json"

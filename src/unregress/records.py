@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from unregress.case import Case, Splits
-from unregress.errors import DataError
+from unregress.ids import id_texts, salt_of, salted
 
 KEPT = 256
 """Hashes in a sketch: its estimate of a share is off by three percentage points (standard error) at most."""
@@ -89,29 +88,3 @@ class Sketch:
         """The share of the samples that are in today's training data, unchanged; an estimate."""
         there = data.samples_by_hash(self.salt)
         return sum(each in there for each in self.lowest) / max(1, len(self.lowest))
-
-
-def id_texts(ids: Sequence[Hashable]) -> list[str]:
-    """Ids as texts, by which they are matched.
-
-    Raises:
-        DataError: two ids that differ have the same text, as 1 and "1".
-    """
-    texts = [str(identity) for identity in ids]
-    if (found := len(set(texts))) < (different := len(set(ids))):
-        raise DataError(
-            f"{different} different ids have {found} different texts",
-            expected="ids that differ as texts too, unlike 1 and '1'",
-            remedy="Use ids of one type",
-        )
-    return texts
-
-
-def salt_of(data_digest: str) -> str:
-    """A salt made from the content of the data: the same request on the same data gives the same bytes."""
-    return hashlib.sha256(f"unregress record {data_digest}".encode()).hexdigest()[:32]
-
-
-def salted(salt: str, text: str) -> str:
-    """The first half of the SHA-256 of a text behind a salt, in hexadecimal."""
-    return hashlib.sha256(f"{salt} {text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

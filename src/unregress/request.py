@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from unregress.bands import in_band, one_per_sample
 from unregress.errors import RequestError, raise_all
-from unregress.text import are, some
+from unregress.text import are, some, type_names
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -143,7 +143,7 @@ class ForgetRequest:
                 RequestError(
                     f"{len(unknown)} of {len(wanted)} ids {verb} not in the training set: {some(unknown)}",
                     # Never an example: the ids are people's.
-                    expected=f"ids of type {_types(positions)}",
+                    expected=f"ids of type {type_names(positions)}",
                     remedy="Check the spelling and the type (text and numbers differ), or drop them",
                 )
             )
@@ -181,13 +181,13 @@ class ForgetRequest:
         low, high = (None if limit is None else float(limit) for limit in (low, high))
         if low is not None and high is not None and low > high:
             raise RequestError(f"The band's lower limit {low} is above its upper limit {high}")
-        values = _one_per_sample(targets)
+        values = one_per_sample(targets)
         if np.isnan(values).any():
             raise RequestError(
                 f"{are(int(np.isnan(values).sum()), 'target')} NaN, and so in no band",
                 remedy="Repair or drop them: a sample that should be forgotten would be retained",
             )
-        forget = tuple(np.flatnonzero(_in_band(values, low, high)).tolist())
+        forget = tuple(np.flatnonzero(in_band(values, low, high)).tolist())
         if not forget and len(values):
             raise RequestError(
                 f"No target lies in the band from {low} to {high}",
@@ -294,35 +294,4 @@ class ForgetRequest:
         values = np.asarray(targets)
         if self.target_band is None:
             return np.zeros(len(values), dtype=np.bool_)
-        return _in_band(_one_per_sample(values), *self.target_band)
-
-
-def _in_band(values: NDArray[Any], low: float | None, high: float | None) -> Mask:
-    # In the targets' own precision: the float32 target 2.2 is above the float64 limit 2.2, and yet at it.
-    own = values.dtype.type
-    above = values >= own(-np.inf if low is None else low)
-    return np.asarray(above & (values <= own(np.inf if high is None else high)), dtype=np.bool_)
-
-
-def _one_per_sample(targets: ArrayLike) -> NDArray[Any]:
-    values = np.asarray(targets)
-    if values.dtype.kind != "f":
-        values = values.astype(np.float64)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        raise RequestError(
-            f"The targets have shape {values.shape}",
-            expected="one target per sample for a band",
-            remedy="For several outputs choose the samples yourself with `ForgetRequest.where`",
-        )
-    return values
-
-
-def _types(ids: Iterable[Hashable]) -> str:
-    """The names of the ids' types.
-
-    >>> _types(["p1", 2])
-    'int and str'
-    """
-    return " and ".join(sorted({type(identity).__name__ for identity in ids})) or "any, but there are none"
+        return in_band(one_per_sample(values), *self.target_band)

@@ -30,11 +30,11 @@ LAYOUT = 1
 """Version of an entry's files; raised when a reader of the old one would misread the new one."""
 REPORT = "audit.json"
 _ANOTHER = "another store: `--store` of `unregress reproduce`, `--retrain.store` of `unregress audit`"
-TRAINING = ("activations", "attention", "case", "draws", "fresh", "guard", "loading", "losses", "means", "methods",
-            "processes", "recipe", "request", "runtime", "task", "training")  # fmt: skip
+TRAINING = ("activations", "attention", "bands", "case", "draws", "fresh", "guard", "loading", "losses", "means",
+            "methods", "processes", "recipe", "request", "runtime", "task", "training")  # fmt: skip
 """The rooms whose code decides what a trained model is, beside those of its data and architecture."""
 MEASURING = (*TRAINING, "auditing", "evidence", "features", "findings", "floor", "golds", "lineup", "metrics",
-             "panel", "predictions", "references", "trainings")  # fmt: skip
+             "panel", "predictions", "references", "subsets", "trainings")  # fmt: skip
 """The rooms whose code decides what an audit measures; what it concludes is judged anew each time."""
 
 

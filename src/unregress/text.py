@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def printable(text: str) -> str:
@@ -39,3 +39,12 @@ def some(values: Sequence[object], count: int = 5) -> str:
     """
     shown = ", ".join(repr(value) for value in values[:count])
     return shown + (f" and {len(values) - count} more" if len(values) > count else "")
+
+
+def type_names(values: Iterable[object]) -> str:
+    """The names of some values' types.
+
+    >>> type_names(["p1", 2])
+    'int and str'
+    """
+    return " and ".join(sorted({type(value).__name__ for value in values})) or "any, but there are none"

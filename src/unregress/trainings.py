@@ -6,11 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import nn
-from torch.utils.data import Dataset, Subset, TensorDataset
 
 from unregress.case import Case
 from unregress.circumstances import circumstances, fresh_of, method_of
@@ -21,7 +19,6 @@ from unregress.parallel import run_all
 from unregress.plans import Plan, plan_of
 from unregress.processes import require_team
 from unregress.recipe import Recipe
-from unregress.request import ForgetRequest, Index
 from unregress.runtime import Runtime
 from unregress.stacked import retrain_stacked
 from unregress.store import Facts, Store
@@ -277,32 +274,3 @@ def _cut(seeds: Sequence[int], stack: int) -> list[Sequence[int]]:
 
 def _seeds(group: Sequence[int]) -> str:
     return f"seed {group[0]}" if len(group) == 1 else f"seeds {', '.join(map(str, group))}"
-
-
-def subset(dataset: Dataset[Any], rows: Sequence[int]) -> Dataset[Any]:
-    """Some rows of a dataset: a copy of resident tensors, which stay fast to read, or else a view."""
-    if isinstance(dataset, TensorDataset) and type(dataset).__getitem__ is TensorDataset.__getitem__:
-        chosen = torch.tensor(rows)
-        return TensorDataset(*(tensor[chosen] for tensor in dataset.tensors))
-    return Subset(dataset, rows)
-
-
-def part_of(case: Case, rows: Sequence[int] | Index, forget: Sequence[int] = (0,), reason: str = "none") -> Case:
-    """A case of its own about some of the training samples, none of which is known to be like held-out ones.
-
-    Args:
-        case: the whole.
-        rows: which samples, as positions in the whole.
-        forget: which of them are to be forgotten, as positions among them.
-        reason: why.
-    """
-    chosen = [int(row) for row in rows]
-    return replace(
-        case,
-        request=ForgetRequest(size=len(chosen), forget=tuple(forget), reason=reason),
-        train=subset(case.train, chosen),
-        train_eval=None if case.train_eval is None else subset(case.train_eval, chosen),
-        ids=None,
-        validation_group=None,
-        test_group=None,
-    )

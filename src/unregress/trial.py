@@ -19,7 +19,8 @@ from unregress.request import Index
 from unregress.runtime import Runtime
 from unregress.stacked import fit_stacked
 from unregress.store import Store
-from unregress.trainings import Maker, part_of, silent
+from unregress.subsets import part_of
+from unregress.trainings import Maker, silent
 
 
 def trial(

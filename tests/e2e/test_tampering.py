@@ -18,10 +18,10 @@ from unregress.cli.agreement import require_agreement
 from unregress.cli.verify import verify
 from unregress.errors import CheckpointError, SettingError, StaleError
 from unregress.files import sha256_of
-from unregress.lineage import read_request
 from unregress.manifest import MANIFEST
 from unregress.provenance import digest_of_folder, unverified, weights_file
 from unregress.request import ForgetRequest
+from unregress.request_record import read_request
 from unregress.runtime import Runtime
 
 RUNTIME = Runtime(accelerator="cpu")

@@ -14,9 +14,10 @@ from torch.utils.data import TensorDataset
 
 from unregress import ForgetRequest, Splits, TensorTask
 from unregress.errors import DataError, RequestError, StaleError
-from unregress.lineage import Chain, RequestRecord, read_request, read_requests, write_request
+from unregress.lineage import Chain
 from unregress.plain import build
 from unregress.records import KEPT, Sketch, TrainingRecords
+from unregress.request_record import RequestRecord, read_request, read_requests, write_request
 
 TASK = TensorTask(build_model=lambda: torch.nn.Linear(1, 1))
 

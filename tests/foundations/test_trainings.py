@@ -23,7 +23,8 @@ from unregress.errors import JobsError, SettingError
 from unregress.methods import Method, Unlearned
 from unregress.plans import Pace, Plan, plan_of
 from unregress.store import Store
-from unregress.trainings import Maker, retrain, subset
+from unregress.subsets import subset
+from unregress.trainings import Maker, retrain
 from unregress.trial import trial
 
 RECIPE = Recipe(epochs=2, lr=0.01, batch_size=8)

@@ -15,10 +15,10 @@ from unregress.cli.refusals import METHODS
 from unregress.errors import StaleError, UnregressError
 from unregress.evidence import AuditReport
 from unregress.files import content_of
-from unregress.lineage import REQUEST, RequestRecord
 from unregress.manifest import Manifest, read_manifest
 from unregress.plain import Misfit, build, parse
 from unregress.provenance import HISTORY, record_of
+from unregress.request_record import REQUEST, RequestRecord
 from unregress.runs import CONFIG
 from unregress.verdict import Rule, judge
 

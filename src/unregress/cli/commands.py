@@ -17,7 +17,6 @@ from unregress.cli.request_spec import RequestSpec
 from unregress.errors import SettingError
 from unregress.fresh import built
 from unregress.golds import module_of
-from unregress.lineage import read_requests, write_request
 from unregress.manifest import digest_of_folder
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
@@ -26,6 +25,7 @@ from unregress.readiness import preflight
 from unregress.recipe import Recipe
 from unregress.records import Sketch, TrainingRecords
 from unregress.request import ForgetRequest
+from unregress.request_record import read_requests, write_request
 from unregress.runtime import Runtime
 from unregress.store import weights_of
 from unregress.task import Task

@@ -13,11 +13,13 @@ from unregress.artefacts import require_same_data
 from unregress.case import Splits
 from unregress.cli.ids_file import read_ids
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
-from unregress.lineage import Chain, Found, RequestRecord, read_request, read_requests
+from unregress.ids import id_texts
+from unregress.lineage import Chain
 from unregress.loading import Source, read_targets
 from unregress.provenance import HISTORY, record_of
-from unregress.records import TrainingRecords, id_texts
+from unregress.records import TrainingRecords
 from unregress.request import ForgetRequest
+from unregress.request_record import Found, RequestRecord, read_request, read_requests
 from unregress.task import Task
 
 

@@ -23,7 +23,8 @@ from unregress.readiness import preflight
 from unregress.request import ForgetRequest, Mask
 from unregress.runtime import Runtime
 from unregress.store import Store
-from unregress.trainings import Made, Maker, subset
+from unregress.subsets import subset
+from unregress.trainings import Made, Maker
 from unregress.verdict import Rule, judge
 
 

@@ -27,7 +27,8 @@ from unregress.plans import Plan
 from unregress.predictions import Values, collect
 from unregress.request import Index, Mask
 from unregress.runtime import Runtime
-from unregress.trainings import Maker, part_of
+from unregress.subsets import part_of
+from unregress.trainings import Maker
 
 FALSE_ALARMS = 0.01
 """The rate at which the true positives are counted, if ten false alarms or more make it up."""
