@@ -77,7 +77,7 @@ class Source:
             DataError: a row is asked for that another request forgot.
         """
         if self.excluded is not None:
-            # The last line of defence: whoever chooses rows must leave these out already.
+            # The last line of defence: rows are chosen from `request.members` already.
             for chunk in chunks:
                 if bool(self.excluded[chunk].any()):
                     raise DataError(

@@ -1,4 +1,4 @@
-"""Files and folders that are being written: hidden beside their place, and removed once nobody writes them any more."""
+"""Files and folders that are being written: hidden beside their place, and removed once no process writes them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
         code, message = _stopped(stop, error) or ending(error)
         if debug:
             traceback.print_exception(error)
-    # A word of a hundred thousand letters is nobody's: the beginning will do.
+    # Of very long words, as paths of thousands of letters, the beginning is enough.
     short = re.sub(r"\S{400,}", lambda word: f"{word[0][:200]}…", message)
     print(f"error: {printable(short)}", file=sys.stderr)
     return code

@@ -43,7 +43,7 @@ def _refuse_table(path: Path, ids: list[str], unknown: list[str], known: Contain
         try:
             rows = list(csv.reader(unknown, delimiter=separator))
         except csv.Error:
-            # A line longer than any table's is no row of one.
+            # The line is longer than a table's rows can be.
             continue
         width = max(map(len, rows))
         if width > 1 and any(cell.strip() in known for row in rows for cell in row):

@@ -57,7 +57,7 @@ class Lasting:
                 self._lose(error)
 
     def complaint(self) -> str:
-        """Why something was dropped, after a last try; empty if nothing was, or if nobody reads on (a closed pipe)."""
+        """Why something was dropped, after a last try; empty if nothing was, or if the reader left (a closed pipe)."""
         self.flush()
         if self._lost is None or isinstance(self._lost, BrokenPipeError):
             return ""
