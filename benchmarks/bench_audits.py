@@ -16,9 +16,9 @@ from bench import Bench, Goal, Scene, Side
 from bench_images import BATCH, EPOCH, OLD, TRAINED, YOUNG, Faces, bare
 
 from unregress import Anamnesis, Blindspot, FineTune, GaussianAmnesiac, Retrain, UniformAmnesiac, audit, train
-from unregress.auditing import default_metrics
+from unregress.auditing.pipeline import default_metrics
 from unregress.metrics import Metric, Panel, Subject, relearning
-from unregress.metrics.base import Finding
+from unregress.metrics.base import MetricResult
 from unregress.metrics.relearning import Watch, relearn
 
 
@@ -38,9 +38,9 @@ def anamnesis(scene: Scene, *, everything: bool = False, whole: int = 200) -> Be
     if everything:
         whole_set = Faces(scene, YOUNG, TRAINED).case
         rows = group = np.array(whole_set.request.forget)
-        case = replace(case, validation=whole_set.train, validation_group=group)
+        case = replace(case, validation=whole_set.train, validation_forget_like=group)
     subject = Subject(name="original", role="original", model=original, parts={})
-    watch = Watch(Panel(case=case, runtime=runtime, subjects=(subject,), validation_group=group), 0.05)
+    watch = Watch(Panel(case=case, runtime=runtime, subjects=(subject,), validation_forget_like=group), 0.05)
     draws = runtime.generator("relearn/0/order")
     order = torch.cat([torch.randperm(faces.count, generator=draws) for _ in range(recipe.epochs)]).tolist()
     watched = script.loader(faces.script("train", rows, script.EVALUATION))
@@ -117,7 +117,7 @@ def timed(metric: Metric, taken: dict[str, float]) -> Metric:
     """The metric, which from now on notes its seconds."""
     measure = metric.measure
 
-    def clocked(panel: Panel) -> Iterator[Finding]:
+    def clocked(panel: Panel) -> Iterator[MetricResult]:
         started = time.perf_counter()
         found = list(measure(panel))
         taken[type(metric).__name__] = time.perf_counter() - started

@@ -24,10 +24,10 @@ from unregress import (
     collect,
     train,
 )
-from unregress.datasets.age_images import age_images, read_index
-from unregress.loading import chunked
+from unregress.data.loading import chunked
+from unregress.data.subsets import subset
+from unregress.datasets.images.age_images import age_images, read_index
 from unregress.models.resnet import resnet18_regressor
-from unregress.subsets import subset
 
 BATCH, TRAINED = 256, 12_208
 """Samples of a step, and of UTKFace's training set."""

@@ -19,16 +19,16 @@ from bench import Bench, Goal, Scene, Side
 from torch import nn
 
 from unregress import Case, ForgetRequest, Recipe, Unlearned, retrain, train
-from unregress.datasets.electricity import electricity_client
-from unregress.datasets.stsb import read_stsb, sentence_pairs, sentences
-from unregress.datasets.vocabulary import Vocabulary
+from unregress.data.loading import chunked
+from unregress.data.subsets import subset
+from unregress.datasets.series.electricity import electricity_client
+from unregress.datasets.text.stsb import read_stsb, sentence_pairs, sentences
+from unregress.datasets.text.vocabulary import Vocabulary
 from unregress.demo import TRAINING
-from unregress.forecasting import ForecastingTask
-from unregress.loading import chunked
 from unregress.models.sentence_pair import SentencePairLSTM
 from unregress.models.tft import tft
-from unregress.subsets import subset
-from unregress.task import TensorTask
+from unregress.tasks.base import TensorTask
+from unregress.tasks.forecasting import ForecastingTask
 
 GOLDS = 16
 EPOCH = Recipe(epochs=1)
@@ -85,7 +85,7 @@ def series(scene: Scene) -> Bench:
     short: Any = copy.copy(whole.train)
     short.places = short.places[:count]
     request = ForgetRequest(size=count, forget=tuple(range(0, count, 4)), reason="benchmark")
-    case = replace(whole, request=request, train=short, validation=None, validation_group=None)
+    case = replace(whole, request=request, train=short, validation=None, validation_forget_like=None)
     size = whole.request.size / count
     network, batches = script.hourly(cut.units.transform(cut.series), "MT_200")
     network.to(scene.device)

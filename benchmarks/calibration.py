@@ -25,7 +25,7 @@ from side_by_side import Answers, cases, kept, one_by_one
 
 from unregress import Rule
 from unregress.evidence import Verdict
-from unregress.parallel import one_thread
+from unregress.parallel.jobs import one_thread
 
 GOLDS = (5, 8, 16)
 MOVES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -41,7 +41,7 @@ FACTORS = (1.0, 1.25, 1.5, 2.0)
 # --- Models to judge --------------------------------------------------------------------------------------------------
 
 
-Maker = Callable[[Pool, Drawn], Answers]
+ModelFactory = Callable[[Pool, Drawn], Answers]
 """Makes the answers of the model to judge."""
 
 
@@ -49,7 +49,7 @@ def a_gold(pool: Pool, drawn: Drawn) -> Answers:
     return pool.one(0.0, drawn.gold)
 
 
-def moved(floors: float) -> Maker:
+def moved(floors: float) -> ModelFactory:
     """A gold whose answers for the forgotten samples were moved towards their targets, not past them."""
 
     def make(pool: Pool, drawn: Drawn) -> Answers:
@@ -60,7 +60,7 @@ def moved(floors: float) -> Maker:
     return make
 
 
-def blended(share: float) -> Maker:
+def blended(share: float) -> ModelFactory:
     """A gold whose every answer goes a share of the way to an original's: it kept that share of what sets it apart."""
 
     def make(pool: Pool, drawn: Drawn) -> Answers:
@@ -72,7 +72,7 @@ def blended(share: float) -> Maker:
     return make
 
 
-def trained(share: float) -> Maker:
+def trained(share: float) -> ModelFactory:
     """A model that was trained on a share of what it was to forget."""
 
     def make(pool: Pool, drawn: Drawn) -> Answers:
@@ -149,7 +149,7 @@ def noticed_as_promised(pool: Pool, golds: int, count: int, seed: int) -> dict[s
     }
 
 
-def power(pool: Pool, makers: Mapping[float, Maker], count: int, seed: int) -> dict[str, dict[str, list[float]]]:
+def power(pool: Pool, makers: Mapping[float, ModelFactory], count: int, seed: int) -> dict[str, dict[str, list[float]]]:
     """Shares of outcomes along a curve, for each number of golds."""
     curves = {}
     for golds in GOLDS:
@@ -205,7 +205,7 @@ def main(
             pool = pool_of(name, case, TRAINED, golds, others, cache, rule, skip)
             check(pool, case, draws(pool, GOLDS[-1], 1, seed)[0])
             theirs = kept(cache / f"{name}-library-{library}.npz", partial(one_by_one, case, range(library)))
-            curves: dict[str, dict[float, Maker]] = {
+            curves: dict[str, dict[float, ModelFactory]] = {
                 "moved": {floors: moved(floors) for floors in MOVES},
                 "blended": {share: blended(share) for share in BLENDS},
                 "trained": {share: trained(share) for share in TRAINED},

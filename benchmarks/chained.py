@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from unregress import Blindspot, FineTune, ForgetRequest, GaussianAmnesiac, Method, Recipe, Retrain, Runtime, train
-from unregress.case import Case
+from unregress.data.case import Case
+from unregress.data.loading import read_targets
 from unregress.demo import build_model, patients
-from unregress.files import write_json
-from unregress.loading import read_targets
+from unregress.files.writing import write_json
 from unregress.methods import Unlearned
-from unregress.parallel import one_thread
-from unregress.predictions import collect
-from unregress.task import TensorTask
+from unregress.metrics.predictions import collect
+from unregress.parallel.jobs import one_thread
+from unregress.tasks.base import TensorTask
 
 TRAINING = Recipe(epochs=300, lr=0.01, batch_size=32, schedule="one-cycle")
 REPAIR = Recipe(epochs=30, lr=3e-3, batch_size=32, schedule="one-cycle")

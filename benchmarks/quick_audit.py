@@ -12,12 +12,12 @@ from side_by_side import Answers, Vector, many, rows_of
 from torch import nn
 
 from unregress import AttackAUC, Case, Deviation, Errors, Rule, Runtime, Wasserstein
-from unregress.evidence import AuditedModel, AuditReport, Measure, Role, Verdict
+from unregress.evidence import AuditedModel, AuditReport, Measurement, Role, Verdict
+from unregress.evidence.verdict import judge
 from unregress.metrics import Panel, Subject
-from unregress.metrics.error import mean_absolute_error
+from unregress.metrics.errors import mean_absolute_error
+from unregress.metrics.predictions import Predictions
 from unregress.metrics.roc import auc
-from unregress.predictions import Predictions
-from unregress.verdict import judge
 
 DISTANCES, FORGET = ("paired", "w1"), "train-forget"
 NUMBERS = (("mae", FORGET), ("auc", FORGET), ("mae", "test-retain"))
@@ -90,7 +90,7 @@ def number(pool: Pool, metric: str, part: str, answers: Answers) -> float:
     return auc(ours, theirs)
 
 
-def measures(pool: Pool, drawn: Drawn, answers: Answers) -> Iterator[Measure]:
+def measures(pool: Pool, drawn: Drawn, answers: Answers) -> Iterator[Measurement]:
     """What the metrics would find: the same numbers (`check`), without computing golds' distances anew."""
     golds = [pool.one(0.0, gold) for gold in drawn.golds]
     names = ["original", "model", *(f"gold {n}" for n in range(len(golds)))]
@@ -99,10 +99,10 @@ def measures(pool: Pool, drawn: Drawn, answers: Answers) -> Iterator[Measure]:
         own = pool.between[metric][np.ix_(drawn.golds, drawn.golds)].sum(axis=1) / (len(golds) - 1)
         seen = [distance(metric, model[FORGET], forget).mean() for model in (drawn.original, answers)]
         for name, value in zip(names, (*seen, *own), strict=True):
-            yield Measure(metric=metric, split=FORGET, model=name, value=float(value))
+            yield Measurement(metric=metric, split=FORGET, model=name, value=float(value))
     for metric, part in NUMBERS:
         for name, model in zip(names, (drawn.original, answers, *golds), strict=True):
-            yield Measure(metric=metric, split=part, model=name, value=number(pool, metric, part, model))
+            yield Measurement(metric=metric, split=part, model=name, value=number(pool, metric, part, model))
 
 
 def audited(pool: Pool, drawn: Drawn, answers: Answers) -> Verdict:
@@ -134,12 +134,12 @@ def check(pool: Pool, case: Case, drawn: Drawn) -> None:
         parts["train-retain"] = parts["test-retain"]
         subjects.append(Subject(name=name, role=ROLES.get(name, "gold"), model=nn.Identity(), parts=parts))
     panel = Panel(case=case, runtime=Runtime(accelerator="cpu"), subjects=tuple(subjects),
-                  validation_group=np.zeros(0, dtype=np.int64))  # fmt: skip
+                  validation_forget_like=np.zeros(0, dtype=np.int64))  # fmt: skip
     found = {
         (m.metric, m.split, m.model): m.value
         for metric in (Errors(), Wasserstein(), Deviation(), AttackAUC(draws=1))
         for m in metric.measure(panel)
-        if isinstance(m, Measure)
+        if isinstance(m, Measurement)
     }
     slow = np.array([found[m.metric, m.split, m.model] for m in quick], dtype=float)
     np.testing.assert_allclose(np.array([m.value for m in quick], dtype=float), slow, rtol=1e-6)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch.func import functional_call, stack_module_state, vmap
 
 from unregress import Case, ForgetRequest, Retrain, Runtime, TensorTask, collect
+from unregress.data.loading import chunked
 from unregress.demo import TRAINING, build_model, patients
-from unregress.loading import chunked
 
 Vector = NDArray[np.float64]
 Answers = dict[str, Vector]
@@ -42,7 +42,7 @@ def cases() -> dict[str, Case]:
 
 
 def rows_of(case: Case) -> dict[str, NDArray[np.int64]]:
-    group = case.group("test")
+    group = case.forget_like("test")
     rows = {"train-forget": case.request.mask, "test-forget": group, "test-retain": ~group}
     return {part: np.flatnonzero(mask) for part, mask in rows.items() if mask.any()}
 
@@ -57,7 +57,7 @@ def side_by_side(case: Case, share: float, count: int, seed: int) -> Answers:
     forget, retain = (torch.tensor(list(rows)) for rows in (case.request.forget, case.request.retain))
     kept = [forget[torch.randperm(len(forget), generator=draw)[: round(share * len(forget))]] for _ in range(count)]
     rows = torch.stack([torch.cat([retain, some]) for some in kept])
-    with RUNTIME.isolated(f"side by side/{seed}"):
+    with RUNTIME.isolated_rng(f"side by side/{seed}"):
         models = [build_model() for _ in range(count)]
     parameters, _ = stack_module_state(models)
     network = vmap(partial(functional_call, models[0]))

@@ -1,4 +1,4 @@
-"""Data flows left to right: no room of the library imports from one on its right."""
+"""Data flows left to right: no folder of the library imports from one on its right."""
 
 from __future__ import annotations
 
@@ -12,124 +12,46 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "unregress"
 
 
-class Room(NamedTuple):
-    """A module or sub-package of `unregress`, `__init__` being the package itself."""
-
-    name: str
-    only: tuple[str, ...] | None = None
-    """The rooms it may import; None for all on its left."""
-
-
-BEFORE_METHODS = (
-    Room("errors"),
-    Room("text", only=()),
-    Room("unfinished", only=()),
-    Room("files", only=("errors", "unfinished")),
-    Room("user_code", only=("errors",)),
-    Room("plain", only=()),
-    Room("manifest", only=("errors", "text", "files", "plain")),
-    Room("modules", only=("errors",)),
-    Room("checkpoint"),
-    Room("differences", only=()),
-    Room("runs", only=("errors", "files", "manifest", "unfinished", "differences")),
-    Room("cost", only=("errors",)),
-    Room("recipe", only=("errors",)),
-    Room("findings", only=()),
-    Room("evidence", only=("errors", "files", "plain", "cost", "findings")),
-    Room("content", only=("errors",)),
-    Room("means", only=()),
-    Room("losses"),
-    Room("task"),
-    Room("forecasting"),
-    Room("bands", only=("errors",)),
-    Room("ids", only=("errors",)),
-    Room("request"),
-    Room("processes", only=("errors",)),
-    Room("failing", only=("errors", "text", "user_code")),
-    Room("loading"),
-    Room("case"),
-    Room("subsets", only=("case", "request")),
-    Room("records", only=("case", "ids")),
-    Room("request_record"),
-    Room("lineage"),
-    Room("draws", only=()),
-    Room("progress", only=()),
-    Room("batchnorm", only=()),
-    Room("replicas", only=("errors", "user_code", "modules", "processes")),
-    Room("runtime"),
-    Room("guard"),
-    Room("training"),
-    Room("activations"),
-    Room("attention"),
-    Room("survey"),
-    Room("duplicates"),
-    Room("fresh"),
-    Room("model_check"),
-    Room("readiness"),
-)
-LEFT_OF_METHODS = tuple(room.name for room in BEFORE_METHODS)
-ROOMS = (
-    *BEFORE_METHODS,
-    Room("methods"),
-    Room("provenance"),
-    Room("artefacts"),
-    Room("sharing", only=()),
-    Room("parallel", only=("errors", "user_code", "sharing")),
-    Room("store"),
-    Room("circumstances"),
-    Room("plans", only=("recipe", "methods")),
-    Room("stack"),
-    Room("stacked"),
-    Room("trainings"),
-    Room("trial"),
-    Room("features"),
-    Room("predictions"),
-    Room("floor", only=("means",)),
-    Room("metrics"),
-    Room("golds"),
-    Room("given"),
-    Room("lineup"),
-    Room("references"),
-    Room("panel"),
-    Room("criteria", only=("evidence", "floor")),
-    Room("verdict", only=("errors", "evidence", "criteria")),
-    Room("auditing"),
-    Room("report", only=("errors", "text", "files", "cost", "evidence")),
-    # On the right of all that measures, which therefore knows no dataset and no architecture by name.
-    Room("models", only=LEFT_OF_METHODS),
-    Room("datasets", only=LEFT_OF_METHODS),
-    Room("experiments"),
-    Room("__init__"),
-    Room("demo"),
-    Room("cli"),
-    Room("__main__"),
-)
-
-ONLY_IN = {"lightning_fabric": ("runtime",)}
-"""Third-party packages that only some rooms may import."""
-NOT_IN = {
-    "torch": (
-        "errors",
-        "text",
-        "files",
-        "user_code",
-        "plain",
-        "unfinished",
-        "manifest",
-        "cost",
-        "means",
-        "findings",
-        "evidence",
-        "floor",
-        "verdict",
-        "report",
-    )
+ORDER = """
+    errors files cost evidence
+    tasks distributed data training checks hooks methods
+    runs parallel retraining
+    metrics auditing report
+    models datasets experiments
+    __init__ demo cli __main__
+"""
+"""The folders and modules of the package: each imports only from itself and from what stands before it."""
+ONLY = {
+    "report": "errors files cost evidence",  # a report can be rendered where no model runs
+    "models": "errors",  # architectures know nothing of the library but its errors
+    "datasets": "errors files cost evidence tasks distributed data training checks hooks",  # nothing of what measures
 }
-"""Third-party packages that some rooms may not import, so that a report can be made where no model runs."""
+"""Folders that import less than all that stands before them."""
+TORCHLESS = "errors files cost evidence report"
+"""Folders that may not import PyTorch."""
+ONLY_IN = {"lightning_fabric": "training"}
+"""Third-party packages, and the one folder that may import them."""
+
+
+class Rules(NamedTuple):
+    """What a package's folders may import."""
+
+    order: tuple[str, ...]
+    only: dict[str, tuple[str, ...]]
+    torchless: tuple[str, ...] = ()
+    only_in: dict[str, str] = {}  # noqa: RUF012 # never changed
+
+    def allowed(self, folder: str) -> tuple[str, ...]:
+        return self.only.get(folder, self.order[: self.order.index(folder)])
+
+
+RULES = Rules(
+    tuple(ORDER.split()), {name: tuple(text.split()) for name, text in ONLY.items()}, tuple(TORCHLESS.split()), ONLY_IN
+)
 
 
 class Import(NamedTuple):
-    """One import statement's target: `unregress.task.Task`, `numpy`."""
+    """One import statement's target: `unregress.tasks.base.Task`, `numpy`."""
 
     target: str
     line: int
@@ -147,88 +69,91 @@ def imports(path: Path, package: Path) -> Iterator[Import]:
             yield from (Import(f"{module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def room_of(target: str, package: Path, order: list[str]) -> str:
-    """The room an import leads to: the package itself unless its next part is a room or a module there."""
+def folder_of(target: str, package: Path, order: tuple[str, ...]) -> str:
+    """The folder an import leads to: the package itself unless its next part is a folder or a module there."""
     name = [*target.split("."), "__init__"][1]
-    is_room = name in order or (package / name).is_dir() or (package / f"{name}.py").is_file()
-    return name if is_room else "__init__"
+    known = name in order or (package / name).is_dir() or (package / f"{name}.py").is_file()
+    return name if known else "__init__"
 
 
-def complaints(package: Path, rooms: tuple[Room, ...]) -> list[str]:
+def complaints(package: Path, rules: Rules) -> list[str]:
     """What is wrong with a package's imports, one line each."""
-    order = [room.name for room in rooms]
-    table = {room.name: room for room in rooms}
     found = []
     for path in sorted(package.rglob("*.py")):
         relative = path.relative_to(package)
         own = relative.parts[0].removesuffix(".py")
-        if own not in table:
-            found.append(f"{package.name}/{relative}: the room {own!r} is unknown: add it to the table")
+        if own not in rules.order:
+            found.append(f"{package.name}/{relative}: {own!r} has no place in the order")
             continue
-        only = table[own].only
-        allowed = order[: order.index(own)] if only is None else only
         for target, line in imports(path, package):
             where = f"{package.name}/{relative}:{line} imports {target}"
             top = target.split(".")[0]
             if top != package.name:
-                if own not in ONLY_IN.get(top, (own,)):
-                    found.append(f"{where}: only {', '.join(ONLY_IN[top])} may import {top}")
-                if own in NOT_IN.get(top, ()):
+                if own != rules.only_in.get(top, own):
+                    found.append(f"{where}: only {rules.only_in[top]} may import {top}")
+                if top == "torch" and own in rules.torchless:
                     found.append(f"{where}: {own} does without {top}")
-            elif (room := room_of(target, package, order)) != own and room not in allowed:
-                if room not in table:
-                    found.append(f"{where}: the room {room!r} is unknown: add it to the table")
-                else:
-                    found.append(f"{where}: {own} may import {', '.join(allowed) or 'no other room'}")
+            elif (folder := folder_of(target, package, rules.order)) != own and folder not in rules.allowed(own):
+                may = ", ".join(rules.allowed(own)) or "no other folder"
+                found.append(f"{where}: {own} may import {may}")
     return found
 
 
 def test_no_import_against_the_flow() -> None:
-    found = complaints(PACKAGE, ROOMS)
+    found = complaints(PACKAGE, RULES)
     assert not found, "\n".join(["imports against the flow:", *found])
 
 
-def test_every_room_is_listed_once() -> None:
-    names = [room.name for room in ROOMS]
-    assert sorted(set(names)) == sorted(names)
+def test_every_folder_has_one_place_in_the_order() -> None:
+    there = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert len(set(RULES.order)) == len(RULES.order)
+    assert set(RULES.order) == there - {"__pycache__"}
+    assert {*RULES.only, *RULES.torchless, *RULES.only_in.values()} <= set(RULES.order)
+
+
+def test_every_folder_and_module_says_what_it_is_for() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").strip(), path
 
 
 @pytest.mark.parametrize(
     ("file", "text", "expected"),
     [
         ("left.py", "from pkg.right import x", "pkg/left.py:1 imports pkg.right.x: left may import no"),
-        ("left.py", "import pkg.right", "pkg/left.py:1 imports pkg.right: left may import no other room"),
+        ("left.py", "import pkg.right", "pkg/left.py:1 imports pkg.right: left may import no other folder"),
         ("left.py", "from pkg import right", "pkg/left.py:1 imports pkg.right: left may import no"),
         ("left.py", "from . import right", "pkg/left.py:1 imports pkg.right: left may import no"),
         ("left.py", "from pkg import Public", "pkg/left.py:1 imports pkg.Public: left may import no"),
         ("left.py", "def f():\n    import pkg.right.deep", "pkg/left.py:2 imports pkg.right.deep: left may"),
         ("right/deep.py", "from ..aside import x", "pkg/right/deep.py:1 imports pkg.aside.x: right may"),
         ("aside.py", "import pkg.middle", "pkg/aside.py:1 imports pkg.middle: aside may import left"),
-        ("new.py", "", "pkg/new.py: the room 'new' is unknown: add it to the table"),
-        ("left.py", "import lightning_fabric.utilities", "only runtime may import lightning_fabric"),
+        ("new.py", "", "pkg/new.py: 'new' has no place in the order"),
+        ("left.py", "import lightning_fabric.utilities", "only right may import lightning_fabric"),
     ],
 )
 def test_checker_catches_a_planted_back_arrow(tmp_path: Path, file: str, text: str, expected: str) -> None:
     package = planted(tmp_path)
     (package / file).write_text(text)
-    (complaint,) = complaints(package, PLANTED_ROOMS)
+    (complaint,) = complaints(package, PLANTED)
     assert expected in complaint
 
 
 def test_checker_accepts_the_flow(tmp_path: Path) -> None:
-    assert complaints(planted(tmp_path), PLANTED_ROOMS) == []
+    assert complaints(planted(tmp_path), PLANTED) == []
 
 
 def test_checker_keeps_torch_out_of_the_report(tmp_path: Path) -> None:
     package = tmp_path / "pkg"
     (package / "report").mkdir(parents=True)
     (package / "report" / "render.py").write_text("from torch import Tensor\n")
-    assert complaints(package, (Room("report"),)) == [
+    assert complaints(package, Rules(("report",), {}, ("report",))) == [
         "pkg/report/render.py:1 imports torch.Tensor: report does without torch"
     ]
 
 
-PLANTED_ROOMS = (Room("left"), Room("middle"), Room("right"), Room("aside", only=("left",)), Room("__init__"))
+PLANTED = Rules(
+    ("left", "middle", "right", "aside", "__init__"), {"aside": ("left",)}, only_in={"lightning_fabric": "right"}
+)
 
 
 def planted(folder: Path) -> Path:

@@ -1,11 +1,13 @@
 """What `import unregress` offers; `__init__.py` loads each name from here when it is first asked for."""
 
-from .auditing import audit
-from .case import Case, Splits
+from .auditing.pipeline import audit
+from .checks.preflight import preflight
 from .cost import Cost
+from .data.case import Case, Splits
+from .data.request import ForgetRequest
 from .errors import UnregressError
 from .evidence import AuditReport
-from .losses import Huber, Quantile
+from .evidence.verdict import Rule
 from .methods import (
     Blindspot,
     FineTune,
@@ -29,15 +31,13 @@ from .metrics import (
     ULiRA,
     Wasserstein,
 )
-from .predictions import Predictions, collect
-from .readiness import preflight
-from .recipe import Recipe
+from .metrics.predictions import Predictions, collect
 from .report import print_table, render_html
-from .request import ForgetRequest
-from .runtime import Runtime
-from .task import MappingTask, Task, TensorTask
-from .trainings import retrain
-from .verdict import Rule
+from .retraining.model_factory import retrain
+from .tasks.base import MappingTask, Task, TensorTask
+from .tasks.losses import Huber, Quantile
+from .training.recipe import Recipe
+from .training.runtime import Runtime
 
 __all__ = [
     "Anamnesis",

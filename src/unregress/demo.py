@@ -34,15 +34,15 @@ from unregress import (
     preflight,
     train,
 )
-from unregress.checkpoint import save_weights
+from unregress.auditing.participants import gold_names
 from unregress.errors import SettingError
 from unregress.evidence import ModelFile
-from unregress.files import sha256_of
-from unregress.lineup import gold_names
-from unregress.parallel import one_thread
+from unregress.files.writing import sha256_of
+from unregress.parallel.jobs import one_thread
 from unregress.report import print_table, render_html
-from unregress.request_record import write_request
-from unregress.runs import new_run
+from unregress.runs.checkpoint import save_weights
+from unregress.runs.folder import new_run
+from unregress.runs.request_record import write_request
 
 TRAINING = Recipe(epochs=100, lr=0.01, batch_size=32, schedule="one-cycle")
 """How the original and the golds are trained."""

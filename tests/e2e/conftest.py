@@ -8,7 +8,7 @@ import pytest
 
 from unregress.cli import main
 
-PROJECT = ["--task", "e2e.tiny.make_task", "--data", "e2e.tiny.load_data"]
+PROJECT = ["--task", "support.tiny_project.make_task", "--data", "support.tiny_project.load_data"]
 REQUEST = ["--request.band", "[55, null]", "--request.reason", "letter 17"]
 SHORT = ["--method.recipe.epochs", "3", "--method.recipe.lr", "0.01"]
 METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")

@@ -54,7 +54,7 @@ def _rows(rows: list[int]) -> Splits:
 
 
 def of(data: str) -> list[str]:
-    return ["--task", "e2e.tiny.make_task", "--data", f"e2e.test_chain.{data}"]
+    return ["--task", "support.tiny_project.make_task", "--data", f"e2e.test_chain.{data}"]
 
 
 def read(path: Path) -> Any:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import PROJECT
-from processes.started import environment
+from support.subprocesses import environment
 from unregress import __version__
 from unregress.cli import main
 from unregress.cli.console import say
-from unregress.cli.endings import __doc__ as ENDINGS
-from unregress.cli.overview import EXIT_CODES
+from unregress.cli.exit_codes import __doc__ as ENDINGS
+from unregress.cli.help import EXIT_CODES
 from unregress.cli.streams import Lasting, lasting
-from unregress.text import printable
+from unregress.errors.wording import printable
 
 TRAIN = ["train", *PROJECT, "--recipe.epochs", "1"]
 

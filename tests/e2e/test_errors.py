@@ -17,11 +17,11 @@ import pytest
 from e2e.conftest import PROJECT, REQUEST, SHORT, audit_words
 from unregress import Recipe, Retrain
 from unregress.cli import main
-from unregress.cli.audit_options import Deep
+from unregress.cli.commands.audit_options import Deep
 from unregress.errors import SettingError
 from unregress.metrics import KLoM, ULiRA
 
-TINY = "e2e.tiny"
+TINY = "support.tiny_project"
 RETRAIN = ["--method", "Retrain", "--method.recipe.epochs", "1"]
 RANDOM = ["--request.random", "3", "--request.reason", "x"]
 
@@ -450,7 +450,7 @@ def test_a_table_is_no_ids_file(text: str, tmp_path: Path, capsys: pytest.Captur
     assert TABLES[text] in refused([*words, "--output", str(tmp_path / "run")], capsys)
 
 
-LOADED = ["--data", "e2e.tiny.load_data"]
+LOADED = ["--data", "support.tiny_project.load_data"]
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ LOADED = ["--data", "e2e.tiny.load_data"]
         (["audit", "--output", "x"], "`task` and `data`.* are missing.*`unregress audit --help`"),
         (["report"], "`folder` is missing. `unregress report --help`"),
         (["train", "--task", "make_task", *LOADED], "`task` is 'make_task'. Expected an import path"),
-        (["train", "--task", "e2e.tiny.make_tsk", *LOADED], "no 'make_tsk'.*Did you mean 'make_task'"),
+        (["train", "--task", "support.tiny_project.make_tsk", *LOADED], "no 'make_tsk'.*Did you mean 'make_task'"),
         (["demo", "--seed", "x"], "`seed` is 'x'. Expected a whole number. `unregress demo --help`"),
         (["reproduce", "stsb-0-2", "--scale", "papers"], "`scale` is 'papers'.*Did you mean 'paper'"),
         (["reproduce", "stsb-0-2", "--seds", "2"], "no option `seds`.*Did you mean 'seeds'"),

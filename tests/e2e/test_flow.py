@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from e2e import tiny
 from e2e.conftest import METHODS, PROJECT, REQUEST, SHORT, audit_words
-from unregress.checkpoint import load_weights
 from unregress.cli import main
 from unregress.evidence import AuditReport
+from unregress.runs.checkpoint import load_weights
 
 
 def names(folder: Path) -> list[str]:

@@ -11,10 +11,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from e2e.conftest import PROJECT, REQUEST, SHORT, audit_words
-from e2e.tiny import make_model
-from unregress.checkpoint import load_weights
+from support.tiny_project import make_model
 from unregress.cli import main
 from unregress.evidence import AuditReport
+from unregress.runs.checkpoint import load_weights
 
 
 def averaged(runs: Path, folder: Path) -> Path:

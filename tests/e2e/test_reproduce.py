@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments.small import files, write_faces
+from support.face_images import files, write_faces
 from unregress.cli import main
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import names
 from unregress.experiments.runner import Outcome
-from unregress.parallel import one_thread
+from unregress.parallel.jobs import one_thread
 
 MODELS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 ROW = "utkface-0-30"
@@ -209,7 +209,7 @@ def test_a_store_that_is_a_file_is_refused_by_its_own_name(
 def test_the_command_in_the_record_says_the_runtime_s_seed(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = importlib.import_module("unregress.cli.reproduce")
+    module = importlib.import_module("unregress.cli.commands.reproduce")
     commands: list[str] = []
 
     def note(*arguments: Any, command: str, **options: Any) -> tuple[()]:
@@ -359,7 +359,7 @@ def test_an_interrupted_run_says_where_its_models_are(
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("unregress.cli.reproduce"), "run", stop)
+    monkeypatch.setattr(importlib.import_module("unregress.cli.commands.reproduce"), "run", stop)
     code, _, err = ended(words(place, "--output", "out"), capsys)
     assert code == 130 and f"kept in {place / 'store'}; the same command goes on from there" in err
     assert not Path("out").exists()

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from e2e.tiny import make_model
-from processes.started import environment
+from support.subprocesses import environment
+from support.tiny_project import make_model
 from unregress import TensorTask
 from unregress.cli import main
 from unregress.cli.interrupt import Terminated, stoppable
 
-TRAIN = ["train", "--task", "e2e.test_signals.signalled", "--data", "e2e.tiny.load_data"]
+TRAIN = ["train", "--task", "e2e.test_signals.signalled", "--data", "support.tiny_project.load_data"]
 NUMBERS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 

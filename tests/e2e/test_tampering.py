@@ -10,19 +10,19 @@ import pytest
 
 from e2e import tiny
 from e2e.conftest import PROJECT, REQUEST, SHORT
-from e2e.tampering import TAMPERINGS, Tampering, drop_person
-from unregress.artefacts import read_model
-from unregress.case import Case
+from support.tampering import TAMPERINGS, Tampering, drop_person
 from unregress.cli import main
-from unregress.cli.agreement import require_agreement
-from unregress.cli.verify import verify
+from unregress.cli.commands.agreement import require_agreement
+from unregress.cli.commands.verify import verify
+from unregress.data.case import Case
+from unregress.data.request import ForgetRequest
 from unregress.errors import CheckpointError, SettingError, StaleError
-from unregress.files import sha256_of
-from unregress.manifest import MANIFEST
-from unregress.provenance import digest_of_folder, unverified, weights_file
-from unregress.request import ForgetRequest
-from unregress.request_record import read_request
-from unregress.runtime import Runtime
+from unregress.files.writing import sha256_of
+from unregress.runs.manifest import MANIFEST
+from unregress.runs.model_io import read_model
+from unregress.runs.provenance import digest_of_folder, unverified, weights_file
+from unregress.runs.request_record import read_request
+from unregress.training.runtime import Runtime
 
 RUNTIME = Runtime(accelerator="cpu")
 

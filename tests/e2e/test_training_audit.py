@@ -11,10 +11,10 @@ import yaml
 
 from e2e.conftest import PROJECT, REQUEST
 from e2e.test_flow import names, read
-from unregress.artefacts import weights_digest
 from unregress.cli import main
 from unregress.evidence import AuditReport
-from unregress.provenance import digest_of_folder
+from unregress.runs.model_io import weights_digest
+from unregress.runs.provenance import digest_of_folder
 
 TRAINED = "Recipe(epochs=30, lr=0.01, batch_size=256, optimizer='adam', weight_decay=0.0, schedule='plateau'"
 """How the original of `runs` was trained."""
@@ -125,7 +125,7 @@ LATE: dict[str, tuple[list[str], str]] = {
     "name of a gold to come": (["--models.retrained #3={runs}/FineTune"], "'retrained #3', as a row"),
     "unknown deep method": (["--deep.methods", "{FineTun: Retrain}"], "'FineTun', which no audited model.*'FineTune'"),
     "method by a wrong name": (["--deep.methods.FineTune", "Blindspott"], "no method 'Blindspott'.*'Blindspot'"),
-    "no test data": (["--data", "e2e.tiny.without_test"], "no test data"),
+    "no test data": (["--data", "support.tiny_project.without_test"], "no test data"),
     "a gold twice": (
         ["--golds+", "{runs}/retrained", "--golds+", "{runs}/retrained"],
         "is given as a gold twice",
@@ -153,7 +153,7 @@ def test_refused_before_any_gold_is_trained(
 def test_a_model_that_the_attack_cannot_read_is_audited_without_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = ["--task", "e2e.tiny.scaled_task", "--data", "e2e.tiny.load_data"]
+    project = ["--task", "support.tiny_project.scaled_task", "--data", "support.tiny_project.load_data"]
     assert main(["train", *project, "--recipe.epochs", "1", "--output", str(tmp_path / "original")]) == 0
     words = ["audit", *project, *REQUEST, f"--models.original={tmp_path / 'original'}",
              "--output", str(tmp_path / "audit")]  # fmt: skip
@@ -180,7 +180,7 @@ def test_an_interrupted_audit_says_what_is_kept_and_goes_on(
 ) -> None:
     words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 2}")
     with monkeypatch.context() as patch:
-        patch.setattr("unregress.cli.audit.measure", interrupt)
+        patch.setattr("unregress.cli.commands.audit.measure", interrupt)
         code, _, err = ended(words, capsys)
     assert code == 130 and not (tmp_path / "audit").exists()
     assert err == (

@@ -10,19 +10,20 @@ import torch
 
 import unregress
 from e2e import faulty
-from e2e.faulty import RAISING, Rows
+from support.faulty_project import RAISING, Rows
 from unregress import ForgetRequest, TensorTask, collect
 from unregress.cli import main
-from unregress.cli.endings import FAULT, ending
+from unregress.cli.exit_codes import FAULT, ending
+from unregress.data.loading import Source
 from unregress.errors import DataError
-from unregress.loading import Source
 
 FILE = re.escape(faulty.__file__)
 
 
 def words(task: str, data: str, split: str, output: Path, *more: str) -> list[str]:
-    options = {"task": "e2e.faulty.make_task", "task.broken": task, "data": "e2e.faulty.load_data",
-               "data.broken": data, "data.split": split, "recipe.epochs": "1", "output": str(output)}  # fmt: skip
+    options = {"task": "support.faulty_project.make_task", "task.broken": task,
+               "data": "support.faulty_project.load_data", "data.broken": data, "data.split": split,
+               "recipe.epochs": "1", "output": str(output)}  # fmt: skip
     return ["train", *(word for name, value in options.items() for word in (f"--{name}", value)), *more]
 
 
@@ -72,9 +73,10 @@ def test_a_sample_that_does_not_fit_the_others_is_named(tmp_path: Path, capsys: 
 def test_a_method_that_raises_is_named(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words("", "", "train", tmp_path / "original")) == 0
     capsys.readouterr()
-    arguments = ["forget", "--task", "e2e.faulty.make_task", "--data", "e2e.faulty.load_data", "--request.random", "3",
-                 "--request.reason", "x", "--method", "e2e.faulty.Broken", "--method.broken", kind, "--checkpoint",
-                 str(tmp_path / "original"), "--output", str(tmp_path / "run")]  # fmt: skip
+    arguments = ["forget", "--task", "support.faulty_project.make_task",
+                 "--data", "support.faulty_project.load_data", "--request.random", "3", "--request.reason", "x",
+                 "--method", "support.faulty_project.Broken", "--method.broken", kind,
+                 "--checkpoint", str(tmp_path / "original"), "--output", str(tmp_path / "run")]  # fmt: skip
     found = complaint(arguments, capsys)
     assert kind in found and re.search(rf"\({FILE}:\d+, in ", found)
     assert [entry.name for entry in tmp_path.iterdir()] == ["original"]
@@ -102,7 +104,11 @@ def test_a_module_that_cannot_be_imported_is_named(
     path = tmp_path / f"{module}.py"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     monkeypatch.syspath_prepend(tmp_path)
-    options = {"--task": "e2e.tiny.make_task", "--data": "e2e.tiny.load_data", option: f"{module}.task"}
+    options = {
+        "--task": "support.tiny_project.make_task",
+        "--data": "support.tiny_project.load_data",
+        option: f"{module}.task",
+    }
     arguments = [word for pair in options.items() for word in pair]
     command = "forget" if option == "--method" else "train"
     found = complaint([command, *arguments, "--output", str(tmp_path / "run")], capsys)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.small import faces, run, write_faces, young
+from support.face_images import faces, run, write_faces, young
 from unregress.experiments.families import Loaded
 from unregress.experiments.runner import Outcome
 

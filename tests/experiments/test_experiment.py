@@ -14,7 +14,7 @@ import pytest
 import yaml
 from jsonargparse import ArgumentError
 
-from unregress.datasets.age_images import read_index
+from unregress.datasets.images.age_images import read_index
 from unregress.errors import SettingError
 from unregress.experiments import experiment as module
 from unregress.experiments.experiment import (
@@ -29,7 +29,7 @@ from unregress.experiments.experiment import (
 )
 from unregress.experiments.families import FAMILIES
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, Method, UniformAmnesiac
-from unregress.recipe import Recipe
+from unregress.training.recipe import Recipe
 
 ROWS = Path(str(resources.files("unregress.experiments") / "rows"))
 SETTINGS = ROWS.parent / "settings"

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from experiments.by_hand import experiment, reports
-from experiments.small import FAMILY, SETTINGS, files, young
 from report.test_render import Reader
+from support.face_images import FAMILY, SETTINGS, files, young
+from support.hand_experiments import experiment, reports
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Experiment, Scale
 from unregress.experiments.outputs import write

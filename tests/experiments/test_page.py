@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.by_hand import experiment, renamed, reports
-from experiments.small import FAMILY
 from report.test_render import HOSTILE, Reader
+from support.face_images import FAMILY
+from support.hand_experiments import experiment, renamed, reports
 from unregress.evidence import RETRAINED, AuditReport
 from unregress.experiments.experiment import Experiment
 from unregress.experiments.page import figures, render_page

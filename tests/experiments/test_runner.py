@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from experiments.small import (
+from support.face_images import (
     FAMILY,
     RUNTIME,
     SETTINGS,
@@ -30,7 +30,7 @@ from experiments.small import (
     write_faces,
     young,
 )
-from unregress.case import Case
+from unregress.data.case import Case
 from unregress.errors import DataError, DivergenceError, JobsError, RequestError, SettingError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Forget, Sweep
@@ -38,8 +38,8 @@ from unregress.experiments.families import Loaded
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import comma_separated, summarise
 from unregress.methods import FineTune, Method, Unlearned
-from unregress.runtime import Runtime
-from unregress.store import weights_of
+from unregress.retraining.model_store import weights_of
+from unregress.training.runtime import Runtime
 
 First = tuple[Path, Outcome, list[str]]
 METHODS = ("FineTune", "GaussianAmnesiac", "Blindspot")

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.by_hand import FIRST, SECOND, experiment, report, reports
-from experiments.small import FAMILY
+from support.face_images import FAMILY
+from support.hand_experiments import FIRST, SECOND, experiment, report, reports
 from unregress.evidence import RETRAINED
 from unregress.experiments.summary import DASH, Cell, Row, comma_separated, judged, markdown, summarise
 

@@ -65,10 +65,10 @@ def _torch(content: Any) -> bytes:
     return file.getvalue()
 
 
-Made = dict[str, tuple[str, Callable[[Path], object], frozenset[int]]]
+StoredModel = dict[str, tuple[str, Callable[[Path], object], frozenset[int]]]
 
 
-def _states() -> Made:
+def _states() -> StoredModel:
     """State dicts, well written."""
 
     def changed(change: Callable[[Tensor], Tensor], only: str = "") -> dict[str, Tensor]:
@@ -118,7 +118,7 @@ def _states() -> Made:
     }
 
 
-def _files() -> Made:
+def _files() -> StoredModel:
     """Files that hold no state dict, or not as they say."""
     whole = save(state())
     size = struct.unpack("<Q", whole[:8])[0]
@@ -156,7 +156,9 @@ def _files() -> Made:
         "bytes too many": ("w.safetensors", whole + b"more"),
         "a folder's name": ("runs", b""),
     }
-    made: Made = {name: (file, _bytes(content), _NO) for name, (file, content) in contents.items() if file != "runs"}
+    made: StoredModel = {
+        name: (file, _bytes(content), _NO) for name, (file, content) in contents.items() if file != "runs"
+    }
     made["safetensors called pt"] = (*made["safetensors called pt"][:2], _ANY)
     made["no suffix"] = (*made["no suffix"][:2], _ANY)
     made |= {

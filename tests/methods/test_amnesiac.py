@@ -8,8 +8,8 @@ from torch import nn
 from torch.testing import assert_close
 from torch.utils.data import TensorDataset
 
-from foundations.small import CPU, case_of, filled, numbers
-from methods.zoo import BRIEF, FORGET, MODELS, SAMPLES, trained_on
+from support.contract_subjects import BRIEF, FORGET, MODELS, SAMPLES, trained_on
+from support.small_cases import CPU, case_of, filled, numbers
 from unregress import GaussianAmnesiac, UniformAmnesiac
 from unregress.errors import SettingError
 from unregress.methods.base import relabelled_loss

@@ -12,12 +12,12 @@ from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import TensorDataset
 
-from foundations.small import CPU, case_of, mlp, table, weights
-from methods.zoo import METHODS, with_recipe
+from support.contract_subjects import METHODS, with_recipe
+from support.small_cases import CPU, case_of, mlp, table, weights
 from unregress import Case, Cost, FineTune, Method, Runtime, TensorTask, Unlearned, preflight
 from unregress.errors import DivergenceError, ModelError, SettingError
-from unregress.modules import plain, unwrapped
-from unregress.trainings import retrain
+from unregress.retraining.model_factory import retrain
+from unregress.tasks.unwrap import plain, unwrapped
 
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {

@@ -10,8 +10,8 @@ from torch import nn
 from torch.testing import assert_close
 from torch.utils.data import TensorDataset
 
-from foundations.small import CPU, Listed, case_of, filled
-from methods.zoo import BRIEF, FORGET, MODELS, SAMPLES, Kind, batch_normalised, dropping_out, trained_on
+from support.contract_subjects import BRIEF, FORGET, MODELS, SAMPLES, Kind, batch_normalised, dropping_out, trained_on
+from support.small_cases import CPU, Listed, case_of, filled
 from unregress import Blindspot, Quantile, Recipe
 from unregress.errors import LayerError, PreflightError, SettingError
 

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from foundations.small import CPU, Listed, filled, numbers, weights
-from methods.zoo import (
+from support.contract_subjects import (
     BRIEF,
     FORGET,
     METHODS,
@@ -29,6 +28,7 @@ from methods.zoo import (
     trained_on,
     with_recipe,
 )
+from support.small_cases import CPU, Listed, filled, numbers, weights
 from unregress import (
     Blindspot,
     Case,

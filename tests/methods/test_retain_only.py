@@ -11,8 +11,8 @@ from torch.optim import Adam
 from torch.testing import assert_close
 from torch.utils.data import TensorDataset
 
-from foundations.small import CPU, weights
-from methods.zoo import BRIEF, FORGET, MODELS, RETAIN, SAMPLES, same, trained_on
+from support.contract_subjects import BRIEF, FORGET, MODELS, RETAIN, SAMPLES, same, trained_on
+from support.small_cases import CPU, weights
 from unregress import FineTune, Recipe, Retrain, Runtime, train
 from unregress.errors import ModelError
 

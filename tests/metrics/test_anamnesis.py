@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import unregress
-from metrics.by_hand import panel as panel_of
+from support.hand_panels import panel as panel_of
 from unregress.errors import SettingError
-from unregress.evidence import Measure, Role
+from unregress.evidence import Measurement, Role
 from unregress.metrics import Anamnesis, Panel
 from unregress.metrics.anamnesis import Relearning, figure, interval, measures, median_curve, middle, ratio, stated
 
@@ -37,7 +37,7 @@ def panel(*names: str) -> Panel:
     return replace(asked, subjects=tuple(replace(subject, role=role(subject.name)) for subject in asked.subjects))
 
 
-def found(relearned: Mapping[str, Sequence[Relearning]], metric: str = "ain") -> dict[str, Measure]:
+def found(relearned: Mapping[str, Sequence[Relearning]], metric: str = "ain") -> dict[str, Measurement]:
     made = measures(panel(*relearned), relearned, "validation-forget")
     return {measure.model: measure for measure in made if measure.metric == metric}
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import ArrayLike
 
-from metrics.by_hand import panel, seen
+from support.hand_panels import panel, seen
 from unregress.errors import DataError, SettingError
-from unregress.evidence import Measure, Role
+from unregress.evidence import Measurement, Role
 from unregress.metrics import Panel
 from unregress.metrics.attack_auc import AttackAUC, calibrated_scores, likelihood_scale
+from unregress.metrics.predictions import Predictions, Values
 from unregress.metrics.roc import auc
-from unregress.predictions import Predictions, Values
 
 Losses = Mapping[str, ArrayLike]
 
@@ -40,15 +40,15 @@ def asked(models: Mapping[str, Mapping[str, Predictions]], seed: int = 0) -> Pan
     return replace(plain, subjects=tuple(bare))
 
 
-def found(models: Mapping[str, Losses], metric: AttackAUC | None = None) -> dict[tuple[str, str], Measure]:
+def found(models: Mapping[str, Losses], metric: AttackAUC | None = None) -> dict[tuple[str, str], Measurement]:
     """All measures by (metric, model), from losses alone."""
     return measured(asked({name: by_loss(losses) for name, losses in models.items()}), metric)
 
 
-def measured(panel: Panel, metric: AttackAUC | None = None) -> dict[tuple[str, str], Measure]:
+def measured(panel: Panel, metric: AttackAUC | None = None) -> dict[tuple[str, str], Measurement]:
     measures = list((metric or AttackAUC(draws=50)).measure(panel))
-    assert all(isinstance(measure, Measure) and measure.split == "train-forget" for measure in measures)
-    return {(measure.metric, measure.model): measure for measure in measures if isinstance(measure, Measure)}
+    assert all(isinstance(measure, Measurement) and measure.split == "train-forget" for measure in measures)
+    return {(measure.metric, measure.model): measure for measure in measures if isinstance(measure, Measurement)}
 
 
 def crowd(seed: int, *, memory: float = 0.0, forget: int = 300, alike: int = 200, golds: int = 3) -> dict[str, Losses]:
@@ -219,7 +219,7 @@ def test_change_of_units_changes_nothing(power: int) -> None:
     spread = dict(zip(names, (1.0, 3.0, 4.0, 4.0), strict=True))
     predicted = {name: {p: y + rng.normal(0, spread[name], len(y)) for p, y in target.items()} for name in names}
 
-    def result(units: float) -> dict[tuple[str, str], Measure]:
+    def result(units: float) -> dict[tuple[str, str], Measurement]:
         def part(prediction: Values, true: Values) -> Predictions:
             return seen(units * prediction, units * true, loss=np.abs(units * prediction - units * true) ** power)
 

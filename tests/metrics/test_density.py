@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
-from metrics.by_hand import panel, seen
+from support.hand_panels import panel, seen
 from unregress.metrics.density import density, pooled
-from unregress.predictions import Values
+from unregress.metrics.predictions import Values
 
 
 def mass(values: Values, grid: Values, *, at_least_zero: bool) -> float:

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metrics.by_hand import measures, panel, seen, values
+from support.hand_panels import measures, panel, seen, values
 from unregress.errors import DataError
 from unregress.evidence import Figure
 from unregress.metrics import Deviation, Panel
 from unregress.metrics.density import density
 from unregress.metrics.deviation import absolute_deviation, relative_deviation
-from unregress.predictions import Predictions
+from unregress.metrics.predictions import Predictions
 
 TARGET = [10.0, 0.0, -4.0]
 GOLD = seen([10.0, 1.0, 2.0], TARGET)

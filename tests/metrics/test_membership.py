@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import unregress
-from metrics.by_hand import features, panel, seen, values
+from support.hand_panels import features, panel, seen, values
 from unregress.errors import SettingError
-from unregress.evidence import Measure
+from unregress.evidence import Measurement
 from unregress.metrics import Membership, Panel, membership
 from unregress.metrics.base import rank_among_golds
 from unregress.metrics.membership import FAMILIES, attack, attack_features
@@ -111,7 +111,9 @@ def test_too_few_samples_are_said_to_be(retained: int, tested: int) -> None:
     parts = {"train-retain": seen(np.ones(retained)), "train-forget": seen(np.ones(5))}
     if tested:
         parts["test-retain"] = seen(np.ones(tested))
-    found = [m for m in Membership(features=("loss",)).measure(panel({"original": parts})) if isinstance(m, Measure)]
+    found = [
+        m for m in Membership(features=("loss",)).measure(panel({"original": parts})) if isinstance(m, Measurement)
+    ]
     assert [(m.metric, m.value) for m in found] == [("attack", None), ("attack-accuracy", None)]
     assert {m.note for m in found} == {f"only {min(retained, tested)} samples per class to train an attacker on"}
 
@@ -135,8 +137,8 @@ def crowd(golds: int) -> Panel:
     return replace(plain, subjects=tuple(changed))
 
 
-def by_model(attacker: Membership, asked: Panel, metric: str) -> dict[str, Measure]:
-    return {m.model: m for m in attacker.measure(asked) if isinstance(m, Measure) and m.metric == metric}
+def by_model(attacker: Membership, asked: Panel, metric: str) -> dict[str, Measurement]:
+    return {m.model: m for m in attacker.measure(asked) if isinstance(m, Measurement) and m.metric == metric}
 
 
 @pytest.mark.parametrize("metric", ["attack", "attack-accuracy"])
@@ -188,7 +190,7 @@ def test_members_are_retained_samples_and_only_forgotten_ones_are_queried(
         request=unregress.ForgetRequest(size=60, forget=forget, reason="test"),
         train=TensorDataset(train[:, None], train),
         test=TensorDataset(test[:, None], test),
-        test_group=range(5),
+        test_forget_like=range(5),
     )
     attacker = Membership(features=("loss",), samples=samples)
     models = {"original": nn.Linear(1, 1)}

@@ -18,8 +18,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import unregress
-from metrics.by_hand import measures, panel, role
-from unregress.evidence import AuditedModel, AuditReport, Measure
+from support.hand_panels import measures, panel, role
+from unregress.evidence import AuditedModel, AuditReport, Measurement
+from unregress.evidence.verdict import Rule, judge
 from unregress.metrics import (
     Anamnesis,
     AttackAUC,
@@ -32,8 +33,7 @@ from unregress.metrics import (
     Wasserstein,
 )
 from unregress.metrics.findings import findings
-from unregress.predictions import Predictions, Values
-from unregress.verdict import Rule, judge
+from unregress.metrics.predictions import Predictions, Values
 
 KINDS = ("usual", "constant", "ties", "huge", "tiny", "mixed", "zero")
 RULE = Rule(golds=3, samples=1)
@@ -99,7 +99,7 @@ def seen(rng: np.random.Generator, target: Values, answers: str, losses: str, in
     return replace(found, featured=np.arange(len(target)), activation=single[:, :3], gradient=single[:, 3:])
 
 
-def looked_at(measure: Measure) -> None:
+def looked_at(measure: Measurement) -> None:
     assert measure.value is not None or measure.note
     json.dumps(asdict(measure), allow_nan=False)
 
@@ -113,7 +113,7 @@ def test_any_panel_gives_numbers_or_says_why_not(asked: Panel) -> None:
         warnings.simplefilter("error")
         for metric in metrics:
             for finding in findings(metric, asked):
-                if isinstance(finding, Measure):
+                if isinstance(finding, Measurement):
                     looked_at(finding)
                     found.append(finding)
         report = AuditReport(

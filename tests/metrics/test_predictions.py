@@ -14,11 +14,11 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 import unregress
-from metrics.by_hand import panel, seen
-from unregress import predictions
+from support.hand_panels import panel, seen
+from unregress.data.loading import Source
 from unregress.errors import DataError, ModelError, UnregressError
-from unregress.loading import Source
-from unregress.predictions import Predictions, require_aligned
+from unregress.metrics import predictions
+from unregress.metrics.predictions import Predictions, require_aligned
 
 GOOD = seen([1.0, 2.0, 3.0])
 

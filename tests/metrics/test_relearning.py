@@ -15,10 +15,10 @@ from torch.utils.data import TensorDataset
 
 import unregress
 from unregress.errors import ModelError
-from unregress.evidence import Figure, Measure, Role
+from unregress.evidence import Figure, Measurement, Role
 from unregress.metrics import Anamnesis, Panel, Subject, relearning
 from unregress.metrics.relearning import MARGIN, Watch, relearn
-from unregress.training import evaluate
+from unregress.training.loop import evaluate
 
 LR, BATCH, EPOCHS, ALPHA, SEED = 0.02, 16, 40, 1.0, 5
 RECIPE = unregress.Recipe(epochs=EPOCHS, lr=LR, batch_size=BATCH)
@@ -49,8 +49,8 @@ def make_case(validation: int = 30, **changes: Any) -> unregress.Case:
 
 def panel(case: unregress.Case, models: dict[str, nn.Module | None], runtime: unregress.Runtime = RUNTIME) -> Panel:
     subjects = [Subject(name=n, role=ROLES.get(n, "unlearned"), model=m, parts={}) for n, m in models.items()]
-    group = np.zeros(0, np.int64) if case.validation is None else np.flatnonzero(case.group("validation"))
-    return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_group=group)
+    group = np.zeros(0, np.int64) if case.validation is None else np.flatnonzero(case.forget_like("validation"))
+    return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_forget_like=group)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_every_shuffle_equals_a_hand_written_loop(models: dict[str, Any]) -> Non
         for name in ("original", "retrained", "retrained #2", "fresh")
     }
     found = list(Anamnesis(alpha=ALPHA, recipe=RECIPE, shuffles=5).measure(panel(case, models)))
-    numbers = {(m.metric, m.model): (m.value, m.bound, m.interval) for m in found if isinstance(m, Measure)}
+    numbers = {(m.metric, m.model): (m.value, m.bound, m.interval) for m in found if isinstance(m, Measurement)}
     assert ("relearn-steps", "constant") not in numbers
     for name, counts in steps.items():
         assert numbers["relearn-steps", name] == (np.median(counts), "=", (min(counts), max(counts)))
@@ -177,7 +177,7 @@ def test_a_hurried_look_stops_as_soon_as_it_is_sure(monkeypatch: pytest.MonkeyPa
     request = unregress.ForgetRequest(size=400, forget=(0, 1), reason="test")
     task = unregress.TensorTask(build_model=lambda: nn.Linear(1, 1), loss=loss)
     data = TensorDataset(torch.zeros(400, 1), wanted)
-    case = unregress.Case(task=task, request=request, train=data, validation=data, validation_group=range(400))
+    case = unregress.Case(task=task, request=request, train=data, validation=data, validation_forget_like=range(400))
     model = nn.Linear(1, 1)
     watch = Watch(panel(case, {"original": model}), ALPHA)
     assert (watch.threshold, len(seen)) == (pytest.approx(4.0), 400)
@@ -265,7 +265,7 @@ def test_all_models_are_given_the_same_batches_in_a_shuffle_and_others_in_the_ne
     case = make_case(augment=watched)
     still = Anamnesis(recipe=unregress.Recipe(epochs=1, lr=1e-9, batch_size=BATCH), shuffles=2)
     asked = panel(case, {key: models[key] for key in ("original", "retrained", "retrained #2", "fresh")})
-    found = {(m.metric, m.model): m for m in still.measure(asked) if isinstance(m, Measure)}
+    found = {(m.metric, m.model): m for m in still.measure(asked) if isinstance(m, Measurement)}
     courses = [given[start : start + 5] for start in range(0, len(given), 5)]
     assert len(courses) == 6, "three models that have not reached it, two shuffles"
     assert courses[0] == courses[2] == courses[4]
@@ -327,7 +327,7 @@ def test_the_same_numbers_twice_and_whoever_else_is_there(models: dict[str, Any]
     def steps(names: tuple[str, ...]) -> dict[str, Any]:
         asked = panel(make_case(), {name: models[name] for name in names})
         found = Anamnesis(recipe=replace(RECIPE, epochs=4), shuffles=2).measure(asked)
-        return {m.model: m for m in found if isinstance(m, Measure) and m.metric == "relearn-steps"}
+        return {m.model: m for m in found if isinstance(m, Measurement) and m.metric == "relearn-steps"}
 
     everyone = steps(("original", "retrained", "fresh"))
     assert steps(("original", "retrained", "fresh")) == everyone

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import ortho_group
 
-from metrics.by_hand import features, seen
-from metrics.by_hand import panel as panel_of
+from support.hand_panels import features, seen
+from support.hand_panels import panel as panel_of
 from unregress.errors import SettingError
-from unregress.evidence import Measure, Role
+from unregress.evidence import Measurement, Role
 from unregress.metrics import Panel
+from unregress.metrics.predictions import Predictions
 from unregress.metrics.representation import Representation, fold_numbers, linear_cka, probe_auc
-from unregress.predictions import Predictions
 
 Features = NDArray[np.float64]
 
@@ -149,9 +149,9 @@ def panel(parts: dict[str, dict[str, Predictions]], seed: int = 0) -> Panel:
     return replace(asked, subjects=tuple(replace(subject, role=role(subject.name)) for subject in asked.subjects))
 
 
-def found(asked: Panel, metric: Representation | None = None) -> dict[tuple[str, str], Measure]:
+def found(asked: Panel, metric: Representation | None = None) -> dict[tuple[str, str], Measurement]:
     made = (metric or Representation()).measure(asked)
-    return {(m.metric, m.model): m for m in made if isinstance(m, Measure)}
+    return {(m.metric, m.model): m for m in made if isinstance(m, Measurement)}
 
 
 def four() -> dict[str, dict[str, Predictions]]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc, auc_interval, true_positive_rate
-from unregress.predictions import Values
 
 # Few different values, so that ties are everywhere.
 scores = arrays(np.float64, st.integers(1, 30), elements=st.integers(-4, 4).map(float))

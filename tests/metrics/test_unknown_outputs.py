@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metrics.by_hand import panel, values
+from support.hand_panels import panel, values
 from unregress.errors import DataError, ModelError
 from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Panel, Wasserstein
-from unregress.metrics.divergence import among_golds, differ, divergence, permutation_test
-from unregress.metrics.lira import signals
+from unregress.metrics.deep.gaussian_kl import among_golds, differ, divergence, permutation_test
+from unregress.metrics.deep.lira import signals
+from unregress.metrics.predictions import Predictions, Values
 from unregress.metrics.wasserstein import sorted_w1, w1
-from unregress.predictions import Predictions, Values
 
 NAN = np.nan
 TARGET = np.array([[1.0, 10.0], [2.0, NAN], [NAN, 30.0]])

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import wasserstein_distance
 
-from metrics.by_hand import measures, panel, seen, values
+from support.hand_panels import measures, panel, seen, values
 from unregress.errors import DataError
 from unregress.evidence import Figure
 from unregress.metrics import Panel, Wasserstein
 from unregress.metrics.density import density
+from unregress.metrics.predictions import Predictions, Values
 from unregress.metrics.wasserstein import sorted_w1, w1
-from unregress.predictions import Predictions, Values
 
 finite = st.floats(-1e3, 1e3, allow_nan=False, width=32)
 samples = arrays(np.float64, st.integers(1, 12), elements=finite)

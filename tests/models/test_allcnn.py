@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from unregress.activations import activations
+from unregress.hooks.activations import activations
 from unregress.models.allcnn import allcnn_regressor
 
 

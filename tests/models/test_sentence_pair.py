@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from unregress.activations import activations, execution_order
-from unregress.case import Case
+from unregress.data.case import Case
+from unregress.data.loading import Batch
+from unregress.data.request import ForgetRequest
 from unregress.errors import LayerError, ModelError, PreflightError, SettingError
-from unregress.loading import Batch
+from unregress.hooks.activations import activations, execution_order
 from unregress.methods import Blindspot, Retrain, train
+from unregress.metrics.predictions import collect
 from unregress.models.sentence_pair import SentencePairLSTM
-from unregress.predictions import collect
-from unregress.recipe import Recipe
-from unregress.request import ForgetRequest
-from unregress.runtime import Runtime
-from unregress.task import TensorTask
+from unregress.tasks.base import TensorTask
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
 
 WORDS, LENGTH = 30, 7
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from foundations.small import CPU, weights
+from support.small_cases import CPU, weights
 from unregress import Recipe
-from unregress.checkpoint import load_weights, save_weights
-from unregress.datasets.cut import Boundaries, Cut
-from unregress.datasets.series import Series, hour_of
+from unregress.datasets.series.series import Series, hour_of
+from unregress.datasets.series.windowed import Boundaries, WindowedSeries
 from unregress.errors import PreflightError, SettingError
-from unregress.forecasting import ForecastingTask
-from unregress.fresh import fresh_model
 from unregress.methods.base import train
+from unregress.runs.checkpoint import load_weights, save_weights
+from unregress.tasks.forecasting import ForecastingTask
+from unregress.training.fresh_model import fresh_model
 
 pytest.importorskip("pytorch_forecasting")
 
@@ -29,21 +29,21 @@ START = hour_of("2014-01-01")
 
 
 @pytest.fixture(scope="module")
-def cut() -> Cut:
+def cut() -> WindowedSeries:
     values = np.sin(np.arange(80) / 4)
     series = Series.of({"a": (START, values), "b": (START, 5 + 2 * values)})
     limits = Boundaries(train=START, validation=START + 40, test=START + 60, end=START + 80)
-    return Cut(series=series, boundaries=limits, encoder=12, horizon=2)
+    return WindowedSeries(series=series, boundaries=limits, encoder=12, horizon=2)
 
 
-def build(cut: Cut, **more: Any) -> nn.Module:
+def build(cut: WindowedSeries, **more: Any) -> nn.Module:
     return tft(**{**cut.variables, "hidden": 8, **more})
 
 
 @pytest.mark.parametrize(
     "more", [{}, {"heads": 4}, {"lstm_layers": 2}, {"levels": (0.5,)}, {"dropout": 0.0, "continuous": 2}]
 )
-def test_levels_for_every_window_and_hour(cut: Cut, more: dict[str, Any]) -> None:
+def test_levels_for_every_window_and_hour(cut: WindowedSeries, more: dict[str, Any]) -> None:
     x, _ = cut.splits().train.__getitems__([0, 5, 30])  # type: ignore[attr-defined]
     with torch.no_grad():
         prediction = build(cut, **more).eval()(x).prediction
@@ -51,7 +51,7 @@ def test_levels_for_every_window_and_hour(cut: Cut, more: dict[str, Any]) -> Non
     assert prediction.isfinite().all()
 
 
-def test_it_reads_everything_but_what_it_forecasts(cut: Cut) -> None:
+def test_it_reads_everything_but_what_it_forecasts(cut: WindowedSeries) -> None:
     model = build(cut, dropout=0.0).eval()
     x, _ = cut.splits().train.__getitems__([3])  # type: ignore[attr-defined]
     with torch.no_grad():
@@ -69,18 +69,20 @@ def test_it_reads_everything_but_what_it_forecasts(cut: Cut) -> None:
         assert torch.equal(model(blind).prediction, before)
 
 
-def test_the_same_seed_makes_the_same_bytes_without_a_word(cut: Cut, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_same_seed_makes_the_same_bytes_without_a_word(
+    cut: WindowedSeries, capfd: pytest.CaptureFixture[str]
+) -> None:
     made = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(2):
-            with CPU.isolated("fresh"):
+            with CPU.isolated_rng("fresh"):
                 made.append(weights(build(cut)))
     assert made[0] == made[1]
     assert capfd.readouterr() == ("", "")
 
 
-def test_weights_alone_are_its_state(cut: Cut, tmp_path: Path) -> None:
+def test_weights_alone_are_its_state(cut: WindowedSeries, tmp_path: Path) -> None:
     """The loss that pytorch-forecasting keeps in the model is a metric with counters: none of them is a weight."""
     first, second = build(cut), build(cut)
     assert set(first.state_dict()) == {name for name, _ in first.named_parameters(remove_duplicate=False)}
@@ -90,7 +92,7 @@ def test_weights_alone_are_its_state(cut: Cut, tmp_path: Path) -> None:
     assert weights(first) == weights(second)
 
 
-def test_a_trained_one_can_be_copied_and_is_of_its_task_s_architecture(cut: Cut) -> None:
+def test_a_trained_one_can_be_copied_and_is_of_its_task_s_architecture(cut: WindowedSeries) -> None:
     task = ForecastingTask(lambda: build(cut))
     case = cut.case(task, cut.band(low=1), reason="high")
     made = train(case, Recipe(batch_size=32), CPU).model
@@ -99,13 +101,13 @@ def test_a_trained_one_can_be_copied_and_is_of_its_task_s_architecture(cut: Cut)
     assert weights(fresh_model(case, made)) != weights(made)
 
 
-def test_layers_to_compare_are_there(cut: Cut) -> None:
+def test_layers_to_compare_are_there(cut: WindowedSeries) -> None:
     names = dict(build(cut).named_modules())
     assert all(name in names for name in LAYERS)
     assert dict.fromkeys(LAYERS, -1) == AXES
 
 
-def test_numbers_out_of_range_are_refused_together(cut: Cut) -> None:
+def test_numbers_out_of_range_are_refused_together(cut: WindowedSeries) -> None:
     with pytest.raises(PreflightError, match=r"hidden is 10(?s:.*)a multiple of the 4 heads(?s:.*)dropout is 1"):
         build(cut, hidden=10, heads=4, dropout=1)
     with pytest.raises(SettingError, match="continuous is 0"):

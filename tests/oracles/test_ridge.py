@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.data import TensorDataset
 
-from foundations.small import filled, numbers
+from support.small_cases import filled, numbers
 from unregress import (
     Blindspot,
     Case,
@@ -158,7 +158,7 @@ def test_finetuning_comes_nearer_to_it_with_every_budget():
     ids=["discrete", "uniform", "gaussian", "gaussian-retain", "gaussian-forget"],
 )
 def test_relabelling_finds_the_relabelled_solution(method):
-    with DOUBLE.isolated("test"):
+    with DOUBLE.isolated_rng("test"):
         labels, _ = method.draw(PROBLEM.forget.shape, PROBLEM.case(), DOUBLE.generator("labels"))
     limit = PROBLEM.relabelled(labels)
     assert_close(found_by(method, PROBLEM), limit, rtol=0, atol=TOLERANCE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from report.by_hand import about, figures, measures, models, verdicts
+from support.hand_reports import about, figures, measures, models, verdicts
 from unregress.evidence import AuditReport
 
 

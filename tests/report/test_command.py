@@ -10,9 +10,9 @@ import pytest
 
 from unregress.cli import main
 from unregress.evidence import AuditReport
-from unregress.files import sha256_of
-from unregress.manifest import write_manifest
+from unregress.files.writing import sha256_of
 from unregress.report import render_html
+from unregress.runs.manifest import write_manifest
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from report.by_hand import GOLDS, HELPER, without
-from report.edits import edits
+from support.hand_reports import GOLDS, HELPER, without
+from support.report_edits import edits
 from unregress.cli import main
-from unregress.cli.audit import report as command
+from unregress.cli.commands.audit import report as command
 from unregress.errors import StaleError
 from unregress.evidence import AuditReport
 

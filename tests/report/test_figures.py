@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 import unregress.report
-from report.by_hand import GOLDS, HELPER, without
+from support.hand_reports import GOLDS, HELPER, without
 from unregress.evidence import AuditReport, Curve
 from unregress.report.figures import GOLD, ORIGINAL, plot, save_figure, styles
 from unregress.report.render import render_html

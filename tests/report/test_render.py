@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 import unregress.report
-from report.by_hand import CAPPED, HELPER, PAIRS, VALUES, with_no_gold, with_one_gold
+from support.hand_reports import CAPPED, HELPER, PAIRS, VALUES, with_no_gold, with_one_gold
 from unregress.cost import Cost
 from unregress.errors import RunFolderError
-from unregress.evidence import AuditedModel, AuditReport, Curve, Figure, Measure, ModelFile, Verdict
+from unregress.evidence import AuditedModel, AuditReport, Curve, Figure, Measurement, ModelFile, Verdict
 from unregress.report import render_html
+from unregress.report.formatting import measured
 from unregress.report.models import NO_DIGEST, NO_FILE
-from unregress.report.numerals import measured
 from unregress.report.render import is_page
 
 HOSTILE = "<script>alert(1)</script>"
@@ -340,7 +340,7 @@ def hostile(report: AuditReport) -> AuditReport:
         ),
         measures=(
             *(replace(m, note='"><script>' if m.bound == ">=" else "") for m in report.measures),
-            *(Measure(metric="mae", split=HOSTILE, model=name, value=1.0) for name in (HOSTILE, "<b>", "<i>")),
+            *(Measurement(metric="mae", split=HOSTILE, model=name, value=1.0) for name in (HOSTILE, "<b>", "<i>")),
         ),
         figures=(figure,),
         verdicts=tuple(
@@ -431,7 +431,7 @@ def test_the_room_imports_no_torch() -> None:
     assert not {name for name in imported if name.split(".")[0] in ("torch", "lightning_fabric")}
     assert {name for name in own if not name.startswith("unregress.report")} == {
         "unregress.evidence",
-        "unregress.files",
-        "unregress.text",
+        "unregress.files.writing",
+        "unregress.errors.wording",
         "unregress.cost",
     }

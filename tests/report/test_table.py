@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from report.by_hand import CAPPED, GOLDS, HELPER, PAIRS, with_no_gold, with_one_gold, without
-from unregress.evidence import AuditReport, Measure
-from unregress.report.numerals import DASH
+from support.hand_reports import CAPPED, GOLDS, HELPER, PAIRS, with_no_gold, with_one_gold, without
+from unregress.evidence import AuditReport, Measurement
+from unregress.report.formatting import DASH
 from unregress.report.table import (
     NO_OTHER,
     NOT_ALL_MEASURED,
@@ -40,7 +40,7 @@ def with_w1(report: AuditReport, *golds: tuple[float | None, str]) -> Results:
     fewer = without(report, *GOLDS[3:])
     others = [m for m in fewer.measures if m.metric != "w1" or m.model not in GOLDS]
     made = [
-        Measure(metric="w1", split="train-forget", model=name, value=value, bound=bound)  # type: ignore[arg-type]
+        Measurement(metric="w1", split="train-forget", model=name, value=value, bound=bound)  # type: ignore[arg-type]
         for name, (value, bound) in zip(GOLDS, golds, strict=False)
     ]
     return results(replace(fewer, measures=(*others, *made)))
@@ -182,7 +182,7 @@ def test_a_gold_that_was_not_measured_is_noted(report: AuditReport) -> None:
 
 
 def test_a_measured_model_that_is_not_listed_still_has_its_column(report: AuditReport) -> None:
-    extra = Measure(metric="w1", split="train-forget", model="stranger", value=7.77)
+    extra = Measurement(metric="w1", split="train-forget", model="stranger", value=7.77)
     table = results(replace(report, measures=(*report.measures, extra)))
     assert cell(table, "w1", "train-forget", "stranger").text == "7.77"
 

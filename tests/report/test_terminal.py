@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from report.by_hand import CAPPED, PAIRS, with_no_gold, with_one_gold
+from support.hand_reports import CAPPED, PAIRS, with_no_gold, with_one_gold
 from unregress.evidence import AuditReport
 from unregress.report import print_table
 from unregress.report.models import NO_DIGEST, NO_FILE

@@ -7,10 +7,10 @@ from math import inf
 
 import pytest
 
-from report.by_hand import HELPER, criteria, with_no_gold
+from support.hand_reports import HELPER, criteria, with_no_gold
 from unregress.evidence import AuditReport, Verdict
+from unregress.evidence.verdict import Rule
 from unregress.report.verdicts import RULE, Answer, rule_settings, rulings
-from unregress.verdict import Rule
 
 
 def test_original_then_unlearned_then_references(report: AuditReport) -> None:

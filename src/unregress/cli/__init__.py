@@ -20,13 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words; by default those that the program was called with, which then is ours to end.
 
     Returns:
-        The exit code, see `unregress.cli.endings`.
+        The exit code, see `unregress.cli.exit_codes`.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
     debug = words != given or os.environ.get("UNREGRESS_DEBUG", "") not in ("", "0")
     with leaving_at_once() if arguments is None else nullcontext(), lasting() as output:
-        from unregress.cli.overview import answer
+        from unregress.cli.help import answer
 
         if (text := answer(words)) is not None:
             print(text, end="")

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from unregress.errors import SettingError, UnregressError
-from unregress.text import printable
+from unregress.errors.wording import printable
 
 _DEEPEST = 50
 """Levels of nesting that no configuration needs; the parser's own limit is a crash."""

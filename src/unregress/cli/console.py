@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from unregress.runtime import Runtime
-from unregress.text import printable
+from unregress.errors.wording import printable
+from unregress.training.runtime import Runtime
 
 
 def say(*lines: str) -> None:

@@ -19,27 +19,27 @@ from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settin
 from jsonargparse.typing import Path_fr
 from torch import nn
 
-from unregress.auditing import default_metrics
-from unregress.case import Case, Splits
+from unregress.auditing.pipeline import default_metrics
 from unregress.cli import configuration
-from unregress.cli.audit import audit, report
-from unregress.cli.commands import forget, train
-from unregress.cli.endings import culprit, ending
+from unregress.cli.commands.audit import audit, report
+from unregress.cli.commands.reproduce import reproduce
+from unregress.cli.commands.train_forget import forget, train
+from unregress.cli.commands.verify import verify
+from unregress.cli.error_messages import refusal
+from unregress.cli.exit_codes import culprit, ending
+from unregress.cli.help import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, USAGE
 from unregress.cli.interrupt import NOTHING_LEFT, WORDS, Stop, exit_code, stoppable
 from unregress.cli.launch import launch, require_room
-from unregress.cli.overview import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, USAGE
-from unregress.cli.refusals import refusal
-from unregress.cli.reproduce import reproduce
 from unregress.cli.values import unusable
-from unregress.cli.verify import verify
+from unregress.data.case import Case, Splits
 from unregress.demo import demo
+from unregress.distributed.process_group import part, team
 from unregress.errors import SettingError, raise_all
+from unregress.errors.user_code import described, message_of
+from unregress.errors.wording import printable
 from unregress.methods import Method, Unlearned
-from unregress.processes import part, team
-from unregress.runtime import Runtime
-from unregress.task import Task
-from unregress.text import printable
-from unregress.user_code import described, message_of
+from unregress.tasks.base import Task
+from unregress.training.runtime import Runtime
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -61,7 +61,7 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
         debug: show the whole traceback of an error.
 
     Returns:
-        The exit code, see `unregress.cli.endings`.
+        The exit code, see `unregress.cli.exit_codes`.
     """
     stop: Stop | None = None
     try:

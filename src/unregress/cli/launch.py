@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from unregress.cli.endings import LEFT_ALONE
+from unregress.cli.exit_codes import LEFT_ALONE
 from unregress.cli.interrupt import Terminated, exit_code
 from unregress.errors import SettingError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from unregress.errors import SettingError
-from unregress.unfinished import unfinished
+from unregress.files.partial import unfinished
 
 
 def cache_folder(given: str | None = None) -> Path:

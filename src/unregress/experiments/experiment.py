@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from unregress.errors import SettingError
 from unregress.methods import Blindspot, Method  # all of them, for their short names in YAML
-from unregress.recipe import Recipe
+from unregress.training.recipe import Recipe
 
 Scale = Literal["smoke", "reduced", "paper"]
 Tuning = Literal["as_published", "tuned"]

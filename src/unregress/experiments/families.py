@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from unregress.case import Splits
+from unregress.data.case import Splits
 from unregress.errors import DataError, SettingError, raise_all
 from unregress.experiments.experiment import Forget
-from unregress.task import Task, TensorTask
+from unregress.tasks.base import Task, TensorTask
 
 Attributes = Mapping[str, NDArray[Any]]
 """What is known of a split's samples, by name: arrays in the split's order."""
@@ -99,8 +99,8 @@ class Family:
 
 def _faces(index: str, architecture: str) -> Callable[[Path, tuple[Forget, ...]], Loaded]:
     def load(root: Path, forget: tuple[Forget, ...]) -> Loaded:
-        from unregress.datasets.age_images import age_images
-        from unregress.datasets.imdb_wiki import write_index
+        from unregress.datasets.images.age_images import age_images
+        from unregress.datasets.images.imdb_wiki import write_index
         from unregress.models.allcnn import allcnn_regressor
         from unregress.models.resnet import resnet18_regressor
 
@@ -127,9 +127,9 @@ CROPS = "Images have 32 pixels a side and are padded by 4 for random crops; the 
 
 
 def _sentences(root: Path, forget: tuple[Forget, ...]) -> Loaded:
-    from unregress.datasets.glove import glove
-    from unregress.datasets.stsb import read_stsb, sentence_pairs, sentences
-    from unregress.datasets.vocabulary import Vocabulary
+    from unregress.datasets.text.glove import glove
+    from unregress.datasets.text.stsb import read_stsb, sentence_pairs, sentences
+    from unregress.datasets.text.vocabulary import Vocabulary
     from unregress.models.sentence_pair import SentencePairLSTM
 
     tables = read_stsb(root)
@@ -159,13 +159,13 @@ def _sentences(root: Path, forget: tuple[Forget, ...]) -> Loaded:
 
 def _series(kind: str) -> Callable[[Path, tuple[Forget, ...]], Loaded]:
     def load(root: Path, forget: tuple[Forget, ...]) -> Loaded:
-        from unregress.datasets.cut import PARTS, Cut
-        from unregress.datasets.electricity import electricity, electricity_client
-        from unregress.datasets.ett import ett
-        from unregress.forecasting import ForecastingTask
+        from unregress.datasets.series.electricity import electricity, electricity_client
+        from unregress.datasets.series.ett import ett
+        from unregress.datasets.series.windowed import PARTS, WindowedSeries
         from unregress.models.tft import tft
+        from unregress.tasks.forecasting import ForecastingTask
 
-        readers: dict[str, Callable[[Path], Cut]] = {
+        readers: dict[str, Callable[[Path], WindowedSeries]] = {
             "electricity": electricity,
             "mt200": electricity_client,
             "etth1": ett,
@@ -214,7 +214,7 @@ for name, title, needs, size in (
             samples=size,
             layers={layers: None},
             seconds=cost,
-            code=("datasets/age_images", f"models/{module}"),
+            code=("datasets/images/age_images", f"models/{module}"),
             open=_faces(needs[0].split("|")[0], architecture),
         )
 FAMILIES["stsb"] = Family(
@@ -246,6 +246,6 @@ for name, title, folder, file, size in (
         samples=size,
         layers={"static_enrichment": -1, "post_attn_gate_norm": -1, "pre_output_gate_norm": -1},
         seconds=2.0,
-        code=("models/tft", "forecasting"),
+        code=("models/tft",),
         open=_series(name),
     )

@@ -13,10 +13,10 @@ from unregress.experiments.families import Family
 from unregress.experiments.page import figures, render_page
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import Row, comma_separated, judged, markdown, summarise
-from unregress.files import write_text, writing
+from unregress.files.writing import write_text, writing
 from unregress.report import render_html
 from unregress.report.figures import save_figure, styles
-from unregress.report.numerals import plural
+from unregress.report.formatting import plural
 
 
 def write(

@@ -10,22 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from unregress.auditing import audit
-from unregress.case import Case
-from unregress.circumstances import fresh_of, kind_of, settled
+from unregress.auditing.pipeline import audit
+from unregress.checks.preflight import preflight
+from unregress.data.case import Case
+from unregress.data.request import ForgetRequest, Mask
+from unregress.data.subsets import subset
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
+from unregress.evidence.verdict import Rule, judge
 from unregress.experiments.experiment import Experiment, Settings
 from unregress.experiments.families import Family, Loaded
 from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Membership, Metric, Representation, Wasserstein
-from unregress.parallel import run_all
-from unregress.readiness import preflight
-from unregress.request import ForgetRequest, Mask
-from unregress.runtime import Runtime
-from unregress.store import Store
-from unregress.subsets import subset
-from unregress.trainings import Made, Maker
-from unregress.verdict import Rule, judge
+from unregress.parallel.jobs import run_all
+from unregress.retraining.fingerprint import case_fingerprint, fresh_of, kind_of
+from unregress.retraining.model_factory import ModelFactory, StoredModel
+from unregress.retraining.model_store import Store
+from unregress.training.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,31 +95,31 @@ def reproduce(
         notes += [warning for warning in found if warning not in notes]
     methods = experiment.chosen(settings, family.layers)
     run = _Run(experiment, family, settings, store, runtime)
-    makers = [run.maker(case).for_jobs(workers) for case in cases]
+    makers = [run.factory(case).for_workers(workers) for case in cases]
     first = runtime.seed
     # None of these waits for another; what methods make of the originals does.
     jobs = {f"original {seed}": partial(makers[0].original, first + seed) for seed in range(seeds)}
-    for stage, maker in enumerate(makers, 1):
+    for stage, factory in enumerate(makers, 1):
         of = f" of request {stage}" if len(makers) > 1 else ""
-        jobs |= {f"gold {n}{of}": partial(maker.gold, first + n) for n in range(1, golds + 1)}
+        jobs |= {f"gold {n}{of}": partial(factory.gold, first + n) for n in range(1, golds + 1)}
     originals, *retrained = _split(run.trained(jobs, workers), seeds, golds)
     current = {(seed, name): originals[seed] for seed in range(seeds) for name in methods}
     stages = []
-    for maker, its_golds in zip(makers, retrained, strict=True):
+    for factory, its_golds in zip(makers, retrained, strict=True):
         jobs = {
-            f"{name} of original {seed}": partial(maker.unlearned, methods[name], start, first + seed)
+            f"{name} of original {seed}": partial(factory.unlearned, methods[name], start, first + seed)
             for (seed, name), start in current.items()
         }
         current = dict(zip(current, run.trained(jobs, workers), strict=True))
         reports = []
         for seed in range(seeds):
             models = {"original": originals[seed], **{name: current[seed, name] for name in methods}}
-            reports.append(run.audit(maker, models, its_golds, seed))
+            reports.append(run.audit(factory, models, its_golds, seed))
         stages.append(tuple(reports))
     return Outcome(stages=tuple(stages), notes=tuple(notes))
 
 
-def _split(made: list[Made], seeds: int, golds: int) -> list[list[Made]]:
+def _split(made: list[StoredModel], seeds: int, golds: int) -> list[list[StoredModel]]:
     """The originals, and each request's golds."""
     return [made[:seeds], *(made[start : start + golds] for start in range(seeds, len(made), golds))]
 
@@ -134,13 +134,13 @@ class _Run:
     store: Store
     runtime: Runtime
 
-    def maker(self, case: Case) -> Maker:
+    def factory(self, case: Case) -> ModelFactory:
         """Makes the models of one request, or takes them from the store."""
-        facts = {**settled(case, self.runtime, fresh_of(case, self.runtime)), "family": self.experiment.family}
+        facts = {**case_fingerprint(case, self.runtime, fresh_of(case, self.runtime)), "family": self.experiment.family}
         recipe, code = self.settings.training, self.family.code
-        return Maker(case=case, recipe=recipe, runtime=self.runtime, store=self.store, known=facts, code=code)
+        return ModelFactory(case=case, recipe=recipe, runtime=self.runtime, store=self.store, known=facts, code=code)
 
-    def trained(self, jobs: Mapping[str, Callable[[], Made]], workers: int) -> list[Made]:
+    def trained(self, jobs: Mapping[str, Callable[[], StoredModel]], workers: int) -> list[StoredModel]:
         """The models of some jobs, in their order."""
         if workers == 1:
             return [job() for job in jobs.values()]
@@ -152,11 +152,13 @@ class _Run:
             made.append(each)
         return made
 
-    def audit(self, maker: Maker, models: dict[str, Made], golds: Sequence[Made], seed: int) -> AuditReport:
+    def audit(
+        self, factory: ModelFactory, models: dict[str, StoredModel], golds: Sequence[StoredModel], seed: int
+    ) -> AuditReport:
         """The audit of one seed's models, judged by the present rule."""
-        case, runtime, metrics = maker.case, maker.seeded(self.runtime.seed + seed), self._metrics(seed)
+        case, runtime, metrics = factory.case, factory.runtime_for(self.runtime.seed + seed), self._metrics(seed)
         facts = {
-            **maker.facts,
+            **factory.facts,
             "method": "audit",
             "seed": runtime.seed,
             "metrics": list(map(str, metrics)),
@@ -165,7 +167,7 @@ class _Run:
             "reason": case.request.reason,
             "test": [case.content_digest("test"), kind_of(case, "test")],
         }
-        named, retrained = {name: each.it for name, each in models.items()}, [each.it for each in golds]
+        named, retrained = {name: each.unlearned for name, each in models.items()}, [each.unlearned for each in golds]
         report = self.store.report(
             facts, self.family.code, lambda: audit(case, named, runtime, golds=retrained, metrics=metrics)
         )
@@ -201,7 +203,7 @@ def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> C
 
 def _grouped(loaded: Loaded, request: ForgetRequest, alike: dict[str, Mask]) -> Case:
     case = loaded.splits.case(loaded.task, request)
-    return replace(case, validation_group=_places(alike["validation"]), test_group=_places(alike["test"]))
+    return replace(case, validation_forget_like=_places(alike["validation"]), test_forget_like=_places(alike["test"]))
 
 
 def _places(mask: Mask) -> list[int]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Literal
 
-from unregress.evidence import RETRAINED, AuditReport, Measure, Outcome
+from unregress.evidence import RETRAINED, AuditReport, Measurement, Outcome
 from unregress.experiments.experiment import Experiment
 from unregress.experiments.families import Family
-from unregress.report.numerals import significant
+from unregress.report.formatting import significant
 
 DASH = "–"
 
@@ -136,14 +136,14 @@ def _published(metric: str, split: str, error: str) -> str | None:
     return "AIN" if metric == "ain" else None
 
 
-def _measure(report: AuditReport, metric: str, split: str, model: str) -> Measure | None:
+def _measure(report: AuditReport, metric: str, split: str, model: str) -> Measurement | None:
     try:
         return report.measure(metric, split, model)
     except KeyError:
         return None
 
 
-def _cell(found: Sequence[Measure | None], paper: float | None) -> Cell:
+def _cell(found: Sequence[Measurement | None], paper: float | None) -> Cell:
     bounds = {measure.bound for measure in found if measure is not None and measure.value is not None} - {"="}
     bound: Literal["=", "<=", ">=", "~"] = "=" if not bounds else bounds.pop() if len(bounds) == 1 else "~"
     return Cell(values=tuple(None if m is None else m.value for m in found), bound=bound, paper=paper)

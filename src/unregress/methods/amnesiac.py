@@ -13,13 +13,13 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from unregress.case import Case
+from unregress.data.case import Case
+from unregress.data.loading import read_targets
 from unregress.errors import SettingError
-from unregress.loading import read_targets
 from unregress.methods.base import Method, Unlearned, relabelled_loss
-from unregress.recipe import Recipe
-from unregress.runtime import Runtime
-from unregress.training import fit
+from unregress.training.loop import fit
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from unregress.case import Case
+from unregress.checks.model_check import predicted_size, quick_check
 from unregress.cost import Cost
+from unregress.data.case import Case
+from unregress.data.loading import Batch
+from unregress.data.request import ForgetRequest
 from unregress.errors import DivergenceError, SettingError, UnregressError
-from unregress.fresh import fresh_model
-from unregress.guard import EXPLODED
-from unregress.loading import Batch
-from unregress.model_check import predicted_size, quick_check
-from unregress.modules import not_finite, unwrapped, unwrapping
-from unregress.recipe import Recipe
-from unregress.request import ForgetRequest
-from unregress.runtime import Runtime
-from unregress.training import Epoch, Fitted, SampleLoss, fit
+from unregress.tasks.unwrap import not_finite, unwrapped, unwrapping
+from unregress.training.divergence import EXPLODED
+from unregress.training.fresh_model import fresh_model
+from unregress.training.loop import Epoch, Fitted, SampleLoss, fit
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Method(ABC):
             UnregressError: the case does not fit the model; see `unregress.errors`.
         """
         started = time.perf_counter()
-        with runtime.isolated(type(self).__name__):
+        with runtime.isolated_rng(type(self).__name__):
             student = runtime.private_copy(model)
             size = quick_check(case, student, runtime)
             done = _checked(self, self.run(student, case, runtime))
@@ -213,7 +213,7 @@ def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
         runtime: where to train.
     """
     started = time.perf_counter()
-    with runtime.isolated("train"):
+    with runtime.isolated_rng("train"):
         model = fresh_model(case)
         quick_check(case, model, runtime)
         fitted = fit_fresh(model, case, recipe, runtime, retain_only=False, stage="train")

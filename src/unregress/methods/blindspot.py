@@ -9,17 +9,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from unregress.activations import activations, resolve_layers
-from unregress.attention import AttentionLoss, channel_axes
-from unregress.case import Case
 from unregress.cost import Cost
+from unregress.data.case import Case
+from unregress.data.loading import Batch
 from unregress.errors import SettingError, UnregressError, raise_all
-from unregress.fresh import fresh_model
-from unregress.loading import Batch
+from unregress.hooks.activations import activations, resolve_layers
+from unregress.hooks.attention_transfer import AttentionLoss, channel_axes
 from unregress.methods.base import Method, Unlearned, fit_fresh
-from unregress.recipe import Recipe
-from unregress.runtime import Runtime, bare
-from unregress.training import SampleLoss, fit
+from unregress.training.fresh_model import fresh_model
+from unregress.training.loop import SampleLoss, fit
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime, bare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Blindspot(Method):
     layers: int | Sequence[str] = 3
     """Layers to compare: names, patterns (`layer?`), or how many of the last hidden ones in execution order."""
     channel_axis: Mapping[str, int] = field(default_factory=dict)
-    """Channel axis by layer name, where the layer's type does not tell: see `unregress.attention`."""
+    """Channel axis by layer name, where the layer's type does not tell: see `unregress.hooks.attention_transfer`."""
     helper_mode: Literal["eval", "train"] = "eval"
     """Mode of the helper while it teaches; as published: eval."""
 

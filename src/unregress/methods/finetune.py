@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from unregress.case import Case
+from unregress.data.case import Case
 from unregress.methods.base import Method, Unlearned, fit_fresh
-from unregress.recipe import Recipe
-from unregress.runtime import Runtime
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)

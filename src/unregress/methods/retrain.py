@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from unregress.case import Case
+from unregress.data.case import Case
 from unregress.errors import UnregressError
-from unregress.fresh import fresh_model
 from unregress.methods.base import Method, Unlearned, fit_fresh
-from unregress.recipe import Recipe
-from unregress.runtime import Runtime
+from unregress.training.fresh_model import fresh_model
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.stats import binom
 
 from unregress.errors import SettingError
-from unregress.evidence import About, Curve, Figure, Measure
-from unregress.metrics.base import Finding, Metric, Panel, rank_among_golds
+from unregress.evidence import Curve, Figure, Measurement, MetricInfo
+from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds
 from unregress.metrics.relearning import Relearning, Span, Watch, relearn
-from unregress.recipe import Recipe
+from unregress.training.recipe import Recipe
 
 Bound = Literal["=", "<=", ">="]
 ENOUGH = 5
@@ -90,8 +90,8 @@ class Anamnesis(Metric):
         SettingError: α is negative, the cap allows no step, or there is no shuffle.
     """
 
-    about: ClassVar[tuple[About, ...]] = (
-        About(
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
             metric="ain",
             title="Anamnesis index",
             meaning="Steps the model needs to learn the forgotten samples again, as a multiple of the "
@@ -102,7 +102,7 @@ class Anamnesis(Metric):
             unit="ratio",
             source="paper Section 5, Eq. 10 (AIN)",
         ),
-        About(
+        MetricInfo(
             metric="relearn-steps",
             title="Steps to relearn",
             meaning="Training steps on all data until the loss on samples of the forgotten kind is within "
@@ -127,7 +127,7 @@ class Anamnesis(Metric):
                 expected="alpha 0 or more, 1 epoch or more, 1 shuffle or more",
             )
 
-    def measure(self, panel: Panel) -> Iterator[Finding]:
+    def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """AIN and steps of every model, and the relearning curves."""
         watch = Watch(panel, self.alpha)
         runs = {
@@ -142,7 +142,7 @@ class Anamnesis(Metric):
         yield figure(panel, runs, watch.threshold)
 
 
-def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str) -> Iterator[Measure]:
+def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str) -> Iterator[Measurement]:
     """Index and steps of every model, given its relearning in each shuffle.
 
     Args:
@@ -169,7 +169,7 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str)
         if bound == "<=" and (least := middle(index)[0]) > 0:
             note = _joined(f"at least {least:.3g}", note)
         limits = interval(index) if value is not None else None
-        yield Measure(
+        yield Measurement(
             metric="ain",
             split=split,
             model=subject.name,
@@ -181,7 +181,7 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str)
         )
     for model, (value, bound) in steps.items():
         limits = interval(spans[model])
-        yield Measure(
+        yield Measurement(
             metric="relearn-steps",
             split=split,
             model=model,

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from unregress.errors import SettingError
-from unregress.evidence import About, Measure
-from unregress.means import scale_of
-from unregress.metrics.base import Finding, Metric, Panel, rank_among_golds
+from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence.nan_means import scale_of
+from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds
+from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc, auc_interval, true_positive_rate
-from unregress.predictions import Values
 
 FEWEST = 10
 """With fewer samples than this on either side there is no interval: they say too little about others of their kind."""
@@ -97,8 +97,8 @@ class AttackAUC(Metric):
         SettingError: no draws, or a rate of false alarms that is none.
     """
 
-    about: ClassVar[tuple[About, ...]] = (
-        About(
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
             metric="auc",
             title="Membership inference: AUC",
             meaning="Shown a forgotten sample and a similar one that no model was trained on, an attacker takes the "
@@ -109,7 +109,7 @@ class AttackAUC(Metric):
             unit="share",
             source="attack by loss: Yeom et al. 2018",
         ),
-        About(
+        MetricInfo(
             metric="tpr-at-low-fpr",
             title="Membership inference: recognised at few false alarms",
             meaning="The share of the forgotten samples that an attacker recognises by their small loss if, of "
@@ -119,7 +119,7 @@ class AttackAUC(Metric):
             unit="share",
             source="Carlini et al. 2022",
         ),
-        About(
+        MetricInfo(
             metric="auc-calibrated",
             title="Membership inference, calibrated: AUC",
             meaning="The same with an attacker who also has retrained models, and looks at how much better the model "
@@ -129,7 +129,7 @@ class AttackAUC(Metric):
             unit="share",
             source="RMIA (Zarifzadeh et al. 2024) and BASE (Lassila et al. 2025) for regression",
         ),
-        About(
+        MetricInfo(
             metric="tpr-calibrated",
             title="Membership inference, calibrated: recognised at few false alarms",
             meaning="The share of the forgotten samples that this attacker recognises if, of similar samples that no "
@@ -152,7 +152,7 @@ class AttackAUC(Metric):
                 expected="1 draw or more, and a share between 0 and 1",
             )
 
-    def measure(self, panel: Panel) -> Iterator[Finding]:
+    def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """AUC and, where there are enough look-alikes, true positive rate of both attacks on every model."""
         part = next((part for part in ("test-forget", "test-retain") if part in panel.parts), None)
         if part is None:
@@ -167,14 +167,14 @@ class AttackAUC(Metric):
 
     def _told_apart(
         self, panel: Panel, area: str, rate: str, scores: Mapping[str, Scores], kind: str
-    ) -> Iterator[Measure]:
+    ) -> Iterator[Measurement]:
         areas = {name: auc(found.members, found.others) for name, found in scores.items()}
         ranks = rank_among_golds(panel, areas)
         for name, found in scores.items():
             few = min(len(found.members), len(found.others)) < FEWEST
             # The same draws for every model: their differences owe nothing to luck.
             rng = np.random.default_rng(panel.runtime.generator("attack-auc").initial_seed())
-            yield Measure(
+            yield Measurement(
                 metric=area,
                 split="train-forget",
                 model=name,
@@ -190,7 +190,7 @@ class AttackAUC(Metric):
         }
         ranks = rank_among_golds(panel, rates)
         for name, value in rates.items():
-            yield Measure(metric=rate, split="train-forget", model=name, value=value, p=ranks.get(name))
+            yield Measurement(metric=rate, split="train-forget", model=name, value=value, p=ranks.get(name))
 
 
 def _calibrated(panel: Panel, part: str) -> dict[str, Scores]:

@@ -12,15 +12,15 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from torch import nn
 
-from unregress.case import Case
+from unregress.data.case import Case
+from unregress.data.request import Index
 from unregress.errors import DataError, UnregressError
-from unregress.evidence import About, Figure, Measure, Role
-from unregress.floor import mean_limits, rank_test
-from unregress.predictions import Predictions, Values, require_aligned
-from unregress.request import Index
-from unregress.runtime import Runtime
+from unregress.evidence import Figure, Measurement, MetricInfo, Role
+from unregress.evidence.noise_floor import mean_confidence_interval, rank_test
+from unregress.metrics.predictions import Predictions, Values, require_aligned
+from unregress.training.runtime import Runtime
 
-Finding = Measure | Figure
+MetricResult = Measurement | Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Panel:
     case: Case
     runtime: Runtime
     subjects: tuple[Subject, ...]
-    validation_group: Index
+    validation_forget_like: Index
     """Validation samples of the kind that is forgotten; may be empty."""
     units: Values = field(default_factory=lambda: np.ones(()))
     """What predictions and targets were divided by, `(*out)`: several outputs are each in units of their own spread."""
@@ -95,7 +95,7 @@ class Metric(ABC):
     one that must train works on copies.  The mathematics stands beside it in functions of arrays.
     """
 
-    about: ClassVar[tuple[About, ...]]
+    about: ClassVar[tuple[MetricInfo, ...]]
     """What each of the metric's measures means."""
 
     @property
@@ -113,7 +113,7 @@ class Metric(ABC):
         return []
 
     @abstractmethod
-    def measure(self, panel: Panel) -> Iterator[Finding]:
+    def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The findings about every model of the panel."""
 
 
@@ -127,31 +127,34 @@ def measured(
     note: str = "",
     interval: tuple[float, float] | None = None,
     p: float | None = None,
-) -> Measure:
+) -> Measurement:
     """A measure; without a value, and with a note that says why, where it is beyond the numbers that there are."""
     if not isfinite(value):
         note = "; ".join(text for text in (note, BEYOND) if text)
-        return Measure(metric=metric, split=split, model=model, value=None, note=note)
+        return Measurement(metric=metric, split=split, model=model, value=None, note=note)
     closed = interval if interval is not None and all(map(isfinite, interval)) else None
-    return Measure(metric=metric, split=split, model=model, value=value, bound=bound, note=note, interval=closed, p=p)
+    return Measurement(
+        metric=metric, split=split, model=model, value=value, bound=bound, note=note, interval=closed, p=p
+    )
 
 
 BEYOND = "beyond the numbers that a computer can hold"
 
 
-class Toward(NamedTuple):
+class DistanceToGolds(NamedTuple):
     """How far a subject is from the golds."""
 
     value: float
     """The mean distance."""
     interval: tuple[float, float] | None = None
-    """Where the mean distance to all golds there could be lies, with 95 % confidence (`unregress.floor.mean_limits`);
-    None for a gold, whose distances to the others depend on each other, and with fewer than two golds."""
+    """95 % confidence interval of the mean distance to all golds there could be, see
+    `unregress.evidence.noise_floor.mean_confidence_interval`; None for a gold, whose distances to the others depend on
+    each other, and with fewer than two golds."""
     p: float | None = None
-    """How often one more gold would be as far (`unregress.floor.rank_test`); None likewise."""
+    """How often one more gold would be as far (`unregress.evidence.noise_floor.rank_test`); None likewise."""
 
 
-def against_golds(panel: Panel, distance: Callable[[Subject, Subject], float]) -> dict[str, Toward]:
+def against_golds(panel: Panel, distance: Callable[[Subject, Subject], float]) -> dict[str, DistanceToGolds]:
     """Every subject's mean distance to the golds, to the other golds for a gold; by the subject's name.
 
     Args:
@@ -162,14 +165,16 @@ def against_golds(panel: Panel, distance: Callable[[Subject, Subject], float]) -
     between = np.zeros((len(golds), len(golds)))
     for (i, a), (j, b) in combinations(enumerate(golds), 2):
         between[i, j] = between[j, i] = distance(a, b)
-    found: dict[str, Toward] = {}
+    found: dict[str, DistanceToGolds] = {}
     for subject in panel.subjects:
         if subject.role != "gold" and golds:
             toward = np.array([distance(subject, gold) for gold in golds])
-            found[subject.name] = Toward(float(toward.mean()), mean_limits(toward), rank_test(between, toward))
+            found[subject.name] = DistanceToGolds(
+                float(toward.mean()), mean_confidence_interval(toward), rank_test(between, toward)
+            )
     if len(golds) > 1:
         own = between.sum(axis=1) / (len(golds) - 1)
-        found |= {gold.name: Toward(float(value)) for gold, value in zip(golds, own, strict=True)}
+        found |= {gold.name: DistanceToGolds(float(value)) for gold, value in zip(golds, own, strict=True)}
     return found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
 from unregress.evidence import Curve
-from unregress.means import scale_of
+from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Panel, Subject
 
 MOST = 20_000

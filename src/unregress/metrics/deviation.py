@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from unregress.evidence import About, Figure
-from unregress.means import mean
-from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds, measured
+from unregress.evidence import Figure, MetricInfo
+from unregress.evidence.nan_means import mean
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, against_golds, measured
 from unregress.metrics.density import density_curve, pooled
-from unregress.predictions import Predictions, Values, require_aligned
+from unregress.metrics.predictions import Predictions, Values, require_aligned
 
 
 def absolute_deviation(model: Predictions, gold: Predictions) -> Values:
@@ -44,8 +44,8 @@ def relative_deviation(model: Predictions, gold: Predictions) -> Values:
 class Deviation(Metric):
     """Paired differences to the golds on the forget set: mean, quantiles, densities."""
 
-    about: ClassVar[tuple[About, ...]] = (
-        About(
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
             metric="paired",
             title="Paired difference to the retrained models",
             meaning="How far the model's prediction for a sample is from a retrained model's prediction for the "
@@ -56,7 +56,7 @@ class Deviation(Metric):
             source="twin of w_dist that sees which prediction belongs to which sample",
             distance=True,
         ),
-        About(
+        MetricInfo(
             metric="relative-deviation",
             title="Median relative deviation",
             meaning="Half of the samples deviate from a retrained model by less than this share of their true target.",
@@ -65,7 +65,7 @@ class Deviation(Metric):
             source="paper Section 5 and Figures 2-5",
             distance=True,
         ),
-        About(
+        MetricInfo(
             metric="relative-deviation-90",
             title="Relative deviation, 90 % quantile",
             meaning="One sample in ten deviates from a retrained model by more than this share of its true target.",
@@ -76,7 +76,7 @@ class Deviation(Metric):
         ),
     )
 
-    def measure(self, panel: Panel) -> Iterator[Finding]:
+    def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """Mean paired difference (forget and test-retain), relative quantiles, and two density figures."""
         for part in ("train-forget", "test-retain"):
             if part not in panel.parts:

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from unregress.errors import SettingError, UnregressError
-from unregress.evidence import Curve, Figure, Measure
-from unregress.metrics.base import Finding, Metric, Panel
-from unregress.user_code import described
+from unregress.errors.user_code import described
+from unregress.evidence import Curve, Figure, Measurement
+from unregress.metrics.base import Metric, MetricResult, Panel
 
 PARTS = ("train-retain", "train-forget", "validation-retain", "validation-forget", "test-retain", "test-forget")
 
 
-def findings(metric: Metric, panel: Panel) -> Iterator[Finding]:
+def findings(metric: Metric, panel: Panel) -> Iterator[MetricResult]:
     """What a metric finds, one by one, numbers of NumPy and torch as Python's.
 
     Raises:
@@ -52,7 +52,7 @@ def _found(metric: Metric, panel: Panel) -> Iterator[Any]:
             raise
         raise SettingError(
             f"`{type(metric).__name__}.measure` raised {described(error)}",
-            expected="a metric that finds something of every model, or yields `Measure(..., value=None, note=...)`",
+            expected="a metric that finds something of every model, or yields `Measurement(..., value=None, note=...)`",
             remedy="Correct the metric; what was trained is not lost where a store keeps it",
         ) from error
 
@@ -68,19 +68,19 @@ class _Check:
     def refuse(self, found: str, expected: str, remedy: str = "") -> NoReturn:
         raise SettingError(f"`{self.name}.measure` {found}", expected=expected, remedy=remedy)
 
-    def measure(self, finding: object) -> Measure:
+    def measure(self, finding: object) -> Measurement:
         """A measure with numbers of Python's."""
-        if not isinstance(finding, Measure):
+        if not isinstance(finding, Measurement):
             self.refuse(
                 f"hands back something of type {type(finding).__name__}",
-                "`Measure`s and `Figure`s of `unregress.evidence`, one by one",
-                "Use `yield Measure(...)`",
+                "`Measurement`s and `Figure`s of `unregress.evidence`, one by one",
+                "Use `yield Measurement(...)`",
             )
         if finding.metric not in self.known:
             self.refuse(
                 f"measures {finding.metric!r}, which `{self.name}.about` does not explain",
                 f"one of {', '.join(map(repr, self.known)) or 'nothing, for it is empty'}",
-                f"Add an `About` with metric={finding.metric!r}, or correct the measure's key",
+                f"Add an `MetricInfo` with metric={finding.metric!r}, or correct the measure's key",
             )
         what = f"Measure {finding.metric!r}"
         self._texts(finding, what, "split", "model", "note")
@@ -127,7 +127,7 @@ class _Check:
             self.refuse(f"gives {what} a curve of {len(x)} x and {len(y)} y", "as many of either")
         return replace(curve, x=x, y=y)
 
-    def _texts(self, finding: Finding, what: str, *names: str) -> None:
+    def _texts(self, finding: MetricResult, what: str, *names: str) -> None:
         for name in names:
             if not isinstance(text := getattr(finding, name), str):
                 self.refuse(f"gives {what} {name}={text!r}, of type {type(text).__name__}", "a text")

@@ -14,10 +14,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from unregress.errors import SettingError
-from unregress.evidence import About, Measure
-from unregress.means import LARGE
-from unregress.metrics.base import Finding, Metric, Panel, Subject, rank_among_golds
-from unregress.predictions import Predictions
+from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence.nan_means import LARGE
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, rank_among_golds
+from unregress.metrics.predictions import Predictions
 
 Family = Literal["loss", "gradient", "activation"]
 FAMILIES: tuple[Family, ...] = ("loss", "gradient", "activation")
@@ -91,8 +91,8 @@ class Membership(Metric):
         SettingError: no or an unknown feature family, or fewer than 10 samples per class.
     """
 
-    about: ClassVar[tuple[About, ...]] = (
-        About(
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
             metric="attack",
             title="Membership attack: share called members",
             meaning="The share of the forgotten samples that a trained attacker takes for training data.",
@@ -101,7 +101,7 @@ class Membership(Metric):
             unit="share",
             source="paper Section 5, att_prob",
         ),
-        About(
+        MetricInfo(
             metric="attack-accuracy",
             title="Membership attack: held-out accuracy",
             meaning="How often the attacker is right about retained and test samples it was not trained on. "
@@ -130,7 +130,7 @@ class Membership(Metric):
         """Whether the attacker sees more than the loss."""
         return tuple(self.features) != ("loss",)
 
-    def measure(self, panel: Panel) -> Iterator[Finding]:
+    def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The share of D_f called members, and the attack's worth, per model."""
         closed = [subject.name for subject in panel.subjects if not self._open_to(subject)]
         yield from self._without_value(closed, "the attack looks into the final layer, and here is none")
@@ -161,14 +161,16 @@ class Membership(Metric):
         whole = len(panel.original.parts["train-forget"])
         note = "" if sizes["train-forget"] == whole else f"{sizes['train-forget']} of the {whole} forgotten samples"
         for name, share in shares.items():
-            yield Measure(metric="attack", split="train-forget", model=name, value=share, p=ranks.get(name), note=note)
+            yield Measurement(
+                metric="attack", split="train-forget", model=name, value=share, p=ranks.get(name), note=note
+            )
         for name, accuracy in worth.items():
-            yield Measure(metric="attack-accuracy", split="train-forget", model=name, value=accuracy)
+            yield Measurement(metric="attack-accuracy", split="train-forget", model=name, value=accuracy)
 
-    def _without_value(self, models: Sequence[str], note: str) -> Iterator[Measure]:
+    def _without_value(self, models: Sequence[str], note: str) -> Iterator[Measurement]:
         for metric in ("attack", "attack-accuracy"):
             for model in models:
-                yield Measure(metric=metric, split="train-forget", model=model, value=None, note=note)
+                yield Measurement(metric=metric, split="train-forget", model=model, value=None, note=note)
 
     def _open_to(self, subject: Subject) -> bool:
         """Whether the model has all that the attacker wants to see: a constant has no layer to look into."""

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unregress.content import columns
+from unregress.data.hashing import columns
+from unregress.data.loading import Batch, chunked
 from unregress.errors import DivergenceError, ModelError
-from unregress.loading import Batch, chunked
 from unregress.methods.base import task_loss
 from unregress.metrics.base import Panel
-from unregress.recipe import Recipe
-from unregress.runtime import evaluating
-from unregress.training import fit
+from unregress.training.loop import fit
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import evaluating
 
 Span = tuple[float, float]
 """Between which limits a number lies: equal where it is known, and an upper limit of infinity where it was cut off."""
@@ -81,15 +81,15 @@ class Watch:
 
     def __init__(self, panel: Panel, alpha: float) -> None:
         self.case, self.runtime = panel.case, panel.runtime
-        held_out = len(panel.validation_group) > 0
+        held_out = len(panel.validation_forget_like) > 0
         self.split: Literal["validation", "train_eval"] = "validation" if held_out else "train_eval"
         self.name = "validation-forget" if held_out else "train-forget"
-        watched = panel.validation_group if held_out else panel.case.request.forget
+        watched = panel.validation_forget_like if held_out else panel.case.request.forget
         rows = torch.from_numpy(np.asarray(watched, np.int64))
         self.samples = len(rows)
         order = torch.randperm(self.samples, generator=self.runtime.generator("anamnesis/watched"))
         self.chunks = chunked(rows[order], min(CHUNK, self.runtime.evaluation_batch_size))
-        with self.runtime.isolated("anamnesis/watched"):
+        with self.runtime.isolated_rng("anamnesis/watched"):
             self.kept = self._keep()
             fresh = self.case.task.build_model()
         self.trainable = {name: parameter.requires_grad for name, parameter in fresh.named_parameters()}
@@ -105,7 +105,7 @@ class Watch:
         Global random state is left alone: how far one looked must not decide on what is drawn next.
         """
         task, losses = self.case.task, torch.zeros(0, dtype=torch.float64)
-        with self.runtime.isolated("anamnesis/look"), evaluating(model), torch.no_grad():
+        with self.runtime.isolated_rng("anamnesis/look"), evaluating(model), torch.no_grad():
             for batch in self._batches():
                 found = task.checked_loss(task.predict(model, batch.data), task.target(batch.data))
                 losses = torch.cat([losses, found.cpu().double()])
@@ -186,7 +186,7 @@ def relearn(model: nn.Module, watch: Watch, recipe: Recipe, *, stream: str, at_s
 
     if not at_start or losses[0] > watch.threshold:
         everything = torch.from_numpy(case.request.members)
-        with runtime.isolated(stream), suppress(DivergenceError):
+        with runtime.isolated_rng(stream), suppress(DivergenceError):
             fit(twin, case, recipe, everything, task_loss(case), runtime, stage=stream, after_step=after_step)
     # A model that runs away while relearning did not relearn; its losses are shown while they are numbers.
     finite = tuple(takewhile(isfinite, losses))

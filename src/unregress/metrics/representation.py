@@ -15,9 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from unregress.errors import SettingError
-from unregress.evidence import About, Measure
-from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds, rank_among_golds
-from unregress.predictions import Values
+from unregress.evidence import Measurement, MetricInfo
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, against_golds, rank_among_golds
+from unregress.metrics.predictions import Values
 
 FOLDS = 5
 FEWEST = 2 * FOLDS
@@ -114,8 +114,8 @@ class Representation(Metric):
         SettingError: fewer than 10 samples per class.
     """
 
-    about: ClassVar[tuple[About, ...]] = (
-        About(
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
             metric="probe-auc",
             title="Linear probe on the features",
             meaning="How well the inputs of the final layer tell the forgotten samples from held-out ones of their "
@@ -125,7 +125,7 @@ class Representation(Metric):
             unit="share",
             source="linear probes: Alain and Bengio (2016); compared with retrained models here",
         ),
-        About(
+        MetricInfo(
             metric="cka-distance",
             title="Distance of the features to the retrained models'",
             meaning="1 minus the linear CKA between the features of the forgotten samples and a retrained model's, "
@@ -151,7 +151,7 @@ class Representation(Metric):
         """Always."""
         return True
 
-    def measure(self, panel: Panel) -> Iterator[Finding]:
+    def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The probe's AUC of every model with features, and its features' distance to the golds'."""
         seen = [
             replace(subject, parts={name: part.with_features() for name, part in subject.parts.items()})
@@ -170,7 +170,7 @@ class Representation(Metric):
         if (count := min(len(forgotten), len(others))) < FEWEST:
             note = f"only {count} samples per class to train a probe on"
             for subject in seen:
-                yield Measure(metric="probe-auc", split="train-forget", model=subject.name, value=None, note=note)
+                yield Measurement(metric="probe-auc", split="train-forget", model=subject.name, value=None, note=note)
         else:
             labels = np.repeat([1, 0], [len(forgotten), len(others)])
             folds = fold_numbers(labels, seed=int(rng.integers(2**31)))
@@ -182,7 +182,7 @@ class Representation(Metric):
             }
             ranks = rank_among_golds(shown, values)
             for name, value in values.items():
-                yield Measure(
+                yield Measurement(
                     metric="probe-auc", split="train-forget", model=name, value=value, note=note, p=ranks.get(name)
                 )
         centred = {name: _centred(found) for name, found in features.items()}
@@ -192,7 +192,7 @@ class Representation(Metric):
             return max(0.0, 1 - _alignment(centred[a.name], centred[b.name]))
 
         for name, toward in against_golds(shown, distance).items():
-            yield Measure(metric="cka-distance", split="train-forget", model=name, **toward._asdict())
+            yield Measurement(metric="cka-distance", split="train-forget", model=name, **toward._asdict())
 
     def _drawn(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
         return np.sort(rng.choice(count, min(count, self.samples), replace=False))

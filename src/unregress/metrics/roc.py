@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from unregress.predictions import Values
+from unregress.metrics.predictions import Values
 
 
 def auc(members: Values, others: Values) -> float:

@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from unregress.evidence import About, Figure
-from unregress.means import mean
-from unregress.metrics.base import Finding, Metric, Panel, Subject, against_golds, measured
+from unregress.evidence import Figure, MetricInfo
+from unregress.evidence.nan_means import mean
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, against_golds, measured
 from unregress.metrics.density import density_curve, pooled
-from unregress.predictions import Values
+from unregress.metrics.predictions import Values
 
 
 def w1(first: Values, second: Values) -> float:
@@ -50,8 +50,8 @@ def sorted_w1(first: Values, second: Values) -> float:
 class Wasserstein(Metric):
     """W1 of each model's forget predictions to the golds' (the paper's w_dist), and the same of residuals."""
 
-    about: ClassVar[tuple[About, ...]] = (
-        About(
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
             metric="w1",
             title="Wasserstein distance to the retrained models",
             meaning="How far the forgotten samples' predictions must be moved, on average, to be "
@@ -62,7 +62,7 @@ class Wasserstein(Metric):
             source="paper Section 5 and Eq. 1, w_dist",
             distance=True,
         ),
-        About(
+        MetricInfo(
             metric="w1-residual",
             title="Wasserstein distance of residuals to the retrained models",
             meaning="The same of prediction minus target: a model that is off by as much, but for other "
@@ -74,7 +74,7 @@ class Wasserstein(Metric):
         ),
     )
 
-    def measure(self, panel: Panel) -> Iterator[Finding]:
+    def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """W1 on the forgotten training samples and, where there are any, their held-out kind."""
         for part in ("train-forget", "test-forget"):
             if part not in panel.parts:

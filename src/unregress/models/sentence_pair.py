@@ -28,7 +28,7 @@ class SentencePairLSTM(nn.Module):
 
     Args:
         words: size of the vocabulary, for an embedding that is learned; none if there are `vectors`.
-        vectors: the embedding `(words, dim)`, as from `unregress.datasets.glove`; copied, row 0 is padding.
+        vectors: the embedding `(words, dim)`, as from `unregress.datasets.text.glove`; copied, row 0 is padding.
         frozen: whether `vectors` stay as they are; a learned embedding never does.
         dim: numbers per word of a learned embedding.
         hidden: width of the LSTM.

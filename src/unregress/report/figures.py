@@ -15,10 +15,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from unregress.errors.wording import printable
 from unregress.evidence import AuditReport, Curve, Figure, Role
-from unregress.files import writing
-from unregress.report.numerals import significant
-from unregress.text import printable
+from unregress.files.writing import writing
+from unregress.report.formatting import significant
 
 WIDTH, HEIGHT = 400, 260
 """In user units of the SVG, which the page scales; text is 12 units high, about 10 px on a phone."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unregress.cost import Cost
 from unregress.evidence import RETRAINED, AuditedModel, AuditReport, ModelFile, Role
 from unregress.report.figures import GOLD, Style
-from unregress.report.numerals import DASH, count, percent, plural, significant
+from unregress.report.formatting import DASH, count, percent, plural, significant
 
 ROLES: dict[Role, tuple[str, str]] = {
     "original": ("original", "trained on all training samples; the model as it was before the request"),
@@ -29,7 +29,7 @@ class ModelRow:
     """The role in words; empty where the name says it."""
     meaning: str
     style: Style
-    maker: str
+    factory: str
     settings: tuple[str, ...]
     notes: tuple[str, ...]
     deviations: tuple[str, ...]
@@ -131,7 +131,7 @@ def parse(text: str) -> tuple[str, tuple[str, ...]]:
 def _row(
     model: AuditedModel, name: str, label: str, style: Style, retraining: AuditedModel | None, *, alike: bool
 ) -> ModelRow:
-    maker, settings = parse(model.method) if alike else ("made in different ways", ())
+    factory, settings = parse(model.method) if alike else ("made in different ways", ())
     cost: Cost | None = model.cost
     return ModelRow(
         name=name,
@@ -139,7 +139,7 @@ def _row(
         label=label,
         meaning=ROLES[model.role][1],
         style=style,
-        maker=maker,
+        factory=factory,
         settings=settings,
         notes=model.notes,
         deviations=model.deviations,

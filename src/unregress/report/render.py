@@ -12,14 +12,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from unregress.errors.wording import printable
 from unregress.evidence import RETRAINED, AuditReport
-from unregress.files import write_text
+from unregress.files.writing import write_text
 from unregress.report.figures import GOLD, Key, Style, plot, styles
+from unregress.report.formatting import count, percent, plural
 from unregress.report.models import file_rows, model_rows
-from unregress.report.numerals import count, percent, plural
 from unregress.report.table import Results, results, words
 from unregress.report.verdicts import looked_at_again, rule_settings, rulings
-from unregress.text import printable
 
 _PARTS = {"train": "training samples", "validation": "validation samples", "test": "test samples"}
 _KINDS = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
-from unregress.evidence import RETRAINED, About, AuditReport, Measure, Role
-from unregress.report.numerals import DASH, chance, measured, plural, span, times
+from unregress.evidence import RETRAINED, AuditReport, Measurement, MetricInfo, Role
+from unregress.report.formatting import DASH, chance, measured, plural, span, times
 
 NOT_MEASURED = "Not measured for this model."
 NOT_ALL_MEASURED = "Not measured for every retrained model: the median is over those for which it was."
@@ -62,7 +62,7 @@ class Row:
 class Group:
     """All rows of one metric."""
 
-    about: About
+    about: MetricInfo
     rows: tuple[Row, ...]
 
 
@@ -95,7 +95,7 @@ def results(report: AuditReport) -> Results:
         KeyError: a measure's metric is not explained in `report.about`.
     """
     columns, notes = _columns(report), _Notes()
-    groups: dict[str, tuple[About, list[Row]]] = {}
+    groups: dict[str, tuple[MetricInfo, list[Row]]] = {}
     for about, split in report.rows():
         groups.setdefault(about.metric, (about, []))[1].append(_row(report, about, split, columns, notes))
     return Results(
@@ -133,7 +133,7 @@ def _columns(report: AuditReport) -> tuple[Column, ...]:
     )
 
 
-def _row(report: AuditReport, about: About, split: str, columns: Sequence[Column], notes: _Notes) -> Row:
+def _row(report: AuditReport, about: MetricInfo, split: str, columns: Sequence[Column], notes: _Notes) -> Row:
     found = {m.model: m for m in report.measures if (m.metric, m.split) == (about.metric, split)}
     said = {measure.note for measure in found.values()}
     common = said.pop() if len(found) > 1 and len(said) == 1 else ""
@@ -148,7 +148,7 @@ def _row(report: AuditReport, about: About, split: str, columns: Sequence[Column
     return Row(split=split or "all", cells=cells, notes=numbers)
 
 
-def _cell(measure: Measure | None, about: About, floor: float | None, notes: _Notes) -> Cell:
+def _cell(measure: Measurement | None, about: MetricInfo, floor: float | None, notes: _Notes) -> Cell:
     if measure is None:
         return Cell(text=DASH, notes=notes.numbers([NOT_MEASURED]))
     numbers = notes.numbers([measure.note])
@@ -163,7 +163,7 @@ def _cell(measure: Measure | None, about: About, floor: float | None, notes: _No
     )
 
 
-def _golds(measures: Sequence[Measure | None], about: About, notes: _Notes) -> Cell:
+def _golds(measures: Sequence[Measurement | None], about: MetricInfo, notes: _Notes) -> Cell:
     """Median and range over the golds that have a value."""
     values = [(m.value, m.bound) for m in measures if m is not None and m.value is not None]
     if not values:
@@ -175,7 +175,7 @@ def _golds(measures: Sequence[Measure | None], about: About, notes: _Notes) -> C
     return Cell(text=measured(*middle, about.unit), spread=spread, notes=numbers)
 
 
-def _floor(golds: Sequence[Measure | None], about: About) -> float | None:
+def _floor(golds: Sequence[Measurement | None], about: MetricInfo) -> float | None:
     """The median distance of a gold to the others; None where it is no distance, zero, or not exactly known."""
     values = [(m.value, m.bound) for m in golds if m is not None and m.value is not None]
     if not about.distance or not values:

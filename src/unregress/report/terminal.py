@@ -10,12 +10,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from unregress.errors.wording import printable
 from unregress.evidence import AuditReport, Outcome
+from unregress.report.formatting import plural
 from unregress.report.models import FileRow, file_rows
-from unregress.report.numerals import plural
 from unregress.report.table import Cell, Column, Group, Results, Row, results, words
 from unregress.report.verdicts import Ruling, looked_at_again, rulings
-from unregress.text import printable
 
 _LONGEST_WORD = 14
 """Longer words in a heading are folded; numbers never are."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unregress.evidence import About, AuditReport, Criterion, Outcome, Role, Verdict
+from unregress.evidence import AuditReport, Criterion, MetricInfo, Outcome, Role, Verdict
+from unregress.report.formatting import DASH, measured, plural, significant, span, whole_percent
 from unregress.report.models import ORDER, parse, share_of_retraining, typical_retraining
-from unregress.report.numerals import DASH, measured, plural, significant, span, whole_percent
 
 RULE = {
     "level": "probability that one more retrained model would fail, at most",
@@ -109,7 +109,7 @@ def rule_settings(report: AuditReport) -> tuple[tuple[str, str, str], ...]:
     return tuple((name, value, RULE.get(name, "")) for name, _, value in pairs)
 
 
-def _answer(criterion: Criterion, about: About | None) -> Answer:
+def _answer(criterion: Criterion, about: MetricInfo | None) -> Answer:
     unit = "" if about is None else about.unit
     low, high = criterion.low, criterion.high
     if low is not None and high is not None:

@@ -1,0 +1,1 @@
+"""The audit: check the arguments, predict with all models, measure, judge."""

@@ -1,0 +1,161 @@
+"""Try a model on a few samples: whether it fits task and data, and whether it has learnt anything of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from unregress.data.case import Case
+from unregress.data.loading import chunked
+from unregress.errors import ModelError, UnregressError
+from unregress.errors.user_code import described
+from unregress.evidence.nan_means import mean, median, root_mean_square
+from unregress.training.loop import require_gradient
+from unregress.training.runtime import Runtime, bare, evaluating
+
+
+def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> float:
+    """Predict two retain samples and check that prediction, target and loss fit.  Reads no forget sample.
+
+    Args:
+        case: whose task and data.
+        model: moved to the runtime's device; its modes stay.
+        runtime: where to run.
+
+    Returns:
+        The largest prediction or target of the two, in absolute value.
+
+    Raises:
+        ModelError: the model does not accept the task's batches, shapes do not fit, or predictions are not finite.
+    """
+    size = predicted_size(case, model, runtime)
+    if not size < float("inf"):
+        raise ModelError(
+            "The model predicts NaN or infinity for the first retained samples",
+            expected="finite predictions",
+            remedy="Check the model's weights, and that inputs are finite",
+        )
+    return size
+
+
+def predicted_size(case: Case, model: nn.Module, runtime: Runtime) -> float:
+    """As `quick_check`, but infinite if predictions are not finite."""
+    rows = torch.from_numpy(case.request.retain[:2])
+    try:
+        wrapped = runtime.set_up(model)
+        (batch,) = runtime.load(case.source("train_eval"), [rows])
+        case.task.require_meant(bare(model), batch.data)
+        with evaluating(wrapped), torch.no_grad():
+            prediction, target = case.task.predict(wrapped, batch.data), case.task.target(batch.data)
+            case.task.checked_loss(prediction, target)
+    except UnregressError:
+        raise
+    except Exception as error:
+        raise _unpredicted(error, model, runtime) from error
+    if not bool(prediction.isfinite().all()):
+        return float("inf")
+    return max(float(each.detach().double().nan_to_num(nan=0.0).abs().max()) for each in (prediction, target))
+
+
+def _unpredicted(error: Exception, model: nn.Module, runtime: Runtime) -> ModelError:
+    """Why a model does not predict: most often its precision, if that is not the runtime's, or else the adapter."""
+    own = {str(each.dtype).removeprefix("torch.") for each in model.parameters() if each.is_floating_point()}
+    if runtime.precision == "32-true" and own - {"float32"}:
+        return ModelError(
+            f"The model's weights are {', '.join(sorted(own))}, and the runtime computes in single precision: "
+            f"{described(error)}",
+            expected="weights, inputs and runtime of one precision",
+            remedy="Call `model.float()`, which loses nothing of half precision; or set `Runtime(precision=...)`: "
+            "`bf16-true` or `64-true`",
+        )
+    return ModelError(
+        f"The model does not predict this task's batches: {described(error)}",
+        expected="`task.predict(model, batch)` to work on batches of `case.train`",
+        remedy="Check the model's inputs, the task adapter, the dataset's items and `collate`",
+    )
+
+
+def in_training(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[ModelError]:
+    """A complaint if the model does not predict two retained samples, as they are trained on, in training mode."""
+    rows = torch.from_numpy(case.request.retain[:2])
+    if len(rows) < 2:
+        # Batch normalisation could not work on one, which is said where it is trained.
+        return
+    try:
+        wrapped = runtime.set_up(runtime.private_copy(model).train())
+        draws = runtime.generator("preflight/augment")
+        (batch,) = runtime.load(case.source("train"), [rows], augmentation=draws)
+        losses = case.task.checked_loss(case.task.predict(wrapped, batch.data), case.task.target(batch.data))
+        if any(parameter.requires_grad for parameter in model.parameters()):
+            require_gradient(losses)
+    except UnregressError as error:
+        found = error.found if "training mode" in error.found else f"In training mode: {error.found}"
+        yield ModelError(found, expected=error.expected, remedy=error.remedy)
+    except Exception as error:
+        yield ModelError(
+            f"In training mode the model does not predict this task's batches: {described(error)}",
+            expected="what `task.predict` gets from the model in evaluation mode",
+            remedy="Take what is needed of its output in the task's `predict`, or train with `Recipe(mode='eval')`",
+        )
+
+
+def unmasked(case: Case, model: nn.Module, rows: torch.Tensor, runtime: Runtime) -> list[ModelError]:
+    """A complaint if the task's loss, or its gradient, is NaN where some of several outputs are not known."""
+    wrapped = runtime.set_up(runtime.private_copy(model))
+    (batch,) = runtime.load(case.source("train_eval"), [rows])
+    with evaluating(wrapped), torch.no_grad():
+        prediction = case.task.predict(wrapped, batch.data)
+    prediction = prediction.detach().requires_grad_()
+    losses = case.task.checked_loss(prediction, case.task.target(batch.data))
+    (gradient,) = torch.autograd.grad(losses.sum(), prediction, materialize_grads=True)
+    # Infinite ones are another matter: targets may be too large for the loss.
+    found = [name for name, values in (("loss", losses), ("loss's gradient", gradient)) if values.isnan().any()]
+    if not found:
+        return []
+    return [
+        ModelError(
+            f"Some outputs are not known (NaN in the target of training sample {int(rows[0])}, for one), and there the "
+            f"task's {found[0]} is NaN",
+            expected="a loss over the outputs that are known, with finite gradients",
+            remedy="Use a named loss (`l1`, `mse`, `huber`, `quantile`), which leaves unknown outputs out, or replace "
+            "NaN in the target before anything is computed from it: what is masked afterwards leaves NaN gradients",
+        )
+    ]
+
+
+CONSTANT_ROWS = 2000
+"""On how many training samples, evenly spread, an original is compared with a constant."""
+
+
+def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[str]:
+    """A warning if the original has learnt nothing of what it was trained on.
+
+    Args:
+        case: the data.
+        runtime: where to predict.
+        model: the original; it is copied.
+    """
+    members = torch.from_numpy(case.rows("train_eval"))
+    rows = members[torch.linspace(0, len(members) - 1, min(len(members), CONSTANT_ROWS)).round().long().unique()]
+    retained = ~case.request.mask[rows.numpy()]
+    if not retained.any():
+        return
+    twin = runtime.set_up(runtime.private_copy(model))
+    predictions, targets = [], []
+    with evaluating(twin), torch.no_grad():
+        for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size)):
+            predictions.append(case.task.point(case.task.predict(twin, batch.data)).cpu().double())
+            targets.append(case.task.target(batch.data).cpu().double())
+    target = torch.cat(targets).numpy()
+    own = np.abs(torch.cat(predictions).numpy() - target)
+    constant = np.abs(median(target[retained]) - target)
+    # By either measure, since the one that it was trained by is not known.
+    if mean(own) >= mean(constant) and root_mean_square(own) >= root_mean_square(constant):
+        yield (
+            "The model is no better than a constant on what it was trained on: its mean absolute error on "
+            f"{len(rows)} training samples is {mean(own):.4g}, that of the retained targets' median "
+            f"{mean(constant):.4g}"
+        )

@@ -1,0 +1,82 @@
+"""What a reader of an audit must know about the models that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from unregress.auditing.golds import Candidate, module_of
+from unregress.data.case import Case
+from unregress.methods import Unlearned
+from unregress.retraining.model_store import weights_of
+from unregress.runs.model_io import changed_data
+from unregress.runs.provenance import ancestors, unverified
+from unregress.runs.record_matching import TrainingRecords
+
+
+def about_models(paths: Mapping[str, Path], read: Mapping[str, Candidate], original: str, case: Case) -> list[str]:
+    """All that is known of the models' files, data, requests and ancestors and restricts what can be concluded.
+
+    Args:
+        paths: weights files and run folders by name, golds among them.
+        read: the models in them.
+        original: name of the model before unlearning.
+        case: the request and the data.
+    """
+    judged = {name: model for name, model in read.items() if name != original}
+    return [
+        *changed_data(paths, TrainingRecords(case)),
+        *_unverified(paths),
+        *_younger(judged, case),
+        *_unproven(judged),
+        *_strangers({name: paths[name] for name in judged}, read[original]),
+    ]
+
+
+def _unverified(paths: Mapping[str, Path]) -> list[str]:
+    if not (names := [name for name, path in paths.items() if unverified(path)]):
+        return []
+    return [f"The folders have no manifest, so that nothing shows whether they were changed: {', '.join(names)}."]
+
+
+def _younger(models: Mapping[str, Candidate], case: Case) -> list[str]:
+    """Which models were made before another model of this audit forgot a further request."""
+    notes = []
+    for name, model in models.items():
+        if isinstance(model, Unlearned) and model.request is not None:
+            kept = case.request.left_out - model.request.left_out
+            if kept:
+                notes.append(
+                    f"{name} was not made to forget {len(kept)} of the samples that the golds never saw, so that more "
+                    "than this request tells it from them."
+                )
+    return notes
+
+
+def _unproven(models: Mapping[str, Candidate]) -> list[str]:
+    names = [name for name, model in models.items() if not isinstance(model, Unlearned)]
+    if not names:
+        return []
+    return [f"Given as bare weights files, so that for which request they were made is not known: {', '.join(names)}."]
+
+
+def _strangers(models: Mapping[str, Path], original: Candidate) -> list[str]:
+    """Whether some models were made from others than the original, which then does not show what they started from."""
+    own = weights_of(module_of(original))
+    noted = {name: ancestors(path) for name, path in models.items()}
+    names = [name for name, digests in noted.items() if digests and own not in digests]
+    if not names:
+        return []
+    return [
+        f"Made from other weights than those of the original that is shown here, by the record of their making: "
+        f"{', '.join(names)}.  What sets them apart from it need not be what the method did."
+    ]
+
+
+def unexamined(names: list[str]) -> list[str]:
+    """Models about which a deep audit says nothing."""
+    if not names:
+        return []
+    return [
+        f"The deep audit says nothing about {', '.join(names)}: which method made it is neither named nor recorded."
+    ]

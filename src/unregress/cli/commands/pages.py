@@ -1,0 +1,94 @@
+"""Which audit `unregress report` may read, and which file it may replace by a page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from unregress.errors import SettingError, StaleError
+from unregress.files.writing import sha256_of
+from unregress.report.render import is_page
+from unregress.runs.folder import CONFIG
+from unregress.runs.manifest import MANIFEST, Manifest, read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run folder that has a manifest, and so is to stay as it was written."""
+
+    folder: Path
+    manifest: Manifest
+
+    def state(self, path: Path) -> Literal["missing", "written", "changed"]:
+        """Whether a file in the folder is the one that the manifest lists."""
+        if not path.is_file():
+            return "missing"
+        listed = self.manifest.files.get(path.absolute().relative_to(self.folder).as_posix())
+        return "written" if listed == sha256_of(path) else "changed"
+
+    def where(self, page: Path) -> str:
+        """A sentence on the page that was written with an audit."""
+        if (state := self.state(page)) == "written":
+            return f"The page is {page}"
+        return f"{page} is {state}, and {self.folder} is left as it is: `--output FILE` writes the page elsewhere"
+
+
+def run_of(audit: Path) -> Run | None:
+    """The run folder that an audit lies in; None where it lies in none that has a manifest.
+
+    Raises:
+        StaleError: the manifest cannot be read, or the audit is not the file that it lists.
+    """
+    folder = _folder(audit)
+    manifest = None if folder is None or not audit.is_file() else read_manifest(folder)
+    if folder is None or manifest is None:
+        return None
+    run = Run(folder=folder, manifest=manifest)
+    if run.state(audit) != "written":
+        raise StaleError(
+            f"{audit} was changed: it is not the file that {folder / MANIFEST} lists",
+            remedy="Take the folder once more from where it is whole, or audit again",
+        )
+    return run
+
+
+def _folder(path: Path) -> Path | None:
+    """The nearest folder above that holds a run; the very next one even if its configuration is gone."""
+    path = path.absolute()
+    if (path.parent / MANIFEST).is_file():
+        return path.parent
+    return next((each for each in path.parents if (each / MANIFEST).is_file() and (each / CONFIG).is_file()), None)
+
+
+def require_replaceable(page: Path) -> None:
+    """Refuse to write a page over anything but a page, or into a folder that is to stay as it was written.
+
+    Raises:
+        SettingError: something else is there, or there is no folder for it.
+    """
+    target = Path(os.path.realpath(page))
+    if (folder := _folder(target)) is not None:
+        raise SettingError(
+            f"{page} lies in the run folder {folder}, which is left as it is",
+            expected="a file outside it",
+            remedy="Choose another `--output`",
+        )
+    if not target.parent.is_dir():
+        raise SettingError(
+            f"{page} cannot be written: there is no folder {page.parent}", remedy="Choose another `--output`"
+        )
+    if os.path.lexists(target) and not _is_page(target):
+        raise SettingError(
+            f"{page} is {'a folder' if target.is_dir() else 'not a page that unregress wrote'}, and is left as it is",
+            expected="a new file, or a page of an audit",
+            remedy="Choose another `--output`",
+        )
+
+
+def _is_page(target: Path) -> bool:
+    try:
+        return target.is_file() and is_page(target)
+    except OSError:
+        return False

@@ -1,0 +1,173 @@
+"""A forget request as options say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from unregress.cli.commands.ids_file import read_ids
+from unregress.data.case import Splits
+from unregress.data.ids import id_texts
+from unregress.data.loading import Source, read_targets
+from unregress.data.request import ForgetRequest
+from unregress.errors import DataError, RequestError, UnregressError, raise_all
+from unregress.runs.model_io import require_same_data
+from unregress.runs.provenance import HISTORY, record_of
+from unregress.runs.record_matching import TrainingRecords
+from unregress.runs.request_chain import Chain
+from unregress.runs.request_record import Found, RequestRecord, read_request, read_requests
+from unregress.tasks.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestSpec:
+    """Which training samples to forget: `reason`, and exactly one of the four ways to name them.
+
+    Raises:
+        RequestError: no or several ways, or values that make no sense; all of them at once.
+    """
+
+    reason: str = ""
+    """Why: a reference to the deletion request, or the experiment's name.  It goes into the evidence."""
+    ids_file: Path | None = None
+    """Text file with one id per line, matched as text against the ids that `data` gives, or against
+    positions from 0 where it gives none.  Blank lines and lines that begin with # are skipped."""
+    band: tuple[float | None, float | None] | None = None
+    """Forget all samples with a target from LOW to HIGH, both included: '[60, 100]', '[60, null]'."""
+    random: int | None = None
+    """Forget so many samples, drawn at random."""
+    seed: int = 0
+    """Seed of that draw."""
+    from_run: Path | None = None
+    """Run folder whose request to take over, its reason included; also one from which later models were made."""
+    after: list[Path] = field(default_factory=list)
+    """Run folders whose requests were carried out on the model before, where `checkpoint` is a bare weights file."""
+
+    def __post_init__(self) -> None:
+        ways = ("ids_file", "band", "random", "from_run")
+        given = [way for way in ways if getattr(self, way) is not None]
+        complaints: list[UnregressError] = []
+        if len(given) != 1:
+            complaints.append(
+                RequestError(
+                    f"The request names its samples by {' and '.join(given) or 'nothing'}",
+                    expected=f"exactly one of {', '.join(f'`request.{way}`' for way in ways)}",
+                )
+            )
+        if not self.reason.strip() and self.from_run is None:
+            complaints.append(
+                RequestError(
+                    "The request has no reason",
+                    remedy="Say with `request.reason` what it is for: the evidence quotes it",
+                )
+            )
+        if self.band is not None and self.band[0] is None and self.band[1] is None:
+            complaints.append(RequestError("The band has no limits", remedy="Give a lower or an upper one, or both"))
+        elif self.band is not None and None not in self.band and cast(float, self.band[0]) > cast(float, self.band[1]):
+            complaints.append(RequestError(f"The band's lower limit {self.band[0]} is above its upper, {self.band[1]}"))
+        if self.random is not None and self.random < 1:
+            complaints.append(RequestError(f"{self.random} samples are to be drawn", expected="1 or more"))
+        if self.seed < 0:
+            complaints.append(RequestError(f"`request.seed` is {self.seed}", expected="0 or more"))
+        raise_all(complaints)
+
+    def resolve(self, splits: Splits, task: Task[Any], models: Iterable[Path] = ()) -> Asked:
+        """The request as positions in a training set, beside the requests that were carried out before.
+
+        Args:
+            splits: whose training set, and its ids.
+            task: finds the targets of a band.
+            models: run folders of models, whose requests count as carried out; weights files bring none.
+
+        Raises:
+            RequestError: the ids file cannot be read, names samples that do not exist, or all that is named is
+                forgotten already.
+            DataError: there is not one id per sample.
+            StaleError: a run's request is unreadable, or was made for other data.
+        """
+        records = TrainingRecords(splits)
+        own = None if self.from_run is None else _found(self.from_run, records)
+        if silent := [path for path in self.after if not read_requests(path)]:
+            # Taken for a folder without requests, a misspelt one would bring back what was forgotten.
+            raise RequestError(
+                f"`request.after` names {silent[0]}, which holds no request",
+                expected="run folders that `unregress forget` wrote",
+            )
+        folders = [*models, *self.after, *([] if self.from_run is None else [self.from_run])]
+        chain = Chain.of(folders, records)
+        gone: list[str] = []
+        request = self._positions(splits, task, chain, gone) if own is None else own.request(splits.size)
+        others = chain.requests(but=request.forget)
+        asked = request.beside(*others)
+        notes = [*chain.notes, *([] if own is None else own.notes)]
+        if gone:
+            notes.append(f"{len(gone)} ids were forgotten by an earlier request, and their samples are gone")
+        if already := len(request.forget) - len(asked.forget):
+            notes.append(
+                f"{already} of {len(request.forget)} samples named are forgotten by an earlier request already"
+            )
+        return Asked(request=asked, before=chain.before(request.forget), notes=tuple(dict.fromkeys(notes)))
+
+    def _positions(self, splits: Splits, task: Task[Any], chain: Chain, gone: list[str]) -> ForgetRequest:
+        """The samples named; ids of earlier requests whose samples are gone are noted in `gone`."""
+        size = splits.size
+        if self.random is not None:
+            return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
+        if self.band is not None:
+            dataset = splits.train if splits.train_eval is None else splits.train_eval
+            targets = read_targets(
+                Source(dataset, torch.zeros(size, dtype=torch.bool), splits.collate, name="train"), task
+            )
+            return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
+        if splits.ids is None and chain.by_id:
+            # A line such as 3 would be taken for a position.
+            raise DataError(
+                "The earlier requests of this model are by id, and `data` gives no ids",
+                expected="one id per sample, as when they were made",
+                remedy="Return `Splits(..., ids=...)`",
+            )
+        texts = id_texts(range(size) if splits.ids is None else splits.ids)
+        known, file = set(texts), cast(Path, self.ids_file)
+        wanted = read_ids(file, _Either(known, chain))
+        gone += [each for each in wanted if each not in known and chain.names(each)]
+        left = [each for each in wanted if each not in gone]
+        if not left:
+            raise RequestError(
+                f"All {len(wanted)} ids in {file} were forgotten by earlier requests, and their samples are gone",
+                expected="an id that no earlier request has named",
+                remedy="Nothing is left to be done for them",
+            )
+        return ForgetRequest.ids(texts, left, reason=self.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request in today's data, and what was asked of the same models before."""
+
+    request: ForgetRequest
+    before: tuple[RequestRecord, ...]
+    """The other requests that were carried out on the models, in order, also those whose records are gone."""
+    notes: tuple[str, ...]
+    """What a reader of the evidence must know: records that are gone, samples that were forgotten already."""
+
+
+@dataclass(frozen=True)
+class _Either:
+    """The ids of the training set, and those that earlier requests have named."""
+
+    present: set[str]
+    chain: Chain
+
+    def __contains__(self, text: object) -> bool:
+        return text in self.present or self.chain.names(str(text))
+
+
+def _found(folder: Path, records: TrainingRecords) -> Found:
+    request = read_request(folder)
+    if (folder / HISTORY).is_file():
+        require_same_data(folder, record_of(folder), records)
+    return request.find(records)

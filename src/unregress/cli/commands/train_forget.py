@@ -1,0 +1,183 @@
+"""`unregress train` and `unregress forget`, as plain functions; only the parsing is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from unregress.auditing.golds import module_of
+from unregress.checks.preflight import preflight
+from unregress.cli.commands.agreement import require_agreement
+from unregress.cli.commands.recorded import recorded_recipe
+from unregress.cli.commands.request_spec import RequestSpec
+from unregress.cli.console import say, shown, written
+from unregress.data.case import Case, Splits
+from unregress.data.request import ForgetRequest
+from unregress.errors import SettingError
+from unregress.methods import Method, Retrain, Unlearned
+from unregress.methods import train as train_original
+from unregress.retraining.model_store import weights_of
+from unregress.runs.manifest import digest_of_folder
+from unregress.runs.model_io import changed_data, contents, read_model, run_folder, write_model
+from unregress.runs.provenance import ancestors, require_remembering
+from unregress.runs.record_matching import Sketch, TrainingRecords
+from unregress.runs.request_record import read_requests, write_request
+from unregress.tasks.base import Task
+from unregress.training.fresh_model import built
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
+
+ORIGINAL = "original.safetensors"
+UNLEARNED = "unlearned.safetensors"
+
+
+def train(
+    *,
+    task: Task,  # type: ignore[type-arg] # the parser takes functions for a bare class only
+    data: Splits,
+    output: Path,
+    config: str,
+    recipe: Recipe = Retrain().recipe,
+    runtime: Runtime = Runtime(),  # noqa: B008 frozen
+    allow_overlap: bool = False,
+) -> None:
+    """Train the original model.
+
+    On all training samples: for a start without a trained model.
+
+    Args:
+        task: import path of a function that returns a `Task`, or of a `Task`'s class.
+        data: import path of a function that returns `Splits`.
+        output: folder to write: original.safetensors, history.json, config.yaml, manifest.json.
+        config: the resolved configuration.
+        recipe: how to train.
+        runtime: where to run.
+        allow_overlap: go on although samples of one split also occur in another.
+    """
+    runtime = shown(runtime)
+    # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
+    nothing = ForgetRequest(size=data.size, forget=(0,), reason="none")
+    case = data.case(task, nothing)
+    # Before the data are hashed: what cannot be read is told in its words.
+    preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
+    replaced = digest_of_folder(output)
+    with run_folder(runtime.team, output, config + contents(case, {}, asked=False)) as folder:
+        made = train_original(case, recipe, runtime)
+        write_model(folder, ORIGINAL, made, case, None, (), recipe=recipe, sketch=Sketch.of(TrainingRecords(case)))
+    say(f"Trained on {nothing.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
+
+
+def forget(
+    *,
+    task: Task,  # type: ignore[type-arg] # the parser takes functions for a bare class only
+    data: Splits,
+    request: RequestSpec,
+    method: Method,
+    output: Path,
+    config: str,
+    checkpoint: Path | None = None,
+    runtime: Runtime = Runtime(),  # noqa: B008 frozen
+    allow_overlap: bool = False,
+) -> None:
+    """Make a trained model forget.
+
+    With `--method Retrain`, make the reference that an audit needs: a model trained from scratch
+    without the forgotten samples.
+
+    Args:
+        task: import path of a function that returns a `Task`, or of a `Task`'s class.
+        data: import path of a function that returns `Splits`.
+        request: which training samples to forget, and why.
+        method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.
+        output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml, manifest.json.
+        config: the resolved configuration.
+        checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
+        runtime: where to run.
+        allow_overlap: go on although samples of one split also occur in another.
+    """
+    runtime = shown(runtime)
+    weights = {} if checkpoint is None else {"checkpoint": checkpoint}
+    asked = request.resolve(data, task, weights.values())
+    case = data.case(task, asked.request)
+    # Retraining starts from nothing, whatever weights it is given.
+    started = None if isinstance(method, Retrain) else checkpoint
+    if started is not None:
+        require_remembering(started, case)
+    notes: list[str] = []
+    model = _trained(checkpoint, method, case, runtime, notes.append)
+    # Before the data are hashed: what cannot be read is told in its words.
+    found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
+    records = TrainingRecords(case)
+    warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
+    replaced = digest_of_folder(output)
+    require_agreement(weights.values())
+    with run_folder(runtime.team, output, config + contents(case, weights), weights) as folder:
+        made = method.unlearn(model, case, runtime)
+        made = replace(made, notes=(*made.notes, *notes))
+        write_request(folder, case, asked.before)
+        before = [] if started is None else [weights_of(model), *ancestors(started)]
+        recipe = method.recipe if isinstance(method, Retrain) else recorded_recipe(checkpoint)
+        sketch = Sketch.of(records)
+        write_model(folder, UNLEARNED, made, case, case.request, warnings, before, recipe=recipe, sketch=sketch)
+    which = f"{len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}"
+    # Whether a model has forgotten is for an audit to say.
+    told = (
+        [f"Retrained without {which}"]
+        if isinstance(method, Retrain)
+        else [f"Made a model that should have forgotten {which}", "`unregress audit` measures whether it has"]
+    )
+    say(
+        *told,
+        *_carried(case.request),
+        *_summary(made),
+        *(f"Warning: {warning}" for warning in warnings),
+        *written(output, UNLEARNED, replaced),
+    )
+
+
+def _trained(
+    checkpoint: Path | None, method: Method, case: Case, runtime: Runtime, told: Callable[[str], None]
+) -> nn.Module:
+    """The model to unlearn.  For retraining any model of the architecture will do."""
+    if checkpoint is None and not isinstance(method, Retrain):
+        raise SettingError(
+            f"There is no model for {type(method).__name__} to make forget",
+            expected="`checkpoint`, the weights of the trained model",
+            remedy="Without a trained model, make one with `unregress train`",
+        )
+    if checkpoint is None:
+        with runtime.isolated_rng("load"):
+            return built(case).eval()
+    return module_of(read_model(checkpoint, case, runtime, forgot=False, told=told))
+
+
+def _unknown_past(started: Path | None, request: RequestSpec) -> list[str]:
+    """Whether it is not known what a model was made to forget before."""
+    if started is None or started.is_dir() or request.after or read_requests(started):
+        return []
+    return [
+        f"{started} is a bare weights file: if it was made to forget earlier requests, their samples are trained on "
+        "again; name the run folders of these requests with `request.after`"
+    ]
+
+
+def _carried(request: ForgetRequest) -> list[str]:
+    if not request.others:
+        return []
+    number, samples = len(request.others), len(request.excluded)
+    plural = "s" if number > 1 else ""
+    return [f"{samples} samples of {number} other request{plural} on the same model stay out: no training reads them"]
+
+
+def _summary(made: Unlearned) -> list[str]:
+    losses = {epoch.stage: epoch.loss for epoch in made.history}
+    ended = ", ".join(f"{stage} {loss:.4g}" for stage, loss in losses.items())
+    return [
+        f"Method: {made.method}",
+        f"Cost: {made.cost.passes:,} sample passes, {made.cost.seconds:.1f} s",
+        *([f"Mean loss in the last epoch: {ended}"] if losses else []),
+        *(f"Note: {note}" for note in made.notes),
+    ]

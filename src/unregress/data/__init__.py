@@ -1,0 +1,1 @@
+"""Datasets, forget requests, and cases that bring them together."""

@@ -1,0 +1,297 @@
+"""Which training samples to forget: an index with a reason, and a digest that identifies it.
+
+Membership travels as an index into the training set, never as a column in the user's data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unregress.data.bands import in_band, one_per_sample
+from unregress.errors import RequestError, raise_all
+from unregress.errors.wording import are, some, type_names
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgetRequest:
+    """The samples of a training set that must be forgotten.
+
+    Build it with `ids`, `band`, `where` or `random`; all of them end in the same sorted index.
+
+    Raises:
+        RequestError: nothing or everything is to be forgotten, or an index is out of range or repeated.
+    """
+
+    size: int
+    """Number of samples in the training set."""
+    forget: tuple[int, ...]
+    """Positions of the samples to forget, ascending, without repetition."""
+    reason: str
+    """Why: the deletion request's reference, the experiment's name.  Goes into the evidence."""
+    target_band: tuple[float | None, float | None] | None = None
+    """For a request made by `band`, its closed limits; they also say which held-out samples are alike."""
+    others: tuple[ForgetRequest, ...] = ()
+    """Requests that were carried out on the same model before this one, or after it where an earlier request is looked
+    at again.  Their samples are neither retained nor forgotten here: no training, evaluation or attack uses them.  Set
+    by `beside`."""
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "size", operator.index(self.size))
+            object.__setattr__(self, "forget", tuple(sorted(operator.index(i) for i in self.forget)))
+        except TypeError as error:
+            raise RequestError(
+                f"Size or forget positions are not whole numbers: {error}",
+                expected="positions in the training set, counted from 0",
+                remedy="For ids that are not positions use `ForgetRequest.ids`",
+            ) from error
+        complaints: list[RequestError] = []
+        if not self.forget:
+            complaints.append(RequestError("The request forgets nothing", remedy="Name at least one training sample"))
+        outside = [i for i in self.forget if not 0 <= i < self.size]
+        if outside:
+            complaints.append(
+                RequestError(
+                    f"{are(len(outside), 'forget position')} out of range: {some(outside)}",
+                    expected=f"positions from 0 to {self.size - 1}, the training set having {self.size} samples",
+                )
+            )
+        repeated = [i for i, count in Counter(self.forget).items() if count > 1]
+        if repeated:
+            complaints.append(
+                RequestError(
+                    f"{are(len(repeated), 'forget position')} repeated: {some(repeated)}",
+                    remedy="Name each sample once",
+                )
+            )
+        if not self.reason.strip():
+            complaints.append(
+                RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
+            )
+        complaints += self._complaints_about_others()
+        if not complaints and len(self.forget) + len(self.excluded) == self.size:
+            others = f", together with {len(self.others)} other requests" if self.others else ""
+            complaints.append(
+                RequestError(
+                    f"The request forgets all {self.size} training samples{others}",
+                    expected="something to retain",
+                    remedy="To forget everything, discard the model",
+                )
+            )
+        raise_all(complaints)
+
+    def _complaints_about_others(self) -> Iterator[RequestError]:
+        sizes = sorted({other.size for other in self.others} - {self.size})
+        if sizes:
+            yield RequestError(
+                f"Another request is about {sizes[0]} training samples and this one about {self.size}",
+                expected="requests about the same training set",
+            )
+        elif again := set(self.forget) & set(self.excluded.tolist()):
+            yield RequestError(
+                f"{are(len(again), 'sample')} named by another request too: {some(sorted(again))}",
+                expected="requests without a sample in common",
+                remedy="Combine them with `beside`, which leaves out what is already forgotten",
+            )
+
+    @classmethod
+    def ids(cls, all_ids: Sequence[Hashable], forget_ids: Iterable[Hashable], *, reason: str) -> ForgetRequest:
+        """Forget the records with the given ids.
+
+        Args:
+            all_ids: the id of each training sample, in training-set order.  An id that stands for
+                several samples (a subject with several records) forgets all of them.
+            forget_ids: the ids to forget, each once.
+            reason: why.
+
+        Raises:
+            RequestError: an id is not in the training set or is named twice.
+
+        >>> ForgetRequest.ids(["ann", "bob", "ann"], ["ann"], reason="erasure").forget
+        (0, 2)
+        """
+        if isinstance(forget_ids, (str, bytes)):
+            # A text is a collection of its letters: "12" would forget the records 1 and 2.
+            raise RequestError(
+                f"`forget_ids` is the text {forget_ids!r}",
+                expected="a list of ids",
+                remedy=f"Write [{forget_ids!r}] for a single id",
+            )
+        if isinstance(all_ids, (str, bytes)):
+            raise RequestError(f"`all_ids` is the text {all_ids!r}", expected="one id per training sample, in a list")
+        wanted = list(forget_ids)
+        positions: dict[Hashable, list[int]] = {}
+        for position, identity in enumerate(all_ids):
+            positions.setdefault(identity, []).append(position)
+        complaints: list[RequestError] = []
+        unknown = list(dict.fromkeys(identity for identity in wanted if identity not in positions))
+        if unknown:
+            verb = "is" if len(unknown) == 1 else "are"
+            complaints.append(
+                RequestError(
+                    f"{len(unknown)} of {len(wanted)} ids {verb} not in the training set: {some(unknown)}",
+                    # Never an example: the ids are people's.
+                    expected=f"ids of type {type_names(positions)}",
+                    remedy="Check the spelling and the type (text and numbers differ), or drop them",
+                )
+            )
+        repeated = [identity for identity, count in Counter(wanted).items() if count > 1]
+        if repeated:
+            complaints.append(
+                RequestError(f"{are(len(repeated), 'id')} named more than once: {some(repeated)}",
+                             remedy="Name each id once")
+            )  # fmt: skip
+        raise_all(complaints)
+        forget = tuple(i for identity in wanted for i in positions[identity])
+        return cls(size=len(all_ids), forget=forget, reason=reason)
+
+    @classmethod
+    def band(
+        cls, targets: ArrayLike, low: float | None = None, high: float | None = None, *, reason: str
+    ) -> ForgetRequest:
+        """Forget the samples whose target lies in the closed interval [low, high], as paper Section 6 does.
+
+        Args:
+            targets: the training targets, shape `(n,)` or `(n, 1)`.
+            low: lower limit in target units; None for no limit.
+            high: upper limit in target units; None for no limit.
+            reason: why.
+
+        Raises:
+            RequestError: no limit is given, they are the wrong way round, a target is NaN, or the targets are not
+                one per sample.
+
+        >>> ForgetRequest.band([10.0, 60.0, 75.0], low=60, reason="age 60 and over").forget
+        (1, 2)
+        """
+        if low is None and high is None:
+            raise RequestError("A band without limits", remedy="Give `low`, `high` or both")
+        low, high = (None if limit is None else float(limit) for limit in (low, high))
+        if low is not None and high is not None and low > high:
+            raise RequestError(f"The band's lower limit {low} is above its upper limit {high}")
+        values = one_per_sample(targets)
+        if np.isnan(values).any():
+            raise RequestError(
+                f"{are(int(np.isnan(values).sum()), 'target')} NaN, and so in no band",
+                remedy="Repair or drop them: a sample that should be forgotten would be retained",
+            )
+        forget = tuple(np.flatnonzero(in_band(values, low, high)).tolist())
+        if not forget and len(values):
+            raise RequestError(
+                f"No target lies in the band from {low} to {high}",
+                expected=f"a band that meets the targets' range, {np.nanmin(values):g} to {np.nanmax(values):g}",
+            )
+        return cls(size=len(values), forget=forget, reason=reason, target_band=(low, high))
+
+    @classmethod
+    def where(cls, mask: ArrayLike, *, reason: str) -> ForgetRequest:
+        """Forget the samples for which a boolean mask over the training set is true.
+
+        >>> ForgetRequest.where([False, True], reason="year 2015").forget
+        (1,)
+        """
+        values = np.asarray(mask)
+        if values.dtype != np.bool_ or values.ndim != 1:
+            raise RequestError(
+                f"The mask is an array of {values.dtype} with shape {values.shape}",
+                expected="one boolean per training sample, shape (n,)",
+                remedy="For positions use `ForgetRequest(size=..., forget=..., reason=...)`",
+            )
+        return cls(size=len(values), forget=tuple(np.flatnonzero(values).tolist()), reason=reason)
+
+    @classmethod
+    def random(cls, size: int, count: int, *, seed: int, reason: str) -> ForgetRequest:
+        """Forget `count` samples drawn without replacement from `size` ones.
+
+        >>> ForgetRequest.random(10, 3, seed=0, reason="test").forget
+        (5, 6, 9)
+        """
+        if not 0 < count < size:
+            raise RequestError(f"{count} of {size} samples are to be drawn", expected=f"between 1 and {size - 1}")
+        if seed < 0:
+            raise RequestError(f"The seed of the draw is {seed}", expected="0 or more")
+        drawn = np.random.default_rng(seed).choice(size, count, replace=False)
+        return cls(size=size, forget=tuple(drawn.tolist()), reason=reason)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """True for each training sample to forget; shape `(size,)`."""
+        mask = np.zeros(self.size, dtype=np.bool_)
+        mask[list(self.forget)] = True
+        return mask
+
+    @cached_property
+    def excluded(self) -> Index:
+        """Positions of the samples that other requests forget, ascending: neither retained nor forgotten here."""
+        return np.unique(np.array([i for other in self.others for i in other.forget], dtype=np.int64))
+
+    @cached_property
+    def left_out(self) -> frozenset[int]:
+        """Positions of all samples that this request or another one forgets: those that a gold never sees."""
+        return frozenset((*self.forget, *self.excluded.tolist()))
+
+    @cached_property
+    def members(self) -> Index:
+        """Positions of the samples to retain or to forget, ascending: all but those of other requests."""
+        return np.setdiff1d(np.arange(self.size), self.excluded)
+
+    @cached_property
+    def retain(self) -> Index:
+        """Positions of the samples to retain, ascending."""
+        return self.members[~self.mask[self.members]]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over size, forgotten and excluded positions: equal for the same forgetting, whatever its reason."""
+        positions: list[object] = [self.size, self.forget]
+        if len(self.excluded):
+            positions.append(self.excluded.tolist())
+        return hashlib.sha256(json.dumps(positions).encode()).hexdigest()
+
+    def beside(self, *others: ForgetRequest) -> ForgetRequest:
+        """This request on a model on which other requests were carried out too.
+
+        What others forget stays out of every training, evaluation and attack.  Samples that others forget already are
+        not forgotten once more.
+
+        Args:
+            others: requests about the same training set; those that they were made beside are taken over.
+
+        Raises:
+            RequestError: others forget all of its samples already, or are about a training set of another size.
+
+        >>> first = ForgetRequest(size=6, forget=(0,), reason="first")
+        >>> second = ForgetRequest(size=6, forget=(0, 4), reason="second").beside(first)
+        >>> second.forget, second.retain.tolist()
+        ((4,), [1, 2, 3, 5])
+        """
+        every = dict.fromkeys(each for other in (*self.others, *others) for each in (*other.others, other))
+        known = tuple(replace(each, others=()) for each in every)
+        gone = {i for each in known for i in each.forget}
+        forget = tuple(i for i in self.forget if i not in gone)
+        if not forget:
+            raise RequestError(
+                f"All {len(self.forget)} samples of the request are forgotten already",
+                expected="samples that no earlier request has forgotten",
+                remedy="Audit the earlier request in place of it: nothing is left to be done",
+            )
+        return replace(self, forget=forget, others=tuple(dict.fromkeys(known)))
+
+    def alike(self, targets: ArrayLike) -> Mask:
+        """Which held-out samples lie in the forgotten target band; none where the request is not a band."""
+        values = np.asarray(targets)
+        if self.target_band is None:
+            return np.zeros(len(values), dtype=np.bool_)
+        return in_band(one_per_sample(values), *self.target_band)

@@ -1,0 +1,1 @@
+"""Face images with ages: UTKFace, AgeDB, IMDB-WIKI."""

@@ -1,0 +1,1 @@
+"""Time series: electricity, ETT, and windows over them."""

@@ -1,0 +1,159 @@
+"""Hourly series of one or several clients, read without gaps or misplaced fields, and their scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unregress.data.request import Mask
+from unregress.errors import DataError
+
+Hours = NDArray[np.int64]
+"""Hours since 1970-01-01 00:00."""
+Values = NDArray[np.float64]
+HOUR = np.timedelta64(1, "h")
+
+
+def hour_of(time: str | np.datetime64[Any]) -> int:
+    """A point in time as hours since 1970-01-01 00:00.
+
+    >>> hour_of("1970-01-02 03:00")
+    27
+    """
+    return int(np.asarray(time, "datetime64[h]").astype(np.int64))
+
+
+def time_of(hour: int) -> str:
+    """The inverse of `hour_of`, for people.
+
+    >>> time_of(27)
+    '1970-01-02 03:00'
+    """
+    return str(np.datetime64(int(hour), "h")).replace("T", " ") + ":00"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Hourly values of several clients, one client after another in flat arrays, each without a gap.
+
+    Build it with `of`.  A *step* is one hour of one client, a position in these arrays.
+    """
+
+    clients: tuple[str, ...]
+    """Names."""
+    client: NDArray[np.int16]
+    """Which client each step is of, `(steps,)`."""
+    hour: Hours
+    """When, `(steps,)`."""
+    value: Values
+    """How much, in the data's own units, `(steps,)`."""
+
+    @classmethod
+    def of(cls, records: Mapping[str, tuple[int, Values]]) -> Series:
+        """Series from the first hour and the values of each client.
+
+        Raises:
+            DataError: there is no client, or a value is missing or infinite; names the first.
+        """
+        if not records:
+            raise DataError("There is no series with any value", expected="at least one client")
+        for name, (first, values) in records.items():
+            if len(bad := np.flatnonzero(~np.isfinite(values))):
+                raise DataError(
+                    f"{name} has no finite value at {time_of(first + bad[0])}, the first of {len(bad)}",
+                    expected="a number for every hour",
+                    remedy="Repair the file, or leave the client out",
+                )
+        lengths = [len(values) for _, values in records.values()]
+        return cls(
+            clients=tuple(records),
+            client=np.repeat(np.arange(len(records), dtype=np.int16), lengths),
+            hour=np.concatenate([first + np.arange(len(values)) for first, values in records.values()]),
+            value=np.concatenate([np.asarray(values, np.float64) for _, values in records.values()]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    @cached_property
+    def age(self) -> NDArray[np.int64]:
+        """Hours of the same client before each step, `(steps,)`."""
+        starts = np.searchsorted(self.client, np.arange(len(self.clients)))
+        return np.arange(len(self)) - starts[self.client]
+
+    def between(self, start: int, end: int, *, at_least: int = 1) -> Series:
+        """The hours from `start` to before `end`, of the clients with at least so many of them."""
+        records = {}
+        for name, (first, values) in self.records().items():
+            cut = slice(max(0, start - first), max(0, end - first))
+            if len(values[cut]) >= at_least:
+                records[name] = max(first, start), values[cut]
+        return Series.of(records)
+
+    def only(self, clients: Sequence[str]) -> Series:
+        """Some of the clients."""
+        return Series.of({name: record for name, record in self.records().items() if name in clients})
+
+    def records(self) -> dict[str, tuple[int, Values]]:
+        """First hour and values of each client: the inverse of `of`."""
+        ends = np.searchsorted(self.client, np.arange(len(self.clients) + 1))
+        return {
+            name: (int(self.hour[start]), self.value[start:end])
+            for name, start, end in zip(self.clients, ends[:-1], ends[1:], strict=True)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaler:
+    """Each client's values with mean 0 and standard deviation 1."""
+
+    mean: Values
+    """`(clients,)`, in the data's own units."""
+    deviation: Values
+    """`(clients,)`; 1 where a client's values are all the same."""
+
+    @classmethod
+    def fit(cls, series: Series, steps: Mask) -> Scaler:
+        """Mean and standard deviation of some of each client's steps, and of no other.
+
+        *Which steps?*  The scale that a model's data have is a function of the data it is fitted on, so that scaling
+        by all of the training period would hand every model, also the one retrained without D_f, two numbers of
+        each client that forgotten values have gone into.  A model is also bound to the scale it was trained in: the
+        original cannot be fed another one's inputs.  Hence two scalers.  The *units*, fitted on the whole training
+        period, serve once, to say what is asked: "targets of at most −0.85" needs fixed numbers, and the request must
+        look at the values that it names.  The *scale*, fitted on the training steps that are not forgotten, is
+        then used for all models alike, original, gold, helper and unlearned ones: none of the weights, and nothing
+        that is kept with them, has seen a statistic of forgotten values through it.  The paper only says that the data
+        are normalised before training: one scaler for both, which is `fit(series, whole training period)`.
+
+        Args:
+            series: whose values.
+            steps: which of them, `(steps,)` bool.
+
+        Raises:
+            DataError: a client has none of these steps.
+        """
+        number = len(series.clients)
+        chosen, owner = series.value[steps], series.client[steps]
+        count = np.bincount(owner, minlength=number)
+        if not count.all():
+            raise DataError(
+                f"Of {series.clients[int(np.argmin(count > 0))]} no hour is left to be scaled by",
+                expected="for each client at least one hour of training data that is retained",
+                remedy="Leave the client out, or forget less",
+            )
+        mean = np.bincount(owner, chosen, number) / count
+        # From deviations, not from squares: values may be large and close together.
+        deviation = np.sqrt(np.bincount(owner, (chosen - mean[owner]) ** 2, number) / count)
+        # Rounding in the mean leaves a constant client a deviation that is not quite zero.
+        constant = deviation <= 1e-12 * np.abs(mean)
+        return cls(mean=mean, deviation=np.where(constant, 1.0, deviation))
+
+    def transform(self, series: Series) -> Values:
+        """The series' values in units of this scale, `(steps,)`."""
+        return (series.value - self.mean[series.client]) / self.deviation[series.client]

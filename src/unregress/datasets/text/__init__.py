@@ -1,0 +1,1 @@
+"""Sentence pairs: STS-B, with GloVe's word vectors."""

@@ -1,0 +1,35 @@
+"""The evidence an audit leaves, as plain data: report, findings, noise floor and verdict.  Imports no PyTorch."""
+
+from unregress.evidence.audit_report import CONSTANT, RETRAINED, SCHEMA, AuditedModel, AuditReport, ModelFile, Role
+from unregress.evidence.findings import (
+    Answer,
+    Criterion,
+    Curve,
+    Figure,
+    Kind,
+    Measurement,
+    MetricInfo,
+    Outcome,
+    Recheck,
+    Verdict,
+)
+
+__all__ = [
+    "CONSTANT",
+    "RETRAINED",
+    "SCHEMA",
+    "Answer",
+    "AuditReport",
+    "AuditedModel",
+    "Criterion",
+    "Curve",
+    "Figure",
+    "Kind",
+    "Measurement",
+    "MetricInfo",
+    "ModelFile",
+    "Outcome",
+    "Recheck",
+    "Role",
+    "Verdict",
+]

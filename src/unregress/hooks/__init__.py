@@ -1,0 +1,1 @@
+"""Forward hooks: activations, attention transfer, and the input of the final linear layer."""

@@ -1,0 +1,148 @@
+"""Leased forward hooks: read a model's inner activations without changing the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from unregress.data.loading import Batch
+from unregress.errors import LayerError
+from unregress.tasks.base import Task
+from unregress.training.runtime import bare, evaluating
+
+Recording = dict[str, list[Tensor]]
+"""Per layer, its output in each call of one forward pass (a shared encoder is called more than once)."""
+
+
+@contextmanager
+def activations(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
+    """Record the outputs of named layers while the block runs; the hooks are gone afterwards.
+
+    Each entry has the samples on its first axis.  Of a layer that returns several things (an LSTM
+    its outputs and state) the first tensor is recorded.  Clear the recording between forward passes.
+
+    Raises:
+        LayerError: the model has no layer of that name.
+    """
+    modules = dict(model.named_modules())
+    recording: Recording = {}
+    handles = []
+    try:
+        for name in layers:
+            if name not in modules:
+                raise _unknown(name, list(modules))
+            handles.append(modules[name].register_forward_hook(_recorder(recording, name)))
+        yield recording
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _recorder(recording: Recording, name: str) -> Any:
+    def hook(module: nn.Module, _: Any, output: Any) -> None:
+        tensor = _first_tensor(output)
+        if tensor is None:
+            raise LayerError(f"Layer {name!r} ({type(module).__name__}) returns no tensor")
+        # Recurrent and attention layers put time first unless told otherwise.
+        attention = getattr(module, "self_attn", module)
+        time_first = tensor.ndim == 3 and getattr(attention, "batch_first", True) is False
+        recording.setdefault(name, []).append(tensor.transpose(0, 1) if time_first else tensor)
+
+    return hook
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    if isinstance(output, Tensor):
+        return output
+    items = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else ()
+    return next((found for item in items if (found := _first_tensor(item)) is not None), None)
+
+
+_NORMALISING = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+def execution_order(model: nn.Module, task: Task[Any], batch: Batch) -> list[str]:
+    """Names of the layers that hold weights of their own, in the order in which they last run.
+
+    Containers are not listed, even if they hold a weight beside their layers (a class token, a position
+    embedding), nor is normalisation, which only rescales the layer before it.  The model is evaluated on
+    the batch once, without gradients.
+    """
+    order: list[str] = []
+    handles = []
+
+    def note(name: str) -> Any:
+        inside = f"{name}." if name else ""
+
+        def hook(*_: Any) -> None:
+            if any(other != name and other.startswith(inside) for other in order):
+                return
+            if name in order:
+                order.remove(name)
+            order.append(name)
+
+        return hook
+
+    inner = bare(model)
+    for name, module in inner.named_modules():
+        if "parametrizations" in name.split(".") or isinstance(module, _NORMALISING):
+            continue
+        # A parametrised layer (weight norm) keeps its weights one level below itself.
+        if hasattr(module, "parametrizations") or next(module.parameters(recurse=False), None) is not None:
+            handles.append(module.register_forward_hook(note(name)))
+    try:
+        with evaluating(inner), torch.no_grad():
+            task.predict(model, batch.data)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return order
+
+
+def resolve_layers(wanted: int | Sequence[str], model: nn.Module, task: Task[Any], batch: Batch) -> tuple[str, ...]:
+    """Turn a choice of layers into names: in execution order for a number, as named otherwise.
+
+    Args:
+        wanted: names or shell-style patterns (`layer?`), or the number k of the last hidden layers
+            by execution order (all of them if there are fewer); the output layer is not hidden.
+        model: whose layers; evaluated on `batch` once if a number is given.
+        task: how to predict on `batch`.
+        batch: any batch.
+
+    Raises:
+        LayerError: nothing matches, or there is no hidden layer.
+    """
+    if isinstance(wanted, int):
+        hidden = execution_order(model, task, batch)[:-1]
+        if wanted < 1 or not hidden:
+            raise LayerError(
+                f"The last {wanted} hidden layers were asked for, and the model has {len(hidden)}",
+                expected="one or more of one or more",
+                remedy="Change `layers`, or set the attention weight to 0",
+            )
+        return tuple(hidden[-wanted:])
+    names = [name for name, _ in bare(model).named_modules() if name]
+    chosen: list[str] = []
+    for pattern in wanted:
+        matching = [name for name in names if name == pattern or fnmatchcase(name, pattern)]
+        if not matching:
+            raise _unknown(pattern, names)
+        chosen += [name for name in matching if name not in chosen]
+    return tuple(chosen)
+
+
+def _unknown(name: str, available: Sequence[str]) -> LayerError:
+    shown = [other for other in available if other]
+    near = get_close_matches(name, shown, n=1)
+    return LayerError(
+        f"The model has no layer {name!r}",
+        expected=f"one of {', '.join(shown)}",
+        remedy=f"Did you mean {near[0]!r}?" if near else "Patterns such as 'layer?' are allowed",
+    )

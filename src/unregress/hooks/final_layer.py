@@ -1,0 +1,132 @@
+"""What an attacker reads at a model's final linear layer: its input and the loss gradient by its parameters.
+
+Both come batched, out of one ordinary forward pass: with layer output z = W a + b, the gradient by (W, b) is
+∂ℓ/∂z ⊗ (a, 1), and ∂ℓ/∂z needs only the few operations behind the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unregress.data.loading import Batch
+from unregress.errors import ModelError
+from unregress.hooks.activations import execution_order
+from unregress.tasks.base import Task
+from unregress.training.runtime import bare
+
+
+@dataclass(frozen=True)
+class Head:
+    """A model's final linear layer, and the axis of its input that the samples are on."""
+
+    layer: nn.Linear
+    sample_axis: int
+
+
+def final_linear(model: nn.Module, task: Task[Any], batch: Batch) -> Head:
+    """The linear layer that runs last.
+
+    Raises:
+        ModelError: the last layer with weights is not linear, or mixes samples.
+    """
+    remedy = "Leave out `Representation`, and use the paper's attack with `Membership(features=('loss',))`"
+    # Two samples tell the order of layers as well as a whole batch does.
+    few = replace(batch, data=task.select(batch.data, torch.zeros(2, dtype=torch.int64, device=_device(model))))
+    order = execution_order(model, task, few)
+    last = bare(model).get_submodule(order[-1]) if order else bare(model)
+    if not isinstance(last, nn.Linear):
+        raise ModelError(
+            f"The model's last layer with weights is {order[-1] if order else 'not there'!r}, a {type(last).__name__}",
+            expected="a final `torch.nn.Linear`, whose input and gradients the attack uses",
+            remedy=remedy,
+        )
+    # Time may come before samples, with as many steps as samples: only another batch size tells the axes apart.
+    # Not from one sample to two: some models squeeze a single sample's axis away.
+    two, three = (_input_shape(model, last, task, batch, rows) for rows in ([0, 0], [0, 0, 0]))
+    changed = [axis for axis, (a, b) in enumerate(zip(two, three, strict=False)) if a != b]
+    if len(changed) != 1 or len(two) != len(three):
+        raise ModelError(
+            f"The final linear layer is given shape {tuple(two)} for two samples and {tuple(three)} for three",
+            expected="one axis that grows with the number of samples",
+            remedy=remedy,
+        )
+    return Head(last, changed[0])
+
+
+def _input_shape(model: nn.Module, layer: nn.Linear, task: Task[Any], batch: Batch, rows: list[int]) -> torch.Size:
+    shapes: list[torch.Size] = []
+    handle = layer.register_forward_hook(
+        lambda _, args, kwargs, __: shapes.append((args[0] if args else kwargs["input"]).shape), with_kwargs=True
+    )
+    try:
+        with torch.no_grad():
+            task.predict(model, task.select(batch.data, torch.tensor(rows, device=_device(model))))
+    finally:
+        handle.remove()
+    return shapes[-1]
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Inputs and outputs of the head in each of its calls, while a model predicts."""
+
+    head: Head
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+    def features(self, losses: Tensor) -> dict[str, Tensor]:
+        """Activation `(n, features)` and gradient `(n, parameters)` per sample, given the samples' losses `(n,)`.
+
+        Calls of the layer, and axes between the sample's and the feature's (time steps), share its
+        parameters: their gradients add up, while their activations stand side by side.
+        """
+        # A call whose output the loss does not use has gradient zero.
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(losses.sum(), self.outputs, allow_unused=True)
+        deltas = [
+            torch.zeros_like(output) if delta is None else delta
+            for output, delta in zip(self.outputs, found, strict=True)
+        ]
+        activation, delta = self._steps(self.inputs, len(losses)), self._steps(deltas, len(losses))
+        gradient = torch.einsum("nto,ntf->nof", delta, activation).flatten(1)
+        if self.head.layer.bias is not None:
+            gradient = torch.cat([gradient, delta.sum(1)], dim=1)
+        return {"activation": activation.flatten(1), "gradient": gradient}
+
+    def _steps(self, values: list[Tensor], samples: int) -> Tensor:
+        axis = self.head.sample_axis
+        rows = [value.movedim(axis, 0).reshape(samples, -1, value.shape[-1]) for value in values]
+        joined = torch.cat(rows, dim=1)
+        return joined if joined.dtype == torch.float64 else joined.float()
+
+
+@contextmanager
+def watched(head: Head) -> Iterator[Watch]:
+    """Watch the head during one forward pass under `torch.no_grad`.
+
+    Autograd is switched on at the head's output, and only from there on: the backbone keeps no graph.
+    """
+    watch = Watch(head)
+
+    def cut(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
+        torch.set_grad_enabled(True)
+        watch.inputs.append((args[0] if args else kwargs["input"]).detach())
+        # A head that is called again on its own output is watched through all its calls.
+        watch.outputs.append(output if output.requires_grad else output.detach().requires_grad_())
+        # A copy, since the model may go on in place.
+        return watch.outputs[-1].clone()
+
+    handle = head.layer.register_forward_hook(cut, with_kwargs=True)
+    try:
+        yield watch
+    finally:
+        handle.remove()

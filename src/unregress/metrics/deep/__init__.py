@@ -1,0 +1,1 @@
+"""Metrics of methods rather than of single models; they train dozens of models."""

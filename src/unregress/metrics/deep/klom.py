@@ -1,0 +1,183 @@
+"""KLoM for regression: whether a method's models, over many seeds, answer each sample as retrained ones do.
+
+KL divergence of margins (Georgiev et al. 2024, "Attribute-to-Delete") compares, sample by sample, how an output is
+distributed over trainings.  For a regression the output is the prediction itself, and taken as Gaussian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from unregress.cost import Cost
+from unregress.data.case import Case, Split
+from unregress.errors import SettingError
+from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence.nan_means import scale_of
+from unregress.methods.base import Method, Unlearned
+from unregress.metrics.base import MetricResult, Panel, measured
+from unregress.metrics.deep.base import DeepMetric, stream
+from unregress.metrics.deep.gaussian_kl import among_golds, differ, divergence, over_samples, permutation_test
+from unregress.metrics.predictions import Predictions, Values, collect
+from unregress.parallel.jobs import run_all
+from unregress.retraining.model_factory import ModelFactory, StoredModel
+from unregress.retraining.model_store import weights_of
+from unregress.retraining.workload import Workload
+from unregress.training.runtime import Runtime
+
+SPLITS: tuple[Split, ...] = ("train_eval", "test")
+_GOLDS = ""
+"""A name that no audited model has."""
+Answers = dict[str, Values]
+"""One model's predictions of all samples, by split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLoM(DeepMetric):
+    """Trains and unlearns under many seeds, and compares the answers to as many golds', sample by sample.
+
+    Golds have the N seeds after the runtime's.  Each of the next N seeds trains an original, which the methods unlearn
+    under the same seed.  What it says is about the method on this request, not about the one model that was audited.
+
+    Raises:
+        SettingError: fewer than four models, no method, or no worker.
+    """
+
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
+            metric="klom",
+            title="KLoM: divergence from retrained models",
+            meaning="How differently the method's models, over many seeds, answer a sample than models retrained "
+            "without the forgotten samples do; the mean over samples.  0 would be the same distribution.",
+            ideal="The retrained models' value: what as many of them more would have, by simulation; about 95 of "
+            "100 would lie in its interval. It is 1 / (number of models) or more.",
+            unit="nats",
+            source="Georgiev et al. 2024 (KLoM), in Gaussian form",
+        ),
+        MetricInfo(
+            metric="klom-95",
+            title="KLoM, 95 % quantile",
+            meaning="One sample in twenty is answered more differently than this: memory of a few samples shows here.",
+            ideal="The retrained models' value.",
+            unit="nats",
+            source="Georgiev et al. 2024 (KLoM), in Gaussian form",
+        ),
+    )
+
+    models: int = 10
+    """Seeds per method, and as many golds."""
+    same_original: bool = False
+    """Let all seeds unlearn the audited original, which spares training others.  All its descendants share what it
+    happens to be, and so differ from golds by more than the method's fault."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.models < 4:
+            raise SettingError(f"KLoM has models={self.models}", expected="4 or more")
+
+    def plan(self, case: Case, runtime: Runtime) -> Workload:
+        """What is not in the store yet, and the predictions by all models."""
+        factory, methods = self.factory(case, runtime), tuple(self.methods.values())
+        todo = Workload(models=0, passes=0)
+        for gold, seed in self._seeds(runtime):
+            todo += factory.missing(factory.gold_entry(gold))
+            todo += factory.lacking_chain(seed, methods, original=not self.same_original)
+        asked = self.models * (1 + len(methods) + (not self.same_original))
+        answers = sum(len(case.source(split)) for split in SPLITS)
+        return todo + Workload(models=0, passes=asked * answers)
+
+    def parts(self, panel: Panel) -> Sequence[str]:
+        """All."""
+        return panel.parts
+
+    def examine(self, panel: Panel) -> Iterator[MetricResult]:
+        """Mean and 95 % quantile per part of the data: of each method, of golds, and of originals if there are many.
+
+        A model's `p` is that of `permutation_test`; the golds' row is what `among_golds` expects of as many golds more,
+        and its interval holds 95 of 100 of them.
+        """
+        seen = self._trained(panel)
+        golds = seen.pop(_GOLDS)
+        note = f"{self.models} models a side"
+        for part in panel.parts:
+            asked = panel.original.parts[part]
+            theirs = _side(golds, panel.case, part, asked)
+            sides = {name: _side(models, panel.case, part, asked) for name, models in seen.items()}
+            unit = scale_of(theirs, *sides.values())
+            theirs, sides = theirs / unit, {name: side / unit for name, side in sides.items()}
+            if fixed := [name for name, side in {"the golds": theirs, **sides}.items() if not differ(side)]:
+                for name in sides:
+                    why = f"{', '.join(fixed)}: every seed predicts the same"
+                    yield Measurement(metric="klom", split=part, model=name, value=None, note=why)
+                continue
+            floor = among_golds(theirs, stream(panel.runtime, f"klom/golds/{part}"))
+            for metric, level in (("klom", None), ("klom-95", 0.95)):
+                found = partial(measured, metric=metric, split=part, note=note)
+                for name, ours in sides.items():
+                    value = float(over_samples(divergence(ours, theirs)[None], level)[0])
+                    deals = stream(panel.runtime, f"klom/deals/{part}")
+                    yield found(model=name, value=value, p=permutation_test(ours, theirs, deals) if not level else None)
+                null = over_samples(floor, level)
+                # One row stands for all golds.
+                for gold in panel.golds[:1]:
+                    low, high = map(float, np.quantile(null, [0.025, 0.975]))
+                    yield found(model=gold.name, value=float(null.mean()), interval=(low, high))
+
+    def _seeds(self, runtime: Runtime) -> Iterator[tuple[int, int]]:
+        """Each gold's seed, and that of the original beside it: others, or `Retrain` would make the same models."""
+        first = runtime.seed + 1
+        yield from ((seed, seed + self.models) for seed in range(first, first + self.models))
+
+    def _trained(self, panel: Panel) -> dict[str, list[Answers]]:
+        """What every model answers: by audited model, and the golds'."""
+        runtime, original = panel.runtime, panel.original.name
+        factory = self.factory(panel.case, runtime).for_workers(self.workers)
+        shared, start = panel.original.model, None
+        if self.same_original and shared is not None:
+            start = StoredModel(Unlearned(model=shared, history=(), cost=Cost()), weights_of(shared))
+        jobs = {}
+        for gold, seed in self._seeds(runtime):
+            jobs[f"gold of seed {gold}"] = partial(_gold, factory, gold)
+            jobs[f"seed {seed}"] = partial(_chain, factory, dict(self.methods), original, start, seed)
+        seen: dict[str, list[Answers]] = {}
+        with runtime.bar("KLoM", len(jobs)) as advance:
+            for _, answers in run_all(jobs, workers=self.workers, ended=advance):
+                for name, answer in answers.items():
+                    seen.setdefault(name, []).append(answer)
+        return seen
+
+
+def _chain(
+    factory: ModelFactory, methods: Mapping[str, Method], original: str, start: StoredModel | None, seed: int
+) -> dict[str, Answers]:
+    """One seed's job: train an original, let every method unlearn it, and ask them all."""
+    first = start or factory.original(seed)
+    answers = {name: _ask(factory, factory.unlearned(method, first, seed), seed) for name, method in methods.items()}
+    return answers if start else {original: _ask(factory, first, seed), **answers}
+
+
+def _gold(factory: ModelFactory, seed: int) -> dict[str, Answers]:
+    return {_GOLDS: _ask(factory, factory.gold(seed), seed)}
+
+
+def _ask(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
+    case, runtime = factory.case, factory.runtime_for(seed)
+    return {
+        split: collect(made.unlearned.model, case.task, case.source(split), runtime, rows=case.rows(split)).prediction
+        for split in SPLITS
+    }
+
+
+def _side(models: list[Answers], case: Case, part: str, asked: Predictions) -> Values:
+    """Predictions, `(models, n, *out)`: NaN for what is not known, and without outputs that never are."""
+    split: Split = "train_eval" if part.startswith("train") else "test"
+    places = np.searchsorted(case.rows(split), asked.index)
+    side = np.stack([answers[split][places] for answers in models])
+    if asked.known is None:
+        return side
+    known = asked.known.reshape(len(asked), -1)
+    return np.where(known, side.reshape(*side.shape[:2], -1), np.nan)[..., known.any(axis=0)]

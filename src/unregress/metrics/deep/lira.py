@@ -1,0 +1,184 @@
+"""The likelihood-ratio attack on samples that some models had and others never saw, as arithmetic.
+
+Carlini et al. (2022) attack a classifier's confidence; here residuals take its place.  Arrays in, numbers out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy.stats import t as student
+
+from unregress.data.request import Index, Mask
+from unregress.errors import DataError
+from unregress.evidence.nan_means import mean, scale_of
+from unregress.metrics.predictions import Values
+from unregress.metrics.roc import auc
+
+TINY = 1e-3
+"""Residuals below this share of the mean absolute one are equal to the attacker: their logarithms run away."""
+
+
+def halves(samples: int, targets: Index, models: int, rng: np.random.Generator) -> Mask:
+    """Which samples each model is trained on: pairs of models share out the samples, the targets evenly.
+
+    Args:
+        samples: size of the training set.
+        targets: positions of the samples that the models will forget where they have them.
+        models: an even number.
+        rng: deals.
+
+    Returns:
+        `(models, samples)`; rows 2j and 2j + 1 are complements.
+    """
+    others = np.setdiff1d(np.arange(samples), targets)
+    has = np.zeros((models, samples), dtype=np.bool_)
+    for pair in range(0, models, 2):
+        for group in (targets, others):
+            has[pair, rng.permutation(group)[: len(group) // 2]] = True
+        has[pair + 1] = ~has[pair]
+    return has
+
+
+def signals(residual: Values) -> Values:
+    """What the attacker looks at: mean residual and log mean |residual|, over known outputs; `(models, n, 2)`.
+
+    Args:
+        residual: prediction - target, `(models, n, *out)`, NaN where the target is not known.
+    """
+    # In another unit, if these could not be squared: all sides are in the same one, and the attack needs none.
+    flat = residual.reshape(*residual.shape[:2], -1) / scale_of(residual)
+    size = np.asarray(mean(np.abs(flat), axis=2))
+    # A floor of the smallest positive number, for models that are right everywhere.
+    least = max(TINY * float(size.mean()), float(np.finfo(np.float64).tiny))
+    return np.stack([np.asarray(mean(flat, axis=2)), np.log(np.maximum(size, least))], axis=2)
+
+
+def paired(values: Values, has: Mask) -> tuple[Values, Values]:
+    """Of every pair of models, the one that was trained on a sample, and the one that was not.
+
+    Args:
+        values: `(models, n, width)`.
+        has: `(models, n)`; rows 2j and 2j + 1 are complements.
+
+    Returns:
+        Two arrays `(pairs, n, width)`.
+
+    Raises:
+        DataError: the rows are not complements.
+    """
+    first = has[0::2]
+    if len(has) % 2 or not np.array_equal(has[1::2], ~first):
+        raise DataError("The models do not come in pairs of which one has each sample")
+    chosen = first[:, :, None]
+    return np.where(chosen, values[0::2], values[1::2]), np.where(chosen, values[1::2], values[0::2])
+
+
+def log_ratios(had: Values, unseen: Values) -> tuple[Values, Values]:
+    """How much likelier each model's signals are if it had the sample than if it never had: `(pairs, n)`, twice.
+
+    Both alternatives are Gaussian, with means of the sample's own and one covariance each, pooled over samples.  All
+    is estimated without the pair of models that is under attack: without just the model in question, one
+    side would rest on a model fewer than the other, and scores would differ where there is nothing to find.
+
+    Args:
+        had: signals of the models that were trained on the sample, `(pairs, n, width)`; three pairs or more.
+        unseen: signals of their partners.
+
+    Returns:
+        Scores of `had` and of `unseen`.  Without a trace of the samples, neither is higher than the other.
+    """
+    inside, outside = (_Gaussians.without_each(side) for side in (had, unseen))
+    return inside.log_density(had) - outside.log_density(had), inside.log_density(unseen) - outside.log_density(unseen)
+
+
+@dataclass(frozen=True)
+class _Gaussians:
+    """For each pair left out, a mean per sample `(pairs, n, width)` and a covariance `(pairs, width, width)`."""
+
+    mean: Values
+    covariance: Values
+
+    @classmethod
+    def without_each(cls, signal: Values) -> _Gaussians:
+        pairs, samples, width = signal.shape
+        others = pairs - 1
+        mean = (signal.sum(axis=0) - signal) / others
+        # Sum of squares about the mean of all, less what the left-out pair adds to it (Welford 1962).
+        away = signal - signal.mean(axis=0)
+        each = np.einsum("pni,pnj->pij", away, away)
+        squares = each.sum(axis=0) - each * pairs / others
+        # Signals that never vary have no density: a trace of noise makes them all equally likely.
+        spread = signal.reshape(-1, width).var(axis=0)
+        ridge = np.diag(1e-9 * spread + np.finfo(np.float64).tiny ** 0.5)
+        return cls(mean, squares / (samples * (others - 1)) + ridge)
+
+    def log_density(self, signal: Values) -> Values:
+        """Up to a constant; `(pairs, n)`."""
+        away = signal - self.mean
+        distance = np.einsum("pni,pij,pnj->pn", away, np.linalg.inv(self.covariance), away)
+        _, volume = np.linalg.slogdet(self.covariance)
+        return np.asarray(-(distance + volume[:, None]) / 2)
+
+
+def told_apart(had: Values, unseen: Values) -> Values:
+    """For each pair of models, the share of samples for which the one that had it scores higher; `(pairs,)`.
+
+    This is each sample's AUC, restricted to models that were attacked from the same estimates.  Equal scores count
+    one half.
+
+    >>> told_apart(np.array([[2.0, 1.0, 0.0, 5.0]]), np.array([[1.0, 1.0, 3.0, 4.0]]))
+    array([0.625])
+    """
+    return np.asarray(((had > unseen).mean(axis=1) + (had >= unseen).mean(axis=1)) / 2)
+
+
+def flip_test(had: Values, unseen: Values, rng: np.random.Generator, *, draws: int = 999) -> float:
+    """How often models that know nothing of the samples would be told apart as well, or better.
+
+    Without a trace of the samples, the two models of a pair may change roles: the share is compared with those after
+    changing the roles in any of the pairs.  That is exact, and at the smallest 2 / 2^pairs, since
+    all changed is as none.
+
+    Args:
+        had: signals, as for `log_ratios`.
+        unseen: signals of their partners.
+        rng: draws which pairs change roles, if there are more ways than draws.
+        draws: how many ways to try at most.
+    """
+    pairs = len(had)
+    every = 2**pairs <= draws + 1
+    ways = np.array(list(product([False, True], repeat=pairs))) if every else rng.random((draws, pairs)) < 0.5
+
+    def share(changed: Mask) -> float:
+        where = changed[:, None, None]
+        return float(told_apart(*log_ratios(np.where(where, unseen, had), np.where(where, had, unseen))).mean())
+
+    # Equal up to rounding counts as equal.
+    observed = share(np.zeros(pairs, dtype=np.bool_)) - 1e-9
+    as_well = int(np.sum([share(way) >= observed for way in ways]))
+    return as_well / len(ways) if every else (1 + as_well) / (1 + len(ways))
+
+
+def interval(share: float, by_pair: Values) -> tuple[float, float]:
+    """Where a share would lie in 95 of 100 repetitions with other pairs of models, by Student's t.
+
+    Each pair is attacked by what the others tell, so pairs are not independent.  Where there is nothing to find, all
+    of a share is in products of two pairs' noise, each of which counts for both: its variance is twice that of
+    independent pairs, and is taken to be so throughout.
+
+    Args:
+        share: over all pairs.
+        by_pair: what each pair says of it, `(pairs,)`: its own share, or its `pseudo_values`.
+    """
+    reach = student.ppf(0.975, len(by_pair) - 1) * by_pair.std(ddof=1) * np.sqrt(2 / len(by_pair))
+    return float(max(0.0, share - reach)), float(min(1.0, share + reach))
+
+
+def pseudo_values(had: Values, unseen: Values) -> Values:
+    """What each pair contributes to the AUC over all scores: the jackknife's pseudo-values (Tukey 1958), `(pairs,)`."""
+    pairs, every = len(had), np.arange(len(had))
+    without = [auc(had[every != pair].ravel(), unseen[every != pair].ravel()) for pair in range(pairs)]
+    return np.asarray(pairs * auc(had.ravel(), unseen.ravel()) - (pairs - 1) * np.array(without))

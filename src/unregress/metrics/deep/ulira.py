@@ -1,0 +1,206 @@
+"""Regression U-LiRA: can an attacker tell who has forgotten a sample from who never had it?
+
+The likelihood-ratio attack (Carlini et al. 2022) for unlearning (Kurmanji et al. 2023; Hayes et al. 2024, "Inexact
+unlearning needs more careful evaluations"), with residuals in place of a classifier's confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unregress.data.case import Case
+from unregress.data.request import Index, Mask
+from unregress.data.subsets import part_of
+from unregress.errors import DataError, SettingError, UnregressError
+from unregress.evidence import Measurement, MetricInfo
+from unregress.methods.base import Method
+from unregress.metrics.base import MetricResult, Panel
+from unregress.metrics.deep.base import DeepMetric, stream
+from unregress.metrics.deep.lira import (
+    flip_test,
+    halves,
+    interval,
+    log_ratios,
+    paired,
+    pseudo_values,
+    signals,
+    told_apart,
+)
+from unregress.metrics.predictions import Values, collect
+from unregress.metrics.roc import auc, true_positive_rate
+from unregress.parallel.jobs import run_all
+from unregress.retraining.model_factory import ModelFactory
+from unregress.retraining.workload import Workload
+from unregress.training.runtime import Runtime
+
+FALSE_ALARMS = 0.01
+"""The rate at which the true positives are counted, if ten false alarms or more make it up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ULiRA(DeepMetric):
+    """Trains models on random halves of the training set, and attacks what each method makes of them.
+
+    Hayes et al. let each model forget some samples of its own.  Here a `share` of all samples are the targets, and
+    each model forgets those in its half, a random `share` of it: so every target is forgotten by one half of the
+    models and unknown to the other, and a handful of models suffices.  The models that are attacked do not include
+    the audited one, and the request is another: what is examined is the method, on random requests of these data.
+    Name `Retrain` among the methods to see the attack fail.
+
+    Raises:
+        SettingError: the models are odd in number or fewer than six, the share is not between 0 and 1, or as
+            `DeepMetric` raises.
+    """
+
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
+            metric="ulira",
+            title="U-LiRA: told who had a sample",
+            meaning="Of two models, one was trained on a sample and then forgot it, the other never had it. How "
+            "often an attacker who knows many such models is right about which is which, for random samples of the "
+            "training set. The original's row is without any forgetting: what there is to find.",
+            ideal="0.5: the attacker guesses, as with retrained models. If the original's value is near 0.5 too, "
+            "models of these data remember no single sample, and the test shows nothing.",
+            unit="share",
+            source="Hayes et al. 2024 (U-LiRA), with signed residuals and log |residual|",
+        ),
+        MetricInfo(
+            metric="ulira-auc",
+            title="U-LiRA: AUC over all samples",
+            meaning="As above, but the attacker must rank all models and samples by one score.",
+            ideal="0.5.",
+            unit="share",
+            source="Hayes et al. 2024 (U-LiRA)",
+        ),
+        MetricInfo(
+            metric="ulira-tpr",
+            title="U-LiRA: recognised at 1 % false alarms",
+            meaning="The share of forgotten samples that the attacker is sure of, if one in a hundred unseen ones may "
+            "be called forgotten too.",
+            ideal="0.01.",
+            unit="share",
+            source="Carlini et al. 2022 (LiRA)",
+        ),
+    )
+
+    models: int = 16
+    """Originals to train, each on a half; an even number, 6 or more."""
+    share: float = 0.1
+    """Part of its half that each forgets."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.models < 6 or self.models % 2 or not 0 < self.share < 1:
+            raise SettingError(
+                f"ULiRA has models={self.models} and share={self.share}",
+                expected="an even number of models, 6 or more, and a share between 0 and 1",
+            )
+
+    def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
+        """As `DeepMetric`; and data of which too few would be forgotten, or kept."""
+        size = len(case.request.members)
+        count = round(self.share * size)
+        few = DataError(
+            f"Of {size} training samples, ULiRA would forget {count}", expected="four or more, and four to keep"
+        )
+        return [*super().objections(case, names), *([few] if min(count, size - count) < 4 else [])]
+
+    def plan(self, case: Case, runtime: Runtime) -> Workload:
+        """What is not in the store yet, and the predictions by all models."""
+        methods, (targets, has) = tuple(self.methods.values()), self._dealt(case, runtime)
+        todo = Workload(models=0, passes=(1 + len(methods)) * len(targets)) * self.models
+        for number, row in enumerate(has):
+            half = self.factory(half_of(case, row, targets), runtime)
+            todo += half.lacking_chain(runtime.seed + number, methods)
+        return todo
+
+    def parts(self, panel: Panel) -> Sequence[str]:
+        """One of its own."""
+        return ("random",)
+
+    def _dealt(self, case: Case, runtime: Runtime) -> tuple[Index, Mask]:
+        """The samples to be forgotten, and which samples each model has."""
+        rng, members = stream(runtime, "ulira"), case.request.members
+        chosen = np.sort(rng.choice(len(members), round(self.share * len(members)), replace=False))
+        has = np.zeros((self.models, case.request.size), dtype=np.bool_)
+        has[:, members] = halves(len(members), chosen, self.models, rng)
+        return members[chosen], has
+
+    def examine(self, panel: Panel) -> Iterator[MetricResult]:
+        """How well each method's models, and the originals, are told apart; intervals are over pairs of models.
+
+        Here `p` says how often models that know nothing would be told apart as well, see `flip_test`.
+        """
+        targets, has = self._dealt(panel.case, panel.runtime)
+        note = f"{self.models} models, {len(targets)} random samples"
+        for name, residual in self._residuals(panel, targets, has).items():
+            sides = paired(signals(residual), has[:, targets])
+            had, unseen = log_ratios(*sides)
+            by_pair, overall = told_apart(had, unseen), auc(had.ravel(), unseen.ravel())
+            found = partial(Measurement, split="random", model=name)
+            share = float(by_pair.mean())
+            limits, p = interval(share, by_pair), flip_test(*sides, stream(panel.runtime, "ulira/flips"))
+            yield found(metric="ulira", value=share, interval=limits, p=p, note=note)
+            limits = interval(overall, pseudo_values(had, unseen))
+            yield found(metric="ulira-auc", value=overall, interval=limits, note=note)
+            if unseen.size * FALSE_ALARMS >= 10:
+                sure = true_positive_rate(had.ravel(), unseen.ravel(), FALSE_ALARMS)
+                yield found(metric="ulira-tpr", value=sure, note=note)
+            else:
+                yield found(metric="ulira-tpr", value=None, note=f"only {unseen.size} scores of unseen samples")
+
+    def _residuals(self, panel: Panel, targets: Index, has: Mask) -> dict[str, Values]:
+        """Prediction - target of all models for all targets, by audited model; `(models, n, *out)`."""
+        runtime = panel.runtime
+        factory = self.factory(panel.case, runtime).for_workers(self.workers)
+        jobs = {}
+        for number, row in enumerate(has):
+            job = partial(
+                _attacked, factory, dict(self.methods), panel.original.name, row, targets, runtime.seed + number
+            )
+            jobs[f"model {number + 1}"] = job
+        found: dict[str, list[Values]] = {}
+        with runtime.bar("U-LiRA", len(jobs)) as advance:
+            for _, residuals in run_all(jobs, workers=self.workers, ended=advance):
+                for name, residual in residuals.items():
+                    found.setdefault(name, []).append(residual)
+        return {name: np.stack(each) for name, each in found.items()}
+
+
+def _attacked(
+    factory: ModelFactory,
+    methods: Mapping[str, Method],
+    original: str,
+    has: NDArray[np.bool_],
+    targets: Index,
+    seed: int,
+) -> dict[str, Values]:
+    """One job: train on a half, let every method forget the targets in it, and ask about all targets."""
+    case, runtime = factory.case, factory.runtime_for(seed)
+    half = replace(factory, case=half_of(case, has, targets))
+    first = half.original(seed)
+    made = {original: first, **{name: half.unlearned(method, first, seed) for name, method in methods.items()}}
+    residuals = {}
+    for name, one in made.items():
+        seen = collect(one.unlearned.model, case.task, case.source("train_eval"), runtime, rows=targets)
+        residuals[name] = seen.prediction - seen.target
+    return residuals
+
+
+def half_of(case: Case, has: NDArray[np.bool_], targets: Index) -> Case:
+    """A case of its own about some of the training samples, of which the targets among them are to be forgotten.
+
+    Args:
+        case: the whole.
+        has: which samples, `(n,)`.
+        targets: positions in the whole.
+    """
+    rows = np.flatnonzero(has)
+    # No held-out sample is of the kind that random samples are.
+    return part_of(case, rows, np.flatnonzero(np.isin(rows, targets)).tolist(), "U-LiRA")

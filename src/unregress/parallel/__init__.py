@@ -1,0 +1,1 @@
+"""Independent jobs side by side, in processes or on a cluster."""

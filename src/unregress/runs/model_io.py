@@ -1,0 +1,264 @@
+"""What a run folder holds, and whether it belongs to the present request and data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import nn
+
+from unregress.data.case import Case, Split
+from unregress.runs.checkpoint import load_weights, save_weights
+from unregress.errors import CheckpointError, StaleError
+from unregress.evidence import ModelFile
+from unregress.files.writing import sha256_of
+from unregress.training.fresh_model import built
+from unregress.runs.request_chain import Chain
+from unregress.runs.manifest import digest_of_folder
+from unregress.methods.base import Unlearned
+from unregress.distributed.process_group import Team
+from unregress.runs.provenance import Record, record_of, require_whole, weights_file, write_record
+from unregress.training.recipe import Recipe
+from unregress.runs.record_matching import Sketch, TrainingRecords
+from unregress.data.request import ForgetRequest
+from unregress.runs.folder import new_run
+from unregress.training.runtime import Runtime
+
+WEIGHTS_OF = "weights of "
+"""Before a role, in the comments of a `config.yaml`: the digest of the weights that a run started from."""
+HELPER = "helper.safetensors"
+"""The weights of the model that taught a run folder's own, if one did."""
+
+
+def contents(case: Case, weights: Mapping[str, Path], *, asked: bool = True) -> str:
+    """What a run is made from, by content, as comments for its `config.yaml`.
+
+    A configuration names files and functions.  The run is the same only if what they hold is: another
+    list of ids in the same file is another run, and must not be written over the first one's evidence.
+
+    Args:
+        case: the request and the data.
+        weights: weights files or run folders by name.
+        asked: whether the request matters to the run.
+    """
+    digests = {"request": case.request.digest} if asked else {}
+    splits: list[Split] = ["train_eval", "validation", "test"]
+    for split in splits:
+        if split == "train_eval" or getattr(case, split) is not None:
+            digests["train" if split == "train_eval" else split] = case.content_digest(split)
+    for name, path in weights.items():
+        # Not by their bare names: a model may be called `train`.
+        digests[WEIGHTS_OF + name] = weights_digest(path)
+        if path.is_dir() and (helper := record_of(path).helper) is not None:
+            digests[f"helper of {name}"] = weights_digest(path / helper)
+    return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a weights file, or of the one in a run folder, as `sha256sum` prints it.
+
+    Raises:
+        CheckpointError: the folder holds no model.
+    """
+    file = weights_file(path)
+    # What is not there is complained about where it is read.
+    return sha256_of(file) if file.is_file() else "missing"
+
+
+def file_of(path: Path) -> ModelFile:
+    """The weights file of a run folder, or a weights file itself, with its digests."""
+    file = weights_file(path)
+    return ModelFile(name=file.name, sha256=sha256_of(file), folder=digest_of_folder(path) if path.is_dir() else "")
+
+
+@contextmanager
+def run_folder(team: Team, path: Path, config: str, made_from: Mapping[str, Path] | None = None) -> Iterator[Path]:
+    """A run folder, see `new_run`, of a job of one or several processes.
+
+    The first process's takes its place when all have come to the end of the block.  What the others write is thrown
+    away.
+
+    Args:
+        team: the processes, all of which call this.
+        path: where the run folder belongs.
+        config: the resolved configuration.
+        made_from: run folders and weights files that the job starts from, by their roles.
+    """
+    with new_run(path, config, made_from) if team.first else TemporaryDirectory() as folder:
+        yield Path(folder)
+        team.wait()
+
+
+def write_model(
+    folder: Path,
+    weights: str,
+    made: Unlearned,
+    case: Case,
+    request: ForgetRequest | None,
+    warnings: tuple[str, ...],
+    ancestors: Sequence[str] = (),
+    *,
+    recipe: Recipe | None = None,
+    sketch: Sketch | None = None,
+) -> None:
+    """Write weights, and how and for what they were made.
+
+    Args:
+        folder: the run folder.
+        weights: name of the weights file.
+        made: the model.
+        case: the data it was made with.
+        request: what it has forgotten; None for an original.
+        warnings: what a preflight found.
+        ancestors: digests of the weights that it was made from, back to the first.
+        recipe: how the model at the start of the chain was trained from scratch, if that is known.
+        sketch: which records it was trained on, by which today's data are compared.
+    """
+    save_weights(made.model, folder / weights)
+    if made.helper is not None:
+        save_weights(made.helper, folder / HELPER)
+    record = Record(
+        weights=weights,
+        helper=None if made.helper is None else HELPER,
+        request_digest=None if request is None else request.digest,
+        data_digest=case.data_digest,
+        ancestors=tuple(ancestors),
+        recipe=recipe,
+        records=sketch,
+        method=made.method,
+        notes=made.notes,
+        deviations=made.deviations,
+        warnings=warnings,
+        cost=made.cost,
+        history=made.history,
+    )
+    write_record(folder, record)
+
+
+def read_model(
+    path: Path, case: Case, runtime: Runtime, *, forgot: bool, told: Callable[[str], None] = lambda note: None
+) -> nn.Module | Unlearned:
+    """A model from a weights file, or from a run folder with what is known of its making.
+
+    Args:
+        path: a weights file, or a run folder.
+        case: the present request and data.
+        runtime: seeds what the model's constructor draws.
+        forgot: whether the model must have been made for the present request; an original need not.
+        told: gets notes on names and numbers of a weights file that were converted.
+
+    Raises:
+        CheckpointError: the weights cannot be read or do not fit the task's model.
+        StaleError: the folder's model was made for another request or other data, or its files are not those that
+            were written together.
+    """
+
+    def fresh() -> nn.Module:
+        with runtime.isolated_rng("load"):
+            return built(case).eval()
+
+    model = fresh()
+    if not path.is_dir():
+        if not path.exists():
+            raise CheckpointError(
+                f"There is no {path}",
+                expected="a run folder, or a weights file: safetensors, or a state dict saved by `torch.save`",
+            )
+        for note in load_weights(model, path):
+            told(note)
+        return model
+    record = record_of(path)
+    require_whole(path, record.request_digest)
+    data = TrainingRecords(case)
+    require_same_data(path, record, data)
+    requests = Chain.of([path], data)
+    if forgot and record.request_digest is not None:
+        _require_request(path, record.request_digest, requests, case)
+    load_weights(model, path / record.weights)
+    helper = None if record.helper is None else fresh()
+    if helper is not None and record.helper is not None:
+        load_weights(helper, path / record.helper)
+    return Unlearned(
+        model=model,
+        history=record.history,
+        cost=record.cost,
+        method=record.method,
+        deviations=record.deviations,
+        notes=record.notes,
+        helper=helper,
+        request=requests.last(),
+    )
+
+
+FEWEST = 0.5
+"""Share of the samples that a model was made with below which today's data are another dataset."""
+
+
+def require_same_data(path: Path, record: Record, data: TrainingRecords) -> float:
+    """Refuse other data than a run folder's model was made with, up to samples that were deleted, added or reordered.
+
+    Args:
+        path: the run folder.
+        record: its history.
+        data: the present data.
+
+    Returns:
+        The share of the samples that the model was made with that are still there; 1 for the very same data.
+
+    Raises:
+        StaleError: the data are others.
+    """
+    digest = record.data_digest
+    if digest == data.digest:
+        return 1.0
+    found = (
+        f"{path} was made with other data: its data digest is {digest[:12]}… and the present one {data.digest[:12]}…"
+    )
+    if record.records is None or data.ids is None:
+        raise StaleError(
+            found,
+            expected="the training set that it was made with: without an id for each sample (`Splits.ids`), none may "
+            "be deleted, added or moved",
+            remedy="Name that data, or make the model again",
+        )
+    share = record.records.present(data)
+    if share < FEWEST:
+        raise StaleError(
+            f"{found}; about {share:.0%} of its samples are still there, with id and content",
+            expected=f"the training set that it was made with, at least {FEWEST:.0%} of it",
+            remedy="Name that data, or make the model again",
+        )
+    return share
+
+
+def changed_data(models: Mapping[str, Path], data: TrainingRecords) -> list[str]:
+    """What a reader must know about models that were made with other samples than today's.
+
+    Args:
+        models: weights files and run folders by name.
+        data: the present data.
+    """
+    notes = []
+    for name, path in models.items():
+        record = record_of(path) if path.is_dir() else None
+        if record is not None and record.records is not None and record.data_digest != data.digest:
+            share = require_same_data(path, record, data)
+            notes.append(
+                f"{name} was made with other training data than today's: {record.records.samples} samples then, "
+                f"{data.size} now, and about {share:.0%} of its samples still there"
+            )
+    return notes
+
+
+def _require_request(path: Path, digest: str, requests: Chain, case: Case) -> None:
+    wanted = set(case.request.forget)
+    # Entries of the store have no file of the request, and are found by their digest.
+    if not (wanted <= requests.positions if requests.records else digest == case.request.digest):
+        raise StaleError(
+            f"{path} was made for another request: its digest is {digest[:12]}… and the present one "
+            f"{case.request.digest[:12]}…",
+            expected="models that forgot what the audit is about",
+            remedy=f"Take the request over with `--request.from_run {path}`, or make the model again",
+        )

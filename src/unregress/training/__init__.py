@@ -1,0 +1,1 @@
+"""The training loop, its settings, devices and random state."""

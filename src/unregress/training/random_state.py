@@ -1,0 +1,35 @@
+"""The global random state: seeded while a job draws from it, and as it was afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def seeded_rng(seed: int, device: torch.device, *, double: bool) -> Iterator[None]:
+    """Seed Python, NumPy and PyTorch while the block runs, with gradients on.
+
+    Args:
+        seed: a whole number, 0 or more.
+        device: whose generator to seed and restore beside the CPU's.
+        double: whether new tensors are float64.
+    """
+    before = random.getstate(), np.random.get_state(), torch.get_default_dtype()
+    devices = [device.index or 0] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices), torch.inference_mode(False), torch.enable_grad():
+            if double:
+                torch.set_default_dtype(torch.float64)
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_default_dtype(before[2])

@@ -1,0 +1,167 @@
+"""Reports are written and read without loss, and nothing else is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import unregress
+from support.bump_case import RELEARN, RUNTIME, small_case
+from unregress.auditing.pipeline import default_metrics
+from unregress.errors import StaleError
+from unregress.evidence import SCHEMA, AuditReport, Criterion, Measurement, Verdict
+from unregress.evidence.verdict import judge
+
+
+@pytest.fixture(scope="module")
+def report(case: unregress.Case, original: unregress.Unlearned, golds: list[unregress.Unlearned]) -> AuditReport:
+    """Every kind of finding: bounds, missing values, notes, costs, thresholds, intervals, ranks, verdicts."""
+    metrics = [RELEARN if isinstance(metric, unregress.Anamnesis) else metric for metric in default_metrics()]
+    recipe = unregress.Recipe(epochs=1, batch_size=64)
+    taught = unregress.Blindspot(layers=1, helper=recipe, recipe=recipe).unlearn(original.model, case, RUNTIME)
+    models = {"original": original, "taught": taught}
+    return unregress.audit(small_case(), models, RUNTIME, golds=golds[:5], metrics=metrics, caveats=["ein Häkchen ✓"])
+
+
+@pytest.fixture
+def written(report: AuditReport, tmp_path: Path) -> Path:
+    path = tmp_path / "audit.json"
+    report.to_json(path)
+    return path
+
+
+def test_round_trip_is_exact(report: AuditReport, written: Path, tmp_path: Path) -> None:
+    again = AuditReport.from_json(written)
+    assert again == report
+    again.to_json(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == written.read_bytes()
+
+
+def test_it_holds_every_kind_of_finding(report: AuditReport) -> None:
+    """Or else the round trip would show less than it seems to."""
+    assert any(measure.value is None and measure.note for measure in report.measures)
+    assert any(measure.interval is not None for measure in report.measures)
+    assert {measure.p is None for measure in report.measures} == {True, False}
+    assert any(figure.threshold is not None for figure in report.figures)
+    assert any(model.cost is not None and model.deviations for model in report.models)
+    criteria = [criterion for verdict in report.verdicts for criterion in verdict.criteria]
+    assert {criterion.low is None for criterion in criteria} == {True, False}
+    assert "FAIL" in {verdict.outcome for verdict in report.verdicts}
+
+
+def test_intervals_ranks_and_verdicts_come_back_as_what_they_were(report: AuditReport, written: Path) -> None:
+    again = AuditReport.from_json(written)
+    assert {type(measure.interval) for measure in again.measures} == {tuple, type(None)}
+    assert {type(verdict) for verdict in again.verdicts} == {Verdict}
+    for verdict in again.verdicts:
+        assert type(verdict.criteria) is tuple and all(type(one) is Criterion for one in verdict.criteria)
+    assert judge(again, unregress.Rule()) == again.verdicts == report.verdicts
+
+
+def test_bounds_notes_and_missing_values_survive(report: AuditReport, tmp_path: Path) -> None:
+    odd = (
+        Measurement(metric="ain", split="train-forget", model="taught", value=0.1 + 0.2, bound=">=", note="cut off"),
+        Measurement(metric="ain", split="train-forget", model="original", value=None, bound="<="),
+        Measurement(metric="auc", split="train-forget", model="taught", value=0.5, interval=(0.1 + 0.2, 0.7), p=1 / 3),
+    )
+    changed = replace(report, measures=odd, target_band=None, caveats=(), verdicts=())
+    changed.to_json(tmp_path / "odd.json")
+    assert AuditReport.from_json(tmp_path / "odd.json") == changed
+
+
+def test_no_number_that_json_lacks_is_written(report: AuditReport, tmp_path: Path) -> None:
+    nan = Measurement(metric="mae", split="train-forget", model="a", value=float("nan"))
+    with pytest.raises(ValueError, match="JSON"):
+        replace(report, measures=(nan,)).to_json(tmp_path / "nan.json")
+    assert not (tmp_path / "nan.json").exists()
+
+
+def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[str], str]:
+    def edit(text: str) -> str:
+        data = json.loads(text)
+        return json.dumps(change(data) or data)
+
+    return edit
+
+
+BROKEN: dict[str, Callable[[str], str]] = {
+    "empty": lambda text: "",
+    "cut off": lambda text: text[: len(text) // 2],
+    "no JSON": lambda text: "<html></html>",
+    "a list": lambda text: "[1, 2]",
+    "a number": lambda text: "7",
+    "another object": lambda text: '{"a": 1}',
+    "another layout": edited(lambda data: data.update(schema=SCHEMA + 1)),
+    "a field missing": edited(lambda data: data.pop("measures") and None),
+    "a field too many": edited(lambda data: data.update(verdict="PASS")),
+    "models that are none": edited(lambda data: data.update(models=[1])),
+    "half a model": edited(lambda data: data["models"][0].pop("role") and None),
+    "half a measure": edited(lambda data: data["measures"][0].pop("split") and None),
+    "a figure without curves": edited(lambda data: data["figures"][0].pop("curves") and None),
+    "half an interval": edited(lambda data: data["measures"][0].update(interval=[1.0])),
+    "half a verdict": edited(lambda data: data["verdicts"][0].pop("reason") and None),
+    "a verdict without criteria": edited(lambda data: data["verdicts"][0].pop("criteria")),
+    "half a criterion": edited(lambda data: data["verdicts"][0]["criteria"][0].pop("gold") and None),
+    "half a band": edited(lambda data: data.update(target_band=[1.0])),
+    "no measures": edited(lambda data: data.update(measures=None)),
+    "a cost that is a number": edited(lambda data: data["models"][0].update(cost=5)),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_what_is_no_report_of_this_layout_is_refused(written: Path, kind: str) -> None:
+    written.write_text(BROKEN[kind](written.read_text(encoding="utf8")), encoding="utf8")
+    with pytest.raises(StaleError) as refused:
+        AuditReport.from_json(written)
+    assert written.name in str(refused.value) and "audit again" in str(refused.value)
+
+
+def test_a_report_of_layout_3_is_read_as_one_without_date_and_files(report: AuditReport, written: Path) -> None:
+    data = json.loads(written.read_text(encoding="utf8"))
+    del data["date"]
+    for model in data["models"]:
+        del model["file"]
+    written.write_text(json.dumps({**data, "schema": 3}), encoding="utf8")
+    assert AuditReport.from_json(written) == replace(report, date="")
+    data["models"][0].pop("name")
+    written.write_text(json.dumps({**data, "schema": 3}), encoding="utf8")
+    with pytest.raises(StaleError, match=r"models\[0\]\.name is missing"):
+        AuditReport.from_json(written)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "absent.json", tmp_path, tmp_path / "binary"):
+        with pytest.raises(StaleError, match="audit again"):
+            AuditReport.from_json(path)
+
+
+def test_rows_and_lookups(report: AuditReport) -> None:
+    rows = [(about.metric, split) for about, split in report.rows()]
+    assert len(rows) == len(set(rows)) and set(rows) == {(m.metric, m.split) for m in report.measures}
+    first = report.measures[0]
+    assert report.measure(first.metric, first.split, first.model) == first
+    with pytest.raises(KeyError, match="no measure 'mea'"):
+        report.value("mea", first.split, first.model)
+    assert report.golds == ["retrained", "retrained #2", "retrained #3", "retrained #4", "retrained #5"]
+    assert report.over_golds("w1", "train-forget") == [
+        report.value("w1", "train-forget", name) for name in report.golds
+    ]
+    assert report.over_golds("mea", "train-forget") == []
+    assert report.named("original", "unlearned") == ["original", "taught"]
+    assert report.named("reference") == ["taught's helper", "constant"]
+    assert report.verdict("taught") == report.verdicts[1]
+    with pytest.raises(KeyError, match="no verdict on model 'retrained'"):
+        report.verdict("retrained")
+
+
+def test_values_that_do_not_exist_are_left_out_of_the_golds(report: AuditReport) -> None:
+    measures = tuple(
+        replace(measure, value=None) if measure.model == "retrained #2" else measure for measure in report.measures
+    )
+    assert len(replace(report, measures=measures).over_golds("w1", "train-forget")) == 4

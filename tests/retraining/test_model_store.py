@@ -1,0 +1,326 @@
+"""Models and audits are made once for what they are made from; an entry that is not as it was written is refused."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from support.face_images import CODE, RUNTIME, SHORT, files, table
+from unregress.auditing.pipeline import audit
+from unregress.data.case import Case
+from unregress.data.request import ForgetRequest
+from unregress.errors import CheckpointError, StaleError, UnregressError
+from unregress.evidence import AuditReport
+from unregress.experiments.families import FAMILIES
+from unregress.methods import Retrain, Unlearned, train
+from unregress.metrics import Errors
+from unregress.retraining import model_store as module
+from unregress.retraining.model_store import LAYOUT, MEASURING, TRAINING, Store, code
+
+TARGETS = [float(age) for age in range(10, 34)]
+FACTS = {"data": "d", "request": None, "method": "train", "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    loaded = table((TARGETS, TARGETS[::2], TARGETS[1::2]))
+    return loaded.splits.case(loaded.task, ForgetRequest.band(TARGETS, high=15, reason="test"))
+
+
+@pytest.fixture(scope="module")
+def made(case: Case) -> Unlearned:
+    return train(case, SHORT, RUNTIME)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def ask(case: Case, made: Unlearned, tmp_path: Path, said: list[str]) -> Callable[..., tuple[str, Unlearned]]:
+    """Ask the store for a model; `kind`, `own` and facts can be named."""
+    kept = Store(root=tmp_path / "store", say=said.append)
+
+    def asking(kind: str = "original", own: tuple[str, ...] = CODE, **facts: Any) -> tuple[str, Unlearned]:
+        return kept.model(kind, {**FACTS, **facts}, own, case, RUNTIME, lambda: made)
+
+    return asking
+
+
+Ask = Callable[..., tuple[str, Unlearned]]
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted((folder / "store").iterdir())
+
+
+def test_a_model_is_made_once_and_comes_back_as_it_was(
+    ask: Ask, made: Unlearned, said: list[str], tmp_path: Path
+) -> None:
+    key, one = ask()
+    again, two = ask()
+    assert key == again and len(key) == 64
+    (entry,) = entries(tmp_path)
+    assert entry.name == f"original-{key[:20]}" and said == [f"making {entry.name}"]
+    for found in (one, two):
+        assert replace(found, model=made.model) == replace(made, model=made.model)
+        state = found.model.state_dict()
+        assert state.keys() == made.model.state_dict().keys()
+        assert all(torch.equal(state[name], value) for name, value in made.model.state_dict().items())
+    assert not two.model.training
+    config = json.loads((entry / "config.yaml").read_text())
+    assert {**FACTS, "layout": LAYOUT, "kind": "original", "code": code((*TRAINING, *CODE))} == config
+
+
+def test_every_fact_the_kind_and_the_code_decide_the_entry(ask: Ask, said: list[str], tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"data": "e"},
+        {"method": "train(x)"},
+        {"seed": 1},
+        {"from": "k"},
+        {"own": ()},
+        {"kind": "gold"},
+    ]
+    keys = [ask(**change)[0] for change in changes]
+    assert len(set(keys[:-1])) == len(changes) - 1
+    assert len(entries(tmp_path)) == len(said) == len(changes)
+    assert [ask(**change)[0] for change in changes] == keys and len(said) == len(changes)
+
+
+def test_the_order_of_facts_says_nothing(case: Case, made: Unlearned, said: list[str], tmp_path: Path) -> None:
+    kept = Store(root=tmp_path / "store", say=said.append)
+    for facts in (FACTS, dict(reversed(FACTS.items()))):
+        kept.model("original", facts, (), case, RUNTIME, lambda: made)
+    assert len(said) == 1
+
+
+def test_a_making_that_fails_leaves_nothing(case: Case, tmp_path: Path) -> None:
+    def fail() -> Unlearned:
+        raise RuntimeError("power cut")
+
+    kept = Store(root=tmp_path / "store", say=lambda text: None)
+    with pytest.raises(RuntimeError, match="power cut"):
+        kept.model("original", FACTS, (), case, RUNTIME, fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writing_that_fails_leaves_nothing(ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_model", full)
+    with pytest.raises((OSError, UnregressError), match="No space left"):
+        ask()
+    assert list(tmp_path.iterdir()) == []
+
+
+def edited(entry: Path, **changes: Any) -> None:
+    config = entry / "config.yaml"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+
+
+def as_a_file(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.write_text("a file")
+
+
+def of_other_things(entry: Path) -> None:
+    (entry / "config.yaml").unlink()
+    (entry / "thesis.tex").write_text("precious")
+
+
+def truncated(entry: Path) -> None:
+    weights = entry / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+
+
+def of_other_data(entry: Path) -> None:
+    record = entry / "history.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "data_digest": "0" * 64}))
+
+
+def emptied(entry: Path) -> None:
+    for file in entry.iterdir():
+        file.unlink()
+
+
+def swapped(entry: Path) -> None:
+    """Weights of the same shapes that somebody else trained."""
+    weights = entry / "weights.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(bytes(changed))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], type[UnregressError], str]] = {
+    "other layout": (lambda entry: edited(entry, layout=2), StaleError, "layout 2"),
+    "config edited": (lambda entry: edited(entry, seed=7), StaleError, "made from other things"),
+    "config no json": (lambda entry: (entry / "config.yaml").write_text("{"), StaleError, "not an entry"),
+    "config no object": (lambda entry: (entry / "config.yaml").write_text("[1]"), StaleError, "not an entry"),
+    "a text as config": (lambda entry: (entry / "config.yaml").write_text('"layout"'), StaleError, "not an entry"),
+    "other things": (of_other_things, StaleError, "not an entry"),
+    "empty": (emptied, StaleError, "not an entry"),
+    "a file": (as_a_file, StaleError, "not an entry"),
+    "no weights": (
+        lambda entry: (entry / "weights.safetensors").unlink(),
+        StaleError,
+        "weights.safetensors is missing",
+    ),
+    "weights truncated": (truncated, StaleError, "weights.safetensors is not the one that was written"),
+    "weights empty": (
+        lambda entry: (entry / "weights.safetensors").write_bytes(b""),
+        StaleError,
+        "weights.safetensors is not the one that was written",
+    ),
+    "weights swapped": (swapped, StaleError, "weights.safetensors is not the one that was written"),
+    "manifest damaged": (lambda entry: (entry / "manifest.json").write_text("{"), StaleError, "manifest.json cannot"),
+    "a file added": (lambda entry: (entry / "notes.txt").write_text("mine"), StaleError, "notes.txt was added"),
+    "no history": (lambda entry: (entry / "history.json").unlink(), CheckpointError, "history.json"),
+    "history damaged": (lambda entry: (entry / "history.json").write_text("{}"), CheckpointError, "history.json"),
+    "other data": (of_other_data, StaleError, "history.json is not the one that was written"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_entry_is_refused_and_kept(name: str, ask: Ask, said: list[str], tmp_path: Path) -> None:
+    damage, kind, message = DAMAGE[name]
+    ask()
+    (entry,) = entries(tmp_path)
+    damage(entry)
+    before = files(tmp_path)
+    with pytest.raises((StaleError, CheckpointError), match=message) as caught:
+        ask()
+    # A damaged weights file may be told in the store's words as well as in the reader's.
+    assert isinstance(caught.value, (kind, StaleError)) and entry.name in str(caught.value)
+    assert files(tmp_path) == before and len(said) == 1
+
+
+@pytest.mark.parametrize("name", ["weights truncated", "no weights", "no history", "other layout"])
+def test_the_remedy_for_a_damaged_entry_is_to_remove_it(name: str, ask: Ask, tmp_path: Path) -> None:
+    ask()
+    (entry,) = entries(tmp_path)
+    DAMAGE[name][0](entry)
+    with pytest.raises(UnregressError) as caught:
+        ask()
+    text = str(caught.value)
+    assert f"Remove {entry}" in text and ".." not in text.replace("...", "") and "Save" not in text
+    assert "`--store` of `unregress reproduce`" in text and "`--retrain.store` of `unregress audit`" in text
+    shutil.rmtree(entry)
+    assert ask()[0].startswith(entry.name.removeprefix("original-"))
+
+
+def test_an_entry_of_an_earlier_version_has_no_manifest_and_is_read(ask: Ask, said: list[str], tmp_path: Path) -> None:
+    key, _ = ask()
+    (entry,) = entries(tmp_path)
+    manifest = json.loads((entry / "manifest.json").read_text())
+    written = {file.name: file.read_bytes() for file in entry.iterdir() if file.name != "manifest.json"}
+    assert manifest["files"] == {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+    assert sorted(written) == ["config.yaml", "history.json", "weights.safetensors"] and manifest["made_from"] == []
+    (entry / "manifest.json").unlink()
+    assert ask()[0] == key and len(said) == 1
+    of_other_data(entry)
+    with pytest.raises(StaleError, match="other data"):
+        ask()
+
+
+KEY = "32b5c4f437e561cc067dc99a5739ac626f32cfae007d3ef3ad9bc5f47fd4c888"
+
+
+def test_the_keys_of_models_stay_as_they_are(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained models in many a store depend on how facts become a key."""
+    monkeypatch.setattr(module, "code", lambda rooms: "c")
+    assert ask()[0] == KEY
+
+
+def test_an_audit_is_made_once_and_comes_back_as_it_was(
+    case: Case, made: Unlearned, said: list[str], tmp_path: Path
+) -> None:
+    kept = Store(root=tmp_path / "store", say=said.append)
+    gold = Retrain(recipe=SHORT).unlearn(made.model, case, RUNTIME)
+    report = audit(case, {"original": made}, RUNTIME, golds=[gold], metrics=[Errors()])
+    calls: list[int] = []
+
+    def make() -> AuditReport:
+        calls.append(1)
+        return report
+
+    assert kept.report(FACTS, CODE, make) == report
+    assert kept.report(FACTS, CODE, make) == report
+    assert len(calls) == len(said) == 1
+    (entry,) = entries(tmp_path)
+    assert sorted(file.name for file in entry.iterdir()) == ["audit.json", "config.yaml", "manifest.json"]
+    (entry / "audit.json").write_text("{}")
+    with pytest.raises(StaleError, match=r"audit\.json is not the one that was written"):
+        kept.report(FACTS, CODE, make)
+    (entry / "manifest.json").unlink()
+    with pytest.raises(StaleError, match="not an audit report"):
+        kept.report(FACTS, CODE, make)
+    assert len(calls) == 1 and (entry / "audit.json").read_text() == "{}"
+
+
+def test_the_code_of_every_room_counts() -> None:
+    alone = {code((room,)) for room in MEASURING}
+    assert len(alone) == len(MEASURING) and set(TRAINING) < set(MEASURING)
+    assert code(TRAINING) not in alone and code(TRAINING) == code(tuple(reversed(TRAINING)))
+    for family in FAMILIES.values():
+        assert code(family.code) != code(())
+
+
+PACKAGE = Path(str(resources.files("unregress")))
+DECIDES_NOTHING = {
+    "errors": "words",
+    "files": "writes and reads what others made",
+    "cost": "counts",
+    "checks": "looks and refuses",
+    "runs": "writes and reads what others made",
+    "parallel": "where and in what order, never what",
+    "retraining": "keeps what others made; golds trained as a stack name its code themselves",
+    "evidence": "holds what others found",
+}
+
+
+def test_code_at_any_depth_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "PACKAGE", tmp_path)
+    (nested := tmp_path / "metrics" / "deep" / "klom.py").parent.mkdir(parents=True)
+    found = []
+    for text in ("LEVELS = 3\n", "LEVELS = 4\n", "LEVELS = 4  # a comment\n"):
+        nested.write_text(text)
+        code.cache_clear()
+        found.append(code(("metrics",)))
+    code.cache_clear()
+    assert found[0] != found[1] == found[2]
+
+
+def test_code_that_is_not_there_is_no_key() -> None:
+    with pytest.raises(FileNotFoundError, match="metrics/gone"):
+        code(("metrics/gone",))
+
+
+def imported(folder: str) -> set[str]:
+    """The folders that a folder imports from."""
+    found: set[str] = set()
+    for source in (PACKAGE / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unregress."):
+                found.add(str(node.module).split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("rooms", [TRAINING, MEASURING], ids=["training", "measuring"])
+def test_no_folder_that_decides_a_model_is_left_out_of_the_key(rooms: tuple[str, ...]) -> None:
+    reached = named = {room.split("/")[0] for room in rooms}
+    while new := {found for folder in reached for found in imported(folder)} - reached:
+        reached |= new
+    assert reached - named - set(DECIDES_NOTHING) == set()

@@ -1,0 +1,179 @@
+"""The models, batch structures and methods that every contract is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, TensorDataset
+
+from support.small_cases import Listed, mlp, numbers, weights
+from unregress import (
+    Blindspot,
+    Case,
+    FineTune,
+    ForgetRequest,
+    GaussianAmnesiac,
+    MappingTask,
+    Method,
+    Recipe,
+    Retrain,
+    Task,
+    TensorTask,
+    UniformAmnesiac,
+    Unlearned,
+)
+from unregress.tasks.losses import Huber, PerSampleLoss, Quantile
+
+SAMPLES, FORGET = 24, (0, 3, 5, 11, 17)
+RETAIN = tuple(i for i in range(SAMPLES) if i not in FORGET)
+BRIEF = Recipe(epochs=2, lr=0.01, batch_size=8)
+
+METHODS: dict[str, Method] = {
+    "retrain": Retrain(recipe=BRIEF),
+    "finetune": FineTune(recipe=BRIEF),
+    "uniform": UniformAmnesiac(recipe=BRIEF, low=0, high=10),
+    "gaussian": GaussianAmnesiac(recipe=BRIEF),
+    "blindspot": Blindspot(helper=BRIEF, recipe=BRIEF, layers=1),
+    "blindspot-raw": Blindspot(helper=BRIEF, recipe=BRIEF, layers=1, attention="raw"),
+}
+
+
+def with_recipe(method: Method, **changes: Any) -> Method:
+    """The method with some values of its recipe changed, the helper's too."""
+    changed: dict[str, Any] = {"recipe": replace(method.recipe, **changes)}  # type: ignore[attr-defined]
+    if isinstance(method, Blindspot):
+        changed["helper"] = replace(method.helper, **changes)
+    return replace(method, **changed)
+
+
+class Recurrent(nn.Module):
+    """An LSTM over (batch, time, features) that predicts from its last output."""
+
+    def __init__(self, *, batch_first: bool) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(3, 4, batch_first=batch_first), nn.Linear(4, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output, _ = self.rnn(inputs if self.rnn.batch_first else inputs.transpose(0, 1))
+        return self.head(output[:, -1] if self.rnn.batch_first else output[-1])
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 1)
+    )
+
+
+def batch_normalised() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+
+
+def dropping_out() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
+
+
+def log_cosh(prediction: Tensor, target: Tensor) -> Tensor:
+    """A per-sample loss of the user's own."""
+    return torch.log(torch.cosh((prediction - target).clamp(-20, 20)))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A model with data and a loss that suit it."""
+
+    build: Callable[[], nn.Module]
+    inputs: tuple[int, ...] = (3,)
+    outputs: tuple[int, ...] = ()
+    loss: str | PerSampleLoss = "l1"
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Inputs, and targets that depend on them; the same for every output, if there are several."""
+        inputs = numbers(SAMPLES, *self.inputs)
+        targets = 5 + 3 * inputs.flatten(1).sum(1)
+        return inputs, targets.reshape(-1, *(1 for _ in self.outputs)).expand(-1, *self.outputs)
+
+    def case(self, **more: Any) -> Case:
+        data = more.pop("train", None) or TensorDataset(*self.tensors())
+        request = more.pop("request", None) or ForgetRequest(size=len(data), forget=FORGET, reason="test")
+        return Case(task=TensorTask(self.build, self.loss), request=request, train=data, **more)
+
+
+MODELS: dict[str, Kind] = {
+    "mlp": Kind(mlp),
+    "batchnorm": Kind(batch_normalised),
+    "dropout": Kind(dropping_out),
+    "lstm-batch-first": Kind(lambda: Recurrent(batch_first=True), inputs=(4, 3)),
+    "lstm-time-first": Kind(lambda: Recurrent(batch_first=False), inputs=(4, 3)),
+    "conv": Kind(convolutional, inputs=(2, 6, 6)),
+    "outputs": Kind(lambda: mlp(outputs=3), outputs=(3,), loss="mse"),
+    "quantile": Kind(lambda: mlp(outputs=3), loss=Quantile()),
+    "huber": Kind(mlp, loss=Huber(0.5)),
+    "own-loss": Kind(mlp, loss=log_cosh),
+}
+
+
+class Halves(nn.Module):
+    """Dropout, so that any difference in random draws shows; called in as many ways as batches have structures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = dropping_out()
+
+    def forward(self, left: Tensor, right: Tensor | None = None) -> Tensor:
+        return self.net(left if right is None else torch.cat([left, right], 1))
+
+
+class NestedTask(Task[dict[str, Any]]):
+    """Batches of nested structure: `{"inputs": [left, (right,)], "meta": {"y": targets}}`."""
+
+    def build_model(self) -> nn.Module:
+        return Halves()
+
+    def predict(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        left, (right,) = batch["inputs"]
+        return model(left, right).squeeze(1)
+
+    def target(self, batch: dict[str, Any]) -> Tensor:
+        return batch["meta"]["y"]
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return (prediction - target).abs()
+
+
+def structured(name: str, inputs: Tensor, targets: Tensor) -> tuple[Task[Any], Dataset[Any]]:
+    """The same samples for the same model, in one of several batch structures."""
+    left, right = inputs[:, :2], inputs[:, 2:]
+    match name:
+        case "tuple":
+            return TensorTask(Halves), TensorDataset(inputs, targets)
+        case "streaming":
+            return TensorTask(Halves), Listed(inputs, targets)
+        case "inputs":
+            # The second input is an optional argument: that it is one must be said.
+            return TensorTask(Halves, inputs=2), TensorDataset(left, right, targets)
+        case "dict":
+            items = Listed(left, right, targets, item=lambda a, b, y: {"left": a, "right": b, "labels": y})
+            return MappingTask(Halves), items
+        case _:
+            return NestedTask(), Listed(
+                left, right, targets, item=lambda a, b, y: {"inputs": [a, (b,)], "meta": {"y": y}}
+            )
+
+
+STRUCTURES = ("tuple", "streaming", "inputs", "dict", "nested")
+
+
+def trained_on(kind: Kind, seed: int = 0) -> nn.Module:
+    """A model of that kind with weights of its own; the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind.build()
+
+
+def same(first: Unlearned, second: Unlearned) -> bool:
+    """Whether two results have the same bytes of weights and buffers, and the same history."""
+    return weights(first.model) == weights(second.model) and first.history == second.history

@@ -1,0 +1,188 @@
+"""What is done with one process and with two, and compared: `python -m support.distributed_worker STRATEGY FOLDER`.
+
+Double precision, so that what processes add up in another order differs in the last digits only.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from support.contract_subjects import (
+    METHODS,
+    MODELS,
+    Kind,
+    Recurrent,
+    batch_normalised,
+    dropping_out,
+    trained_on,
+    with_recipe,
+)
+from support.small_cases import Listed, mlp, numbers
+from unregress import Case, ForgetRequest, Recipe, Runtime, TensorTask, audit, collect, train
+from unregress.auditing.pipeline import default_metrics
+from unregress.distributed.process_group import part
+from unregress.errors import UnregressError
+from unregress.methods import Method, Unlearned
+
+
+class Idle(nn.Module):
+    """A model with a weight that no prediction uses, and a frozen one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.ModuleList([nn.Linear(3, 4), nn.Linear(4, 4)])
+        self.head, self.idle = nn.Linear(4, 1), nn.Linear(2, 2)
+        self.body[0].requires_grad_(False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body[1](self.body[0](inputs)).tanh())
+
+
+KINDS = {
+    "mlp": MODELS["mlp"],
+    "quantile": MODELS["quantile"],
+    "conv": Kind(
+        lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 1)), inputs=(2, 6, 6)
+    ),
+    "lstm": Kind(lambda: Recurrent(batch_first=False), inputs=(4, 3)),
+    "idle": Kind(Idle),
+}
+# Not a multiple of two, so that shares differ; one row a batch, so that the second process has none.
+CHANGES: dict[str, dict[str, Any]] = {
+    "shares": {"batch_size": 7},
+    "one-row": {"batch_size": 1, "epochs": 1, "optimizer": "sgd", "lr": 1e-4},
+    "plateau": {"batch_size": 5, "schedule": "plateau", "patience": 1, "epochs": 4, "optimizer": "adamw"},
+    "clipped": {"batch_size": 8, "clip_norm": 0.5, "optimizer": "sgd", "schedule": "one-cycle", "weight_decay": 0.1},
+}
+
+
+def jitter(data: Any, generator: torch.Generator) -> Any:
+    inputs, targets = data
+    return [inputs + 0.1 * torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype), targets]
+
+
+def jobs() -> Iterator[tuple[str, Method, Kind, dict[str, Any], dict[str, Any]]]:
+    """Name, method, kind of model, further fields of the case, fields of the runtime."""
+    inputs, targets = MODELS["mlp"].tensors()
+    for name, method in METHODS.items():
+        for change, values in CHANGES.items():
+            yield f"{name}/{change}", with_recipe(method, **values), KINDS["mlp"], {}, {}
+        yield f"{name}/float32", method, KINDS["mlp"], {}, {"precision": "32-true"}
+    for name in ("finetune", "blindspot"):
+        for kind in ("quantile", "conv", "lstm", "idle"):
+            yield f"{name}/{kind}", METHODS[name], KINDS[kind], {}, {}
+    for name in ("uniform", "blindspot"):
+        normal = Kind(batch_normalised)
+        yield f"{name}/augmented", METHODS[name], KINDS["mlp"], {"augment": jitter}, {}
+        yield f"{name}/streaming", METHODS[name], KINDS["mlp"], {"train": Listed(inputs, targets)}, {}
+        yield f"{name}/batchnorm", with_recipe(METHODS[name], batch_size=6), normal, {}, {"sync_batch_norm": True}
+    # What two processes do otherwise than one, but both alike: dropping out, and batch statistics of their own rows.
+    relearning = with_recipe(METHODS["finetune"], schedule="plateau", batch_size=10)
+    yield "unlike/dropout", relearning, Kind(dropping_out), {}, {}
+    yield "unlike/batchnorm", relearning, Kind(batch_normalised), {}, {}
+
+
+def results(runtime: Runtime) -> dict[str, Any]:
+    """Everything that must be the same, as plain data."""
+    found: dict[str, Any] = {}
+    for name, method, kind, more, changes in jobs():
+        validation = TensorDataset(*(part[:7] for part in kind.tensors()))
+        case, model = kind.case(validation=validation, **more), trained_on(kind)
+        place = replace(runtime, **changes)
+        found[name] = outcome(method.unlearn(model, case, place), case, place)
+    case = KINDS["mlp"].case()
+    found["train"] = outcome(train(case, Recipe(epochs=3, batch_size=7), runtime), case, runtime)
+    found["audit"] = audited(runtime)
+    found["diverged"] = diverged(runtime)
+    found["unlike/bypassed"] = [bypassed(runtime, task) for task in (CallingPart(Parts), CallingMethod(Parts))]
+    return found
+
+
+def outcome(made: Unlearned, case: Case, runtime: Runtime) -> dict[str, Any]:
+    few = replace(runtime, evaluation_batch_size=5)  # the last batch has 4 rows, and asking for one row leaves none
+    seen = collect(made.model, case.task, case.source("train_eval"), few)
+    one = collect(made.model, case.task, case.source("train_eval"), few, rows=torch.tensor([3]).numpy())
+    return {
+        "weights": {name: value.double().numpy() for name, value in made.model.state_dict().items()},
+        "types": [type(module).__qualname__ for module in made.model.modules()],
+        "predictions": {"all": seen.prediction, "loss": seen.loss, "index": seen.index, "one": one.prediction},
+        "history": [(e.stage, e.epoch, e.loss, e.validation, e.lr) for e in made.history],
+        "cost": (made.cost.forward, made.cost.backward),
+        "notes": made.notes,
+    }
+
+
+def audited(runtime: Runtime) -> list[tuple[Any, ...]]:
+    """The default metrics of an audit, relearning among them, on enough samples for its attacks."""
+    inputs = numbers(120, 3)
+    targets = 50 + 10 * inputs[:, 0] + inputs[:, 1]
+    parts = [TensorDataset(inputs[rows], targets[rows]) for rows in torch.arange(120).tensor_split(3)]
+    request = ForgetRequest.band(targets[:40].numpy(), 52, None, reason="test")
+    kind = KINDS["mlp"]
+    case = Case(task=kind.case().task, request=request, train=parts[0], validation=parts[1], test=parts[2])
+    recipe = Recipe(epochs=10, lr=0.01, batch_size=9)
+    original = train(case, recipe, runtime)
+    golds = [METHODS["retrain"].unlearn(original.model, case, replace(runtime, seed=seed)) for seed in (1, 2)]
+    mine = METHODS["blindspot"].unlearn(original.model, case, runtime)
+    report = audit(case, {"original": original, "mine": mine}, runtime, golds=golds, metrics=default_metrics())
+    return [(m.metric, m.split, m.model, m.value, m.bound, m.interval) for m in report.measures]
+
+
+def diverged(runtime: Runtime) -> str:
+    method = with_recipe(METHODS["finetune"], lr=1e300, optimizer="sgd")
+    try:
+        method.unlearn(trained_on(KINDS["mlp"]), KINDS["mlp"].case(), runtime)
+    except UnregressError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+class Parts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def encode(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.net(inputs)
+
+    forward = encode
+
+
+class CallingPart(TensorTask):
+    def predict(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        return model.net(batch[0]).squeeze(1)
+
+
+class CallingMethod(TensorTask):
+    def predict(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        return model.encode(batch[0]).squeeze(1)
+
+
+def bypassed(runtime: Runtime, task: TensorTask) -> str:
+    case = replace(KINDS["mlp"].case(), task=task)
+    try:
+        METHODS["finetune"].unlearn(Parts(), case, replace(runtime, precision="32-true"))
+    except UnregressError as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    for strategy in ("ddp", "fsdp2"):
+        together = Runtime(accelerator="cpu", precision="64-true", devices=2, strategy=strategy)  # type: ignore[arg-type]
+        done = results(together)
+        (Path(sys.argv[1]) / f"{strategy}-{together.team.rank}.pickle").write_bytes(pickle.dumps(done))
+    # Whoever ends first must not leave the other one in the middle of a word; see `unregress.__main__` for the rest.
+    together.team.wait()
+    part()
+    os._exit(0)
