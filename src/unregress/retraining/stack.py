@@ -129,7 +129,7 @@ class _Losses(nn.Module):
 
 
 def require_alike(models: list[nn.Module], case: Case, rows: Tensor, runtime: Runtime, mode: str) -> None:
-    """Take a first step with each model alone and with all in a stack, on copies: losses, gradients, buffers agree.
+    """Take a first step with each model by itself and with all in a stack, on copies: losses, gradients, buffers agree.
 
     They do not where something beside weights and buffers decides: state that is not registered, buffers that are
     replaced, draws that PyTorch does not know of.
