@@ -25,7 +25,7 @@ def plain_ids(ids: object) -> list[Hashable] | None:
     return list(values)
 
 
-def not_one_each(ids: int, samples: int) -> DataError:
+def wrong_number_of_ids(ids: int, samples: int) -> DataError:
     """The complaint about more or fewer ids than samples."""
     return DataError(f"There are {ids} ids for {samples} training samples", expected="one id per sample")
 
