@@ -138,7 +138,7 @@ class Case:
         source = self.source(split)
         chosen = self.validation_forget_like if split == "validation" else self.test_forget_like
         if chosen is None and request.target_band is not None:
-            return request.alike(read_targets(source, self.task).numpy())
+            return request.in_target_band(read_targets(source, self.task).numpy())
         mask = np.zeros(len(source), dtype=np.bool_)
         if chosen is not None:
             mask[list(chosen)] = True
