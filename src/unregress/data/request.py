@@ -114,7 +114,9 @@ class ForgetRequest:
         for name, given in (("forget_ids", forget_ids), ("all_ids", all_ids)):
             if isinstance(given, (str, bytes)):
                 raise RequestError(
-                    f"`{name}` is the text {given!r}", expected="a list of ids", remedy=f"Pass [{given!r}] for one id"
+                    f"`{name}` is the text {given!r}",
+                    expected="a list of ids",
+                    remedy="For a single id pass a list of one",
                 )
         wanted = list(forget_ids)
         positions: dict[Hashable, list[int]] = {}
@@ -131,9 +133,7 @@ class ForgetRequest:
                 )
             )
         if repeated := _repeated(wanted):
-            complaints.append(
-                RequestError(f"Ids named more than once: {some(repeated)}", remedy="Name each id once")
-            )
+            complaints.append(RequestError(f"Ids named more than once: {some(repeated)}", remedy="Name each id once"))
         raise_all(complaints)
         forget = tuple(i for identity in wanted for i in positions[identity])
         return cls(size=len(all_ids), forget=forget, reason=reason)

@@ -199,7 +199,9 @@ def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> C
     low, high = forget.limits(targets)
     request = ForgetRequest.band(targets, low, high, reason=reason)
     # By what is known of the samples: a series' own targets are in another scale than the request's.
-    return _grouped(loaded, request, {name: request.in_target_band(each["target"]) for name, each in loaded.attributes.items()})
+    return _grouped(
+        loaded, request, {name: request.in_target_band(each["target"]) for name, each in loaded.attributes.items()}
+    )
 
 
 def _grouped(loaded: Loaded, request: ForgetRequest, alike: dict[str, Mask]) -> Case:
