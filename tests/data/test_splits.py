@@ -47,11 +47,11 @@ def test_a_dataset_must_have_positions_and_a_length(split: str, dataset: Dataset
     assert "map-style" in refused.value.expected
 
 
-@pytest.mark.parametrize("split", ["validation", "test"])
-def test_an_empty_held_out_split_is_refused(split: str) -> None:
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_an_empty_dataset_is_refused(split: str) -> None:
     empty: Any = Listed(INPUTS[:0], TARGETS[:0])
     with pytest.raises(DataError, match=f"`{split}` has no samples"):
-        Splits(train=DATA, **{split: empty})
+        Splits(**{"train": DATA, split: empty})
 
 
 def test_the_evaluation_view_has_the_samples_of_the_training_set() -> None:

@@ -28,11 +28,6 @@ def plain_ids(ids: object) -> list[Hashable] | None:
     return list(values)
 
 
-def wrong_number_of_ids(ids: int, samples: int) -> DataError:
-    """An error that says that there are more or fewer ids than samples."""
-    return DataError(f"There are {ids} ids for {samples} training samples", expected="one id per sample")
-
-
 def id_texts(ids: Sequence[Hashable]) -> list[str]:
     """Convert ids to texts, by which they are matched.
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from unregress.data.hashing import columns, digest_of, row_hashes
-from unregress.data.ids import plain_ids, wrong_number_of_ids
+from unregress.data.ids import plain_ids
 from unregress.data.loading import Augment, Collate, Source, chunked
 from unregress.errors import DataError, UnregressError, raise_all
 from unregress.errors.user_code import frames_of_user
@@ -60,7 +60,11 @@ class Splits:
                 )
             )
         if self.ids is not None and len(self.ids) != size:
-            complaints.append(wrong_number_of_ids(len(self.ids), size))
+            complaints.append(
+                DataError(f"There are {len(self.ids)} ids for {size} training samples", expected="one id per sample")
+            )
+        if not size:
+            complaints.append(DataError("`train` has no samples", expected="data to train on"))
         for name, dataset in (("validation", self.validation), ("test", self.test)):
             if dataset is not None and not length_of(dataset, name):
                 complaints.append(DataError(f"`{name}` has no samples", remedy="Pass None, or data"))
