@@ -96,8 +96,10 @@ class Method(ABC):
         Raises:
             SettingError: the method's `run` does not hand back what it should.
             DivergenceError: the new model's weights are not finite, or it predicts numbers of another size altogether.
+            RequestError: the case has no request.
             UnregressError: the case does not fit the model; see `unregress.errors`.
         """
+        request = case.requested
         started = time.perf_counter()
         with runtime.isolated_rng(type(self).__name__):
             student = runtime.private_copy(model)
@@ -113,7 +115,7 @@ class Method(ABC):
             cost=replace(done.cost, seconds=time.perf_counter() - started),
             method=str(self),
             deviations=self.deviations,
-            request=case.request,
+            request=request,
         )
 
 
@@ -166,10 +168,11 @@ def return_to(student: nn.Module, model: nn.Module) -> None:
 
 
 def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
-    """Train a fresh model on all of D: the original.  The gold, on D_r alone, is `Retrain`.
+    """Train a fresh model on all of D: the original.  `Retrain` makes the gold, on D_r alone.
 
     Args:
-        case: the data; the task builds the model, under the runtime's seed.
+        case: the data; the task builds the model, under the runtime's seed.  A request is not needed; samples that
+            requests before it forgot (`ForgetRequest.others`) are left out.
         recipe: how to train.
         runtime: where to train.
     """
@@ -177,7 +180,7 @@ def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
     with runtime.isolated_rng("train"):
         model = fresh_model(case)
         quick_check(case, model, runtime)
-        everything = Objective.over(torch.from_numpy(case.request.members), task_loss(case), validation="all")
+        everything = Objective.over(torch.from_numpy(case.rows("train")), task_loss(case), validation="all")
         fitted = fit(model, case, recipe, everything, runtime, stage="train")
     model.cpu().eval().zero_grad(set_to_none=True)
     return Unlearned(

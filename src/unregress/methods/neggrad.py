@@ -81,7 +81,7 @@ class NegGradPlus(Method):
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         self._require_bound(student, case, runtime)
-        retain, forget = torch.from_numpy(case.request.retain), torch.tensor(case.request.forget)
+        retain, forget = torch.from_numpy(case.requested.retain), torch.tensor(case.requested.forget)
         terms = (
             Term(rows=retain, loss=task_loss(case)),
             Term(rows=forget, loss=self._bounded_loss(case), weight=-self.alpha),
@@ -106,7 +106,7 @@ class NegGradPlus(Method):
         """From predictions and targets to each sample's bound, `(n,)`."""
         if (bound := self.bound) is not None:
             return lambda prediction, target: torch.full(target.shape[:1], bound)
-        retained = read_targets(case.source("train_eval"), case.task, torch.from_numpy(case.request.retain))
+        retained = read_targets(case.source("train_eval"), case.task, torch.from_numpy(case.requested.retain))
         middle = torch.from_numpy(median(retained.double().numpy()))
 
         @torch.no_grad()
@@ -133,7 +133,7 @@ class NegGradPlus(Method):
         if self.bound is not None:
             return
         model = runtime.set_up(student)
-        (batch,) = runtime.load(case.source("train_eval"), [torch.tensor(case.request.forget[:2])])
+        (batch,) = runtime.load(case.source("train_eval"), [torch.tensor(case.requested.forget[:2])])
         with evaluating(model), torch.no_grad():
             prediction = case.task.predict(model, batch.data)
         found = self._bounds(case)(prediction, case.task.target(batch.data))

@@ -81,6 +81,7 @@ def require_stackable(case: Case, recipe: Recipe, runtime: Runtime) -> None:
     Raises:
         SettingError: recipe, precision or data need separate trainings; all reasons at once.
     """
+    data = case.splits
     rules = [
         (
             f"Recipe.schedule is {recipe.schedule!r}",
@@ -88,8 +89,16 @@ def require_stackable(case: Case, recipe: Recipe, runtime: Runtime) -> None:
             "a schedule that is the same for all",
         ),
         (f"Runtime.precision is {runtime.precision!r}", runtime.precision == "32-true", "32-true"),
-        ("The data are augmented batch by batch", case.augment is None, "no `augment`, which draws for one model"),
-        ("The data have a `collate` of their own", case.collate is None, "none, for it may look at a batch as a whole"),
+        (
+            "The data are augmented batch by batch",
+            data.augment is None,
+            "no `augment`, which draws for one model",
+        ),
+        (
+            "The data have a `collate` of their own",
+            data.collate is None,
+            "none, for it may look at a batch as a whole",
+        ),
     ]
     require(
         ((f"{found}, and models are to be trained as one", fine, wanted) for found, fine, wanted in rules),
@@ -116,7 +125,7 @@ def fit_stacked(
         SettingError: `torch.func` cannot stack the model or the loss.
     """
     started, runtime, count = time.perf_counter(), runtimes[0], len(models)
-    rows = torch.from_numpy(case.request.retain)
+    rows = torch.from_numpy(case.requested.retain)
     inner = [bare(runtime.set_up(model)) for model in models]
     require_alike(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
     stack = Stack(inner, case.task)

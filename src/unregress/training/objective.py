@@ -59,7 +59,7 @@ class Objective:
 
     def validation_rows(self, case: Case) -> Tensor | None:
         """Positions of the validation samples that a plateau schedule watches; None for the training loss."""
-        if case.validation is None or self.validation == "none":
+        if case.splits.validation is None or self.validation == "none":
             return None
         rows = (
             case.retained_validation() if self.validation == "retain" else torch.arange(len(case.source("validation")))
@@ -69,7 +69,7 @@ class Objective:
 
 def retain_objective(case: Case) -> Objective:
     """The task's loss on the retain set D_r; nothing forgotten is read."""
-    return Objective.over(torch.from_numpy(case.request.retain), task_loss(case))
+    return Objective.over(torch.from_numpy(case.requested.retain), task_loss(case))
 
 
 def task_loss(case: Case) -> SampleLoss:
@@ -88,8 +88,8 @@ def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
         case: whose forget rows.
         labels: one label per forget row, in the request's order; shape `(n_forget, *out)`.
     """
-    place = torch.zeros(case.request.size, dtype=torch.int64)
-    place[list(case.request.forget)] = torch.arange(len(case.request.forget))
+    place = torch.zeros(case.splits.size, dtype=torch.int64)
+    place[list(case.requested.forget)] = torch.arange(len(case.requested.forget))
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         prediction = case.task.predict(model, batch.data)
