@@ -14,9 +14,9 @@ from torch.utils.data import TensorDataset
 
 from unregress import ForgetRequest, Splits, TensorTask
 from unregress.errors import DataError, RequestError, StaleError
-from unregress.runs.request_chain import Chain
 from unregress.files.typed_json import build
 from unregress.runs.record_matching import KEPT, Sketch, TrainingRecords
+from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import RequestRecord, read_request, read_requests, write_request
 
 TASK = TensorTask(build_model=lambda: torch.nn.Linear(1, 1))

@@ -13,6 +13,7 @@ from unregress.evidence.findings import (
     Recheck,
     Verdict,
 )
+from unregress.evidence.model_record import ModelRecord
 
 __all__ = [
     "CONSTANT",
@@ -28,6 +29,7 @@ __all__ = [
     "Measurement",
     "MetricInfo",
     "ModelFile",
+    "ModelRecord",
     "Outcome",
     "Recheck",
     "Role",

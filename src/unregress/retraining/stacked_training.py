@@ -1,4 +1,4 @@
-"""Golds of a small network trained as one: a step is mostly the cost of starting it, which so is paid once for all."""
+"""Train several golds of a small network in one vectorised loop, so that the per-step overhead is paid once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.errors import DivergenceError, SettingError, raise_all
-from unregress.methods.base import Unlearned, monitored, return_to
+from unregress.methods.base import Unlearned, monitored, record_of_method, return_to
 from unregress.methods.retrain import Retrain
 from unregress.retraining.stack import ALONE, Stack, along, require_alike
 from unregress.training.divergence import DivergenceMonitor
@@ -61,14 +61,14 @@ def retrain_stacked(
     # What a dataset draws by itself is the stack's, and its seeds'.
     with replace(runtime, seed=seeds[0]).isolated_rng("stacked"):
         fits = fit_stacked(models, case, recipe, runtimes) if models else []
-    method, seconds = str(Retrain(recipe=recipe)), (time.perf_counter() - started) / len(seeds)
+    retrain, seconds = Retrain(recipe=recipe), (time.perf_counter() - started) / len(seeds)
     for (seed, made), fit in zip(born.items(), fits, strict=True):
         if isinstance(fit, DivergenceError):
             found[seed] = fit
         else:
             return_to(made.model, like)
             cost = replace(fit.cost, seconds=seconds)
-            found[seed] = replace(made, history=fit.history, cost=cost, method=method)
+            found[seed] = replace(made, history=fit.history, cost=cost, record=record_of_method(retrain, seed))
     return list(found.values())
 
 

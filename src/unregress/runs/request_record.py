@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from unregress.data.case import Case
-from unregress.errors import RequestError, StaleError
-from unregress.files.writing import content_of, write_json
 from unregress.data.ids import id_texts, salt_of, salted
-from unregress.runs.manifest import MANIFEST, read_manifest
-from unregress.files.typed_json import Misfit, build, parse
-from unregress.runs.record_matching import TrainingRecords
 from unregress.data.request import ForgetRequest
+from unregress.errors import RequestError, StaleError
+from unregress.files.typed_json import Misfit, build, parse
+from unregress.files.writing import content_of, write_json
+from unregress.runs.manifest import MANIFEST, read_manifest
+from unregress.runs.record_matching import TrainingRecords
 
 REQUEST = "request.json"
 """The file in a run folder that holds its request and those before it."""
