@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from safetensors.torch import load_file
 from e2e.conftest import METHODS, PROJECT, REQUEST, SHORT, audit_words
 from support import tiny_project as tiny
 from unregress.cli import main
-from unregress.evidence import AuditReport
+from unregress.evidence import AuditReport, ModelRecord
+from unregress.files.typed_json import build
 from unregress.runs.checkpoint import load_weights
 
 
@@ -63,10 +63,7 @@ def test_each_method_changes_the_weights_and_tells_its_cost(runs: Path, name: st
     report = AuditReport.from_json(runs / "audit" / "audit.json")
     audited = next(model for model in report.models if model.name == name)
     assert audited.cost is not None and audited.cost.backward == record["cost"]["backward"]
-    assert audited.record is not None and asdict(audited.record) == {
-        **record["made"],
-        "parents": tuple(record["made"]["parents"]),
-    }
+    assert audited.record == build(ModelRecord, record["made"])
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,8 @@ def test_shares_of_a_retraining_that_took_nothing_are_unknown(report: AuditRepor
 
 
 def test_golds_made_in_different_ways_are_said_to_be(report: AuditReport) -> None:
-    odd = tuple(
-        replace(m, record=ModelRecord(method="Retrain", settings={"lr": 1})) if m.name == GOLDS[3] else m
-        for m in report.models
-    )
+    other = ModelRecord(method="Retrain", settings={"lr": 1})
+    odd = tuple(replace(m, record=other) if m.name == GOLDS[3] else m for m in report.models)
     made = model_rows(replace(report, models=odd), styles(report))[1]
     assert (made.method, made.settings) == ("made in different ways", ())
 

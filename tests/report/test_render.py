@@ -316,6 +316,7 @@ def test_an_unwritable_path_leaves_nothing_behind(report: AuditReport, tmp_path:
 
 def hostile(report: AuditReport) -> AuditReport:
     """The report with a script in every place where a text can stand."""
+    made = ModelRecord(method="A", settings={HOSTILE: [HOSTILE]})
     figure = Figure(
         key=HOSTILE, title=HOSTILE, caption=HOSTILE, x_label=HOSTILE, y_label=HOSTILE,
         curves=(Curve(model=HOSTILE, x=(0.0, 1.0), y=(1.0, 2.0)), Curve(model='" onload="', x=(), y=())),
@@ -338,7 +339,7 @@ def hostile(report: AuditReport) -> AuditReport:
             AuditedModel(
                 name=HOSTILE,
                 role="unlearned",
-                record=ModelRecord(method="A", settings={HOSTILE: [HOSTILE]}),
+                record=made,
                 deviations=(HOSTILE,),
             ),
             AuditedModel(name="<b>", role="reference", record=ModelRecord(method=HOSTILE), notes=(HOSTILE,)),
