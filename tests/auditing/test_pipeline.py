@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 import unregress
 from support.bump_case import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Rows, Shift, net, numbers, small_case, table
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
-from unregress.evidence import AuditReport, Measurement, MetricInfo, ModelFile, ModelRecord
+from unregress.evidence import AuditReport, Measurement, MetricInfo, ModelFile
 from unregress.evidence.criteria import QUESTIONS
 from unregress.evidence.verdict import judge
 from unregress.metrics import MetricResult, Panel
@@ -343,9 +343,9 @@ def test_what_a_method_hands_back_brings_its_record_and_a_bare_module_does_not(
     assert recorded["blindspot"].notes == blindspot.notes == ("activations compared at: 0",)
     assert recorded["blindspot"].deviations == blindspot.deviations != ()
     assert recorded["blindspot"].cost == blindspot.cost
-    assert recorded["original"].record == ModelRecord(
-        method="train", settings={"recipe": asdict(RECIPE)}, kind="trained", recipe=asdict(RECIPE), seed=RUNTIME.seed
-    )
+    made = original.record
+    assert recorded["original"].record == made is not None
+    assert (made.method, made.kind, made.seed) == ("train", "trained", RUNTIME.seed)
     assert (recorded["bare"].record, recorded["bare"].deviations, recorded["bare"].cost) == (None, (), None)
     found = numbers(report)
     for (metric, split, model), value in found.items():
@@ -356,8 +356,8 @@ def test_what_a_method_hands_back_brings_its_record_and_a_bare_module_does_not(
 def test_the_record_names_request_data_and_settings(case: unregress.Case) -> None:
     report = unregress.audit(case, fresh(), unregress.Runtime(accelerator="cpu", seed=17), metrics=ERRORS)
     assert (report.reason, report.target_band) == ("the bump", (62.0, None))
-    assert report.request_digest == case.request.digest
-    assert report.data_digest == case.data_digest
+    assert report.request_digest == case.requested.digest
+    assert report.data_digest == case.splits.data_digest
     assert (report.settings["task"], report.settings["seed"], report.settings["device"]) == ("TensorTask", 17, "cpu")
     assert report.settings["versions"]["torch"] == version("torch")
     assert {about.metric for about in report.about} == {measure.metric for measure in report.measures}

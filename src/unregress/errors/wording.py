@@ -1,4 +1,4 @@
-"""Words for messages: foreign text safe to show, counts before nouns, the first few of many."""
+"""Words for messages: foreign text safe to show, the first few of many values, names of types."""
 
 from __future__ import annotations
 
@@ -30,15 +30,6 @@ def without_addresses(text: str) -> str:
     '<function loss>'
     """
     return re.sub(r" at 0x[0-9a-f]+", "", text)
-
-
-def are(count: int, noun: str) -> str:
-    """How many there are, before what they are.
-
-    >>> are(1, "id"), are(2, "id")
-    ('1 id is', '2 ids are')
-    """
-    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 def some(values: Sequence[object], count: int = 5) -> str:

@@ -10,6 +10,7 @@ from unregress.evidence.findings import (
     Measurement,
     MetricInfo,
     Outcome,
+    Part,
     Recheck,
     Verdict,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "ModelFile",
     "ModelRecord",
     "Outcome",
+    "Part",
     "Recheck",
     "Role",
     "Verdict",

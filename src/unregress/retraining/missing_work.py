@@ -24,7 +24,7 @@ def missing_golds(factory: ModelFactory, seeds: Sequence[int], stack: int = 1) -
     for group in groups(seeds, stack):
         stacked = factory.to_stack(group)
         for seed in group:
-            spec = gold_spec(factory.case.request, factory.recipe, seed, stacked if seed in stacked else ())
+            spec = gold_spec(factory.case, factory.recipe, seed, stacked if seed in stacked else ())
             todo += _missing(factory, spec)
     return todo
 
@@ -38,13 +38,13 @@ def missing_chain(factory: ModelFactory, seed: int, methods: Iterable[Method], *
         methods: each starts from the original.
         original: False for methods that start from another model, which has no key: everything counts.
     """
-    request = factory.case.request
+    case = factory.case
     if not original:
-        return sum((plan_of(method, len(request.members)) for method in methods), NOTHING)
-    first = original_spec(request, factory.recipe, seed)
+        return sum((plan_of(method, len(case.rows("train"))) for method in methods), NOTHING)
+    first = original_spec(case, factory.recipe, seed)
     # Without any stored original, no model made from one is stored: then the data need not be hashed for its key.
     key = factory.digest(first) if factory.store is not None and factory.store.may_hold(first.kind) else ""
-    specs = (unlearned_spec(request, method, key, seed) for method in methods)
+    specs = (unlearned_spec(case, method, key, seed) for method in methods)
     return sum((_missing(factory, spec) for spec in specs), _missing(factory, first))
 
 

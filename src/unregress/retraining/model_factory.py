@@ -33,7 +33,12 @@ class StoredModel(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFactory:
-    """Makes the models of one case, or takes them from a store."""
+    """Makes the models of one case, or takes them from a store.
+
+    Raises:
+        RequestError: the case has no request.
+        SettingError: several processes do this job together.
+    """
 
     case: Case
     recipe: Recipe
@@ -47,6 +52,7 @@ class ModelFactory:
     """Modules of unregress whose code decides them too, see `Store.model`."""
 
     def __post_init__(self) -> None:
+        _ = self.case.requested  # without a request there is neither a gold nor an unlearned model
         if (found := require_team(self.runtime.devices)).size > 1:
             raise SettingError(
                 f"Many trainings are asked of {found.size} processes that do one job together",
@@ -56,14 +62,14 @@ class ModelFactory:
 
     def original(self, seed: int) -> StoredModel:
         """A model trained on all of D."""
-        spec = original_spec(self.case.request, self.recipe, seed)
+        spec = original_spec(self.case, self.recipe, seed)
         return self._stored(spec, lambda: train(self.case, self.recipe, self.runtime_for(seed)))
 
     def gold(self, seed: int) -> StoredModel:
         """A model trained on D_r alone."""
         method = Retrain(recipe=self.recipe)
         return self._stored(
-            gold_spec(self.case.request, self.recipe, seed),
+            gold_spec(self.case, self.recipe, seed),
             lambda: method.unlearn(self.fresh, self.case, self.runtime_for(seed)),
         )
 
@@ -102,9 +108,7 @@ class ModelFactory:
         for seed in seeds:
             try:
                 if len(stacked) > 1 and seed in stacked:
-                    made.append(
-                        self._stored(gold_spec(self.case.request, self.recipe, seed, stacked), partial(one, seed))
-                    )
+                    made.append(self._stored(gold_spec(self.case, self.recipe, seed, stacked), partial(one, seed)))
                 else:
                     made.append(self.gold(seed))
             except DivergenceError as error:
@@ -119,10 +123,10 @@ class ModelFactory:
         """Of golds that are to be trained in one loop, those that the store does not hold as trained separately."""
         if len(seeds) <= 1:
             return seeds
-        request, recipe = self.case.request, self.recipe
-        separate = [seed for seed in seeds if self.holds(gold_spec(request, recipe, seed))]
+        case, recipe = self.case, self.recipe
+        separate = [seed for seed in seeds if self.holds(gold_spec(case, recipe, seed))]
         # A gold that is stored as part of this very stack is taken from it.
-        return [s for s in seeds if s not in separate or self.holds(gold_spec(request, recipe, s, seeds))]
+        return [s for s in seeds if s not in separate or self.holds(gold_spec(case, recipe, s, seeds))]
 
     def unlearned(self, method: Method, start: StoredModel, seed: int) -> StoredModel:
         """What a method makes of a model, under a seed of its own."""
@@ -131,7 +135,7 @@ class ModelFactory:
             made = method.unlearn(start.unlearned.model, self.case, self.runtime_for(seed))
             return made if made.record is None else replace(made, record=made.record.following(start.unlearned.record))
 
-        return self._stored(unlearned_spec(self.case.request, method, start.key, seed), make)
+        return self._stored(unlearned_spec(self.case, method, start.key, seed), make)
 
     def holds(self, spec: ModelSpec) -> bool:
         """Whether the store holds a model."""
@@ -222,6 +226,7 @@ def retrain(
         The golds in the seeds' order.
 
     Raises:
+        RequestError: the case has no request.
         JobsError: a training failed; the others are done, and kept if there is a store.
         SettingError: a seed is named twice, or there is no worker or stack of none.
     """

@@ -133,8 +133,8 @@ def require_remembering(path: Path, case: Case) -> None:
         SettingError: it was, by the record in its run folder.
         StaleError: its requests cannot be read, or were made with other data.
     """
-    forgotten = Chain.of([path], TrainingRecords(case)).positions
-    if forgotten.issuperset(case.request.forget):
+    forgotten = Chain.of([path], TrainingRecords(case.splits)).positions
+    if forgotten.issuperset(case.requested.forget):
         raise SettingError(
             f"{path} is given as the original, and has already been made to forget this request",
             expected="a model that was trained on the samples to forget, and that no earlier request made forget them",

@@ -11,8 +11,9 @@ from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import say, shown, written
-from unregress.data.case import Case, Splits
+from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
+from unregress.data.splits import Splits
 from unregress.errors import SettingError
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
@@ -54,16 +55,14 @@ def train(
         allow_overlap: go on although samples of one split also occur in another.
     """
     runtime = shown(runtime)
-    # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
-    nothing = ForgetRequest(size=data.size, forget=(0,), reason="none")
-    case = data.case(task, nothing)
+    case = Case(task=task, splits=data)
     # Before the data are hashed: what cannot be read is told in its words.
     preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     replaced = digest_of_folder(output)
-    with run_folder(runtime.team, output, config + contents(case, {}, asked=False)) as folder:
+    with run_folder(runtime.team, output, config + contents(case, {})) as folder:
         made = train_original(case, recipe, runtime)
-        write_model(folder, ORIGINAL, made, case, None, (), sketch=Sketch.of(TrainingRecords(case)))
-    say(f"Trained on {nothing.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
+        write_model(folder, ORIGINAL, made, case, None, (), sketch=Sketch.of(TrainingRecords(data)))
+    say(f"Trained on {data.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
 
 
 def forget(
@@ -97,7 +96,7 @@ def forget(
     runtime = shown(runtime)
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
     asked = request.resolve(data, task, weights.values())
-    case = data.case(task, asked.request)
+    case = Case(task=task, splits=data, request=asked.request)
     # Retraining starts from nothing, whatever weights it is given.
     started = None if isinstance(method, Retrain) else checkpoint
     if started is not None:
@@ -107,7 +106,7 @@ def forget(
     model = module_of(given)
     # Before the data are hashed: what cannot be read is told in its words.
     found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
-    records = TrainingRecords(case)
+    records = TrainingRecords(data)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
@@ -116,8 +115,8 @@ def forget(
         record = None if made.record is None else made.record.following(record_of(given))
         made = replace(made, notes=(*made.notes, *notes), record=record)
         write_request(folder, case, asked.before)
-        write_model(folder, UNLEARNED, made, case, case.request, warnings, sketch=Sketch.of(records))
-    which = f"{len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}"
+        write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
+    which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
     # Whether a model has forgotten is for an audit to say.
     told = (
         [f"Retrained without {which}"]
@@ -126,7 +125,7 @@ def forget(
     )
     say(
         *told,
-        *_carried(case.request),
+        *_carried(asked.request),
         *_summary(made),
         *(f"Warning: {warning}" for warning in warnings),
         *written(output, UNLEARNED, replaced),
