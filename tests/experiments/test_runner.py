@@ -38,7 +38,7 @@ from unregress.experiments.families import Loaded
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import comma_separated, summarise
 from unregress.methods import FineTune, Method, Unlearned
-from unregress.retraining.model_store import weights_of
+from unregress.tasks.weights import weights_of
 from unregress.training.runtime import Runtime
 
 First = tuple[Path, Outcome, list[str]]

@@ -19,7 +19,7 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.errors import DivergenceError, require
-from unregress.methods.base import Unlearned, return_to
+from unregress.methods.base import Unlearned, record_of_method, return_to
 from unregress.methods.retrain import Retrain
 from unregress.retraining.stack import SEPARATE_HINT, Stack, require_alike
 from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight
@@ -64,14 +64,14 @@ def retrain_stacked(
     # What a dataset draws by itself is decided by the first seed.
     with replace(runtime, seed=seeds[0]).isolated_rng("stacked"):
         fits = fit_stacked(models, case, recipe, runtimes) if models else []
-    method, seconds = str(Retrain(recipe=recipe)), (time.perf_counter() - started) / len(seeds)
+    retrain, seconds = Retrain(recipe=recipe), (time.perf_counter() - started) / len(seeds)
     for (seed, made), fit in zip(born.items(), fits, strict=True):
         if isinstance(fit, DivergenceError):
             found[seed] = fit
         else:
             return_to(made.model, like)
             cost = replace(fit.cost, seconds=seconds)
-            found[seed] = replace(made, history=fit.history, cost=cost, method=method)
+            found[seed] = replace(made, history=fit.history, cost=cost, record=record_of_method(retrain, seed))
     return list(found.values())
 
 

@@ -1,7 +1,6 @@
 """What the library must know of a user's model and batches.
 
-A `Task` is the only code that opens a batch.  Everything else hands batches through unopened, so
-that any batch structure works: tuples, dicts, nested ones, forecasting batches.
+A `Task` is the only code that opens a batch.  Everything else passes batches on unopened, whatever their structure.
 """
 
 from __future__ import annotations
@@ -34,6 +33,9 @@ class Task(ABC, Generic[B]):
 
     Subclass it for batches or outputs that no adapter below fits.
     """
+
+    version: str = ""
+    """Part of the key of stored models: change it with code that `retraining.fingerprint` cannot see."""
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -243,8 +245,7 @@ def _optional(forward: Callable[..., Any]) -> list[str]:
 class MappingTask(_AdapterTask[Mapping[str, Any]]):
     """Batches are dicts; the model is called with every entry but the target and `ignore` as keyword arguments.
 
-    With the default keys a batch looks like `{"input_ids": ..., "labels": ...}`, and a model returns its
-    prediction as a tensor or under `logits`.
+    By default the target is under `labels`, and a model returns its prediction as a tensor or under `logits`.
 
     Args:
         build_model: makes a fresh, untrained model.

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -105,6 +105,10 @@ class Runtime:
             ("precision", not scaled, "bf16-mixed with fsdp2, whose shards a loss scale does not fit"),
         ]
         require_fields("Runtime", self, rules)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings alone: an opened device belongs to its process, and only the settings can be sent to others."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def _fabric(self) -> Fabric:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unregress.cli.commands.recorded import configuration_of, recorded_method, recorded_recipe
+from unregress.cli.commands.recorded import recorded_method, recorded_recipe
 from unregress.cli.console import say
 from unregress.cli.error_messages import nearest
 from unregress.data.case import Case
@@ -16,13 +16,13 @@ from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError, UnregressError, raise_all
 from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
+from unregress.retraining.missing_work import missing_golds
 from unregress.retraining.model_factory import ModelFactory, StoredModel
 from unregress.retraining.model_store import Store
 from unregress.retraining.stacked_training import require_stackable
 from unregress.retraining.throughput import measure_throughput
-from unregress.retraining.workload import Workload
 from unregress.runs.model_io import weights_digest
-from unregress.runs.provenance import digest_of_folder
+from unregress.runs.provenance import digest_of_folder, record_of
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -110,9 +110,8 @@ class Retraining:
             SettingError: by its record, a given gold is of the same recipe and seed as one to be trained.
         """
         for path in golds:
-            where = configuration_of(path).get("runtime")
-            seed = where.get("seed") if isinstance(where, dict) else None
-            if type(seed) is int and seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
+            seed = record_of(path).made.seed if path.is_dir() else None
+            if seed is not None and seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
                 raise SettingError(
                     f"{path} is given as a gold, and one of the same recipe and seed, {seed}, is to be trained",
                     expected="golds of seeds that differ",
@@ -124,11 +123,11 @@ class Retraining:
         if not self.golds:
             return []
         seeds = self.seeds(runtime)
-        factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=Store(root=self.folder, say=say))
-        missing = sum(map(factory.missing, factory.gold_entries(seeds, self.stack)), Workload(models=0, passes=0))
+        factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=Store(root=self.folder, log=say))
+        missing = missing_golds(factory, seeds, self.stack)
         if missing.models:
             pace = measure_throughput(case, recipe, runtime, workers=self.workers, stack=min(self.stack, self.golds))
-            cost = missing.sentence(pace, self.workers)
+            cost = missing.describe(pace, self.workers)
             say(f"Golds of seeds {seeds[0]} to {seeds[-1]}, beside what {self.folder} holds: {cost}")
         return factory.golds(seeds, workers=self.workers, stack=self.stack)
 
@@ -220,6 +219,6 @@ class Deep:
         )
         pace = measure_throughput(case, recipe, runtime, workers=workers)
         for metric in metrics:
-            plan = metric.plan(case, runtime).sentence(pace, workers)
+            plan = metric.plan(case, runtime).describe(pace, workers)
             say(f"{type(metric).__name__}, beside what {store} holds: {plan}")
         return metrics
