@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 from unregress.data.case import Splits
 from unregress.datasets.images.age_images import CropAndFlip
 from unregress.experiments.experiment import Experiment, Forget, Settings
-from unregress.experiments.families import Family, Loaded
+from unregress.experiments.families.base import Family, Loaded
 from unregress.experiments.runner import Outcome, reproduce
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac
 from unregress.retraining.model_store import Store
@@ -30,7 +30,7 @@ SPLITS = {"train": 84, "val": 30, "test": 30}
 TRAIN = SPLITS["train"]
 RUNTIME = Runtime(accelerator="cpu")
 LAYERS = ("body",)
-CODE = ("datasets/age_images",)
+CODE = ("datasets/images/age_images",)
 
 
 def write_faces(root: Path, *, each: int = 2, swapped: bool = False) -> Path:
