@@ -382,7 +382,7 @@ def test_options_that_decide_no_result_make_no_other_run(
 @pytest.mark.slow
 def test_data_that_come_with_a_library_need_no_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["reproduce", "diabetes-high", "--scale", "smoke", "--runtime.accelerator", "cpu", "--store", "store"]
-    code, out, err = ended(arguments, capsys)
+    code, _out, err = ended(arguments, capsys)
     assert (code, err) == (0, "")
     record = json.loads((here / "runs" / "diabetes-high" / "result.json").read_text(encoding="utf8"))
     assert record["experiment"]["source"] == "not in the paper" and record["experiment"]["paper"] == {}
