@@ -38,6 +38,25 @@ def read(path: Path) -> str:
     return text
 
 
+def without(text: str, names: frozenset[str]) -> str:
+    r"""A configuration without some of its options; the same text if it has none of them.
+
+    >>> without("method: Retrain\nlr: 1e-3", frozenset({"method"}))
+    'lr: 1e-3\n'
+    """
+    try:
+        mapping = yaml.compose(text, Loader=yaml.SafeLoader) if names else None
+    except yaml.YAMLError:
+        return text  # the parser says what is wrong
+    if not isinstance(mapping, yaml.MappingNode):
+        return text
+    kept = [(key, value) for key, value in mapping.value if key.value not in names]
+    if len(kept) == len(mapping.value):
+        return text
+    mapping.value = kept
+    return str(yaml.serialize(mapping, Dumper=yaml.SafeDumper))
+
+
 def require_mapping(text: str, name: str) -> None:
     """Refuse what is no configuration.
 

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import cleandoc, signature
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any, NoReturn
 
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
 from jsonargparse.typing import Path_fr
-from torch import nn
 
 from unregress.auditing.pipeline import default_metrics
 from unregress.cli import configuration
@@ -25,21 +23,19 @@ from unregress.cli.commands.audit import audit, report
 from unregress.cli.commands.reproduce import reproduce
 from unregress.cli.commands.train_forget import forget, train
 from unregress.cli.commands.verify import verify
-from unregress.cli.error_messages import refusal
+from unregress.cli.error_messages import nearest, reword
 from unregress.cli.exit_codes import culprit, ending
 from unregress.cli.help import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, USAGE
 from unregress.cli.interrupt import NOTHING_LEFT, WORDS, Stop, exit_code, stoppable
 from unregress.cli.launch import launch, require_room
 from unregress.cli.values import unusable
-from unregress.data.case import Case, Splits
+from unregress.data.case import Splits
 from unregress.demo import demo
 from unregress.distributed.process_group import part, team
 from unregress.errors import SettingError, raise_all
 from unregress.errors.user_code import described, message_of
 from unregress.errors.wording import printable
-from unregress.methods import Method, Unlearned
 from unregress.tasks.base import Task
-from unregress.training.runtime import Runtime
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -104,6 +100,8 @@ class _Parser(ArgumentParser):
 
     command: str = ""
     """The name of the command whose options these are; empty for the program's own."""
+    replaced: frozenset[str] = frozenset()
+    """Settings of configuration files that the command line replaces as a whole."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # `--method.recipe.epoch` would mean `epochs`: a slip must not become a setting.
@@ -120,21 +118,25 @@ class _Parser(ArgumentParser):
         name = getattr(getattr(ex, "subcommand_parser", self), "command", "")
         # Of options that are missing, the program's own parser complains.
         name = name or next((each for each in COMMANDS if f": {each}." in message), "")
-        raise refusal(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
+        raise reword(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
 
     def format_help(self, *arguments: Any) -> str:
         """The help, without lists of all of PyTorch's classes."""
         return re.sub(r",\s+known\s+subclasses:[^()]{600,}\)", ")", super().format_help(*arguments))
 
     def parse_path(self, path: Any, *arguments: Any, **options: Any) -> Namespace:
-        """A configuration file, which the library would read in the encoding of the system."""
-        text = configuration.read(Path(path))
+        """Read a configuration file in its own encoding, without the settings that the command line replaces.
+
+        Otherwise the parser would keep the settings of a method that a file names for the method that replaces it,
+        where their names are the same: Retrain would train with Blindspot's `recipe`.
+        """
+        text = configuration.without(configuration.read(Path(path)), self.replaced)
         with Path_fr(path).relative_path_context():
             found: Namespace = self.parse_string(text, os.path.basename(path), *arguments, **options)
         return found
 
     def parse_string(self, content: str, path: Any = "", *arguments: Any, **options: Any) -> Namespace:
-        """A configuration as text."""
+        """Parse a configuration."""
         if not path:
             configuration.require_mapping(content, "the configuration")
         found: Namespace = super().parse_string(content, path, *arguments, **options)
@@ -152,10 +154,13 @@ def _run(words: Sequence[str], debug: bool) -> int:
     parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
     for name, own in parsers.items():
         subcommands.add_subcommand(name, own, help=SUMMARIES[name])
+    _require_command(words)
+    if _names_method(words):
+        parsers["forget"].replaced = frozenset({"method"})
     try:
-        parsed = parser.parse_args(_afresh(words))
+        parsed = parser.parse_args([_underscored(word) for word in words])
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        # What the parser does not catch of what it raises itself.
+        # Errors of its own that the parser does not catch.
         parser.error(message_of(error), error)
     name = parsed.subcommand
     # The configuration is filled in below.
@@ -171,26 +176,28 @@ def _run(words: Sequence[str], debug: bool) -> int:
     return 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Unset(Method):
-    """No method yet, and no settings."""
+def _require_command(words: Sequence[str]) -> None:
+    """Refuse words that do not begin with a command or an option.
 
-    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
-        raise SettingError("No method is named", remedy="Name one with `--method`")
-
-
-def _afresh(words: Sequence[str]) -> list[str]:
-    """Let each `--method NAME` start from that method's own defaults.
-
-    The parser would hand the settings of a method that a config file names on to the one that replaces
-    it, wherever names agree: Retrain would train with Blindspot's `recipe`.  `_Unset` has none to hand on.
+    Raises:
+        SettingError: no command is named, or one that does not exist.
     """
-    out: list[str] = []
-    for word in words:
-        if word.split("=")[0] in ("--method", "--method.class_path"):
-            out.append(f"--method={_Unset.__module__}.{_Unset.__qualname__}")
-        out.append(_underscored(word))
-    return out
+    if not words:
+        raise SettingError("No command is named", remedy="`unregress --help` lists them; start with `unregress demo`")
+    if not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise SettingError(
+            f"There is no command {words[0]!r}",
+            expected=f"one of {', '.join(COMMANDS)}",
+            remedy=nearest(words[0], COMMANDS),
+        )
+
+
+def _names_method(words: Sequence[str]) -> bool:
+    """Whether the command line names a method after the last configuration file, whose method it replaces."""
+    options = [word.split("=")[0] for word in words]
+    named = [place for place, option in enumerate(options) if option in ("--method", "--method.class_path")]
+    files = [place for place, option in enumerate(options) if option == "--config"]
+    return max(named, default=-1) > max(files, default=-1)
 
 
 def _underscored(word: str) -> str:
@@ -209,7 +216,7 @@ _POSITIONAL = {"report": "FOLDER [--output AUDIT_HTML]", "verify": "FOLDER [--di
 """The words of commands that write no run folder."""
 
 
-def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
+def _parser(name: str, command: Callable[..., None]) -> _Parser:
     configured = _configured(command)
     options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else _POSITIONAL[name]
     parser = _Parser(usage=f"unregress {name} {options}", description=_text(command), epilog=EVERYWHERE)
