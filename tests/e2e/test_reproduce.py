@@ -361,7 +361,7 @@ def test_an_interrupted_run_says_where_its_models_are(
 
     monkeypatch.setattr(importlib.import_module("unregress.cli.commands.reproduce"), "run", stop)
     code, _, err = ended(words(place, "--output", "out"), capsys)
-    assert code == 130 and f"kept in {place / 'store'}; the same command goes on from there" in err
+    assert code == 130 and f"kept in {place / 'store'}; the same command resumes from there" in err
     assert not Path("out").exists()
 
 

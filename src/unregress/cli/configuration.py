@@ -1,4 +1,4 @@
-"""What a `--config` file must be before its options are looked at: UTF-8 YAML, a mapping, every key once."""
+"""Read `--config` files and check that they are UTF-8 YAML mappings without duplicate keys."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _EXPECTED = "option names with values, one a line, as in `output: runs/first`"
 
 
 def read(path: Path) -> str:
-    """The text of a configuration file.  UTF-16 is known by its mark at the beginning.
+    """The text of a configuration file.  UTF-16 is recognised by its byte order mark.
 
     Raises:
-        SettingError: the file cannot be read, or is no configuration.
+        SettingError: the file cannot be read, or is not a configuration.
     """
     try:
         content = path.read_bytes()
@@ -58,7 +58,7 @@ def without(text: str, names: frozenset[str]) -> str:
 
 
 def require_mapping(text: str, name: str) -> None:
-    """Refuse what is no configuration.
+    """Refuse text that is not a configuration.
 
     Args:
         text: what was read.
@@ -80,7 +80,7 @@ def require_mapping(text: str, name: str) -> None:
 
 
 def _walk(text: str, name: str) -> None:
-    """Go through YAML piece by piece, which unlike reading it as a whole needs no recursion."""
+    """Check YAML event by event, which unlike constructing it needs no recursion."""
     # For each open mapping the keys so far, None for a sequence; and whether the next piece is a key.
     keys: list[dict[str, int] | None] = []
     key_next: list[bool] = []

@@ -1,4 +1,4 @@
-"""From words on the command line to a function call, and from errors to exit codes."""
+"""Parse the command line, call the command's function, and turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
     """Run one command.
 
     Args:
-        words: those after `unregress`.
+        words: the arguments after `unregress`.
         debug: show the whole traceback of an error.
 
     Returns:
@@ -65,19 +65,19 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
             return _run(words, debug)
     except BaseException as error:
         if isinstance(error, SystemExit) and culprit(error) is None:
-            # The parser's, after help, version or `--print_config`.
+            # Raised by the parser after help, version or `--print_config`.
             return int(error.code or 0)
         code, message = _stopped(stop, error) or ending(error)
         if debug:
             traceback.print_exception(error)
-    # Of very long words, as paths of thousands of letters, the beginning is enough.
+    # Very long words, such as paths of thousands of letters, are cut.
     short = re.sub(r"\S{400,}", lambda word: f"{word[0][:200]}…", message)
     print(f"error: {printable(short)}", file=sys.stderr)
     return code
 
 
 def _stopped(stop: Stop | None, error: BaseException) -> tuple[int, str] | None:
-    """Exit code and message of a command that was told to end; None if it was not."""
+    """Exit code and message of a command that was interrupted or terminated; None if it was not."""
     heard = None if stop is None else stop.number
     if heard is None and not isinstance(error, KeyboardInterrupt):
         return None
@@ -87,7 +87,7 @@ def _stopped(stop: Stop | None, error: BaseException) -> tuple[int, str] | None:
 
 @contextmanager
 def _one_of_many() -> Iterator[None]:
-    """One of the processes of a job: the first one prints for all."""
+    """Run as one of the processes of a job, of which only the first prints to standard output."""
     with ExitStack() as stack:
         if not team().first:
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
@@ -96,7 +96,7 @@ def _one_of_many() -> Iterator[None]:
 
 
 class _Parser(ArgumentParser):
-    """Takes no abbreviated options, and refuses words in words of ours."""
+    """A parser without abbreviated options, whose error messages are reworded."""
 
     command: str = ""
     """The name of the command whose options these are; empty for the program's own."""
@@ -104,24 +104,24 @@ class _Parser(ArgumentParser):
     """Settings of configuration files that the command line replaces as a whole."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        # `--method.recipe.epoch` would mean `epochs`: a slip must not become a setting.
-        # Parsers that the library makes for the help of one option are called as the program, not as the file it is in.
+        # `--method.recipe.epoch` would mean `epochs`: a typing error must not become a setting.
+        # `prog` is also set for the parsers that the library makes for the help of one option.
         super().__init__(*arguments, allow_abbrev=False, **{"prog": "unregress", **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Refuse the words; parsers within parsers pass their complaint on instead."""
+        """Raise the reworded error; a parser within another one passes its message on instead."""
         if (known := culprit(ex)) is not None:
-            # Raised while a module of the user's was imported, or refused in words of ours already.
+            # Raised while a module of the user's was imported, or reworded already.
             raise known
         if not self.exit_on_error:
             super().error(message, ex)
         name = getattr(getattr(ex, "subcommand_parser", self), "command", "")
-        # Of options that are missing, the program's own parser complains.
+        # Missing options are reported by the program's own parser.
         name = name or next((each for each in COMMANDS if f": {each}." in message), "")
         raise reword(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
 
     def format_help(self, *arguments: Any) -> str:
-        """The help, without lists of all of PyTorch's classes."""
+        """The help without lists of all subclasses that PyTorch has."""
         return re.sub(r",\s+known\s+subclasses:[^()]{600,}\)", ")", super().format_help(*arguments))
 
     def parse_path(self, path: Any, *arguments: Any, **options: Any) -> Namespace:
@@ -213,7 +213,7 @@ def _underscored(word: str) -> str:
 
 
 _POSITIONAL = {"report": "FOLDER [--output AUDIT_HTML]", "verify": "FOLDER [--digest HEX] [--among+ FOLDER ...]"}
-"""The words of commands that write no run folder."""
+"""Usage of the commands that write no run folder."""
 
 
 def _parser(name: str, command: Callable[..., None]) -> _Parser:
@@ -226,10 +226,12 @@ def _parser(name: str, command: Callable[..., None]) -> _Parser:
     own: set[str | int] = set()
     if command is reproduce:
         own = {"name", "list", "download"}
-        # Suppressed where it is not given, so that a config file's stands.
+        # Suppressed if it is not given, so that the value of a configuration file remains.
         parser.add_argument("name", nargs="?", default=SUPPRESS, help="the experiment, as `--list` shows them")
         parser.add_argument("--list", action="store_true", help="show all experiments, their data and rough cost")
-        parser.add_argument("--download", action="store_true", help="fetch the data first, where the licence lets us")
+        parser.add_argument(
+            "--download", action="store_true", help="download the data first, if their licence allows it"
+        )
     parser.add_function_arguments(command, skip={"config", *own}, as_positional=not configured)
     if name == "audit":
         parser.set_defaults(metrics=[{"class_path": type(metric).__name__} for metric in default_metrics()])
@@ -242,7 +244,7 @@ def _configured(command: Callable[..., None]) -> bool:
 
 
 def _text(command: Callable[..., None]) -> str:
-    """What a docstring says before its list of arguments."""
+    """The part of a docstring before its list of arguments."""
     return cleandoc(command.__doc__ or "").split("\n\nArgs:")[0]
 
 
@@ -253,7 +255,7 @@ def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
     except Exception as error:
         if (known := culprit(error)) is not None:
             raise known from None
-        raise SettingError(f"What the configuration names cannot be made: {described(error)}") from error
+        raise SettingError(f"What the configuration names cannot be created: {described(error)}") from error
     values = made[parsed.subcommand]
     for key, kind in (("task", Task), ("data", Splits)):
         if key in values and not isinstance(values[key], kind):

@@ -1,4 +1,4 @@
-"""`unregress reproduce`: the paper's experiments as commands."""
+"""The command `unregress reproduce`: the paper's experiments."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def reproduce(
 ) -> None:
     """Run an experiment of the paper and show its published numbers beside ours.
 
-    Trains original and golds, runs the methods, audits, and writes table, figures and page.  What was made once is
-    kept in a store by its content and not made again: an interrupted run goes on where it was.
+    Trains original and golds, runs the methods, audits, and writes table, figures and page.  Trained
+    models are kept in a store and not trained again: an interrupted run is resumed.
 
     Args:
         config: the resolved configuration.
@@ -59,7 +59,7 @@ def reproduce(
         golds: number of retrained models, which differ by their seed only; five or more allow a verdict.
         output: folder to write: index.html, table.md, table.csv, result.json, figures, audits; by default `runs/NAME`.
         store: folder for trained models; by default `unregress/store` in the user's cache folder.
-        download: fetch the data into `data_root` first, where their licence lets us.
+        download: download the data into `data_root` first, if their licence allows it.
         workers: trainings at a time; several compute on one CPU thread each.  On a CPU, its cores; on one GPU, what
             its memory holds.
         runtime: where to run; its seed is the first.
