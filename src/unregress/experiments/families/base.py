@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.errors import DataError, SettingError
 from unregress.experiments.experiment import Forget
 from unregress.tasks.base import Task

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.experiments.experiment import Forget
 from unregress.experiments.families.base import Family, Loaded
 from unregress.tasks.base import TensorTask
