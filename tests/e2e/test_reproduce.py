@@ -361,7 +361,7 @@ def test_an_interrupted_run_says_where_its_models_are(
 
     monkeypatch.setattr(importlib.import_module("unregress.cli.commands.reproduce"), "run", stop)
     code, _, err = ended(words(place, "--output", "out"), capsys)
-    assert code == 130 and f"kept in {place / 'store'}; the same command goes on from there" in err
+    assert code == 130 and f"kept in {place / 'store'}; the same command resumes from there" in err
     assert not Path("out").exists()
 
 
@@ -377,3 +377,28 @@ def test_options_that_decide_no_result_make_no_other_run(
     assert {name: files(done)[name] for name in ("table.csv", "result.json")} == {
         name: before[name] for name in ("table.csv", "result.json")
     }
+
+
+@pytest.mark.slow
+def test_data_that_come_with_a_library_need_no_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["reproduce", "diabetes-high", "--scale", "smoke", "--runtime.accelerator", "cpu", "--store", "store"]
+    code, _out, err = ended(arguments, capsys)
+    assert (code, err) == (0, "")
+    record = json.loads((here / "runs" / "diabetes-high" / "result.json").read_text(encoding="utf8"))
+    assert record["experiment"]["source"] == "not in the paper" and record["experiment"]["paper"] == {}
+    assert record["facts"]["Command"].startswith("unregress reproduce diabetes-high --scale smoke")
+    assert record["facts"]["Settings"] == "diabetes, scale smoke"
+    # Of 120 samples of the 300, those above the limit that the quarter of all of them has.
+    report = AuditReport.from_json(here / "runs" / "diabetes-high" / "audits" / "seed-0.json")
+    assert sum(report.samples[part] for part in ("train-retain", "train-forget")) == 120
+    assert report.target_band is not None and report.target_band[0] == 214.0
+    assert {verdict.model for verdict in report.verdicts} == {"original", *MODELS}
+
+
+def test_the_list_has_data_that_come_with_a_library(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = ended(["reproduce", "--list"], capsys)
+    (line,) = (line for line in out.splitlines() if line.startswith("diabetes-high"))
+    assert code == 0 and "yes" in line.split() and line.split()[-2:] == ["?", "?"]

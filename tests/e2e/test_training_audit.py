@@ -195,7 +195,7 @@ def test_an_interrupted_audit_says_what_is_kept_and_goes_on(
     assert code == 130 and not (tmp_path / "audit").exists()
     assert err == (
         "error: interrupted; no unfinished run folder is left behind. Trainings that were finished are kept in "
-        f"{cache}; the same command goes on from there."
+        f"{cache}; the same command resumes from there."
     )
     code, out, _ = ended(words, capsys)
     assert code == 0 and "making" not in out

@@ -34,7 +34,7 @@ from unregress.data.case import Case
 from unregress.errors import DataError, DivergenceError, JobsError, RequestError, SettingError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Forget, Sweep
-from unregress.experiments.families import Loaded
+from unregress.experiments.families.base import Loaded
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import comma_separated, summarise
 from unregress.methods import FineTune, Method, Unlearned

@@ -1,4 +1,4 @@
-"""From the exception that ended a command to its exit code and one clear message.
+"""Exit code and message of the exception that ended a command.
 
 | code | a command ended so |
 |---|---|
@@ -27,7 +27,7 @@ _DEBUG = "`--debug` shows the whole traceback"
 
 
 def ending(error: BaseException) -> tuple[int, str]:
-    """Exit code and message for whatever was raised, but for interrupts.
+    """Exit code and message of any exception but an interruption.
 
     Args:
         error: what a command raised.
@@ -50,7 +50,7 @@ def ending(error: BaseException) -> tuple[int, str]:
 
 
 def culprit(error: BaseException | None) -> BaseException | None:
-    """The error of this library's, or the exception of the user's, that others were raised from."""
+    """The error of this library or the exception of the user's code from which others were raised."""
     found: Iterator[BaseException] = iter(()) if error is None else chain(error)
     return next((each for each in found if isinstance(each, UnregressError) or is_users(each)), None)
 

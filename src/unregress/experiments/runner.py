@@ -19,7 +19,7 @@ from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.verdict import Rule, judge
 from unregress.experiments.experiment import Experiment, Settings
-from unregress.experiments.families import Family, Loaded
+from unregress.experiments.families.base import Family, Loaded
 from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Membership, Metric, Representation, Wasserstein
 from unregress.parallel.jobs import run_all
 from unregress.retraining.fingerprint import case_fingerprint, fresh_of, kind_of

@@ -1,4 +1,4 @@
-"""What a reader of an audit must know about the models that it was given."""
+"""Caveats about the models of an audit."""
 
 from __future__ import annotations
 

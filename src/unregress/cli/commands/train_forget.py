@@ -1,4 +1,4 @@
-"""`unregress train` and `unregress forget`, as plain functions; only the parsing is elsewhere."""
+"""The commands `unregress train` and `unregress forget`."""
 
 from __future__ import annotations
 
