@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -67,17 +68,39 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [verdicts[0][name] for name in ("original", "blindspot")] == ["FAIL", "PASS"]
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```python" in page.read_text(encoding="utf-8")]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_blocks_of_the_guides_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if page.stem == "lightning":
+        pytest.importorskip("lightning")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page.read_text(encoding="utf-8"), "python"):
+        capsys.readouterr()
         exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
         # What a block prints stands behind its last line.
         if "  # " in (last := block.text.rstrip().splitlines()[-1]) and last.startswith("print("):
             assert capsys.readouterr().out.strip() == last.split("  # ")[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(cells, start=1):
+        exec(compile("".join(cell["source"]), f"{path} cell {number}", "exec"), namespace)
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells), "strip the outputs"
+    report = namespace["report"]
+    assert isinstance(report, AuditReport)
+    assert (report.verdict("original").outcome, len(report.golds)) == ("FAIL", 5)
 
 
 @needs_readme
