@@ -33,7 +33,7 @@ REFERENCE = {
 EXTRA = {
     "tasks": ["unregress.tasks.forecasting.ForecastingTask"],
     "training": ["unregress.training.loop.fit"],
-    "metrics": ["unregress.metrics.Panel", "unregress.metrics.Subject"],
+    "metrics": ["unregress.metrics.base.Panel", "unregress.metrics.base.Subject"],
 }
 """Names that extensions need, beside those of `unregress`, `unregress.evidence` and `unregress.errors`."""
 
