@@ -69,7 +69,7 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
     repository = (config.repo_url or "").rstrip("/")
 
     def outside(found: re.Match[str]) -> str:
-        mark, text, target = found.groups()
+        text, target = found.groups()
         path = os.path.normpath(os.path.join("docs", os.path.dirname(page.file.src_uri), target))
         if path.startswith("docs/"):
             return found[0]
@@ -77,7 +77,7 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
             return f"[{text}]({repository}/blob/main/{path})"
         return f"{text} (`{path}` in the repository)" if path not in text else text
 
-    return re.sub(r"(!?)\[([^\]]*)\]\((\.\./[^)\s]+)\)", outside, markdown)
+    return re.sub(r"\[([^\]]*)\]\((\.\./[^)\s]+)\)", outside, markdown)
 
 
 def reference() -> Iterator[tuple[str, str]]:
@@ -123,7 +123,7 @@ def command_line() -> str:
 
     os.environ["COLUMNS"] = "100"
     text = (
-        "# Command line\n\nWhat `unregress COMMAND --help` prints. [Exit codes, errors and signals](../command-line.md) "
+        "# Command line\n\nWhat `unregress COMMAND --help` prints. [Exit codes, errors, signals](../command-line.md) "
         "have a page of their own, and so has [the tour](../guides/command-line-tour.md).\n\n"
     )
     for command in ("", *SUMMARIES):
