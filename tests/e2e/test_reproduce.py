@@ -24,8 +24,6 @@ from unregress.parallel.jobs import one_thread
 MODELS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 ROW = "utkface-0-30"
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module", autouse=True)
 def computing_as_workers_do() -> Iterator[None]:

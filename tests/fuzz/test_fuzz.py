@@ -51,7 +51,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     print(f"\nfuzz: {summary(started.results)}")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("part", [(0, SAMPLE), (SAMPLE, 100)])
 def test_bad_input_is_answered_well(group: str, part: tuple[int, int], server: Server) -> None:
