@@ -100,6 +100,8 @@ def audit(
     further, store = (0, None) if training is None else (training.golds, training.folder)
     # A missing original is complained about below, with all else that is wrong with the models.
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
+    if training is not None and recipe is not None:
+        training.require_possible(case, runtime, recipe)
     # Before the data are hashed: what cannot be read is told in its words.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
