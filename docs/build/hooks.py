@@ -32,7 +32,11 @@ REFERENCE = {
 
 EXTRA = {
     "tasks": ["unregress.tasks.forecasting.ForecastingTask"],
-    "training": ["unregress.training.loop.fit"],
+    "training": [
+        "unregress.training.loop.fit",
+        "unregress.training.objective.Objective",
+        "unregress.training.objective.Term",
+    ],
     "metrics": ["unregress.metrics.base.Panel", "unregress.metrics.base.Subject"],
 }
 """Names that extensions need, beside those of `unregress`, `unregress.evidence` and `unregress.errors`."""
