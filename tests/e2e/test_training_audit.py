@@ -208,7 +208,6 @@ def interrupt(*arguments: object, **options: object) -> None:
 DEEP = ("--deep.halves", "6", "--deep.seeds", "4")
 
 
-@pytest.mark.slow
 def test_a_deep_audit_names_the_models_whose_method_is_not_known(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
