@@ -12,7 +12,7 @@ from unittest.mock import patch
 import numpy as np
 import research_script as script
 import torch
-from bench import Bench, Goal, Scene, Side
+from harness import Bench, Goal, Scene, Side
 from bench_images import BATCH, EPOCH, OLD, TRAINED, YOUNG, Faces, bare
 
 from unregress import Anamnesis, Blindspot, FineTune, GaussianAmnesiac, Retrain, UniformAmnesiac, audit, train

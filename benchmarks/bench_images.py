@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import research_script as script
 import torch
-from bench import Bench, Goal, Scene, Side
+from harness import Bench, Goal, Scene, Side
 from torch import Tensor, nn
 
 from unregress import (

@@ -15,7 +15,7 @@ import numpy as np
 import research_script as script
 import side_by_side
 import torch
-from bench import Bench, Goal, Scene, Side
+from harness import Bench, Goal, Scene, Side
 from torch import nn
 
 from unregress import Case, ForgetRequest, Recipe, Unlearned, retrain, train

@@ -29,7 +29,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
-from bench import machine
+from harness import machine
 from PIL import Image
 from scipy.io import savemat
 from torch import nn
