@@ -12,8 +12,8 @@ from unittest.mock import patch
 import numpy as np
 import research_script as script
 import torch
-from harness import Bench, Goal, Scene, Side
 from bench_images import BATCH, EPOCH, OLD, TRAINED, YOUNG, Faces, bare
+from harness import Bench, Goal, Scene, Side
 
 from unregress import Anamnesis, Blindspot, FineTune, GaussianAmnesiac, Retrain, UniformAmnesiac, audit, train
 from unregress.auditing.pipeline import default_metrics

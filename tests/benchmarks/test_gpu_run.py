@@ -43,7 +43,8 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_dry_run_on_the_cpu_measures_and_reports(carried: Path, tmp_path: Path) -> None:
     tests = ["tests/gpu/test_process_group.py", "tests/gpu/test_precision.py"]
     done = script("gpu_run.py", str(carried), "--output", str(tmp_path), "--device", "cpu", "--budget", "1800",
-                  "--steps", "1", "--rounds", "1", "--tests", *tests, "--jobs", "training", "import", "text")  # fmt: skip
+                  "--steps", "1", "--rounds", "1", "--tests", *tests,
+                  "--jobs", "training", "import", "text")  # fmt: skip
     assert done.returncode == 1, done.stderr  # the folder has no texts
     found = read(tmp_path / "gpu.json")
     assert (found["budget"], found["device"], found["error"], found["left_out"]) == (1800.0, "cpu", None, [])
