@@ -149,7 +149,7 @@ def install(carried: Path, scratch: Path) -> dict[str, str]:
     if wheels := sorted((carried / "wheels").glob("*.whl")):
         # Into a folder of their own and not into a virtual environment: one made by a Python that is in a virtual
         # environment itself would not see that one's PyTorch.
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--disable-pip-version-check"]
         options = ["--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--target", str(site)]
         done = subprocess.run([*pip, *options, *map(str, wheels)], capture_output=True, text=True)
         if done.returncode != 0:

@@ -30,4 +30,5 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note the test itself, and a set-up or tear-down that did not pass."""
     if report.when == "call" or report.outcome != "passed":
         text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-        append({"test": report.nodeid, "outcome": report.outcome, "seconds": report.duration, "text": text[-LONGEST:]})
+        seconds = round(report.duration, 3)
+        append({"test": report.nodeid, "outcome": report.outcome, "seconds": seconds, "text": text[-LONGEST:]})

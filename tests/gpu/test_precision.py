@@ -21,16 +21,22 @@ def require_near(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(found - expected).mean() < 0.1 * expected.std()
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_training_in_lower_precision_is_close(device: str, precision: Precision) -> None:
-    if precision == "16-mixed" and device == "cpu":
-        pytest.skip("Fabric scales the loss of 16-mixed on a GPU only")
-    case = case_for(MLP)
-    low, full = (
-        answers(train(case, RECIPE, runtime), case, runtime_on(device, "32-true"))
-        for runtime in (runtime_on(device, precision), runtime_on(device, "32-true"))
+def test_training_in_bf16_is_close(device: str) -> None:
+    case, full = case_for(MLP), runtime_on(device, "32-true")
+    low, high = (
+        answers(train(case, RECIPE, runtime), case, full)["prediction"]
+        for runtime in (runtime_on(device, "bf16-mixed"), full)
     )
-    require_near(low["prediction"], full["prediction"])
+    require_near(low, high)
+
+
+def test_training_in_fp16_learns(device: str) -> None:
+    """Steps whose scaled gradients overflow are left out, so that the steps differ from those in single precision."""
+    if device == "cpu":
+        pytest.skip("Fabric scales the loss of 16-mixed on a GPU only")
+    made = train(case_for(MLP), RECIPE, runtime_on(device, "16-mixed"))
+    assert made.history[-1].loss < made.history[0].loss
+    assert all(np.isfinite(weight.detach().numpy()).all() for weight in made.model.parameters())
 
 
 @pytest.mark.parametrize("name", METHODS)
