@@ -10,16 +10,20 @@ DATA ?= ../shared/data
 DEVICE ?= cpu
 ROUNDS ?= 3
 JOBS ?=
+# What `make gpu-carry` writes and `make gpu` reads, where it leaves its results, and its options: see docs/benchmarks.md.
+CARRY ?= runs/gpu-carry
+OUT ?= runs/gpu.json
+OPTIONS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint docs wheel bench ci clean
+.PHONY: help demo check test lint docs wheel bench gpu gpu-carry ci clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.stamp ## unlearn and audit on embedded patient data; leaves OUTPUT=runs/demo
 	$(BIN)/unregress demo --output $(OUTPUT)
@@ -43,6 +47,13 @@ wheel: $(VENV)/.stamp-dev ## build wheel and source archive in dist/, and run th
 
 bench: $(VENV)/.stamp-dev ## measure speed on DATA=../shared/data; see docs/benchmarks.md
 	$(BIN)/python benchmarks/bench.py --data $(DATA) --device $(DEVICE) --rounds $(ROUNDS) $(JOBS)
+
+gpu-carry: $(VENV)/.stamp-dev ## prepare CARRY=runs/gpu-carry, all that `make gpu` needs on a machine without a network
+	$(BIN)/python benchmarks/gpu_pack.py $(CARRY) --data $(DATA) $(OPTIONS)
+
+# On the other machine: its own Python, which has PyTorch for CUDA.
+gpu: ## run GPU tests and benchmarks from CARRY in under 8 minutes; leaves OUT=runs/gpu.json
+	$(PYTHON) benchmarks/gpu_run.py $(CARRY) --output $(OUT) --device $(if $(filter file,$(origin DEVICE)),cuda,$(DEVICE)) $(OPTIONS)
 
 ci: test lint demo wheel docs ## what continuous integration runs
 
