@@ -31,7 +31,7 @@ from unregress import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "results" / "bench"
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "pytorch-forecasting")
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pytorch-forecasting")
 
 
 @dataclass(frozen=True)

@@ -206,5 +206,5 @@ def test_what_is_unknown_has_no_size() -> None:
     target = torch.tensor([[1.0, 2.0], [float("nan"), 3.0], [50.0, 50.0]])
     forget = torch.tensor([False, False, True])
     guard.watch(case(), Batch(torch.arange(3), forget, [torch.zeros(3, 4), target]))
-    guard.mean(torch.tensor([0.0]), 3, 1, CPU.team)
+    guard.mean(torch.tensor([0.0]), 3, 1, CPU.process_group)
     assert guard.reference == pytest.approx(20 / 3)

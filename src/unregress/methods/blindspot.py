@@ -16,10 +16,11 @@ from unregress.errors import SettingError, UnregressError, raise_all
 from unregress.hooks.activations import activations, resolve_layers
 from unregress.hooks.attention_transfer import AttentionLoss, channel_axes
 from unregress.methods.base import Method, Unlearned, fit_fresh
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.fresh_model import fresh_model
 from unregress.training.loop import SampleLoss, fit
 from unregress.training.recipe import Recipe
-from unregress.training.runtime import Runtime, bare
+from unregress.training.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ class Blindspot(Method):
         task, layers = case.task, list(distance.axes)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            with activations(bare(model), layers) as of_student:
+            with activations(unwrapped(model), layers) as of_student:
                 prediction = task.predict(model, batch.data)
             retained, forgotten = batch.retained.to(prediction.device), batch.forgotten.to(prediction.device)
             # Retain rows first, then forget rows: the order within a batch means nothing to a mean.
@@ -151,7 +152,7 @@ class Blindspot(Method):
                 kept = task.select(batch.data, retained)
                 losses.append(task.checked_loss(prediction[retained], task.target(kept)))
             if len(forgotten):
-                with torch.no_grad(), activations(bare(teacher), layers) as of_helper:
+                with torch.no_grad(), activations(unwrapped(teacher), layers) as of_helper:
                     taught = task.predict(teacher, task.select(batch.data, forgotten))
                 imitation = task.imitation_loss(prediction[forgotten], taught)
                 if layers:

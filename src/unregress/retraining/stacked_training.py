@@ -19,10 +19,11 @@ from unregress.errors import DivergenceError, SettingError, raise_all
 from unregress.methods.base import Unlearned, monitored, return_to
 from unregress.methods.retrain import Retrain
 from unregress.retraining.stack import ALONE, Stack, along, require_alike
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor
 from unregress.training.loop import Epoch, Fitted, end_epoch
 from unregress.training.recipe import Recipe
-from unregress.training.runtime import Runtime, bare
+from unregress.training.runtime import Runtime
 
 
 def retrain_stacked(
@@ -108,7 +109,7 @@ def fit_stacked(
     started = time.perf_counter()
     runtime, count = runtimes[0], len(models)
     rows, monitor = torch.from_numpy(case.request.retain), monitored(case, recipe, retain_only=True)
-    inner = [bare(runtime.set_up(model)) for model in models]
+    inner = [unwrapped(runtime.set_up(model)) for model in models]
     require_alike(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
     stack = Stack(inner, case.task)
     optimizer = recipe.make_optimizer(stack.trainable)
@@ -140,7 +141,7 @@ def fit_stacked(
                 if k in failed:
                     continue
                 try:
-                    loss = guards[k].mean(own, len(rows), epoch, runtime.team)
+                    loss = guards[k].mean(own, len(rows), epoch, runtime.process_group)
                 except DivergenceError as error:
                     failed[k] = error
                     continue

@@ -18,7 +18,7 @@ from unregress.training.fresh_model import built
 from unregress.runs.request_chain import Chain
 from unregress.runs.manifest import digest_of_folder
 from unregress.methods.base import Unlearned
-from unregress.distributed.process_group import Team
+from unregress.distributed.process_group import ProcessGroup
 from unregress.runs.provenance import Record, record_of, require_whole, weights_file, write_record
 from unregress.training.recipe import Recipe
 from unregress.runs.record_matching import Sketch, TrainingRecords
@@ -74,21 +74,23 @@ def file_of(path: Path) -> ModelFile:
 
 
 @contextmanager
-def run_folder(team: Team, path: Path, config: str, made_from: Mapping[str, Path] | None = None) -> Iterator[Path]:
+def run_folder(
+    group: ProcessGroup, path: Path, config: str, made_from: Mapping[str, Path] | None = None
+) -> Iterator[Path]:
     """A run folder, see `new_run`, of a job of one or several processes.
 
     The first process's takes its place when all have come to the end of the block.  What the others write is thrown
     away.
 
     Args:
-        team: the processes, all of which call this.
+        group: the processes, all of which call this.
         path: where the run folder belongs.
         config: the resolved configuration.
         made_from: run folders and weights files that the job starts from, by their roles.
     """
-    with new_run(path, config, made_from) if team.first else TemporaryDirectory() as folder:
+    with new_run(path, config, made_from) if group.is_main else TemporaryDirectory() as folder:
         yield Path(folder)
-        team.wait()
+        group.barrier()
 
 
 def write_model(

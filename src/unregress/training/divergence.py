@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.loading import Batch
-from unregress.distributed.process_group import Team
+from unregress.distributed.process_group import ProcessGroup
 from unregress.errors import DivergenceError
 from unregress.tasks.unwrap import not_finite
 
@@ -39,20 +39,20 @@ class DivergenceMonitor:
             self.sizes.append((target.abs() + target.square()).sum())
             self.counts.append((~unknown).sum())
 
-    def mean(self, sums: Tensor, count: int, epoch: int, team: Team) -> float:
+    def mean(self, sums: Tensor, count: int, epoch: int, group: ProcessGroup) -> float:
         """The epoch's mean loss.
 
         Args:
             sums: each step's summed losses, of this process.
             count: samples seen in the epoch, by all processes.
             epoch: counted from 1.
-            team: whose losses count.
+            group: whose losses count.
 
         Raises:
             DivergenceError: the loss is not finite, or far beyond the first step's and the targets' size,
                 upwards or downwards.
         """
-        sums = team.total(sums)
+        sums = group.all_reduce(sums)
         finite = torch.isfinite(sums)
         if not bool(finite.all()):
             step = int((~finite).nonzero()[0]) + 1
@@ -64,8 +64,8 @@ class DivergenceMonitor:
         mean = float(sums.double().sum()) / count
         if self.reference is None:
             first = abs(float(sums[0])) / count * len(sums)
-            sizes = team.total(torch.stack(self.sizes))
-            counts = team.total(torch.stack(self.counts).to(sizes))
+            sizes = group.all_reduce(torch.stack(self.sizes))
+            counts = group.all_reduce(torch.stack(self.counts).to(sizes))
             self.reference = max(first, float((sizes / counts.clamp_min(1)).mean()))
         if mean > RUNAWAY * self.reference or mean < -RUNAWAY * max(1.0, self.reference):
             raise DivergenceError(

@@ -15,12 +15,13 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import Batch, chunked
-from unregress.distributed.process_group import Team
-from unregress.distributed.replicas import align, require_forward_call
+from unregress.distributed.process_group import ProcessGroup
+from unregress.distributed.replicas import broadcast_buffers, require_forward_call
 from unregress.errors import DataError, ModelError
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor
 from unregress.training.recipe import Recipe, Schedule
-from unregress.training.runtime import Runtime, bare, evaluating
+from unregress.training.runtime import Runtime, evaluating
 
 SampleLoss = Callable[[nn.Module, Batch], Tensor]
 """(model, batch) -> per-sample losses `(n,)`."""
@@ -84,15 +85,16 @@ def fit(
         DataError: batch normalisation was given a batch of one sample.
     """
     started = time.perf_counter()
-    source, guard, team = case.source("train"), DivergenceMonitor(stage), runtime.team
+    source, guard, group = case.source("train"), DivergenceMonitor(stage), runtime.process_group
     history: list[Epoch] = []
     order, draws = runtime.generator(f"{stage}/order"), runtime.generator(f"{stage}/augment")
     # Cut once for the count: how many steps an epoch has does not depend on the shuffle.
     lengths = [len(chunk) for chunk in chunked(rows, recipe.batch_size, shuffle=torch.Generator())]
     steps = len(lengths)
-    if runtime.sync_batch_norm and lengths and min(lengths) < team.size:
+    if runtime.sync_batch_norm and lengths and min(lengths) < group.world_size:
         raise DataError(
-            f"A batch has {min(lengths)} rows for {team.size} processes, and batch normalisation is to be synchronised",
+            f"A batch has {min(lengths)} rows for {group.world_size} processes, and batch normalisation is to be "
+            "synchronised",
             expected="a row for each process in every batch",
             remedy="Change `batch_size`, or leave out `sync_batch_norm`",
         )
@@ -104,25 +106,25 @@ def fit(
     ):
         schedule = recipe.make_schedule(optimizer, steps)
         for epoch in range(1, recipe.epochs + 1):
-            bare(wrapped).train(recipe.mode == "train")
+            unwrapped(wrapped).train(recipe.mode == "train")
             sums: list[Tensor] = []
             chunks = chunked(rows, recipe.batch_size, shuffle=order)
             batches = runtime.load(source, chunks, augmentation=draws, share=case.task)
             for batch, chunk in zip(batches, chunks, strict=False):
-                losses = _per_sample(sample_loss, wrapped, batch, team)
-                rate = _update(wrapped, team.mean(losses, len(chunk)), optimizer, schedule, recipe, runtime)
+                losses = _per_sample(sample_loss, wrapped, batch, group)
+                rate = _update(group.mean_loss(losses, len(chunk)), optimizer, schedule, recipe, runtime)
                 guard.watch(case, batch)
                 sums.append(losses.detach().sum())
                 advance()
                 step += 1
                 if after_step is not None:
-                    align(wrapped, team)
-                    if stop := team.broadcast(after_step(step, wrapped)):
+                    broadcast_buffers(wrapped, group)
+                    if stop := group.broadcast(after_step(step, wrapped)):
                         break
             seen = sum(len(chunk) for chunk in chunks[: len(sums)])
             # Read back once per epoch, so that an accelerator never waits for the loop.
-            loss, validation = guard.mean(torch.stack(sums), seen, epoch, team), None
-            align(wrapped, team)
+            loss, validation = guard.mean(torch.stack(sums), seen, epoch, group), None
+            broadcast_buffers(wrapped, group)
             if isinstance(schedule, ReduceLROnPlateau) and monitor is not None and len(monitor):
                 validation = evaluate(wrapped, case, "validation", monitor, runtime)
                 watched += len(monitor)
@@ -146,7 +148,8 @@ def evaluate(
             _counted(case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data)), batch)
             for batch in runtime.load(case.source(split), chunks, share=case.task)
         ]
-    return float(runtime.team.total(torch.stack([each.sum() for each in losses]).double().sum())) / len(rows)
+    total = torch.stack([each.sum() for each in losses]).double().sum()
+    return float(runtime.process_group.all_reduce(total)) / len(rows)
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -174,25 +177,23 @@ def require_gradient(losses: Tensor) -> None:
         )
 
 
-def _update(
-    model: nn.Module, objective: Tensor, optimizer: Optimizer, schedule: Schedule, recipe: Recipe, runtime: Runtime
-) -> float:
+def _update(objective: Tensor, optimizer: Optimizer, schedule: Schedule, recipe: Recipe, runtime: Runtime) -> float:
     """One optimiser step down an objective; the learning rate it was taken at."""
     optimizer.zero_grad(set_to_none=True)
     require_gradient(objective)
     runtime.backward(objective)
     if recipe.clip_norm is not None:
-        runtime.clip(model, optimizer, recipe.clip_norm)
+        runtime.clip(optimizer, recipe.clip_norm)
     rate: float = optimizer.param_groups[0]["lr"]
-    optimizer.step()
+    runtime.step(optimizer)
     if isinstance(schedule, OneCycleLR):
         schedule.step()
     return rate
 
 
-def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch, team: Team) -> Tensor:
+def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch, group: ProcessGroup) -> Tensor:
     try:
-        with require_forward_call(model, team):
+        with require_forward_call(model, group):
             return _counted(sample_loss(model, batch), batch)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
