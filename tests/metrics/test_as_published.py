@@ -18,7 +18,7 @@ import unregress
 from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
 from unregress.metrics import Panel, Subject, Wasserstein
-from unregress.metrics import published as module
+from unregress.metrics import as_published as module
 from unregress.metrics.as_published import Published, augmented, published_attack
 from unregress.metrics.relearning import Watch, relearn
 from unregress.metrics.wasserstein import w1
