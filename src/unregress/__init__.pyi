@@ -3,8 +3,9 @@
 from .auditing.pipeline import audit
 from .checks.preflight import preflight
 from .cost import Cost
-from .data.case import Case, Splits
+from .data.case import Case
 from .data.request import ForgetRequest
+from .data.splits import Splits
 from .errors import UnregressError
 from .evidence import AuditReport
 from .evidence.verdict import Rule
@@ -13,6 +14,7 @@ from .methods import (
     FineTune,
     GaussianAmnesiac,
     Method,
+    NegGradPlus,
     Retrain,
     UniformAmnesiac,
     Unlearned,
@@ -57,6 +59,7 @@ __all__ = [
     "Membership",
     "Method",
     "Metric",
+    "NegGradPlus",
     "Predictions",
     "Published",
     "Quantile",

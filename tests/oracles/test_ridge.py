@@ -24,9 +24,11 @@ from unregress import (
     ForgetRequest,
     GaussianAmnesiac,
     Method,
+    NegGradPlus,
     Recipe,
     Retrain,
     Runtime,
+    Splits,
     TensorTask,
     UniformAmnesiac,
 )
@@ -84,7 +86,7 @@ class Problem:
     def case(self) -> Case:
         request = ForgetRequest(size=len(self.inputs), forget=tuple(self.forget.tolist()), reason="oracle")
         task = TensorTask(lambda: linear(torch.zeros(FEATURES)), loss="mse")
-        return Case(task=task, request=request, train=TensorDataset(self.inputs, self.targets))
+        return Case(task=task, splits=Splits(train=TensorDataset(self.inputs, self.targets)), request=request)
 
 
 def problem(forgotten: int, samples: int = SAMPLES, seed: int = 0) -> Problem:
@@ -163,6 +165,18 @@ def test_relabelling_finds_the_relabelled_solution(method):
     limit = PROBLEM.relabelled(labels)
     assert_close(found_by(method, PROBLEM), limit, rtol=0, atol=TOLERANCE)
     assert float((limit - PROBLEM.gold).norm()) > 0.05  # known, and not zero: random labels teach something too
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.05, 0.2])
+def test_unbounded_ascent_finds_the_minimum_of_the_difference(alpha):
+    """Mean losses, so that A = X_RᵀX_R / n_R − α X_FᵀX_F / n_F + ρ / n_R is to be inverted."""
+    rows = PROBLEM.retain, PROBLEM.forget
+    (kept, known), (leaving, gone) = ((PROBLEM.inputs[own], PROBLEM.targets[own]) for own in rows)
+    curvature = kept.T @ kept / len(kept) - alpha * leaving.T @ leaving / len(leaving)
+    slope = kept.T @ known / len(kept) - alpha * leaving.T @ gone / len(leaving)
+    limit = torch.linalg.solve(curvature + RIDGE / len(kept) * torch.eye(FEATURES, dtype=torch.float64), slope)
+    method = NegGradPlus(recipe=recipe(len(kept), epochs=2000), alpha=alpha, bound=float("inf"))
+    assert_close(found_by(method, PROBLEM), limit, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("epochs", [0, 3, 400])

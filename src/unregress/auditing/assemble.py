@@ -10,9 +10,10 @@ import torch
 
 from unregress.auditing.baselines import constant, spreads
 from unregress.auditing.golds import Candidate, module_of
-from unregress.data.case import Case, Split
+from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.data.request import ForgetRequest, Index
+from unregress.data.splits import Split
 from unregress.errors import ModelError
 from unregress.evidence import Role
 from unregress.hooks.final_layer import final_linear
@@ -92,14 +93,14 @@ def panel_of(panel: Panel, other: ForgetRequest, tests: Mapping[str, Predictions
 
     Args:
         panel: about a request that was made beside the other one.
-        other: one of `panel.case.request.others`.
+        other: one of `panel.case.requested.others`.
         tests: what `held_out_answers` found.
 
     Raises:
         DataError: some of the other request's samples cannot be measured any more.
         ModelError: likewise, as where their inputs were overwritten.
     """
-    own, runtime = panel.case.request, panel.runtime
+    own, runtime = panel.case.requested, panel.runtime
     rest = [each for each in own.others if each is not other]
     request = other.beside(*rest, replace(own, others=()))
     case = replace(panel.case, request=request, validation_forget_like=None, test_forget_like=None)
@@ -134,7 +135,7 @@ def _closed(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
     """A sentence if some model has no final linear layer to look into."""
     for name, _, candidate in candidates:
         twin = runtime.set_up(runtime.private_copy(module_of(candidate))).eval()
-        (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.request.retain[:2]), 2))
+        (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.requested.retain[:2]), 2))
         try:
             final_linear(twin, case.task, batch)
         except ModelError as error:

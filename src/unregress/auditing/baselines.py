@@ -60,7 +60,7 @@ def _form(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:
     if like.model is None:
         return None
     model = runtime.set_up(runtime.private_copy(like.model)).eval()
-    (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.request.retain[:2]), 2))
+    (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.requested.retain[:2]), 2))
     with torch.no_grad():
         raw: torch.Tensor = case.task.predict(model, batch.data)
     return raw.shape[1:]

@@ -71,13 +71,8 @@ def check(
     """
     complaints: list[UnregressError] = [*misfits(models, golds, metrics)]
     sound = not complaints
-    if case.test is None or not len(case.source("test")):
-        complaints.append(
-            DataError(
-                "The case has no test data",
-                remedy="Give the `Case`, or the `Splits` of your data function, a `test` split",
-            )
-        )
+    if case.splits.test is None:
+        complaints.append(DataError("There are no test data", remedy="Give the `Splits` a `test` dataset"))
     # What follows looks into models and metrics, which must be such for it.
     if sound:
         complaints += _clashes(case, models, golds, original, metrics, further)
@@ -114,7 +109,7 @@ def _clashes(
             remedy="Give the model another name; retrained ones are passed as `golds`",
         )
     retrained = {name: model for name, role, model in candidates if role == "gold"}
-    yield from objections(retrained, models, case.request)
+    yield from objections(retrained, models, case.requested)
     if original in models:
         yield from misshapen({name: module_of(gold) for name, gold in retrained.items()}, module_of(models[original]))
     keys = Counter(about.metric for metric in metrics for about in metric.about)

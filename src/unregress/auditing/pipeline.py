@@ -109,7 +109,7 @@ def audit(
                     measures.append(finding)
                 else:
                     figures.append(finding)
-        others = case.request.others
+        others = case.requested.others
         tests = held_out_answers(panel) if others else {}
         earlier = [_looked_at_again(panel, other, tests, candidates, rule) for other in others]
     measured = {measure.metric for measure in measures}
@@ -119,11 +119,11 @@ def audit(
     report = AuditReport(
         version=version("unregress"),
         date=day,
-        reason=case.request.reason,
-        request_digest=case.request.digest,
-        target_band=case.request.target_band,
+        reason=case.requested.reason,
+        request_digest=case.requested.digest,
+        target_band=case.requested.target_band,
         samples={part: len(seen) for part, seen in panel.original.parts.items()},
-        data_digest=case.data_digest,
+        data_digest=case.splits.data_digest,
         settings=_settings(case, runtime, asked, rule),
         models=(*(_audited(*candidate, files) for candidate in candidates), nothing),
         about=about,
@@ -224,7 +224,7 @@ def _settings(case: Case, runtime: Runtime, metrics: Sequence[Metric], rule: Rul
 
 
 def _caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> Iterator[str]:
-    forgotten, golds = len(panel.case.request.forget), len(panel.golds)
+    forgotten, golds = len(panel.case.requested.forget), len(panel.golds)
     if not golds:
         yield (
             "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: no "

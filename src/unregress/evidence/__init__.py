@@ -10,6 +10,7 @@ from unregress.evidence.findings import (
     Measurement,
     MetricInfo,
     Outcome,
+    Part,
     Recheck,
     Verdict,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "MetricInfo",
     "ModelFile",
     "Outcome",
+    "Part",
     "Recheck",
     "Role",
     "Verdict",

@@ -8,7 +8,7 @@ from math import inf, isfinite
 
 import numpy as np
 
-from unregress.evidence import Answer, AuditReport, Criterion, Kind
+from unregress.evidence import Answer, AuditReport, Criterion, Kind, Part
 from unregress.evidence.noise_floor import prediction_interval
 
 
@@ -18,7 +18,7 @@ class CriterionSpec:
 
     kind: Kind
     metric: str
-    split: str
+    split: Part
     words: str
 
     @property

@@ -16,8 +16,9 @@ from torch import Generator, Tensor, nn
 from unregress.data.case import Case
 from unregress.data.loading import read_targets
 from unregress.errors import SettingError
-from unregress.methods.base import Method, Unlearned, relabelled_loss
+from unregress.methods.base import Method, Unlearned
 from unregress.training.loop import fit
+from unregress.training.objective import Objective, relabelled_loss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -34,13 +35,11 @@ class _Amnesiac(Method):
         """Random labels of shape `(n_forget, *out)` in target units, and notes on how they were drawn."""
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
-        first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.request.retain[:1]))
-        shape = torch.Size((len(case.request.forget), *first.shape[1:]))
+        first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.requested.retain[:1]))
+        shape = torch.Size((len(case.requested.forget), *first.shape[1:]))
         labels, notes = self.draw(shape, case, runtime.generator("labels"))
-        rows = torch.from_numpy(case.request.members)
-        monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
-        loss = relabelled_loss(case, labels)
-        fitted = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
+        objective = Objective.over(torch.from_numpy(case.rows("train")), relabelled_loss(case, labels))
+        fitted = fit(student, case, self.recipe, objective, runtime, stage="unlearn")
         return Unlearned(model=student, history=fitted.history, cost=fitted.cost, notes=notes)
 
 
@@ -109,9 +108,9 @@ class GaussianAmnesiac(_Amnesiac):
 
     def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
         rows = {
-            "all": torch.from_numpy(case.request.members),
-            "retain": torch.from_numpy(case.request.retain),
-            "forget": torch.tensor(case.request.forget),
+            "all": torch.from_numpy(case.rows("train")),
+            "retain": torch.from_numpy(case.requested.retain),
+            "forget": torch.tensor(case.requested.forget),
         }[self.statistics]
         labels = read_targets(case.source("train_eval"), case.task, rows).double()
         mean, deviation = _moments(labels)

@@ -18,7 +18,7 @@ from unregress.methods.retrain import Retrain
 from unregress.parallel.jobs import run_all
 from unregress.retraining.fingerprint import fresh_of, method_fingerprint, task_fingerprint
 from unregress.retraining.model_store import Facts, Store
-from unregress.retraining.stacked_training import retrain_stacked
+from unregress.retraining.stacked_training import require_stackable, retrain_stacked
 from unregress.retraining.workload import Workload, plan_of
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
@@ -45,7 +45,12 @@ class StoredModel(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFactory:
-    """Makes the models of one case, or takes them from a store."""
+    """Makes the models of one case, or takes them from a store.
+
+    Raises:
+        RequestError: the case has no request.
+        SettingError: several processes do this job together.
+    """
 
     case: Case
     recipe: Recipe
@@ -59,6 +64,7 @@ class ModelFactory:
     """Our own modules whose code decides them too, see `Store.model`."""
 
     def __post_init__(self) -> None:
+        _ = self.case.requested  # without a request there is neither a gold nor an unlearned model
         if (count := require_process_group(self.runtime.devices).world_size) > 1:
             raise SettingError(
                 f"Many trainings are asked of {count} processes that do one job together",
@@ -81,8 +87,11 @@ class ModelFactory:
             raise SettingError(
                 f"The golds' seeds are {list(seeds)}", expected="each seed once: equal seeds, equal models"
             )
+        groups = _cut(seeds, stack)
+        if any(len(group) > 1 for group in groups):
+            require_stackable(self.case, self.recipe, self.runtime)
         sent = self.for_workers(workers)
-        jobs = {f"retraining under {_seeds(group)}": partial(sent.together, group) for group in _cut(seeds, stack)}
+        jobs = {f"retraining under {_seeds(group)}": partial(sent.together, group) for group in groups}
         with self.runtime.bar("retraining", len(jobs)) as advance:
             return [made for _, group in run_all(jobs, workers=workers, ended=advance) for made in group]
 
@@ -129,14 +138,14 @@ class ModelFactory:
     def original_entry(self, seed: int) -> ModelSpec:
         """What decides an original."""
         own: Facts = {"method": f"train({self.recipe})", "seed": seed, "request": None, "alike": None}
-        if len(excluded := self.case.request.excluded):
+        if len(excluded := self.case.requested.excluded):
             own["excluded"] = hashlib.sha256(excluded.tobytes()).hexdigest()
-        return ModelSpec("original", own, "an original", plan_of(self.recipe, len(self.case.request.members)))
+        return ModelSpec("original", own, "an original", plan_of(self.recipe, len(self.case.rows("train"))))
 
     def gold_entry(self, seed: int, group: Sequence[int] = ()) -> ModelSpec:
         """What decides a gold; in a stack also the seeds of the whole group, on whom it depends how it rounds."""
         own: Facts = {"method": str(Retrain(recipe=self.recipe)), "seed": seed}
-        plan = plan_of(self.recipe, len(self.case.request.retain))
+        plan = plan_of(self.recipe, len(self.case.requested.retain))
         if len(group) <= 1:
             return ModelSpec("gold", own, "a gold", plan)
         return ModelSpec(
@@ -158,7 +167,7 @@ class ModelFactory:
     def unlearned_entry(self, method: Method, start: str, seed: int) -> ModelSpec:
         """What decides an unlearned model; `start` is the key of the model that it comes from."""
         own, kind = {"method": method_fingerprint(method), "seed": seed, "from": start}, type(method).__name__
-        return ModelSpec(kind, own, f"{kind}'s model", plan_of(method, len(self.case.request.members)))
+        return ModelSpec(kind, own, f"{kind}'s model", plan_of(method, len(self.case.rows("train"))))
 
     def missing(self, entry: ModelSpec) -> Workload:
         """What an entry will take: nothing if the store holds it."""
@@ -177,7 +186,7 @@ class ModelFactory:
         """
         if not original:
             return sum(
-                (plan_of(method, len(self.case.request.members)) for method in methods), Workload(models=0, passes=0)
+                (plan_of(method, len(self.case.rows("train"))) for method in methods), Workload(models=0, passes=0)
             )
         first = self.original_entry(seed)
         todo = self.missing(first)
@@ -248,8 +257,9 @@ def retrain(
 
     Each is what `Retrain(recipe=recipe)` makes under its seed, computed on one CPU thread, so that the number of
     workers changes nothing; see `unregress.parallel.jobs.run_all` for workers and memory.  A stack of small models is
-    several times as fast as one after the other, and rounds differently; refused there are networks that draw
-    (dropout), LSTMs, precisions other than `32-true`, `augment` and `collate`.
+    several times as fast as one after the other, and rounds differently; refused there are plateau schedules, whose
+    rates would differ between models, networks that draw (dropout), LSTMs, precisions other than `32-true`, `augment`
+    and `collate`.
 
     Args:
         case: the request and the data.
@@ -264,8 +274,10 @@ def retrain(
         The golds in the seeds' order.
 
     Raises:
+        RequestError: the case has no request.
         JobsError: a training failed; the others are done, and kept if there is a store.
-        SettingError: a seed is named twice, or there is no worker or stack of none.
+        SettingError: a seed is named twice, or there is no worker or stack of none; or recipe, runtime or data do not
+            allow a stack.
     """
     factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=store)
     return [made.unlearned for made in factory.golds(seeds, workers=workers, stack=stack)]

@@ -18,7 +18,7 @@ from unregress.data.loading import Batch, Source, own_part, own_rows
 from unregress.distributed.process_group import ProcessGroup, init_process_group, require_process_group
 from unregress.distributed.replicas import Strategy, gather_weights, replicate
 from unregress.distributed.sync_batchnorm import synchronise_batch_norm
-from unregress.errors import SettingError, raise_all
+from unregress.errors import require_fields
 from unregress.tasks.base import Task
 from unregress.tasks.unwrap import private_copy
 from unregress.training import progress
@@ -82,7 +82,7 @@ class Runtime:
         else:
             enough = self.devices >= 1
         scaled = self.strategy == "fsdp2" and self.precision == "16-mixed"
-        rules: list[tuple[str, bool, str]] = [
+        rules = [
             ("accelerator", self.accelerator in ACCELERATORS, f"one of {', '.join(ACCELERATORS)}"),
             ("workers", self.workers >= 0, "0 or more"),
             ("evaluation_batch_size", self.evaluation_batch_size >= 1, "1 or more"),
@@ -92,13 +92,7 @@ class Runtime:
             ("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
             ("precision", not scaled, "bf16-mixed with fsdp2, whose shards a loss scale does not fit"),
         ]
-        raise_all(
-            [
-                SettingError(f"Runtime.{name} is {getattr(self, name)!r}", expected=expected)
-                for name, fine, expected in rules
-                if not fine
-            ]
-        )
+        require_fields("Runtime", self, rules)
 
     @cached_property
     def device(self) -> torch.device:

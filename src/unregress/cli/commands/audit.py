@@ -18,7 +18,8 @@ from unregress.cli.commands.pages import require_replaceable, run_of
 from unregress.cli.commands.recorded import recorded_recipe
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import kept_in, say, shown
-from unregress.data.case import Splits
+from unregress.data.case import Case
+from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
 from unregress.evidence.verdict import Rule
@@ -88,7 +89,7 @@ def audit(
     named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
     paths = {**models, **named}
     asked = request.resolve(data, task, paths.values())
-    case = data.case(task, asked.request)
+    case = Case(task=task, splits=data, request=asked.request)
     if not metrics:
         raise SettingError("No metric is named: nothing is measured", remedy="Leave `metrics` out for all of them")
     if original in models:
@@ -99,6 +100,8 @@ def audit(
     further, store = (0, None) if training is None else (training.golds, training.folder)
     # A missing original is complained about below, with all else that is wrong with the models.
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
+    if training is not None and recipe is not None:
+        training.require_possible(case, runtime, recipe)
     # Before the data are hashed: what cannot be read is told in its words.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     origin = "" if recipe is None else f"# trained with: {recipe}\n"
@@ -124,7 +127,7 @@ def audit(
             training.refuse_repeated(golds or [], runtime, recipe)
             source = "as the options say" if training.recipe is not None else f"as {models[original]} says"
             say(f"Golds are trained {source}: {recipe}")
-            say(*_before_training(len(case.request.forget), rule, recipe, models[original]))
+            say(*_before_training(len(asked.request.forget), rule, recipe, models[original]))
             names = gold_names(len(given) + further)
             if deep is not None:
                 judged = {name: path for name, path in models.items() if name != original}

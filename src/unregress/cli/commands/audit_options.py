@@ -18,6 +18,7 @@ from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
 from unregress.retraining.model_factory import ModelFactory, StoredModel
 from unregress.retraining.model_store import Store
+from unregress.retraining.stacked_training import require_stackable
 from unregress.retraining.throughput import measure_throughput
 from unregress.retraining.workload import Workload
 from unregress.runs.model_io import weights_digest
@@ -55,8 +56,9 @@ class Retraining:
     workers: int = 1
     """How many trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
     stack: int = 1
-    """How many golds of a small model to train as one: several times as fast, and rounded differently.  With more golds
-    later, a stack that was not full is trained anew."""
+    """How many golds of a small model to train as one: several times as fast, and rounded differently.  Not with a
+    plateau schedule, whose rates would differ between models.  With more golds later, a stack that was not full is
+    trained again."""
     store: Path | None = None
     """Folder in which trained models are kept; by default `unregress/store` in the user's cache folder."""
 
@@ -91,6 +93,15 @@ class Retraining:
     def seeds(self, runtime: Runtime) -> range:
         """The golds' seeds."""
         return range(runtime.seed + FIRST, runtime.seed + FIRST + self.golds)
+
+    def require_possible(self, case: Case, runtime: Runtime, recipe: Recipe) -> None:
+        """Refuse golds that cannot be trained as a stack, before anything is trained.
+
+        Raises:
+            SettingError: recipe, runtime or data need separate trainings.
+        """
+        if min(self.stack, self.golds) > 1:
+            require_stackable(case, recipe, runtime)
 
     def refuse_repeated(self, golds: Sequence[Path], runtime: Runtime, recipe: Recipe) -> None:
         """Refuse seeds that would train a gold again that is given.

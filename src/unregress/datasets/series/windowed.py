@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from unregress.data.case import Case, Splits
+from unregress.data.case import Case
 from unregress.data.request import ForgetRequest, Index, Mask
+from unregress.data.splits import Splits
 from unregress.datasets.series.series import Scaler, Series, Values, time_of
 from unregress.datasets.series.windows import WindowIds, Windows, collate
-from unregress.errors import DataError, RequestError, SettingError, raise_all
+from unregress.errors import DataError, RequestError, SettingError, require
 from unregress.tasks.base import Task
 
 Part = Literal["train", "validation", "test"]
@@ -74,13 +75,8 @@ class WindowedSeries:
     common with 24 and 7, such as 5, still meets every hour of the week; all held-out windows are kept."""
 
     def __post_init__(self) -> None:
-        raise_all(
-            [
-                SettingError(f"{name} is {getattr(self, name)}", expected="1 or more")
-                for name in ("encoder", "horizon", "stride")
-                if getattr(self, name) < 1
-            ]
-        )
+        sizes = {"encoder": self.encoder, "horizon": self.horizon, "stride": self.stride}
+        require((f"{name} is {size}", size >= 1, "1 or more") for name, size in sizes.items())
         if (last := int(self.series.hour.max())) + 1 < self.boundaries.end:
             # A copy that was cut off would give a shorter test period, or none.
             raise DataError(
@@ -210,10 +206,12 @@ class WindowedSeries:
                 else "Forget less",
             )
         request = ForgetRequest.where(forget, reason=reason)
-        case = self.splits(forgotten).case(task, request)
+        splits = self.splits(forgotten)
         alike = {part: np.flatnonzero(self.touched(part, forgotten)).tolist() for part in PARTS[1:]}
-        return replace(
-            case,
-            validation_forget_like=None if case.validation is None else alike["validation"],
-            test_forget_like=None if case.test is None else alike["test"],
+        return Case(
+            task=task,
+            splits=splits,
+            request=request,
+            validation_forget_like=None if splits.validation is None else alike["validation"],
+            test_forget_like=None if splits.test is None else alike["test"],
         )
