@@ -17,7 +17,7 @@ import torch
 
 from unregress import Runtime
 
-PACKAGES = ("unregress", "torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "pytorch-forecasting")
+PACKAGES = ("unregress", "torch", "torchvision", "numpy", "scikit-learn", "pytorch-forecasting")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_training_in_bf16_is_close(device: str) -> None:
 def test_training_in_fp16_learns(device: str) -> None:
     """Steps whose scaled gradients overflow are left out, so that the steps differ from those in single precision."""
     if device == "cpu":
-        pytest.skip("Fabric scales the loss of 16-mixed on a GPU only")
+        pytest.skip("The loss is scaled in 16-mixed on a GPU only")
     made = train(case_for(MLP), RECIPE, runtime_on(device, "16-mixed"))
     assert made.history[-1].loss < made.history[0].loss
     assert all(np.isfinite(weight.detach().numpy()).all() for weight in made.model.parameters())

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from support.contract_subjects import convolutional
 from support.small_cases import mlp, numbers
-from unregress.distributed.process_group import Team, meet, part
+from unregress.distributed.process_group import ProcessGroup, destroy_process_group, init_process_group
 from unregress.distributed.replicas import Strategy, gather_weights, private_copy, replicate
 from unregress.distributed.sync_batchnorm import synchronise_batch_norm
 
@@ -49,13 +49,13 @@ def strategy_error(strategy: Strategy, build: Callable[[], nn.Module], inputs: T
         synchronise_batch_norm(twin)
     tied = replicate(twin, inputs.device, strategy)
     trained(twin, tied, inputs)
-    gather_weights(model, twin, Team())
+    gather_weights(model, twin, ProcessGroup())
     return apart(model, plain)
 
 
 def main(kind: str) -> dict[str, Any]:
     device = torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
-    meet(device)
+    init_process_group(device)
     summed = torch.arange(3.0, device=device)
     dist.all_reduce(summed)
     held = ["kept"]
@@ -77,5 +77,5 @@ def main(kind: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     print(json.dumps(main(sys.argv[1])), flush=True)
-    part()
+    destroy_process_group()
     os._exit(0)

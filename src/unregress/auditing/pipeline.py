@@ -220,7 +220,7 @@ def _settings(case: Case, runtime: Runtime, metrics: Sequence[Metric], rule: Rul
         "rule": asdict(rule),
         "seed": runtime.seed,
         "threads": torch.get_num_threads(),
-        "processes": runtime.team.size,
+        "processes": runtime.process_group.world_size,
         "precision": runtime.precision,
         "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},

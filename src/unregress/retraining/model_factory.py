@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import nn
 
 from unregress.data.case import Case
-from unregress.distributed.process_group import require_team
+from unregress.distributed.process_group import require_process_group
 from unregress.errors import DivergenceError, SettingError
 from unregress.methods.base import Method, Unlearned, train
 from unregress.methods.retrain import Retrain
@@ -53,9 +53,9 @@ class ModelFactory:
 
     def __post_init__(self) -> None:
         _ = self.case.requested  # without a request there is neither a gold nor an unlearned model
-        if (found := require_team(self.runtime.devices)).size > 1:
+        if (count := require_process_group(self.runtime.devices).world_size) > 1:
             raise SettingError(
-                f"Many trainings are asked of {found.size} processes that do one job together",
+                f"Many trainings are asked of {count} processes that do one job together",
                 expected="one process, which trains models side by side in processes of their own",
                 remedy="Use `workers` in place of `devices`; on several devices train golds one by one (`Retrain`)",
             )

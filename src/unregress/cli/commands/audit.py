@@ -108,7 +108,8 @@ def audit(
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     origin = "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(settings_of(recipe))}\n"
     require_agreement(paths.values())
-    with run_folder(runtime.team, output, config + contents(case, paths) + origin, paths) as folder, kept_in(store):
+    group, config = runtime.process_group, config + contents(case, paths) + origin
+    with run_folder(group, output, config, paths) as folder, kept_in(store):
         notes: list[str] = []
         read = {
             name: read_model(path, case, runtime, forgot=name != original, told=notes.append)
