@@ -46,7 +46,7 @@ def strategy_error(strategy: Strategy, build: Callable[[], nn.Module], inputs: T
     trained(plain, plain, inputs)
     twin = private_copy(model)
     if sync:
-        synchronise_batch_norm(twin)
+        twin = synchronise_batch_norm(twin, inputs.device.type)
     tied = replicate(twin, inputs.device, strategy)
     trained(twin, tied, inputs)
     gather_weights(model, twin, ProcessGroup())
