@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 
 import numpy as np
@@ -154,3 +155,10 @@ def test_two_devices_need_two_processes(devices):
 def test_ways_to_use_several_devices_are_checked(value):
     with pytest.raises(SettingError, match=f"Runtime.{list(value)[-1]}"):
         Runtime(**value)
+
+
+def test_a_runtime_is_sent_without_the_device_that_it_has_opened():
+    runtime = Runtime(accelerator="cpu", seed=5)
+    assert runtime.device.type == "cpu" and "_fabric" in vars(runtime)
+    sent = pickle.loads(pickle.dumps(runtime))
+    assert sent == runtime and "_fabric" not in vars(sent) and sent.device.type == "cpu"
