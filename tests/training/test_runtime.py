@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 
 import numpy as np
@@ -129,3 +130,10 @@ def test_settings_out_of_range_are_refused(values):
         Runtime(**values)
     name = list(values)[-1]
     assert refused.value.found == f"Runtime.{name} is {values[name]!r}"
+
+
+def test_a_runtime_is_sent_without_the_device_that_it_has_opened():
+    runtime = Runtime(accelerator="cpu", seed=5)
+    assert runtime.device.type == "cpu" and "device" in vars(runtime)
+    sent = pickle.loads(pickle.dumps(runtime))
+    assert sent == runtime and "device" not in vars(sent) and sent.device.type == "cpu"
