@@ -63,8 +63,8 @@ def audited(runtime: Runtime, task: TensorTask) -> AuditReport:
     """An audit by the default metrics, relearning among them, of an original and a model that Blindspot made."""
     case = held_out_case(task)
     original = train(case, Recipe(epochs=10, lr=0.01, batch_size=9), runtime)
-    golds = [METHODS["retrain"].unlearn(original.model, case, replace(runtime, seed=seed)) for seed in (1, 2)]
-    mine = METHODS["blindspot"].unlearn(original.model, case, runtime)
+    golds = [METHODS["Retrain"].unlearn(original.model, case, replace(runtime, seed=seed)) for seed in (1, 2)]
+    mine = METHODS["Blindspot"].unlearn(original.model, case, runtime)
     return audit(case, {"original": original, "mine": mine}, runtime, golds=golds, metrics=default_metrics())
 
 
