@@ -1,7 +1,8 @@
-"""The evidence an audit leaves, as plain data: report, findings, noise floor and verdict.  Imports no PyTorch."""
+"""The evidence of an audit as plain data: report, findings, noise floor and verdict.  Imports no PyTorch."""
 
 from unregress.evidence.audit_report import CONSTANT, RETRAINED, SCHEMA, AuditedModel, AuditReport, ModelFile, Role
 from unregress.evidence.findings import (
+    PARTS,
     Answer,
     Criterion,
     Curve,
@@ -10,12 +11,15 @@ from unregress.evidence.findings import (
     Measurement,
     MetricInfo,
     Outcome,
+    Part,
     Recheck,
+    Unit,
     Verdict,
 )
 
 __all__ = [
     "CONSTANT",
+    "PARTS",
     "RETRAINED",
     "SCHEMA",
     "Answer",
@@ -29,7 +33,9 @@ __all__ = [
     "MetricInfo",
     "ModelFile",
     "Outcome",
+    "Part",
     "Recheck",
     "Role",
+    "Unit",
     "Verdict",
 ]

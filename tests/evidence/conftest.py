@@ -1,0 +1,5 @@
+"""Models trained once for all tests of this folder."""
+
+from support.bump_models import case, golds, original
+
+__all__ = ["case", "golds", "original"]

@@ -1,0 +1,27 @@
+"""Fixtures: an original and golds of the bump case, trained once; a folder's conftest imports those that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import unregress
+from support.bump_case import RECIPE, RUNTIME, small_case
+
+
+@pytest.fixture(scope="session")
+def case() -> unregress.Case:
+    return small_case()
+
+
+@pytest.fixture(scope="session")
+def original(case: unregress.Case) -> unregress.Unlearned:
+    return unregress.train(case, RECIPE, RUNTIME)
+
+
+@pytest.fixture(scope="session")
+def golds(case: unregress.Case, original: unregress.Unlearned) -> list[unregress.Unlearned]:
+    """Six golds that differ only by seed: enough for a verdict, and one more to be judged."""
+    retrain = unregress.Retrain(recipe=RECIPE)
+    return [retrain.unlearn(original.model, case, replace(RUNTIME, seed=seed)) for seed in range(1, 7)]
