@@ -27,11 +27,11 @@ from unregress.metrics import (
     Deviation,
     Errors,
     Membership,
-    Panel,
     Published,
     Representation,
     Wasserstein,
 )
+from unregress.metrics.base import Panel
 from unregress.metrics.findings import findings
 from unregress.metrics.predictions import Predictions, Values
 

@@ -16,7 +16,8 @@ from torch.utils.data import TensorDataset
 import unregress
 from unregress.errors import ModelError
 from unregress.evidence import Figure, Measurement, Role
-from unregress.metrics import Anamnesis, Panel, Subject, relearning
+from unregress.metrics import Anamnesis, relearning
+from unregress.metrics.base import Panel, Subject
 from unregress.metrics.relearning import MARGIN, Watch, relearn
 from unregress.training.loop import evaluate
 

@@ -9,7 +9,8 @@ import pytest
 
 from support.hand_panels import panel, values
 from unregress.errors import DataError, ModelError
-from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Panel, Wasserstein
+from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Wasserstein
+from unregress.metrics.base import Panel
 from unregress.metrics.deep.gaussian_kl import among_golds, differ, divergence, permutation_test
 from unregress.metrics.deep.lira import signals
 from unregress.metrics.predictions import Predictions, Values

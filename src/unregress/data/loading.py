@@ -171,7 +171,7 @@ def read_targets(source: Source, task: Task[Any], rows: Tensor | None = None) ->
     for batch in source.fetch(chunked(wanted, 4096)):
         target = task.target(batch.data).detach()
         if not done:
-            # Made once, and not joined from pieces: see `unregress.metrics.predictions.collect`.
+            # Made once, and not joined from pieces: see `unregress.metrics.collect.collect`.
             found = torch.empty((len(wanted), *target.shape[1:]), dtype=target.dtype)
         found[done : done + len(target)] = target
         done += len(target)

@@ -1,4 +1,4 @@
-"""KLoM for regression: whether a method's models, over many seeds, answer each sample as retrained ones do.
+"""KLoM for regression: per-sample divergence between predictions of unlearned and retrained models over many seeds.
 
 KL divergence of margins (Georgiev et al. 2024, "Attribute-to-Delete") compares, sample by sample, how an output is
 distributed over trainings.  For a regression the output is the prediction itself, and taken as Gaussian.
@@ -16,13 +16,14 @@ import numpy as np
 from unregress.cost import Cost
 from unregress.data.case import Case, Split
 from unregress.errors import SettingError
-from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of
 from unregress.methods.base import Method, Unlearned
-from unregress.metrics.base import MetricResult, Panel, measured
+from unregress.metrics.base import MetricResult, Panel, measured, without_value
+from unregress.metrics.collect import collect
 from unregress.metrics.deep.base import DeepMetric, stream
 from unregress.metrics.deep.gaussian_kl import among_golds, differ, divergence, over_samples, permutation_test
-from unregress.metrics.predictions import Predictions, Values, collect
+from unregress.metrics.predictions import Predictions, Values
 from unregress.parallel.jobs import run_all
 from unregress.retraining.model_factory import ModelFactory, StoredModel
 from unregress.retraining.model_store import weights_of
@@ -38,7 +39,7 @@ Answers = dict[str, Values]
 
 @dataclass(frozen=True, kw_only=True)
 class KLoM(DeepMetric):
-    """Trains and unlearns under many seeds, and compares the answers to as many golds', sample by sample.
+    """Per-sample divergence between the predictions of a method's models and of as many golds, over many seeds.
 
     Golds have the N seeds after the runtime's.  Each of the next N seeds trains an original, which the methods unlearn
     under the same seed.  What it says is about the method on this request, not about the one model that was audited.
@@ -55,7 +56,7 @@ class KLoM(DeepMetric):
             "without the forgotten samples do; the mean over samples.  0 would be the same distribution.",
             ideal="The retrained models' value: what as many of them more would have, by simulation; about 95 of "
             "100 would lie in its interval. It is 1 / (number of models) or more.",
-            unit="nats",
+            unit=Unit.NATS,
             source="Georgiev et al. 2024 (KLoM), in Gaussian form",
         ),
         MetricInfo(
@@ -63,7 +64,7 @@ class KLoM(DeepMetric):
             title="KLoM, 95 % quantile",
             meaning="One sample in twenty is answered more differently than this: memory of a few samples shows here.",
             ideal="The retrained models' value.",
-            unit="nats",
+            unit=Unit.NATS,
             source="Georgiev et al. 2024 (KLoM), in Gaussian form",
         ),
     )
@@ -80,7 +81,7 @@ class KLoM(DeepMetric):
             raise SettingError(f"KLoM has models={self.models}", expected="4 or more")
 
     def plan(self, case: Case, runtime: Runtime) -> Workload:
-        """What is not in the store yet, and the predictions by all models."""
+        """The models that are not in the store, and the predictions of all models."""
         factory, methods = self.factory(case, runtime), tuple(self.methods.values())
         todo = Workload(models=0, passes=0)
         for gold, seed in self._seeds(runtime):
@@ -90,8 +91,8 @@ class KLoM(DeepMetric):
         answers = sum(len(case.source(split)) for split in SPLITS)
         return todo + Workload(models=0, passes=asked * answers)
 
-    def parts(self, panel: Panel) -> Sequence[str]:
-        """All."""
+    def parts(self, panel: Panel) -> Sequence[Part]:
+        """All parts of the panel."""
         return panel.parts
 
     def examine(self, panel: Panel) -> Iterator[MetricResult]:
@@ -110,9 +111,7 @@ class KLoM(DeepMetric):
             unit = scale_of(theirs, *sides.values())
             theirs, sides = theirs / unit, {name: side / unit for name, side in sides.items()}
             if fixed := [name for name, side in {"the golds": theirs, **sides}.items() if not differ(side)]:
-                for name in sides:
-                    why = f"{', '.join(fixed)}: every seed predicts the same"
-                    yield Measurement(metric="klom", split=part, model=name, value=None, note=why)
+                yield from without_value(["klom"], part, sides, f"{', '.join(fixed)}: every seed predicts the same")
                 continue
             floor = among_golds(theirs, stream(panel.runtime, f"klom/golds/{part}"))
             for metric, level in (("klom", None), ("klom-95", 0.95)):
@@ -128,12 +127,12 @@ class KLoM(DeepMetric):
                     yield found(model=gold.name, value=float(null.mean()), interval=(low, high))
 
     def _seeds(self, runtime: Runtime) -> Iterator[tuple[int, int]]:
-        """Each gold's seed, and that of the original beside it: others, or `Retrain` would make the same models."""
+        """Pairs of seeds, of a gold and of an original: they differ, or `Retrain` would make the golds again."""
         first = runtime.seed + 1
         yield from ((seed, seed + self.models) for seed in range(first, first + self.models))
 
     def _trained(self, panel: Panel) -> dict[str, list[Answers]]:
-        """What every model answers: by audited model, and the golds'."""
+        """All models' predictions, by audited model, and the golds'."""
         runtime, original = panel.runtime, panel.original.name
         factory = self.factory(panel.case, runtime).for_workers(self.workers)
         shared, start = panel.original.model, None
@@ -154,17 +153,19 @@ class KLoM(DeepMetric):
 def _chain(
     factory: ModelFactory, methods: Mapping[str, Method], original: str, start: StoredModel | None, seed: int
 ) -> dict[str, Answers]:
-    """One seed's job: train an original, let every method unlearn it, and ask them all."""
+    """The job of one seed: train an original, unlearn it by every method, and predict with all of them."""
     first = start or factory.original(seed)
-    answers = {name: _ask(factory, factory.unlearned(method, first, seed), seed) for name, method in methods.items()}
-    return answers if start else {original: _ask(factory, first, seed), **answers}
+    answers = {
+        name: _predict(factory, factory.unlearned(method, first, seed), seed) for name, method in methods.items()
+    }
+    return answers if start else {original: _predict(factory, first, seed), **answers}
 
 
 def _gold(factory: ModelFactory, seed: int) -> dict[str, Answers]:
-    return {_GOLDS: _ask(factory, factory.gold(seed), seed)}
+    return {_GOLDS: _predict(factory, factory.gold(seed), seed)}
 
 
-def _ask(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
+def _predict(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
     case, runtime = factory.case, factory.runtime_for(seed)
     return {
         split: collect(made.unlearned.model, case.task, case.source(split), runtime, rows=case.rows(split)).prediction
@@ -172,8 +173,8 @@ def _ask(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
     }
 
 
-def _side(models: list[Answers], case: Case, part: str, asked: Predictions) -> Values:
-    """Predictions, `(models, n, *out)`: NaN for what is not known, and without outputs that never are."""
+def _side(models: list[Answers], case: Case, part: Part, asked: Predictions) -> Values:
+    """Predictions of a part, `(models, n, *out)`: NaN where the target is unknown, without outputs that always are."""
     split: Split = "train_eval" if part.startswith("train") else "test"
     places = np.searchsorted(case.rows(split), asked.index)
     side = np.stack([answers[split][places] for answers in models])
