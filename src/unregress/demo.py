@@ -13,31 +13,26 @@ from torch.utils.data import TensorDataset
 
 from unregress import (
     Anamnesis,
-    AttackAUC,
     Blindspot,
-    Deviation,
-    Errors,
     FineTune,
     ForgetRequest,
     GaussianAmnesiac,
-    Membership,
     Method,
     Recipe,
-    Representation,
     Retrain,
     Runtime,
     Splits,
     TensorTask,
     UniformAmnesiac,
-    Wasserstein,
     audit,
     preflight,
     train,
 )
-from unregress.auditing.participants import gold_names
+from unregress.auditing.assemble import gold_names
 from unregress.errors import SettingError
 from unregress.evidence import ModelFile
 from unregress.files.writing import sha256_of
+from unregress.metrics import default_metrics
 from unregress.parallel.jobs import one_thread
 from unregress.report import print_table, render_html
 from unregress.runs.checkpoint import save_weights
@@ -60,15 +55,8 @@ METHODS: tuple[Method, ...] = (
 """The paper's learning rates; epochs that cost each method about a quarter of retraining.  Retraining once more shows
 what passing looks like."""
 
-METRICS = (
-    Errors(),
-    Wasserstein(),
-    Deviation(),
-    AttackAUC(),
-    Membership(),
-    Representation(),
-    Anamnesis(recipe=Recipe(epochs=10, lr=0.01, batch_size=32)),  # relearning at 0.01, as the published code does
-)
+METRICS = default_metrics(Anamnesis(recipe=Recipe(epochs=10, lr=0.01, batch_size=32)))
+"""The default metrics; relearning at 0.01, as the published code does."""
 
 CAVEATS = (
     "The membership attack says little about this request: the forgotten patients differ from the kept ones by their "

@@ -19,7 +19,6 @@ from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settin
 from jsonargparse.typing import Path_fr
 from torch import nn
 
-from unregress.auditing.pipeline import default_metrics
 from unregress.cli import configuration
 from unregress.cli.commands.audit import audit, report
 from unregress.cli.commands.reproduce import reproduce
@@ -38,6 +37,7 @@ from unregress.errors import SettingError, raise_all
 from unregress.errors.user_code import described, message_of
 from unregress.errors.wording import printable
 from unregress.methods import Method, Unlearned
+from unregress.metrics import default_metrics
 from unregress.tasks.base import Task
 from unregress.training.runtime import Runtime
 

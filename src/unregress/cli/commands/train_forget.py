@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from unregress.auditing.golds import module_of
+from unregress.auditing.assemble import module_of
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.recorded import recorded_recipe
