@@ -1,4 +1,4 @@
-"""Models trained once for all tests of this folder."""
+"""Trained models that many tests here share."""
 
 from support.bump_models import case, golds, original
 

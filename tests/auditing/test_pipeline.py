@@ -102,7 +102,7 @@ KINDS: dict[str, tuple[dict[str, Any], str]] = {
         {"metrics": [Unexplained()]},
         "The metric Unexplained has no `about`.*`MetricInfo` for each",
     ),
-    "about not a tuple": ({"metrics": [Single()]}, r"`Single.about` is of type About\. Expected a tuple"),
+    "about not a tuple": ({"metrics": [Single()]}, r"`Single.about` is of type MetricInfo\. Expected a tuple"),
 }
 
 

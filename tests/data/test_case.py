@@ -100,7 +100,7 @@ def test_a_mask_is_not_taken_for_positions(group):
 )
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_the_group_is_the_one_given_or_the_targets_in_the_band(request_, group, expected, split):
-    case = case_of(DATA, request=request_, **{split: HELD_OUT, f"{split}_group": group})
+    case = case_of(DATA, request=request_, **{split: HELD_OUT, f"{split}_forget_like": group})
     assert case.forget_like(split).tolist() == expected
 
 

@@ -12,8 +12,8 @@ import pytest
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from e2e import tiny
 from e2e.conftest import PROJECT, SHORT
+from support import tiny_project as tiny
 from unregress import Splits
 from unregress.cli import main
 from unregress.evidence import AuditReport

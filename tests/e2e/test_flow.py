@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from e2e import tiny
 from e2e.conftest import METHODS, PROJECT, REQUEST, SHORT, audit_words
+from support import tiny_project as tiny
 from unregress.cli import main
 from unregress.evidence import AuditReport
 from unregress.runs.checkpoint import load_weights

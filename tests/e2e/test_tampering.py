@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e import tiny
 from e2e.conftest import PROJECT, REQUEST, SHORT
+from support import tiny_project as tiny
 from support.tampering import TAMPERINGS, Tampering, drop_person
 from unregress.cli import main
 from unregress.cli.commands.agreement import require_agreement

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import unregress
-from e2e import faulty
+from support import faulty_project as faulty
 from support.faulty_project import RAISING, Rows
 from unregress import ForgetRequest, TensorTask, collect
 from unregress.cli import main

@@ -18,7 +18,7 @@ import unregress
 from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
 from unregress.metrics import Wasserstein
-from unregress.metrics import published as module
+from unregress.metrics import as_published as module
 from unregress.metrics.as_published import Published, augmented, published_attack
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.relearning import Watch, relearn

@@ -30,7 +30,7 @@ def test_golds_are_one_row(report: AuditReport) -> None:
         (HELPER, "reference"),
         ("constant", "reference"),
     ]
-    assert (rows[1].style, rows[1].factory, rows[1].passes, rows[1].seconds) == (GOLD, "Retrain", "960,000", "40.3")
+    assert (rows[1].style, rows[1].maker, rows[1].passes, rows[1].seconds) == (GOLD, "Retrain", "960,000", "40.3")
 
 
 def test_the_typical_gold_has_the_middle_cost(report: AuditReport) -> None:
@@ -49,7 +49,7 @@ def test_shares_of_a_retraining_that_took_nothing_are_unknown(report: AuditRepor
 def test_golds_made_in_different_ways_are_said_to_be(report: AuditReport) -> None:
     odd = tuple(replace(m, method="Retrain(lr=1)") if m.name == GOLDS[3] else m for m in report.models)
     made = model_rows(replace(report, models=odd), styles(report))[1]
-    assert (made.factory, made.settings) == ("made in different ways", ())
+    assert (made.maker, made.settings) == ("made in different ways", ())
 
 
 def test_one_gold(report: AuditReport) -> None:

@@ -165,7 +165,7 @@ def swapped(entry: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], type[UnregressError], str]] = {
-    "other layout": (lambda entry: edited(entry, layout=2), StaleError, "layout 2"),
+    "other layout": (lambda entry: edited(entry, layout=LAYOUT + 1), StaleError, f"layout {LAYOUT + 1}"),
     "config edited": (lambda entry: edited(entry, seed=7), StaleError, "made from other things"),
     "config no json": (lambda entry: (entry / "config.yaml").write_text("{"), StaleError, "not an entry"),
     "config no object": (lambda entry: (entry / "config.yaml").write_text("[1]"), StaleError, "not an entry"),

@@ -1,4 +1,4 @@
-"""Fixtures: an original and golds of the bump case, trained once; a folder's conftest imports those that it needs."""
+"""Trained models, made once."""
 
 from __future__ import annotations
 

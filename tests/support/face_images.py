@@ -30,7 +30,7 @@ SPLITS = {"train": 84, "val": 30, "test": 30}
 TRAIN = SPLITS["train"]
 RUNTIME = Runtime(accelerator="cpu")
 LAYERS = ("body",)
-CODE = ("datasets/age_images",)
+CODE = ("datasets/images/age_images",)
 
 
 def write_faces(root: Path, *, each: int = 2, swapped: bool = False) -> Path:

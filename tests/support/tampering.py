@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from e2e import tiny
+from support import tiny_project as tiny
 from unregress.data.request import ForgetRequest
 from unregress.files.writing import sha256_of
 from unregress.runs.checkpoint import load_weights, save_weights

@@ -180,14 +180,14 @@ class Case(_Content):
             if any(isinstance(i, (bool, np.bool_)) for i in group):
                 complaints.append(
                     DataError(
-                        f"`{name}_group` is a mask",
+                        f"`{name}_forget_like` is a mask",
                         expected="positions",
                         remedy="Pass `np.flatnonzero(mask)`",
                     )
                 )
             elif any(not 0 <= i < length for i in group):
                 complaints.append(
-                    DataError(f"`{name}_group` names positions outside `{name}`, which has {length} samples")
+                    DataError(f"`{name}_forget_like` names positions outside `{name}`, which has {length} samples")
                 )
         raise_all(complaints)
 

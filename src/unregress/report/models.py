@@ -29,7 +29,7 @@ class ModelRow:
     """The role in words; empty where the name says it."""
     meaning: str
     style: Style
-    factory: str
+    maker: str
     settings: tuple[str, ...]
     notes: tuple[str, ...]
     deviations: tuple[str, ...]
@@ -131,7 +131,7 @@ def parse(text: str) -> tuple[str, tuple[str, ...]]:
 def _row(
     model: AuditedModel, name: str, label: str, style: Style, retraining: AuditedModel | None, *, alike: bool
 ) -> ModelRow:
-    factory, settings = parse(model.method) if alike else ("made in different ways", ())
+    maker, settings = parse(model.method) if alike else ("made in different ways", ())
     cost: Cost | None = model.cost
     return ModelRow(
         name=name,
@@ -139,7 +139,7 @@ def _row(
         label=label,
         meaning=ROLES[model.role][1],
         style=style,
-        factory=factory,
+        maker=maker,
         settings=settings,
         notes=model.notes,
         deviations=model.deviations,

@@ -23,8 +23,8 @@ class Throughput(NamedTuple):
 class Workload:
     """What many trainings will take, before they are begun.
 
-    >>> plan = Plan(models=2, passes=3_000_000)
-    >>> plan.sentence(Pace(sample=0.001, model=30.0), workers=2)
+    >>> plan = Workload(models=2, passes=3_000_000)
+    >>> plan.sentence(Throughput(sample=0.001, model=30.0), workers=2)
     '2 models to train, 3,000,000 sample passes: about 26 minutes with 2 workers.'
     """
 
@@ -72,7 +72,7 @@ def plan_of(work: Recipe | Method, samples: int) -> Workload:
         samples: number of training samples; what is forgotten is not taken off.
 
     >>> plan_of(Recipe(epochs=3), 100)
-    Plan(models=1, passes=600)
+    Workload(models=1, passes=600)
     """
     values = [work] if isinstance(work, Recipe) else [getattr(work, field.name) for field in dataclasses.fields(work)]
     epochs = [value.epochs for value in values if isinstance(value, Recipe)]

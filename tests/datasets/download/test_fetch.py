@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.webserver import Web, serving
-from unregress.datasets import download as module
-from unregress.datasets import partial
+from unregress.datasets.download import fetch as module
+from unregress.datasets.download import resume as partial
 from unregress.datasets.download.fetch import download
 from unregress.errors import DataError, SettingError
 

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.io import savemat
 from torch.utils.data import TensorDataset
 
-from unregress.datasets import imdb_wiki as module
+from unregress.datasets.images import imdb_wiki as module
 from unregress.datasets.images.age_images import read_index
 from unregress.datasets.images.imdb_wiki import ages, imdb_wiki, write_index
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError

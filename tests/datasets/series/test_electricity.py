@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unregress.datasets import electricity_record as module
+from unregress.datasets.series import electricity_record as module
 from unregress.datasets.series.electricity import electricity, electricity_client, read_client
 from unregress.datasets.series.electricity_record import read_record
 from unregress.datasets.series.series import hour_of, time_of

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unregress.datasets import glove as module
+from unregress.datasets.text import glove as module
 from unregress.datasets.text.glove import WordVectors, glove
 from unregress.datasets.text.vocabulary import Vocabulary
 from unregress.errors import DataError, PreflightError, SettingError
