@@ -13,13 +13,7 @@ from unregress.auditing.training import DeepTests
 from unregress.checks.model_check import no_better_than_constant
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import AUDIT, GOLDS, require_agreement
-from unregress.cli.commands.audit_options import (
-    RetrainOptions,
-    announcements,
-    gold_record,
-    refuse_repeated_seeds,
-    with_recorded_methods,
-)
+from unregress.cli.commands.audit_options import RetrainOptions, announcements, gold_record, resolve
 from unregress.cli.commands.caveats import about_models
 from unregress.cli.commands.pages import require_replaceable, run_of
 from unregress.cli.commands.request_spec import RequestSpec
@@ -92,18 +86,10 @@ def audit(
     case = data.case(task, asked.request)
     if original in models:
         require_remembering(models[original], case)
-    # Deep tests without golds of their own still train originals.
-    options = RetrainOptions(golds=0) if retrain is None and deep is not None else retrain
-    # A missing original is complained about below, with everything else that is wrong with the models.
-    retraining = None if options is None or original not in models else options.resolve(models[original])
-    recipe = None if retraining is None else retraining.require_recipe()
+    retraining, deep = resolve(retrain, deep, models, original, golds or [], runtime)
+    recipe = None if retraining is None else retraining.recipe
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
-    if retraining is not None:
-        refuse_repeated_seeds(golds or [], retraining, runtime)
-        if deep is not None:
-            judged = {name: path for name, path in models.items() if name != original}
-            deep = with_recorded_methods(deep, judged, gold_names(len(given) + retraining.golds))
     require_agreement(paths.values())
     config += contents(case, paths) + ("" if recipe is None else f"# trained with: {recipe}\n")
     store = None if retraining is None else retraining.store
@@ -127,7 +113,7 @@ def audit(
         warnings = [*found.warnings, *no_better_than_constant(case, runtime, module_of(read[original]))]
         say(*(f"Warning: {warning}" for warning in warnings))
         if recipe is not None:
-            say(*announcements(options, recipe, models[original], len(case.request.forget), rule))
+            say(*announcements(retrain, recipe, models[original], len(case.request.forget), rule))
         caveats = [*warnings, *notes, *asked.notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()
         if trained and recipe is not None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unregress.auditing.assemble import gold_names
 from unregress.auditing.training import DeepTests, Retraining, TrainedGold
 from unregress.cli.commands.recorded import configuration_of, recorded_method, recorded_recipe
 from unregress.cli.error_messages import nearest
@@ -59,7 +60,39 @@ class RetrainOptions(Retraining):
         return Retraining(recipe=recipe, golds=self.golds, workers=self.workers, stack=self.stack, store=store)
 
 
-def refuse_repeated_seeds(golds: Sequence[Path], retraining: Retraining, runtime: Runtime) -> None:
+def resolve(
+    retrain: RetrainOptions | None,
+    deep: DeepTests | None,
+    models: Mapping[str, Path],
+    original: str,
+    golds: Sequence[Path],
+    runtime: Runtime,
+) -> tuple[Retraining | None, DeepTests | None]:
+    """Complete the options for what is trained from the run folders of models and golds.
+
+    Args:
+        retrain: how to train golds.
+        deep: the deep tests; without `retrain` they still train originals.
+        models: files and folders by name.
+        original: the original's name.  If there is no such model nothing is trained, and `AuditJob.check` refuses it.
+        golds: files and folders of the given golds.
+        runtime: its seed decides the seeds of golds.
+
+    Raises:
+        SettingError: what is not named is not recorded either, or a given gold would be trained again.
+    """
+    options = RetrainOptions(golds=0) if retrain is None and deep is not None else retrain
+    if options is None or original not in models:
+        return None, None
+    retraining = options.resolve(models[original])
+    _refuse_repeated_seeds(golds, retraining, runtime)
+    if deep is not None:
+        judged = {name: path for name, path in models.items() if name != original}
+        deep = _with_recorded_methods(deep, judged, gold_names(len(golds) + retraining.golds))
+    return retraining, deep
+
+
+def _refuse_repeated_seeds(golds: Sequence[Path], retraining: Retraining, runtime: Runtime) -> None:
     """Refuse seeds that would train a gold again that is given.
 
     Raises:
@@ -76,7 +109,7 @@ def refuse_repeated_seeds(golds: Sequence[Path], retraining: Retraining, runtime
             )
 
 
-def with_recorded_methods(deep: DeepTests, models: Mapping[str, Path], golds: Collection[str]) -> DeepTests:
+def _with_recorded_methods(deep: DeepTests, models: Mapping[str, Path], golds: Collection[str]) -> DeepTests:
     """Complete the deep tests' methods: those that the options name, or else those of the models' run folders.
 
     Args:

@@ -31,10 +31,10 @@ from unregress.retraining.workload import Workload
 from unregress.training.runtime import Runtime
 
 SPLITS: tuple[Split, ...] = ("train_eval", "test")
-_GOLDS = ""
-"""A name that no audited model has."""
 Answers = dict[str, Values]
 """One model's predictions of all samples, by split."""
+ByModel = dict[str | None, Answers]
+"""Predictions by audited model; None stands for a gold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +101,7 @@ class KLoM(DeepMetric):
         A model's `p` is that of `permutation_test`; the golds' row is what `among_golds` expects of as many golds more,
         and its interval holds 95 of 100 of them.
         """
-        seen = self._trained(panel)
-        golds = seen.pop(_GOLDS)
+        golds, seen = self._trained(panel)
         note = f"{self.models} models a side"
         for part in panel.parts:
             asked = panel.original.parts[part]
@@ -131,8 +130,8 @@ class KLoM(DeepMetric):
         first = runtime.seed + 1
         yield from ((seed, seed + self.models) for seed in range(first, first + self.models))
 
-    def _trained(self, panel: Panel) -> dict[str, list[Answers]]:
-        """All models' predictions, by audited model, and the golds'."""
+    def _trained(self, panel: Panel) -> tuple[list[Answers], dict[str, list[Answers]]]:
+        """The predictions of all golds, and those of the other models by audited model."""
         runtime, original = panel.runtime, panel.original.name
         factory = self.factory(panel.case, runtime).for_workers(self.workers)
         shared, start = panel.original.model, None
@@ -140,29 +139,30 @@ class KLoM(DeepMetric):
             start = StoredModel(Unlearned(model=shared, history=(), cost=Cost()), weights_of(shared))
         jobs = {}
         for gold, seed in self._seeds(runtime):
-            jobs[f"gold of seed {gold}"] = partial(_gold, factory, gold)
-            jobs[f"seed {seed}"] = partial(_chain, factory, dict(self.methods), original, start, seed)
+            jobs[f"gold of seed {gold}"] = partial(_train_gold, factory, gold)
+            jobs[f"seed {seed}"] = partial(_train_and_unlearn, factory, dict(self.methods), original, start, seed)
+        golds: list[Answers] = []
         seen: dict[str, list[Answers]] = {}
         with runtime.bar("KLoM", len(jobs)) as advance:
             for _, answers in run_all(jobs, workers=self.workers, ended=advance):
                 for name, answer in answers.items():
-                    seen.setdefault(name, []).append(answer)
-        return seen
+                    (golds if name is None else seen.setdefault(name, [])).append(answer)
+        return golds, seen
 
 
-def _chain(
+def _train_and_unlearn(
     factory: ModelFactory, methods: Mapping[str, Method], original: str, start: StoredModel | None, seed: int
-) -> dict[str, Answers]:
+) -> ByModel:
     """The job of one seed: train an original, unlearn it by every method, and predict with all of them."""
     first = start or factory.original(seed)
-    answers = {
-        name: _predict(factory, factory.unlearned(method, first, seed), seed) for name, method in methods.items()
-    }
-    return answers if start else {original: _predict(factory, first, seed), **answers}
+    answers: ByModel = {} if start else {original: _predict(factory, first, seed)}
+    for name, method in methods.items():
+        answers[name] = _predict(factory, factory.unlearned(method, first, seed), seed)
+    return answers
 
 
-def _gold(factory: ModelFactory, seed: int) -> dict[str, Answers]:
-    return {_GOLDS: _predict(factory, factory.gold(seed), seed)}
+def _train_gold(factory: ModelFactory, seed: int) -> ByModel:
+    return {None: _predict(factory, factory.gold(seed), seed)}
 
 
 def _predict(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
