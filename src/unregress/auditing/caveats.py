@@ -39,7 +39,7 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
         yield (
             "No held-out samples of the forgotten kind are known (the request is not a band of targets and the case "
             "names no `test_forget_like`): errors on them are absent, and attacks compare with all test samples, which "
-            "are look-alikes only if the forgotten samples were drawn at random."
+            "are of the same kind only if the forgotten samples were drawn at random."
         )
     if not len(panel.validation_forget_like) and any(measure.metric == "relearn-steps" for measure in measures):
         yield "Relearning was watched on the forgotten samples themselves, for want of held-out ones of their kind."

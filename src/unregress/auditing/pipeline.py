@@ -186,10 +186,10 @@ class AuditJob:
         return self.deep.metrics(self.retrain)
 
     def _deep_caveats(self) -> list[str]:
-        judged = [name for name in self.models if name != self.original]
-        return (
-            [] if self.deep is None else unexamined_caveat([name for name in judged if name not in self.deep.methods])
-        )
+        if self.deep is None:
+            return []
+        tested = self.deep.methods
+        return unexamined_caveat([name for name in self.models if name != self.original and name not in tested])
 
     def _report(self) -> AuditReport:
         """Predict with all models, measure and judge."""

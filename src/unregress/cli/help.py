@@ -21,7 +21,7 @@ SUMMARIES = {
     "train": "Train the original model.",
     "forget": "Make a trained model forget.",
     "audit": "Measure how well models forgot, and judge it.",
-    "report": "Print an audit's table and render its page anew.",
+    "report": "Print an audit's table and render its page again.",
     "verify": "Say whether a run folder is as it was written.",
     "reproduce": "Run an experiment of the paper and put its number beside ours.",
 }

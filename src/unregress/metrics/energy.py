@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf, isnan
 from typing import ClassVar
 
 import numpy as np
@@ -38,8 +39,12 @@ def energy_distance(first: Values, second: Values) -> float:
 def _energy_distance(first: Values, second: Values) -> float:
     points = np.sort(np.concatenate([first, second]))
     below = [np.searchsorted(np.sort(sample), points[:-1], side="right") / len(sample) for sample in (first, second)]
-    with np.errstate(over="ignore"):
-        return float(2 * np.sum((below[0] - below[1]) ** 2 * np.diff(points)))
+    squared = (below[0] - below[1]) ** 2
+    apart = squared > 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = float(2 * np.sum(squared[apart] * np.diff(points)[apart]))
+    # Values beyond double precision have no difference.
+    return inf if isnan(found) else found
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def _require_pass(report: AuditReport, output: Path) -> None:
 
 
 def report(folder: Path, *, output: Path | None = None) -> None:
-    """Print an audit's table and render its page anew.
+    """Print an audit's table and render its page again.
 
     A run folder with a manifest stays as it was written: its audit is checked against the manifest, whose digest is
     printed, and a page is written only where `output` says.
