@@ -28,16 +28,17 @@ def anamnesis(scene: Scene, *, everything: bool = False, whole: int = 200) -> Be
     there are, three epochs at most, of which the script takes one step: each of its steps costs the same.
     """
     faces = Faces(scene, YOUNG, 8 * BATCH)
-    case = replace(faces.case, augment=None, validation=None)
+    case = replace(faces.case, splits=replace(faces.case.splits, augment=None, validation=None))
     runtime, recipe = replace(scene.runtime, seed=1), replace(EPOCH, epochs=3 if everything else 25)
     training = replace(EPOCH, epochs=8 if everything else 4, lr=0.003, schedule="one-cycle")
     original = train(case, training, runtime).model
     forgot = Retrain(recipe=training).unlearn(original, case, runtime).model
-    rows, group = np.array(case.request.forget), np.zeros(0, np.int64)
+    rows, group = np.array(case.requested.forget), np.zeros(0, np.int64)
     if everything:
         whole_set = Faces(scene, YOUNG, TRAINED).case
-        rows = group = np.array(whole_set.request.forget)
-        case = replace(case, validation=whole_set.train, validation_forget_like=group)
+        rows = group = np.array(whole_set.requested.forget)
+        splits = replace(case.splits, validation=whole_set.splits.train)
+        case = replace(case, splits=splits, validation_forget_like=group.tolist())
     subject = Subject(name="original", role="original", model=original, parts={})
     watch = Watch(Panel(case=case, runtime=runtime, subjects=(subject,), validation_forget_like=group), 0.05)
     draws = runtime.generator("relearn/0/order")

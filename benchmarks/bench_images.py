@@ -20,6 +20,7 @@ from unregress import (
     Case,
     ForgetRequest,
     Recipe,
+    Splits,
     TensorTask,
     collect,
     train,
@@ -60,7 +61,7 @@ class Faces:
         request = ForgetRequest.band(first[0][:][1].numpy(), *self.band, reason="benchmark")
         task = TensorTask(build_model=resnet18_regressor, loss="l1")
         named = dict(zip(("train", "validation", "test"), first, strict=True))
-        return Case(task=task, request=request, augment=splits.augment, **named)  # type: ignore[arg-type]
+        return Case(task=task, splits=Splits(**named, augment=splits.augment), request=request)  # type: ignore[arg-type]
 
     def script(self, split: str, rows: np.ndarray[Any, Any], transform: Callable[..., Tensor]) -> script.Faces:
         table = self.index[self.index["split"] == split].iloc[rows]
@@ -130,7 +131,7 @@ def training(scene: Scene) -> Bench:
 def blindspot(scene: Scene) -> Bench:
     faces = Faces(scene, OLD, scene.steps * BATCH)
     case, size, original = faces.case, TRAINED / faces.count, faces.model()
-    retained, forgotten = case.request.retain, list(case.request.forget)
+    retained, forgotten = case.requested.retain, list(case.requested.forget)
     method = Blindspot(helper=replace(EPOCH, epochs=2, lr=0.01), recipe=EPOCH, layers=["resnet.layer?"])
     nothing = replace(method, helper=replace(EPOCH, epochs=0), recipe=replace(EPOCH, epochs=0))
     helping = bare(original, faces.batches(torch.from_numpy(retained)), scene)

@@ -47,7 +47,7 @@ def bare(case: Case, model: nn.Module, batches: list[Any], scene: Scene) -> Call
 
 
 def ready(case: Case, scene: Scene, size: int) -> list[Any]:
-    rows = chunked(torch.arange(case.request.size), size, shuffle=torch.Generator().manual_seed(0))
+    rows = chunked(torch.arange(case.splits.size), size, shuffle=torch.Generator().manual_seed(0))
     return [batch.data for batch in scene.runtime.load(case.source("train"), rows)]
 
 
@@ -59,7 +59,7 @@ def sentence_case(scene: Scene, count: int | None = None) -> tuple[Case, Any, Vo
     samples = len(chosen.train[:][-1])  # type: ignore[index]
     request = ForgetRequest.random(samples, samples // 10, seed=0, reason="benchmark")
     task = TensorTask(build_model=partial(SentencePairLSTM, words=len(vocabulary)), loss="mse")
-    return chosen.case(task, request), tables["train"], vocabulary
+    return Case(task=task, splits=chosen, request=request), tables["train"], vocabulary
 
 
 def text(scene: Scene) -> Bench:
@@ -82,11 +82,12 @@ def series(scene: Scene) -> Bench:
     steps, recipe = 8 * scene.steps, replace(EPOCH, batch_size=64)
     count = steps * recipe.batch_size
     # Not `Subset`, which asks one by one: the windows' own class, cut short, gathers whole batches.
-    short: Any = copy.copy(whole.train)
+    short: Any = copy.copy(whole.splits.train)
     short.places = short.places[:count]
     request = ForgetRequest(size=count, forget=tuple(range(0, count, 4)), reason="benchmark")
-    case = replace(whole, request=request, train=short, validation=None, validation_forget_like=None)
-    size = whole.request.size / count
+    splits = replace(whole.splits, train=short, validation=None, ids=None)
+    case = replace(whole, splits=splits, request=request, validation_forget_like=None)
+    size = whole.splits.size / count
     network, batches = script.hourly(cut.units.transform(cut.series), "MT_200")
     network.to(scene.device)
     endless: Iterator[Any] = chain.from_iterable(repeat(batches))
@@ -110,7 +111,7 @@ def small_golds(scene: Scene) -> Bench:
         return lambda: retrain(case, TRAINING, scene.runtime, range(GOLDS), workers=workers, stack=stack)
 
     def check() -> str:
-        held_out = case.test[:][0]  # type: ignore[index]
+        held_out = case.splits.test[:][0]  # type: ignore[index]
         with torch.no_grad():
             one, two = (np.stack([gold.model(held_out)[:, 0].numpy() for gold in golds(1, n)()]) for n in (1, GOLDS))
         apart, spread = np.abs(one - two).max(1), one.std(0, ddof=1).mean()

@@ -40,7 +40,7 @@ GOLDS = 10
 
 def error(made: Unlearned, case: Case, rows: tuple[int, ...], runtime: Runtime) -> float:
     """Mean absolute error on some training samples, in score points."""
-    source = case.every_row("train_eval")
+    source = case.splits.source("train_eval")
     seen = collect(made.model, case.task, source, runtime, rows=np.array(rows))
     targets = read_targets(source, case.task, torch.tensor(rows)).numpy()
     return float(np.abs(seen.prediction - targets).mean())
@@ -55,8 +55,8 @@ def measured(seed: int) -> dict[str, object]:
         ForgetRequest(size=data.size, forget=tuple(rows), reason=reason)
         for rows, reason in ((drawn[:30], "first"), (drawn[30:], "second"))
     )
-    chained = data.case(task, second.beside(first))
-    original = train(data.case(task, first), TRAINING, runtime)
+    chained = Case(task=task, splits=data, request=second.beside(first))
+    original = train(Case(task=task, splits=data, request=first), TRAINING, runtime)
     golds = [
         Retrain(recipe=TRAINING).unlearn(original.model, chained, replace(runtime, seed=seed + 100 + number))
         for number in range(GOLDS)
@@ -66,8 +66,8 @@ def measured(seed: int) -> dict[str, object]:
     found |= {name: error(made, chained, first.forget, runtime) for name, made in of.items() if name == "original"}
     found["golds"] = [error(gold, chained, first.forget, runtime) for gold in golds]
     for name, method in METHODS.items():
-        after_first = method.unlearn(original.model, data.case(task, first), runtime)
-        forgetful = method.unlearn(after_first.model, data.case(task, second), runtime)
+        after_first = method.unlearn(original.model, Case(task=task, splits=data, request=first), runtime)
+        forgetful = method.unlearn(after_first.model, Case(task=task, splits=data, request=second), runtime)
         kept = method.unlearn(after_first.model, chained, runtime)
         found[name] = {
             "after the first request": error(after_first, chained, first.forget, runtime),

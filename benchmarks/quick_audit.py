@@ -68,7 +68,7 @@ def pool_of(
     """Golds, some of which may be skipped, and so many models of each other share."""
     models = {share: many(name, case, share, others if share else golds, cache) for share in shares}
     models[0.0] = {part: answers[skip:] for part, answers in models[0.0].items()}
-    target = {"train": case.train[:][1].numpy(), "test": case.test[:][1].numpy()}  # type: ignore[index]
+    target = {"train": case.splits.train[:][1].numpy(), "test": case.splits.test[:][1].numpy()}  # type: ignore[index]
     targets = {part: target[part.split("-")[0]][rows].astype(np.float64) for part, rows in rows_of(case).items()}
     forget = models[0.0][FORGET]
     between = {metric: np.stack([distance(metric, own, forget) for own in forget]) for metric in DISTANCES}

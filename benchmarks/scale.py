@@ -37,6 +37,7 @@ from torch import nn
 from unregress import (
     Anamnesis,
     Blindspot,
+    Case,
     FineTune,
     ForgetRequest,
     GaussianAmnesiac,
@@ -159,7 +160,7 @@ def job(root: Path, cache: Path, share: float, threads: int) -> dict[str, dict[s
         splits = imdb_wiki(str(root), size=SIDE, cache=str(cache))
     ages = splits.train.tensors[1].numpy()  # type: ignore[attr-defined]
     request = ForgetRequest.band(ages, 101 - 100 * share, 100, reason=f"the oldest {share:.0%}")
-    case = splits.case(TensorTask(build_model=network, loss="l1"), request)
+    case = Case(task=TensorTask(build_model=network, loss="l1"), splits=splits, request=request)
     with stages.stage("training"):
         original = train(case, RECIPE, runtime)
     methods = {

@@ -38,12 +38,12 @@ def cases() -> dict[str, Case]:
         "band": ForgetRequest.band(score, low=200, reason="score 200 or more"),
         "random": ForgetRequest.random(len(score), 60, seed=0, reason="60 at random"),
     }
-    return {name: data.case(task, request) for name, request in requests.items()}
+    return {name: Case(task=task, splits=data, request=request) for name, request in requests.items()}
 
 
 def rows_of(case: Case) -> dict[str, NDArray[np.int64]]:
     group = case.forget_like("test")
-    rows = {"train-forget": case.request.mask, "test-forget": group, "test-retain": ~group}
+    rows = {"train-forget": case.requested.mask, "test-forget": group, "test-retain": ~group}
     return {part: np.flatnonzero(mask) for part, mask in rows.items() if mask.any()}
 
 
@@ -52,9 +52,9 @@ def side_by_side(case: Case, share: float, count: int, seed: int) -> Answers:
 
     One batched matrix product serves all of them; they share a seed and nothing else.
     """
-    inputs, target = case.train[:]
+    inputs, target = case.splits.train[:]
     draw = torch.Generator().manual_seed(seed)
-    forget, retain = (torch.tensor(list(rows)) for rows in (case.request.forget, case.request.retain))
+    forget, retain = (torch.tensor(list(rows)) for rows in (case.requested.forget, case.requested.retain))
     kept = [forget[torch.randperm(len(forget), generator=draw)[: round(share * len(forget))]] for _ in range(count)]
     rows = torch.stack([torch.cat([retain, some]) for some in kept])
     with RUNTIME.isolated_rng(f"side by side/{seed}"):
@@ -73,7 +73,7 @@ def side_by_side(case: Case, share: float, count: int, seed: int) -> Answers:
             loss.backward()
             optimizer.step()
             schedule.step()
-    seen = {"train_eval": inputs, "test": case.test[:][0]}  # type: ignore[index]
+    seen = {"train_eval": inputs, "test": case.splits.test[:][0]}  # type: ignore[index]
     with torch.no_grad():
         answers = {
             split: network(parameters, (x.expand(count, -1, -1),))[..., 0].double().numpy() for split, x in seen.items()

@@ -5,8 +5,9 @@ from .auditing.pipeline import audit
 from .auditing.training import DeepTests, Retraining
 from .checks.preflight import preflight
 from .cost import Cost
-from .data.case import Case, Splits
+from .data.case import Case
 from .data.request import ForgetRequest
+from .data.splits import Splits
 from .errors import UnregressError
 from .evidence import AuditReport
 from .evidence.verdict import Rule

@@ -14,6 +14,7 @@ from torch.utils.data import TensorDataset
 from unregress import (
     Anamnesis,
     Blindspot,
+    Case,
     FineTune,
     ForgetRequest,
     GaussianAmnesiac,
@@ -117,7 +118,7 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
         request = ForgetRequest.band(
             data.train[:][1], low=200, reason="Forget all patients with a score of 200 or more"
         )
-        case = data.case(task, request)
+        case = Case(task=task, splits=data, request=request)
         warnings = preflight(case, runtime).warnings
         with console.status("training"):
             original = train(case, TRAINING, runtime)

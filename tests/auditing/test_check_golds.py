@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 import unregress
 from support.bump_case import RECIPE, RUNTIME, TEST, TRAIN, net, table
+from support.small_cases import flat_case
 from unregress.errors import ModelError, SettingError
 
 ERRORS = (unregress.Errors(),)
@@ -79,7 +80,7 @@ def test_golds_of_another_shape_are_refused_by_the_weights_names() -> None:
     task = unregress.TensorTask(build_model=lambda: Forecaster(6))
     given = {"models": {"original": Forecaster(6)}, "golds": [Forecaster(5), Forecaster(6)]}
     with pytest.raises(ModelError) as refused:
-        unregress.audit(unregress.Case(task=task, request=request, **parts), runtime=RUNTIME, metrics=ERRORS, **given)
+        unregress.audit(flat_case(task=task, request=request, **parts), runtime=RUNTIME, metrics=ERRORS, **given)
     assert "'retrained'" in refused.value.found and "who.weight (shape (5, 4) and (6, 4))" in refused.value.found
 
 

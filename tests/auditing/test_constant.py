@@ -28,7 +28,9 @@ ERRORS = [0.0, 2.0, 4.0]  # of 3 from those
 
 def case(targets: Tensor, task: unregress.Task[Any]) -> unregress.Case:
     request = unregress.ForgetRequest(size=len(targets), forget=FORGET, reason="test")
-    return unregress.Case(task=task, request=request, train=TensorDataset(torch.ones(len(targets), 2), targets))
+    return unregress.Case(
+        task=task, splits=unregress.Splits(train=TensorDataset(torch.ones(len(targets), 2), targets)), request=request
+    )
 
 
 def like(model: nn.Module, targets: Tensor, asked: Any) -> Subject:
@@ -114,7 +116,9 @@ def test_forecasts_have_a_median_for_each_step() -> None:
         return {"encoder": x}, (y, None)
 
     made = constant(
-        unregress.Case(task=task, request=request, train=Rows(*train.tensors), collate=collate),
+        unregress.Case(
+            task=task, splits=unregress.Splits(train=Rows(*train.tensors), collate=collate), request=request
+        ),
         like(Forecaster(), steps, [[5.0, 2.0]]),
         RUNTIME,
     )

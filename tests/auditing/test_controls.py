@@ -28,9 +28,9 @@ def report(request: pytest.FixtureRequest) -> Iterator[AuditReport]:
         ground: Ground = request.param()
         original = ground.original()
         *golds, fresh = (ground.gold(seed) for seed in range(1, 7))
-        rows = torch.tensor(ground.case.request.forget)
+        rows = torch.tensor(ground.case.requested.forget)
         with torch.no_grad():
-            x: torch.Tensor = ground.case.train[:][0][rows]
+            x: torch.Tensor = ground.case.splits.train[:][0][rows]
             answers = [gold.eval()(x) for gold in golds]
         floor = float(np.mean([(a - b).abs().mean() for a, b in combinations(answers, 2)]))
         models = {"original": original, "fresh": fresh, **plant(ground, original, fresh, floor)}

@@ -63,9 +63,11 @@ def swap() -> Iterator[Swap]:
     forget = swapped[TRAIN].nonzero().flatten().tolist()
     case = unregress.Case(
         task=unregress.TensorTask(build_model=network, loss="l1"),
+        splits=unregress.Splits(
+            train=TensorDataset(x[TRAIN], taught[TRAIN]),
+            test=TensorDataset(x[TEST], clean[TEST]),
+        ),
         request=unregress.ForgetRequest(size=400, forget=tuple(forget), reason="labels found to be wrong"),
-        train=TensorDataset(x[TRAIN], taught[TRAIN]),
-        test=TensorDataset(x[TEST], clean[TEST]),
         test_forget_like=banded[TEST].nonzero().flatten().tolist(),
     )
     with one_thread():

@@ -354,8 +354,8 @@ def test_what_a_method_hands_back_brings_its_record_and_a_bare_module_does_not(
 def test_the_record_names_request_data_and_settings(case: unregress.Case) -> None:
     report = unregress.audit(case, fresh(), unregress.Runtime(accelerator="cpu", seed=17), metrics=ERRORS)
     assert (report.reason, report.target_band) == ("the bump", (62.0, None))
-    assert report.request_digest == case.request.digest
-    assert report.data_digest == case.data_digest
+    assert report.request_digest == case.requested.digest
+    assert report.data_digest == case.splits.data_digest
     assert (report.settings["task"], report.settings["seed"], report.settings["device"]) == ("TensorTask", 17, "cpu")
     assert report.settings["versions"]["torch"] == version("torch")
     assert {about.metric for about in report.about} == {measure.metric for measure in report.measures}

@@ -47,9 +47,11 @@ def case(
     x, y = changed.get("data", data())
     return unregress.Case(
         task=unregress.TensorTask(build_model=net, loss=loss),
+        splits=unregress.Splits(
+            train=kind(x[:TRAIN], y[:TRAIN]),
+            test=kind(x[TRAIN:], y[TRAIN:]),
+        ),
         request=unregress.ForgetRequest(size=TRAIN, forget=FORGET, reason="test"),
-        train=kind(x[:TRAIN], y[:TRAIN]),
-        test=kind(x[TRAIN:], y[TRAIN:]),
     )
 
 

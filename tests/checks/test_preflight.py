@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -42,11 +42,11 @@ def test_sound_data_pass(dataset):
 
 @DATASETS
 def test_the_data_digest_tells_contents_apart(dataset):
-    digest = case_of(dataset(INPUTS, TARGETS)).data_digest
+    digest = case_of(dataset(INPUTS, TARGETS)).splits.data_digest
     assert len(digest) == 64
-    assert digest == case_of(TensorDataset(INPUTS, TARGETS)).data_digest
+    assert digest == case_of(TensorDataset(INPUTS, TARGETS)).splits.data_digest
     for other in (damaged(INPUTS, (7, 1), 0.0), INPUTS.flip(0)):
-        assert case_of(dataset(other, TARGETS)).data_digest != digest
+        assert case_of(dataset(other, TARGETS)).splits.data_digest != digest
 
 
 class Sealed:
@@ -65,7 +65,7 @@ class SealedTask(TensorTask):
 
 
 def test_batches_that_hide_their_content_are_no_overlap_but_a_warning():
-    case = replace(case_of(TensorDataset(INPUTS, TARGETS), test=TEST), collate=Sealed, task=SealedTask(mlp, loss="l1"))
+    case = case_of(TensorDataset(INPUTS, TARGETS), test=TEST, collate=Sealed, task=SealedTask(mlp, loss="l1"))
     warnings = preflight(case, CPU).warnings
     assert len(warnings) == 2 and all("cannot be seen" in warning for warning in warnings)
 
@@ -201,7 +201,7 @@ def test_samples_that_are_others_at_each_read_are_refused_with_a_remedy(split, d
     with pytest.raises(DataError, match=found) as refused:
         preflight(case_of(**data), CPU, model)
     assert random_states() == before
-    assert ("`Case(augment=...)`" in str(refused.value)) == (split == "train")
+    assert ("`Splits(augment=...)`" in str(refused.value)) == (split == "train")
 
 
 def test_few_random_samples_are_found_and_the_places_are_spread():

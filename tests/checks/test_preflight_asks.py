@@ -174,7 +174,7 @@ def test_unknown_values_of_several_outputs_pass_with_a_loss_that_leaves_them_out
 def test_an_original_that_is_no_better_than_a_constant_is_named():
     case = case_of()
     (warning,) = preflight(case, CPU, filled(exact(), 0.0)).warnings
-    error, constant = TARGETS.abs().mean(), (TARGETS - TARGETS[case.request.retain].quantile(0.5)).abs().mean()
+    error, constant = TARGETS.abs().mean(), (TARGETS - TARGETS[case.requested.retain].quantile(0.5)).abs().mean()
     assert "no better than a constant" in warning
     assert f"on 24 training samples is {error:.4g}" in warning and f"median {constant:.4g}" in warning
     assert preflight(case, CPU, exact()).warnings == ()

@@ -55,7 +55,7 @@ def runs(chain: Path, tmp_path: Path) -> Path:
 def case(chain: Path) -> Case:
     found = read_request(chain / "FineTune")
     request = ForgetRequest(size=found.size, forget=found.forget, reason=found.reason, target_band=found.target_band)
-    return tiny.load_data().case(tiny.make_task(), request)
+    return Case(task=tiny.make_task(), splits=tiny.load_data(), request=request)
 
 
 def complaints(folder: Path, digest: str | None = None) -> str:

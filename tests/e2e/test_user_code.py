@@ -133,8 +133,8 @@ def test_debug_shows_the_traceback_wherever_it_stands(
 def test_in_python_the_exception_is_the_user_s_with_a_note(workers: int) -> None:
     case = unregress.Case(
         task=TensorTask(lambda: torch.nn.Linear(3, 1)),
+        splits=unregress.Splits(train=Rows(40, 0, "item:KeyError")),
         request=ForgetRequest(size=40, forget=(1,), reason="x"),
-        train=Rows(40, 0, "item:KeyError"),
     )
     with pytest.raises(KeyError) as caught:
         collect(torch.nn.Linear(3, 1), case.task, case.source("train"), unregress.Runtime(workers=workers))

@@ -245,9 +245,11 @@ def test_a_model_without_final_linear_layer_is_audited_without_looking_into_it()
     assert "features=('loss',)" in refused.value.remedy
     case = unregress.Case(
         task=task,
+        splits=unregress.Splits(
+            train=TensorDataset(x[:40], y[:40]),
+            test=TensorDataset(x[40:], y[40:]),
+        ),
         request=unregress.ForgetRequest.random(40, 10, seed=0, reason="test"),
-        train=TensorDataset(x[:40], y[:40]),
-        test=TensorDataset(x[40:], y[40:]),
     )
     models = {"original": Convolution()}
     runtime = unregress.Runtime(accelerator="cpu")

@@ -39,6 +39,7 @@ from unregress import (
     Method,
     Retrain,
     Runtime,
+    Splits,
     UniformAmnesiac,
     Unlearned,
     train,
@@ -116,7 +117,7 @@ def test_the_seed_decides_every_byte(method, kind):
 def test_batches_of_any_structure_give_the_same_model(method, structure):
     model = trained_on(Kind(Halves))
     expected, found = (
-        method.unlearn(model, Case(task=task, request=REQUEST, train=data, validation=data), CPU)
+        method.unlearn(model, Case(task=task, splits=Splits(train=data, validation=data), request=REQUEST), CPU)
         for task, data in (structured(name, INPUTS, TARGETS) for name in ("tuple", structure))
     )
     assert same(found, expected)
@@ -127,7 +128,7 @@ def test_batches_of_any_structure_give_the_same_model(method, structure):
 def test_streaming_leaves_the_global_random_state_alone(method, structure):
     task, data = structured(structure, INPUTS, TARGETS)
     drawn = random_states()
-    method.unlearn(trained_on(Kind(Halves)), Case(task=task, request=REQUEST, train=data), CPU)
+    method.unlearn(trained_on(Kind(Halves)), Case(task=task, splits=Splits(train=data), request=REQUEST), CPU)
     assert random_states() == drawn
 
 

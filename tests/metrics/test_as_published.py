@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 import unregress
+from support.small_cases import flat_case
 from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
 from unregress.metrics import Wasserstein
@@ -54,7 +55,7 @@ def make_case(**changes: Any) -> unregress.Case:
         "train": TensorDataset(x[:SIZE], y[:SIZE]),
         "test": TensorDataset(x[SIZE:], y[SIZE:]),
     }
-    return unregress.Case(**(fields | changes))
+    return flat_case(**(fields | changes))
 
 
 @pytest.fixture(scope="module")

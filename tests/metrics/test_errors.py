@@ -94,9 +94,11 @@ def test_means_are_over_samples_whatever_the_batches(batch_size: int) -> None:
     task = unregress.TensorTask(build_model=Line, loss="mse")
     case = unregress.Case(
         task=task,
+        splits=unregress.Splits(
+            train=TensorDataset(x, y),
+            test=TensorDataset(x, y),
+        ),
         request=unregress.ForgetRequest(size=5, forget=(0,), reason="test"),
-        train=TensorDataset(x, y),
-        test=TensorDataset(x, y),
     )
     runtime = unregress.Runtime(accelerator="cpu", evaluation_batch_size=batch_size)
     report = unregress.audit(case, {"original": Line()}, runtime, metrics=[Errors()])

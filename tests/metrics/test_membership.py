@@ -187,9 +187,11 @@ def test_members_are_retained_samples_and_only_forgotten_ones_are_queried(
     forget = tuple(range(0, 60, 3))
     case = unregress.Case(
         task=task,
+        splits=unregress.Splits(
+            train=TensorDataset(train[:, None], train),
+            test=TensorDataset(test[:, None], test),
+        ),
         request=unregress.ForgetRequest(size=60, forget=forget, reason="test"),
-        train=TensorDataset(train[:, None], train),
-        test=TensorDataset(test[:, None], test),
         test_forget_like=range(5),
     )
     attacker = Membership(features=("loss",), samples=samples)

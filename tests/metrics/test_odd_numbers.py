@@ -159,9 +159,11 @@ def test_whole_audits(targets: str, train: int, forget: int, test: int) -> None:
 
     case = unregress.Case(
         task=unregress.TensorTask(build_model=make, loss="l1"),
+        splits=unregress.Splits(
+            train=TensorDataset(x[:train], y[:train]),
+            test=TensorDataset(x[train : train + test], y[train : train + test]),
+        ),
         request=unregress.ForgetRequest.random(train, forget, seed=0, reason="odd"),
-        train=TensorDataset(x[:train], y[:train]),
-        test=TensorDataset(x[train : train + test], y[train : train + test]),
     )
     metrics = (
         *(*DISTANCES, Errors(), AttackAUC(draws=20), Membership(), Representation()),

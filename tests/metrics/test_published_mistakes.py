@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 
 import unregress
 from support.hand_panels import features, panel, values
+from support.small_cases import flat_case
 from unregress.data.loading import Batch
 from unregress.errors import ModelError
 from unregress.hooks.attention_transfer import attention_map, channel_axes, transfer_distance
@@ -49,7 +50,7 @@ def make_case(build: Callable[[], nn.Module] = net, **changes: Any) -> unregress
         "validation": TensorDataset(x[SIZE:], y[SIZE:]),
         "test": TensorDataset(x[SIZE:], y[SIZE:]),
     }
-    return unregress.Case(**(fields | changes))
+    return flat_case(**(fields | changes))
 
 
 def models(case: unregress.Case) -> tuple[dict[str, nn.Module], list[nn.Module]]:

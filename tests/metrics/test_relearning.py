@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import unregress
+from support.small_cases import flat_case
 from unregress.errors import ModelError
 from unregress.evidence import Figure, Measurement, Role
 from unregress.metrics import Anamnesis, relearning
@@ -45,12 +46,12 @@ def make_case(validation: int = 30, **changes: Any) -> unregress.Case:
         "request": unregress.ForgetRequest.band(data["train"].tensors[1], low=1.5, reason="test"),
         **data,
     }
-    return unregress.Case(**(fields | changes))
+    return flat_case(**(fields | changes))
 
 
 def panel(case: unregress.Case, models: dict[str, nn.Module | None], runtime: unregress.Runtime = RUNTIME) -> Panel:
     subjects = [Subject(name=n, role=ROLES.get(n, "unlearned"), model=m, parts={}) for n, m in models.items()]
-    group = np.zeros(0, np.int64) if case.validation is None else np.flatnonzero(case.forget_like("validation"))
+    group = np.zeros(0, np.int64) if case.splits.validation is None else np.flatnonzero(case.forget_like("validation"))
     return Panel(case=case, runtime=runtime, subjects=tuple(subjects), validation_forget_like=group)
 
 
@@ -178,7 +179,12 @@ def test_a_hurried_look_stops_as_soon_as_it_is_sure(monkeypatch: pytest.MonkeyPa
     request = unregress.ForgetRequest(size=400, forget=(0, 1), reason="test")
     task = unregress.TensorTask(build_model=lambda: nn.Linear(1, 1), loss=loss)
     data = TensorDataset(torch.zeros(400, 1), wanted)
-    case = unregress.Case(task=task, request=request, train=data, validation=data, validation_forget_like=range(400))
+    case = unregress.Case(
+        task=task,
+        splits=unregress.Splits(train=data, validation=data),
+        request=request,
+        validation_forget_like=range(400),
+    )
     model = nn.Linear(1, 1)
     watch = Watch(panel(case, {"original": model}), ALPHA)
     assert (watch.threshold, len(seen)) == (pytest.approx(4.0), 400)
@@ -348,7 +354,7 @@ def test_without_held_out_samples_of_the_kind_the_forgotten_ones_are_watched(mod
     watch = Watch(panel(case, models), ALPHA)
     assert watch.name == "train-forget"
     x, y = table()["train"].tensors
-    rows = list(case.request.forget)
+    rows = list(case.requested.forget)
     with torch.no_grad():
         own = (models["original"](x[rows]).squeeze(1) - y[rows]).square().mean()
     assert watch.threshold == pytest.approx((1 + ALPHA) * float(own), rel=1e-5)

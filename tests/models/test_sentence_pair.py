@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 from unregress.data.case import Case
 from unregress.data.loading import Batch
 from unregress.data.request import ForgetRequest
+from unregress.data.splits import Splits
 from unregress.errors import LayerError, ModelError, PreflightError, SettingError
 from unregress.hooks.activations import activations, execution_order
 from unregress.methods import Blindspot, Retrain, train
@@ -186,9 +187,11 @@ def case(request: pytest.FixtureRequest) -> Case:
     data = TensorDataset(first, second, score)
     return Case(
         task=TensorTask(build, "mse"),
+        splits=Splits(
+            train=data,
+            test=data,
+        ),
         request=ForgetRequest.where((score == 1).numpy(), reason="unlike"),
-        train=data,
-        test=data,
     )
 
 
@@ -199,7 +202,7 @@ def test_it_learns_and_the_gold_does_not_know_what_it_never_saw(case: Case) -> N
     runtime = Runtime(accelerator="cpu")
     original = train(case, LEARN, runtime)
     gold = Retrain(recipe=LEARN).unlearn(original.model, case, runtime)
-    forgotten = list(case.request.forget)
+    forgotten = list(case.requested.forget)
     errors = []
     for done in (original, gold):
         found = collect(done.model, case.task, case.source("train_eval"), runtime)

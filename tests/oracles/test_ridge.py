@@ -27,6 +27,7 @@ from unregress import (
     Recipe,
     Retrain,
     Runtime,
+    Splits,
     TensorTask,
     UniformAmnesiac,
 )
@@ -84,7 +85,7 @@ class Problem:
     def case(self) -> Case:
         request = ForgetRequest(size=len(self.inputs), forget=tuple(self.forget.tolist()), reason="oracle")
         task = TensorTask(lambda: linear(torch.zeros(FEATURES)), loss="mse")
-        return Case(task=task, request=request, train=TensorDataset(self.inputs, self.targets))
+        return Case(task=task, splits=Splits(train=TensorDataset(self.inputs, self.targets)), request=request)
 
 
 def problem(forgotten: int, samples: int = SAMPLES, seed: int = 0) -> Problem:

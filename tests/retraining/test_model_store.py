@@ -34,7 +34,7 @@ FACTS = {"data": "d", "request": None, "method": "train", "seed": 0}
 @pytest.fixture(scope="module")
 def case() -> Case:
     loaded = table((TARGETS, TARGETS[::2], TARGETS[1::2]))
-    return loaded.splits.case(loaded.task, ForgetRequest.band(TARGETS, high=15, reason="test"))
+    return Case(task=loaded.task, splits=loaded.splits, request=ForgetRequest.band(TARGETS, high=15, reason="test"))
 
 
 @pytest.fixture(scope="module")

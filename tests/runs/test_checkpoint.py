@@ -12,8 +12,8 @@ from safetensors import safe_open
 from torch import nn
 
 from support.small_cases import mlp, numbers, weights
-from unregress.runs.checkpoint import load_weights, save_weights
 from unregress.errors import CheckpointError
+from unregress.runs.checkpoint import load_weights, save_weights
 
 
 class Tied(nn.Module):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from unregress.errors import RunFolderError
-from unregress.runs.manifest import MANIFEST, digest_of_folder, read_manifest
 from unregress.runs.folder import new_run
+from unregress.runs.manifest import MANIFEST, digest_of_folder, read_manifest
 
 
 def tree(folder: Path) -> dict[str, str]:

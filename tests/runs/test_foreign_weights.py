@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from support.small_cases import mlp, weights
-from unregress.runs.checkpoint import load_weights
 from unregress.errors import CheckpointError, ModelError
+from unregress.runs.checkpoint import load_weights
 
 State = dict[str, Tensor]
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
-from unregress import ForgetRequest, Splits, TensorTask
+from unregress import Case, ForgetRequest, Splits, TensorTask
 from unregress.errors import DataError, RequestError, StaleError
-from unregress.runs.request_chain import Chain
 from unregress.files.typed_json import build
 from unregress.runs.record_matching import KEPT, Sketch, TrainingRecords
+from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import RequestRecord, read_request, read_requests, write_request
 
 TASK = TensorTask(build_model=lambda: torch.nn.Linear(1, 1))
@@ -31,7 +31,7 @@ def data(rows, names=None):
 
 def case(splits, forget, others=()):
     made = ForgetRequest(size=splits.size, forget=tuple(forget), reason="letter 17", target_band=(1.0, None))
-    return splits.case(TASK, made.beside(*others) if others else made)
+    return Case(task=TASK, splits=splits, request=made.beside(*others) if others else made)
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 import unregress
+from support.small_cases import flat_case
 from unregress.evidence import AuditReport, Figure, Measurement
 
 TRAIN, VALIDATION, TEST = slice(0, 300), slice(300, 380), slice(380, 500)
@@ -53,7 +54,7 @@ class Shift(nn.Module):
 
 
 def small_case(**changes: Any) -> unregress.Case:
-    """The table's case; `kind=Rows` streams it, `request`, `task` and other fields of a case can be replaced."""
+    """The table's case; `kind=Rows` streams it, fields of `Case` and `Splits` can be replaced."""
     kind = changes.pop("kind", TensorDataset)
     x, y = table()
     fields: dict[str, Any] = {
@@ -63,7 +64,7 @@ def small_case(**changes: Any) -> unregress.Case:
         "validation": kind(x[VALIDATION], y[VALIDATION]),
         "test": kind(x[TEST], y[TEST]),
     }
-    return unregress.Case(**(fields | changes))
+    return flat_case(**(fields | changes))
 
 
 class Answers(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-from support.small_cases import Listed, mlp, numbers, weights
+from support.small_cases import Listed, flat_case, mlp, numbers, weights
 from unregress import (
     Blindspot,
     Case,
@@ -99,7 +99,7 @@ class Kind:
     def case(self, **more: Any) -> Case:
         data = more.pop("train", None) or TensorDataset(*self.tensors())
         request = more.pop("request", None) or ForgetRequest(size=len(data), forget=FORGET, reason="test")
-        return Case(task=TensorTask(self.build, self.loss), request=request, train=data, **more)
+        return flat_case(task=TensorTask(self.build, self.loss), request=request, train=data, **more)
 
 
 MODELS: dict[str, Kind] = {

@@ -28,7 +28,7 @@ from support.contract_subjects import (
     with_recipe,
 )
 from support.small_cases import Listed, mlp, numbers
-from unregress import Case, ForgetRequest, Recipe, Runtime, TensorTask, audit, collect, train
+from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, audit, collect, train
 from unregress.distributed.process_group import part
 from unregress.errors import UnregressError
 from unregress.methods import Method, Unlearned
@@ -129,7 +129,9 @@ def audited(runtime: Runtime) -> list[tuple[Any, ...]]:
     parts = [TensorDataset(inputs[rows], targets[rows]) for rows in torch.arange(120).tensor_split(3)]
     request = ForgetRequest.band(targets[:40].numpy(), 52, None, reason="test")
     kind = KINDS["mlp"]
-    case = Case(task=kind.case().task, request=request, train=parts[0], validation=parts[1], test=parts[2])
+    case = Case(
+        task=kind.case().task, splits=Splits(train=parts[0], validation=parts[1], test=parts[2]), request=request
+    )
     recipe = Recipe(epochs=10, lr=0.01, batch_size=9)
     original = train(case, recipe, runtime)
     golds = [METHODS["retrain"].unlearn(original.model, case, replace(runtime, seed=seed)) for seed in (1, 2)]

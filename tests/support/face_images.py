@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.datasets.images.age_images import CropAndFlip
 from unregress.experiments.experiment import Experiment, Forget, Settings
 from unregress.experiments.families import Family, Loaded

@@ -38,7 +38,9 @@ def panel(parts: Mapping[str, Mapping[str, Predictions]], seed: int = 0) -> Pane
     """A panel of the given predictions, by model and part; the models themselves are never asked."""
     request = unregress.ForgetRequest(size=2, forget=(0,), reason="by hand")
     task = unregress.TensorTask(build_model=nn.Identity)
-    case = unregress.Case(task=task, request=request, train=TensorDataset(torch.zeros(2), torch.zeros(2)))
+    case = unregress.Case(
+        task=task, splits=unregress.Splits(train=TensorDataset(torch.zeros(2), torch.zeros(2))), request=request
+    )
     subjects = tuple(
         Subject(name=name, role=role(name), model=None if name == "constant" else nn.Identity(), parts=seen_by_part)
         for name, seen_by_part in parts.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from support.small_cases import flat_case
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.evidence import Measurement, Role
@@ -50,20 +50,20 @@ def noise(samples: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def case_of_heart(**changes: Any) -> Case:
     """60 samples whose targets are noise, 12 of them to be forgotten."""
-    case = Case(
-        task=TensorTask(build_model=net, loss="mse"),
-        request=ForgetRequest.random(60, 12, seed=0, reason="test"),
-        train=TensorDataset(*noise(60, 0)),
-        test=TensorDataset(*noise(30, 1)),
-    )
-    return replace(case, **changes)
+    fields: dict[str, Any] = {
+        "task": TensorTask(build_model=net, loss="mse"),
+        "request": ForgetRequest.random(60, 12, seed=0, reason="test"),
+        "train": TensorDataset(*noise(60, 0)),
+        "test": TensorDataset(*noise(30, 1)),
+    }
+    return flat_case(**(fields | changes))
 
 
 def panel_of(case: Case | None = None, runtime: Runtime = CPU) -> Panel:
     """A panel of untrained models: deep metrics ask it for names, parts and the case."""
     case = case or case_of_heart()
     everywhere = collect(net(), case.task, case.source("train_eval"), runtime)
-    mask = case.request.mask
+    mask = case.requested.mask
     parts = {
         "train-retain": everywhere.at(np.flatnonzero(~mask)),
         "train-forget": everywhere.at(np.flatnonzero(mask)),

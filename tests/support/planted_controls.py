@@ -109,9 +109,11 @@ def _case(network: Callable[[], nn.Module], x: Tensor, y: Tensor, kind: Tensor, 
     forget = np.flatnonzero(kind[TRAIN].numpy()).tolist()
     return unregress.Case(
         task=unregress.TensorTask(build_model=network, loss="l1"),
+        splits=unregress.Splits(
+            train=TensorDataset(x[TRAIN], y[TRAIN]),
+            test=TensorDataset(x[TEST], y[TEST]),
+        ),
         request=unregress.ForgetRequest(size=len(kind[TRAIN]), forget=tuple(forget), reason=reason),
-        train=TensorDataset(x[TRAIN], y[TRAIN]),
-        test=TensorDataset(x[TEST], y[TEST]),
         test_forget_like=np.flatnonzero(kind[TEST].numpy()).tolist(),
     )
 
@@ -139,8 +141,8 @@ def plant(ground: Ground, original: nn.Module, gold: nn.Module, floor: float) ->
         floor: the mean paired difference of golds on the forgotten samples, in target units.
     """
     x, y = _data(ground.case)
-    size = ground.case.request.size
-    forget = torch.tensor(ground.case.request.forget)
+    size = ground.case.requested.size
+    forget = torch.tensor(ground.case.requested.forget)
     kept = size + torch.from_numpy(np.flatnonzero(~ground.case.forget_like("test")))
     with torch.no_grad():
         own, before = (model.eval()(x).squeeze(1) for model in (gold, original))
@@ -170,6 +172,6 @@ def plant(ground: Ground, original: nn.Module, gold: nn.Module, floor: float) ->
 
 def _data(case: unregress.Case) -> tuple[Tensor, Tensor]:
     """Inputs and targets of training and test data, one after the other."""
-    parts = [dataset[:] for dataset in (case.train, case.test) if dataset is not None]
+    parts = [dataset[:] for dataset in (case.splits.train, case.splits.test) if dataset is not None]
     x, y = (torch.cat([part[place] for part in parts]) for place in (0, 1))
     return x, y.flatten()

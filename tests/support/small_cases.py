@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-from unregress import Case, ForgetRequest, Runtime, TensorTask
+from unregress import Case, ForgetRequest, Runtime, Splits, Task, TensorTask
 from unregress.data.loading import Batch
 from unregress.tasks.losses import PerSampleLoss
 
@@ -54,6 +54,24 @@ def mlp(features: int = 3, outputs: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Linear(features, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, outputs))
 
 
+def flat_case(
+    *,
+    task: Task[Any],
+    request: ForgetRequest | None = None,
+    validation_forget_like: Sequence[int] | None = None,
+    test_forget_like: Sequence[int] | None = None,
+    **splits: Any,
+) -> Case:
+    """A case from its fields and those of its `Splits`, side by side."""
+    return Case(
+        task=task,
+        splits=Splits(**splits),
+        request=request,
+        validation_forget_like=validation_forget_like,
+        test_forget_like=test_forget_like,
+    )
+
+
 def case_of(
     train: Dataset[Any] | None = None,
     *,
@@ -62,12 +80,12 @@ def case_of(
     forget: Sequence[int] = (0, 3, 5, 11, 17),
     **more: Any,
 ) -> Case:
-    """A case over `(x, y)` samples; `more` are further fields of `Case`."""
+    """A case over `(x, y)` samples; `more` are further fields of `Case` and `Splits`."""
     data: Any = TensorDataset(*table()) if train is None else train
     if "request" not in more:
         more["request"] = ForgetRequest(size=len(data), forget=tuple(forget), reason="test")
     more.setdefault("task", TensorTask(build_model=build, loss=loss))
-    return Case(train=data, **more)
+    return flat_case(train=data, **more)
 
 
 def batch_of(*tensors: Tensor, forget: Sequence[int] = ()) -> Batch:

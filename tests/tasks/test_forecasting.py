@@ -22,6 +22,7 @@ from unregress import (
     Quantile,
     Recipe,
     Retrain,
+    Splits,
     audit,
 )
 from unregress.errors import DataError, ModelError
@@ -144,9 +145,12 @@ def build(data: Any) -> nn.Module:
 def case(theirs: Any) -> Case:
     request = ForgetRequest(size=len(theirs), forget=tuple(range(0, len(theirs), 4)), reason="test")
     return Case(
-        task=ForecastingTask(partial(build, theirs)), request=request, train=theirs, validation=theirs, test=theirs,
-        collate=theirs._collate_fn, test_forget_like=range(8), validation_forget_like=range(8),
-    )  # fmt: skip
+        task=ForecastingTask(partial(build, theirs)),
+        splits=Splits(train=theirs, validation=theirs, test=theirs, collate=theirs._collate_fn),
+        request=request,
+        validation_forget_like=range(8),
+        test_forget_like=range(8),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +166,7 @@ def rows(case: Case, *chosen: int) -> Any:
 @pytest.fixture(scope="module")
 def mixed(case: Case) -> list[int]:
     """Four windows, the second of which has a shorter encoder than the others."""
-    lengths = rows(case, *range(case.request.size)).data[0]["encoder_lengths"]
+    lengths = rows(case, *range(case.requested.size)).data[0]["encoder_lengths"]
     short = int((lengths == 3).nonzero()[0])
     return [0, short, 12, 20]
 

@@ -26,7 +26,7 @@ def linear() -> nn.Module:
 def run(model, recipe, *, loss="l1", data=None, sample_loss=None, rows=None, runtime=CPU, **more):
     """Train on a small case; `sample_loss` is a function of (model, batch)."""
     case = case_of(data or TensorDataset(INPUTS, TARGETS), build=linear, loss=loss)
-    positions = torch.arange(case.request.size) if rows is None else torch.as_tensor(rows)
+    positions = torch.arange(case.requested.size) if rows is None else torch.as_tensor(rows)
     return fit(model, case, recipe, positions, sample_loss or task_loss(case), runtime, stage="test", **more)
 
 

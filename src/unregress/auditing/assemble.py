@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from unregress.data.case import Case, Split
+from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.data.request import Index
+from unregress.data.splits import Split
 from unregress.errors import ModelError
 from unregress.evidence import CONSTANT, RETRAINED, Part, Role
 from unregress.evidence.nan_means import LARGE, mean, median
@@ -162,7 +163,7 @@ def _form(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:
     if like.model is None:
         return None
     model = runtime.set_up(runtime.private_copy(like.model)).eval()
-    (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.request.retain[:2]), 2))
+    (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.requested.retain[:2]), 2))
     with torch.no_grad():
         raw: torch.Tensor = case.task.predict(model, batch.data)
     return raw.shape[1:]
@@ -201,7 +202,7 @@ def _without_final_layer(case: Case, candidates: Candidates, runtime: Runtime) -
     """A sentence about the first model without a final linear layer; None if all have one."""
     for name, _, candidate in candidates:
         twin = runtime.set_up(runtime.private_copy(module_of(candidate))).eval()
-        (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.request.retain[:2]), 2))
+        (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.requested.retain[:2]), 2))
         try:
             final_linear(twin, case.task, batch)
         except ModelError as error:

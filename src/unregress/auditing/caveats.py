@@ -14,7 +14,7 @@ from unregress.tasks.unwrap import unwrapping
 
 def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> Iterator[str]:
     """Caveats that follow from the data, the number of golds and the measurements."""
-    forgotten, golds = len(panel.case.request.forget), len(panel.golds)
+    forgotten, golds = len(panel.case.requested.forget), len(panel.golds)
     if not golds:
         yield (
             "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: no "

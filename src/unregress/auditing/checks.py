@@ -49,13 +49,8 @@ def check(
     """
     complaints: list[UnregressError] = [*check_arguments(models, golds, metrics)]
     well_typed = not complaints
-    if case.test is None or not len(case.source("test")):
-        complaints.append(
-            DataError(
-                "The case has no test data",
-                remedy="Give the `Case`, or the `Splits` of your data function, a `test` split",
-            )
-        )
+    if case.splits.test is None:
+        complaints.append(DataError("There are no test data", remedy="Give the `Splits` a `test` dataset"))
     # The next checks call methods of models and metrics.
     if well_typed:
         complaints += _check_names(case, models, golds, original, [*metrics, *deep], further)
@@ -92,7 +87,7 @@ def _check_names(
             remedy="Give the model another name; retrained ones are passed as `golds`",
         )
     retrained = {name: model for name, role, model in candidates if role == "gold"}
-    yield from check_golds(retrained, models, case.request)
+    yield from check_golds(retrained, models, case.requested)
     if original in models:
         yield from misshapen({name: module_of(gold) for name, gold in retrained.items()}, module_of(models[original]))
     keys = Counter(about.metric for metric in metrics for about in metric.about)

@@ -31,7 +31,7 @@ def recheck(panel: Panel, candidates: Sequence[tuple[str, Role, Candidate]], rul
         candidates: the models with their records, by name and role.
         rule: how to judge.
     """
-    if not (others := panel.case.request.others):
+    if not (others := panel.case.requested.others):
         return []
     tests = held_out_predictions(panel)
     return [_recheck(panel, other, tests, candidates, rule) for other in others]
@@ -52,14 +52,14 @@ def panel_of(panel: Panel, other: ForgetRequest, tests: Mapping[str, Predictions
 
     Args:
         panel: of the audit's own request.
-        other: one of `panel.case.request.others`.
+        other: one of `panel.case.requested.others`.
         tests: from `held_out_predictions`.
 
     Raises:
         DataError: some of the other request's samples cannot be measured any more.
         ModelError: likewise, as where their inputs were overwritten.
     """
-    own, runtime = panel.case.request, panel.runtime
+    own, runtime = panel.case.requested, panel.runtime
     rest = [each for each in own.others if each is not other]
     request = other.beside(*rest, replace(own, others=()))
     case = replace(panel.case, request=request, validation_forget_like=None, test_forget_like=None)

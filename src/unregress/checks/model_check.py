@@ -43,7 +43,7 @@ def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> float:
 
 def predicted_size(case: Case, model: nn.Module, runtime: Runtime) -> float:
     """As `quick_check`, but infinite if predictions are not finite."""
-    rows = torch.from_numpy(case.request.retain[:2])
+    rows = _retained_pair(case)
     try:
         wrapped = runtime.set_up(model)
         (batch,) = runtime.load(case.source("train_eval"), [rows])
@@ -60,6 +60,12 @@ def predicted_size(case: Case, model: nn.Module, runtime: Runtime) -> float:
     return max(float(each.detach().double().nan_to_num(nan=0.0).abs().max()) for each in (prediction, target))
 
 
+def _retained_pair(case: Case) -> torch.Tensor:
+    """Positions of the first two training samples that are not to be forgotten; fewer where there are fewer."""
+    rows = case.rows("train")
+    return torch.from_numpy(rows[~case.forget_mask[rows]][:2])
+
+
 def _unpredicted(error: Exception, model: nn.Module, runtime: Runtime) -> ModelError:
     """Why a model does not predict: most often its precision, if that is not the runtime's, or else the adapter."""
     own = {str(each.dtype).removeprefix("torch.") for each in model.parameters() if each.is_floating_point()}
@@ -73,14 +79,14 @@ def _unpredicted(error: Exception, model: nn.Module, runtime: Runtime) -> ModelE
         )
     return ModelError(
         f"The model does not predict this task's batches: {described(error)}",
-        expected="`task.predict(model, batch)` to work on batches of `case.train`",
+        expected="`task.predict(model, batch)` to work on batches of `case.splits.train`",
         remedy="Check the model's inputs, the task adapter, the dataset's items and `collate`",
     )
 
 
 def in_training(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[ModelError]:
     """A complaint if the model does not predict two retained samples, as they are trained on, in training mode."""
-    rows = torch.from_numpy(case.request.retain[:2])
+    rows = _retained_pair(case)
     if len(rows) < 2:
         # Batch normalisation could not work on one, which is said where it is trained.
         return
@@ -140,7 +146,7 @@ def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> I
     """
     members = torch.from_numpy(case.rows("train_eval"))
     rows = members[torch.linspace(0, len(members) - 1, min(len(members), CONSTANT_ROWS)).round().long().unique()]
-    retained = ~case.request.mask[rows.numpy()]
+    retained = ~case.forget_mask[rows.numpy()]
     if not retained.any():
         return
     twin = runtime.set_up(runtime.private_copy(model))

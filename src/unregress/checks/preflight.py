@@ -119,6 +119,7 @@ def _asked(
     if method is None:
         return
     try:
+        _ = case.requested  # a method needs one
         yield from method.objections(runtime.private_copy(model), case, runtime)
     except UnregressError as error:
         yield error
@@ -134,7 +135,7 @@ def _data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[Unreg
     """
     complaints: list[UnregressError] = []
     warnings: list[str] = []
-    band = case.request.target_band is not None
+    band = case.request is not None and case.request.target_band is not None
     found = [survey(case, split, runtime, targets=band and split == "train_eval") for split in evaluated(case)]
     for each in found:
         complaints += each.complaints
@@ -151,7 +152,7 @@ def _data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[Unreg
     train = found[0]
     if band and not train.complaints:
         _compare_band(case, train, complaints, warnings)
-    forgotten = case.request.mask[case.request.members]
+    forgotten = case.forget_mask[case.rows("train")]
     warnings += twins(train, forgotten)
     warnings += [warning for each in found[1:] if (warning := seen_again(train, each, forgotten)) is not None]
     return complaints, warnings, train.partial
@@ -168,8 +169,8 @@ def _compare_band(case: Case, train: Survey, complaints: list[UnregressError], w
             )
         )
         return
-    values, forgotten = targets.reshape(-1), case.request.mask[case.request.members]
-    low, high = (np.nan if limit is None else float(limit) for limit in case.request.target_band or ())
+    values, forgotten = targets.reshape(-1), case.forget_mask[case.rows("train")]
+    low, high = (np.nan if limit is None else float(limit) for limit in case.requested.target_band or ())
     # A task may convert targets after the band was made: what is at a limit may come to lie beside it.
     near = 1e-6 * np.abs([low, high])
     # Comparisons with a limit that is not there are false.
@@ -179,7 +180,7 @@ def _compare_band(case: Case, train: Survey, complaints: list[UnregressError], w
         f"By the training targets {outside.sum()} of the {forgotten.sum()} samples to forget lie outside the request's "
         f"band of targets, and {inside.sum()} within it are retained"
     )
-    if inside.any() and not outside.any() and case.ids is not None:
+    if inside.any() and not outside.any() and case.splits.ids is not None:
         # To data with ids, records in the band may have been added since the request was made.
         warnings.append(found)
     elif inside.any() or outside.any():

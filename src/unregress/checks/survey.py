@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unregress.data.case import Case, Split
+from unregress.data.case import Case
 from unregress.data.hashing import Column, columns, hashes_apart, holds_target, row_hashes
 from unregress.data.loading import Batch, chunked
+from unregress.data.splits import Split
 from unregress.errors import DataError, UnregressError
 from unregress.errors.user_code import described
 from unregress.training.runtime import Runtime
@@ -197,7 +198,7 @@ def unsteady_split(case: Case, split: Split, runtime: Runtime) -> DataError | No
     if not (changed := [row for row, first, second in zip(rows.tolist(), *read, strict=True) if first != second]):
         return None
     name = name_of(split)
-    training = "Give batched augmentation as `Case(augment=...)`, or the unaugmented samples as `Case(train_eval=...)`"
+    training = "Pass batched augmentation as `Splits(augment=...)`, or unaugmented samples as `Splits(train_eval=...)`"
     return DataError(
         f"{len(changed)} of {len(rows)} {name} samples, the first at position {changed[0]}, are others when they are "
         "read again, so that models would be measured on different samples",
@@ -213,4 +214,4 @@ _AGAIN = 32
 def evaluated(case: Case) -> list[Split]:
     """The splits that a case has, the training set as it is evaluated on."""
     held_out: list[Split] = ["validation", "test"]
-    return ["train_eval", *(split for split in held_out if getattr(case, split) is not None)]
+    return ["train_eval", *(split for split in held_out if getattr(case.splits, split) is not None)]

@@ -30,7 +30,8 @@ from unregress.cli.help import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, U
 from unregress.cli.interrupt import NOTHING_LEFT, WORDS, Stop, exit_code, stoppable
 from unregress.cli.launch import launch, require_room
 from unregress.cli.values import unusable
-from unregress.data.case import Case, Splits
+from unregress.data.case import Case
+from unregress.data.splits import Splits
 from unregress.demo import demo
 from unregress.distributed.process_group import part, team
 from unregress.errors import SettingError, raise_all

@@ -1,1 +1,1 @@
-"""Datasets, forget requests, and cases that bring them together."""
+"""Datasets and forget requests, and the cases that bring them together."""

@@ -1,4 +1,4 @@
-"""Bands of targets: which values lie in a closed interval."""
+"""Bands of targets: closed intervals, and which targets lie in them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from unregress.errors import RequestError
 
 
 def in_band(values: NDArray[Any], low: float | None, high: float | None) -> NDArray[np.bool_]:
-    """Which values lie in the closed interval from `low` to `high`; None for no limit."""
-    # In the targets' own precision: the float32 target 2.2 is above the float64 limit 2.2, and yet at it.
+    """True for each value in the closed interval [low, high], `(n,)`; None for no limit."""
+    # Compared in the targets' own precision: as float64, the float32 target 2.2 would be above the limit 2.2.
     own = values.dtype.type
     above = values >= own(-np.inf if low is None else low)
     return np.asarray(above & (values <= own(np.inf if high is None else high)), dtype=np.bool_)
 
 
 def one_per_sample(targets: ArrayLike) -> NDArray[Any]:
-    """Targets as floating-point numbers, `(n,)`.
+    """Convert targets of shape `(n,)` or `(n, 1)` to floating-point numbers of shape `(n,)`.
 
     Raises:
-        RequestError: there are several for each sample.
+        RequestError: a sample has several targets.
     """
     values = np.asarray(targets)
     if values.dtype.kind != "f":

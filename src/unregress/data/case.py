@@ -1,147 +1,39 @@
-"""Everything one unlearning job is about, in one value."""
+"""One unlearning job in one value: a task, the data, and what is to be forgotten of them."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from abc import abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
-from unregress.data.hashing import columns, digest_of, row_hashes
-from unregress.data.ids import not_one_each, plain_ids
-from unregress.data.loading import Augment, Collate, Source, chunked, read_targets
+from unregress.data.loading import Source, read_targets
 from unregress.data.request import ForgetRequest, Index, Mask
+from unregress.data.splits import Split, Splits, length_of
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
-from unregress.errors.user_code import frames_of_user
 from unregress.tasks.base import Task
 
-Split = Literal["train", "train_eval", "validation", "test"]
-HASH = 32
-"""Bytes of a sample's hash."""
-
-
-class _Content:
-    """The content of training and held-out data, hashed sample by sample; each split is read once."""
-
-    def content_digest(self, split: Split) -> str:
-        """SHA-256 over one split's content, sample by sample in order."""
-        return digest_of([self._row_hashes(split)])
-
-    def row_hashes(self, split: Split) -> list[bytes]:
-        """SHA-256 of each sample's content, inputs and target together; `train_eval` is `train` where it is not given.
-
-        Raises:
-            DataError: there is no such split.
-        """
-        joined = self._row_hashes(split)
-        return [joined[start : start + HASH] for start in range(0, len(joined), HASH)]
-
-    @cached_property
-    def data_digest(self) -> str:
-        """SHA-256 over the training set's content in order: tells whether an artefact was made for these data."""
-        return self.content_digest("train_eval")
-
-    def _row_hashes(self, split: Split) -> bytes:
-        if split not in self._hashes:
-            source = self._plain_source(split)
-            joined = bytearray()
-            for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
-                samples = len(batch.index)
-                joined += b"".join(row_hashes(list(columns(batch.data, samples)), samples))
-            self._hashes[split] = bytes(joined)
-        return self._hashes[split]
-
-    @cached_property
-    def _hashes(self) -> dict[Split, bytes]:
-        """The hashes of each split's samples, joined: a list of them would take twice the memory."""
-        return {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Jobs in other processes need no hashes of all samples.
-        return {name: value for name, value in vars(self).items() if name != "_hashes"}
-
-    @abstractmethod
-    def _plain_source(self, split: Split) -> Source:
-        """All of a split's samples, none of which is to be forgotten, without augmentation."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Splits(_Content):
-    """What a data loading function returns: the data of a `Case`, before anything is to be forgotten."""
+class Case:
+    """A task, the data, and what is to be forgotten of them.
 
-    train: Dataset[Any]
-    validation: Dataset[Any] | None = None
-    test: Dataset[Any] | None = None
-    train_eval: Dataset[Any] | None = None
-    augment: Augment | None = None
-    collate: Collate | None = None
-    ids: Sequence[Hashable] | None = None
-    """The id of each training sample, for requests by id.  With ids, a request holds when rows are deleted, added or
-    reordered; without, only for exactly the data that it was made with."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", plain_ids(self.ids))
-        if self.ids is not None and len(self.ids) != self.size:
-            raise not_one_each(len(self.ids), self.size)
-
-    def case(self, task: Task[Any], request: ForgetRequest) -> Case:
-        """These data with a task and a request."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        case = Case(task=task, request=request, **fields)
-        # Of the same data: what was read once need not be read again.
-        vars(case)["_hashes"] = self._hashes
-        return case
-
-    @property
-    def size(self) -> int:
-        """Number of training samples.
-
-        Raises:
-            DataError: the training set has no length.
-        """
-        return _length(self.train, "train")
-
-    def _plain_source(self, split: Split) -> Source:
-        chosen = getattr(self, split)
-        dataset = self.train if split == "train_eval" and chosen is None else chosen
-        if dataset is None:
-            raise _missing(split)
-        name = "train" if dataset is self.train else split
-        return Source(dataset, torch.zeros(_length(dataset, split), dtype=torch.bool), self.collate, name=name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case(_Content):
-    """A task, a request and the data they are about.
+    Training needs no request.  What needs one (`Method.unlearn`, `audit`, `retrain`) refuses a case without.
 
     Raises:
         RequestError: the request was made for a training set of another size.
-        DataError: the evaluation view or a group does not fit its dataset.
+        DataError: held-out positions do not fit their dataset.
     """
 
     task: Task[Any]
-    request: ForgetRequest
-    train: Dataset[Any]
-    """The full training set D = D_r ∪ D_f, as the original model saw it."""
-    validation: Dataset[Any] | None = None
-    """Held-out data for plateau schedules and the anamnesis index."""
-    test: Dataset[Any] | None = None
-    """Held-out data for errors and the membership attack; an audit needs it."""
-    train_eval: Dataset[Any] | None = None
-    """The training set without augmentation, in the same order; by default `train` without `augment`."""
-    augment: Augment | None = None
-    """Batched training augmentation, applied to batches of `train` only."""
-    collate: Collate | None = None
-    """As a `DataLoader`'s `collate_fn`; by default PyTorch's."""
-    ids: Sequence[Hashable] | None = None
-    """The id of each training sample, by which run folders keep the request; see `Splits.ids`."""
+    splits: Splits
+    request: ForgetRequest | None = None
+    """The training samples to forget; None as long as nothing is to be forgotten."""
     validation_forget_like: Sequence[int] | None = None
     """Validation samples of the kind that is forgotten; by default those in the request's target band."""
     test_forget_like: Sequence[int] | None = None
@@ -149,148 +41,123 @@ class Case(_Content):
 
     def __post_init__(self) -> None:
         complaints: list[UnregressError] = []
-        if (size := _length(self.train, "train")) != self.request.size:
+        if self.request is not None and self.request.size != self.splits.size:
             complaints.append(
                 RequestError(
-                    f"The request is about {self.request.size} samples and `train` has {size}",
+                    f"The request is about {self.request.size} samples and `train` has {self.splits.size}",
                     expected="a request made for this training set",
                     remedy="Build the request from this training set's targets or ids",
                 )
             )
-        if self.train_eval is not None and _length(self.train_eval, "train_eval") != size:
-            complaints.append(
-                DataError(
-                    f"`train_eval` has {_length(self.train_eval, 'train_eval')} samples and `train` {size}",
-                    expected="the same samples in the same order, without augmentation",
-                )
-            )
-        object.__setattr__(self, "ids", plain_ids(self.ids))
-        if self.ids is not None and len(self.ids) != size:
-            complaints.append(not_one_each(len(self.ids), size))
-        groups = (
-            ("validation", self.validation, self.validation_forget_like),
-            ("test", self.test, self.test_forget_like),
-        )
-        for name, dataset, group in groups:
-            length = 0 if dataset is None else _length(dataset, name)
-            if dataset is not None and not length:
-                complaints.append(DataError(f"`{name}` has no samples", remedy="Pass None, or data"))
-            if group is None:
-                continue
-            if any(isinstance(i, (bool, np.bool_)) for i in group):
-                complaints.append(
-                    DataError(
-                        f"`{name}_forget_like` is a mask",
-                        expected="positions",
-                        remedy="Pass `np.flatnonzero(mask)`",
-                    )
-                )
-            elif any(not 0 <= i < length for i in group):
-                complaints.append(
-                    DataError(f"`{name}_forget_like` names positions outside `{name}`, which has {length} samples")
-                )
+        complaints += _misplaced("validation", self.splits.validation, self.validation_forget_like)
+        complaints += _misplaced("test", self.splits.test, self.test_forget_like)
         raise_all(complaints)
 
+    @property
+    def requested(self) -> ForgetRequest:
+        """The case's request.
+
+        Raises:
+            RequestError: it has none.
+        """
+        if self.request is None:
+            raise RequestError(
+                "The case has no request",
+                expected="a `ForgetRequest`, which says which training samples to forget",
+                remedy="Pass one: `Case(task=..., splits=..., request=...)`",
+            )
+        return self.request
+
     def source(self, split: Split) -> Source:
-        """One split as something batches can be read from.
+        """One split as something batches can be read from, with the samples to forget marked.
 
         Raises:
             DataError: the case has no such split.
         """
-        if split in ("train", "train_eval"):
-            evaluated = split == "train_eval"
-            dataset = self.train_eval if evaluated and self.train_eval is not None else self.train
-            augment = None if evaluated else self.augment
-            name = "train" if dataset is self.train else split
-            return Source(dataset, torch.from_numpy(self.request.mask), self.collate, augment, self._excluded, name)
-        held_out = self.validation if split == "validation" else self.test
-        if held_out is None:
-            raise _missing(split)
-        nothing = torch.zeros(_length(held_out, split), dtype=torch.bool)
-        return Source(held_out, nothing, self.collate, name=split)
+        source = self.splits.source(split)
+        if not _of_training(split):
+            return source
+        return dataclasses.replace(source, forget=torch.from_numpy(self.forget_mask), excluded=self._excluded)
+
+    @cached_property
+    def forget_mask(self) -> Mask:
+        """True for each training sample to forget, `(size,)`; all false without a request."""
+        return np.zeros(self.splits.size, dtype=np.bool_) if self.request is None else self.request.mask
 
     @cached_property
     def _excluded(self) -> torch.Tensor | None:
-        """Which training samples other requests forgot, `(size,)` bool; None if there are none."""
-        if not len(self.request.excluded):
+        """True for each training sample that other requests forgot, `(size,)`; None if there are none."""
+        if self.request is None or not len(self.request.excluded):
             return None
         mask = torch.zeros(self.request.size, dtype=torch.bool)
         mask[torch.from_numpy(self.request.excluded)] = True
         return mask
 
-    @property
-    def size(self) -> int:
-        """Number of training samples."""
-        return self.request.size
-
     def without_ids(self) -> Case:
-        """The same case without the samples' ids, to be sent to other processes: trainings need none."""
-        twin = copy.copy(self)
-        vars(twin)["ids"] = None
-        return twin
-
-    def every_row(self, split: Split) -> Source:
-        """One split with the samples that other requests forgot: to identify data and to look at those again.
-
-        Nothing is ever trained from it.
-        """
-        return dataclasses.replace(self.source(split), excluded=None)
-
-    def _plain_source(self, split: Split) -> Source:
-        return dataclasses.replace(self.every_row(split), augment=None)
+        """The same case without the samples' ids, see `Splits.without_ids`."""
+        return dataclasses.replace(self, splits=self.splits.without_ids())
 
     def rows(self, split: Split) -> Index:
         """Positions of a split's samples, ascending; of the training set, those that no other request forgot."""
-        train = split in ("train", "train_eval")
-        return self.request.members if train else np.arange(len(self.source(split)))
+        if _of_training(split) and self.request is not None:
+            return self.request.members
+        return np.arange(len(self.splits.source(split)))
 
     def retained(self, split: Split) -> Mask:
-        """Which samples of a split are not of the forgotten kind, `(size,)` bool; none that other requests forgot."""
+        """True for each sample of a split that is to be kept, or of a held-out split is like those, `(size,)`.
+
+        False for the samples to forget, for held-out ones like them, and for those that other requests forgot.
+
+        Raises:
+            RequestError: the case has no request.
+        """
         kept = ~self.forget_like(split)
-        if split in ("train", "train_eval"):
-            kept[self.request.excluded] = False
+        if _of_training(split):
+            kept[self.requested.excluded] = False
         return kept
 
     def retained_validation(self) -> torch.Tensor | None:
-        """Positions of the validation samples that are not of the forgotten kind; None without any."""
-        return None if self.validation is None else torch.from_numpy(np.flatnonzero(~self.forget_like("validation")))
+        """Positions of the validation samples that are not of the forgotten kind; None without validation data."""
+        if self.splits.validation is None:
+            return None
+        return torch.from_numpy(np.flatnonzero(~self.forget_like("validation")))
 
     def forget_like(self, split: Split) -> Mask:
-        """Which samples of a split belong to what is forgotten, `(size,)` bool.
+        """True for each sample of a split that is to be forgotten, or is of the forgotten kind, `(size,)`.
 
-        For the training set that is D_f itself; for held-out splits the group given with the case,
-        or else the samples in the request's target band.  A band reads the split's targets, in their
-        own precision, as the request did: a limit such as 2.2 means the same sample in both.
+        For the training set that is D_f itself; for held-out splits the positions given with the case, or else the
+        samples in the request's target band.  A band reads the split's targets, in their own precision, as the request
+        did: a limit such as 2.2 means the same sample in both.
+
+        Raises:
+            RequestError: the case has no request.
         """
-        if split in ("train", "train_eval"):
-            return self.request.mask
+        request = self.requested
+        if _of_training(split):
+            return request.mask
         source = self.source(split)
         chosen = self.validation_forget_like if split == "validation" else self.test_forget_like
-        if chosen is None and self.request.target_band is not None:
-            return self.request.alike(read_targets(source, self.task).numpy())
+        if chosen is None and request.target_band is not None:
+            return request.in_target_band(read_targets(source, self.task).numpy())
         mask = np.zeros(len(source), dtype=np.bool_)
         if chosen is not None:
             mask[list(chosen)] = True
         return mask
 
 
-def _missing(split: Split) -> DataError:
-    return DataError(
-        f"The case has no {split} data", remedy=f"Give the `Case`, or your data function's `Splits`, a `{split}`"
-    )
+def _of_training(split: Split) -> bool:
+    return split in ("train", "train_eval")
 
 
-def _length(dataset: Dataset[Any], name: str) -> int:
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        raise DataError(
-            f"`{name}` is a {type(dataset).__name__}, which has no index to forget by",
-            expected="a map-style dataset with `__len__` and `__getitem__`",
-            remedy="Wrap it in a map-style one",
+def _misplaced(split: str, dataset: Dataset[Any] | None, forget_like: Sequence[int] | None) -> Iterator[DataError]:
+    """Complain about held-out positions that are a mask, or outside their dataset."""
+    if forget_like is None:
+        return
+    length = 0 if dataset is None else length_of(dataset, split)
+    if any(isinstance(position, (bool, np.bool_)) for position in forget_like):
+        yield DataError(f"`{split}_forget_like` is a mask", expected="positions", remedy="Pass `np.flatnonzero(mask)`")
+    elif any(not 0 <= position < length for position in forget_like):
+        yield DataError(
+            f"`{split}_forget_like` names positions outside `{split}`, which has {length} samples",
+            expected="positions counted from 0",
         )
-    try:
-        return len(dataset)
-    except (TypeError, ValueError) as error:
-        if frames_of_user(error):
-            raise
-        # Python's own, about what `__len__` has returned.
-        raise DataError(f"`{name}` has no usable length: {error}", expected="`__len__` to return a number") from error

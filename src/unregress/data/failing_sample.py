@@ -1,4 +1,4 @@
-"""Which sample it is that a dataset or a collate function fails with."""
+"""Find the sample that a dataset or a collate function fails on."""
 
 from __future__ import annotations
 
@@ -21,26 +21,30 @@ def located(
     *,
     copied: bool,
 ) -> Exception:
-    """The user's own exception, with a note that says which sample was being read.
+    """The exception of the user's dataset, with a note that names the sample that was being read.
 
     The rows are read again, one by one.
 
     Args:
-        error: raised while the rows were read.
-        dataset: what was read.
-        collate: puts samples together.
+        error: raised while a batch was read.
+        dataset: the dataset that was read.
+        collate: its collate function.
         rows: positions of the batch's samples.
-        split: which part of the data it is; empty where that is not known.
-        copied: whether a worker process raised it, so that it is a copy with a traceback as its message.  Then the one
-            that is raised here takes its place.
+        split: the dataset's name for the note; empty if it is not known.
+        copied: whether a worker process raised `error`, which then is a copy with a traceback as its message.  If
+            reading the rows again raises too, that exception is returned in its place.
+
+    Returns:
+        The exception to raise: `error`, the one raised by reading again, or a `DataError` if a worker process died or
+        `StopIteration` was raised, which would end an epoch early.
     """
     of = f" of `{split}`" if split else ""
     if type(error) is RuntimeError and "exited unexpectedly" in message_of(error):
         # Reading these rows again might end this process as well.
         return DataError(
-            f"A worker process of the data loader ended while it read samples {some(rows)}{of}",
-            expected="a dataset that neither ends its process nor needs more memory than there is",
-            remedy="With `--runtime.workers 0` the dataset is read in the main process, which shows why",
+            f"A worker process of the data loader died while it read samples {some(rows)}{of}",
+            expected="a dataset that neither ends its process nor needs more memory than is available",
+            remedy="Use `--runtime.workers 0`: the dataset is then read in the main process, which shows the cause",
         )
     found, note = _found(dataset, collate, rows)
     if isinstance(found or error, StopIteration):
@@ -53,7 +57,7 @@ def located(
 def _found(
     dataset: Dataset[Any], collate: Callable[[list[Any]], Any], rows: Sequence[int]
 ) -> tuple[Exception | None, str]:
-    """What is raised when the rows are read again, and with which of them."""
+    """Read the rows again: the exception that this raises, if any, and a note that names the row."""
     samples = []
     for row in rows:
         try:
@@ -61,8 +65,8 @@ def _found(
         except Exception as error:
             return error, f"while reading sample {row}"
     if (found := _raised(collate, samples)) is None:
-        return None, f"while reading samples {some(rows)}, which could be read the second time"
-    # The shortest beginning of the batch that cannot be put together ends with the sample that does not fit.
+        return None, f"while reading samples {some(rows)}, which were read without an error the second time"
+    # Bisect: the shortest prefix of the batch that cannot be collated ends with the sample that does not fit.
     fine, failing = 0, len(samples)
     while failing - fine > 1:
         middle = (fine + failing) // 2

@@ -1,4 +1,4 @@
-"""What samples contain, whatever batch they come in: to tell datasets apart and to find the same sample twice."""
+"""Hashes of samples' content, independent of batching: to tell datasets apart and to find duplicates."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import torch
 from torch import Tensor
 
 Column = Tensor | Sequence[str]
+"""One tensor or list of texts of a batch, with one entry per sample."""
 
 
 def columns(data: Any, samples: int) -> Iterator[Column]:
-    """The tensors and lists of texts of a batch, however nested, that have one entry per sample."""
+    """All tensors and lists of texts in a nested batch that have one entry per sample.
+
+    Args:
+        data: a batch: a tensor, list, tuple, mapping or dataclass, nested in any way.
+        samples: number of samples of the batch.
+    """
     if isinstance(data, Tensor):
         if data.ndim and len(data) == samples:
             yield data
@@ -28,23 +34,25 @@ def columns(data: Any, samples: int) -> Iterator[Column]:
             yield from columns(getattr(data, field.name), samples)
 
 
-def row_hashes(found: Sequence[Column], samples: int) -> list[bytes]:
-    """A hash of each sample's content, from the columns of a batch."""
-    return hashes_apart(found, samples, [False] * len(found))[0]
+def row_hashes(batch_columns: Sequence[Column], samples: int) -> list[bytes]:
+    """SHA-256 of each sample's content, from the columns of a batch."""
+    return hashes_apart(batch_columns, samples, [False] * len(batch_columns))[0]
 
 
-def hashes_apart(found: Sequence[Column], samples: int, aside: Sequence[bool]) -> tuple[list[bytes], list[bytes]]:
-    """A hash of each sample's content, and one of its content without some of the columns.
+def hashes_apart(
+    batch_columns: Sequence[Column], samples: int, aside: Sequence[bool]
+) -> tuple[list[bytes], list[bytes]]:
+    """SHA-256 of each sample's content, and of its content without some of the columns.
 
     Args:
-        found: the columns of a batch.
-        samples: how many samples they have.
+        batch_columns: the columns of a batch.
+        samples: number of samples of the batch.
         aside: for each column, whether the second hash leaves it out.
     """
     whole = [hashlib.sha256() for _ in range(samples)]
-    # The same objects as long as nothing was left out: most often the target comes last, and all is hashed once.
+    # The same objects until a column is left out: the target mostly comes last, and then all else is hashed once.
     rest = whole
-    for column, left_out in zip(found, aside, strict=True):
+    for column, left_out in zip(batch_columns, aside, strict=True):
         if left_out and rest is whole:
             rest = [digest.copy() for digest in whole]
         for place, row in enumerate(_bytes_of(column, samples)):
@@ -58,14 +66,14 @@ def _bytes_of(column: Column, samples: int) -> Iterator[bytes]:
     if not isinstance(column, Tensor):
         yield from (f"{len(text)} {text}".encode() for text in column)
         return
-    # Bytes of the tensor itself: also for bfloat16, which NumPy does not know.
+    # Viewed as bytes by PyTorch, since NumPy has no bfloat16.
     flat = column.detach().cpu().contiguous().reshape(samples, -1).view(torch.uint8)
     kind = f"{tuple(column.shape[1:])} {column.dtype} ".encode()
     yield from (kind + row.tobytes() for row in flat.numpy())
 
 
 def holds_target(column: Column, target: Tensor) -> bool:
-    """Whether a column is the target that the task takes from a batch: its memory, or the same numbers."""
+    """Whether a column is the target that a task takes from the batch: the same memory, or equal numbers."""
     if not isinstance(column, Tensor):
         return False
     if column.untyped_storage().data_ptr() == target.untyped_storage().data_ptr():
@@ -75,5 +83,5 @@ def holds_target(column: Column, target: Tensor) -> bool:
 
 
 def digest_of(rows: Sequence[bytes]) -> str:
-    """SHA-256 over the hashes of a dataset's samples, in order."""
+    """SHA-256 over the hashes of a dataset's samples, in order, as hexadecimal digits."""
     return hashlib.sha256(b"".join(rows)).hexdigest()

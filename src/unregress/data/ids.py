@@ -1,4 +1,4 @@
-"""Ids of samples: as a list, as texts by which they are matched, and as salted hashes that files may hold."""
+"""Ids of samples: as a list, as the texts by which they are matched, and as the salted hashes that files hold."""
 
 from __future__ import annotations
 
@@ -9,37 +9,35 @@ from unregress.errors import DataError
 
 
 def plain_ids(ids: object) -> list[Hashable] | None:
-    """Ids as a list of values that can be compared, from a list, array, tensor or column of a table; None for none.
+    """Convert ids to a list of hashable values.
+
+    Args:
+        ids: a list, array, tensor or column of a table; None for no ids.
 
     Raises:
-        DataError: they are of another kind.
+        DataError: they are none of these, or an id is not hashable.
     """
     if ids is None:
         return None
     values = ids.tolist() if hasattr(ids, "tolist") else ids
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
-        what = f"a single text, {ids!r}" if isinstance(ids, (str, bytes)) else f"of type {type(ids).__name__}"
-        raise DataError(f"`ids` is {what}", expected="a list with one id per training sample")
-    if odd := [value for value in values if not isinstance(value, Hashable)]:
-        raise DataError(f"An id is {odd[0]!r}", expected="a text or a number for each sample")
+        found = f"the text {ids!r}" if isinstance(ids, (str, bytes)) else f"of type {type(ids).__name__}"
+        raise DataError(f"`ids` is {found}", expected="a list with one id per training sample")
+    if unhashable := [value for value in values if not isinstance(value, Hashable)]:
+        raise DataError(f"An id is {unhashable[0]!r}", expected="a text or a number for each sample")
     return list(values)
 
 
-def not_one_each(ids: int, samples: int) -> DataError:
-    """The complaint about more or fewer ids than samples."""
-    return DataError(f"There are {ids} ids for {samples} training samples", expected="one id per sample")
-
-
 def id_texts(ids: Sequence[Hashable]) -> list[str]:
-    """Ids as texts, by which they are matched.
+    """Convert ids to texts, by which they are matched.
 
     Raises:
-        DataError: two ids that differ have the same text, as 1 and "1".
+        DataError: two different ids have the same text, such as 1 and "1".
     """
     texts = [str(identity) for identity in ids]
-    if (found := len(set(texts))) < (different := len(set(ids))):
+    if (different_texts := len(set(texts))) < (different_ids := len(set(ids))):
         raise DataError(
-            f"{different} different ids have {found} different texts",
+            f"{different_ids} different ids have {different_texts} different texts",
             expected="ids that differ as texts too, unlike 1 and '1'",
             remedy="Use ids of one type",
         )
@@ -47,10 +45,10 @@ def id_texts(ids: Sequence[Hashable]) -> list[str]:
 
 
 def salt_of(data_digest: str) -> str:
-    """A salt made from the content of the data: the same request on the same data gives the same bytes."""
+    """A salt derived from the content of the data, so that the same request on the same data gives the same bytes."""
     return hashlib.sha256(f"unregress record {data_digest}".encode()).hexdigest()[:32]
 
 
 def salted(salt: str, text: str) -> str:
-    """The first half of the SHA-256 of a text behind a salt, in hexadecimal."""
+    """The first half of the SHA-256 of salt and text, as hexadecimal digits."""
     return hashlib.sha256(f"{salt} {text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

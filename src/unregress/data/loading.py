@@ -1,7 +1,7 @@
-"""From a dataset and an order of rows to batches that carry their index.
+"""Read batches of given rows from a dataset; each batch carries its rows' positions and which are to be forgotten.
 
-Two paths that give the same batches: *resident* datasets (`TensorDataset`, whose tensors may be
-memory-mapped) are indexed a whole batch at a time; any other dataset streams through a `DataLoader`.
+Two paths give the same batches: a *resident* dataset (`TensorDataset`, whose tensors may be memory-mapped) is indexed a
+whole batch at a time; any other dataset streams through a `DataLoader`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from unregress.tasks.base import Task
 Augment = Callable[[Any, Generator], Any]
 """Batched training augmentation: (batch, seeded CPU generator) -> batch, on the batch's device."""
 Collate = Callable[[list[Any]], Any]
+"""Puts a list of samples together to a batch."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch with its membership.  Only a `Task` looks into `data`."""
+    """One batch, and which of its rows are to be forgotten.  Only a `Task` looks into `data`."""
 
     index: Tensor
     """Positions in the dataset, `(n,)` int64, on the CPU."""
     forget: Tensor
     """True for the rows that are to be forgotten, `(n,)` bool, on the CPU."""
     data: Any
-    """What the dataset and its collate function made; on the runtime's device."""
+    """The collated samples, on the runtime's device."""
     is_padding: bool = False
-    """Whether it only keeps a process without a share of its own in step, and counts for nothing."""
+    """Whether a process without a share of the batch reads it only to stay in step; its losses do not count."""
 
     @property
     def forgotten(self) -> Tensor:
@@ -50,42 +51,34 @@ class Batch:
 
 @dataclass(frozen=True)
 class Source:
-    """One view of one split: what to read, which rows are to be forgotten, how to batch them."""
+    """One view of one split: what to read, which rows are to be forgotten, and how to collate them."""
 
     dataset: Dataset[Any]
     forget: Tensor
-    """`(size,)` bool; all false for a held-out split."""
+    """True for each row to forget, `(size,)` bool; all false for a held-out split."""
     collate: Collate | None = None
     augment: Augment | None = None
     excluded: Tensor | None = None
-    """`(size,)` bool: rows that other requests forgot, which nothing may read; None where there are none."""
+    """True for each row that other requests forgot and that must not be read, `(size,)` bool; None for no such row."""
     name: str = ""
-    """Which split it is, for messages."""
+    """The split's name in messages."""
 
     def __len__(self) -> int:
         return len(self.forget)
 
     def fetch(self, chunks: list[Tensor], *, workers: int = 0, seed: int = 0) -> Iterator[Batch]:
-        """The batches of the given rows, one per chunk, in order, before any batched augmentation.
+        """Read the given rows, one batch per chunk, in order, before any batched augmentation.
 
         Args:
-            chunks: rows, one tensor per batch.
+            chunks: positions of the rows, one tensor per batch.
             workers: worker processes of the streaming path.
-            seed: of what the dataset draws in worker processes.
+            seed: seed of what the dataset draws in worker processes.
 
         Raises:
-            DataError: a row is asked for that another request forgot.
+            DataError: a row was forgotten by another request.
         """
-        if self.excluded is not None:
-            # The last line of defence: rows are chosen from `request.members` already.
-            for chunk in chunks:
-                if bool(self.excluded[chunk].any()):
-                    raise DataError(
-                        f"{int(self.excluded[chunk].sum())} samples that another request forgot would be read again",
-                        expected="rows among `request.members`",
-                        remedy="Choose rows from `case.request.retain`, `.forget` or `.members`",
-                    )
-        # A sub-class that picks its samples in another way (a transform) must be asked sample by sample.
+        self._require_allowed(chunks)
+        # A subclass may change its samples in `__getitem__`, and must be read sample by sample.
         plain = type(self.dataset).__getitem__ is TensorDataset.__getitem__
         if isinstance(self.dataset, TensorDataset) and plain and self.collate is None:
             tensors = self.dataset.tensors
@@ -97,7 +90,7 @@ class Source:
             batch_sampler=[chunk.tolist() for chunk in chunks],
             collate_fn=self.collate or default_collate,
             num_workers=workers,
-            # Without a generator of its own, a DataLoader draws from the user's global random state.
+            # Without a generator, a DataLoader draws from the global random state.
             generator=Generator().manual_seed(seed),
         )
         batches = iter(loader)
@@ -106,7 +99,7 @@ class Source:
                 data = next(batches)
             except Exception as error:
                 if workers:
-                    # The traceback holds the iterator, and processes that are forked later would inherit its workers.
+                    # The traceback keeps the iterator alive, and processes forked later would inherit its workers.
                     batches._shutdown_workers()  # type: ignore[attr-defined]
                 collate = self.collate or default_collate
                 found = located(error, self.dataset, collate, chunk.tolist(), self.name, copied=workers > 0)
@@ -115,12 +108,29 @@ class Source:
                 raise found from None
             yield Batch(chunk, self.forget[chunk], data)
 
+    def _require_allowed(self, chunks: list[Tensor]) -> None:
+        """Refuse rows that other requests forgot: a last check, since callers choose rows from `request.members`."""
+        if self.excluded is None:
+            return
+        for chunk in chunks:
+            if forgotten := int(self.excluded[chunk].sum()):
+                raise DataError(
+                    f"{forgotten} samples that another request forgot would be read again",
+                    expected="rows among `request.members`",
+                    remedy="Choose rows from `case.requested.retain`, `.forget` or `.members`",
+                )
+
 
 def chunked(rows: Tensor, batch_size: int, *, shuffle: Generator | None = None) -> list[Tensor]:
     """Cut rows into batches, shuffled if a generator is given.
 
-    A last batch of one row joins the batch before it when shuffling (that is, in training):
-    batch normalisation cannot train on a single row, and dropping the row would never train it.
+    When shuffling, that is in training, a last batch of one row joins the batch before it: batch normalisation cannot
+    train on a single row, and a dropped row would not be trained on.
+
+    Args:
+        rows: positions, `(n,)`.
+        batch_size: rows of a batch.
+        shuffle: draws the order; None keeps it.
 
     >>> [len(chunk) for chunk in chunked(torch.arange(9), 4)]
     [4, 4, 1]
@@ -137,19 +147,19 @@ def chunked(rows: Tensor, batch_size: int, *, shuffle: Generator | None = None) 
 
 
 def own_rows(chunk: Tensor, team: Team) -> Tensor:
-    """A process's share of a batch's rows, or else the first of them, which keeps it in step with the others."""
+    """A process's share of a batch's rows; if that is empty the first row, which keeps it in step with the others."""
     own = team.share(chunk)
     return own if len(own) else chunk[:1]
 
 
 def own_part(batch: Batch, chunk: Tensor, team: Team, task: Task[Any]) -> Batch:
-    """A process's share of a batch, of which all of the chunk or only that share was read.
+    """A process's share of a batch.
 
     Args:
-        batch: as it was read.
-        chunk: the rows of the whole batch.
-        team: the processes that share it.
-        task: selects rows.
+        batch: the whole batch, or already the share alone.
+        chunk: positions of the whole batch's rows.
+        team: the processes that share the batch.
+        task: selects rows of a batch.
     """
     places = own_rows(torch.arange(len(chunk)), team)
     if len(batch.index) > len(places):
@@ -159,19 +169,19 @@ def own_part(batch: Batch, chunk: Tensor, team: Team, task: Task[Any]) -> Batch:
 
 
 def read_targets(source: Source, task: Task[Any], rows: Tensor | None = None) -> Tensor:
-    """The targets of a source's rows, in order; shape `(n, *out)`, on the CPU.
+    """The targets of some rows, in their order; shape `(n, *out)`, on the CPU.
 
     Args:
-        source: what to read, without augmentation.
-        task: how to find the target in a batch.
-        rows: which rows; None for all.
+        source: the data; no augmentation is applied.
+        task: finds the target in a batch.
+        rows: positions of the rows; None for all.
     """
     wanted = torch.arange(len(source)) if rows is None else rows
     found, done = torch.empty(0), 0
     for batch in source.fetch(chunked(wanted, 4096)):
         target = task.target(batch.data).detach()
         if not done:
-            # Made once, and not joined from pieces: see `unregress.metrics.collect.collect`.
+            # Allocated once: joining pieces at the end would take twice the memory.
             found = torch.empty((len(wanted), *target.shape[1:]), dtype=target.dtype)
         found[done : done + len(target)] = target
         done += len(target)

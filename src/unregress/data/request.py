@@ -1,6 +1,6 @@
-"""Which training samples to forget: an index with a reason, and a digest that identifies it.
+"""Forget requests: which training samples to forget, by position, with a reason and a digest that identifies them.
 
-Membership travels as an index into the training set, never as a column in the user's data.
+Membership travels as positions in the training set, never as a column in the user's data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unregress.data.bands import in_band, one_per_sample
 from unregress.errors import RequestError, raise_all
-from unregress.errors.wording import are, some, type_names
+from unregress.errors.wording import some, type_names
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -26,12 +26,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetRequest:
-    """The samples of a training set that must be forgotten.
+    """The samples of a training set to forget, by position, and why.
 
-    Build it with `ids`, `band`, `where` or `random`; all of them end in the same sorted index.
+    Positions may be given directly, or found by `ids`, `band`, `where` or `random`.
 
     Raises:
-        RequestError: nothing or everything is to be forgotten, or an index is out of range or repeated.
+        RequestError: nothing or everything is to be forgotten, or a position is out of range or repeated.
     """
 
     size: int
@@ -41,11 +41,10 @@ class ForgetRequest:
     reason: str
     """Why: the deletion request's reference, the experiment's name.  Goes into the evidence."""
     target_band: tuple[float | None, float | None] | None = None
-    """For a request made by `band`, its closed limits; they also say which held-out samples are alike."""
+    """For a request made by `band`, its closed limits; held-out samples between them are of the forgotten kind."""
     others: tuple[ForgetRequest, ...] = ()
-    """Requests that were carried out on the same model before this one, or after it where an earlier request is looked
-    at again.  Their samples are neither retained nor forgotten here: no training, evaluation or attack uses them.  Set
-    by `beside`."""
+    """The other requests carried out on the same model, before this one or after it; set by `beside`.  Their samples
+    are neither retained nor forgotten here: no training, evaluation or attack uses them."""
 
     def __post_init__(self) -> None:
         try:
@@ -57,30 +56,7 @@ class ForgetRequest:
                 expected="positions in the training set, counted from 0",
                 remedy="For ids that are not positions use `ForgetRequest.ids`",
             ) from error
-        complaints: list[RequestError] = []
-        if not self.forget:
-            complaints.append(RequestError("The request forgets nothing", remedy="Name at least one training sample"))
-        outside = [i for i in self.forget if not 0 <= i < self.size]
-        if outside:
-            complaints.append(
-                RequestError(
-                    f"{are(len(outside), 'forget position')} out of range: {some(outside)}",
-                    expected=f"positions from 0 to {self.size - 1}, the training set having {self.size} samples",
-                )
-            )
-        repeated = [i for i, count in Counter(self.forget).items() if count > 1]
-        if repeated:
-            complaints.append(
-                RequestError(
-                    f"{are(len(repeated), 'forget position')} repeated: {some(repeated)}",
-                    remedy="Name each sample once",
-                )
-            )
-        if not self.reason.strip():
-            complaints.append(
-                RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
-            )
-        complaints += self._complaints_about_others()
+        complaints = [*self._complaints(), *self._complaints_about_others()]
         if not complaints and len(self.forget) + len(self.excluded) == self.size:
             others = f", together with {len(self.others)} other requests" if self.others else ""
             complaints.append(
@@ -92,16 +68,28 @@ class ForgetRequest:
             )
         raise_all(complaints)
 
+    def _complaints(self) -> Iterator[RequestError]:
+        if not self.forget:
+            yield RequestError("The request forgets nothing", remedy="Name at least one training sample")
+        if outside := [i for i in self.forget if not 0 <= i < self.size]:
+            yield RequestError(
+                f"Forget positions out of range: {some(outside)}",
+                expected=f"positions from 0 to {self.size - 1}, the training set having {self.size} samples",
+            )
+        if repeated := _repeated(self.forget):
+            yield RequestError(f"Forget positions repeated: {some(repeated)}", remedy="Name each sample once")
+        if not self.reason.strip():
+            yield RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
+
     def _complaints_about_others(self) -> Iterator[RequestError]:
-        sizes = sorted({other.size for other in self.others} - {self.size})
-        if sizes:
+        if sizes := sorted({other.size for other in self.others} - {self.size}):
             yield RequestError(
                 f"Another request is about {sizes[0]} training samples and this one about {self.size}",
                 expected="requests about the same training set",
             )
-        elif again := set(self.forget) & set(self.excluded.tolist()):
+        elif again := sorted(set(self.forget) & set(self.excluded.tolist())):
             yield RequestError(
-                f"{are(len(again), 'sample')} named by another request too: {some(sorted(again))}",
+                f"Samples that another request forgets too: {some(again)}",
                 expected="requests without a sample in common",
                 remedy="Combine them with `beside`, which leaves out what is already forgotten",
             )
@@ -111,8 +99,8 @@ class ForgetRequest:
         """Forget the records with the given ids.
 
         Args:
-            all_ids: the id of each training sample, in training-set order.  An id that stands for
-                several samples (a subject with several records) forgets all of them.
+            all_ids: the id of each training sample, in training-set order.  Where several samples share an id (a
+                subject with several records), all of them are forgotten.
             forget_ids: the ids to forget, each once.
             reason: why.
 
@@ -122,37 +110,30 @@ class ForgetRequest:
         >>> ForgetRequest.ids(["ann", "bob", "ann"], ["ann"], reason="erasure").forget
         (0, 2)
         """
-        if isinstance(forget_ids, (str, bytes)):
-            # A text is a collection of its letters: "12" would forget the records 1 and 2.
-            raise RequestError(
-                f"`forget_ids` is the text {forget_ids!r}",
-                expected="a list of ids",
-                remedy=f"Write [{forget_ids!r}] for a single id",
-            )
-        if isinstance(all_ids, (str, bytes)):
-            raise RequestError(f"`all_ids` is the text {all_ids!r}", expected="one id per training sample, in a list")
+        # A text is a sequence of its letters: "12" would forget the records 1 and 2.
+        for name, given in (("forget_ids", forget_ids), ("all_ids", all_ids)):
+            if isinstance(given, (str, bytes)):
+                raise RequestError(
+                    f"`{name}` is the text {given!r}",
+                    expected="a list of ids",
+                    remedy="For a single id pass a list of one",
+                )
         wanted = list(forget_ids)
         positions: dict[Hashable, list[int]] = {}
         for position, identity in enumerate(all_ids):
             positions.setdefault(identity, []).append(position)
         complaints: list[RequestError] = []
-        unknown = list(dict.fromkeys(identity for identity in wanted if identity not in positions))
-        if unknown:
-            verb = "is" if len(unknown) == 1 else "are"
+        if unknown := list(dict.fromkeys(identity for identity in wanted if identity not in positions)):
             complaints.append(
                 RequestError(
-                    f"{len(unknown)} of {len(wanted)} ids {verb} not in the training set: {some(unknown)}",
+                    f"Ids that are not in the training set, {len(unknown)} of {len(wanted)}: {some(unknown)}",
                     # Never an example: the ids are people's.
                     expected=f"ids of type {type_names(positions)}",
                     remedy="Check the spelling and the type (text and numbers differ), or drop them",
                 )
             )
-        repeated = [identity for identity, count in Counter(wanted).items() if count > 1]
-        if repeated:
-            complaints.append(
-                RequestError(f"{are(len(repeated), 'id')} named more than once: {some(repeated)}",
-                             remedy="Name each id once")
-            )  # fmt: skip
+        if repeated := _repeated(wanted):
+            complaints.append(RequestError(f"Ids named more than once: {some(repeated)}", remedy="Name each id once"))
         raise_all(complaints)
         forget = tuple(i for identity in wanted for i in positions[identity])
         return cls(size=len(all_ids), forget=forget, reason=reason)
@@ -177,15 +158,16 @@ class ForgetRequest:
         (1, 2)
         """
         if low is None and high is None:
-            raise RequestError("A band without limits", remedy="Give `low`, `high` or both")
+            raise RequestError("The band has no limits", remedy="Give `low`, `high` or both")
         low, high = (None if limit is None else float(limit) for limit in (low, high))
         if low is not None and high is not None and low > high:
             raise RequestError(f"The band's lower limit {low} is above its upper limit {high}")
         values = one_per_sample(targets)
-        if np.isnan(values).any():
+        if unknown := int(np.isnan(values).sum()):
             raise RequestError(
-                f"{are(int(np.isnan(values).sum()), 'target')} NaN, and so in no band",
-                remedy="Repair or drop them: a sample that should be forgotten would be retained",
+                f"Targets that are NaN: {unknown} of {len(values)}",
+                expected="a number for each sample, which lies in the band or does not",
+                remedy="Repair or drop these samples: one that should be forgotten would be retained",
             )
         forget = tuple(np.flatnonzero(in_band(values, low, high)).tolist())
         if not forget and len(values):
@@ -234,17 +216,17 @@ class ForgetRequest:
 
     @cached_property
     def excluded(self) -> Index:
-        """Positions of the samples that other requests forget, ascending: neither retained nor forgotten here."""
+        """Positions of the samples that `others` forget, ascending: neither retained nor forgotten here."""
         return np.unique(np.array([i for other in self.others for i in other.forget], dtype=np.int64))
 
     @cached_property
     def left_out(self) -> frozenset[int]:
-        """Positions of all samples that this request or another one forgets: those that a gold never sees."""
+        """Positions of all samples that this request or `others` forget: those that a gold never sees."""
         return frozenset((*self.forget, *self.excluded.tolist()))
 
     @cached_property
     def members(self) -> Index:
-        """Positions of the samples to retain or to forget, ascending: all but those of other requests."""
+        """Positions of the samples to retain or to forget, ascending: all but those that `others` forget."""
         return np.setdiff1d(np.arange(self.size), self.excluded)
 
     @cached_property
@@ -254,7 +236,7 @@ class ForgetRequest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over size, forgotten and excluded positions: equal for the same forgetting, whatever its reason."""
+        """SHA-256 over size, forgotten and excluded positions; the reason does not count."""
         positions: list[object] = [self.size, self.forget]
         if len(self.excluded):
             positions.append(self.excluded.tolist())
@@ -263,11 +245,10 @@ class ForgetRequest:
     def beside(self, *others: ForgetRequest) -> ForgetRequest:
         """This request on a model on which other requests were carried out too.
 
-        What others forget stays out of every training, evaluation and attack.  Samples that others forget already are
-        not forgotten once more.
+        What they forget stays out of every training, evaluation and attack, and out of this request.
 
         Args:
-            others: requests about the same training set; those that they were made beside are taken over.
+            others: requests about the same training set; their own `others` are included.
 
         Raises:
             RequestError: others forget all of its samples already, or are about a training set of another size.
@@ -277,21 +258,29 @@ class ForgetRequest:
         >>> second.forget, second.retain.tolist()
         ((4,), [1, 2, 3, 5])
         """
-        every = dict.fromkeys(each for other in (*self.others, *others) for each in (*other.others, other))
-        known = tuple(replace(each, others=()) for each in every)
+        every = (each for other in (*self.others, *others) for each in (*other.others, other))
+        known = tuple(dict.fromkeys(replace(each, others=()) for each in every))
         gone = {i for each in known for i in each.forget}
         forget = tuple(i for i in self.forget if i not in gone)
         if not forget:
             raise RequestError(
-                f"All {len(self.forget)} samples of the request are forgotten already",
-                expected="samples that no earlier request has forgotten",
-                remedy="Audit the earlier request in place of it: nothing is left to be done",
+                f"Other requests forget all {len(self.forget)} samples of this request already",
+                expected="samples that no other request forgets",
+                remedy="Audit the earlier request instead: nothing is left to be done",
             )
-        return replace(self, forget=forget, others=tuple(dict.fromkeys(known)))
+        return replace(self, forget=forget, others=known)
 
-    def alike(self, targets: ArrayLike) -> Mask:
-        """Which held-out samples lie in the forgotten target band; none where the request is not a band."""
+    def in_target_band(self, targets: ArrayLike) -> Mask:
+        """True for each held-out target in the request's band; all false for a request that is not a band.
+
+        Args:
+            targets: targets in the training targets' unit, `(n,)` or `(n, 1)`.
+        """
         values = np.asarray(targets)
         if self.target_band is None:
             return np.zeros(len(values), dtype=np.bool_)
         return in_band(one_per_sample(values), *self.target_band)
+
+
+def _repeated(values: Iterable[Hashable]) -> list[Hashable]:
+    return [value for value, count in Counter(values).items() if count > 1]

@@ -1,4 +1,4 @@
-"""Words for messages: foreign text safe to show, counts before nouns, the first few of many."""
+"""Words for messages: foreign text safe to show, the first few of many values, names of types."""
 
 from __future__ import annotations
 
@@ -20,15 +20,6 @@ def printable(text: str) -> str:
 def _shown(character: str) -> bool:
     # Python counts spaces of other widths as not printable.
     return character.isprintable() or unicodedata.category(character) == "Zs"
-
-
-def are(count: int, noun: str) -> str:
-    """How many there are, before what they are.
-
-    >>> are(1, "id"), are(2, "id")
-    ('1 id is', '2 ids are')
-    """
-    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 def some(values: Sequence[object], count: int = 5) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.errors import DataError, SettingError, raise_all
 from unregress.experiments.experiment import Forget
 from unregress.tasks.base import Task, TensorTask

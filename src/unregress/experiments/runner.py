@@ -83,7 +83,7 @@ def reproduce(
     loaded = part(loaded, settings.samples)
     cases = [case_of(loaded, stage, experiment, whole) for stage in range(len(experiment.forget))]
     for earlier, later in pairwise(cases):
-        if taught := set(earlier.request.forget) - set(later.request.forget):
+        if taught := set(earlier.requested.forget) - set(later.requested.forget):
             raise SettingError(
                 f"A later request of {experiment.name} leaves out {len(taught)} samples that an earlier one forgot",
                 expected="cumulative requests: a later step would teach the samples again",
@@ -164,8 +164,8 @@ class _Run:
             "metrics": list(map(str, metrics)),
             "models": {name: each.key for name, each in models.items()},
             "golds": [each.key for each in golds],
-            "reason": case.request.reason,
-            "test": [case.content_digest("test"), kind_of(case, "test")],
+            "reason": case.requested.reason,
+            "test": [case.splits.content_digest("test"), kind_of(case, "test")],
         }
         named, retrained = {name: each.unlearned for name, each in models.items()}, [each.unlearned for each in golds]
         report = self.store.report(
@@ -190,19 +190,27 @@ def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> C
     if forget.random is not None:
         # Of a part of the data, the same share.
         count = max(1, round(forget.random * len(targets) / whole))
-        return loaded.splits.case(loaded.task, ForgetRequest.random(len(targets), count, seed=0, reason=reason))
+        request = ForgetRequest.random(len(targets), count, seed=0, reason=reason)
+        return Case(task=loaded.task, splits=loaded.splits, request=request)
     if forget.column is not None:
         alike = {name: each[forget.column] == forget.equal for name, each in loaded.attributes.items()}
         return _grouped(loaded, ForgetRequest.where(alike["train"], reason=reason), alike)
     low, high = forget.limits(targets)
     request = ForgetRequest.band(targets, low, high, reason=reason)
     # By what is known of the samples: a series' own targets are in another scale than the request's.
-    return _grouped(loaded, request, {name: request.alike(each["target"]) for name, each in loaded.attributes.items()})
+    return _grouped(
+        loaded, request, {name: request.in_target_band(each["target"]) for name, each in loaded.attributes.items()}
+    )
 
 
 def _grouped(loaded: Loaded, request: ForgetRequest, alike: dict[str, Mask]) -> Case:
-    case = loaded.splits.case(loaded.task, request)
-    return replace(case, validation_forget_like=_places(alike["validation"]), test_forget_like=_places(alike["test"]))
+    return Case(
+        task=loaded.task,
+        splits=loaded.splits,
+        request=request,
+        validation_forget_like=_places(alike["validation"]),
+        test_forget_like=_places(alike["test"]),
+    )
 
 
 def _places(mask: Mask) -> list[int]:

@@ -34,10 +34,10 @@ class _Amnesiac(Method):
         """Random labels of shape `(n_forget, *out)` in target units, and notes on how they were drawn."""
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
-        first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.request.retain[:1]))
-        shape = torch.Size((len(case.request.forget), *first.shape[1:]))
+        first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.requested.retain[:1]))
+        shape = torch.Size((len(case.requested.forget), *first.shape[1:]))
         labels, notes = self.draw(shape, case, runtime.generator("labels"))
-        rows = torch.from_numpy(case.request.members)
+        rows = torch.from_numpy(case.rows("train"))
         monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
         loss = relabelled_loss(case, labels)
         fitted = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
@@ -109,9 +109,9 @@ class GaussianAmnesiac(_Amnesiac):
 
     def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
         rows = {
-            "all": torch.from_numpy(case.request.members),
-            "retain": torch.from_numpy(case.request.retain),
-            "forget": torch.tensor(case.request.forget),
+            "all": torch.from_numpy(case.rows("train")),
+            "retain": torch.from_numpy(case.requested.retain),
+            "forget": torch.tensor(case.requested.forget),
         }[self.statistics]
         labels = read_targets(case.source("train_eval"), case.task, rows).double()
         mean, deviation = _moments(labels)

@@ -96,8 +96,10 @@ class Method(ABC):
         Raises:
             SettingError: the method's `run` does not hand back what it should.
             DivergenceError: the new model's weights are not finite, or it predicts numbers of another size altogether.
+            RequestError: the case has no request.
             UnregressError: the case does not fit the model; see `unregress.errors`.
         """
+        request = case.requested
         started = time.perf_counter()
         with runtime.isolated_rng(type(self).__name__):
             student = runtime.private_copy(model)
@@ -113,7 +115,7 @@ class Method(ABC):
             cost=replace(done.cost, seconds=time.perf_counter() - started),
             method=str(self),
             deviations=self.deviations,
-            request=case.request,
+            request=request,
         )
 
 
@@ -181,8 +183,9 @@ def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
         case: whose forget rows.
         labels: one label per forget row, in the request's order; shape `(n_forget, *out)`.
     """
-    place = torch.zeros(case.request.size, dtype=torch.int64)
-    place[list(case.request.forget)] = torch.arange(len(case.request.forget))
+    forget = list(case.requested.forget)
+    place = torch.zeros(case.splits.size, dtype=torch.int64)
+    place[forget] = torch.arange(len(forget))
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         prediction = case.task.predict(model, batch.data)
@@ -205,10 +208,11 @@ def _partly_unknown(target: Tensor) -> Tensor:
 
 
 def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
-    """Train a fresh model on all of D: the original.  The gold, on D_r alone, is `Retrain`.
+    """Train a fresh model on all of D: the original.  `Retrain` makes the gold, on D_r alone.
 
     Args:
-        case: the data; the task builds the model, under the runtime's seed.
+        case: the data; the task builds the model, under the runtime's seed.  A request is not needed; samples that
+            requests before it forgot (`ForgetRequest.others`) are left out.
         recipe: how to train.
         runtime: where to train.
     """
@@ -230,13 +234,13 @@ def fit_fresh(
     model: nn.Module, case: Case, recipe: Recipe, runtime: Runtime, *, retain_only: bool, stage: str
 ) -> Fitted:
     """Fit a model by the task's loss, on D_r or on D.  With D_r, nothing forgotten is read."""
-    rows = torch.from_numpy(case.request.retain) if retain_only else torch.from_numpy(case.request.members)
+    rows = torch.from_numpy(case.requested.retain if retain_only else case.rows("train"))
     monitor = monitored(case, recipe, retain_only=retain_only)
     return fit(model, case, recipe, rows, task_loss(case), runtime, stage=stage, monitor=monitor)
 
 
 def monitored(case: Case, recipe: Recipe, *, retain_only: bool) -> Tensor | None:
     """The validation rows whose loss a plateau schedule goes by; None for the training loss or other schedules."""
-    if recipe.schedule != "plateau" or case.validation is None:
+    if recipe.schedule != "plateau" or case.splits.validation is None:
         return None
     return case.retained_validation() if retain_only else torch.arange(len(case.source("validation")))

@@ -111,9 +111,9 @@ class Blindspot(Method):
         teacher = runtime.set_up(helper)
         loss = self._loss(case, teacher, AttentionLoss(axes, raw=self.attention == "raw"))
         monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
-        rows = torch.from_numpy(case.request.members)
+        rows = torch.from_numpy(case.rows("train"))
         taught = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
-        teaching = Cost(forward=len(taught.history) * len(case.request.forget))
+        teaching = Cost(forward=len(taught.history) * len(case.requested.forget))
         return Unlearned(
             model=student,
             history=(*helped.history, *taught.history),
@@ -128,7 +128,7 @@ class Blindspot(Method):
         """Names and channel axes of the layers to compare, found once, on two forget rows."""
         if not self.attention_weight:
             return {}, ()
-        rows = torch.tensor(case.request.forget[:2])
+        rows = torch.tensor(case.requested.forget[:2])
         model = runtime.set_up(student)
         (batch,) = runtime.load(case.source("train_eval"), [rows])
         names = resolve_layers(self.layers, model, case.task, batch)

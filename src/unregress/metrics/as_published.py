@@ -160,7 +160,7 @@ class Published(Metric):
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The attack, and with a gold the index and the distances to the first one."""
-        rows = np.asarray(panel.case.request.forget, dtype=np.int64)
+        rows = np.asarray(panel.case.requested.forget, dtype=np.int64)
         asked = [(subject, subject.model) for subject in panel.subjects if subject.model is not None]
         seen = {
             subject.name: augmented(model, panel.case, rows, panel.runtime, stream=f"published/forget/{subject.name}")
@@ -179,12 +179,12 @@ class Published(Metric):
         rng = np.random.default_rng(runtime.generator("published/attack").initial_seed())
         test = [part for part in HELD_OUT if part in panel.parts]
         held_out = sum(len(panel.original.parts[part]) for part in test)
-        count = min(self.samples, len(case.request.members), held_out)
+        count = min(self.samples, len(case.rows("train")), held_out)
         if count < FEWEST:
             note = f"only {count} samples per class to train an attacker on"
             yield from without_value(ATTACK, "train-forget", [subject.name for subject, _ in asked], note)
             return
-        members = np.sort(rng.choice(case.request.members, count, replace=False))
+        members = np.sort(rng.choice(case.rows("train"), count, replace=False))
         others = np.sort(rng.choice(held_out, count, replace=False))
         found = {}
         for subject, model in asked:

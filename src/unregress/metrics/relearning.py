@@ -85,7 +85,7 @@ class Watch:
         held_out = len(panel.validation_forget_like) > 0
         self.split: Literal["validation", "train_eval"] = "validation" if held_out else "train_eval"
         self.name: Part = "validation-forget" if held_out else "train-forget"
-        watched = panel.validation_forget_like if held_out else panel.case.request.forget
+        watched = panel.validation_forget_like if held_out else panel.case.requested.forget
         rows = torch.from_numpy(np.asarray(watched, np.int64))
         self.samples = len(rows)
         order = torch.randperm(self.samples, generator=self.runtime.generator("anamnesis/watched"))
@@ -186,7 +186,7 @@ def relearn(model: nn.Module, watch: Watch, recipe: Recipe, *, stream: str, at_s
         return losses[-1] <= watch.threshold
 
     if not at_start or losses[0] > watch.threshold:
-        everything = torch.from_numpy(case.request.members)
+        everything = torch.from_numpy(case.rows("train"))
         with runtime.isolated_rng(stream), suppress(DivergenceError):
             fit(twin, case, recipe, everything, task_loss(case), runtime, stage=stream, after_step=after_step)
     # A model that runs away while relearning did not relearn; its losses are shown while they are numbers.

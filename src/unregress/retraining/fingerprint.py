@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from unregress.data.case import Case, Split
+from unregress.data.case import Case
 from unregress.data.hashing import columns, digest_of, row_hashes
 from unregress.data.loading import Batch, chunked
+from unregress.data.splits import Split
 from unregress.methods.base import Method
 from unregress.parallel.jobs import one_thread
 from unregress.retraining.model_store import Facts, nameless, plain, weights_of
@@ -38,7 +39,7 @@ def task_fingerprint(case: Case, runtime: Runtime) -> Facts:
         runtime: its precision and evaluation.
     """
     fresh = fresh_of(case, runtime)
-    functions = [*vars(case.task).values(), case.augment, case.collate]
+    functions = [*vars(case.task).values(), case.splits.augment, case.splits.collate]
     return {
         **case_fingerprint(case, runtime, fresh),
         "source": source_of([case.task, *fresh.modules(), *functions]),
@@ -48,15 +49,15 @@ def task_fingerprint(case: Case, runtime: Runtime) -> Facts:
 
 def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> Facts:
     """What decides the models of any case, whoever wrote its task: names, data, request, and the fresh model."""
-    held_out = None if case.validation is None else case.content_digest("validation")
+    held_out = None if case.splits.validation is None else case.splits.content_digest("validation")
     return {
         "task": nameless(case.task),
         "fresh": weights_of(fresh),
-        "augment": nameless(case.augment),
-        "collate": getattr(case.collate, "__qualname__", nameless(case.collate)),
+        "augment": nameless(case.splits.augment),
+        "collate": getattr(case.splits.collate, "__qualname__", nameless(case.splits.collate)),
         "precision": runtime.precision,
-        "data": {"train": case.data_digest, "validation": held_out},
-        "request": case.request.digest,
+        "data": {"train": case.splits.data_digest, "validation": held_out},
+        "request": case.requested.digest,
         # A plateau schedule watches the validation samples that are not of the forgotten kind.
         "alike": kind_of(case, "validation"),
     }
@@ -64,7 +65,9 @@ def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> Facts:
 
 def kind_of(case: Case, split: Split) -> str | None:
     """SHA-256 of which samples of a held-out split are of the forgotten kind; None where there is no such split."""
-    return None if getattr(case, split) is None else hashlib.sha256(case.forget_like(split).tobytes()).hexdigest()
+    if getattr(case.splits, split) is None:
+        return None
+    return hashlib.sha256(case.forget_like(split).tobytes()).hexdigest()
 
 
 def fresh_of(case: Case, runtime: Runtime) -> nn.Module:
@@ -127,7 +130,7 @@ def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 64
     """
     precision: Precision = "64-true" if runtime.precision == "64-true" else "32-true"
     probe = replace(runtime, accelerator="cpu", devices=1, precision=precision, seed=0, workers=0, progress=False)
-    members = torch.from_numpy(case.request.members)
+    members = torch.from_numpy(case.rows("train"))
     rows = members[torch.linspace(0, len(members) - 1, samples).round().long().unique()]
     chunks = chunked(rows, samples)
     found: list[str] = []

@@ -45,7 +45,12 @@ class StoredModel(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFactory:
-    """Makes the models of one case, or takes them from a store."""
+    """Makes the models of one case, or takes them from a store.
+
+    Raises:
+        RequestError: the case has no request.
+        SettingError: several processes do this job together.
+    """
 
     case: Case
     recipe: Recipe
@@ -59,6 +64,7 @@ class ModelFactory:
     """Our own modules whose code decides them too, see `Store.model`."""
 
     def __post_init__(self) -> None:
+        _ = self.case.requested  # without a request there is neither a gold nor an unlearned model
         if (found := require_team(self.runtime.devices)).size > 1:
             raise SettingError(
                 f"Many trainings are asked of {found.size} processes that do one job together",
@@ -129,14 +135,14 @@ class ModelFactory:
     def original_entry(self, seed: int) -> ModelSpec:
         """What decides an original."""
         own: Facts = {"method": f"train({self.recipe})", "seed": seed, "request": None, "alike": None}
-        if len(excluded := self.case.request.excluded):
+        if len(excluded := self.case.requested.excluded):
             own["excluded"] = hashlib.sha256(excluded.tobytes()).hexdigest()
-        return ModelSpec("original", own, "an original", plan_of(self.recipe, len(self.case.request.members)))
+        return ModelSpec("original", own, "an original", plan_of(self.recipe, len(self.case.rows("train"))))
 
     def gold_entry(self, seed: int, group: Sequence[int] = ()) -> ModelSpec:
         """What decides a gold; in a stack also the seeds of the whole group, on whom it depends how it rounds."""
         own: Facts = {"method": str(Retrain(recipe=self.recipe)), "seed": seed}
-        plan = plan_of(self.recipe, len(self.case.request.retain))
+        plan = plan_of(self.recipe, len(self.case.requested.retain))
         if len(group) <= 1:
             return ModelSpec("gold", own, "a gold", plan)
         return ModelSpec(
@@ -158,7 +164,7 @@ class ModelFactory:
     def unlearned_entry(self, method: Method, start: str, seed: int) -> ModelSpec:
         """What decides an unlearned model; `start` is the key of the model that it comes from."""
         own, kind = {"method": method_fingerprint(method), "seed": seed, "from": start}, type(method).__name__
-        return ModelSpec(kind, own, f"{kind}'s model", plan_of(method, len(self.case.request.members)))
+        return ModelSpec(kind, own, f"{kind}'s model", plan_of(method, len(self.case.rows("train"))))
 
     def missing(self, entry: ModelSpec) -> Workload:
         """What an entry will take: nothing if the store holds it."""
@@ -177,7 +183,7 @@ class ModelFactory:
         """
         if not original:
             return sum(
-                (plan_of(method, len(self.case.request.members)) for method in methods), Workload(models=0, passes=0)
+                (plan_of(method, len(self.case.rows("train"))) for method in methods), Workload(models=0, passes=0)
             )
         first = self.original_entry(seed)
         todo = self.missing(first)
@@ -264,6 +270,7 @@ def retrain(
         The golds in the seeds' order.
 
     Raises:
+        RequestError: the case has no request.
         JobsError: a training failed; the others are done, and kept if there is a store.
         SettingError: a seed is named twice, or there is no worker or stack of none.
     """

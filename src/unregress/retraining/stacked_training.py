@@ -73,10 +73,19 @@ def retrain_stacked(
 
 
 def _require_stackable(case: Case, runtime: Runtime) -> None:
+    data = case.splits
     rules = [
         (f"Runtime.precision is {runtime.precision!r}", runtime.precision == "32-true", "32-true"),
-        ("The data are augmented batch by batch", case.augment is None, "no `augment`, which draws for one model"),
-        ("The data have a `collate` of their own", case.collate is None, "none, for it may look at a batch as a whole"),
+        (
+            "The data are augmented batch by batch",
+            data.augment is None,
+            "no `augment`, which draws for one model",
+        ),
+        (
+            "The data have a `collate` of their own",
+            data.collate is None,
+            "none, for it may look at a batch as a whole",
+        ),
     ]
     raise_all(
         [
@@ -107,7 +116,7 @@ def fit_stacked(
     """
     started = time.perf_counter()
     runtime, count = runtimes[0], len(models)
-    rows, monitor = torch.from_numpy(case.request.retain), monitored(case, recipe, retain_only=True)
+    rows, monitor = torch.from_numpy(case.requested.retain), monitored(case, recipe, retain_only=True)
     inner = [bare(runtime.set_up(model)) for model in models]
     require_alike(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
     stack = Stack(inner, case.task)

@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from unregress.cost import Cost
 from unregress.data.case import Case
-from unregress.data.request import Index
+from unregress.data.request import ForgetRequest, Index
 from unregress.data.subsets import part_of
 from unregress.errors import DivergenceError
 from unregress.methods.base import fit_fresh
@@ -39,7 +41,7 @@ def measure_throughput(
         stack: how many will train as one.
         samples: how many to train on at most, once.
     """
-    rows = case.request.retain[:samples]
+    rows = case.requested.retain[:samples]
     factory = ModelFactory(
         case=_part(case, rows), recipe=replace(recipe, epochs=1, schedule="constant"), runtime=runtime
     ).for_workers(workers)
@@ -50,14 +52,14 @@ def measure_throughput(
 
 
 def _part(case: Case, rows: Index) -> Case:
-    """A case that retains these rows; what it forgets is a copy of the first, for a case forgets something."""
-    return part_of(case, [rows[0], *rows])
+    """A case that retains these rows, and is to forget a copy of the first: a gold leaves something out."""
+    return part_of(case, [rows[0], *rows], ForgetRequest.where(np.arange(1 + len(rows)) == 0, reason="throughput"))
 
 
 def _tried(factory: ModelFactory, little: ModelFactory, seeds: range) -> Throughput:
     """Seconds per pass of models that are trained as one, and seconds that each of some little ones takes besides."""
     cost = _cost(factory, seeds)
-    sample, passes = cost.seconds / cost.passes, plan_of(little.recipe, len(little.case.request.retain)).passes
+    sample, passes = cost.seconds / cost.passes, plan_of(little.recipe, len(little.case.requested.retain)).passes
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
         replace(little, store=Store(root=Path(folder), say=silent)).together(seeds)

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from unregress.errors import CheckpointError
+from unregress.files.partial import unfinished
 from unregress.files.writing import writing
 from unregress.tasks.unwrap import plain, require_weights
-from unregress.files.partial import unfinished
 
 
 def save_weights(model: nn.Module, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:

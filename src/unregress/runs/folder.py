@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from unregress.runs.config_diff import differences
 from unregress.errors import RunFolderError, StaleError
-from unregress.files.writing import write_text
-from unregress.runs.manifest import MANIFEST, departures, read_manifest, sources, write_manifest
 from unregress.files.partial import put, sweep, unfinished
+from unregress.files.writing import write_text
+from unregress.runs.config_diff import differences
+from unregress.runs.manifest import MANIFEST, departures, read_manifest, sources, write_manifest
 
 CONFIG = "config.yaml"
 """The file that makes a folder a run folder: the run's resolved configuration."""

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PureWindowsPath
 
 from unregress.errors import StaleError
-from unregress.files.writing import content_of, sha256_of, write_json
-from unregress.files.typed_json import Misfit, build, parse
 from unregress.errors.wording import printable
+from unregress.files.typed_json import Misfit, build, parse
+from unregress.files.writing import content_of, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 _LAYOUT = 1

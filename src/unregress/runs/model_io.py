@@ -9,21 +9,22 @@ from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from unregress.data.case import Case, Split
-from unregress.runs.checkpoint import load_weights, save_weights
+from unregress.data.case import Case
+from unregress.data.request import ForgetRequest
+from unregress.data.splits import Split
+from unregress.distributed.process_group import Team
 from unregress.errors import CheckpointError, StaleError
 from unregress.evidence import ModelFile
 from unregress.files.writing import sha256_of
-from unregress.training.fresh_model import built
-from unregress.runs.request_chain import Chain
-from unregress.runs.manifest import digest_of_folder
 from unregress.methods.base import Unlearned
-from unregress.distributed.process_group import Team
-from unregress.runs.provenance import Record, record_of, require_whole, weights_file, write_record
-from unregress.training.recipe import Recipe
-from unregress.runs.record_matching import Sketch, TrainingRecords
-from unregress.data.request import ForgetRequest
+from unregress.runs.checkpoint import load_weights, save_weights
 from unregress.runs.folder import new_run
+from unregress.runs.manifest import digest_of_folder
+from unregress.runs.provenance import Record, record_of, require_whole, weights_file, write_record
+from unregress.runs.record_matching import Sketch, TrainingRecords
+from unregress.runs.request_chain import Chain
+from unregress.training.fresh_model import built
+from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 WEIGHTS_OF = "weights of "
@@ -32,22 +33,21 @@ HELPER = "helper.safetensors"
 """The weights of the model that taught a run folder's own, if one did."""
 
 
-def contents(case: Case, weights: Mapping[str, Path], *, asked: bool = True) -> str:
+def contents(case: Case, weights: Mapping[str, Path]) -> str:
     """What a run is made from, by content, as comments for its `config.yaml`.
 
     A configuration names files and functions.  The run is the same only if what they hold is: another
     list of ids in the same file is another run, and must not be written over the first one's evidence.
 
     Args:
-        case: the request and the data.
+        case: the data, and the request if there is one.
         weights: weights files or run folders by name.
-        asked: whether the request matters to the run.
     """
-    digests = {"request": case.request.digest} if asked else {}
+    digests = {} if case.request is None else {"request": case.request.digest}
     splits: list[Split] = ["train_eval", "validation", "test"]
     for split in splits:
-        if split == "train_eval" or getattr(case, split) is not None:
-            digests["train" if split == "train_eval" else split] = case.content_digest(split)
+        if split == "train_eval" or getattr(case.splits, split) is not None:
+            digests["train" if split == "train_eval" else split] = case.splits.content_digest(split)
     for name, path in weights.items():
         # Not by their bare names: a model may be called `train`.
         digests[WEIGHTS_OF + name] = weights_digest(path)
@@ -123,7 +123,7 @@ def write_model(
         weights=weights,
         helper=None if made.helper is None else HELPER,
         request_digest=None if request is None else request.digest,
-        data_digest=case.data_digest,
+        data_digest=case.splits.data_digest,
         ancestors=tuple(ancestors),
         recipe=recipe,
         records=sketch,
@@ -171,7 +171,7 @@ def read_model(
         return model
     record = record_of(path)
     require_whole(path, record.request_digest)
-    data = TrainingRecords(case)
+    data = TrainingRecords(case.splits)
     require_same_data(path, record, data)
     requests = Chain.of([path], data)
     if forgot and record.request_digest is not None:
@@ -253,12 +253,12 @@ def changed_data(models: Mapping[str, Path], data: TrainingRecords) -> list[str]
 
 
 def _require_request(path: Path, digest: str, requests: Chain, case: Case) -> None:
-    wanted = set(case.request.forget)
+    wanted = set(case.requested.forget)
     # Entries of the store have no file of the request, and are found by their digest.
-    if not (wanted <= requests.positions if requests.records else digest == case.request.digest):
+    if not (wanted <= requests.positions if requests.records else digest == case.requested.digest):
         raise StaleError(
             f"{path} was made for another request: its digest is {digest[:12]}… and the present one "
-            f"{case.request.digest[:12]}…",
+            f"{case.requested.digest[:12]}…",
             expected="models that forgot what the audit is about",
             remedy=f"Take the request over with `--request.from_run {path}`, or make the model again",
         )

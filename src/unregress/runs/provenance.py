@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unregress.data.case import Case
 from unregress.cost import Cost
+from unregress.data.case import Case
 from unregress.errors import CheckpointError, DivergenceError, SettingError, StaleError, UnregressError
+from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_text
-from unregress.runs.request_chain import Chain
 from unregress.runs.manifest import MANIFEST, departures, is_bare, read_manifest
 from unregress.runs.manifest import digest_of_folder as digest_of_folder
-from unregress.files.typed_json import Misfit, build, parse
-from unregress.training.recipe import Recipe
 from unregress.runs.record_matching import Sketch, TrainingRecords
+from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import REQUEST, read_request
 from unregress.training.loop import Epoch
+from unregress.training.recipe import Recipe
 
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
@@ -132,8 +132,8 @@ def require_remembering(path: Path, case: Case) -> None:
         SettingError: it was, by the record in its run folder.
         StaleError: its requests cannot be read, or were made with other data.
     """
-    forgotten = Chain.of([path], TrainingRecords(case)).positions
-    if forgotten.issuperset(case.request.forget):
+    forgotten = Chain.of([path], TrainingRecords(case.splits)).positions
+    if forgotten.issuperset(case.requested.forget):
         raise SettingError(
             f"{path} is given as the original, and has already been made to forget this request",
             expected="a model that was trained on the samples to forget, and that no earlier request made forget them",

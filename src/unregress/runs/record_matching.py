@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from unregress.data.case import Case, Splits
 from unregress.data.ids import id_texts, salt_of, salted
+from unregress.data.splits import Splits
 
 KEPT = 256
 """Hashes in a sketch: its estimate of a share is off by three percentage points (standard error) at most."""
@@ -18,7 +18,7 @@ KEPT = 256
 class TrainingRecords:
     """Today's training data, as records are looked up in them."""
 
-    data: Splits | Case
+    data: Splits
 
     @property
     def ids(self) -> Sequence[Hashable] | None:

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from unregress.data.ids import salted
-from unregress.runs.record_matching import TrainingRecords
 from unregress.data.request import ForgetRequest
+from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_record import Found, RequestRecord, read_requests, request_of
 
 

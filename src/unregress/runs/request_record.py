@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from unregress.data.case import Case
-from unregress.errors import RequestError, StaleError
-from unregress.files.writing import content_of, write_json
 from unregress.data.ids import id_texts, salt_of, salted
-from unregress.runs.manifest import MANIFEST, read_manifest
-from unregress.files.typed_json import Misfit, build, parse
-from unregress.runs.record_matching import TrainingRecords
 from unregress.data.request import ForgetRequest
+from unregress.errors import RequestError, StaleError
+from unregress.files.typed_json import Misfit, build, parse
+from unregress.files.writing import content_of, write_json
+from unregress.runs.manifest import MANIFEST, read_manifest
+from unregress.runs.record_matching import TrainingRecords
 
 REQUEST = "request.json"
 """The file in a run folder that holds its request and those before it."""
@@ -46,7 +46,7 @@ class RequestRecord:
     digest: str
     """`ForgetRequest.digest` at that time."""
     data_digest: str
-    """SHA-256 of the training data at that time, see `Case.data_digest`."""
+    """SHA-256 of the training data at that time, see `Splits.data_digest`."""
     salt: str
     """Put before each id; empty where the samples have no ids."""
     ids: tuple[str, ...]
@@ -62,16 +62,16 @@ class RequestRecord:
             case: its request and the training data.
             before: the requests carried out before, whose salt is used again.
         """
-        request, salt = case.request, ""
+        request, salt = case.requested, ""
         whole: list[str] = []
         some: dict[str, tuple[str, ...]] = {}
-        if case.ids is not None:
-            salt = next((each.salt for each in before if each.salt), None) or salt_of(case.data_digest)
-            texts = id_texts(case.ids)
+        if case.splits.ids is not None:
+            salt = next((each.salt for each in before if each.salt), None) or salt_of(case.splits.data_digest)
+            texts = id_texts(case.splits.ids)
             total, forgotten = Counter(texts), Counter(texts[i] for i in request.forget)
             whole = sorted(salted(salt, text) for text, count in forgotten.items() if count == total[text])
             partial = [i for i in request.forget if forgotten[texts[i]] < total[texts[i]]]
-            contents = case.row_hashes("train_eval") if partial else []
+            contents = case.splits.row_hashes("train_eval") if partial else []
             for i in partial:
                 known = some.get(salted(salt, texts[i]), ())
                 some[salted(salt, texts[i])] = (*known, salted(salt, contents[i].hex()))
@@ -82,7 +82,7 @@ class RequestRecord:
             reason=request.reason,
             target_band=request.target_band,
             digest=request.digest,
-            data_digest=case.data_digest,
+            data_digest=case.splits.data_digest,
             salt=salt,
             ids=tuple(whole),
             samples=dict(sorted(some.items())),

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.datasets.images import age_images as module
 from unregress.datasets.images.age_images import CropAndFlip, age_images
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError

@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 
 import unregress
 from support.bump_case import measured
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.datasets.images.age_images import age_images
 from unregress.models.resnet import resnet18_regressor
 
@@ -55,11 +55,13 @@ def test_a_small_run_end_to_end(splits: Splits, tmp_path: Path) -> None:
     request = unregress.ForgetRequest.band(train.tensors[1], low=60, reason="age 60 and over")
     case = unregress.Case(
         task=unregress.TensorTask(build_model=resnet18_regressor, loss="l1"),
+        splits=unregress.Splits(
+            train=train,
+            validation=validation,
+            test=test,
+            augment=splits.augment,
+        ),
         request=request,
-        train=train,
-        validation=validation,
-        test=test,
-        augment=splits.augment,
     )
     runtime = unregress.Runtime(accelerator="cpu", evaluation_batch_size=300)
     recipe = unregress.Recipe(epochs=2, lr=3e-3, batch_size=64, schedule="one-cycle")

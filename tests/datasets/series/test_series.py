@@ -177,7 +177,7 @@ def test_a_purge_takes_every_window_that_touches_a_step() -> None:
 
 def test_a_case() -> None:
     case = CUT.case(TASK, CUT.band(low=0.85), reason="high")
-    assert (case.request.forget, case.request.reason) == ((2, 3, 5), "high")
+    assert (case.requested.forget, case.requested.reason) == ((2, 3, 5), "high")
     assert (case.validation_forget_like, case.test_forget_like) == ([0, 1, 2, 3], [0, 1, 2, 3])
     assert case.source("train").collate is collate
 

@@ -68,7 +68,7 @@ def test_all_that_decides_a_model_of_ones_own_is_in_its_key(tmp_path: Path) -> N
         return TensorTask(build_model=net, loss=loss)
 
     case = case_of_heart()
-    tensors = case.train.tensors  # type: ignore[attr-defined]
+    tensors = case.splits.train.tensors  # type: ignore[attr-defined]
     cases = [
         case_of_heart(task=losses(1)),
         case_of_heart(task=losses(2)),
@@ -200,4 +200,4 @@ def test_a_plan_counts_what_a_method_does() -> None:
     case = case_of_heart()
     for method in (FineTune(recipe=SHORT), METHODS["again"]):
         done = method.unlearn(net(), case, CPU)
-        assert plan_of(method, len(case.request.retain)).passes == done.cost.passes
+        assert plan_of(method, len(case.requested.retain)).passes == done.cost.passes

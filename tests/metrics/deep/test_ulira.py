@@ -153,11 +153,11 @@ def test_models_that_never_vary_are_equal_to_the_attacker() -> None:
 
 def test_a_half_is_a_case_of_its_own() -> None:
     case = case_of_heart()
-    whole = case.train
+    whole = case.splits.train
     assert isinstance(whole, TensorDataset)
     has, targets = np.arange(60) % 2 == 1, np.array([3, 4, 9])
-    half = half_of(replace(case, train_eval=whole), has, targets)
-    assert half.request.size == 30 and half.request.forget == (1, 4)
+    half = half_of(replace(case, splits=replace(case.splits, train_eval=whole)), has, targets)
+    assert half.requested.size == 30 and half.requested.forget == (1, 4)
     for view in (half.train, half.train_eval):
         assert isinstance(view, TensorDataset)
         assert (view.tensors[0] == whole.tensors[0][1::2]).all() and (view.tensors[1] == whole.tensors[1][1::2]).all()

@@ -18,7 +18,8 @@ from unregress.cli.commands.caveats import about_models
 from unregress.cli.commands.pages import require_replaceable, run_of
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import kept_in, say, shown
-from unregress.data.case import Case, Splits
+from unregress.data.case import Case
+from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.verdict import Rule
@@ -83,7 +84,7 @@ def audit(
     given = _by_name(golds or [])
     paths = {**models, **given}
     asked = request.resolve(data, task, paths.values())
-    case = data.case(task, asked.request)
+    case = Case(task=task, splits=data, request=asked.request)
     if original in models:
         require_remembering(models[original], case)
     retraining, deep = resolve(retrain, deep, models, original, golds or [], runtime)
@@ -113,7 +114,7 @@ def audit(
         warnings = [*found.warnings, *no_better_than_constant(case, runtime, module_of(read[original]))]
         say(*(f"Warning: {warning}" for warning in warnings))
         if recipe is not None:
-            say(*announcements(retrain, recipe, models[original], len(case.request.forget), rule))
+            say(*announcements(retrain, recipe, models[original], len(asked.request.forget), rule))
         caveats = [*warnings, *notes, *asked.notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()
         if trained and recipe is not None:

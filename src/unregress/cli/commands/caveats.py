@@ -25,7 +25,7 @@ def about_models(paths: Mapping[str, Path], read: Mapping[str, Candidate], origi
     """
     judged = {name: model for name, model in read.items() if name != original}
     return [
-        *changed_data(paths, TrainingRecords(case)),
+        *changed_data(paths, TrainingRecords(case.splits)),
         *_unverified(paths),
         *_of_earlier_requests(judged, case),
         *_without_record(judged),
@@ -44,7 +44,7 @@ def _of_earlier_requests(models: Mapping[str, Candidate], case: Case) -> list[st
     notes = []
     for name, model in models.items():
         if isinstance(model, Unlearned) and model.request is not None:
-            kept = case.request.left_out - model.request.left_out
+            kept = case.requested.left_out - model.request.left_out
             if kept:
                 notes.append(
                     f"{name} was not made to forget {len(kept)} of the samples that the golds never saw, so that more "

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unregress.cli.console import kept_in, shown
-from unregress.data.request import ForgetRequest
+from unregress.data.case import Case
 from unregress.datasets.cache import cache_folder
 from unregress.datasets.download.sources import fetch
 from unregress.errors import SettingError
@@ -84,9 +84,7 @@ def reproduce(
     target = Path("runs") / name if output is None else output
     words = f"--scale {scale} --tuning {tuning} --seeds {seeds} --golds {golds}{_options(runtime)}"
     command = f"unregress reproduce {name} --data-root DATA {words}"
-    # Nothing is to be forgotten for this: it identifies the data.
-    nothing = ForgetRequest(size=len(loaded.attributes["train"]["target"]), forget=(0,), reason="none")
-    made_from = contents(loaded.splits.case(loaded.task, nothing), {}, asked=False)
+    made_from = contents(Case(task=loaded.task, splits=loaded.splits), {})
     cost = _duration(family.seconds * _thousands(chosen, how, seeds, golds))
     if scale == "smoke":
         console.print("Scale smoke only shows that everything runs: its numbers and verdicts mean nothing.")

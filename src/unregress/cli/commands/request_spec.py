@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from unregress.cli.commands.ids_file import read_ids
-from unregress.data.case import Splits
 from unregress.data.ids import id_texts
-from unregress.data.loading import Source, read_targets
+from unregress.data.loading import read_targets
 from unregress.data.request import ForgetRequest
+from unregress.data.splits import Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.runs.model_io import require_same_data
 from unregress.runs.provenance import HISTORY, record_of
@@ -118,10 +116,7 @@ class RequestSpec:
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
         if self.band is not None:
-            dataset = splits.train if splits.train_eval is None else splits.train_eval
-            targets = read_targets(
-                Source(dataset, torch.zeros(size, dtype=torch.bool), splits.collate, name="train"), task
-            )
+            targets = read_targets(splits.source("train_eval"), task)
             return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
         if splits.ids is None and chain.by_id:
             # A line such as 3 would be taken for a position.

@@ -14,8 +14,9 @@ from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.recorded import recorded_recipe
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import say, shown, written
-from unregress.data.case import Case, Splits
+from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
+from unregress.data.splits import Splits
 from unregress.errors import SettingError
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
@@ -58,16 +59,14 @@ def train(
         allow_overlap: go on although samples of one split also occur in another.
     """
     runtime = shown(runtime)
-    # Nothing is to be forgotten yet, but a case has a request; training on all of D does not look at it.
-    nothing = ForgetRequest(size=data.size, forget=(0,), reason="none")
-    case = data.case(task, nothing)
+    case = Case(task=task, splits=data)
     # Before the data are hashed: what cannot be read is told in its words.
     preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     replaced = digest_of_folder(output)
-    with run_folder(runtime.team, output, config + contents(case, {}, asked=False)) as folder:
+    with run_folder(runtime.team, output, config + contents(case, {})) as folder:
         made = train_original(case, recipe, runtime)
-        write_model(folder, ORIGINAL, made, case, None, (), recipe=recipe, sketch=Sketch.of(TrainingRecords(case)))
-    say(f"Trained on {nothing.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
+        write_model(folder, ORIGINAL, made, case, None, (), recipe=recipe, sketch=Sketch.of(TrainingRecords(data)))
+    say(f"Trained on {data.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
 
 
 def forget(
@@ -101,7 +100,7 @@ def forget(
     runtime = shown(runtime)
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
     asked = request.resolve(data, task, weights.values())
-    case = data.case(task, asked.request)
+    case = Case(task=task, splits=data, request=asked.request)
     # Retraining starts from nothing, whatever weights it is given.
     started = None if isinstance(method, Retrain) else checkpoint
     if started is not None:
@@ -110,7 +109,7 @@ def forget(
     model = _trained(checkpoint, method, case, runtime, notes.append)
     # Before the data are hashed: what cannot be read is told in its words.
     found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
-    records = TrainingRecords(case)
+    records = TrainingRecords(data)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
@@ -121,8 +120,8 @@ def forget(
         before = [] if started is None else [weights_of(model), *ancestors(started)]
         recipe = method.recipe if isinstance(method, Retrain) else recorded_recipe(checkpoint)
         sketch = Sketch.of(records)
-        write_model(folder, UNLEARNED, made, case, case.request, warnings, before, recipe=recipe, sketch=sketch)
-    which = f"{len(case.request.forget)} of {case.request.size} training samples: {case.request.reason}"
+        write_model(folder, UNLEARNED, made, case, asked.request, warnings, before, recipe=recipe, sketch=sketch)
+    which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
     # Whether a model has forgotten is for an audit to say.
     told = (
         [f"Retrained without {which}"]
@@ -131,7 +130,7 @@ def forget(
     )
     say(
         *told,
-        *_carried(case.request),
+        *_carried(asked.request),
         *_summary(made),
         *(f"Warning: {warning}" for warning in warnings),
         *written(output, UNLEARNED, replaced),

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Generator, Tensor
 from torch.utils.data import TensorDataset
 
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.datasets.cache import cache_folder, written
 from unregress.errors import DataError, SettingError, UnregressError, raise_all
 

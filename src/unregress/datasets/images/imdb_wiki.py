@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.datasets.images.age_images import age_images
 from unregress.errors import DataError, SettingError, UnregressError, raise_all
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from unregress.data.case import Case, Splits
+from unregress.data.case import Case
 from unregress.data.request import ForgetRequest, Index, Mask
+from unregress.data.splits import Splits
 from unregress.datasets.series.series import Scaler, Series, Values, time_of
 from unregress.datasets.series.windows import WindowIds, Windows, collate
 from unregress.errors import DataError, RequestError, SettingError, raise_all
@@ -210,10 +211,12 @@ class WindowedSeries:
                 else "Forget less",
             )
         request = ForgetRequest.where(forget, reason=reason)
-        case = self.splits(forgotten).case(task, request)
+        splits = self.splits(forgotten)
         alike = {part: np.flatnonzero(self.touched(part, forgotten)).tolist() for part in PARTS[1:]}
-        return replace(
-            case,
-            validation_forget_like=None if case.validation is None else alike["validation"],
-            test_forget_like=None if case.test is None else alike["test"],
+        return Case(
+            task=task,
+            splits=splits,
+            request=request,
+            validation_forget_like=None if splits.validation is None else alike["validation"],
+            test_forget_like=None if splits.test is None else alike["test"],
         )

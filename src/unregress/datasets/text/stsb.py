@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch.utils.data import TensorDataset
 
-from unregress.data.case import Splits
+from unregress.data.splits import Splits
 from unregress.datasets.text.vocabulary import Vocabulary
 from unregress.errors import DataError, UnregressError, raise_all
 

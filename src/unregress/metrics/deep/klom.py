@@ -14,7 +14,8 @@ from typing import ClassVar
 import numpy as np
 
 from unregress.cost import Cost
-from unregress.data.case import Case, Split
+from unregress.data.case import Case
+from unregress.data.splits import Split
 from unregress.errors import SettingError
 from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of

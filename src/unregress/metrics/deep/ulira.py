@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unregress.data.case import Case
-from unregress.data.request import Index, Mask
+from unregress.data.request import ForgetRequest, Index, Mask
 from unregress.data.subsets import part_of
 from unregress.errors import DataError, SettingError, UnregressError
 from unregress.evidence import Measurement, MetricInfo, Part, Unit
@@ -105,7 +105,7 @@ class ULiRA(DeepMetric):
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
         """As `DeepMetric`; and that enough samples would be forgotten, and kept."""
-        size = len(case.request.members)
+        size = len(case.rows("train"))
         count = round(self.share * size)
         few = DataError(
             f"Of {size} training samples, ULiRA would forget {count}", expected="four or more, and four to keep"
@@ -127,9 +127,9 @@ class ULiRA(DeepMetric):
 
     def _draw_halves(self, case: Case, runtime: Runtime) -> tuple[Index, Mask]:
         """The samples to forget, and the training samples of each model."""
-        rng, members = stream(runtime, "ulira"), case.request.members
+        rng, members = stream(runtime, "ulira"), case.rows("train")
         chosen = np.sort(rng.choice(len(members), round(self.share * len(members)), replace=False))
-        has = np.zeros((self.models, case.request.size), dtype=np.bool_)
+        has = np.zeros((self.models, case.splits.size), dtype=np.bool_)
         has[:, members] = halves(len(members), chosen, self.models, rng)
         return members[chosen], has
 
@@ -204,4 +204,4 @@ def half_of(case: Case, has: NDArray[np.bool_], targets: Index) -> Case:
     """
     rows = np.flatnonzero(has)
     # No held-out sample is of the kind that random samples are.
-    return part_of(case, rows, np.flatnonzero(np.isin(rows, targets)).tolist(), "U-LiRA")
+    return part_of(case, rows, ForgetRequest.where(np.isin(rows, targets), reason="U-LiRA"))

@@ -1,0 +1,168 @@
+"""The data that a case is about: a training set, held-out sets, and how to read them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from unregress.data.hashing import columns, digest_of, row_hashes
+from unregress.data.ids import plain_ids
+from unregress.data.loading import Augment, Collate, Source, chunked
+from unregress.errors import DataError, UnregressError, raise_all
+from unregress.errors.user_code import frames_of_user
+
+Split = Literal["train", "train_eval", "validation", "test"]
+"""A dataset of `Splits`; `train_eval` is the training set as it is evaluated, without augmentation."""
+HASH_SIZE = 32
+"""Bytes of a sample's SHA-256."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """Training data, held-out data, and how to read them: what a data loading function returns.
+
+    Raises:
+        DataError: a dataset has no length or no samples, `train_eval` is not of the size of `train`, or there is not
+            one id per training sample.
+    """
+
+    train: Dataset[Any]
+    """The full training set D = D_r ∪ D_f, as the original model saw it."""
+    validation: Dataset[Any] | None = None
+    """Held-out data for plateau schedules and the anamnesis index."""
+    test: Dataset[Any] | None = None
+    """Held-out data for errors and the membership attack; an audit needs it."""
+    train_eval: Dataset[Any] | None = None
+    """The training set without augmentation, in the same order; by default `train` without `augment`."""
+    augment: Augment | None = None
+    """Batched training augmentation, applied to batches of `train` only."""
+    collate: Collate | None = None
+    """As a `DataLoader`'s `collate_fn`; by default PyTorch's."""
+    ids: Sequence[Hashable] | None = None
+    """The id of each training sample.  With ids, a request holds when rows are deleted, added or reordered; without,
+    only for exactly the data that it was made with."""
+
+    def __post_init__(self) -> None:
+        size = self.size
+        object.__setattr__(self, "ids", plain_ids(self.ids))
+        complaints: list[UnregressError] = []
+        if self.train_eval is not None and (found := length_of(self.train_eval, "train_eval")) != size:
+            complaints.append(
+                DataError(
+                    f"`train_eval` has {found} samples and `train` {size}",
+                    expected="the same samples in the same order, without augmentation",
+                )
+            )
+        if self.ids is not None and len(self.ids) != size:
+            complaints.append(
+                DataError(f"There are {len(self.ids)} ids for {size} training samples", expected="one id per sample")
+            )
+        if not size:
+            complaints.append(DataError("`train` has no samples", expected="data to train on"))
+        for name, dataset in (("validation", self.validation), ("test", self.test)):
+            if dataset is not None and not length_of(dataset, name):
+                complaints.append(DataError(f"`{name}` has no samples", remedy="Pass None, or data"))
+        raise_all(complaints)
+
+    @property
+    def size(self) -> int:
+        """Number of training samples.
+
+        Raises:
+            DataError: the training set has no length.
+        """
+        return length_of(self.train, "train")
+
+    def source(self, split: Split) -> Source:
+        """All samples of one split, as something batches can be read from; none of them is marked to be forgotten.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        dataset = getattr(self, split)
+        if split == "train_eval" and dataset is None:
+            dataset = self.train
+        if dataset is None:
+            raise DataError(f"There are no {split} data", remedy=f"Give the `Splits` a `{split}` dataset")
+        return Source(
+            dataset,
+            torch.zeros(length_of(dataset, split), dtype=torch.bool),
+            self.collate,
+            self.augment if split == "train" else None,
+            name="train" if dataset is self.train else split,
+        )
+
+    def without_ids(self) -> Splits:
+        """The same data without the samples' ids, to be sent to other processes: training needs none."""
+        twin = copy.copy(self)
+        vars(twin)["ids"] = None
+        return twin
+
+    @cached_property
+    def data_digest(self) -> str:
+        """SHA-256 over the training set's content in order: tells whether an artefact was made for these data."""
+        return self.content_digest("train_eval")
+
+    def content_digest(self, split: Split) -> str:
+        """SHA-256 over one split's content, sample by sample in order."""
+        return digest_of([self._joined_hashes(split)])
+
+    def row_hashes(self, split: Split) -> list[bytes]:
+        """SHA-256 of each sample's content, inputs and target together.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        joined = self._joined_hashes(split)
+        return [joined[start : start + HASH_SIZE] for start in range(0, len(joined), HASH_SIZE)]
+
+    def _joined_hashes(self, split: Split) -> bytes:
+        """The hashes of a split's samples one after the other; the split is read once."""
+        if split not in self._hashes:
+            source = self.source(split)
+            joined = bytearray()
+            for batch in source.fetch(chunked(torch.arange(len(source)), 4096)):
+                samples = len(batch.index)
+                joined += b"".join(row_hashes(list(columns(batch.data, samples)), samples))
+            self._hashes[split] = bytes(joined)
+        return self._hashes[split]
+
+    @cached_property
+    def _hashes(self) -> dict[Split, bytes]:
+        """What `_joined_hashes` has read so far; a list of hashes would take twice the memory."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Jobs in other processes need no hashes of all samples.
+        return {name: value for name, value in vars(self).items() if name != "_hashes"}
+
+
+def length_of(dataset: Dataset[Any], name: str) -> int:
+    """Number of samples of a dataset.
+
+    Args:
+        dataset: a map-style dataset.
+        name: what messages call it.
+
+    Raises:
+        DataError: it has no length, or `__len__` returns none.
+    """
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise DataError(
+            f"`{name}` is a {type(dataset).__name__}, which has no index to forget by",
+            expected="a map-style dataset with `__len__` and `__getitem__`",
+            remedy="Wrap it in a map-style one",
+        )
+    try:
+        return len(dataset)
+    except (TypeError, ValueError) as error:
+        if frames_of_user(error):
+            raise
+        # Python's own, about what `__len__` has returned.
+        raise DataError(f"`{name}` has no usable length: {error}", expected="`__len__` to return a number") from error

@@ -1,0 +1,1 @@
+"""Run folders: weights, request, provenance and a manifest of digests, written whole or not at all."""
