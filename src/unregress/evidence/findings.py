@@ -43,8 +43,6 @@ Answer = Literal["within", "differs", "remembers", "overshoots", "damaged"]
 """`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
 above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense of
 what was to be kept."""
-Part = Literal["train-retain", "train-forget", "validation-retain", "validation-forget", "test-retain", "test-forget"]
-"""Samples of one split that are retained, or forgotten; of held-out splits those that are like the forgotten ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
