@@ -21,7 +21,6 @@ from unregress.evidence.verdict import Rule, judge
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
 from unregress.metrics.findings import findings
-from unregress.retraining.model_factory import ModelFactory
 from unregress.runs.model_io import file_of
 from unregress.training.runtime import Runtime
 
@@ -127,8 +126,7 @@ class AuditJob:
         if not self.metrics:
             raise SettingError("No metric is named: nothing is measured", remedy="Leave `metrics` out for all of them")
         if self.retrain is not None:
-            # Refuses a job of several processes.
-            ModelFactory(case=self.case, recipe=self.retrain.require_recipe(), runtime=self.runtime)
+            self.retrain.require_possible(self.case, self.runtime)
         further = 0 if self.retrain is None else self.retrain.golds
         check(
             self.case,

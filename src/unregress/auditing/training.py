@@ -15,6 +15,7 @@ from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA
 from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
+from unregress.retraining.stacked_training import require_stackable
 from unregress.retraining.throughput import measure_throughput
 from unregress.retraining.workload import Workload
 from unregress.training.recipe import Recipe
@@ -41,8 +42,9 @@ class Retraining:
     workers: int = 1
     """How many trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
     stack: int = 1
-    """How many golds of a small model to train as one: several times as fast, and rounded differently.  With more golds
-    later, a stack that was not full is trained again."""
+    """How many golds of a small model to train as one: several times as fast, and rounded differently.  Not with a
+    plateau schedule, whose rates would differ between models.  With more golds later, a stack that was not full is
+    trained again."""
     store: Path | None = None
     """Folder in which trained models are kept; None keeps none."""
 
@@ -56,6 +58,19 @@ class Retraining:
     def seeds(self, runtime: Runtime) -> range:
         """The golds' seeds."""
         return range(runtime.seed + FIRST_SEED, runtime.seed + FIRST_SEED + self.golds)
+
+    def require_possible(self, case: Case, runtime: Runtime) -> None:
+        """Refuse golds that cannot be trained in this way, before anything is trained.
+
+        Raises:
+            SettingError: the recipe is not named; the job has several processes; or recipe, runtime or data need
+                separate trainings, and a stack is asked for.
+        """
+        recipe = self.require_recipe()
+        # Its constructor refuses several processes.
+        ModelFactory(case=case, recipe=recipe, runtime=runtime)
+        if min(self.stack, self.golds) > 1:
+            require_stackable(case, recipe, runtime)
 
     def require_recipe(self) -> Recipe:
         """The recipe.

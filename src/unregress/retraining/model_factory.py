@@ -18,7 +18,7 @@ from unregress.methods.retrain import Retrain
 from unregress.parallel.jobs import run_all
 from unregress.retraining.fingerprint import fresh_of, method_fingerprint, task_fingerprint
 from unregress.retraining.model_store import Facts, Store
-from unregress.retraining.stacked_training import retrain_stacked
+from unregress.retraining.stacked_training import require_stackable, retrain_stacked
 from unregress.retraining.workload import Workload, plan_of
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
@@ -87,8 +87,11 @@ class ModelFactory:
             raise SettingError(
                 f"The golds' seeds are {list(seeds)}", expected="each seed once: equal seeds, equal models"
             )
+        groups = _cut(seeds, stack)
+        if any(len(group) > 1 for group in groups):
+            require_stackable(self.case, self.recipe, self.runtime)
         sent = self.for_workers(workers)
-        jobs = {f"retraining under {_seeds(group)}": partial(sent.together, group) for group in _cut(seeds, stack)}
+        jobs = {f"retraining under {_seeds(group)}": partial(sent.together, group) for group in groups}
         with self.runtime.bar("retraining", len(jobs)) as advance:
             return [made for _, group in run_all(jobs, workers=workers, ended=advance) for made in group]
 
@@ -254,8 +257,9 @@ def retrain(
 
     Each is what `Retrain(recipe=recipe)` makes under its seed, computed on one CPU thread, so that the number of
     workers changes nothing; see `unregress.parallel.jobs.run_all` for workers and memory.  A stack of small models is
-    several times as fast as one after the other, and rounds differently; refused there are networks that draw
-    (dropout), LSTMs, precisions other than `32-true`, `augment` and `collate`.
+    several times as fast as one after the other, and rounds differently; refused there are plateau schedules, whose
+    rates would differ between models, networks that draw (dropout), LSTMs, precisions other than `32-true`, `augment`
+    and `collate`.
 
     Args:
         case: the request and the data.
@@ -272,7 +276,8 @@ def retrain(
     Raises:
         RequestError: the case has no request.
         JobsError: a training failed; the others are done, and kept if there is a store.
-        SettingError: a seed is named twice, or there is no worker or stack of none.
+        SettingError: a seed is named twice, or there is no worker or stack of none; or recipe, runtime or data do not
+            allow a stack.
     """
     factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=store)
     return [made.unlearned for made in factory.golds(seeds, workers=workers, stack=stack)]

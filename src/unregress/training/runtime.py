@@ -21,7 +21,7 @@ from unregress.data.loading import Batch, Source, own_part, own_rows
 from unregress.distributed import replicas
 from unregress.distributed.process_group import Team, meet, own_device, require_team
 from unregress.distributed.sync_batchnorm import synchronise_batch_norm
-from unregress.errors import SettingError, raise_all
+from unregress.errors import SettingError, require_fields
 from unregress.tasks.base import Task
 from unregress.training import progress
 from unregress.training.random_state import seeded_rng
@@ -96,7 +96,7 @@ class Runtime:
         else:
             enough = self.devices >= 1
         scaled = self.strategy == "fsdp2" and self.precision == "16-mixed"
-        rules: list[tuple[str, bool, str]] = [
+        rules = [
             ("workers", self.workers >= 0, "0 or more"),
             ("evaluation_batch_size", self.evaluation_batch_size >= 1, "1 or more"),
             ("devices", enough, "1 or more, or a list of devices' numbers"),
@@ -104,13 +104,7 @@ class Runtime:
             ("strategy", self.strategy in ("ddp", "fsdp2"), "ddp or fsdp2"),
             ("precision", not scaled, "bf16-mixed with fsdp2, whose shards a loss scale does not fit"),
         ]
-        raise_all(
-            [
-                SettingError(f"Runtime.{name} is {getattr(self, name)!r}", expected=expected)
-                for name, fine, expected in rules
-                if not fine
-            ]
-        )
+        require_fields("Runtime", self, rules)
 
     @cached_property
     def _fabric(self) -> Fabric:
