@@ -21,6 +21,7 @@ from unregress.evidence import CONSTANT, AuditReport
 from unregress.evidence.criteria import QUESTIONS
 from unregress.metrics import default_metrics
 from unregress.retraining.model_factory import ModelFactory
+from unregress.training.divergence import TargetScale
 from unregress.training.objective import relabelled_loss
 
 CPU = unregress.Runtime(accelerator="cpu")

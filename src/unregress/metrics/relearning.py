@@ -20,7 +20,7 @@ from unregress.errors import DivergenceError, ModelError
 from unregress.evidence import Part
 from unregress.metrics.base import Panel
 from unregress.training.loop import fit
-from unregress.training.objective import task_loss
+from unregress.training.objective import Objective, task_loss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import evaluating
 
