@@ -208,4 +208,4 @@ def test_what_is_unknown_has_no_size() -> None:
     target = torch.tensor([[1.0, 2.0], [float("nan"), 3.0], [50.0, 50.0]])
     forget = torch.tensor([False, False, True])
     scale.watch(case(), Batch(torch.arange(3), forget, [torch.zeros(3, 4), target]))
-    assert scale.value(CPU.team) == pytest.approx(20 / 3)
+    assert scale.value(CPU.process_group) == pytest.approx(20 / 3)

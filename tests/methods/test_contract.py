@@ -6,6 +6,7 @@ A method joins when it is offered by `unregress.methods`.
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -44,6 +45,8 @@ from unregress import (
     train,
 )
 from unregress.errors import DataError, ModelError, SettingError
+from unregress.methods.base import record_of_method
+from unregress.tasks.weights import weights_of
 
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 every_model = pytest.mark.parametrize("kind", MODELS.values(), ids=MODELS)
@@ -341,8 +344,10 @@ def test_watching_a_plateau_is_counted():
 @every_method
 def test_the_record_says_method_and_settings(method):
     result = method.unlearn(ORIGINAL, MLP.case(), CPU)
-    assert result.method == str(method)
-    assert result.method.startswith(type(method).__name__ + "(")
+    assert result.record == record_of_method(method, CPU.seed, (weights_of(ORIGINAL),) if method.uses_original else ())
+    assert result.record.method == type(method).__name__
+    assert result.record.settings["recipe"] == asdict(method.recipe)
+    assert (result.record.kind == "retrained") == isinstance(method, Retrain)
     assert result.deviations == method.deviations
     assert result.cost.seconds > 0
 

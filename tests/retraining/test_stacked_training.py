@@ -21,6 +21,7 @@ from unregress.cli.commands.audit_options import Retraining
 from unregress.data.case import Case
 from unregress.errors import DivergenceError, JobsError, PreflightError, SettingError
 from unregress.models.sentence_pair import SentencePairLSTM
+from unregress.retraining.missing_work import missing_golds
 from unregress.retraining.model_factory import ModelFactory
 from unregress.retraining.model_store import Store
 from unregress.retraining.stack import SEPARATE_HINT
@@ -95,7 +96,7 @@ def assert_as_alone(case: Case, recipe: Recipe, tolerance: float = 1e-10) -> Non
             assert other.loss == pytest.approx(one_epoch.loss, rel=tolerance)
             assert (other.validation or 0.0) == pytest.approx(one_epoch.validation or 0.0, rel=tolerance)
             assert replace(other, loss=0, validation=None) == replace(one_epoch, loss=0, validation=None)
-        assert (found.method, found.notes, found.deviations) == (alone.method, alone.notes, alone.deviations)
+        assert (found.record, found.notes, found.deviations) == (alone.record, alone.notes, alone.deviations)
         assert replace(found.cost, seconds=0) == replace(alone.cost, seconds=0) and found.cost.seconds > 0
         ends.add(tuple(weights(found.model).values()))
     assert len(ends) == len(SEEDS)
@@ -168,7 +169,7 @@ def test_those_that_run_away_take_no_other_with_them(tmp_path: Path) -> None:
     case, said = case_of(doubled(), build=build, loss="mse"), list[str]()
     words = r"seeds 3, 1, 4: Under seed 1: .* weights 0.weight.* are NaN.*; Under seed 4: .* a model that predicts inf"
     with pytest.raises(JobsError, match=words):
-        retrain(case, RECIPE, CPU, SEEDS, stack=3, store=Store(root=tmp_path, say=said.append))
+        retrain(case, RECIPE, CPU, SEEDS, stack=3, store=Store(root=tmp_path, log=said.append))
     assert len(list(tmp_path.iterdir())) == 1
     found = retrain_stacked(case, RECIPE, CPU, SEEDS, mlp().double())
     assert [isinstance(each, DivergenceError) for each in found] == [False, True, True]
@@ -303,7 +304,7 @@ def test_all_complaints_come_at_once_and_before_anything_is_trained() -> None:
 def test_stacks_are_cut_by_seeds_whatever_the_workers(tmp_path: Path) -> None:
     """Five in stacks of two: the last is trained alone, and is the one that the store knows without a stack."""
     case, said = case_of(), list[str]()
-    store = Store(root=tmp_path / "store", say=said.append)
+    store = Store(root=tmp_path / "store", log=said.append)
     one, two = (retrain(case, RECIPE, CPU, range(5), stack=2, workers=workers) for workers in (1, 2))
     assert [weights(each.model) for each in one] == [weights(each.model) for each in two]
     kept = retrain(case, RECIPE, CPU, range(5), stack=2, store=store)
@@ -320,7 +321,7 @@ def test_stacks_are_cut_by_seeds_whatever_the_workers(tmp_path: Path) -> None:
 
 def test_what_the_store_lost_is_made_again_with_its_stack(tmp_path: Path) -> None:
     said: list[str] = []
-    store = Store(root=tmp_path, say=said.append)
+    store = Store(root=tmp_path, log=said.append)
     first = retrain(case_of(), RECIPE, CPU, range(3), stack=3, store=store)
     lost = next(path for path in tmp_path.iterdir() if '"seed": 1' in (path / "config.yaml").read_text())
     for file in lost.iterdir():
@@ -333,10 +334,10 @@ def test_what_the_store_lost_is_made_again_with_its_stack(tmp_path: Path) -> Non
 
 def test_a_stack_leaves_out_what_the_store_holds_alone(tmp_path: Path) -> None:
     said: list[str] = []
-    store = Store(root=tmp_path, say=said.append)
+    store = Store(root=tmp_path, log=said.append)
     alone = retrain(case_of(), RECIPE, CPU, [1, 3], store=store)
     factory = ModelFactory(case=case_of(), recipe=RECIPE, runtime=CPU, store=store)
-    assert sum(factory.missing(entry).models for entry in factory.gold_entries(range(4), stack=4)) == 2
+    assert missing_golds(factory, range(4), stack=4).models == 2
     found = retrain(case_of(), RECIPE, CPU, range(4), stack=4, store=store)
     assert said[2:] == ["making a gold under seed 0", "making a gold under seed 2"]
     assert [weights(found[seed].model) for seed in (1, 3)] == [weights(each.model) for each in alone]

@@ -29,7 +29,7 @@ from support.contract_subjects import (
 )
 from support.small_cases import Listed, mlp, numbers
 from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, audit, collect, train
-from unregress.distributed.process_group import part
+from unregress.distributed.process_group import destroy_process_group
 from unregress.errors import UnregressError
 from unregress.methods import Method, Unlearned
 from unregress.metrics import default_metrics
@@ -183,8 +183,8 @@ if __name__ == "__main__":
     for strategy in ("ddp", "fsdp2"):
         together = Runtime(accelerator="cpu", precision="64-true", devices=2, strategy=strategy)  # type: ignore[arg-type]
         done = results(together)
-        (Path(sys.argv[1]) / f"{strategy}-{together.team.rank}.pickle").write_bytes(pickle.dumps(done))
-    # Whoever ends first must not leave the other one in the middle of a word; see `unregress.__main__` for the rest.
-    together.team.wait()
-    part()
+        (Path(sys.argv[1]) / f"{strategy}-{together.process_group.rank}.pickle").write_bytes(pickle.dumps(done))
+    # The process that ends first must not break a connection in use; see `unregress.__main__` for the rest.
+    together.process_group.barrier()
+    destroy_process_group()
     os._exit(0)

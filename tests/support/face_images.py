@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 from unregress.data.splits import Splits
 from unregress.datasets.images.age_images import CropAndFlip
 from unregress.experiments.experiment import Experiment, Forget, Settings
-from unregress.experiments.families import Family, Loaded
+from unregress.experiments.families.base import Family, Loaded
 from unregress.experiments.runner import Outcome, reproduce
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac
 from unregress.retraining.model_store import Store
@@ -162,7 +162,7 @@ def run(
         settings,
         seeds=seeds,
         golds=golds,
-        store=Store(root=store, say=said.append),
+        store=Store(root=store, log=said.append),
         runtime=runtime,
         workers=workers,
     )

@@ -17,6 +17,7 @@ from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import ModelError
 from unregress.evidence import CONSTANT, RETRAINED, Part, Role
+from unregress.evidence.model_record import ModelRecord
 from unregress.evidence.nan_means import LARGE, mean, median
 from unregress.hooks.final_layer import final_linear
 from unregress.methods.base import Unlearned
@@ -43,6 +44,11 @@ PARTS_OF: dict[Split, tuple[Part, Part]] = {
 def module_of(candidate: Candidate) -> nn.Module:
     """The bare model: without a method's record, and without wrappers of PyTorch such as DDP."""
     return unwrapped(candidate.model if isinstance(candidate, Unlearned) else candidate)
+
+
+def record_of(candidate: Candidate) -> ModelRecord | None:
+    """The record of how a model was made, as far as it is known."""
+    return candidate.record if isinstance(candidate, Unlearned) else None
 
 
 def participants(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from unregress.auditing.assemble import Candidate
+from unregress.auditing.assemble import Candidate, record_of
 from unregress.evidence import Measurement
+from unregress.evidence.model_record import ModelRecord, class_path, differences
 from unregress.evidence.verdict import Rule
 from unregress.methods.base import Unlearned
 from unregress.metrics.base import Panel
@@ -57,24 +58,35 @@ def gold_caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], or
     for name, candidate in named.items():
         for note in unwrapping(candidate.model if isinstance(candidate, Unlearned) else candidate):
             yield f"Model {name!r} was {note}."
-    recipes = {_recipe(gold.method) for gold in golds if isinstance(gold, Unlearned) and gold.method}
-    if len(recipes) > 1:
-        yield "The retrained models were not all trained with one recipe: more than their seeds tells them apart."
-    trained = _recipe(start.method) if isinstance(start := models[original], Unlearned) else ""
-    if trained and recipes and recipes != {trained}:
+    yield from _different_training([found for gold in golds if (found := record_of(gold))], record_of(models[original]))
+
+
+def _different_training(golds: Sequence[ModelRecord], original: ModelRecord | None) -> Iterator[str]:
+    """Differences between the golds' training, and between theirs and the original's."""
+    if not golds:
+        return
+    first = golds[0]
+    if methods := sorted({_path(gold) for gold in golds[1:]} - {_path(first)}):
+        yield f"The retrained models were made by different methods: {', '.join([_path(first), *methods])}."
+    differing = sorted({name for gold in golds[1:] for name, _, _ in differences(first.settings, gold.settings)})
+    if differing:
+        yield (
+            f"The retrained models were not all trained alike: their settings differ in {', '.join(differing)}, so "
+            "that more than their seeds tells them apart."
+        )
+    trained = None if original is None else original.recipe
+    recipes = [gold.recipe for gold in golds if gold.recipe is not None]
+    found = next((found for recipe in recipes if trained and (found := list(differences(trained, recipe)))), [])
+    if found:
+        fields = ", ".join(f"{name} ({ours!r} and {theirs!r})" for name, ours, theirs in found)
         yield (
             "By their records the original and the retrained models were not trained with the same recipe: what the "
-            "audit measures may be the recipe."
+            f"audit measures may be the recipe.  They differ in {fields}."
         )
 
 
-def _recipe(method: str) -> str:
-    """The recipe within `train(Recipe(...))` or `Retrain(recipe=Recipe(...))`; empty for any other method."""
-    if not method.startswith(("train(", "Retrain(")):
-        # An original that has forgotten an earlier request: its last recipe is not the one that it was trained by.
-        return ""
-    _, found, rest = method.partition("Recipe(")
-    return rest.rstrip(")") if found else ""
+def _path(record: ModelRecord) -> str:
+    return class_path(record.module, record.method)
 
 
 def unexamined_caveat(names: Collection[str]) -> list[str]:

@@ -8,15 +8,16 @@ from typing import TypeGuard
 
 from torch import Tensor, nn
 
-from unregress.auditing.assemble import Candidate, gold_names, module_of, participants
+from unregress.auditing.assemble import Candidate, gold_names, module_of, participants, record_of
 from unregress.checks.model_check import quick_check
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, MetricInfo
+from unregress.evidence.model_record import class_path
 from unregress.methods.base import Unlearned
 from unregress.metrics import Metric
-from unregress.retraining.model_store import weights_of
+from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import misshapen
 from unregress.training.runtime import Runtime
 
@@ -50,7 +51,7 @@ def check(
     complaints: list[UnregressError] = [*check_arguments(models, golds, metrics)]
     well_typed = not complaints
     if case.splits.test is None:
-        complaints.append(DataError("There are no test data", remedy="Give the `Splits` a `test` dataset"))
+        complaints.append(DataError("The case has no test data", remedy="Give the `Splits` a `test` dataset"))
     # The next checks call methods of models and metrics.
     if well_typed:
         complaints += _check_names(case, models, golds, original, [*metrics, *deep], further)
@@ -196,11 +197,11 @@ def check_golds(
         request: what the audit is about.
     """
     for name, gold in golds.items():
-        if isinstance(gold, Unlearned) and gold.method and not gold.method.startswith("Retrain("):
+        if (record := record_of(gold)) is not None and record.kind != "retrained":
             yield SettingError(
-                f"Gold {name!r} was made by {gold.method.split('(')[0]}",
+                f"Gold {name!r} was made by {class_path(record.module, record.method)}",
                 expected="models retrained from scratch without the forgotten samples",
-                remedy="Make it with the method `Retrain`",
+                remedy="Make it with the method `Retrain` or a subclass of it",
             )
         if left := _forget_samples_seen(gold, request):
             yield SettingError(

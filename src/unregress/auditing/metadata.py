@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -15,10 +15,14 @@ from unregress.auditing.assemble import Candidate
 from unregress.data.case import Case
 from unregress.errors import SettingError
 from unregress.evidence import AuditedModel, Measurement, MetricInfo, ModelFile, Role, Unit
+from unregress.evidence.model_record import ModelRecord
 from unregress.evidence.verdict import Rule
 from unregress.methods.base import Unlearned
 from unregress.metrics import Metric
 from unregress.training.runtime import Runtime
+
+BASELINE = ModelRecord(method="the median of the retained targets", kind="computed")
+"""How the constant predictor, a row of every audit, is made."""
 
 
 def about(metrics: Sequence[Metric], measures: Sequence[Measurement], unit: Unit) -> tuple[MetricInfo, ...]:
@@ -51,7 +55,7 @@ def audited_model(name: str, role: Role, candidate: Candidate, files: Mapping[st
     return AuditedModel(
         name=name,
         role=role,
-        method=candidate.method,
+        record=candidate.record,
         notes=candidate.notes,
         deviations=candidate.deviations,
         cost=candidate.cost,
@@ -65,10 +69,10 @@ def settings(case: Case, runtime: Runtime, metrics: Sequence[Metric], rule: Rule
     return {
         "task": type(case.task).__name__,
         "metrics": [str(metric) for metric in metrics],
-        "rule": str(rule),
+        "rule": asdict(rule),
         "seed": runtime.seed,
         "threads": torch.get_num_threads(),
-        "processes": runtime.team.size,
+        "processes": runtime.process_group.world_size,
         "precision": runtime.precision,
         "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},

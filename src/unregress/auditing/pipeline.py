@@ -11,7 +11,7 @@ from unregress.auditing.assemble import Candidate, assemble, gold_names, partici
 from unregress.auditing.caveats import gold_caveats, panel_caveats, unexamined_caveat
 from unregress.auditing.checks import check
 from unregress.auditing.earlier_requests import recheck
-from unregress.auditing.metadata import about, audited_model, settings, today
+from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
 from unregress.auditing.training import DeepTests, Log, Retraining, TrainedGold, announce_deep_tests, train_golds
 from unregress.checks.survey import unsteady
 from unregress.data.case import Case
@@ -202,7 +202,7 @@ class AuditJob:
             results = [result for metric in asked for result in findings(metric, panel)]
             earlier = recheck(panel, candidates, rule)
         measures = tuple(result for result in results if isinstance(result, Measurement))
-        constant = AuditedModel(name=CONSTANT, role="reference", method="the median of the retained targets")
+        constant = AuditedModel(name=CONSTANT, role="reference", record=BASELINE)
         report = AuditReport(
             version=version("unregress"),
             date=today(),

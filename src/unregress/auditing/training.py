@@ -13,11 +13,11 @@ from unregress.methods.base import Method, Unlearned
 from unregress.metrics.deep.base import DeepMetric
 from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA
+from unregress.retraining.missing_work import missing_golds
 from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.stacked_training import require_stackable
 from unregress.retraining.throughput import measure_throughput
-from unregress.retraining.workload import Workload
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -144,7 +144,7 @@ def announce_deep_tests(
     workers = retraining.workers
     pace = measure_throughput(case, retraining.require_recipe(), runtime, workers=workers)
     for metric in metrics:
-        plan = metric.plan(case, runtime).sentence(pace, workers)
+        plan = metric.plan(case, runtime).describe(pace, workers)
         log(f"{type(metric).__name__}{_beside(retraining)}: {plan}")
 
 
@@ -166,14 +166,14 @@ def train_golds(
     if not retraining.golds:
         return []
     seeds, recipe, stack = retraining.seeds(runtime), retraining.require_recipe(), retraining.stack
-    store = None if retraining.store is None else Store(root=retraining.store, say=log or silent)
+    store = None if retraining.store is None else Store(root=retraining.store, log=log or silent)
     factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=store)
     if log is not None:
-        missing = sum(map(factory.missing, factory.gold_entries(seeds, stack)), Workload(models=0, passes=0))
+        missing = missing_golds(factory, seeds, stack)
         if missing.models:
             workers = retraining.workers
             pace = measure_throughput(case, recipe, runtime, workers=workers, stack=min(stack, retraining.golds))
-            cost = missing.sentence(pace, workers)
+            cost = missing.describe(pace, workers)
             log(f"Golds of seeds {seeds[0]} to {seeds[-1]}{_beside(retraining)}: {cost}")
     made = factory.golds(seeds, workers=retraining.workers, stack=stack)
     return [

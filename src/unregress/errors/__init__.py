@@ -62,7 +62,7 @@ class RunFolderError(UnregressError):
 
 
 class StaleError(UnregressError):
-    """An artefact belongs to another request, dataset or version: make it anew."""
+    """An artefact belongs to another request, dataset or version: create it again."""
 
 
 class VerdictError(UnregressError):
@@ -70,7 +70,7 @@ class VerdictError(UnregressError):
 
 
 class JobsError(UnregressError):
-    """Some of many independent jobs failed, each for the reason listed: mend it, and run the failed ones again."""
+    """Some of many independent jobs failed, each for the reason listed: correct it, and run the failed ones again."""
 
 
 class PreflightError(UnregressError):

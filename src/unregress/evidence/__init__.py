@@ -16,6 +16,7 @@ from unregress.evidence.findings import (
     Unit,
     Verdict,
 )
+from unregress.evidence.model_record import ModelRecord
 
 __all__ = [
     "CONSTANT",
@@ -32,6 +33,7 @@ __all__ = [
     "Measurement",
     "MetricInfo",
     "ModelFile",
+    "ModelRecord",
     "Outcome",
     "Part",
     "Recheck",

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -15,7 +16,9 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.errors import DivergenceError, SettingError, UnregressError
+from unregress.evidence.model_record import ModelRecord, module_of, settings_of
 from unregress.tasks.unwrap import not_finite, unwrapped, unwrapping
+from unregress.tasks.weights import weights_of
 from unregress.training.divergence import EXPLODED
 from unregress.training.fresh_model import fresh_model
 from unregress.training.loop import Epoch, fit
@@ -33,8 +36,8 @@ class Unlearned:
     history: tuple[Epoch, ...]
     cost: Cost
     """The whole job, a helper's training included."""
-    method: str = ""
-    """Method and settings, for the record."""
+    record: ModelRecord | None = None
+    """How the model was made: method, settings, seed, and what it started from.  `Method.unlearn` sets it."""
     deviations: tuple[str, ...] = ()
     """Where the method departs from the paper."""
     notes: tuple[str, ...] = ()
@@ -54,6 +57,10 @@ class Method(ABC):
     `run`.  `unlearn` sees to the rest, equally for all: the input model is copied and stays
     bit-identical, random draws come from the runtime's seed and leave the global state alone.
     """
+
+    retrains: ClassVar[bool] = False
+    """Whether the method trains from scratch on the retain set, so that its models can be golds: `Retrain` and its
+    subclasses."""
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -104,6 +111,7 @@ class Method(ABC):
         with runtime.isolated_rng(type(self).__name__):
             student = runtime.private_copy(model)
             size = quick_check(case, student, runtime)
+            parents = (weights_of(unwrapped(model)),) if self.uses_original else ()
             done = _checked(self, self.run(student, case, runtime))
             _require_sane(done, self, size, case, runtime)
         for made in (done.model, done.helper):
@@ -113,10 +121,36 @@ class Method(ABC):
             done,
             notes=(*done.notes, *unwrapping(model)),
             cost=replace(done.cost, seconds=time.perf_counter() - started),
-            method=str(self),
+            record=record_of_method(self, runtime.seed, parents),
             deviations=self.deviations,
             request=request,
         )
+
+
+def record_of_method(method: Method, seed: int | None = None, parents: tuple[str, ...] = ()) -> ModelRecord:
+    """The record of a model that a method makes.
+
+    Args:
+        method: the method.
+        seed: the runtime's seed.
+        parents: digests of the weights that the method starts from.
+    """
+    recipe = getattr(method, "recipe", None)
+    return ModelRecord(
+        method=type(method).__name__,
+        module=module_of(type(method)),
+        settings=settings_of(method),
+        kind="retrained" if method.retrains else "unlearned",
+        recipe=settings_of(recipe) if method.retrains and isinstance(recipe, Recipe) else None,
+        seed=seed,
+        parents=parents,
+    )
+
+
+def record_of_training(recipe: Recipe, seed: int | None = None) -> ModelRecord:
+    """The record of an original that is trained by a recipe, under a seed."""
+    settings = settings_of(recipe)
+    return ModelRecord(method="train", settings={"recipe": settings}, kind="trained", recipe=settings, seed=seed)
 
 
 def _checked(method: Method, done: object) -> Unlearned:
@@ -187,5 +221,5 @@ def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
         model=model,
         history=fitted.history,
         cost=replace(fitted.cost, seconds=time.perf_counter() - started),
-        method=f"train({recipe})",
+        record=record_of_training(recipe, runtime.seed),
     )

@@ -16,11 +16,12 @@ from unregress.errors import UnregressError, require_fields
 from unregress.hooks.activations import activations, resolve_layers
 from unregress.hooks.attention_transfer import AttentionLoss, channel_axes
 from unregress.methods.base import Method, Unlearned
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.fresh_model import fresh_model
 from unregress.training.loop import fit
 from unregress.training.objective import Objective, SampleLoss, retain_objective
 from unregress.training.recipe import Recipe
-from unregress.training.runtime import Runtime, bare
+from unregress.training.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ class Blindspot(Method):
         task, layers = case.task, list(distance.axes)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            with activations(bare(model), layers) as of_student:
+            with activations(unwrapped(model), layers) as of_student:
                 prediction = task.predict(model, batch.data)
             retained, forgotten = batch.retained.to(prediction.device), batch.forgotten.to(prediction.device)
             # Retain rows first, then forget rows: the order within a batch means nothing to a mean.
@@ -145,7 +146,7 @@ class Blindspot(Method):
                 kept = task.select(batch.data, retained)
                 losses.append(task.checked_loss(prediction[retained], task.target(kept)))
             if len(forgotten):
-                with torch.no_grad(), activations(bare(teacher), layers) as of_helper:
+                with torch.no_grad(), activations(unwrapped(teacher), layers) as of_helper:
                     taught = task.predict(teacher, task.select(batch.data, forgotten))
                 imitation = task.imitation_loss(prediction[forgotten], taught)
                 if layers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -24,6 +25,8 @@ class Retrain(Method):
     Never reads a forget sample.  The original's weights are not used, only its architecture: the
     fresh model comes from the task's `build_model` under the runtime's seed.
     """
+
+    retrains: ClassVar[bool] = True
 
     recipe: Recipe = Recipe(epochs=100, lr=0.01, schedule="plateau")
     """How the original was trained; as published: 100 epochs of Adam from 0.01, reduced on plateau."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unregress.data.loading import Batch, Source, chunked
 from unregress.data.request import Index
-from unregress.distributed.process_group import Team
+from unregress.distributed.process_group import ProcessGroup
 from unregress.errors import ModelError
 from unregress.hooks.final_layer import Head, final_linear, watched
 from unregress.metrics.predictions import Predictions
@@ -69,7 +69,11 @@ def collect(
                 head = final_linear(copy, task, batch)
             predicted = _predict(copy, task, batch, head if kept.any() else None, kept)
             buffers.append({"index": batch.index, **predicted}, is_padding=batch.is_padding)
-    columns = buffers.columns() if full.team.size == 1 else _of_all_processes(full.team, buffers.columns())
+    columns = (
+        buffers.columns()
+        if full.process_group.world_size == 1
+        else _of_all_processes(full.process_group, buffers.columns())
+    )
     return Predictions(**{name: values.numpy() for name, values in columns.items()})
 
 
@@ -124,9 +128,9 @@ class _Buffers:
         return {name: values[: self._filled[name]] for name, values in self._columns.items()}
 
 
-def _of_all_processes(team: Team, own: dict[str, Tensor]) -> dict[str, Tensor]:
+def _of_all_processes(group: ProcessGroup, own: dict[str, Tensor]) -> dict[str, Tensor]:
     """The columns of all processes of a job, each sample once, by ascending index."""
-    parts = team.gathered([own])
+    parts = group.all_gather([own])
     names = dict.fromkeys(name for part in parts for name in part)
     columns = {name: torch.cat([part[name] for part in parts if name in part]) for name in names}
     first_rows = {

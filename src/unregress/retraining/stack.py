@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import torch
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from unregress.data.case import Case
-from unregress.distributed.replicas import private_copy
 from unregress.errors import SettingError
 from unregress.tasks.base import Task
+from unregress.tasks.nested import map_leaves
+from unregress.tasks.unwrap import private_copy
 from unregress.training.runtime import Runtime
 
 SEPARATE_HINT = "Train the models separately (`stack` 1), with as many `workers` as there are cores"
@@ -68,7 +69,7 @@ class Stack:
                 )
             return tensor.reshape(count, rows // count, *tensor.shape[1:])
 
-        return apply_to_collection(data, Tensor, one)
+        return map_leaves(one, data)
 
     def losses(self, data: Any) -> Tensor:
         """Losses `(models, n)`, of rows of each model's own, as `unstack_batch` returns them."""
@@ -160,7 +161,7 @@ def require_alike(models: list[nn.Module], case: Case, rows: Tensor, runtime: Ru
         alone = private_copy(model).train(mode == "train")
         # A draw that is one for all in the stack is each one's own here.
         with runtime.isolated_rng(f"stacked/alone {k}"):
-            losses = _Losses(alone, case.task)(apply_to_collection(data, Tensor, lambda part, k=k: part[k]))
+            losses = _Losses(alone, case.task)(map_leaves(itemgetter(k), data))
             losses.mean().backward()
         slopes = [(stack.weights[name].grad, weight.grad) for name, weight in alone.named_parameters()]
         used = [(ours[k].flatten(), its.flatten()) for ours, its in slopes if ours is not None and its is not None]

@@ -19,13 +19,14 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.errors import DivergenceError, require
-from unregress.methods.base import Unlearned, return_to
+from unregress.methods.base import Unlearned, record_of_method, return_to
 from unregress.methods.retrain import Retrain
 from unregress.retraining.stack import SEPARATE_HINT, Stack, require_alike
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight
 from unregress.training.loop import Epoch, Fitted, end_epoch, update
 from unregress.training.recipe import Recipe
-from unregress.training.runtime import Runtime, bare
+from unregress.training.runtime import Runtime
 
 
 def retrain_stacked(
@@ -64,14 +65,14 @@ def retrain_stacked(
     # What a dataset draws by itself is decided by the first seed.
     with replace(runtime, seed=seeds[0]).isolated_rng("stacked"):
         fits = fit_stacked(models, case, recipe, runtimes) if models else []
-    method, seconds = str(Retrain(recipe=recipe)), (time.perf_counter() - started) / len(seeds)
+    retrain, seconds = Retrain(recipe=recipe), (time.perf_counter() - started) / len(seeds)
     for (seed, made), fit in zip(born.items(), fits, strict=True):
         if isinstance(fit, DivergenceError):
             found[seed] = fit
         else:
             return_to(made.model, like)
             cost = replace(fit.cost, seconds=seconds)
-            found[seed] = replace(made, history=fit.history, cost=cost, method=method)
+            found[seed] = replace(made, history=fit.history, cost=cost, record=record_of_method(retrain, seed))
     return list(found.values())
 
 
@@ -126,7 +127,7 @@ def fit_stacked(
     """
     started, runtime, count = time.perf_counter(), runtimes[0], len(models)
     rows = torch.from_numpy(case.requested.retain)
-    inner = [bare(runtime.set_up(model)) for model in models]
+    inner = [unwrapped(runtime.set_up(model)) for model in models]
     require_alike(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
     stack = Stack(inner, case.task)
     optimizer = recipe.make_optimizer(stack.trainable)
@@ -172,7 +173,7 @@ class _Record:
         """Note an epoch's mean loss, unless the model diverged before or does so now."""
         if self._failed is None:
             try:
-                loss = self._monitor.mean(sums, count, epoch, runtime.team)
+                loss = self._monitor.mean(sums, count, epoch, runtime.process_group)
             except DivergenceError as error:
                 self._failed = error
             else:
@@ -182,7 +183,7 @@ class _Record:
         """What came of the training, when the model has its weights back."""
         if self._failed is None:
             try:
-                size = self._monitor.scale.value(runtime.team)
+                size = self._monitor.scale.value(runtime.process_group)
                 check_weights(self._model, self._monitor.stage, before=self._before, scale=size)
             except DivergenceError as error:
                 self._failed = error

@@ -1,4 +1,4 @@
-"""How fast models are made here, found by making some."""
+"""Measure how fast models are trained on this machine, by training some."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _tried(factory: ModelFactory, little: ModelFactory, seeds: range) -> Through
     sample, passes = cost.seconds / cost.passes, plan_of(little.recipe, len(little.case.requested.retain)).passes
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
-        replace(little, store=Store(root=Path(folder), say=silent)).together(seeds)
+        replace(little, store=Store(root=Path(folder), log=silent)).train_stacked(seeds)
         seconds = (time.perf_counter() - started) / len(seeds)
     return Throughput(sample, max(0.0, seconds - passes * sample))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.loading import Batch
-from unregress.distributed.process_group import Team
+from unregress.distributed.process_group import ProcessGroup
 from unregress.errors import DivergenceError
 from unregress.tasks.unwrap import not_finite
 
@@ -43,13 +43,13 @@ class TargetScale:
             self._sizes.append((target.abs() + target.square()).sum())
             self._counts.append((~unknown).sum())
 
-    def value(self, team: Team) -> float:
+    def value(self, group: ProcessGroup) -> float:
         """The mean over all processes' targets; 0 where none was seen."""
         if self._value is None:
             if not self._sizes:
                 return 0.0
-            sizes = team.total(torch.stack(self._sizes))
-            counts = team.total(torch.stack(self._counts).to(sizes))
+            sizes = group.all_reduce(torch.stack(self._sizes))
+            counts = group.all_reduce(torch.stack(self._counts).to(sizes))
             self._value = float((sizes / counts.clamp_min(1)).mean())
         return self._value
 
@@ -66,20 +66,20 @@ class DivergenceMonitor:
         self.stage, self.scale = stage, scale
         self.reference: float | None = None
 
-    def mean(self, sums: Tensor, count: int, epoch: int, team: Team) -> float:
+    def mean(self, sums: Tensor, count: int, epoch: int, group: ProcessGroup) -> float:
         """The epoch's mean loss.
 
         Args:
             sums: each step's summed losses, of this process.
             count: samples seen in the epoch, by all processes.
             epoch: counted from 1.
-            team: whose losses count.
+            group: whose losses count.
 
         Raises:
             DivergenceError: the loss is not finite, or far beyond the first step's and the targets' size,
                 upwards or downwards.
         """
-        sums = team.total(sums)
+        sums = group.all_reduce(sums)
         finite = torch.isfinite(sums)
         if not bool(finite.all()):
             step = int((~finite).nonzero()[0]) + 1
@@ -91,7 +91,7 @@ class DivergenceMonitor:
         mean = float(sums.double().sum()) / count
         if self.reference is None:
             first = abs(float(sums[0])) / count * len(sums)
-            self.reference = max(first, self.scale.value(team))
+            self.reference = max(first, self.scale.value(group))
         if abs(mean) > RUNAWAY * (self.reference if mean > 0 else max(1.0, self.reference)):
             raise DivergenceError(
                 f"The mean loss of epoch {epoch} of stage {self.stage!r} is {mean:.3g}, "

@@ -16,13 +16,14 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import Batch, chunked
-from unregress.distributed.process_group import Team
-from unregress.distributed.replicas import align, require_forward_call
+from unregress.distributed.process_group import ProcessGroup
+from unregress.distributed.replicas import broadcast_buffers, require_forward_call
 from unregress.errors import DataError, ModelError
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight
 from unregress.training.objective import Objective, SampleLoss, Term
 from unregress.training.recipe import Recipe, Schedule
-from unregress.training.runtime import Runtime, bare, evaluating
+from unregress.training.runtime import Runtime, evaluating
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +94,18 @@ def fit(
             taken = training.epoch(streams, steps, after_step, advance)
             # Read back once per epoch, so that an accelerator never waits for the loop.
             means = [
-                monitor.mean(sums, seen, epoch, runtime.team)
+                monitor.mean(sums, seen, epoch, runtime.process_group)
                 for monitor, sums, seen in zip(monitors, taken.sums.unbind(1), taken.seen, strict=True)
             ]
             loss: float = sum(stream.term.weight * mean for stream, mean in zip(streams, means, strict=True))
-            align(wrapped, runtime.team)
+            broadcast_buffers(wrapped, runtime.process_group)
             validation = None if watched is None else evaluate(wrapped, case, "validation", watched, runtime)
             end_epoch(training.schedule, loss if validation is None else validation)
             history.append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=taken.rate))
             trained += sum(taken.seen)
             if taken.stopped:
                 break
-    check_weights(model, stage, before=before, scale=scale.value(runtime.team))
+    check_weights(model, stage, before=before, scale=scale.value(runtime.process_group))
     looked = 0 if watched is None else len(watched) * len(history)
     seconds = time.perf_counter() - started
     return Fitted(history=tuple(history), cost=Cost(forward=trained + looked, backward=trained, seconds=seconds))
@@ -161,8 +162,8 @@ class _Training:
         advance: Callable[[], None],
     ) -> _Taken:
         """One step for each tuple of batches, one batch of each term."""
-        bare(self.model).train(self.recipe.mode == "train")
-        source, team = self.case.source("train"), self.runtime.team
+        unwrapped(self.model).train(self.recipe.mode == "train")
+        source, group = self.case.source("train"), self.runtime.process_group
         chunks = [stream.chunks(steps) for stream in streams]
         loaded = [
             self.runtime.load(source, own, augmentation=stream.draws, share=self.case.task)
@@ -173,9 +174,9 @@ class _Training:
         for batches in zip(*loaded, strict=True):
             counts = [len(own[len(sums)]) for own in chunks]
             pairs = zip(streams, batches, strict=True)
-            losses = [_per_sample(stream.term.loss, self.model, batch, team) for stream, batch in pairs]
+            losses = [_per_sample(stream.term.loss, self.model, batch, group) for stream, batch in pairs]
             parts = zip(streams, losses, counts, strict=True)
-            means = [stream.term.weight * team.mean(each, count) for stream, each, count in parts]
+            means = [stream.term.weight * group.mean_loss(each, count) for stream, each, count in parts]
             rate = self._update(torch.stack(means).sum())
             for batch in batches:
                 self.scale.watch(self.case, batch)
@@ -183,15 +184,15 @@ class _Training:
             advance()
             self.step += 1
             if after_step is not None:
-                align(self.model, team)
-                if stopped := team.broadcast(after_step(self.step, self.model)):
+                broadcast_buffers(self.model, group)
+                if stopped := group.broadcast(after_step(self.step, self.model)):
                     break
         seen = [sum(len(chunk) for chunk in own[: len(sums)]) for own in chunks]
         return _Taken(torch.stack(sums), seen, rate, stopped)
 
     def _update(self, objective: Tensor) -> float:
         norm = self.recipe.clip_norm
-        clip = None if norm is None else partial(self.runtime.clip, self.model, self.optimizer, norm)
+        clip = None if norm is None else partial(self.runtime.clip, self.optimizer, norm)
         return update(objective, self.optimizer, self.schedule, self.runtime, clip)
 
 
@@ -205,7 +206,8 @@ def evaluate(
             _counted(case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data)), batch)
             for batch in runtime.load(case.source(split), chunks, share=case.task)
         ]
-    return float(runtime.team.total(torch.stack([each.sum() for each in losses]).double().sum())) / len(rows)
+    total = torch.stack([each.sum() for each in losses]).double().sum()
+    return float(runtime.process_group.all_reduce(total)) / len(rows)
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -243,7 +245,7 @@ def update(
     if clip is not None:
         clip()
     rate: float = optimizer.param_groups[0]["lr"]
-    optimizer.step()
+    runtime.step(optimizer)
     if isinstance(schedule, OneCycleLR):
         schedule.step()
     return rate
@@ -251,18 +253,18 @@ def update(
 
 def _require_rows_to_normalise(streams: Sequence[_Stream], runtime: Runtime) -> None:
     fewest = min(min(stream.lengths, default=0) for stream in streams)
-    if runtime.sync_batch_norm and fewest < runtime.team.size:
+    processes = runtime.process_group.world_size
+    if runtime.sync_batch_norm and fewest < processes:
         raise DataError(
-            f"A batch has {fewest} rows for {runtime.team.size} processes, and batch normalisation is to be "
-            "synchronised",
+            f"A batch has {fewest} rows for {processes} processes, and batch normalisation is to be synchronised",
             expected="a row for each process in every batch",
             remedy="Change `batch_size`, or leave out `sync_batch_norm`",
         )
 
 
-def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch, team: Team) -> Tensor:
+def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch, group: ProcessGroup) -> Tensor:
     try:
-        with require_forward_call(model, team):
+        with require_forward_call(model, group):
             return _counted(sample_loss(model, batch), batch)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):

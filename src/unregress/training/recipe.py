@@ -78,7 +78,8 @@ class Recipe:
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """The optimiser for some parameters; fused where it can be, which takes a quarter of the time.
 
-        Shards of parameters have no fused steps, and Fabric clips for no fused optimiser in half precision.
+        Shards of parameters have no fused steps.  Neither are clipped trainings fused: rounding would differ from that
+        of earlier versions.
         """
         own = list(parameters)
         plain = all(type(p.data) is Tensor and p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from unregress.auditing.pipeline import AuditJob
 from unregress.auditing.training import DeepTests
 from unregress.checks.model_check import no_better_than_constant
 from unregress.checks.preflight import preflight
-from unregress.cli.commands.agreement import AUDIT, GOLDS, require_agreement
+from unregress.cli.commands.agreement import AUDIT, GOLDS, TRAINED_WITH, require_agreement
 from unregress.cli.commands.audit_options import RetrainOptions, announcements, gold_record, resolve
 from unregress.cli.commands.caveats import about_models
 from unregress.cli.commands.pages import require_replaceable, run_of
@@ -22,6 +23,7 @@ from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport, ModelFile
+from unregress.evidence.model_record import settings_of
 from unregress.evidence.verdict import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
@@ -92,9 +94,11 @@ def audit(
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     require_agreement(paths.values())
-    config += contents(case, paths) + ("" if recipe is None else f"# trained with: {recipe}\n")
+    config += contents(case, paths) + (
+        "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(settings_of(recipe))}\n"
+    )
     store = None if retraining is None else retraining.store
-    with run_folder(runtime.team, output, config, paths) as folder, kept_in(store):
+    with run_folder(runtime.process_group, output, config, paths) as folder, kept_in(store):
         read, notes = _read(paths, case, runtime, original)
         job = AuditJob(
             case=case,

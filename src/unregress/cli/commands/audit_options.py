@@ -10,14 +10,14 @@ from typing import Any
 
 from unregress.auditing.assemble import gold_names
 from unregress.auditing.training import DeepTests, Retraining, TrainedGold
-from unregress.cli.commands.recorded import configuration_of, recorded_method, recorded_recipe
+from unregress.cli.commands.recorded import recorded_method, recorded_recipe
 from unregress.cli.error_messages import nearest
 from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError
 from unregress.evidence.verdict import Rule
 from unregress.methods import Retrain
 from unregress.runs.model_io import weights_digest
-from unregress.runs.provenance import digest_of_folder
+from unregress.runs.provenance import digest_of_folder, record_of
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -99,9 +99,8 @@ def _refuse_repeated_seeds(golds: Sequence[Path], retraining: Retraining, runtim
         SettingError: by its record, a given gold has the recipe and the seed of one to be trained.
     """
     for path in golds:
-        where = configuration_of(path).get("runtime")
-        seed = where.get("seed") if isinstance(where, dict) else None
-        if type(seed) is int and seed in retraining.seeds(runtime) and recorded_recipe(path) == retraining.recipe:
+        seed = record_of(path).made.seed if path.is_dir() else None
+        if seed is not None and seed in retraining.seeds(runtime) and recorded_recipe(path) == retraining.recipe:
             raise SettingError(
                 f"{path} is given as a gold, and one of the same recipe and seed, {seed}, is to be trained",
                 expected="golds of seeds that differ",

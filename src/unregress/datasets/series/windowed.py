@@ -1,4 +1,4 @@
-"""A series cut into windows, parts and a request: which hours are forecast when, and forgetting in a series."""
+"""Cut a series into windows and into training, validation and test data; forget some of its hours."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class WindowedSeries:
 
     Raises:
         SettingError: a number is out of range; all of them at once.
-        DataError: the series stops before the end of the test period, or there is no training window.
+        DataError: the series stops before the end of the test period, or has no training window.
     """
 
     series: Series
@@ -134,7 +134,7 @@ class WindowedSeries:
         return np.flatnonzero(chosen)
 
     def targets(self, part: Part, scale: Scaler | None = None) -> Values:
-        """What a part's windows forecast, `(n,)` or, for a longer horizon, `(n, horizon)`; by default in `units`."""
+        """The targets of a part's windows, `(n,)` or, for a longer horizon, `(n, horizon)`; by default in `units`."""
         values = (scale or self.units).transform(self.series)
         found: Values = values[self.places(part)[:, None] + np.arange(self.horizon)]
         return found[:, 0] if self.horizon == 1 else found

@@ -94,7 +94,7 @@ class DeepMetric(Metric):
 
     def factory(self, case: Case, runtime: Runtime) -> ModelFactory:
         """The factory of a case's models."""
-        store = None if self.store is None else Store(root=self.store, say=silent)
+        store = None if self.store is None else Store(root=self.store, log=silent)
         return ModelFactory(case=case, recipe=self.recipe, runtime=runtime, store=store)
 
 
