@@ -12,8 +12,8 @@ from support.bump_case import RECIPE, RUNTIME, net, numbers
 from unregress import DeepTests, FineTune, Retraining
 from unregress.auditing.pipeline import AuditJob
 from unregress.errors import SettingError, UnregressError
-from unregress.retraining.model_store import weights_of
 from unregress.runs.model_io import weights_digest
+from unregress.tasks.weights import weights_of
 
 SHORT = replace(RECIPE, epochs=1)
 ERRORS = (unregress.Errors(), unregress.Deviation())
