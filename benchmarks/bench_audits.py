@@ -16,9 +16,8 @@ from bench_images import BATCH, EPOCH, OLD, TRAINED, YOUNG, Faces, bare
 from harness import Bench, Goal, Scene, Side
 
 from unregress import Anamnesis, Blindspot, FineTune, GaussianAmnesiac, Retrain, UniformAmnesiac, audit, train
-from unregress.auditing.pipeline import default_metrics
-from unregress.metrics import Metric, Panel, Subject, relearning
-from unregress.metrics.base import MetricResult
+from unregress.metrics import Metric, default_metrics, relearning
+from unregress.metrics.base import MetricResult, Panel, Subject
 from unregress.metrics.relearning import Watch, relearn
 
 

@@ -23,7 +23,7 @@ from unregress.data.loading import read_targets
 from unregress.demo import build_model, patients
 from unregress.files.writing import write_json
 from unregress.methods import Unlearned
-from unregress.metrics.predictions import collect
+from unregress.metrics.collect import collect
 from unregress.parallel.jobs import one_thread
 from unregress.tasks.base import TensorTask
 

@@ -14,7 +14,7 @@ from torch import nn
 from unregress import AttackAUC, Case, Deviation, Errors, Rule, Runtime, Wasserstein
 from unregress.evidence import AuditedModel, AuditReport, Measurement, Role, Verdict
 from unregress.evidence.verdict import judge
-from unregress.metrics import Panel, Subject
+from unregress.metrics.base import Panel, Subject
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.predictions import Predictions
 from unregress.metrics.roc import auc

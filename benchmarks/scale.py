@@ -48,9 +48,9 @@ from unregress import (
     retrain,
     train,
 )
-from unregress.auditing.pipeline import default_metrics
 from unregress.datasets.images.imdb_wiki import EPOCH as UNIX
 from unregress.datasets.images.imdb_wiki import imdb_wiki, write_index
+from unregress.metrics import default_metrics
 from unregress.models.resnet import Pixels
 
 matplotlib.use("Agg")

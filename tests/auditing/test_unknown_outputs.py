@@ -14,12 +14,12 @@ from torch.utils.data import Dataset, TensorDataset
 
 import unregress
 from support.bump_case import Rows
-from unregress.auditing.pipeline import default_metrics
 from unregress.checks.preflight import preflight
 from unregress.data.loading import Batch
 from unregress.errors import DataError, ModelError
 from unregress.evidence import CONSTANT, AuditReport
 from unregress.evidence.criteria import QUESTIONS
+from unregress.metrics import default_metrics
 from unregress.retraining.model_factory import ModelFactory
 from unregress.training.divergence import TargetScale
 from unregress.training.objective import relabelled_loss

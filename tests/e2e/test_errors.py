@@ -16,8 +16,8 @@ import pytest
 
 from e2e.conftest import PROJECT, REQUEST, SHORT, audit_words
 from unregress import Recipe, Retrain
+from unregress.auditing.training import DeepTests
 from unregress.cli import main
-from unregress.cli.commands.audit_options import Deep
 from unregress.errors import SettingError
 from unregress.metrics import KLoM, ULiRA
 
@@ -380,7 +380,7 @@ def test_a_deep_audit_takes_what_its_metrics_take() -> None:
     for number in range(10):
         for metric, option in ((ULiRA, "halves"), (KLoM, "seeds")):
             taken = []
-            for make in (lambda: metric(models=number, **fields), lambda: Deep(**{option: number})):  # noqa: B023
+            for make in (lambda: metric(models=number, **fields), lambda: DeepTests(**{option: number})):  # noqa: B023
                 try:
                     taken.append(make() is not None)
                 except SettingError:

@@ -190,7 +190,7 @@ def test_an_interrupted_audit_says_what_is_kept_and_goes_on(
 ) -> None:
     words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 2}")
     with monkeypatch.context() as patch:
-        patch.setattr("unregress.cli.commands.audit.measure", interrupt)
+        patch.setattr("unregress.auditing.pipeline.assemble", interrupt)
         code, _, err = ended(words, capsys)
     assert code == 130 and not (tmp_path / "audit").exists()
     assert err == (

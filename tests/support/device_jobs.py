@@ -12,8 +12,8 @@ from torch.utils.data import Dataset, TensorDataset
 from support.contract_subjects import METHODS, Kind
 from support.small_cases import numbers
 from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, Unlearned, audit, collect, train
-from unregress.auditing.pipeline import default_metrics
 from unregress.evidence import AuditReport
+from unregress.metrics import default_metrics
 from unregress.training.runtime import Precision
 
 Answers = dict[str, Any]

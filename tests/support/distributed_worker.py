@@ -29,10 +29,10 @@ from support.contract_subjects import (
 )
 from support.small_cases import Listed, mlp, numbers
 from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, audit, collect, train
-from unregress.auditing.pipeline import default_metrics
 from unregress.distributed.process_group import destroy_process_group
 from unregress.errors import UnregressError
 from unregress.methods import Method, Unlearned
+from unregress.metrics import default_metrics
 
 
 class Idle(nn.Module):

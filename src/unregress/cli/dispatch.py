@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
 from jsonargparse.typing import Path_fr
 
-from unregress.auditing.pipeline import default_metrics
 from unregress.cli import configuration
 from unregress.cli.commands.audit import audit, report
 from unregress.cli.commands.reproduce import reproduce
@@ -35,6 +34,7 @@ from unregress.distributed.process_group import current_process_group, destroy_p
 from unregress.errors import SettingError, raise_all
 from unregress.errors.user_code import described, message_of
 from unregress.errors.wording import printable
+from unregress.metrics import default_metrics
 from unregress.tasks.base import Task
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from unregress.auditing.golds import Candidate, module_of, record_of
+from unregress.auditing.assemble import Candidate, module_of, record_of
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.request_spec import RequestSpec
