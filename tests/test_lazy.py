@@ -12,7 +12,7 @@ from unregress.cli import main
 from unregress.cli.dispatch import COMMANDS, _text
 from unregress.cli.help import SUMMARIES, answer
 
-HEAVY = ("torch", "numpy", "scipy", "sklearn", "jsonargparse", "matplotlib", "rich", "lightning_fabric")
+HEAVY = ("torch", "numpy", "scipy", "sklearn", "jsonargparse", "matplotlib", "rich")
 
 
 def loaded_by(code: str) -> set[str]:

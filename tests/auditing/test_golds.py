@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_a_model_to_judge_is_no_gold(
     judged = net()
     models: dict[str, nn.Module | StoredModel] = {"original": original, "mine": judged}
     assert "'mine' and 'retrained #2' have the same weights" in refused(case, models, [golds[0], judged])
-    given = original.model if bare else replace(original, method="")
+    given = original.model if bare else replace(original, record=None)
     assert "'original' and 'retrained' have the same weights" in refused(case, models, [given])
 
 
@@ -60,7 +60,32 @@ def test_golds_of_another_recipe_are_noticed(
     other = unregress.Retrain(recipe=replace(RECIPE, epochs=1)).unlearn(original.model, case, RUNTIME)
     assert "recipe" not in said(*golds[:2]) and "recipe" not in said(net(), net())
     assert "not trained with the same recipe" in said(other)
-    assert "not all trained with one recipe" in said(golds[0], other)
+    assert f"They differ in epochs ({RECIPE.epochs} and 1)." in said(other)
+    assert "not all trained alike: their settings differ in recipe.epochs" in said(golds[0], other)
+
+
+class Quiet(unregress.Retrain):
+    """A user's own way of retraining."""
+
+
+def test_a_user_s_subclass_of_retrain_makes_golds(case: unregress.Case, original: StoredModel) -> None:
+    mine = [Quiet(recipe=RECIPE).unlearn(original.model, case, replace(RUNTIME, seed=seed)) for seed in (1, 2)]
+    records = [gold.record for gold in mine if gold.record is not None]
+    assert [(each.method, each.module, each.kind, each.seed, each.parents) for each in records] == [
+        ("Quiet", __name__, "retrained", seed, ()) for seed in (1, 2)
+    ]
+    assert records[0].recipe == asdict(RECIPE)
+    report = unregress.audit(case, {"original": original}, RUNTIME, golds=mine, metrics=ERRORS)
+    assert report.golds == ["retrained", "retrained #2"]
+    assert not any("recipe" in caveat or "methods" in caveat for caveat in report.caveats)
+
+
+def test_golds_of_different_methods_are_noticed(
+    case: unregress.Case, original: StoredModel, golds: list[StoredModel]
+) -> None:
+    mine = Quiet(recipe=RECIPE).unlearn(original.model, case, replace(RUNTIME, seed=9))
+    report = unregress.audit(case, {"original": original}, RUNTIME, golds=[golds[0], mine], metrics=ERRORS)
+    assert f"The retrained models were made by different methods: Retrain, {__name__}.Quiet." in report.caveats
 
 
 def test_golds_of_another_shape_are_refused_by_the_weights_names() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -263,7 +263,7 @@ def test_the_rule_is_recorded_and_followed() -> None:
     rule = unregress.Rule(golds=3, samples=10)
     golds = [net() for _ in range(3)]
     report = unregress.audit(small_case(), fresh(), RUNTIME, golds=golds, metrics=ERRORS, rule=rule)
-    assert report.settings["rule"] == str(rule)
+    assert report.settings["rule"] == asdict(rule)
     assert not caveats(report, "noise floor")
     assert report.verdict("original").criteria != ()
 
@@ -339,12 +339,14 @@ def test_what_a_method_hands_back_brings_its_record_and_a_bare_module_does_not(
     models = {"original": original, "blindspot": blindspot, "bare": blindspot.model}
     report = unregress.audit(case, models, RUNTIME, metrics=ERRORS)
     recorded = {model.name: model for model in report.models}
-    assert recorded["blindspot"].method.startswith("Blindspot(helper=Recipe(epochs=2")
+    assert recorded["blindspot"].record == blindspot.record is not None
     assert recorded["blindspot"].notes == blindspot.notes == ("activations compared at: 0",)
     assert recorded["blindspot"].deviations == blindspot.deviations != ()
     assert recorded["blindspot"].cost == blindspot.cost
-    assert recorded["original"].method.startswith("train(Recipe(")
-    assert (recorded["bare"].method, recorded["bare"].deviations, recorded["bare"].cost) == ("", (), None)
+    made = original.record
+    assert recorded["original"].record == made is not None
+    assert (made.method, made.kind, made.seed) == ("train", "trained", RUNTIME.seed)
+    assert (recorded["bare"].record, recorded["bare"].deviations, recorded["bare"].cost) == (None, (), None)
     found = numbers(report)
     for (metric, split, model), value in found.items():
         if model == "bare":

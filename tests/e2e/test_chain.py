@@ -239,7 +239,11 @@ def test_code_that_a_run_folder_names_is_not_run(
         assert "evil.Nice" in config.read_text()
         # A folder that agrees with itself: without a manifest nothing else shows that it was edited.
         history = tmp_path / name / "history.json"
-        history.write_text(history.read_text().replace('"FineTune(', '"Nice('))
+        history.write_text(
+            history.read_text().replace(
+                '"method": "FineTune",\n  "module": ""', '"method": "Nice",\n  "module": "evil"'
+            )
+        )
         (tmp_path / name / "manifest.json").unlink()
     words = ["audit", *PROJECT, "--request.from_run", str(chain / "second"), f"--models.original={tmp_path / 'first'}",
              f"--models.mine={tmp_path / 'second'}", "--metrics", "[Errors]", "--retrain", "{golds: 1}", "--deep", "{}",

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from e2e.conftest import METHODS, PROJECT, REQUEST, SHORT, audit_words
 from support import tiny_project as tiny
 from unregress.cli import main
-from unregress.evidence import AuditReport
+from unregress.evidence import AuditReport, ModelRecord
+from unregress.files.typed_json import build
 from unregress.runs.checkpoint import load_weights
 
 
@@ -56,13 +57,13 @@ def test_each_method_changes_the_weights_and_tells_its_cost(runs: Path, name: st
     before = load_file(runs / "original" / "original.safetensors")
     assert any(not before[key].equal(value) for key, value in model.state_dict().items())
     record = read(runs / name / "history.json")
-    assert record["method"].startswith(f"{name}(")
+    assert record["made"]["method"] == name
     assert [epoch["epoch"] for epoch in record["history"]][-3:] == [1, 2, 3]
     assert record["cost"]["backward"] >= 3 * (60 - len(read(runs / name / "request.json")["forget"]))
     report = AuditReport.from_json(runs / "audit" / "audit.json")
     audited = next(model for model in report.models if model.name == name)
     assert audited.cost is not None and audited.cost.backward == record["cost"]["backward"]
-    assert audited.method.startswith(record["method"])
+    assert audited.record == build(ModelRecord, record["made"])
 
 
 @pytest.mark.parametrize(

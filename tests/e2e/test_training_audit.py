@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from e2e.conftest import PROJECT, REQUEST
 from e2e.test_flow import names, read
@@ -56,7 +55,9 @@ def test_golds_are_trained_as_the_original_was(
 
     report = AuditReport.from_json(tmp_path / "audit" / "audit.json")
     assert report.golds == ["retrained", "retrained #2", "retrained #3"]
-    assert all(TRAINED in model.method for model in report.models if model.role == "gold")
+    golds = [model.record for model in report.models if model.role == "gold" and model.record is not None]
+    assert [gold.kind for gold in golds] == ["retrained"] * 3 and [gold.seed for gold in golds][1:] == [1001, 1002]
+    assert all(gold.recipe is not None and gold.recipe["epochs"] == 30 for gold in golds)
     assert not any("recipe" in caveat for caveat in report.caveats)
 
     record = read(tmp_path / "audit" / "golds.json")
@@ -67,7 +68,7 @@ def test_golds_are_trained_as_the_original_was(
         assert gold["weights"] == weights_digest(cache / gold["folder"])
         assert gold["digest"] == digest_of_folder(cache / gold["folder"])
         assert json.loads((cache / gold["folder"] / "config.yaml").read_text())["seed"] == gold["seed"]
-    assert f"# trained with: {TRAINED}" in (tmp_path / "audit" / "config.yaml").read_text()
+    assert f"# trained with: {json.dumps(record['recipe'])}\n" in (tmp_path / "audit" / "config.yaml").read_text()
 
     # Again: nothing is trained, and the same is written.
     before = read(tmp_path / "audit" / "golds.json")
@@ -78,7 +79,8 @@ def test_golds_are_trained_as_the_original_was(
 
 def test_golds_of_a_stack(runs: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Three in stacks of two: the last is trained alone."""
-    words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 3, stack: 2}")
+    recipe = "{epochs: 30, lr: 0.01, schedule: constant}"
+    words = audit(runs, tmp_path / "audit", "--retrain", f"{{golds: 3, stack: 2, recipe: {recipe}}}")
     code, out, err = ended(words, capsys)
     assert (code, err) == (0, "") and "3 models to train" in out and out.count("making a gold") == 3
     kept = [json.loads((folder / "config.yaml").read_text()) for folder in sorted(cache.glob("gold-*"))]
@@ -90,6 +92,14 @@ def test_golds_of_a_stack(runs: Path, tmp_path: Path, cache: Path, capsys: pytes
     record = read(tmp_path / "audit" / "golds.json")
     assert all(gold["weights"] == weights_digest(cache / gold["folder"]) for gold in record["golds"])
     assert "making" not in ended(words, capsys)[1]
+
+
+def test_a_stack_with_the_originals_plateau_schedule_is_refused_before_anything_is_written(
+    runs: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = ended(audit(runs, tmp_path / "audit", "--retrain", "{golds: 3, stack: 2}"), capsys)
+    assert code == 2 and "Recipe.schedule is 'plateau'" in err and "`stack` 1" in err
+    assert not cache.exists() and not (tmp_path / "audit").exists()
 
 
 def test_a_trained_gold_may_be_given_as_a_file_with_the_same_digest(runs: Path, tmp_path: Path, cache: Path) -> None:
@@ -198,7 +208,6 @@ def interrupt(*arguments: object, **options: object) -> None:
 DEEP = ("--deep.halves", "6", "--deep.seeds", "4")
 
 
-@pytest.mark.slow
 def test_a_deep_audit_names_the_models_whose_method_is_not_known(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,8 +247,9 @@ def test_a_recipe_that_cannot_be_read_is_refused(
     folder.mkdir()
     for name in names(runs / "original"):
         (folder / name).write_bytes((runs / "original" / name).read_bytes())
-    written = yaml.safe_load((folder / "config.yaml").read_text())
-    (folder / "config.yaml").write_text(yaml.safe_dump({**written, "recipe": {"epoch": 3}}))
+    written = read(folder / "history.json")
+    written["made"]["recipe"] = {"epoch": 3}
+    (folder / "history.json").write_text(json.dumps(written))
     words = audit(runs, tmp_path / "audit", "--retrain", "{}", f"--models.original={folder}")
     code, _, err = ended(words, capsys)
     assert code == 2 and "The recipe in" in err and "cannot be read" in err

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unregress.evidence.noise_floor import Matrix, prediction_interval, rank_test, spread
+from unregress.evidence.noise_floor import Matrix, prediction_interval, rank_test, standard_deviation
 
 Draw = Callable[[np.random.Generator, int], Matrix]
 """Distances between some models, `(models, models)`."""
@@ -136,8 +136,8 @@ def test_spread_of_one_gold_is_found_through_the_distances_it_shares() -> None:
     added = np.array([1.0, 2.0, 4.0, 9.0])
     distances = added[:, None] + added[None, :]
     np.fill_diagonal(distances, 0)
-    assert spread(distances.sum(axis=1) / 3, paired=True) == pytest.approx(added.std(ddof=1))
-    assert spread(added, paired=False) == pytest.approx(added.std(ddof=1))
+    assert standard_deviation(distances.sum(axis=1) / 3, paired=True) == pytest.approx(added.std(ddof=1))
+    assert standard_deviation(added, paired=False) == pytest.approx(added.std(ddof=1))
 
 
 @pytest.mark.parametrize("golds", [5, 16])

@@ -184,7 +184,7 @@ def _hostile() -> Iterator[Trial]:
         "weights of the root": {"weights": "/etc/passwd"},
         "weights of nothing": {"weights": ""},
         "helper outside": {"helper": "../../../x"},
-        "escapes in a method": {"method": "\x1b]0;owned\x07FineTune()"},
+        "escapes in a method": {"made": {"method": "\x1b]0;owned\x07FineTune"}},
         "a page in a note": {"notes": ["<script>alert(1)</script>"]},
         "a cost below zero": {"cost": {"forward": -1, "backward": -1, "seconds": -1.0}},
         "history of text": {"history": "all of it"},

@@ -68,7 +68,7 @@ def _methods() -> dict[str, str]:
             f"@dataclass(frozen=True, kw_only=True)\nclass Mine(Method):\n{fields}    def run(self, student, case, runtime):\n{lines}"
         )
 
-    made = "return Unlearned(model=student, history=(), cost=Cost(forward=0, backward=0, seconds=0.0), method='Mine')"
+    made = "return Unlearned(model=student, history=(), cost=Cost(forward=0, backward=0, seconds=0.0))"
     fill = "with torch.no_grad():\n    for p in student.parameters():\n        p.fill_({})\n"
     return {
         "good": method(made),

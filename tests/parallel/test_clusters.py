@@ -90,7 +90,7 @@ def test_a_cluster_trains_the_golds_of_one_process_and_goes_on_after_failures(cl
         golds = retrain(case, RECIPE, CPU, range(4), workers=2, store=Store(root=there))
     second = written(there)
     assert len(second) == 4 and {name: second[name] for name in first} == first
-    alone = retrain(case, RECIPE, CPU, range(4), store=Store(root=here, say=str))
+    alone = retrain(case, RECIPE, CPU, range(4), store=Store(root=here, log=str))
     assert files(here) == files(there) and len(files(here)) == 4
     for one, other in zip(alone, golds, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True))

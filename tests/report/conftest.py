@@ -21,7 +21,7 @@ def report() -> AuditReport:
         data_digest="1c53" * 16,
         settings={
             "task": "TensorTask",
-            "rule": "Rule(level=0.05, golds=5, samples=30, tolerance=0.05, resolution=0.5)",
+            "rule": {"level": 0.05, "golds": 5, "samples": 30, "tolerance": 0.05, "resolution": 0.5},
             "seed": 7,
             "versions": {"torch": "2.14.1"},
         },

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from support.hand_reports import GOLDS, HELPER, passes, with_no_gold, with_one_gold
 from unregress.cost import Cost
-from unregress.evidence import AuditReport
+from unregress.evidence import AuditReport, ModelRecord
 from unregress.report.figures import GOLD, styles
 from unregress.report.models import model_rows, typical_retraining
 
@@ -30,7 +30,7 @@ def test_golds_are_one_row(report: AuditReport) -> None:
         (HELPER, "reference"),
         ("constant", "reference"),
     ]
-    assert (rows[1].style, rows[1].maker, rows[1].passes, rows[1].seconds) == (GOLD, "Retrain", "960,000", "40.3")
+    assert (rows[1].style, rows[1].method, rows[1].passes, rows[1].seconds) == (GOLD, "Retrain", "960,000", "40.3")
 
 
 def test_the_typical_gold_has_the_middle_cost(report: AuditReport) -> None:
@@ -47,9 +47,10 @@ def test_shares_of_a_retraining_that_took_nothing_are_unknown(report: AuditRepor
 
 
 def test_golds_made_in_different_ways_are_said_to_be(report: AuditReport) -> None:
-    odd = tuple(replace(m, method="Retrain(lr=1)") if m.name == GOLDS[3] else m for m in report.models)
+    other = ModelRecord(method="Retrain", settings={"lr": 1})
+    odd = tuple(replace(m, record=other) if m.name == GOLDS[3] else m for m in report.models)
     made = model_rows(replace(report, models=odd), styles(report))[1]
-    assert (made.maker, made.settings) == ("made in different ways", ())
+    assert (made.method, made.settings) == ("made in different ways", ())
 
 
 def test_one_gold(report: AuditReport) -> None:

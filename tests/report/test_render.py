@@ -16,7 +16,7 @@ import unregress.report
 from support.hand_reports import CAPPED, HELPER, PAIRS, VALUES, with_no_gold, with_one_gold
 from unregress.cost import Cost
 from unregress.errors import RunFolderError
-from unregress.evidence import AuditedModel, AuditReport, Curve, Figure, Measurement, ModelFile, Verdict
+from unregress.evidence import AuditedModel, AuditReport, Curve, Figure, Measurement, ModelFile, ModelRecord, Verdict
 from unregress.report import render_html
 from unregress.report.formatting import measured
 from unregress.report.models import NO_DIGEST, NO_FILE
@@ -316,6 +316,7 @@ def test_an_unwritable_path_leaves_nothing_behind(report: AuditReport, tmp_path:
 
 def hostile(report: AuditReport) -> AuditReport:
     """The report with a script in every place where a text can stand."""
+    made = ModelRecord(method="A", settings={HOSTILE: [HOSTILE]})
     figure = Figure(
         key=HOSTILE, title=HOSTILE, caption=HOSTILE, x_label=HOSTILE, y_label=HOSTILE,
         curves=(Curve(model=HOSTILE, x=(0.0, 1.0), y=(1.0, 2.0)), Curve(model='" onload="', x=(), y=())),
@@ -327,7 +328,7 @@ def hostile(report: AuditReport) -> AuditReport:
         request_digest=HOSTILE,
         data_digest=HOSTILE,
         samples={HOSTILE: 3},
-        settings={HOSTILE: {HOSTILE: [HOSTILE]}, "rule": f"Rule({HOSTILE}={HOSTILE})"},
+        settings={HOSTILE: {HOSTILE: [HOSTILE]}, "rule": {HOSTILE: HOSTILE}},
         caveats=(HOSTILE,),
         about=tuple(
             replace(a, title=HOSTILE, meaning=HOSTILE, ideal=HOSTILE, unit=HOSTILE, source=HOSTILE)
@@ -335,8 +336,13 @@ def hostile(report: AuditReport) -> AuditReport:
         ),
         models=(
             *report.models,
-            AuditedModel(name=HOSTILE, role="unlearned", method=f"A({HOSTILE})", deviations=(HOSTILE,)),
-            AuditedModel(name="<b>", role="reference", method=HOSTILE, notes=(HOSTILE,)),
+            AuditedModel(
+                name=HOSTILE,
+                role="unlearned",
+                record=made,
+                deviations=(HOSTILE,),
+            ),
+            AuditedModel(name="<b>", role="reference", record=ModelRecord(method=HOSTILE), notes=(HOSTILE,)),
         ),
         measures=(
             *(replace(m, note='"><script>' if m.bound == ">=" else "") for m in report.measures),
@@ -428,7 +434,7 @@ def test_the_room_imports_no_torch() -> None:
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module or "")
     own = {name for name in imported if name.startswith("unregress")}
-    assert not {name for name in imported if name.split(".")[0] in ("torch", "lightning_fabric")}
+    assert not {name for name in imported if name.split(".")[0] == "torch"}
     assert {name for name in own if not name.startswith("unregress.report")} == {
         "unregress.evidence",
         "unregress.files.writing",

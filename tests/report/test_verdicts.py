@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from math import inf
 
 import pytest
@@ -74,7 +74,7 @@ def test_limits_on_one_side_or_none(report: AuditReport, low: float | None, high
 
 
 def test_every_setting_of_the_rule_is_explained(report: AuditReport) -> None:
-    recorded = replace(report, settings={"rule": str(Rule())})
+    recorded = replace(report, settings={"rule": asdict(Rule())})
     assert [name for name, _, _ in rule_settings(recorded)] == [field.name for field in fields(Rule)]
     assert set(RULE) == {field.name for field in fields(Rule)}
     assert rule_settings(report)[0] == ("level", "0.05", RULE["level"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import linecache
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from unregress.data.subsets import subset
 from unregress.errors import JobsError, SettingError
 from unregress.methods import Method, Unlearned
 from unregress.retraining.fingerprint import method_fingerprint, source_of, task_fingerprint
+from unregress.retraining.missing_work import missing_chain, missing_golds
 from unregress.retraining.model_factory import ModelFactory, retrain
 from unregress.retraining.model_store import Store
 from unregress.retraining.throughput import measure_throughput
@@ -44,7 +45,7 @@ def test_a_gold_is_what_retrain_makes_under_its_seed() -> None:
     golds = retrain(case, RECIPE, replace(CPU, seed=99), [3, 1])
     for gold, seed in zip(golds, (3, 1), strict=True):
         alone = Retrain(recipe=RECIPE).unlearn(dropping(), case, replace(CPU, seed=seed))
-        assert same(gold.model, alone.model) and gold.method == alone.method and gold.history == alone.history
+        assert same(gold.model, alone.model) and gold.record == alone.record and gold.history == alone.history
     assert not same(golds[0].model, golds[1].model)
 
 
@@ -66,7 +67,7 @@ def test_streamed_data_with_an_augmentation_travel_too() -> None:
 
 def test_what_was_made_is_not_made_again(tmp_path: Path) -> None:
     said: list[str] = []
-    store = Store(root=tmp_path, say=said.append)
+    store = Store(root=tmp_path, log=said.append)
     case = case_of(build=dropping)
     first = retrain(case, RECIPE, CPU, [0, 1], store=store)
     assert said == ["making a gold under seed 0", "making a gold under seed 1"]
@@ -86,7 +87,7 @@ def test_a_failed_gold_leaves_the_others_in_the_store(tmp_path: Path) -> None:
             raise RuntimeError("bad luck")
         return mlp()
 
-    store = Store(root=tmp_path, say=lambda text: None)
+    store = Store(root=tmp_path, log=lambda text: None)
     with pytest.raises(JobsError, match=r"(?s)2 of 4.*under seed 1: .*RuntimeError: bad luck.*under seed 3: "):
         retrain(case_of(build=build), RECIPE, CPU, range(4), store=store)
     assert len(list(tmp_path.iterdir())) == 2
@@ -201,6 +202,18 @@ def test_the_source_of_a_user_s_own_classes_and_functions_is_a_circumstance(tmp_
     assert len({str({**each, "source": ""}) for each in facts}) == 1
 
 
+class Versioned(TensorTask):
+    def __init__(self, version: str) -> None:
+        super().__init__(build_model=mlp)
+        self.version = version
+
+
+def test_a_task_s_version_is_a_circumstance() -> None:
+    found = [task_fingerprint(case_of(task=Versioned(version)), CPU) for version in ("", "2", "2")]
+    assert found[1] == found[2] != found[0]
+    assert {**found[0], "version": "2"} == found[1]
+
+
 def test_there_need_be_no_source() -> None:
     typed: dict[str, Any] = {"__name__": "typed"}
     exec("class Own:\n    pass\ndef own(): pass", typed)
@@ -220,9 +233,13 @@ class Heir(Own):
 
 
 def test_a_method_of_ones_own_is_known_by_its_source() -> None:
-    assert method_fingerprint(FineTune(recipe=RECIPE)) == str(FineTune(recipe=RECIPE))
-    shown = method_fingerprint(Own())
-    assert len(shown.removeprefix("Own() ")) == 64
+    assert method_fingerprint(FineTune(recipe=RECIPE)) == {
+        "class_path": "FineTune",
+        "init_args": {"recipe": asdict(RECIPE)},
+    }
+    found = method_fingerprint(Own())
+    assert found["class_path"] == f"{Own.__module__}.Own" and found["init_args"] == {} and found["shown"] == "Own()"
+    assert len(found["source"]) == 64
     assert source_of([Own()]) != source_of([Heir()])
 
 
@@ -241,7 +258,7 @@ def test_a_subset_is_a_copy_of_tensors_or_a_view() -> None:
 def test_a_plan_in_words(seconds: float, words: str) -> None:
     plan = Workload(models=1, passes=1000) + Workload(models=1, passes=500) * 2
     assert plan == Workload(models=3, passes=2000)
-    sentence = plan.sentence(Throughput(sample=seconds / 4000, model=seconds / 6))
+    sentence = plan.describe(Throughput(sample=seconds / 4000, model=seconds / 6))
     assert sentence == f"3 models to train, 2,000 sample passes: about {words} with one worker."
 
 
@@ -259,28 +276,28 @@ def test_a_trial_tells_the_pace(workers: int) -> None:
 
 def test_a_plan_leaves_out_what_the_store_holds(tmp_path: Path) -> None:
     """24 samples, 5 of them forgotten, 2 epochs there and back: 96 passes for an original, 76 for a gold."""
-    store = Store(root=tmp_path, say=str)
+    store = Store(root=tmp_path, log=str)
     tune = FineTune(recipe=replace(RECIPE, epochs=1))
     factory = ModelFactory(case=case_of(build=dropping), recipe=RECIPE, runtime=CPU, store=store)
     whole = Workload(models=1, passes=96) + Workload(models=1, passes=48)
-    assert factory.lacking_chain(1, [tune]) == whole
-    assert factory.missing(factory.gold_entry(1)) == Workload(models=1, passes=76)
+    assert missing_chain(factory, 1, [tune]) == whole
+    assert missing_golds(factory, [1]) == Workload(models=1, passes=76)
     factory.gold(1)
     first = factory.original(1)
-    assert factory.missing(factory.gold_entry(1)) == Workload(models=0, passes=0)
-    assert factory.missing(factory.gold_entry(2)) == Workload(models=1, passes=76)
-    assert factory.lacking_chain(1, [tune]) == Workload(models=1, passes=48)
+    assert missing_golds(factory, [1]) == Workload(models=0, passes=0)
+    assert missing_golds(factory, [2]) == Workload(models=1, passes=76)
+    assert missing_chain(factory, 1, [tune]) == Workload(models=1, passes=48)
     factory.unlearned(tune, first, 1)
-    assert factory.lacking_chain(1, [tune]) == Workload(models=0, passes=0)
-    assert factory.lacking_chain(2, [tune]) == whole
+    assert missing_chain(factory, 1, [tune]) == Workload(models=0, passes=0)
+    assert missing_chain(factory, 2, [tune]) == whole
     # Of another original nothing is known.
-    assert factory.lacking_chain(1, [tune], original=False) == Workload(models=1, passes=48)
-    assert replace(factory, store=None).lacking_chain(1, [tune]) == whole
+    assert missing_chain(factory, 1, [tune], original=False) == Workload(models=1, passes=48)
+    assert missing_chain(replace(factory, store=None), 1, [tune]) == whole
 
 
 def test_nothing_is_said_where_a_bar_says_it(tmp_path: Path) -> None:
     said: list[str] = []
-    store = Store(root=tmp_path, say=said.append)
+    store = Store(root=tmp_path, log=said.append)
     retrain(case_of(), RECIPE, replace(CPU, progress=True), [0], store=store)
     assert said == [] and len(list(tmp_path.iterdir())) == 1
 

@@ -50,7 +50,7 @@ def said() -> list[str]:
 @pytest.fixture
 def ask(case: Case, made: Unlearned, tmp_path: Path, said: list[str]) -> Callable[..., tuple[str, Unlearned]]:
     """Ask the store for a model; `kind`, `own` and facts can be named."""
-    kept = Store(root=tmp_path / "store", say=said.append)
+    kept = Store(root=tmp_path / "store", log=said.append)
 
     def asking(kind: str = "original", own: tuple[str, ...] = CODE, **facts: Any) -> tuple[str, Unlearned]:
         return kept.model(kind, {**FACTS, **facts}, own, case, RUNTIME, lambda: made)
@@ -100,7 +100,7 @@ def test_every_fact_the_kind_and_the_code_decide_the_entry(ask: Ask, said: list[
 
 
 def test_the_order_of_facts_says_nothing(case: Case, made: Unlearned, said: list[str], tmp_path: Path) -> None:
-    kept = Store(root=tmp_path / "store", say=said.append)
+    kept = Store(root=tmp_path / "store", log=said.append)
     for facts in (FACTS, dict(reversed(FACTS.items()))):
         kept.model("original", facts, (), case, RUNTIME, lambda: made)
     assert len(said) == 1
@@ -110,7 +110,7 @@ def test_a_making_that_fails_leaves_nothing(case: Case, tmp_path: Path) -> None:
     def fail() -> Unlearned:
         raise RuntimeError("power cut")
 
-    kept = Store(root=tmp_path / "store", say=lambda text: None)
+    kept = Store(root=tmp_path / "store", log=lambda text: None)
     with pytest.raises(RuntimeError, match="power cut"):
         kept.model("original", FACTS, (), case, RUNTIME, fail)
     assert list(tmp_path.iterdir()) == []
@@ -247,7 +247,7 @@ def test_the_keys_of_models_stay_as_they_are(ask: Ask, monkeypatch: pytest.Monke
 def test_an_audit_is_made_once_and_comes_back_as_it_was(
     case: Case, made: Unlearned, said: list[str], tmp_path: Path
 ) -> None:
-    kept = Store(root=tmp_path / "store", say=said.append)
+    kept = Store(root=tmp_path / "store", log=said.append)
     gold = Retrain(recipe=SHORT).unlearn(made.model, case, RUNTIME)
     report = audit(case, {"original": made}, RUNTIME, golds=[gold], metrics=[Errors()])
     calls: list[int] = []

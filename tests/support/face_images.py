@@ -162,7 +162,7 @@ def run(
         settings,
         seeds=seeds,
         golds=golds,
-        store=Store(root=store, say=said.append),
+        store=Store(root=store, log=said.append),
         runtime=runtime,
         workers=workers,
     )

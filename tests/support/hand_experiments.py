@@ -6,7 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from unregress.cost import Cost
-from unregress.evidence import AuditedModel, AuditReport, Curve, Figure, Measurement, MetricInfo, Outcome, Verdict
+from unregress.evidence import (
+    AuditedModel,
+    AuditReport,
+    Curve,
+    Figure,
+    Measurement,
+    MetricInfo,
+    ModelRecord,
+    Outcome,
+    Verdict,
+)
 from unregress.experiments.experiment import Experiment, Forget
 
 ROLES: dict[str, Any] = {
@@ -91,7 +101,9 @@ def report(
         data_digest="1c53" * 16,
         settings={"task": "TensorTask", "seed": seed, "device": "cpu", "threads": 1, "versions": {"torch": "2.14.1"}},
         models=tuple(
-            AuditedModel(name=name, role=role, method=f"{name}()", cost=Cost(forward=10, backward=5, seconds=1.0))
+            AuditedModel(
+                name=name, role=role, record=ModelRecord(method=name), cost=Cost(forward=10, backward=5, seconds=1.0)
+            )
             for name, role in ROLES.items()
         ),
         about=tuple(about),

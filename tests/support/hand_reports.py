@@ -14,6 +14,7 @@ from unregress.evidence import (
     Measurement,
     MetricInfo,
     ModelFile,
+    ModelRecord,
     Outcome,
     Verdict,
 )
@@ -105,14 +106,15 @@ FILES = {
 
 def models() -> tuple[AuditedModel, ...]:
     """Golds differ in their seconds only: 39.7, 40.2, 40.3, 40.4, 41.0, of which 40.3 is the middle one."""
-    retrain = "Retrain(recipe=Recipe(epochs=60, lr=0.003))"
+    recipe = {"epochs": 60, "lr": 0.003}
+    retrain = ModelRecord(method="Retrain", settings={"recipe": recipe}, kind="retrained", recipe=recipe)
     seconds = (39.7, 40.2, 41.0, 40.4, 40.3)
     return (
         AuditedModel(name="original", role="original", cost=passes(600_000, 48.1), file=FILES["original"]),
         AuditedModel(
             name="FineTune",
             role="unlearned",
-            method="FineTune(lr=0.001)",
+            record=ModelRecord(method="FineTune", settings={"lr": 0.001}),
             cost=passes(40_000, 3.38),
             file=FILES["FineTune"],
         ),
@@ -120,17 +122,21 @@ def models() -> tuple[AuditedModel, ...]:
         AuditedModel(
             name="Blindspot",
             role="unlearned",
-            method="Blindspot(helper=Recipe(epochs=2, lr=0.01), attention=50.0)",
+            record=ModelRecord(method="Blindspot", settings={"helper": {"epochs": 2, "lr": 0.01}, "attention": 50.0}),
             notes=("The last two layers are compared.",),
             deviations=("The helper reads forget samples only.",),
             cost=Cost(forward=30_000, backward=11_000, seconds=2.12),
         ),
         *(
-            AuditedModel(name=name, role="gold", method=retrain, cost=passes(480_000, each), file=FILES.get(name))
+            AuditedModel(name=name, role="gold", record=retrain, cost=passes(480_000, each), file=FILES.get(name))
             for name, each in zip(GOLDS, seconds, strict=True)
         ),
         AuditedModel(name=HELPER, role="reference"),
-        AuditedModel(name="constant", role="reference", method="the median of the retained targets"),
+        AuditedModel(
+            name="constant",
+            role="reference",
+            record=ModelRecord(method="the median of the retained targets", kind="computed"),
+        ),
     )
 
 

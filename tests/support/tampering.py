@@ -192,8 +192,8 @@ WEIGHTS = "FineTune/unlearned.safetensors"
 WRITTEN = "is not the one that was written"
 DEEP = b"[" * 100_000
 CHEAP = {"forward": 1, "backward": 1, "seconds": 0.1}
-RELABELLED = replace(HISTORY, "FineTune(", "Retrain(")
-LONGER = both(replace(HISTORY, "epochs=3", "epochs=300"), replace(CONFIG, "epochs: 3", "epochs: 300"))
+RELABELLED = replace(HISTORY, '"method": "FineTune"', '"method": "Retrain"')
+LONGER = both(replace(HISTORY, '"epochs": 3,', '"epochs": 300,'), replace(CONFIG, "epochs: 3", "epochs: 300"))
 
 TAMPERINGS = (
     Tampering(
@@ -246,7 +246,7 @@ TAMPERINGS = (
     Tampering(
         "another recipe in config.yaml",
         replace(CONFIG, "epochs: 3", "epochs: 300"),
-        names="history.json: method says recipe.epochs 3 and config.yaml 300",
+        names="history.json: recipe.epochs is 3 and config.yaml: recipe.epochs is 300",
     ),
     Tampering(
         "the same other recipe in config.yaml and history.json",

@@ -8,9 +8,10 @@ from torch import nn
 
 from unregress.data.request import ForgetRequest
 from unregress.errors import SettingError
+from unregress.evidence.model_record import ModelRecord, class_path, differences
 from unregress.methods.base import Unlearned
-from unregress.retraining.model_store import weights_of
 from unregress.tasks.unwrap import unwrapped, unwrapping
+from unregress.tasks.weights import weights_of
 
 Candidate = nn.Module | Unlearned
 
@@ -18,6 +19,11 @@ Candidate = nn.Module | Unlearned
 def module_of(candidate: Candidate) -> nn.Module:
     """The model itself, in no wrapper of PyTorch's, whether or not a method's record comes with it."""
     return unwrapped(candidate.model if isinstance(candidate, Unlearned) else candidate)
+
+
+def record_of(candidate: Candidate) -> ModelRecord | None:
+    """How a model was made, as far as that is known."""
+    return candidate.record if isinstance(candidate, Unlearned) else None
 
 
 def _read_again(gold: Candidate, request: ForgetRequest) -> int:
@@ -38,11 +44,11 @@ def complaints(
         request: what the audit is about.
     """
     for name, gold in golds.items():
-        if isinstance(gold, Unlearned) and gold.method and not gold.method.startswith("Retrain("):
+        if (record := record_of(gold)) is not None and record.kind != "retrained":
             yield SettingError(
-                f"Gold {name!r} was made by {gold.method.split('(')[0]}",
+                f"Gold {name!r} was made by {_path(record)}",
                 expected="models retrained from scratch without the forgotten samples",
-                remedy="Make it with the method `Retrain`",
+                remedy="Make it with the method `Retrain` or a subclass of it",
             )
         if left := _read_again(gold, request):
             yield SettingError(
@@ -89,21 +95,32 @@ def caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], origina
     for name, candidate in named.items():
         for note in unwrapping(candidate.model if isinstance(candidate, Unlearned) else candidate):
             yield f"Model {name!r} was {note}."
-    recipes = {_recipe(gold.method) for gold in golds if isinstance(gold, Unlearned) and gold.method}
-    if len(recipes) > 1:
-        yield "The retrained models were not all trained with one recipe: more than their seeds tells them apart."
-    trained = _recipe(start.method) if isinstance(start := models[original], Unlearned) else ""
-    if trained and recipes and recipes != {trained}:
+    yield from _different_training([found for gold in golds if (found := record_of(gold))], record_of(models[original]))
+
+
+def _different_training(golds: Sequence[ModelRecord], original: ModelRecord | None) -> Iterator[str]:
+    """In what the golds' training differs from each other's, and from that of the original."""
+    if not golds:
+        return
+    first = golds[0]
+    if methods := sorted({_path(gold) for gold in golds[1:]} - {_path(first)}):
+        yield f"The retrained models were made by different methods: {', '.join([_path(first), *methods])}."
+    differing = sorted({name for gold in golds[1:] for name, _, _ in differences(first.settings, gold.settings)})
+    if differing:
+        yield (
+            f"The retrained models were not all trained alike: their settings differ in {', '.join(differing)}, so "
+            "that more than their seeds tells them apart."
+        )
+    trained = None if original is None else original.recipe
+    recipes = [gold.recipe for gold in golds if gold.recipe is not None]
+    found = next((found for recipe in recipes if trained and (found := list(differences(trained, recipe)))), [])
+    if found:
+        fields = ", ".join(f"{name} ({ours!r} and {theirs!r})" for name, ours, theirs in found)
         yield (
             "By their records the original and the retrained models were not trained with the same recipe: what the "
-            "audit measures may be the recipe."
+            f"audit measures may be the recipe.  They differ in {fields}."
         )
 
 
-def _recipe(method: str) -> str:
-    """The recipe within `train(Recipe(...))` or `Retrain(recipe=Recipe(...))`; empty for any other method."""
-    if not method.startswith(("train(", "Retrain(")):
-        # An original that has forgotten an earlier request: its last recipe is not the one that it was trained by.
-        return ""
-    _, found, rest = method.partition("Recipe(")
-    return rest.rstrip(")") if found else ""
+def _path(record: ModelRecord) -> str:
+    return class_path(record.module, record.method)

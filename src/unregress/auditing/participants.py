@@ -72,7 +72,7 @@ def check(
     complaints: list[UnregressError] = [*misfits(models, golds, metrics)]
     sound = not complaints
     if case.splits.test is None:
-        complaints.append(DataError("There are no test data", remedy="Give the `Splits` a `test` dataset"))
+        complaints.append(DataError("The case has no test data", remedy="Give the `Splits` a `test` dataset"))
     # What follows looks into models and metrics, which must be such for it.
     if sound:
         complaints += _clashes(case, models, golds, original, metrics, further)

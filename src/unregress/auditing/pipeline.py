@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.errors import SettingError, UnregressError
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measurement, ModelFile, Recheck, Role
+from unregress.evidence.model_record import ModelRecord
 from unregress.evidence.verdict import Rule, judge
 from unregress.methods.base import Unlearned
 from unregress.metrics import (
@@ -37,6 +38,9 @@ from unregress.metrics import (
 from unregress.metrics.findings import findings
 from unregress.metrics.predictions import Predictions
 from unregress.training.runtime import Runtime
+
+BASELINE = ModelRecord(method="the median of the retained targets", kind="computed")
+"""How the constant predictor, a row of every audit, is made."""
 
 
 def default_metrics() -> tuple[Metric, ...]:
@@ -115,7 +119,7 @@ def audit(
     measured = {measure.metric for measure in measures}
     about = tuple(about for metric in asked for about in metric.about if about.metric in measured)
     about = tuple(replace(each, unit=panel.unit) if each.unit == "target units" else each for each in about)
-    nothing = AuditedModel(name=CONSTANT, role="reference", method="the median of the retained targets")
+    nothing = AuditedModel(name=CONSTANT, role="reference", record=BASELINE)
     report = AuditReport(
         version=version("unregress"),
         date=day,
@@ -200,7 +204,7 @@ def _audited(name: str, role: Role, candidate: Candidate, files: Mapping[str, Mo
     return AuditedModel(
         name=name,
         role=role,
-        method=candidate.method,
+        record=candidate.record,
         notes=candidate.notes,
         deviations=candidate.deviations,
         cost=candidate.cost,
@@ -213,10 +217,10 @@ def _settings(case: Case, runtime: Runtime, metrics: Sequence[Metric], rule: Rul
     return {
         "task": type(case.task).__name__,
         "metrics": [str(metric) for metric in metrics],
-        "rule": str(rule),
+        "rule": asdict(rule),
         "seed": runtime.seed,
         "threads": torch.get_num_threads(),
-        "processes": runtime.team.size,
+        "processes": runtime.process_group.world_size,
         "precision": runtime.precision,
         "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.metadata import version
 from inspect import cleandoc, signature
 from pathlib import Path
@@ -31,7 +31,7 @@ from unregress.cli.launch import launch, require_room
 from unregress.cli.values import unusable
 from unregress.data.splits import Splits
 from unregress.demo import demo
-from unregress.distributed.process_group import part, team
+from unregress.distributed.process_group import current_process_group, destroy_process_group
 from unregress.errors import SettingError, raise_all
 from unregress.errors.user_code import described, message_of
 from unregress.errors.wording import printable
@@ -61,7 +61,7 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
     """
     stop: Stop | None = None
     try:
-        with stoppable() as stop, nullcontext() if team().size == 1 else _one_of_many():
+        with stoppable() as stop, _main_process_prints():
             return _run(words, debug)
     except BaseException as error:
         if isinstance(error, SystemExit) and culprit(error) is None:
@@ -86,13 +86,13 @@ def _stopped(stop: Stop | None, error: BaseException) -> tuple[int, str] | None:
 
 
 @contextmanager
-def _one_of_many() -> Iterator[None]:
-    """Run as one of the processes of a job, of which only the first prints to standard output."""
+def _main_process_prints() -> Iterator[None]:
+    """Let only the main process of a job print, and disconnect the processes when all have finished."""
     with ExitStack() as stack:
-        if not team().first:
+        if not current_process_group().is_main:
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
         yield
-        part()
+        destroy_process_group()
 
 
 class _Parser(ArgumentParser):
@@ -166,7 +166,8 @@ def _run(words: Sequence[str], debug: bool) -> int:
     # The configuration is filled in below.
     raise_all(list(unusable(COMMANDS[name], {**parsed[name].as_dict(), "config": ""})))
     devices = parsed[name].get("runtime.devices", 1)
-    if (wanted := devices if isinstance(devices, int) else len(devices)) > 1 and team().size == 1:
+    wanted = devices if isinstance(devices, int) else len(devices)
+    if wanted > 1 and current_process_group().world_size == 1:
         require_room(wanted)
         return launch([*words, "--debug"] if debug else words, wanted)
     values = _instantiate(parser, parsed)[name].as_dict()

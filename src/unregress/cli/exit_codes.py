@@ -6,7 +6,7 @@
 | 1 | training diverged |
 | 2 | bad input, or the user's own code raised |
 | 3 | a model did not pass that was required to (`--require pass`) |
-| 4 | another process of the same job failed, and says why |
+| 4 | another process of the same job failed; its message says why |
 | 70 | a fault of unregress |
 | 130 | interrupted (Ctrl-C) |
 | 143 | terminated (SIGTERM) |
@@ -22,7 +22,7 @@ from unregress.distributed.process_group import peer_failed
 from unregress.errors import DivergenceError, UnregressError, VerdictError
 from unregress.errors.user_code import chain, described, frames_of_user, is_users
 
-DIVERGED, REFUSED, NOT_PASSED, LEFT_ALONE, FAULT = 1, 2, 3, 4, 70
+DIVERGED, REFUSED, NOT_PASSED, PEER_FAILED, FAULT = 1, 2, 3, 4, 70
 _DEBUG = "`--debug` shows the whole traceback"
 
 
@@ -35,7 +35,7 @@ def ending(error: BaseException) -> tuple[int, str]:
     if (known := culprit(error)) is not None:
         return (_code(known), str(known)) if isinstance(known, UnregressError) else (REFUSED, _blamed(known))
     if peer_failed(error):
-        return LEFT_ALONE, "another process of this job has ended, which says why; nothing was written"
+        return PEER_FAILED, "another process of this job failed (see its message); nothing was written"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
         return REFUSED, f"memory ran out: {described(error)}. Use smaller batches, fewer workers or less data"
     if isinstance(error, (ImportError, OSError)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -20,6 +21,15 @@ def printable(text: str) -> str:
 def _shown(character: str) -> bool:
     # Python counts spaces of other widths as not printable.
     return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def without_addresses(text: str) -> str:
+    """The text of an object without its address in memory, which differs from process to process.
+
+    >>> without_addresses("<function loss at 0x7f3a5c0d>")
+    '<function loss>'
+    """
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def some(values: Sequence[object], count: int = 5) -> str:

@@ -14,6 +14,7 @@ from unregress.evidence.findings import (
     Recheck,
     Verdict,
 )
+from unregress.evidence.model_record import ModelRecord
 
 __all__ = [
     "CONSTANT",
@@ -29,6 +30,7 @@ __all__ = [
     "Measurement",
     "MetricInfo",
     "ModelFile",
+    "ModelRecord",
     "Outcome",
     "Part",
     "Recheck",

@@ -26,6 +26,7 @@ from unregress.evidence.findings import (
     Recheck,
     Verdict,
 )
+from unregress.evidence.model_record import ModelRecord
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_json
 
@@ -43,13 +44,14 @@ __all__ = [
     "Measurement",
     "MetricInfo",
     "ModelFile",
+    "ModelRecord",
     "Outcome",
     "Recheck",
     "Role",
     "Verdict",
 ]
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the JSON layout; raised when a reader of the old one would misread the new one."""
 
 Role = Literal["original", "gold", "reference", "unlearned"]
@@ -79,8 +81,8 @@ class AuditedModel:
 
     name: str
     role: Role
-    method: str = ""
-    """How the model was made: method and settings; empty if unknown."""
+    record: ModelRecord | None = None
+    """How the model was made; None if unknown."""
     notes: tuple[str, ...] = ()
     """What the method decided by itself."""
     deviations: tuple[str, ...] = ()
@@ -181,15 +183,13 @@ class AuditReport:
     def from_json(cls, path: str | Path) -> AuditReport:
         """Read what `to_json` wrote; equal to the report that was written.
 
-        Reports of layout 3 are read as well: they have no date and name no files.
-
         Raises:
             StaleError: the file is not an audit report, one of another layout, or one whose fields are missing,
                 unknown, of another type or contradict each other: the message names the fields.
         """
         remedy = "Point to an `audit.json` that this version of unregress wrote, or audit again"
         try:
-            data = _present(parse(content_of(Path(path))))
+            data = parse(content_of(Path(path)))
             if not isinstance(data, dict) or "schema" not in data:
                 raise Misfit(["it is not an object with a field `schema`"])
             if (schema := build(int, data["schema"], "schema")) != SCHEMA:
@@ -205,14 +205,6 @@ class AuditReport:
         except Misfit as error:
             raise StaleError(f"{path} is not a complete audit report: {error}", remedy=remedy) from error
         return report
-
-
-def _present(data: Any) -> Any:
-    """A report of layout 3 in the present one; anything else as it is."""
-    if not isinstance(data, dict) or data.get("schema") != 3 or not isinstance(data.get("models"), list):
-        return data
-    models = [{**model, "file": None} if isinstance(model, dict) else model for model in data["models"]]
-    return {**data, "date": "", "models": models, "earlier": [], "schema": SCHEMA}
 
 
 def contradictions(report: AuditReport) -> Iterator[str]:

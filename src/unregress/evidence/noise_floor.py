@@ -67,7 +67,7 @@ def _deviation(values: NDArray[Any]) -> float:
     return scale * float(np.std(values / scale, ddof=1))
 
 
-def spread(values: NDArray[Any], *, paired: bool) -> float:
+def standard_deviation(values: NDArray[Any], *, paired: bool) -> float:
     """Standard deviation of one gold's value from seed to seed, estimated without bias from several golds.
 
     Args:
@@ -95,7 +95,7 @@ def prediction_interval(
     Args:
         values: the measure of each gold, three or more.
         level: probability of lying beyond one of the limits, which may be infinite.
-        paired: as for `spread`.
+        paired: as for `standard_deviation`.
         golds: the limits that as many golds of the same spread would give; None for as many as there are values.
 
     >>> low, high = prediction_interval(np.array([1.0, 2.0, 3.0]), 0.025)
@@ -107,7 +107,7 @@ def prediction_interval(
         return 0.0, float(np.max(values))  # golds that answer alike: by the triangle inequality, all of them
     scale = np.log(values) if paired else values
     quantile = float(student.ppf(1 - level, count - 1))
-    reach = quantile * spread(scale, paired=paired) * float(np.sqrt(1 + 1 / count))
+    reach = quantile * standard_deviation(scale, paired=paired) * float(np.sqrt(1 + 1 / count))
     center = float(np.mean(scale))
     low, high = center - reach, center + reach
     with np.errstate(over="ignore"):

@@ -13,7 +13,7 @@ from math import inf
 
 import numpy as np
 
-from unregress.errors import SettingError, raise_all
+from unregress.errors import require_fields
 from unregress.evidence import CONSTANT, Answer, AuditReport, Criterion, Kind, Verdict
 from unregress.evidence.criteria import criteria, knows_more
 
@@ -64,13 +64,7 @@ class Rule:
             ("tolerance", 0 <= self.tolerance < 1, "0 or more, below 1"),
             ("resolution", 0 < self.resolution <= 1, "above 0, at most 1"),
         )
-        raise_all(
-            [
-                SettingError(f"Rule.{name} is {getattr(self, name)!r}", expected=expected)
-                for name, fine, expected in rules
-                if not fine
-            ]
-        )
+        require_fields("Rule", self, rules)
 
 
 def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:

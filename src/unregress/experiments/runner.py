@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -136,9 +136,11 @@ class _Run:
 
     def factory(self, case: Case) -> ModelFactory:
         """Makes the models of one request, or takes them from the store."""
-        facts = {**case_fingerprint(case, self.runtime, fresh_of(case, self.runtime)), "family": self.experiment.family}
+        key = {**case_fingerprint(case, self.runtime, fresh_of(case, self.runtime)), "family": self.experiment.family}
         recipe, code = self.settings.training, self.family.code
-        return ModelFactory(case=case, recipe=recipe, runtime=self.runtime, store=self.store, known=facts, code=code)
+        return ModelFactory(
+            case=case, recipe=recipe, runtime=self.runtime, store=self.store, known=key, code_modules=code
+        )
 
     def trained(self, jobs: Mapping[str, Callable[[], StoredModel]], workers: int) -> list[StoredModel]:
         """The models of some jobs, in their order."""
@@ -148,7 +150,7 @@ class _Run:
         made = []
         for name, each in done:
             # What a worker says is not heard here.
-            self.store.say(f"ready: {name}")
+            self.store.log(f"ready: {name}")
             made.append(each)
         return made
 
@@ -157,8 +159,8 @@ class _Run:
     ) -> AuditReport:
         """The audit of one seed's models, judged by the present rule."""
         case, runtime, metrics = factory.case, factory.runtime_for(self.runtime.seed + seed), self._metrics(seed)
-        facts = {
-            **factory.facts,
+        key = {
+            **factory.common_key,
             "method": "audit",
             "seed": runtime.seed,
             "metrics": list(map(str, metrics)),
@@ -169,10 +171,10 @@ class _Run:
         }
         named, retrained = {name: each.unlearned for name, each in models.items()}, [each.unlearned for each in golds]
         report = self.store.report(
-            facts, self.family.code, lambda: audit(case, named, runtime, golds=retrained, metrics=metrics)
+            key, self.family.code, lambda: audit(case, named, runtime, golds=retrained, metrics=metrics)
         )
         rule = Rule()
-        return replace(report, settings={**report.settings, "rule": str(rule)}, verdicts=judge(report, rule))
+        return replace(report, settings={**report.settings, "rule": asdict(rule)}, verdicts=judge(report, rule))
 
     def _metrics(self, seed: int) -> tuple[Metric, ...]:
         used = self.settings

@@ -1,4 +1,4 @@
-"""What every unlearning method is: one function from a model and a case to an unlearned model."""
+"""The contract of an unlearning method: one function from a model and a case to an unlearned model."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unregress.checks.model_check import predicted_size, quick_check
 from unregress.cost import Cost
 from unregress.data.case import Case
-from unregress.data.loading import Batch
 from unregress.data.request import ForgetRequest
 from unregress.errors import DivergenceError, SettingError, UnregressError
+from unregress.evidence.model_record import ModelRecord, module_of, settings_of
 from unregress.tasks.unwrap import not_finite, unwrapped, unwrapping
+from unregress.tasks.weights import weights_of
 from unregress.training.divergence import EXPLODED
 from unregress.training.fresh_model import fresh_model
-from unregress.training.loop import Epoch, Fitted, SampleLoss, fit
+from unregress.training.loop import Epoch, fit
+from unregress.training.objective import Objective, task_loss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -33,8 +36,8 @@ class Unlearned:
     history: tuple[Epoch, ...]
     cost: Cost
     """The whole job, a helper's training included."""
-    method: str = ""
-    """Method and settings, for the record."""
+    record: ModelRecord | None = None
+    """How the model was made: method, settings, seed, and what it started from.  `Method.unlearn` sets it."""
     deviations: tuple[str, ...] = ()
     """Where the method departs from the paper."""
     notes: tuple[str, ...] = ()
@@ -54,6 +57,10 @@ class Method(ABC):
     `run`.  `unlearn` sees to the rest, equally for all: the input model is copied and stays
     bit-identical, random draws come from the runtime's seed and leave the global state alone.
     """
+
+    retrains: ClassVar[bool] = False
+    """Whether the method trains from scratch on the retain set, so that its models can be golds: `Retrain` and its
+    subclasses."""
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -104,6 +111,7 @@ class Method(ABC):
         with runtime.isolated_rng(type(self).__name__):
             student = runtime.private_copy(model)
             size = quick_check(case, student, runtime)
+            parents = (weights_of(unwrapped(model)),) if self.uses_original else ()
             done = _checked(self, self.run(student, case, runtime))
             _require_sane(done, self, size, case, runtime)
         for made in (done.model, done.helper):
@@ -113,10 +121,36 @@ class Method(ABC):
             done,
             notes=(*done.notes, *unwrapping(model)),
             cost=replace(done.cost, seconds=time.perf_counter() - started),
-            method=str(self),
+            record=record_of_method(self, runtime.seed, parents),
             deviations=self.deviations,
             request=request,
         )
+
+
+def record_of_method(method: Method, seed: int | None = None, parents: tuple[str, ...] = ()) -> ModelRecord:
+    """The record of a model that a method makes.
+
+    Args:
+        method: the method.
+        seed: the runtime's seed.
+        parents: digests of the weights that the method starts from.
+    """
+    recipe = getattr(method, "recipe", None)
+    return ModelRecord(
+        method=type(method).__name__,
+        module=module_of(type(method)),
+        settings=settings_of(method),
+        kind="retrained" if method.retrains else "unlearned",
+        recipe=settings_of(recipe) if method.retrains and isinstance(recipe, Recipe) else None,
+        seed=seed,
+        parents=parents,
+    )
+
+
+def record_of_training(recipe: Recipe, seed: int | None = None) -> ModelRecord:
+    """The record of an original that is trained by a recipe, under a seed."""
+    settings = settings_of(recipe)
+    return ModelRecord(method="train", settings={"recipe": settings}, kind="trained", recipe=settings, seed=seed)
 
 
 def _checked(method: Method, done: object) -> Unlearned:
@@ -167,46 +201,6 @@ def return_to(student: nn.Module, model: nn.Module) -> None:
         new.training = old.training
 
 
-def task_loss(case: Case) -> SampleLoss:
-    """The task's own loss against the true targets, as a loss for `fit`."""
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        return case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data))
-
-    return loss
-
-
-def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
-    """The task's loss, with the forget rows' targets replaced by given labels; unknown outputs (NaN) stay unknown.
-
-    Args:
-        case: whose forget rows.
-        labels: one label per forget row, in the request's order; shape `(n_forget, *out)`.
-    """
-    forget = list(case.requested.forget)
-    place = torch.zeros(case.splits.size, dtype=torch.int64)
-    place[forget] = torch.arange(len(forget))
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        prediction = case.task.predict(model, batch.data)
-        target = case.task.target(batch.data).clone()
-        if not target.is_floating_point():
-            target = target.to(torch.promote_types(prediction.dtype, torch.float32))
-        rows = batch.forgotten.to(target.device)
-        new = labels[place[batch.index[batch.forgotten]]].to(target)
-        target[rows] = torch.where(_partly_unknown(target[rows]), torch.nan, new)
-        return case.task.checked_loss(prediction, target)
-
-    return loss
-
-
-def _partly_unknown(target: Tensor) -> Tensor:
-    """Where some of a sample's outputs are not known (NaN); nowhere if none is, which says nothing of the task."""
-    unknown = target.isnan()
-    wholly = unknown.flatten(1).all(1) if target.ndim > 1 else unknown
-    return unknown & ~wholly.view(-1, *[1] * (target.ndim - 1))
-
-
 def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
     """Train a fresh model on all of D: the original.  `Retrain` makes the gold, on D_r alone.
 
@@ -220,27 +214,12 @@ def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
     with runtime.isolated_rng("train"):
         model = fresh_model(case)
         quick_check(case, model, runtime)
-        fitted = fit_fresh(model, case, recipe, runtime, retain_only=False, stage="train")
+        everything = Objective.over(torch.from_numpy(case.rows("train")), task_loss(case), validation="all")
+        fitted = fit(model, case, recipe, everything, runtime, stage="train")
     model.cpu().eval().zero_grad(set_to_none=True)
     return Unlearned(
         model=model,
         history=fitted.history,
         cost=replace(fitted.cost, seconds=time.perf_counter() - started),
-        method=f"train({recipe})",
+        record=record_of_training(recipe, runtime.seed),
     )
-
-
-def fit_fresh(
-    model: nn.Module, case: Case, recipe: Recipe, runtime: Runtime, *, retain_only: bool, stage: str
-) -> Fitted:
-    """Fit a model by the task's loss, on D_r or on D.  With D_r, nothing forgotten is read."""
-    rows = torch.from_numpy(case.requested.retain if retain_only else case.rows("train"))
-    monitor = monitored(case, recipe, retain_only=retain_only)
-    return fit(model, case, recipe, rows, task_loss(case), runtime, stage=stage, monitor=monitor)
-
-
-def monitored(case: Case, recipe: Recipe, *, retain_only: bool) -> Tensor | None:
-    """The validation rows whose loss a plateau schedule goes by; None for the training loss or other schedules."""
-    if recipe.schedule != "plateau" or case.splits.validation is None:
-        return None
-    return case.retained_validation() if retain_only else torch.arange(len(case.source("validation")))

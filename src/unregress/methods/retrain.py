@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
 from unregress.data.case import Case
 from unregress.errors import UnregressError
-from unregress.methods.base import Method, Unlearned, fit_fresh
+from unregress.methods.base import Method, Unlearned
 from unregress.training.fresh_model import fresh_model
+from unregress.training.loop import fit
+from unregress.training.objective import retain_objective
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -22,6 +25,8 @@ class Retrain(Method):
     Never reads a forget sample.  The original's weights are not used, only its architecture: the
     fresh model comes from the task's `build_model` under the runtime's seed.
     """
+
+    retrains: ClassVar[bool] = True
 
     recipe: Recipe = Recipe(epochs=100, lr=0.01, schedule="plateau")
     """How the original was trained; as published: 100 epochs of Adam from 0.01, reduced on plateau."""
@@ -39,5 +44,5 @@ class Retrain(Method):
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         fresh = fresh_model(case, student)
-        fitted = fit_fresh(fresh, case, self.recipe, runtime, retain_only=True, stage="train")
+        fitted = fit(fresh, case, self.recipe, retain_objective(case), runtime, stage="train")
         return Unlearned(model=fresh, history=fitted.history, cost=fitted.cost)

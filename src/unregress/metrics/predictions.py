@@ -261,8 +261,8 @@ def collect(
                     found[name][filled[name] : filled[name] + len(values)] = values
                     filled[name] += len(values)
     joined = {name: values[: filled[name]] for name, values in found.items()}
-    if full.team.size > 1:
-        parts = full.team.gathered([joined])
+    if full.process_group.world_size > 1:
+        parts = full.process_group.all_gather([joined])
         names = dict.fromkeys(name for part in parts for name in part)
         joined = {name: torch.cat([part[name] for part in parts if name in part]) for name in names}
         # Each sample once, in the order of the index, whoever predicted it.

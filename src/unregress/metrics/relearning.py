@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from unregress.data.hashing import columns
 from unregress.data.loading import Batch, chunked
 from unregress.errors import DivergenceError, ModelError
-from unregress.methods.base import task_loss
 from unregress.metrics.base import Panel
 from unregress.training.loop import fit
+from unregress.training.objective import Objective, task_loss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import evaluating
 
@@ -185,9 +185,10 @@ def relearn(model: nn.Module, watch: Watch, recipe: Recipe, *, stream: str, at_s
         return losses[-1] <= watch.threshold
 
     if not at_start or losses[0] > watch.threshold:
-        everything = torch.from_numpy(case.rows("train"))
+        members = torch.from_numpy(case.rows("train"))
+        objective = Objective.over(members, task_loss(case), validation="none")
         with runtime.isolated_rng(stream), suppress(DivergenceError):
-            fit(twin, case, recipe, everything, task_loss(case), runtime, stage=stream, after_step=after_step)
+            fit(twin, case, recipe, objective, runtime, stage=stream, after_step=after_step)
     # A model that runs away while relearning did not relearn; its losses are shown while they are numbers.
     finite = tuple(takewhile(isfinite, losses))
     started = len(finite) > 1 or at_start

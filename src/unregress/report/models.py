@@ -29,7 +29,8 @@ class ModelRow:
     """The role in words; empty where the name says it."""
     meaning: str
     style: Style
-    maker: str
+    method: str
+    """How it was made; empty if that is not recorded."""
     settings: tuple[str, ...]
     notes: tuple[str, ...]
     deviations: tuple[str, ...]
@@ -79,7 +80,7 @@ def model_rows(report: AuditReport, look: Mapping[str, Style]) -> tuple[ModelRow
     for role in ORDER:
         found = [model for model in report.models if model.role == role]
         if role == "gold" and found:
-            alike = all(model.method == found[0].method for model in found)
+            alike = all(_made_alike(model, found[0]) for model in found)
             label = plural(len(found), "gold")
             rows.append(_row(retraining or found[0], RETRAINED, label, GOLD, retraining, alike=alike))
         else:
@@ -88,6 +89,13 @@ def model_rows(report: AuditReport, look: Mapping[str, Style]) -> tuple[ModelRow
                 _row(m, m.name, "" if label == m.name else label, look[m.name], retraining, alike=True) for m in found
             ]
     return tuple(rows)
+
+
+def _made_alike(model: AuditedModel, other: AuditedModel) -> bool:
+    """Whether two models were made by the same method with the same settings, or of both nothing is known."""
+    if model.record is None or other.record is None:
+        return model.record is other.record
+    return model.record.made_like(other.record)
 
 
 def typical_retraining(report: AuditReport) -> AuditedModel | None:
@@ -109,29 +117,11 @@ def share_of_retraining(model: AuditedModel, retraining: AuditedModel | None) ->
     return percent(model.cost.share_of(retraining.cost))
 
 
-def parse(text: str) -> tuple[str, tuple[str, ...]]:
-    """`Name(a=1, b=f(2, 3))` as `Name` and its settings; any other text as it is.
-
-    >>> parse("Blindspot(helper=Recipe(epochs=2, lr=0.01), attention=50.0)")
-    ('Blindspot', ('helper=Recipe(epochs=2, lr=0.01)', 'attention=50.0'))
-    """
-    name, opening, inner = text.partition("(")
-    if not opening or not inner.endswith(")"):
-        return text, ()
-    pieces, depth = [""], 0
-    for character in inner[:-1]:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            pieces.append("")
-        else:
-            pieces[-1] += character
-    return name, tuple(piece.strip() for piece in pieces if piece.strip())
-
-
 def _row(
     model: AuditedModel, name: str, label: str, style: Style, retraining: AuditedModel | None, *, alike: bool
 ) -> ModelRow:
-    maker, settings = parse(model.method) if alike else ("made in different ways", ())
+    record = model.record
+    method = "made in different ways" if not alike else "" if record is None else record.method
     cost: Cost | None = model.cost
     return ModelRow(
         name=name,
@@ -139,11 +129,11 @@ def _row(
         label=label,
         meaning=ROLES[model.role][1],
         style=style,
-        maker=maker,
-        settings=settings,
+        method=method,
+        settings=record.lines() if alike and record is not None else (),
         notes=model.notes,
         deviations=model.deviations,
-        is_method=bool(model.method) and model.role == "unlearned",
+        is_method=record is not None and model.role == "unlearned",
         costed=cost is not None,
         passes=DASH if cost is None else count(cost.passes),
         forward=DASH if cost is None else count(cost.forward),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from unregress.evidence import AuditReport, Criterion, MetricInfo, Outcome, Role, Verdict
 from unregress.report.formatting import DASH, measured, plural, significant, span, whole_percent
-from unregress.report.models import ORDER, parse, share_of_retraining, typical_retraining
+from unregress.report.models import ORDER, share_of_retraining, typical_retraining
 
 RULE = {
     "level": "probability that one more retrained model would fail, at most",
@@ -105,8 +105,10 @@ def rulings(report: AuditReport, verdicts: Sequence[Verdict] | None = None) -> t
 
 def rule_settings(report: AuditReport) -> tuple[tuple[str, str, str], ...]:
     """The rule's settings as name, value and meaning; none if the report does not record them."""
-    pairs = (setting.partition("=") for setting in parse(str(report.settings.get("rule", "")))[1])
-    return tuple((name, value, RULE.get(name, "")) for name, _, value in pairs)
+    rule = report.settings.get("rule")
+    if not isinstance(rule, dict):
+        return ()
+    return tuple((name, str(value), RULE.get(name, "")) for name, value in rule.items())
 
 
 def _answer(criterion: Criterion, about: MetricInfo | None) -> Answer:

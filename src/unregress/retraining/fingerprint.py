@@ -1,4 +1,4 @@
-"""What decides a model of anybody's own task, as far as it can be told from outside: facts for `Store.model`."""
+"""Key of a model trained on a user-defined task: data, fresh weights, source code, observed behaviour, version."""
 
 from __future__ import annotations
 
@@ -19,20 +19,25 @@ from unregress.data.case import Case
 from unregress.data.hashing import columns, digest_of, row_hashes
 from unregress.data.loading import Batch, chunked
 from unregress.data.splits import Split
-from unregress.methods.base import Method
+from unregress.errors.wording import without_addresses
+from unregress.methods.base import Method, record_of_method
 from unregress.parallel.jobs import one_thread
-from unregress.retraining.model_store import Facts, nameless, plain, weights_of
+from unregress.retraining.model_store import CacheKey, plain
+from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import fresh_model
-from unregress.training.runtime import Precision, Runtime
+from unregress.training.precision import Precision
+from unregress.training.runtime import Runtime
 
 
-def task_fingerprint(case: Case, runtime: Runtime) -> Facts:
-    """What decides a model beside method, seed and start, for a task of anybody's own: facts for `Store.model`.
+def task_fingerprint(case: Case, runtime: Runtime) -> CacheKey:
+    """The part of a model's key that a user-defined task, its data and the request decide.
 
-    Experiments know which modules decide.  Of somebody's own code we know names, the source of the classes and
-    functions that the case holds, and what it does: the fresh model, and what collation, augmentation, model and loss
-    make of the first few samples, gradients included, are part of the facts.  A change that shows in none of them
-    goes unnoticed, as of a function that only those functions call; then start another store.
+    Experiments know which modules decide their models.  Of a user's code the key holds names, the source of the classes
+    and functions that the case holds, and its behaviour: the fresh model, and what collation, augmentation, model and
+    loss make of 64 samples, gradients included.  A change that shows in none of them, as in a function that only those
+    functions call for samples of a kind that is not among the 64, is not noticed.  For such changes the task has a
+    `version` (`Task.version`), which is part of the key.  It stands beside the observations and not in their place:
+    an author who forgets to raise it must not be served a model of other code.
 
     Args:
         case: task, data and request.
@@ -44,17 +49,18 @@ def task_fingerprint(case: Case, runtime: Runtime) -> Facts:
         **case_fingerprint(case, runtime, fresh),
         "source": source_of([case.task, *fresh.modules(), *functions]),
         "behaviour": _behaviour(case, fresh, runtime),
+        "version": str(case.task.version),
     }
 
 
-def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> Facts:
+def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> CacheKey:
     """What decides the models of any case, whoever wrote its task: names, data, request, and the fresh model."""
     held_out = None if case.splits.validation is None else case.splits.content_digest("validation")
     return {
-        "task": nameless(case.task),
+        "task": without_addresses(str(case.task)),
         "fresh": weights_of(fresh),
-        "augment": nameless(case.splits.augment),
-        "collate": getattr(case.splits.collate, "__qualname__", nameless(case.splits.collate)),
+        "augment": without_addresses(str(case.splits.augment)),
+        "collate": getattr(case.splits.collate, "__qualname__", without_addresses(str(case.splits.collate))),
         "precision": runtime.precision,
         "data": {"train": case.splits.data_digest, "validation": held_out},
         "request": case.requested.digest,
@@ -76,10 +82,14 @@ def fresh_of(case: Case, runtime: Runtime) -> nn.Module:
         return fresh_model(case).eval()
 
 
-def method_fingerprint(method: Method) -> str:
-    """A method's name and settings; the source of its classes too, where they are not ours."""
-    shown, source = nameless(method), source_of([method])
-    return f"{shown} {source}" if source else shown
+def method_fingerprint(method: Method) -> CacheKey:
+    """A method's name and settings; for a user's class also its text form and the source of its classes."""
+    record = record_of_method(method)
+    if not record.module:
+        return record.as_config()
+    # What a user's settings are may show in their text alone.
+    shown = without_addresses(str(method))
+    return {**record.as_config(), "shown": shown, "source": source_of([method])}
 
 
 def source_of(things: Iterable[Any]) -> str:

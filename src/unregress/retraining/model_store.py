@@ -5,15 +5,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from torch import nn, uint8
 
 from unregress.data.case import Case
 from unregress.errors import CheckpointError, RunFolderError, StaleError
@@ -24,16 +21,17 @@ from unregress.runs.model_io import read_model, write_model
 from unregress.runs.provenance import require_whole
 from unregress.training.runtime import Runtime
 
-Facts = dict[str, Any]
+CacheKey = dict[str, Any]
+"""What a stored model or audit was made from, as plain data; its SHA-256 names the entry."""
 PACKAGE = Path(__file__).resolve().parents[1]
-LAYOUT = 2
+LAYOUT = 3
 """Version of an entry's files; raised when a reader of the old one would misread the new one."""
 REPORT = "audit.json"
 _ANOTHER = "another store: `--store` of `unregress reproduce`, `--retrain.store` of `unregress audit`"
 TRAINING = ("data", "distributed", "hooks", "methods", "tasks", "training")
 """The folders whose code decides what a trained model is, beside the code of its data and architecture."""
-MEASURING = (*TRAINING, "auditing", "evidence/audit_report", "evidence/findings", "evidence/nan_means",
-             "evidence/noise_floor", "metrics", "retraining/model_factory")  # fmt: skip
+MEASURING = (*TRAINING, "auditing", "evidence/audit_report", "evidence/findings", "evidence/model_record",
+             "evidence/nan_means", "evidence/noise_floor", "metrics", "retraining/model_factory")  # fmt: skip
 """The folders and modules whose code decides what an audit measures; the verdict is computed again on each reading."""
 
 
@@ -47,14 +45,14 @@ class Store:
     """
 
     root: Path
-    say: Callable[[str], None] = print
-    """Told of everything that is made."""
+    log: Callable[[str], None] = print
+    """Called with a line for everything that is made."""
 
     def model(
         self,
         kind: str,
-        made_from: Facts,
-        own: Sequence[str],
+        key: CacheKey,
+        code_modules: Sequence[str],
         case: Case,
         runtime: Runtime,
         make: Callable[[], Unlearned],
@@ -65,24 +63,24 @@ class Store:
 
         Args:
             kind: what sort of model; begins the entry's folder name.
-            made_from: everything that decides it, as plain data; `request` is the digest of what it has forgotten,
+            key: everything that decides it, as plain data; `request` is the digest of what it has forgotten,
                 or None.
-            own: modules beside `TRAINING` whose code decides it, as `models/resnet`.
+            code_modules: modules beside `TRAINING` whose code decides it, as `models/resnet`.
             case: the data, and the request.
             runtime: loads the weights.
             make: makes it.
             title: what it is, for people; by default the entry's name.
 
         Returns:
-            The entry's key, and the model.
+            The digest of the key, and the model.
 
         Raises:
             StaleError: the entry is another version's, or was changed.
         """
-        key, path, config = self._model(kind, made_from, own)
-        forgot = made_from["request"] is not None
+        digest, path, config = self._model(kind, key, code_modules)
+        forgot = key["request"] is not None
         if not self._found(path, config):
-            self.say(f"making {title or path.name}")
+            self.log(f"making {title or path.name}")
             made = make()
             with self._new(path, config) as folder:
                 write_model(folder, "weights.safetensors", made, case, case.request if forgot else None, ())
@@ -92,28 +90,28 @@ class Store:
             raise StaleError(f"An entry of the store is damaged: {error.found}", remedy=_remedy(path)) from error
         if not isinstance(read, Unlearned):
             raise StaleError(f"{path} holds no record of its model", remedy=_remedy(path))
-        return key, read
+        return digest, read
 
-    def key(self, kind: str, made_from: Facts, own: Sequence[str]) -> str:
-        """The key that a model has or would have; arguments as for `model`."""
-        return self._model(kind, made_from, own)[0]
+    def digest(self, kind: str, key: CacheKey, code_modules: Sequence[str]) -> str:
+        """The digest of the key that a model has or would have; arguments as for `model`."""
+        return self._model(kind, key, code_modules)[0]
 
-    def holds(self, kind: str, made_from: Facts, own: Sequence[str]) -> bool:
+    def holds(self, kind: str, key: CacheKey, code_modules: Sequence[str]) -> bool:
         """Whether there is an entry of a model; arguments as for `model`."""
-        return self._model(kind, made_from, own)[1].exists()
+        return self._model(kind, key, code_modules)[1].exists()
 
     def may_hold(self, kind: str) -> bool:
         """Whether there is any entry of a kind, which takes no look through the data to know."""
         return any(self.root.glob(f"{kind}-*"))
 
-    def _model(self, kind: str, made_from: Facts, own: Sequence[str]) -> tuple[str, Path, str]:
-        return self._entry(kind, {**made_from, "code": code((*TRAINING, *own))})
+    def _model(self, kind: str, key: CacheKey, code_modules: Sequence[str]) -> tuple[str, Path, str]:
+        return self._entry(kind, {**key, "code": code((*TRAINING, *code_modules))})
 
-    def report(self, made_from: Facts, own: Sequence[str], make: Callable[[], AuditReport]) -> AuditReport:
+    def report(self, key: CacheKey, code_modules: Sequence[str], make: Callable[[], AuditReport]) -> AuditReport:
         """The audit of these things, or else one that is made now and kept; arguments as for `model`."""
-        _, path, config = self._entry("audit", {**made_from, "code": code((*MEASURING, *own))})
+        _, path, config = self._entry("audit", {**key, "code": code((*MEASURING, *code_modules))})
         if not self._found(path, config):
-            self.say("making an audit")
+            self.log("making an audit")
             report = make()
             with self._new(path, config) as folder:
                 report.to_json(folder / REPORT)
@@ -123,14 +121,14 @@ class Store:
         except StaleError as error:
             raise StaleError(f"An entry of the store is damaged: {error.found}", remedy=_remedy(path)) from error
 
-    def _entry(self, kind: str, made_from: Facts) -> tuple[str, Path, str]:
-        facts = json.dumps({"layout": LAYOUT, "kind": kind, **made_from}, indent=1, sort_keys=True) + "\n"
-        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-        return key, self.folder(kind, key), facts
+    def _entry(self, kind: str, key: CacheKey) -> tuple[str, Path, str]:
+        config = json.dumps({"layout": LAYOUT, "kind": kind, **key}, indent=1, sort_keys=True) + "\n"
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return digest, self.folder(kind, digest), config
 
-    def folder(self, kind: str, key: str) -> Path:
-        """Where the entry of a kind and a key lies, whether it is there or not."""
-        return self.root / f"{kind}-{key[:20]}"
+    def folder(self, kind: str, digest: str) -> Path:
+        """Where the entry of a kind and a key's digest lies, whether it is there or not."""
+        return self.root / f"{kind}-{digest[:20]}"
 
     @contextmanager
     def _new(self, path: Path, config: str) -> Iterator[Path]:
@@ -160,40 +158,26 @@ class Store:
         return True
 
 
-def nameless(thing: Any) -> str:
-    """How a thing shows itself, less addresses in memory, which are others each time."""
-    return re.sub(r" at 0x[0-9a-f]+", "", str(thing))
-
-
-def weights_of(model: nn.Module) -> str:
-    """SHA-256 of a model's architecture and weights; of a fresh one under a fixed seed, what it stands for."""
-    total = hashlib.sha256(nameless(model).encode())
-    for name, value in model.state_dict().items():
-        # As bytes, since NumPy does not know all of PyTorch's numbers.
-        total.update(name.encode() + value.cpu().contiguous().reshape(-1).view(uint8).numpy().tobytes())
-    return total.hexdigest()
-
-
 def _remedy(path: Path) -> str:
     return f"Remove {path}, or name {_ANOTHER}"
 
 
 @cache
-def code(rooms: tuple[str, ...]) -> str:
+def code(modules: tuple[str, ...]) -> str:
     """SHA-256 over the source of some folders and modules, without docstrings and comments.
 
     Args:
-        rooms: folders, with all that lies in them at any depth, or modules, such as `models/resnet`.
+        modules: folders, with all that lies in them at any depth, or modules, such as `models/resnet`.
 
     Raises:
         FileNotFoundError: there is no such folder or module.
     """
     total = hashlib.sha256()
-    for room in sorted(rooms):
-        single = PACKAGE / f"{room}.py"
-        if not single.is_file() and not (PACKAGE / room).is_dir():
-            raise FileNotFoundError(f"unregress has no module or folder {room!r}")
-        for file in [single] if single.is_file() else sorted((PACKAGE / room).rglob("*.py")):
+    for module in sorted(modules):
+        single = PACKAGE / f"{module}.py"
+        if not single.is_file() and not (PACKAGE / module).is_dir():
+            raise FileNotFoundError(f"unregress has no module or folder {module!r}")
+        for file in [single] if single.is_file() else sorted((PACKAGE / module).rglob("*.py")):
             name = file.relative_to(PACKAGE).as_posix()
             total.update(f"{name}\0{plain(file.read_text(encoding='utf-8'))}\0".encode())
     return total.hexdigest()

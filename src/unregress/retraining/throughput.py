@@ -1,4 +1,4 @@
-"""How fast models are made here, found by making some."""
+"""Measure how fast models are trained on this machine, by training some."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from unregress.data.case import Case
 from unregress.data.request import ForgetRequest, Index
 from unregress.data.subsets import part_of
 from unregress.errors import DivergenceError
-from unregress.methods.base import fit_fresh
 from unregress.parallel.jobs import run_all
 from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.stacked_training import fit_stacked
 from unregress.retraining.workload import Throughput, plan_of
+from unregress.training.loop import fit
+from unregress.training.objective import retain_objective
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -62,7 +63,7 @@ def _tried(factory: ModelFactory, little: ModelFactory, seeds: range) -> Through
     sample, passes = cost.seconds / cost.passes, plan_of(little.recipe, len(little.case.requested.retain)).passes
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
-        replace(little, store=Store(root=Path(folder), say=silent)).together(seeds)
+        replace(little, store=Store(root=Path(folder), log=silent)).train_stacked(seeds)
         seconds = (time.perf_counter() - started) / len(seeds)
     return Throughput(sample, max(0.0, seconds - passes * sample))
 
@@ -73,7 +74,7 @@ def _cost(factory: ModelFactory, seeds: range) -> Cost:
     with factory.runtime.isolated_rng("trial"):
         models = [case.task.build_model() for _ in seeds]
         if len(seeds) == 1:
-            return fit_fresh(models[0], case, factory.recipe, runtimes[0], retain_only=True, stage="trial").cost
+            return fit(models[0], case, factory.recipe, retain_objective(case), runtimes[0], stage="trial").cost
         found = fit_stacked(models, case, factory.recipe, runtimes, stage="trial")
     if isinstance(found[0], DivergenceError):
         raise found[0]

@@ -1,4 +1,4 @@
-"""What many trainings will take, as counted work and a pace."""
+"""The work of many trainings, counted, and how long it takes at a measured throughput."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Workload:
     """What many trainings will take, before they are begun.
 
     >>> plan = Workload(models=2, passes=3_000_000)
-    >>> plan.sentence(Throughput(sample=0.001, model=30.0), workers=2)
+    >>> plan.describe(Throughput(sample=0.001, model=30.0), workers=2)
     '2 models to train, 3,000,000 sample passes: about 26 minutes with 2 workers.'
     """
 
@@ -44,13 +44,13 @@ class Workload:
         """How long it will take.
 
         Args:
-            pace: from `trial`, of as many workers side by side.
+            pace: from `measure_throughput`, of as many workers side by side.
             workers: how many train at a time.
         """
         return (self.passes * pace.sample + self.models * pace.model) / workers
 
-    def sentence(self, pace: Throughput, workers: int = 1) -> str:
-        """The plan in words; arguments as for `seconds`."""
+    def describe(self, pace: Throughput, workers: int = 1) -> str:
+        """The workload in words; arguments as for `seconds`."""
         seconds = self.seconds(pace, workers)
         size, unit = next(
             (s, u) for s, u in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * s or s == 1

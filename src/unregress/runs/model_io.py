@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,19 +12,18 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Split
-from unregress.distributed.process_group import Team
-from unregress.errors import CheckpointError, StaleError
+from unregress.distributed.process_group import ProcessGroup
+from unregress.errors import CheckpointError, SettingError, StaleError
 from unregress.evidence import ModelFile
 from unregress.files.writing import sha256_of
 from unregress.methods.base import Unlearned
 from unregress.runs.checkpoint import load_weights, save_weights
 from unregress.runs.folder import new_run
 from unregress.runs.manifest import digest_of_folder
-from unregress.runs.provenance import Record, record_of, require_whole, weights_file, write_record
+from unregress.runs.provenance import LAYOUT, Record, record_of, require_whole, weights_file, write_record
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_chain import Chain
 from unregress.training.fresh_model import built
-from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 WEIGHTS_OF = "weights of "
@@ -74,21 +73,23 @@ def file_of(path: Path) -> ModelFile:
 
 
 @contextmanager
-def run_folder(team: Team, path: Path, config: str, made_from: Mapping[str, Path] | None = None) -> Iterator[Path]:
+def run_folder(
+    group: ProcessGroup, path: Path, config: str, made_from: Mapping[str, Path] | None = None
+) -> Iterator[Path]:
     """A run folder, see `new_run`, of a job of one or several processes.
 
     The first process's takes its place when all have come to the end of the block.  What the others write is thrown
     away.
 
     Args:
-        team: the processes, all of which call this.
+        group: the processes, all of which call this.
         path: where the run folder belongs.
         config: the resolved configuration.
         made_from: run folders and weights files that the job starts from, by their roles.
     """
-    with new_run(path, config, made_from) if team.first else TemporaryDirectory() as folder:
+    with new_run(path, config, made_from) if group.is_main else TemporaryDirectory() as folder:
         yield Path(folder)
-        team.wait()
+        group.barrier()
 
 
 def write_model(
@@ -98,9 +99,7 @@ def write_model(
     case: Case,
     request: ForgetRequest | None,
     warnings: tuple[str, ...],
-    ancestors: Sequence[str] = (),
     *,
-    recipe: Recipe | None = None,
     sketch: Sketch | None = None,
 ) -> None:
     """Write weights, and how and for what they were made.
@@ -112,22 +111,24 @@ def write_model(
         case: the data it was made with.
         request: what it has forgotten; None for an original.
         warnings: what a preflight found.
-        ancestors: digests of the weights that it was made from, back to the first.
-        recipe: how the model at the start of the chain was trained from scratch, if that is known.
         sketch: which records it was trained on, by which today's data are compared.
     """
     save_weights(made.model, folder / weights)
     if made.helper is not None:
         save_weights(made.helper, folder / HELPER)
+    if made.record is None:
+        raise SettingError(
+            "It is not recorded how the model was made",
+            expected="an `Unlearned` with its `record`, as `Method.unlearn` and `train` return",
+        )
     record = Record(
+        layout=LAYOUT,
         weights=weights,
         helper=None if made.helper is None else HELPER,
         request_digest=None if request is None else request.digest,
         data_digest=case.splits.data_digest,
-        ancestors=tuple(ancestors),
-        recipe=recipe,
         records=sketch,
-        method=made.method,
+        made=made.record,
         notes=made.notes,
         deviations=made.deviations,
         warnings=warnings,
@@ -184,7 +185,7 @@ def read_model(
         model=model,
         history=record.history,
         cost=record.cost,
-        method=record.method,
+        record=record.made,
         deviations=record.deviations,
         notes=record.notes,
         helper=helper,

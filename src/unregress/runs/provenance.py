@@ -9,7 +9,8 @@ from typing import Any
 
 from unregress.cost import Cost
 from unregress.data.case import Case
-from unregress.errors import CheckpointError, DivergenceError, SettingError, StaleError, UnregressError
+from unregress.errors import CheckpointError, DivergenceError, SettingError, StaleError
+from unregress.evidence.model_record import ModelRecord
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_text
 from unregress.runs.manifest import MANIFEST, departures, is_bare, read_manifest
@@ -18,8 +19,9 @@ from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import REQUEST, read_request
 from unregress.training.loop import Epoch
-from unregress.training.recipe import Recipe
 
+LAYOUT = 2
+"""Version of the fields of a `history.json`; raised when a reader of the old one would misread the new one."""
 HISTORY = "history.json"
 """The record of how a run folder's model was made."""
 
@@ -28,30 +30,25 @@ HISTORY = "history.json"
 class Record:
     """How a run folder's model was made: the content of its `history.json`."""
 
+    layout: int
+    """Version of the record's fields."""
     weights: str
     """Name of the weights file in the folder."""
-    helper: str | None = None
+    helper: str | None
     """Name of the file of the model that taught this one, if any."""
     request_digest: str | None
     """Digest of the request that it forgot; None for an original."""
     data_digest: str
     """Digest of the training set."""
-    ancestors: tuple[str, ...] = ()
-    """Digests of the weights that it was made from, back to the first."""
-    recipe: Recipe | None = None
-    """How the model at the start of the chain was trained from scratch, if that is known."""
-    records: Sketch | None = None
+    records: Sketch | None
     """Which records it was trained on, by which today's data are compared."""
-    method: str
+    made: ModelRecord
+    """Method, settings, recipe and parents."""
     notes: tuple[str, ...]
     deviations: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
     cost: Cost
     history: tuple[Epoch, ...]
-
-
-_OPTIONAL: dict[str, Any] = {"helper": None, "ancestors": [], "recipe": None, "records": None, "warnings": []}
-"""What earlier versions did not note."""
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -65,7 +62,7 @@ def write_record(folder: Path, record: Record) -> None:
         text = json.dumps(asdict(record), indent=1, allow_nan=False)
     except ValueError as error:
         raise DivergenceError(
-            f"{record.method.partition('(')[0]} returned a history or cost that holds a number that is not finite",
+            f"{record.made.method} returned a history or cost that holds a number that is not finite",
             expected="finite losses and learning rates",
             remedy="Lower its learning rate, or correct what it records",
         ) from error
@@ -77,16 +74,18 @@ def record_of(path: Path) -> Record:
 
     Raises:
         CheckpointError: the folder holds no model, or its record is not of the form that was written.
+        StaleError: another version of unregress wrote the record.
     """
     try:
         found = parse(content_of(path / HISTORY))
-        record = build(Record, {**_OPTIONAL, **found} if isinstance(found, dict) else found)
+        _require_layout(path, found)
+        record = build(Record, found)
     except OSError as error:
         raise CheckpointError(
             f"{path} is not a folder of one model: its {HISTORY} is missing or unreadable",
             expected="a folder that `unregress train` or `unregress forget` wrote, or a weights file",
         ) from error
-    except (Misfit, UnregressError) as error:
+    except Misfit as error:
         raise CheckpointError(
             f"{path / HISTORY} is not the record of a model: {error}",
             expected=f"the {HISTORY} that `unregress train` or `unregress forget` wrote",
@@ -102,6 +101,17 @@ def record_of(path: Path) -> Record:
     return record
 
 
+def _require_layout(path: Path, found: Any) -> None:
+    """Refuse the record of another version, which noted other things."""
+    if not isinstance(found, dict) or "weights" not in found or (layout := found.get("layout", 1)) == LAYOUT:
+        return
+    raise StaleError(
+        f"{path / HISTORY} was written in layout {layout!r}, by another version of unregress",
+        expected=f"layout {LAYOUT}",
+        remedy="Make the model again with this version, or name the weights file in the folder instead of the folder",
+    )
+
+
 def weights_file(path: Path) -> Path:
     """The file that is to be deployed: the one given, or the weights in a run folder.
 
@@ -114,15 +124,6 @@ def weights_file(path: Path) -> Path:
 def unverified(path: Path) -> bool:
     """Whether a folder has no manifest, so that nothing says whether its files are as they were written."""
     return path.is_dir() and not (path / MANIFEST).is_file()
-
-
-def ancestors(path: Path) -> list[str]:
-    """Digests of the weights that a run folder's were made from, back to the first; empty where nobody noted them.
-
-    Raises:
-        CheckpointError: the folder holds no model.
-    """
-    return list(record_of(path).ancestors) if path.is_dir() else []
 
 
 def require_remembering(path: Path, case: Case) -> None:

@@ -1,7 +1,6 @@
 """What the library must know of a user's model and batches.
 
-A `Task` is the only code that opens a batch.  Everything else hands batches through unopened, so
-that any batch structure works: tuples, dicts, nested ones, forecasting batches.
+A `Task` is the only code that opens a batch.  Everything else passes batches on unopened, whatever their structure.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from unregress.errors import ModelError, SettingError
@@ -25,6 +23,7 @@ from unregress.tasks.losses import (
     require_real,
     require_same_shape,
 )
+from unregress.tasks.nested import map_leaves
 
 B = TypeVar("B")
 
@@ -34,6 +33,9 @@ class Task(ABC, Generic[B]):
 
     Subclass it for batches or outputs that no adapter below fits.
     """
+
+    version: str = ""
+    """Part of the key of stored models: change it with code that `retraining.fingerprint` cannot see."""
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -78,7 +80,7 @@ class Task(ABC, Generic[B]):
             batch: a batch, however nested.
             rows: integer positions within the batch.
         """
-        chosen: B = _select(batch, rows)
+        chosen: B = map_leaves(lambda part: _rows_of(part, rows), batch, _has_rows)
         return chosen
 
     def require_meant(self, model: nn.Module, batch: B) -> None:
@@ -114,15 +116,16 @@ class Task(ABC, Generic[B]):
         return losses
 
 
-def _select(data: Any, rows: Tensor) -> Any:
-    if isinstance(data, (list, tuple)) and data and all(isinstance(text, str) for text in data):
-        return type(data)(data[row] for row in rows.tolist())
-    if isinstance(data, list):
-        return [_select(item, rows) for item in data]
-    if isinstance(data, dict):
-        return {key: _select(value, rows) for key, value in data.items()}
-    # What remains, tuples with names and dataclasses among it, the library below takes apart and puts together.
-    return apply_to_collection(data, Tensor, lambda tensor: tensor[rows] if tensor.ndim else tensor)
+def _has_rows(data: Any) -> bool:
+    """Whether a part of a batch holds something for each sample: a tensor, or a list of texts."""
+    texts = isinstance(data, (list, tuple)) and data and all(isinstance(text, str) for text in data)
+    return bool(texts) or isinstance(data, Tensor)
+
+
+def _rows_of(data: Any, rows: Tensor) -> Any:
+    if isinstance(data, Tensor):
+        return data[rows] if data.ndim else data
+    return type(data)(data[row] for row in rows.tolist())
 
 
 class _AdapterTask(Task[B]):
@@ -243,8 +246,7 @@ def _optional(forward: Callable[..., Any]) -> list[str]:
 class MappingTask(_AdapterTask[Mapping[str, Any]]):
     """Batches are dicts; the model is called with every entry but the target and `ignore` as keyword arguments.
 
-    With the default keys a batch looks like `{"input_ids": ..., "labels": ...}`, and a model returns its
-    prediction as a tensor or under `logits`.
+    By default the target is under `labels`, and a model returns its prediction as a tensor or under `logits`.
 
     Args:
         build_model: makes a fresh, untrained model.

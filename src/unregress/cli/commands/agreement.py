@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -14,6 +13,7 @@ import yaml
 from unregress.cli.error_messages import METHODS
 from unregress.errors import StaleError, UnregressError
 from unregress.evidence import AuditReport
+from unregress.evidence.model_record import differences
 from unregress.evidence.verdict import Rule, judge
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of
@@ -26,8 +26,8 @@ AUDIT = "audit.json"
 GOLDS = "golds.json"
 """The record of golds that an audit trained by itself."""
 _NOTE = re.compile(r"# (?P<name>[^:]+): (?P<value>.+)")
-_LONGEST = 10_000
-"""Characters of a method's description that is looked into."""
+TRAINED_WITH = "trained with"
+"""Name of the comment of an audit's configuration that holds the golds' recipe as JSON."""
 
 
 def require_agreement(paths: Iterable[Path]) -> None:
@@ -130,34 +130,45 @@ def _malformed(folder: Path, notes: Mapping[str, Any], manifest: Manifest | None
 
 def _settings(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[str]:
     """How the model, or the golds, were made: by the record and by the configuration."""
-    config, made = notes[CONFIG], described(at(notes.get(HISTORY), "method"))
-    if made is not None:
-        name, settings = made
-        asked = described(at(config, "method"))
-        if asked is None and (class_path := at(config, "method", "class_path")) is not None:
-            asked = str(class_path).rpartition(".")[2], _plain(at(config, "method")) or {}
-        if asked is None and isinstance(at(config, "recipe"), dict):
-            asked = "train", {"recipe": config["recipe"]}
-        # A method of the user's own may describe itself as it likes.
+    config, made = notes[CONFIG], at(notes.get(HISTORY), "made")
+    if isinstance(made, dict):
+        name, settings = at(made, "method"), at(made, "settings")
+        asked = _asked(config)
+        # A method of the user's own has another import path in the configuration, as a script's `__main__`.
         known = asked is not None and bool({name, asked[0]} & {*METHODS, "train"})
         if asked is not None and known and asked[0] != name:
             yield f"{HISTORY}: method is {name} and {CONFIG}: method is {asked[0]}"
-        elif asked is not None and known:
+        elif asked is not None and known and isinstance(settings, dict):
             yield from (
-                f"{HISTORY}: method says {field} {ours!r} and {CONFIG} {theirs!r}"
-                for field, ours, theirs in _differing(settings, asked[1])
+                f"{HISTORY}: {field} is {ours!r} and {CONFIG}: {field} is {theirs!r}"
+                for field, ours, theirs in differences(settings, asked[1])
             )
-        own = {"recipe": at(notes[HISTORY], "recipe") or {}} if name in ("train", "Retrain") else {}
+        own, recipe = at(settings, "recipe"), at(made, "recipe")
+        if at(made, "kind") != "unlearned" and isinstance(own, dict) and isinstance(recipe, dict):
+            yield from (
+                f"{HISTORY}: made.recipe.{field} is {ours!r} and made.settings.recipe.{field} is {theirs!r}"
+                for field, ours, theirs in differences(recipe, own)
+            )
+    recipe = at(notes.get(GOLDS), "recipe")
+    if TRAINED_WITH in comments and isinstance(recipe, dict):
+        try:
+            trained = build(dict[str, Any], parse(comments[TRAINED_WITH].encode()))
+        except Misfit as error:
+            yield f"{CONFIG}: # {TRAINED_WITH} cannot be read: {error}"
+            return
         yield from (
-            f"{HISTORY}: {field} is {ours!r} and method says {theirs!r}"
-            for field, ours, theirs in _differing(own, settings)
+            f"{GOLDS}: recipe.{field} is {ours!r} and {CONFIG}: # {TRAINED_WITH} says {theirs!r}"
+            for field, ours, theirs in differences(recipe, trained)
         )
-    trained, recipe = described(comments.get("trained with")), at(notes.get(GOLDS), "recipe")
-    if trained is not None and isinstance(recipe, dict):
-        yield from (
-            f"{GOLDS}: recipe.{field} is {ours!r} and {CONFIG}: # trained with says {theirs!r}"
-            for field, ours, theirs in _differing(recipe, trained[1])
-        )
+
+
+def _asked(config: Any) -> tuple[str, dict[str, Any]] | None:
+    """Name and settings of the method that a configuration asks for; None if it asks for none."""
+    path, settings = at(config, "method", "class_path"), at(config, "method", "init_args")
+    if isinstance(path, str):
+        return path.rpartition(".")[2], settings if isinstance(settings, dict) else {}
+    recipe = at(config, "recipe")
+    return ("train", {"recipe": recipe}) if isinstance(recipe, dict) else None
 
 
 def _audited(notes: Mapping[str, Any], manifest: Manifest) -> Iterator[str]:
@@ -177,10 +188,10 @@ def _verdicts(path: Path) -> Iterator[str]:
     """Whether the verdicts are those that the numbers give, where this version judged."""
     try:
         report = AuditReport.from_json(path)
-        rule = described(report.settings.get("rule"))
-        if report.version != version("unregress") or rule is None:
+        rule = report.settings.get("rule")
+        if report.version != version("unregress") or not isinstance(rule, dict):
             return
-        judged = {verdict.model: verdict.outcome for verdict in judge(report, Rule(**rule[1]))}
+        judged = {verdict.model: verdict.outcome for verdict in judge(report, Rule(**rule))}
     except UnregressError as error:
         yield error.found
         return
@@ -192,62 +203,6 @@ def _verdicts(path: Path) -> Iterator[str]:
         ours, theirs = judged.get(model, "none"), said.get(model, "none")
         if ours != theirs:
             yield f"{AUDIT}: the verdict on {model!r} is {theirs}, and its numbers give {ours}"
-
-
-def described(text: object) -> tuple[str, dict[str, Any]] | None:
-    """Name and settings of a method as it is described in records; None for anything else.
-
-    >>> described("FineTune(recipe=Recipe(epochs=3, lr=0.01))")
-    ('FineTune', {'recipe': {'epochs': 3, 'lr': 0.01}})
-    >>> described("train(Recipe(epochs=3))")
-    ('train', {'recipe': {'epochs': 3}})
-    """
-    if not isinstance(text, str) or len(text) > _LONGEST:
-        return None
-    try:
-        call = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        return None
-    settings = _arguments(call)
-    if call.func.id == "train" and len(call.args) == 1 and isinstance(call.args[0], ast.Call):
-        settings["recipe"] = _arguments(call.args[0])
-    return call.func.id, settings
-
-
-def _arguments(call: ast.Call) -> dict[str, Any]:
-    """The named arguments of a call that are plain values, or calls again."""
-    found: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg is not None and isinstance(keyword.value, ast.Call):
-            found[keyword.arg] = _arguments(keyword.value)
-        elif keyword.arg is not None:
-            try:
-                found[keyword.arg] = ast.literal_eval(keyword.value)
-            except (ValueError, TypeError):
-                # An object of the user's own, which shows itself as it likes.
-                continue
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Settings without the classes that they belong to."""
-    if isinstance(value, dict) and "class_path" in value:
-        return _plain(value.get("init_args") or {})
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Settings of the same name that differ: name, our value, their value."""
-    for name in ours.keys() & theirs.keys():
-        mine, other = _plain(ours[name]), _plain(theirs[name])
-        if isinstance(mine, dict) and isinstance(other, dict):
-            yield from _differing(mine, other, f"{where}{name}.")
-        elif mine != other:
-            yield f"{where}{name}", mine, other
 
 
 def _short(digest: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from unregress.auditing.pipeline import audit as measure
 from unregress.auditing.pipeline import today
 from unregress.checks.model_check import no_better_than_constant
 from unregress.checks.preflight import preflight
-from unregress.cli.commands.agreement import AUDIT, GOLDS, require_agreement
+from unregress.cli.commands.agreement import AUDIT, GOLDS, TRAINED_WITH, require_agreement
 from unregress.cli.commands.audit_options import Deep, Retraining
 from unregress.cli.commands.caveats import about_models, unexamined
 from unregress.cli.commands.pages import require_replaceable, run_of
@@ -22,6 +23,7 @@ from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport
+from unregress.evidence.model_record import settings_of
 from unregress.evidence.verdict import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
@@ -100,11 +102,14 @@ def audit(
     further, store = (0, None) if training is None else (training.golds, training.folder)
     # A missing original is complained about below, with all else that is wrong with the models.
     recipe = None if training is None or original not in models else training.recipe_of(models[original])
+    if training is not None and recipe is not None:
+        training.require_possible(case, runtime, recipe)
     # Before the data are hashed: what cannot be read is told in its words.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
-    origin = "" if recipe is None else f"# trained with: {recipe}\n"
+    origin = "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(settings_of(recipe))}\n"
     require_agreement(paths.values())
-    with run_folder(runtime.team, output, config + contents(case, paths) + origin, paths) as folder, kept_in(store):
+    group, config = runtime.process_group, config + contents(case, paths) + origin
+    with run_folder(group, output, config, paths) as folder, kept_in(store):
         notes: list[str] = []
         read = {
             name: read_model(path, case, runtime, forgot=name != original, told=notes.append)

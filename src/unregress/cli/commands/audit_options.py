@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unregress.cli.commands.recorded import configuration_of, recorded_method, recorded_recipe
+from unregress.cli.commands.recorded import recorded_method, recorded_recipe
 from unregress.cli.console import say
 from unregress.cli.error_messages import nearest
 from unregress.data.case import Case
@@ -16,12 +16,13 @@ from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError, UnregressError, raise_all
 from unregress.methods import Method, Retrain
 from unregress.metrics import KLoM, ULiRA
+from unregress.retraining.missing_work import missing_golds
 from unregress.retraining.model_factory import ModelFactory, StoredModel
 from unregress.retraining.model_store import Store
+from unregress.retraining.stacked_training import require_stackable
 from unregress.retraining.throughput import measure_throughput
-from unregress.retraining.workload import Workload
 from unregress.runs.model_io import weights_digest
-from unregress.runs.provenance import digest_of_folder
+from unregress.runs.provenance import digest_of_folder, record_of
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -55,8 +56,9 @@ class Retraining:
     workers: int = 1
     """How many trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
     stack: int = 1
-    """How many golds of a small model to train as one: several times as fast, and rounded differently.  With more golds
-    later, a stack that was not full is trained anew."""
+    """How many golds of a small model to train as one: several times as fast, and rounded differently.  Not with a
+    plateau schedule, whose rates would differ between models.  With more golds later, a stack that was not full is
+    trained again."""
     store: Path | None = None
     """Folder in which trained models are kept; by default `unregress/store` in the user's cache folder."""
 
@@ -92,6 +94,15 @@ class Retraining:
         """The golds' seeds."""
         return range(runtime.seed + FIRST, runtime.seed + FIRST + self.golds)
 
+    def require_possible(self, case: Case, runtime: Runtime, recipe: Recipe) -> None:
+        """Refuse golds that cannot be trained as a stack, before anything is trained.
+
+        Raises:
+            SettingError: recipe, runtime or data need separate trainings.
+        """
+        if min(self.stack, self.golds) > 1:
+            require_stackable(case, recipe, runtime)
+
     def refuse_repeated(self, golds: Sequence[Path], runtime: Runtime, recipe: Recipe) -> None:
         """Refuse seeds that would train a gold again that is given.
 
@@ -99,9 +110,8 @@ class Retraining:
             SettingError: by its record, a given gold is of the same recipe and seed as one to be trained.
         """
         for path in golds:
-            where = configuration_of(path).get("runtime")
-            seed = where.get("seed") if isinstance(where, dict) else None
-            if type(seed) is int and seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
+            seed = record_of(path).made.seed if path.is_dir() else None
+            if seed is not None and seed in self.seeds(runtime) and recorded_recipe(path) == recipe:
                 raise SettingError(
                     f"{path} is given as a gold, and one of the same recipe and seed, {seed}, is to be trained",
                     expected="golds of seeds that differ",
@@ -113,11 +123,11 @@ class Retraining:
         if not self.golds:
             return []
         seeds = self.seeds(runtime)
-        factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=Store(root=self.folder, say=say))
-        missing = sum(map(factory.missing, factory.gold_entries(seeds, self.stack)), Workload(models=0, passes=0))
+        factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=Store(root=self.folder, log=say))
+        missing = missing_golds(factory, seeds, self.stack)
         if missing.models:
             pace = measure_throughput(case, recipe, runtime, workers=self.workers, stack=min(self.stack, self.golds))
-            cost = missing.sentence(pace, self.workers)
+            cost = missing.describe(pace, self.workers)
             say(f"Golds of seeds {seeds[0]} to {seeds[-1]}, beside what {self.folder} holds: {cost}")
         return factory.golds(seeds, workers=self.workers, stack=self.stack)
 
@@ -209,6 +219,6 @@ class Deep:
         )
         pace = measure_throughput(case, recipe, runtime, workers=workers)
         for metric in metrics:
-            plan = metric.plan(case, runtime).sentence(pace, workers)
+            plan = metric.plan(case, runtime).describe(pace, workers)
             say(f"{type(metric).__name__}, beside what {store} holds: {plan}")
         return metrics

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from unregress.auditing.golds import Candidate, module_of
+from unregress.auditing.golds import Candidate, module_of, record_of
 from unregress.data.case import Case
 from unregress.methods import Unlearned
-from unregress.retraining.model_store import weights_of
 from unregress.runs.model_io import changed_data
-from unregress.runs.provenance import ancestors, unverified
+from unregress.runs.provenance import unverified
 from unregress.runs.record_matching import TrainingRecords
+from unregress.tasks.weights import weights_of
 
 
 def about_models(paths: Mapping[str, Path], read: Mapping[str, Candidate], original: str, case: Case) -> list[str]:
@@ -29,7 +29,7 @@ def about_models(paths: Mapping[str, Path], read: Mapping[str, Candidate], origi
         *_unverified(paths),
         *_younger(judged, case),
         *_unproven(judged),
-        *_strangers({name: paths[name] for name in judged}, read[original]),
+        *_strangers(judged, read[original]),
     ]
 
 
@@ -60,11 +60,11 @@ def _unproven(models: Mapping[str, Candidate]) -> list[str]:
     return [f"Given as bare weights files, so that for which request they were made is not known: {', '.join(names)}."]
 
 
-def _strangers(models: Mapping[str, Path], original: Candidate) -> list[str]:
+def _strangers(models: Mapping[str, Candidate], original: Candidate) -> list[str]:
     """Whether some models were made from others than the original, which then does not show what they started from."""
     own = weights_of(module_of(original))
-    noted = {name: ancestors(path) for name, path in models.items()}
-    names = [name for name, digests in noted.items() if digests and own not in digests]
+    noted = {name: record.parents for name, model in models.items() if (record := record_of(model)) is not None}
+    names = [name for name, parents in noted.items() if parents and own not in parents]
     if not names:
         return []
     return [

@@ -78,7 +78,7 @@ def reproduce(
     how = settings(family.kind, tuning, scale)
     loaded = family.load(data_root, tuple(chosen.forget))
     kept = Store(
-        root=cache_folder() / "store" if store is None else store, say=lambda text: console.print(text, style="dim")
+        root=cache_folder() / "store" if store is None else store, log=lambda text: console.print(text, style="dim")
     )
     target = Path("runs") / name if output is None else output
     words = f"--scale {scale} --tuning {tuning} --seeds {seeds} --golds {golds}{_options(runtime)}"

@@ -6,12 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
-
-from unregress.auditing.golds import module_of
+from unregress.auditing.golds import Candidate, module_of, record_of
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
-from unregress.cli.commands.recorded import recorded_recipe
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import say, shown, written
 from unregress.data.case import Case
@@ -20,10 +17,9 @@ from unregress.data.splits import Splits
 from unregress.errors import SettingError
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
-from unregress.retraining.model_store import weights_of
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import changed_data, contents, read_model, run_folder, write_model
-from unregress.runs.provenance import ancestors, require_remembering
+from unregress.runs.provenance import require_remembering
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import read_requests, write_request
 from unregress.tasks.base import Task
@@ -63,9 +59,9 @@ def train(
     # Before the data are hashed: what cannot be read is told in its words.
     preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     replaced = digest_of_folder(output)
-    with run_folder(runtime.team, output, config + contents(case, {})) as folder:
+    with run_folder(runtime.process_group, output, config + contents(case, {})) as folder:
         made = train_original(case, recipe, runtime)
-        write_model(folder, ORIGINAL, made, case, None, (), recipe=recipe, sketch=Sketch.of(TrainingRecords(data)))
+        write_model(folder, ORIGINAL, made, case, None, (), sketch=Sketch.of(TrainingRecords(data)))
     say(f"Trained on {data.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
 
 
@@ -106,21 +102,20 @@ def forget(
     if started is not None:
         require_remembering(started, case)
     notes: list[str] = []
-    model = _trained(checkpoint, method, case, runtime, notes.append)
+    given = _trained(checkpoint, method, case, runtime, notes.append)
+    model = module_of(given)
     # Before the data are hashed: what cannot be read is told in its words.
     found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
     records = TrainingRecords(data)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
-    with run_folder(runtime.team, output, config + contents(case, weights), weights) as folder:
+    with run_folder(runtime.process_group, output, config + contents(case, weights), weights) as folder:
         made = method.unlearn(model, case, runtime)
-        made = replace(made, notes=(*made.notes, *notes))
+        record = None if made.record is None else made.record.following(record_of(given))
+        made = replace(made, notes=(*made.notes, *notes), record=record)
         write_request(folder, case, asked.before)
-        before = [] if started is None else [weights_of(model), *ancestors(started)]
-        recipe = method.recipe if isinstance(method, Retrain) else recorded_recipe(checkpoint)
-        sketch = Sketch.of(records)
-        write_model(folder, UNLEARNED, made, case, asked.request, warnings, before, recipe=recipe, sketch=sketch)
+        write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
     which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
     # Whether a model has forgotten is for an audit to say.
     told = (
@@ -139,7 +134,7 @@ def forget(
 
 def _trained(
     checkpoint: Path | None, method: Method, case: Case, runtime: Runtime, told: Callable[[str], None]
-) -> nn.Module:
+) -> Candidate:
     """The model to unlearn.  For retraining any model of the architecture will do."""
     if checkpoint is None and not isinstance(method, Retrain):
         raise SettingError(
@@ -150,7 +145,7 @@ def _trained(
     if checkpoint is None:
         with runtime.isolated_rng("load"):
             return built(case).eval()
-    return module_of(read_model(checkpoint, case, runtime, forgot=False, told=told))
+    return read_model(checkpoint, case, runtime, forgot=False, told=told)
 
 
 def _unknown_past(started: Path | None, request: RequestSpec) -> list[str]:
@@ -175,7 +170,7 @@ def _summary(made: Unlearned) -> list[str]:
     losses = {epoch.stage: epoch.loss for epoch in made.history}
     ended = ", ".join(f"{stage} {loss:.4g}" for stage, loss in losses.items())
     return [
-        f"Method: {made.method}",
+        f"Method: {made.record}",
         f"Cost: {made.cost.passes:,} sample passes, {made.cost.seconds:.1f} s",
         *([f"Mean loss in the last epoch: {ended}"] if losses else []),
         *(f"Note: {note}" for note in made.notes),

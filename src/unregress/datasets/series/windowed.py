@@ -15,7 +15,7 @@ from unregress.data.request import ForgetRequest, Index, Mask
 from unregress.data.splits import Splits
 from unregress.datasets.series.series import Scaler, Series, Values, time_of
 from unregress.datasets.series.windows import WindowIds, Windows, collate
-from unregress.errors import DataError, RequestError, SettingError, raise_all
+from unregress.errors import DataError, RequestError, SettingError, require
 from unregress.tasks.base import Task
 
 Part = Literal["train", "validation", "test"]
@@ -75,13 +75,8 @@ class WindowedSeries:
     common with 24 and 7, such as 5, still meets every hour of the week; all held-out windows are kept."""
 
     def __post_init__(self) -> None:
-        raise_all(
-            [
-                SettingError(f"{name} is {getattr(self, name)}", expected="1 or more")
-                for name in ("encoder", "horizon", "stride")
-                if getattr(self, name) < 1
-            ]
-        )
+        sizes = {"encoder": self.encoder, "horizon": self.horizon, "stride": self.stride}
+        require((f"{name} is {size}", size >= 1, "1 or more") for name, size in sizes.items())
         if (last := int(self.series.hour.max())) + 1 < self.boundaries.end:
             # A copy that was cut off would give a shorter test period, or none.
             raise DataError(

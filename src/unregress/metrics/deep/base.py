@@ -14,7 +14,7 @@ from unregress.errors import SettingError, UnregressError, raise_all
 from unregress.evidence import Measurement
 from unregress.methods.base import Method
 from unregress.metrics.base import Metric, MetricResult, Panel
-from unregress.retraining.model_factory import ModelFactory
+from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.workload import Workload
 from unregress.training.recipe import Recipe
@@ -95,12 +95,8 @@ class DeepMetric(Metric):
 
     def factory(self, case: Case, runtime: Runtime) -> ModelFactory:
         """Makes the models of a case."""
-        store = None if self.store is None else Store(root=self.store, say=_unsaid)
+        store = None if self.store is None else Store(root=self.store, log=silent)
         return ModelFactory(case=case, recipe=self.recipe, runtime=runtime, store=store)
-
-
-def _unsaid(text: str) -> None:
-    """The progress bar says it."""
 
 
 def stream(runtime: Runtime, name: str) -> np.random.Generator:

@@ -25,9 +25,10 @@ from unregress.metrics.deep.base import DeepMetric, stream
 from unregress.metrics.deep.gaussian_kl import among_golds, differ, divergence, over_samples, permutation_test
 from unregress.metrics.predictions import Predictions, Values, collect
 from unregress.parallel.jobs import run_all
+from unregress.retraining.missing_work import missing_chain, missing_golds
 from unregress.retraining.model_factory import ModelFactory, StoredModel
-from unregress.retraining.model_store import weights_of
 from unregress.retraining.workload import Workload
+from unregress.tasks.weights import weights_of
 from unregress.training.runtime import Runtime
 
 SPLITS: tuple[Split, ...] = ("train_eval", "test")
@@ -85,8 +86,8 @@ class KLoM(DeepMetric):
         factory, methods = self.factory(case, runtime), tuple(self.methods.values())
         todo = Workload(models=0, passes=0)
         for gold, seed in self._seeds(runtime):
-            todo += factory.missing(factory.gold_entry(gold))
-            todo += factory.lacking_chain(seed, methods, original=not self.same_original)
+            todo += missing_golds(factory, [gold])
+            todo += missing_chain(factory, seed, methods, original=not self.same_original)
         asked = self.models * (1 + len(methods) + (not self.same_original))
         answers = sum(len(case.source(split)) for split in SPLITS)
         return todo + Workload(models=0, passes=asked * answers)

@@ -35,6 +35,7 @@ from unregress.metrics.deep.lira import (
 from unregress.metrics.predictions import Values, collect
 from unregress.metrics.roc import auc, true_positive_rate
 from unregress.parallel.jobs import run_all
+from unregress.retraining.missing_work import missing_chain
 from unregress.retraining.model_factory import ModelFactory
 from unregress.retraining.workload import Workload
 from unregress.training.runtime import Runtime
@@ -117,7 +118,7 @@ class ULiRA(DeepMetric):
         todo = Workload(models=0, passes=(1 + len(methods)) * len(targets)) * self.models
         for number, row in enumerate(has):
             half = self.factory(half_of(case, row, targets), runtime)
-            todo += half.lacking_chain(runtime.seed + number, methods)
+            todo += missing_chain(half, runtime.seed + number, methods)
         return todo
 
     def parts(self, panel: Panel) -> Sequence[str]:

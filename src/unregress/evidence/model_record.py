@@ -1,0 +1,167 @@
+"""The record of how a model was made, as plain data: method, settings, recipe, seed and parent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any, Literal
+
+from unregress.errors.wording import without_addresses
+
+Kind = Literal["trained", "retrained", "unlearned", "computed"]
+"""`trained`: from scratch on all training samples; `retrained`: from scratch on the retain set; `unlearned`: from a
+trained model; `computed`: from the data alone, without any training."""
+_DEEPEST = 8
+"""How deep settings may be nested; what lies deeper is recorded as text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """How a model was made.
+
+    It is created when the model is, travels with it into run folders and reports, and is never parsed from text.
+
+    >>> print(ModelRecord(method="FineTune", settings={"recipe": {"epochs": 3, "lr": 0.01}}))
+    FineTune(recipe=(epochs=3, lr=0.01))
+    """
+
+    method: str
+    """Name of the method's class; `train` for an original."""
+    module: str = ""
+    """The module that defines the method; empty for a method of unregress."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The method's settings, by name, as plain data; see `plain`."""
+    kind: Kind = "unlearned"
+    """What the model started from and which samples it was trained on."""
+    recipe: dict[str, Any] | None = None
+    """The recipe of the training from scratch that the model comes from, its own or its first ancestor's; None if
+    unknown.  Golds and original are compared by it."""
+    seed: int | None = None
+    """The runtime's seed; None if unknown."""
+    parents: tuple[str, ...] = ()
+    """SHA-256 of the weights that the model was made from, the latest first, as far back as is known."""
+
+    def following(self, parent: ModelRecord | None) -> ModelRecord:
+        """This record with what is known of the model that the method started from.
+
+        Args:
+            parent: the record of that model; None if unknown.
+        """
+        if parent is None or self.kind != "unlearned":
+            return self
+        return ModelRecord(**{**vars(self), "recipe": parent.recipe, "parents": (*self.parents, *parent.parents)})
+
+    def made_like(self, other: ModelRecord) -> bool:
+        """Whether two models were made by the same method with the same settings, whatever their seeds."""
+        return (self.method, self.module, self.settings) == (other.method, other.module, other.settings)
+
+    def as_config(self) -> dict[str, Any]:
+        """Method and settings as configuration files name them: `class_path` and `init_args`."""
+        return {"class_path": class_path(self.module, self.method), "init_args": self.settings}
+
+    def lines(self) -> tuple[str, ...]:
+        """The settings as text, `name=value` each."""
+        return tuple(f"{name}={_text(value)}" for name, value in self.settings.items())
+
+    def __str__(self) -> str:
+        if self.kind == "computed":
+            return self.method
+        return f"{self.method}({', '.join(self.lines())})"
+
+
+def settings_of(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass instance, by name, as plain data."""
+    return {each.name: plain(getattr(value, each.name, None)) for each in fields(value)}
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A setting as JSON holds it: exact where JSON can, else as text without memory addresses.
+
+    Dataclasses of unregress become objects of their fields, other dataclasses objects with `class_path` and
+    `init_args`; numbers that are not finite become text.
+
+    >>> plain({"layers": (1, "conv*"), "clip": float("inf")})
+    {'layers': [1, 'conv*'], 'clip': 'inf'}
+    """
+    if isinstance(value, Enum):
+        return without_addresses(repr(value))
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        number = float(value)
+        return number if isfinite(number) else repr(number)
+    if depth < _DEEPEST:
+        if is_dataclass(value) and not isinstance(value, type):
+            return _dataclass(value, depth + 1)
+        if isinstance(value, Mapping):
+            return {str(name): plain(each, depth + 1) for name, each in value.items()}
+        if isinstance(value, Set):
+            return [plain(each, depth + 1) for each in sorted(value, key=repr)]
+        if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+            return [plain(each, depth + 1) for each in value]
+    return without_addresses(repr(value))
+
+
+def _dataclass(value: Any, depth: int) -> dict[str, Any]:
+    kind = type(value)
+    found = {each.name: plain(getattr(value, each.name, None), depth) for each in fields(value)}
+    module = module_of(kind)
+    return {"class_path": class_path(module, kind.__qualname__), "init_args": found} if module else found
+
+
+def module_of(kind: type) -> str:
+    """The module that defines a class; empty for a class of unregress."""
+    return "" if kind.__module__.partition(".")[0] == "unregress" else kind.__module__
+
+
+def class_path(module: str, name: str) -> str:
+    """A class's import path; the bare name for a class of unregress."""
+    return f"{module}.{name}" if module else name
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Settings that both sides have and that differ: dotted name, our value, their value.
+
+    Args:
+        ours: settings as plain data.
+        theirs: others.
+        prefix: put before each name.
+
+    >>> list(differences({"recipe": {"epochs": 3, "lr": 0.1}}, {"recipe": {"epochs": 5, "lr": 0.1}}))
+    [('recipe.epochs', 3, 5)]
+    """
+    for name, value in ours.items():
+        if name not in theirs:
+            continue
+        mine, other = without_classes(value), without_classes(theirs[name])
+        if isinstance(mine, dict) and isinstance(other, dict):
+            yield from differences(mine, other, f"{prefix}{name}.")
+        elif mine != other:
+            yield f"{prefix}{name}", mine, other
+
+
+def without_classes(value: Any) -> Any:
+    """Settings in which objects with `class_path` and `init_args` are replaced by their `init_args`."""
+    if isinstance(value, Mapping) and "class_path" in value:
+        return without_classes(value.get("init_args") or {})
+    if isinstance(value, Mapping):
+        return {name: without_classes(each) for name, each in value.items()}
+    return [without_classes(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _text(value: Any) -> str:
+    """One plain setting, in a line."""
+    if isinstance(value, dict) and value.keys() == {"class_path", "init_args"}:
+        return f"{value['class_path']}{_text(value['init_args'])}"
+    if isinstance(value, dict):
+        return f"({', '.join(f'{name}={_text(each)}' for name, each in value.items())})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    return repr(value)

@@ -1,0 +1,25 @@
+"""The digest of a model's architecture and weights."""
+
+from __future__ import annotations
+
+import hashlib
+
+from torch import Tensor, nn, uint8
+
+from unregress.errors.wording import without_addresses
+
+
+def weights_of(model: nn.Module) -> str:
+    """SHA-256 of a model's architecture and weights; of a fresh one under a fixed seed, what it stands for."""
+    total = hashlib.sha256(without_addresses(str(model)).encode())
+    for name, value in model.state_dict().items():
+        total.update(name.encode() + _bytes(value))
+    return total.hexdigest()
+
+
+def _bytes(value: object) -> bytes:
+    # As bytes, since NumPy does not know all of PyTorch's numbers; a module's extra state may be any object.
+    if not isinstance(value, Tensor):
+        return without_addresses(repr(value)).encode()
+    found: bytes = value.to_dense().cpu().contiguous().reshape(-1).view(uint8).numpy().tobytes()
+    return found
