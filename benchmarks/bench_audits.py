@@ -1,4 +1,4 @@
-"""The jobs of `bench.py` that measure models, on the images of `bench_images`: anamnesis index and audit."""
+"""Jobs of `bench.py` that evaluate models, on the images of `bench_images`: anamnesis index and audit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from unittest.mock import patch
 import numpy as np
 import research_script as script
 import torch
-from bench import Bench, Goal, Scene, Side
 from bench_images import BATCH, EPOCH, OLD, TRAINED, YOUNG, Faces, bare
+from harness import Bench, Goal, Scene, Side
 
 from unregress import Anamnesis, Blindspot, FineTune, GaussianAmnesiac, Retrain, UniformAmnesiac, audit, train
-from unregress.auditing.pipeline import default_metrics
-from unregress.metrics import Metric, Panel, Subject, relearning
-from unregress.metrics.base import MetricResult
+from unregress.metrics import Metric, default_metrics, relearning
+from unregress.metrics.base import MetricResult, Panel, Subject
 from unregress.metrics.relearning import Watch, relearn
 
 
 def anamnesis(scene: Scene, *, everything: bool = False, whole: int = 200) -> Bench:
-    """A gold is relearnt, without augmentation, so that both sides see the same batches.
+    """Relearn a gold without augmentation, so that both sides see the same batches.
 
-    Either the forgotten samples of eight batches are watched, and the script goes all the way too; or all young faces
-    there are, three epochs at most, of which the script takes one step: each of its steps costs the same.
+    Either the forget set of eight batches is watched, and the script also runs until relearnt; or all young faces are
+    watched for at most three epochs, of which the script runs one step, since each of its steps costs the same.
     """
     faces = Faces(scene, YOUNG, 8 * BATCH)
     case = replace(faces.case, splits=replace(faces.case.splits, augment=None, validation=None))
@@ -78,7 +77,7 @@ def anamnesis(scene: Scene, *, everything: bool = False, whole: int = 200) -> Be
 
 
 def auditing(scene: Scene) -> Bench:
-    """Five models and five golds; relearning in one order of the data and for one epoch."""
+    """Audit five models with five golds; relearning in one order of the data, for one epoch."""
     # Held out as many, for so many, as UTKFace has.
     faces = Faces(scene, OLD, 2 * scene.steps * BATCH, held_out=2 * scene.steps * BATCH // 6)
     case, runtime = faces.case, scene.runtime
@@ -115,7 +114,7 @@ def auditing(scene: Scene) -> Bench:
 
 
 def timed(metric: Metric, taken: dict[str, float]) -> Metric:
-    """The metric, which from now on notes its seconds."""
+    """Make a metric record its seconds in `taken`; returns the metric itself."""
     measure = metric.measure
 
     def clocked(panel: Panel) -> Iterator[MetricResult]:

@@ -1,4 +1,4 @@
-"""The jobs of `bench.py` on face images: UTKFace, ResNet18 at 32 by 32, batches of 256."""
+"""Jobs of `bench.py` on face images: UTKFace, ResNet18 at 32 by 32 pixels, batches of 256."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import research_script as script
 import torch
-from bench import Bench, Goal, Scene, Side
+from harness import Bench, Goal, Scene, Side
 from torch import Tensor, nn
 
 from unregress import (
@@ -39,14 +39,14 @@ OLD, YOUNG = (60.0, 100.0), (0.0, 30.0)
 
 @dataclass(frozen=True)
 class Faces:
-    """The first samples of each split, for the library and for the script."""
+    """The first samples of each split, as the library and as the script read them."""
 
     scene: Scene
     band: tuple[float, float]
     count: int
-    """Training samples: whole batches."""
+    """Number of training samples, a multiple of the batch size."""
     held_out: int | None = None
-    """Samples of validation and test, each; None for all."""
+    """Number of validation samples, and of test samples; None for all."""
 
     @cached_property
     def index(self) -> pd.DataFrame:
@@ -74,7 +74,7 @@ class Faces:
         return resnet18_regressor()
 
     def batches(self, rows: Tensor | None = None, size: int = BATCH) -> list[list[Tensor]]:
-        """Batches of the training set, ready on the device."""
+        """Batches of the training set, already on the device."""
         source, chunks = (
             self.case.source("train_eval"),
             chunked(torch.arange(self.count) if rows is None else rows, size),
@@ -83,7 +83,7 @@ class Faces:
 
 
 def bare(model: nn.Module, batches: list[list[Tensor]], scene: Scene) -> Callable[[], None]:
-    """Forward and backward passes and nothing else."""
+    """Run forward and backward passes only."""
     model = copy.deepcopy(model).to(scene.device).train()
 
     def run() -> None:
@@ -95,7 +95,7 @@ def bare(model: nn.Module, batches: list[list[Tensor]], scene: Scene) -> Callabl
 
 
 def seen(model: nn.Module, batches: list[list[Tensor]], scene: Scene) -> Callable[[], None]:
-    """Forward passes in evaluation mode."""
+    """Run forward passes in evaluation mode."""
     model = copy.deepcopy(model).to(scene.device).eval()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""The jobs of `bench.py` beside images: text, series, many small models, and the time that an import takes."""
+"""Jobs of `bench.py` other than images: text, series, many small models, and import time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import research_script as script
 import side_by_side
 import torch
-from bench import Bench, Goal, Scene, Side
+from harness import Bench, Goal, Scene, Side
 from torch import nn
 
 from unregress import Case, ForgetRequest, Recipe, Unlearned, retrain, train
@@ -35,7 +35,7 @@ EPOCH = Recipe(epochs=1)
 
 
 def bare(case: Case, model: nn.Module, batches: list[Any], scene: Scene) -> Callable[[], None]:
-    """Forward and backward passes over batches that are ready."""
+    """Run forward and backward passes over batches that are already on the device."""
     model = copy.deepcopy(model).to(scene.device).train()
 
     def run() -> None:
@@ -104,7 +104,7 @@ def series(scene: Scene) -> Bench:
 
 
 def small_golds(scene: Scene) -> Bench:
-    """Sixteen golds of the demo's network: one by one, in two processes, and in a stack."""
+    """Train sixteen golds of the demo's network one by one, in two processes, and as one stack."""
     case = side_by_side.cases()["band"]
 
     def golds(workers: int, stack: int = 1) -> Callable[[], list[Unlearned]]:
@@ -126,7 +126,7 @@ def small_golds(scene: Scene) -> Bench:
 
 
 def text_golds(scene: Scene) -> Bench:
-    """Sixteen golds of the LSTM, an epoch of a part of STS-B each: one by one, and two processes."""
+    """Train sixteen golds of the LSTM on a part of STS-B for one epoch, one by one and in two processes."""
     case, _, _ = sentence_case(scene, 1024)
 
     def golds(workers: int) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""Is an audit's verdict right?  How often it fails what it should pass, and what it notices, by thousands of audits.
+"""Calibrate the audit's verdict: its false-alarm rate and its power, over thousands of simulated audits.
 
 Many models are trained on the diabetes patients of the demo, and each audit is drawn from them: an original, some golds
 to judge by, and a model to judge.  Nothing is trained twice, so thousands of audits cost little more than one; but
@@ -29,11 +29,11 @@ from unregress.parallel.jobs import one_thread
 
 GOLDS = (5, 8, 16)
 MOVES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-"""Planted moves of a gold's answers towards the forgotten targets, in units of the noise floor."""
+"""Planted shifts of a gold's predictions towards the forgotten targets, in units of the noise floor."""
 BLENDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)
-"""Planted shares of what sets an original's answers apart from a gold's."""
+"""Planted interpolations from a gold's predictions (0) to an original's (1)."""
 TRAINED = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-"""Shares of the forgotten samples that a model was trained on all the same; 0 is a gold, 1 an original."""
+"""Shares of the forget set that a model was trained on; 0 is a gold, 1 an original."""
 FACTORS = (1.0, 1.25, 1.5, 2.0)
 """Blends, as multiples of the share that a PASS says would have been noticed."""
 
@@ -42,7 +42,7 @@ FACTORS = (1.0, 1.25, 1.5, 2.0)
 
 
 ModelFactory = Callable[[Pool, Drawn], Answers]
-"""Makes the answers of the model to judge."""
+"""Makes the predictions of the model to judge."""
 
 
 def a_gold(pool: Pool, drawn: Drawn) -> Answers:
@@ -50,7 +50,7 @@ def a_gold(pool: Pool, drawn: Drawn) -> Answers:
 
 
 def moved(floors: float) -> ModelFactory:
-    """A gold whose answers for the forgotten samples were moved towards their targets, not past them."""
+    """A gold whose predictions of the forget set are shifted towards their targets, at most up to them."""
 
     def make(pool: Pool, drawn: Drawn) -> Answers:
         answers = pool.one(0.0, drawn.gold)
@@ -61,7 +61,7 @@ def moved(floors: float) -> ModelFactory:
 
 
 def blended(share: float) -> ModelFactory:
-    """A gold whose every answer goes a share of the way to an original's: it kept that share of what sets it apart."""
+    """A gold whose predictions are interpolated towards an original's by the given share."""
 
     def make(pool: Pool, drawn: Drawn) -> Answers:
         return {
@@ -73,7 +73,7 @@ def blended(share: float) -> ModelFactory:
 
 
 def trained(share: float) -> ModelFactory:
-    """A model that was trained on a share of what it was to forget."""
+    """A model that was trained on a share of the forget set."""
 
     def make(pool: Pool, drawn: Drawn) -> Answers:
         return pool.one(share, drawn.luck % len(pool.models[share][FORGET])) if share else a_gold(pool, drawn)
@@ -85,7 +85,7 @@ def trained(share: float) -> ModelFactory:
 
 
 def draws(pool: Pool, golds: int, count: int, seed: int) -> list[Drawn]:
-    """So many audits, each of other models chosen at random."""
+    """Draw the models of `count` audits at random."""
     rng = np.random.default_rng([seed, golds])
     have, originals = (len(pool.models[share][FORGET]) for share in (0.0, 1.0))
     found = []
@@ -106,7 +106,7 @@ def shares(verdicts: Sequence[Verdict]) -> dict[str, float]:
 
 
 def false_alarms(pool: Pool, golds: int, count: int, seed: int) -> dict[str, Any]:
-    """What becomes of a fresh gold."""
+    """Outcomes for a gold that is not among the reference models: each FAIL is a false alarm."""
     chosen = draws(pool, golds, count, seed)
     verdicts = [audited(pool, drawn, a_gold(pool, drawn)) for drawn in chosen]
     failed = np.array([verdict.outcome == "FAIL" for verdict in verdicts])
@@ -133,7 +133,7 @@ def false_alarms(pool: Pool, golds: int, count: int, seed: int) -> dict[str, Any
 
 
 def noticed_as_promised(pool: Pool, golds: int, count: int, seed: int) -> dict[str, Any]:
-    """How often a model fails that kept as much as a PASS says would be noticed, or a multiple of it."""
+    """How often a model fails that retains as much as a PASS says would be detected, or a multiple of it."""
     outcomes: dict[float, list[Verdict]] = {factor: [] for factor in FACTORS}
     promised = []
     for drawn in draws(pool, golds, count, seed):
@@ -150,7 +150,7 @@ def noticed_as_promised(pool: Pool, golds: int, count: int, seed: int) -> dict[s
 
 
 def power(pool: Pool, makers: Mapping[float, ModelFactory], count: int, seed: int) -> dict[str, dict[str, list[float]]]:
-    """Shares of outcomes along a curve, for each number of golds."""
+    """Shares of outcomes by the size of the planted fault, for each number of golds."""
     curves = {}
     for golds in GOLDS:
         points = [
@@ -162,7 +162,7 @@ def power(pool: Pool, makers: Mapping[float, ModelFactory], count: int, seed: in
 
 
 def alike(pool: Pool, library: Answers) -> dict[str, float]:
-    """Whether golds trained side by side are distributed as the library's: p of Kolmogorov and Smirnov's test."""
+    """Compare golds trained in one batch with the library's: p-values of the two-sample Kolmogorov-Smirnov test."""
     own = [pool.one(0.0, gold) for gold in range(len(pool.models[0.0][FORGET]))]
     theirs = [{part: seen[gold] for part, seen in library.items()} for gold in range(len(library[FORGET]))]
     found = {}
@@ -233,7 +233,7 @@ def main(
 
 
 def tables(found: Mapping[str, Any]) -> list[str]:
-    """The same as Markdown."""
+    """Format the results as Markdown tables."""
     criteria = list(found["band"]["fresh gold"][str(GOLDS[0])]["by criterion"])
     lines = ["| request | golds | FAIL | INCONCLUSIVE | disjoint audits: FAIL | " + " | ".join(criteria) + " |"]
     lines.append("|" + "---|" * (5 + len(criteria)))

@@ -1,4 +1,4 @@
-"""Whether a second request undoes the first: errors on the first request's samples, with and without the chain.
+"""Measure whether a second request undoes the first: errors on the first forget set, with and without `beside`.
 
     python benchmarks/chained.py --output results/chained-requests
 
@@ -23,7 +23,7 @@ from unregress.data.loading import read_targets
 from unregress.demo import build_model, patients
 from unregress.files.writing import write_json
 from unregress.methods import Unlearned
-from unregress.metrics.predictions import collect
+from unregress.metrics.collect import collect
 from unregress.parallel.jobs import one_thread
 from unregress.tasks.base import TensorTask
 
@@ -47,7 +47,7 @@ def error(made: Unlearned, case: Case, rows: tuple[int, ...], runtime: Runtime) 
 
 
 def measured(seed: int) -> dict[str, object]:
-    """The errors on the first request's samples, for one original and one pair of requests."""
+    """Errors on the first forget set, for one original and one pair of requests."""
     data, runtime = patients(), Runtime(accelerator="cpu", seed=seed)
     task = TensorTask(build_model=build_model, loss="l1")
     drawn = np.random.default_rng(seed).permutation(data.size)[:60].tolist()
@@ -78,7 +78,7 @@ def measured(seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure all seeds and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("results/chained-requests"))
     parser.add_argument("--seeds", type=int, default=3)

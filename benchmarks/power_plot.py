@@ -1,4 +1,4 @@
-"""The drawing of `calibration.py`: how often an audit fails a model, against how much of a fault was planted."""
+"""Plot the results of `calibration.py`: share of failed audits against the size of the planted fault."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STYLES = {"5": ("#d55e00", (7, 3)), "8": ("#009e73", (3, 1.8)), "16": ("#0072b2"
 
 
 def draw(found: Mapping[str, Any], file: Path) -> None:
-    """The same numbers give the same bytes."""
+    """Draw the figure; the same numbers give the same bytes."""
     with mpl.rc_context({"svg.hashsalt": "unregress", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(9, 5), layout="constrained")
         axes = figure.subplots(len(found), len(LABELS), sharey=True, sharex="col")

@@ -1,4 +1,4 @@
-"""Audits for `calibration.py` whose golds' distances to each other are computed once for all of them."""
+"""Fast audits for `calibration.py`: distances between golds are computed once for all audits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from unregress import AttackAUC, Case, Deviation, Errors, Rule, Runtime, Wasserstein
 from unregress.evidence import AuditedModel, AuditReport, Measurement, Role, Verdict
 from unregress.evidence.verdict import judge
-from unregress.metrics import Panel, Subject
+from unregress.metrics.base import Panel, Subject
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.predictions import Predictions
 from unregress.metrics.roc import auc
@@ -22,22 +22,22 @@ from unregress.metrics.roc import auc
 DISTANCES, FORGET = ("paired", "w1"), "train-forget"
 NUMBERS = (("mae", FORGET), ("auc", FORGET), ("mae", "test-retain"))
 ROLES: dict[str, Role] = {"original": "original", "model": "unlearned"}
-"""Of all but golds."""
+"""Roles of the models other than golds."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The models of one request, and what audits need of them."""
+    """Predictions of the models of one request, with the quantities that all audits share."""
 
     models: dict[float, Answers]
-    """By the share of D_f that they were trained on."""
+    """Predictions by the share of D_f that the models were trained on."""
     targets: Answers
     between: dict[str, Vector]
-    """Golds against golds, by distance."""
+    """Distances between golds, by name of the distance."""
     floor: float
     """The golds' mean paired difference, in target units."""
     rule: Rule
-    """How to judge."""
+    """Settings of the verdict."""
 
     def one(self, share: float, number: int) -> Answers:
         return {part: answers[number] for part, answers in self.models[share].items()}
@@ -45,14 +45,14 @@ class Pool:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Who meets whom in one audit."""
+    """Models of one audit."""
 
     golds: NDArray[np.int64]
     gold: int
-    """One more, to be judged, or to plant a fault in."""
+    """Number of one more gold, which is judged as it is or with a planted fault."""
     original: Answers
     luck: int
-    """A number for further choices."""
+    """Random number for further choices."""
 
 
 def pool_of(
@@ -65,7 +65,7 @@ def pool_of(
     rule: Rule,
     skip: int = 0,
 ) -> Pool:
-    """Golds, some of which may be skipped, and so many models of each other share."""
+    """Load or train `golds` golds, of which the first `skip` are left out, and `others` models of each other share."""
     models = {share: many(name, case, share, others if share else golds, cache) for share in shares}
     models[0.0] = {part: answers[skip:] for part, answers in models[0.0].items()}
     target = {"train": case.splits.train[:][1].numpy(), "test": case.splits.test[:][1].numpy()}  # type: ignore[index]
@@ -91,7 +91,7 @@ def number(pool: Pool, metric: str, part: str, answers: Answers) -> float:
 
 
 def measures(pool: Pool, drawn: Drawn, answers: Answers) -> Iterator[Measurement]:
-    """What the metrics would find: the same numbers (`check`), without computing golds' distances anew."""
+    """The metrics' measurements (verified by `check`), from the precomputed distances between golds."""
     golds = [pool.one(0.0, gold) for gold in drawn.golds]
     names = ["original", "model", *(f"gold {n}" for n in range(len(golds)))]
     forget = np.stack([gold[FORGET] for gold in golds])
@@ -117,7 +117,7 @@ def audited(pool: Pool, drawn: Drawn, answers: Answers) -> Verdict:
 
 
 def check(pool: Pool, case: Case, drawn: Drawn) -> None:
-    """That `measures` says what the metrics say, for one audit."""
+    """Verify for one audit that `measures` equals the metrics' own measurements."""
     quick = list(measures(pool, drawn, pool.one(0.0, drawn.gold)))
     answers = {"original": drawn.original, "model": pool.one(0.0, drawn.gold)}
     answers |= {f"gold {n}": pool.one(0.0, gold) for n, gold in enumerate(drawn.golds)}

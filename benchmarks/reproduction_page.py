@@ -1,4 +1,4 @@
-"""The tables of docs/reproduction.md, from what is under results/reproduction: what is read there was measured.
+"""Write the tables of docs/reproduction.md from the results under results/reproduction.
 
 python benchmarks/reproduction_page.py            # writes them between the page's markers
 python benchmarks/reproduction_page.py --check    # fails if they are not what results say
@@ -28,20 +28,20 @@ SHOWN = (
     "Anamnesis index,",
     "Verdict",
 )
-"""What the page shows of a table, beside the errors that the paper names."""
+"""Columns of a result table that the page shows, beside the errors that the paper names."""
 
 
 METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 
 
 def folders() -> Iterator[Path]:
-    """What was run, as published and tuned, in the order of `--list`."""
+    """Experiments with results, as published and tuned, in the order of `--list`."""
     for name in names():
         yield from filter(Path.is_dir, (RESULTS / name, RESULTS / f"{name}-tuned"))
 
 
 def judged() -> Iterator[str]:
-    """Who passes, by how much the others miss, and at what cost."""
+    """Table of the methods' verdicts, distances and costs."""
     yield f"| | {' | '.join(METHODS)} |"
     yield "|---" * (1 + len(METHODS)) + "|"
     for folder in folders():
@@ -64,7 +64,7 @@ def _judged(method: str, reports: list[AuditReport]) -> str:
 
 
 def sections() -> Iterator[str]:
-    """Heading, command and table of each row that was run."""
+    """Heading, command and table of each experiment with results."""
     for folder in folders():
         told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         tuned = ", tuned" if folder.name.endswith("-tuned") else f" ({told['experiment']['source']})"

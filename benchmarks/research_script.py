@@ -1,9 +1,9 @@
-"""The jobs of `bench.py` the way research code does them: what the library is compared with.
+"""The jobs of `bench.py` written as research code usually is: the baseline of the comparison.
 
 Written for this comparison, in the style of the notebooks that come with unlearning papers.  Samples are opened,
 decoded and transformed one by one in a `DataLoader`, losses are read back at each step, the helper sees whole
 batches, features for attacks are taken sample by sample, and after each relearning step everything is evaluated.
-Nothing is slowed down on purpose: loaders have two workers, which live on from epoch to epoch.
+Nothing is slowed down on purpose: loaders have two workers, which persist between epochs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EVALUATION = transforms.Compose([transforms.Resize(32), *NORMALISE])
 
 
 class Faces(Dataset[tuple[Tensor, float, int]]):
-    """Image, age and whether to forget, one sample at a time."""
+    """Samples of image, age and membership of the forget set, loaded one at a time."""
 
     def __init__(self, root: Path, table: pd.DataFrame, forget: Sequence[int], transform: Callable[[Any], Tensor]):
         self.root, self.paths, self.ages = root, table["path"].tolist(), table["age"].astype(float).tolist()
@@ -70,7 +70,7 @@ def train_epoch(model: nn.Module, batches: DataLoader[Any], device: torch.device
 def blindspot(
     model: nn.Module, helper: nn.Module, retained: DataLoader[Any], everything: DataLoader[Any], device: torch.device
 ) -> float:
-    """Two epochs of the helper on D_r, one of the model on D; the helper predicts whole batches, as published."""
+    """Train the helper on D_r for two epochs and the model on D for one; the helper predicts whole batches."""
     for _ in range(2):
         train_epoch(helper, retained, device)
     helper.eval()
@@ -110,7 +110,7 @@ def maps(activation: Tensor) -> Tensor:
 
 
 def attack_features(model: nn.Module, dataset: Faces, count: int, device: torch.device) -> dict[str, np.ndarray]:
-    """Loss, and the final layer's input and gradient, of the first samples, one after the other."""
+    """Loss, final-layer input and final-layer gradient of the first `count` samples, computed one by one."""
     model.eval()
     inputs: list[Tensor] = []
     handle = model.fc.register_forward_hook(lambda _, args, __: inputs.append(args[0]))
@@ -142,7 +142,7 @@ def evaluate(model: nn.Module, batches: Iterable[Any], device: torch.device) -> 
 def relearn(
     model: nn.Module, batches: DataLoader[Any], watched: DataLoader[Any], threshold: float, device: torch.device
 ) -> int | None:
-    """Steps until the watched loss is at the threshold; None if one epoch does not suffice."""
+    """Number of steps until the watched loss reaches the threshold; None if one epoch does not suffice."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     if evaluate(model, watched, device) <= threshold:
         return 0
@@ -177,7 +177,7 @@ def pad(pairs: Sequence[tuple[Tensor, Tensor, float]]) -> tuple[Tensor, Tensor, 
 
 
 class Siamese(nn.Module):
-    """As `unregress.models.sentence_pair`, with packed sequences."""
+    """The architecture of `unregress.models.sentence_pair`, with packed sequences."""
 
     def __init__(self, words: int) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ def sentence_epoch(model: nn.Module, batches: DataLoader[Any], device: torch.dev
 
 
 def hourly(values: np.ndarray[Any, Any], client: str, encoder: int = 168) -> tuple[nn.Module, DataLoader[Any]]:
-    """pytorch-forecasting's own way from a table of hours to a network and batches of 64 windows."""
+    """A Temporal Fusion Transformer and batches of 64 windows, made by pytorch-forecasting from an hourly table."""
     from pytorch_forecasting import TemporalFusionTransformer, TimeSeriesDataSet
     from pytorch_forecasting.metrics import QuantileLoss
 
@@ -237,7 +237,7 @@ def hourly(values: np.ndarray[Any, Any], client: str, encoder: int = 168) -> tup
 
 
 def forecast_steps(model: nn.Module, batches: Iterator[Any], steps: int, device: torch.device) -> float:
-    """So many training steps of a model whose forward pass is `model(x).prediction`, by the pinball loss."""
+    """Train a model whose forward pass is `model(x).prediction` for `steps` steps by the pinball loss."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     levels = torch.tensor([0.1, 0.5, 0.9], device=device)
     model.train()

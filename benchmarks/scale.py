@@ -1,4 +1,4 @@
-"""How time and memory grow with the data and with what is forgotten, up to half a million images.
+"""Measure how time and memory grow with the data and with the forget set, up to half a million images.
 
 Images of 32 by 32 are made up and laid out as IMDB-WIKI's are; a network of two convolutions learns ages from them,
 forgets the oldest, and is audited.  Each size runs in a process of its own, which tells after each stage how long it
@@ -29,7 +29,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
-from bench import machine
+from harness import machine
 from PIL import Image
 from scipy.io import savemat
 from torch import nn
@@ -48,9 +48,9 @@ from unregress import (
     retrain,
     train,
 )
-from unregress.auditing.pipeline import default_metrics
 from unregress.datasets.images.imdb_wiki import EPOCH as UNIX
 from unregress.datasets.images.imdb_wiki import imdb_wiki, write_index
+from unregress.metrics import default_metrics
 from unregress.models.resnet import Pixels
 
 matplotlib.use("Agg")
@@ -61,7 +61,7 @@ RECIPE = Recipe(epochs=1, lr=0.003)
 
 
 def make(root: Path, count: int) -> None:
-    """So many images under `root/images`, each with an age from 1 to 100 in its name; those that are there stay."""
+    """Write `count` images with ages from 1 to 100 in their names under `root/images`; existing files are kept."""
     done = root / f"made-{count}"
     if done.exists():
         return
@@ -79,7 +79,7 @@ def make(root: Path, count: int) -> None:
 
 
 def age_of(number: Any) -> Any:
-    """Ages 1 to 100, scattered over the numbers."""
+    """Age of an image by its number: 1 to 100."""
     return 1 + number * 37 % 100
 
 
@@ -116,7 +116,7 @@ def network() -> nn.Module:
 
 
 class Stages:
-    """Seconds and most memory of each stage, in MB, from Linux' account of the process."""
+    """Seconds and peak memory (MB) of each stage, as Linux reports them for the process."""
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, float]] = {}
@@ -150,7 +150,7 @@ def held() -> dict[str, float]:
 
 
 def job(root: Path, cache: Path, share: float, threads: int) -> dict[str, dict[str, float]]:
-    """Index, table, training, unlearning and audit of one size, measured."""
+    """Measure index, decoded table, training, unlearning and audit for one size."""
     torch.set_num_threads(threads)
     stages, runtime = Stages(), Runtime(accelerator="cpu")
     with stages.stage("index"):
@@ -181,7 +181,7 @@ def job(root: Path, cache: Path, share: float, threads: int) -> dict[str, dict[s
 
 
 def plot(runs: list[dict[str, Any]], file: Path) -> None:
-    """Seconds and memory over images, and over the share that is forgotten."""
+    """Plot seconds and memory over the number of images and over the share of the forget set."""
     from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
@@ -248,7 +248,7 @@ def main() -> None:
 
 
 def write(runs: list[dict[str, Any]], folder: Path, threads: int) -> None:
-    """What was measured so far, and its plot."""
+    """Write the results measured so far and their plot."""
     folder.mkdir(parents=True, exist_ok=True)
     command = f"python benchmarks/scale.py --largest {max(run['images'] for run in runs)} --threads {threads}"
     told = {

@@ -1,4 +1,4 @@
-"""Many models of the diabetes demo for `calibration.py`: golds, originals, and models that forgot in part.
+"""Train many models of the diabetes demo for `calibration.py`: golds, originals, and partly unlearned models.
 
 A thousand trainings of a network this small are mostly overhead, so fifty at a time share their matrix products.
 """
@@ -48,9 +48,9 @@ def rows_of(case: Case) -> dict[str, NDArray[np.int64]]:
 
 
 def side_by_side(case: Case, share: float, count: int, seed: int) -> Answers:
-    """Many models trained at once, each on D_r and a random share of D_f, by the demo's recipe.
+    """Train many models in one batch, each on D_r and a random share of D_f, by the demo's recipe.
 
-    One batched matrix product serves all of them; they share a seed and nothing else.
+    Each step is one batched matrix product for all models; they share only the seed.
     """
     inputs, target = case.splits.train[:]
     draw = torch.Generator().manual_seed(seed)
@@ -82,7 +82,7 @@ def side_by_side(case: Case, share: float, count: int, seed: int) -> Answers:
 
 
 def one_by_one(case: Case, seeds: range) -> Answers:
-    """Golds as the library trains them."""
+    """Predictions of golds that the library trains."""
     answers: dict[str, list[Vector]] = {part: [] for part in rows_of(case)}
     for seed in seeds:
         runtime = Runtime(accelerator="cpu", seed=seed)
@@ -101,7 +101,7 @@ def kept(file: Path, make: Callable[[], Answers]) -> Answers:
 
 
 def many(name: str, case: Case, share: float, count: int, cache: Path) -> Answers:
-    """So many models of a share, fifty at a time."""
+    """Predictions of `count` models trained on a share of D_f, fifty at a time."""
     blocks = [
         kept(cache / f"{name}-{share:g}-{b}.npz", partial(side_by_side, case, share, 50, round(1e6 * share) + b))
         for b in range(-(-count // 50))

@@ -1,4 +1,4 @@
-"""How the `tuned` settings of the experiments were chosen: on a forget set and a seed that no experiment reports.
+"""Choose the `tuned` settings of the experiments, on a forget set and a seed that no experiment reports.
 
 Every method has the same budget: the published setting and four schedules of two or four epochs in all, a helper's
 among them.  The one whose predictions on the forget set are nearest to a gold's by the paired difference is taken.
@@ -83,7 +83,7 @@ def main(
 
 
 def candidates(chosen: dict[str, Method], used: Settings) -> dict[str, Method]:
-    """Every method with one-cycle schedules that rise to the training rate, or to a third of it; two or four epochs."""
+    """Each method with one-cycle schedules: peak rate 1 or 0.3 times that of training, two or four epochs in all."""
     tried: dict[str, Method] = {}
 
     def schedule(epochs: int, share: float) -> Recipe:

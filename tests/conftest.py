@@ -29,8 +29,10 @@ def data_root() -> Path:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest reads the markers for -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use `data_root`, so that `-m 'not data'` leaves out just those."""
+    """Mark what uses `data_root` as `data`, and whole commands from end to end, and their misuse, as `slow`."""
     for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "e2e") or item.path.is_relative_to(ROOT / "tests" / "fuzz"):
+            item.add_marker("slow")
         if "data_root" in getattr(item, "fixturenames", ()):
             item.add_marker("data")
 

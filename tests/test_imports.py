@@ -29,7 +29,7 @@ ONLY = {
 """Folders that import less than all that stands before them."""
 TORCHLESS = "errors files cost evidence report"
 """Folders that may not import PyTorch."""
-ONLY_IN = {"lightning_fabric": "training"}
+ONLY_IN = {"pytorch_forecasting": "models"}
 """Third-party packages, and the one folder that may import them."""
 
 
@@ -128,7 +128,7 @@ def test_every_folder_and_module_says_what_it_is_for() -> None:
         ("right/deep.py", "from ..aside import x", "pkg/right/deep.py:1 imports pkg.aside.x: right may"),
         ("aside.py", "import pkg.middle", "pkg/aside.py:1 imports pkg.middle: aside may import left"),
         ("new.py", "", "pkg/new.py: 'new' has no place in the order"),
-        ("left.py", "import lightning_fabric.utilities", "only right may import lightning_fabric"),
+        ("left.py", "import pytorch_forecasting.data", "only right may import pytorch_forecasting"),
     ],
 )
 def test_checker_catches_a_planted_back_arrow(tmp_path: Path, file: str, text: str, expected: str) -> None:
@@ -152,7 +152,7 @@ def test_checker_keeps_torch_out_of_the_report(tmp_path: Path) -> None:
 
 
 PLANTED = Rules(
-    ("left", "middle", "right", "aside", "__init__"), {"aside": ("left",)}, only_in={"lightning_fabric": "right"}
+    ("left", "middle", "right", "aside", "__init__"), {"aside": ("left",)}, only_in={"pytorch_forecasting": "right"}
 )
 
 

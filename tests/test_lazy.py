@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import unregress
+from unregress import metrics
 from unregress.cli import main
 from unregress.cli.dispatch import COMMANDS, _text
 from unregress.cli.help import SUMMARIES, answer
 
-HEAVY = ("torch", "numpy", "scipy", "sklearn", "jsonargparse", "matplotlib", "rich", "lightning_fabric")
+HEAVY = ("torch", "numpy", "scipy", "sklearn", "jsonargparse", "matplotlib", "rich")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -48,6 +50,14 @@ def test_every_name_that_is_offered_is_there() -> None:
     modules = "unregress.auditing.pipeline, unregress.checks.preflight, unregress.retraining.model_factory"
     code = f"import {modules}, unregress\n"
     assert "torch" in loaded_by(f"{code}assert callable(unregress.audit) and callable(unregress.preflight)")
+
+
+def test_a_metric_is_registered_in_one_place() -> None:
+    """`unregress.metrics` names it; the package and its stub take the names from there."""
+    assert set(metrics.__all__) < set(unregress.__all__)
+    assert all(getattr(unregress, name) is getattr(metrics, name) for name in metrics.__all__)
+    stub = Path(unregress.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    assert "EnergyDistance" in metrics.__all__ and "EnergyDistance" not in stub
 
 
 def test_summaries_are_the_commands_own() -> None:

@@ -1,7 +1,8 @@
-"""The README's code runs, and its commands exist."""
+"""The code of the README, the guides and the notebooks runs, and the commands that they show exist."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from unregress.evidence import AuditReport
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+TOUR = ROOT / "docs" / "guides" / "command-line-tour.md"
 FENCE = re.compile(r"^```(?P<tag>[^\n`]*)\n(?P<text>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 
 needs_readme = pytest.mark.skipif(not README.is_file(), reason="there is no README.md here")
@@ -67,23 +69,45 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [verdicts[0][name] for name in ("original", "blindspot")] == ["FAIL", "PASS"]
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```python" in page.read_text(encoding="utf-8")]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_blocks_of_the_guides_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if page.stem == "lightning":
+        pytest.importorskip("lightning")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page.read_text(encoding="utf-8"), "python"):
+        capsys.readouterr()
         exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
         # What a block prints stands behind its last line.
         if "  # " in (last := block.text.rstrip().splitlines()[-1]) and last.startswith("print("):
             assert capsys.readouterr().out.strip() == last.split("  # ")[1]
 
 
-@needs_readme
 @pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(cells, start=1):
+        exec(compile("".join(cell["source"]), f"{path} cell {number}", "exec"), namespace)
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells), "strip the outputs"
+    report = namespace["report"]
+    assert isinstance(report, AuditReport)
+    assert (report.verdict("original").outcome, len(report.golds)) == ("FAIL", 5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TOUR.is_file(), reason="there is no docs folder here")
 def test_the_tour_of_the_command_line_ends_as_it_says(tmp_path: Path) -> None:
-    text = README.read_text(encoding="utf-8")
+    text = TOUR.read_text(encoding="utf-8")
     (tour,) = [block for block in blocks(text, "sh") if "cd examples/own_model" in block.text]
     project = tmp_path / "project"
     shutil.copytree(ROOT / "examples" / "own_model", project, ignore=shutil.ignore_patterns("runs"))
@@ -106,13 +130,15 @@ def test_the_tour_of_the_command_line_ends_as_it_says(tmp_path: Path) -> None:
     promised = re.findall(r"^(PASS|FAIL|INCONCLUSIVE)  (\w+)", text, re.MULTILINE)
     assert {model: report.verdict(model).outcome for _, model in promised} == {model: said for said, model in promised}
     assert {said for said, _ in promised} == {"PASS", "FAIL"} and len(report.golds) == 5
-    code, error = run("audit", "--config", "audit.yaml", "--require", "pass", "--output", "runs/verdict")
+    # What the verdict needs and no more: relearning takes most of an audit's time.
+    quick = ["--metrics", "[Errors, Wasserstein, Deviation, AttackAUC]", "--output", "runs/verdict"]
+    code, error = run("audit", "--config", "audit.yaml", "--require", "pass", *quick)
     assert code == 3 and "finetune: FAIL" in error and "blindspot: " not in error
 
 
 @needs_readme
 def test_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for words in commands(README.read_text(encoding="utf-8"), "make"):
         named = {word for word in words if "=" not in word and not word.startswith("-")}
         assert named <= targets, f"make {' '.join(words)}"

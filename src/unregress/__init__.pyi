@@ -1,6 +1,8 @@
 """What `import unregress` offers; `__init__.py` loads each name from here when it is first asked for."""
 
+from . import metrics
 from .auditing.pipeline import audit
+from .auditing.training import DeepTests, Retraining
 from .checks.preflight import preflight
 from .cost import Cost
 from .data.case import Case
@@ -14,25 +16,15 @@ from .methods import (
     FineTune,
     GaussianAmnesiac,
     Method,
+    NegGradPlus,
     Retrain,
     UniformAmnesiac,
     Unlearned,
     train,
 )
-from .metrics import (
-    Anamnesis,
-    AttackAUC,
-    Deviation,
-    Errors,
-    KLoM,
-    Membership,
-    Metric,
-    Published,
-    Representation,
-    ULiRA,
-    Wasserstein,
-)
-from .metrics.predictions import Predictions, collect
+from .metrics import *  # noqa: F403
+from .metrics.collect import collect
+from .metrics.predictions import Predictions
 from .report import print_table, render_html
 from .retraining.model_factory import retrain
 from .tasks.base import MappingTask, Task, TensorTask
@@ -41,39 +33,31 @@ from .training.recipe import Recipe
 from .training.runtime import Runtime
 
 __all__ = [
-    "Anamnesis",
-    "AttackAUC",
     "AuditReport",
     "Blindspot",
     "Case",
     "Cost",
-    "Deviation",
-    "Errors",
+    "DeepTests",
     "FineTune",
     "ForgetRequest",
     "GaussianAmnesiac",
     "Huber",
-    "KLoM",
     "MappingTask",
-    "Membership",
     "Method",
-    "Metric",
+    "NegGradPlus",
     "Predictions",
-    "Published",
     "Quantile",
     "Recipe",
-    "Representation",
     "Retrain",
+    "Retraining",
     "Rule",
     "Runtime",
     "Splits",
     "Task",
     "TensorTask",
-    "ULiRA",
     "UniformAmnesiac",
     "Unlearned",
     "UnregressError",
-    "Wasserstein",
     "audit",
     "collect",
     "preflight",
@@ -82,5 +66,6 @@ __all__ = [
     "retrain",
     "train",
 ]
+__all__ += metrics.__all__
 
 __version__: str

@@ -1,7 +1,8 @@
-"""The whole job on real patients in under a minute: read it from top to bottom, then do the same with your model."""
+"""A complete example: train, unlearn and audit on the diabetes data, in under a minute."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,32 +14,29 @@ from torch.utils.data import TensorDataset
 
 from unregress import (
     Anamnesis,
-    AttackAUC,
+    AuditReport,
     Blindspot,
     Case,
-    Deviation,
-    Errors,
     FineTune,
     ForgetRequest,
     GaussianAmnesiac,
-    Membership,
     Method,
     Recipe,
-    Representation,
     Retrain,
     Runtime,
     Splits,
     TensorTask,
     UniformAmnesiac,
-    Wasserstein,
+    Unlearned,
     audit,
     preflight,
     train,
 )
-from unregress.auditing.participants import gold_names
+from unregress.auditing.assemble import gold_names
 from unregress.errors import SettingError
 from unregress.evidence import ModelFile
 from unregress.files.writing import sha256_of
+from unregress.metrics import default_metrics
 from unregress.parallel.jobs import one_thread
 from unregress.report import print_table, render_html
 from unregress.runs.checkpoint import save_weights
@@ -58,18 +56,11 @@ METHODS: tuple[Method, ...] = (
     ),
     Retrain(recipe=TRAINING),
 )
-"""The paper's learning rates; epochs that cost each method about a quarter of retraining.  Retraining once more shows
-what passing looks like."""
+"""The audited methods: the paper's learning rates, and epochs that cost each about a quarter of retraining.  One more
+retraining is audited like them, to show a model that passes."""
 
-METRICS = (
-    Errors(),
-    Wasserstein(),
-    Deviation(),
-    AttackAUC(),
-    Membership(),
-    Representation(),
-    Anamnesis(recipe=Recipe(epochs=10, lr=0.01, batch_size=32)),  # relearning at 0.01, as the published code does
-)
+METRICS = default_metrics(Anamnesis(recipe=Recipe(epochs=10, lr=0.01, batch_size=32)))
+"""The default metrics; relearning at 0.01, as the published code does."""
 
 CAVEATS = (
     "The membership attack says little about this request: the forgotten patients differ from the kept ones by their "
@@ -97,16 +88,23 @@ def patients() -> Splits:
     )
 
 
+def deletion_case() -> Case:
+    """The demo's job: the patients, the network, and the request to forget those with a score of 200 or more."""
+    data = patients()
+    request = ForgetRequest.band(data.train[:][1], low=200, reason="Forget all patients with a score of 200 or more")
+    return Case(task=TensorTask(build_model=build_model, loss="l1"), splits=data, request=request)
+
+
 def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, config: str = "") -> None:
     """Unlearn and audit on real patients.
 
     In under a minute and on embedded data: trains a network, takes a deletion request, retrains the
-    reference, runs the methods and audits them all.  The same seed leaves the same models and the same numbers.
+    reference, runs the methods and audits them all.  The same seed gives the same models and the same numbers.
 
     Args:
         output: folder to write: audit.html, audit.json, request.json, config.yaml and every model's weights.
         seed: seed of everything random.
-        golds: how often to retrain, each time with another seed: the noise floor.
+        golds: number of retrained models, each with another seed; their differences are the noise floor.
         config: the resolved configuration.
 
     Raises:
@@ -119,75 +117,17 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
     settings = "".join(f"# {line}\n" for line in (f"Original and golds: {TRAINING}", *map(str, METHODS)))
     # Matrices this small are multiplied faster by one thread, and always in the same order.
     with new_run(output, config + settings) as folder, one_thread():
-        _say(
-            console,
-            "1. The original",
-            "442 diabetes patients, ten measurements each; the target is a score from "
-            "25 to 346 of how far the disease went in a year. A small network is trained on 300 of them.",
-        )
-        data, runtime = patients(), Runtime(accelerator="cpu", seed=seed)
-        task = TensorTask(build_model=build_model, loss="l1")
-        request = ForgetRequest.band(
-            data.train[:][1], low=200, reason="Forget all patients with a score of 200 or more"
-        )
-        case = Case(task=task, splits=data, request=request)
-        warnings = preflight(case, runtime).warnings
-        with console.status("training"):
-            original = train(case, TRAINING, runtime)
-
+        case, runtime = deletion_case(), Runtime(accelerator="cpu", seed=seed)
+        original, warnings = _original(console, case, runtime)
         _say(
             console,
             "2. The request",
-            f"{len(request.forget)} of the 300, all with a score of 200 or more, are to be "
+            f"{len(case.requested.forget)} of the 300, all with a score of 200 or more, are to be "
             "forgotten. Their records are easily deleted; what the network learnt from them is not.",
         )
-
-        _say(
-            console,
-            "3. The reference",
-            "Retraining without them is the certain way: the gold standard. Doing it "
-            f"{golds} times with other seeds shows how far apart honest answers are: the noise floor.",
-        )
-        retrained = [
-            Retrain(recipe=TRAINING).unlearn(original.model, case, Runtime(accelerator="cpu", seed=seed + number))
-            for number in track(range(1, golds + 1), "retraining", console=console)
-        ]
-
-        _say(
-            console,
-            "4. Unlearning",
-            "Each method makes a copy of the original forget, for about a quarter of retraining's work. Retrain, the "
-            "last, does all of the work once more, and is judged like the others.",
-        )
-        unlearned = {
-            type(method).__name__: method.unlearn(original.model, case, runtime)
-            for method in track(METHODS, "unlearning", console=console)
-        }
-
-        _say(
-            console,
-            "5. The audit",
-            "Do they answer as if they had never seen these patients? The golds say what that would be like. PASS: it "
-            "could be one more of them. FAIL: it could not, for the reason given.",
-        )
-        models = {"original": original, **unlearned}
-        golden = {f"retrained-{number}": gold for number, gold in enumerate(retrained, 1)}
-        for name, made in {**models, **golden}.items():
-            save_weights(made.model, folder / f"{name}.safetensors")
-        files = {
-            shown: ModelFile(name=f"{name}.safetensors", sha256=sha256_of(folder / f"{name}.safetensors"))
-            for shown, name in zip([*models, *gold_names(golds)], [*models, *golden], strict=True)
-        }
-        with console.status("measuring"):
-            report = audit(
-                case,
-                models,
-                runtime,
-                golds=retrained,
-                metrics=METRICS,
-                caveats=(*warnings, *CAVEATS),
-                files=files,
-            )
+        retrained = _golds(console, case, runtime, original, golds)
+        models = {"original": original, **_unlearned(console, case, runtime, original)}
+        report = _audit(console, case, runtime, models, retrained, warnings, folder)
         report.to_json(folder / "audit.json")
         render_html(report, folder / "audit.html")
         write_request(folder, case)
@@ -201,5 +141,82 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
     )
 
 
+def _original(console: Console, case: Case, runtime: Runtime) -> tuple[Unlearned, tuple[str, ...]]:
+    """Train the model that is to forget; returns it with the preflight's warnings about the data."""
+    _say(
+        console,
+        "1. The original",
+        "442 diabetes patients, ten measurements each; the target is a score from "
+        "25 to 346 of how far the disease went in a year. A small network is trained on 300 of them.",
+    )
+    warnings = tuple(preflight(case, runtime).warnings)
+    with console.status("training"):
+        return train(case, TRAINING, runtime), warnings
+
+
+def _golds(console: Console, case: Case, runtime: Runtime, original: Unlearned, count: int) -> list[Unlearned]:
+    """Retrain without the forgotten patients, under the seeds that follow the runtime's own."""
+    _say(
+        console,
+        "3. The reference",
+        "Retraining without them is the certain way: the gold standard. Doing it "
+        f"{count} times with other seeds shows how far apart honest answers are: the noise floor.",
+    )
+    return [
+        Retrain(recipe=TRAINING).unlearn(original.model, case, replace(runtime, seed=runtime.seed + number))
+        for number in track(range(1, count + 1), "retraining", console=console)
+    ]
+
+
+def _unlearned(console: Console, case: Case, runtime: Runtime, original: Unlearned) -> dict[str, Unlearned]:
+    """Run every method on the original; results by the method's name."""
+    _say(
+        console,
+        "4. Unlearning",
+        "Each method makes a copy of the original forget, for about a quarter of retraining's work. Retrain, the "
+        "last, does all of the work once more, and is judged like the others.",
+    )
+    return {
+        type(method).__name__: method.unlearn(original.model, case, runtime)
+        for method in track(METHODS, "unlearning", console=console)
+    }
+
+
+def _audit(
+    console: Console,
+    case: Case,
+    runtime: Runtime,
+    models: dict[str, Unlearned],
+    golds: list[Unlearned],
+    warnings: tuple[str, ...],
+    folder: Path,
+) -> AuditReport:
+    """Save every model's weights into the folder and audit the models."""
+    _say(
+        console,
+        "5. The audit",
+        "Do they answer as if they had never seen these patients? The golds say what that would be like. PASS: it "
+        "could be one more of them. FAIL: it could not, for the reason given.",
+    )
+    saved = {**models, **{f"retrained-{number}": gold for number, gold in enumerate(golds, 1)}}
+    for name, made in saved.items():
+        save_weights(made.model, folder / f"{name}.safetensors")
+    files = {
+        shown: ModelFile(name=f"{name}.safetensors", sha256=sha256_of(folder / f"{name}.safetensors"))
+        for shown, name in zip([*models, *gold_names(len(golds))], saved, strict=True)
+    }
+    with console.status("measuring"):
+        return audit(
+            case,
+            models,
+            runtime,
+            golds=golds,
+            metrics=METRICS,
+            caveats=(*warnings, *CAVEATS),
+            files=files,
+        )
+
+
 def _say(console: Console, title: str, text: str) -> None:
+    """Print a step's title and explanation."""
     console.print(f"\n[bold]{title}[/bold]\n{text}")

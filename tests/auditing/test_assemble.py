@@ -12,7 +12,7 @@ import unregress
 from support.bump_case import RUNTIME, TEST, TRAIN, VALIDATION, net, numbers, small_case, table
 from unregress.auditing import assemble as panel
 from unregress.evidence.noise_floor import mean_confidence_interval
-from unregress.metrics import Membership, Representation, predictions
+from unregress.metrics import Membership, Representation, default_metrics, spill
 
 
 def test_features_are_kept_of_some_samples_of_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,15 +96,11 @@ def test_intervals_of_distances_by_hand() -> None:
 
 def test_an_audit_says_the_same_with_its_predictions_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     models, golds = {"original": net(), "other": net()}, [net(), net()]
-    metrics = [
-        metric
-        for metric in unregress.auditing.pipeline.default_metrics()
-        if not isinstance(metric, unregress.Anamnesis)
-    ]
+    metrics = [metric for metric in default_metrics() if not isinstance(metric, unregress.Anamnesis)]
 
     def audited() -> unregress.AuditReport:
         return unregress.audit(small_case(), models, RUNTIME, golds=golds, metrics=metrics)
 
     in_memory = audited()
-    monkeypatch.setattr(predictions, "SPILLED", 0)
+    monkeypatch.setattr(spill, "SPILLED", 0)
     assert numbers(audited()) == numbers(in_memory)

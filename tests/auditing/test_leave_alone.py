@@ -30,11 +30,10 @@ from support.bump_case import (
     small_case,
     table,
 )
-from unregress.auditing.pipeline import default_metrics
 from unregress.evidence import AuditReport
-from unregress.metrics import Anamnesis, Metric
+from unregress.metrics import Anamnesis, EnergyDistance, Metric, default_metrics
 
-METRICS = tuple(RELEARN if isinstance(metric, Anamnesis) else metric for metric in default_metrics())
+METRICS = (*default_metrics(RELEARN), EnergyDistance())
 EACH = [pytest.param((metric,), id=type(metric).__name__) for metric in METRICS] + [pytest.param(METRICS, id="all")]
 
 

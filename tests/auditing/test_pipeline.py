@@ -21,7 +21,7 @@ from unregress.errors import DataError, PreflightError, SettingError, UnregressE
 from unregress.evidence import AuditReport, Measurement, MetricInfo, ModelFile
 from unregress.evidence.criteria import QUESTIONS
 from unregress.evidence.verdict import judge
-from unregress.metrics import MetricResult, Panel
+from unregress.metrics.base import MetricResult, Panel
 
 ERRORS = (unregress.Errors(),)
 

@@ -14,15 +14,15 @@ from torch.utils.data import Dataset, TensorDataset
 
 import unregress
 from support.bump_case import Rows
-from unregress.auditing.pipeline import default_metrics
 from unregress.checks.preflight import preflight
 from unregress.data.loading import Batch
 from unregress.errors import DataError, ModelError
 from unregress.evidence import CONSTANT, AuditReport
 from unregress.evidence.criteria import QUESTIONS
-from unregress.methods.base import relabelled_loss
+from unregress.metrics import default_metrics
 from unregress.retraining.model_factory import ModelFactory
-from unregress.training.divergence import DivergenceMonitor
+from unregress.training.divergence import TargetScale
+from unregress.training.objective import relabelled_loss
 
 CPU = unregress.Runtime(accelerator="cpu")
 RECIPE = unregress.Recipe(epochs=8, lr=0.02, batch_size=16)
@@ -204,9 +204,8 @@ def test_methods_are_examined_over_the_known_outputs() -> None:
 
 def test_what_is_unknown_has_no_size() -> None:
     """Sizes |y| + y²: of 1 and 2, and of 3: (2 + 6 + 12) / 3."""
-    guard = DivergenceMonitor("test")
+    scale = TargetScale()
     target = torch.tensor([[1.0, 2.0], [float("nan"), 3.0], [50.0, 50.0]])
     forget = torch.tensor([False, False, True])
-    guard.watch(case(), Batch(torch.arange(3), forget, [torch.zeros(3, 4), target]))
-    guard.mean(torch.tensor([0.0]), 3, 1, CPU.team)
-    assert guard.reference == pytest.approx(20 / 3)
+    scale.watch(case(), Batch(torch.arange(3), forget, [torch.zeros(3, 4), target]))
+    assert scale.value(CPU.process_group) == pytest.approx(20 / 3)

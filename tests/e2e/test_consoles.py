@@ -31,7 +31,6 @@ def program(words: list[str], redirected: str, **variables: str) -> subprocess.C
     )  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("redirected", "code"), [("| true", 0), ("> /dev/full", 2), (">&-", 0)])
 def test_work_is_finished_whatever_becomes_of_standard_output(redirected: str, code: int, tmp_path: Path) -> None:
     done = program([*TRAIN, "--output", str(tmp_path / "run")], redirected)
@@ -42,7 +41,6 @@ def test_work_is_finished_whatever_becomes_of_standard_output(redirected: str, c
     assert os.listdir(tmp_path) == ["run"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_report_is_printed_in_the_console_s_encoding(encoding: str, runs: Path) -> None:
     words = ["report", str(runs / "audit")]

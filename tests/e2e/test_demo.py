@@ -12,7 +12,6 @@ from e2e.test_flow import names, without_seconds
 from unregress.cli import main
 from unregress.evidence import AuditReport
 
-pytestmark = pytest.mark.slow
 METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 
 

@@ -238,7 +238,6 @@ def done(place: Path) -> Path:
     return place / "out"
 
 
-@pytest.mark.slow
 def test_everything_is_there(done: Path) -> None:
     found = sorted(files(done))
     figures = [name for name in found if name.startswith("figures/")]
@@ -257,7 +256,6 @@ def test_everything_is_there(done: Path) -> None:
     )
 
 
-@pytest.mark.slow
 def test_ours_stands_beside_the_paper_s(done: Path) -> None:
     with (done / "table.csv").open(encoding="utf8", newline="") as opened:
         table = {(line["metric"], line["split"], line["model"]): line for line in csv.DictReader(opened)}
@@ -287,7 +285,6 @@ def test_ours_stands_beside_the_paper_s(done: Path) -> None:
     assert any("compare orderings" in note for note in record["notes"])
 
 
-@pytest.mark.slow
 def test_again_makes_nothing_and_replaces_the_folder_by_the_same_bytes(
     done: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -301,7 +298,6 @@ def test_again_makes_nothing_and_replaces_the_folder_by_the_same_bytes(
     assert "err_Dt_f" in out and "18.27" in out
 
 
-@pytest.mark.slow
 def test_a_folder_of_one_dataset_will_do_and_runs_is_the_place_to_write(
     done: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,7 +308,6 @@ def test_a_folder_of_one_dataset_will_do_and_runs_is_the_place_to_write(
     assert (Path("runs") / ROW / "result.json").read_bytes() == (done / "result.json").read_bytes()
 
 
-@pytest.mark.slow
 def test_another_run_is_not_written_over_it(done: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files(done)
     code, out, err = ended(words(place, "--output", str(done), "--golds", "3"), capsys)
@@ -320,7 +315,6 @@ def test_another_run_is_not_written_over_it(done: Path, place: Path, capsys: pyt
     assert files(done) == before
 
 
-@pytest.mark.slow
 def test_the_written_config_does_the_same_run(done: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load((done / "config.yaml").read_text(encoding="utf8"))
     assert config["name"] == ROW and config["scale"] == "smoke"
@@ -332,7 +326,6 @@ def test_the_written_config_does_the_same_run(done: Path, place: Path, capsys: p
     assert (Path("out") / "table.csv").read_bytes() == (done / "table.csv").read_bytes()
 
 
-@pytest.mark.slow
 def test_the_number_of_workers_makes_no_other_run(done: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     code, out, err = ended(words(place, "--workers", "2", "--output", str(done)), capsys)
@@ -340,7 +333,6 @@ def test_the_number_of_workers_makes_no_other_run(done: Path, place: Path, capsy
     assert "only shows that everything runs" in out and f"less what is in {place / 'store'} already" in out
 
 
-@pytest.mark.slow
 def test_several_workers_make_the_same_tables(
     done: Path, place: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -361,11 +353,10 @@ def test_an_interrupted_run_says_where_its_models_are(
 
     monkeypatch.setattr(importlib.import_module("unregress.cli.commands.reproduce"), "run", stop)
     code, _, err = ended(words(place, "--output", "out"), capsys)
-    assert code == 130 and f"kept in {place / 'store'}; the same command goes on from there" in err
+    assert code == 130 and f"kept in {place / 'store'}; the same command resumes from there" in err
     assert not Path("out").exists()
 
 
-@pytest.mark.slow
 def test_options_that_decide_no_result_make_no_other_run(
     done: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -377,3 +368,28 @@ def test_options_that_decide_no_result_make_no_other_run(
     assert {name: files(done)[name] for name in ("table.csv", "result.json")} == {
         name: before[name] for name in ("table.csv", "result.json")
     }
+
+
+@pytest.mark.slow
+def test_data_that_come_with_a_library_need_no_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["reproduce", "diabetes-high", "--scale", "smoke", "--runtime.accelerator", "cpu", "--store", "store"]
+    code, _out, err = ended(arguments, capsys)
+    assert (code, err) == (0, "")
+    record = json.loads((here / "runs" / "diabetes-high" / "result.json").read_text(encoding="utf8"))
+    assert record["experiment"]["source"] == "not in the paper" and record["experiment"]["paper"] == {}
+    assert record["facts"]["Command"].startswith("unregress reproduce diabetes-high --scale smoke")
+    assert record["facts"]["Settings"] == "diabetes, scale smoke"
+    # Of 120 samples of the 300, those above the limit that the quarter of all of them has.
+    report = AuditReport.from_json(here / "runs" / "diabetes-high" / "audits" / "seed-0.json")
+    assert sum(report.samples[part] for part in ("train-retain", "train-forget")) == 120
+    assert report.target_band is not None and report.target_band[0] == 214.0
+    assert {verdict.model for verdict in report.verdicts} == {"original", *MODELS}
+
+
+def test_the_list_has_data_that_come_with_a_library(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = ended(["reproduce", "--list"], capsys)
+    (line,) = (line for line in out.splitlines() if line.startswith("diabetes-high"))
+    assert code == 0 and "yes" in line.split() and line.split()[-2:] == ["?", "?"]

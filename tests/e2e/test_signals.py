@@ -100,7 +100,6 @@ def test_a_program_that_is_told_to_end_while_it_imports_says_so(tmp_path: Path) 
     assert done.stderr == "error: terminated; no unfinished run folder is left behind.\n"
 
 
-@pytest.mark.slow
 def test_all_processes_of_a_job_end_with_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment().items():
         monkeypatch.setenv(name, value)

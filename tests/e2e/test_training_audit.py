@@ -79,7 +79,8 @@ def test_golds_are_trained_as_the_original_was(
 
 def test_golds_of_a_stack(runs: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Three in stacks of two: the last is trained alone."""
-    words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 3, stack: 2}")
+    recipe = "{epochs: 30, lr: 0.01, schedule: constant}"
+    words = audit(runs, tmp_path / "audit", "--retrain", f"{{golds: 3, stack: 2, recipe: {recipe}}}")
     code, out, err = ended(words, capsys)
     assert (code, err) == (0, "") and "3 models to train" in out and out.count("making a gold") == 3
     kept = [json.loads((folder / "config.yaml").read_text()) for folder in sorted(cache.glob("gold-*"))]
@@ -91,6 +92,14 @@ def test_golds_of_a_stack(runs: Path, tmp_path: Path, cache: Path, capsys: pytes
     record = read(tmp_path / "audit" / "golds.json")
     assert all(gold["weights"] == weights_digest(cache / gold["folder"]) for gold in record["golds"])
     assert "making" not in ended(words, capsys)[1]
+
+
+def test_a_stack_with_the_originals_plateau_schedule_is_refused_before_anything_is_written(
+    runs: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = ended(audit(runs, tmp_path / "audit", "--retrain", "{golds: 3, stack: 2}"), capsys)
+    assert code == 2 and "Recipe.schedule is 'plateau'" in err and "`stack` 1" in err
+    assert not cache.exists() and not (tmp_path / "audit").exists()
 
 
 def test_a_trained_gold_may_be_given_as_a_file_with_the_same_digest(runs: Path, tmp_path: Path, cache: Path) -> None:
@@ -181,12 +190,12 @@ def test_an_interrupted_audit_says_what_is_kept_and_goes_on(
 ) -> None:
     words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 2}")
     with monkeypatch.context() as patch:
-        patch.setattr("unregress.cli.commands.audit.measure", interrupt)
+        patch.setattr("unregress.auditing.pipeline.assemble", interrupt)
         code, _, err = ended(words, capsys)
     assert code == 130 and not (tmp_path / "audit").exists()
     assert err == (
         "error: interrupted; no unfinished run folder is left behind. Trainings that were finished are kept in "
-        f"{cache}; the same command goes on from there."
+        f"{cache}; the same command resumes from there."
     )
     code, out, _ = ended(words, capsys)
     assert code == 0 and "making" not in out
@@ -199,7 +208,6 @@ def interrupt(*arguments: object, **options: object) -> None:
 DEEP = ("--deep.halves", "6", "--deep.seeds", "4")
 
 
-@pytest.mark.slow
 def test_a_deep_audit_names_the_models_whose_method_is_not_known(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

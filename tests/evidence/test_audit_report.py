@@ -12,10 +12,10 @@ import pytest
 
 import unregress
 from support.bump_case import RELEARN, RUNTIME, small_case
-from unregress.auditing.pipeline import default_metrics
 from unregress.errors import StaleError
 from unregress.evidence import SCHEMA, AuditReport, Criterion, Measurement, Verdict
 from unregress.evidence.verdict import judge
+from unregress.metrics import default_metrics
 
 
 @pytest.fixture(scope="module")

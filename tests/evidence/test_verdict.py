@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from unregress.auditing.pipeline import default_metrics
 from unregress.errors import PreflightError, SettingError
 from unregress.evidence import AuditedModel, AuditReport, Criterion, Measurement, Verdict
 from unregress.evidence.criteria import QUESTIONS
 from unregress.evidence.noise_floor import prediction_interval
 from unregress.evidence.verdict import Rule, judge
+from unregress.metrics import default_metrics
 
 Place = tuple[str, str]
 PAIRED, W1, ERROR = ("paired", "train-forget"), ("w1", "train-forget"), ("mae", "train-forget")
@@ -205,9 +205,15 @@ def test_original_and_references_are_judged_too_and_golds_are_not() -> None:
 @pytest.mark.parametrize(
     ("interval", "words"),
     [
-        ((0.68, 0.76), "; its loss tells the forgotten samples from their look-alikes as better known (right 0.7 of"),
-        ((0.41, 0.48), "; its loss tells the forgotten samples from their look-alikes as predicted worse (right"),
-        ((0.45, 0.55), "; its loss does not tell the forgotten samples from their look-alikes (right 0.7 of the time,"),
+        (
+            (0.68, 0.76),
+            "; its loss tells the forgotten samples from similar held-out ones as better known (right 0.7",
+        ),
+        ((0.41, 0.48), "; its loss tells the forgotten samples from similar held-out ones as predicted worse (right"),
+        (
+            (0.45, 0.55),
+            "; its loss does not tell the forgotten samples from similar held-out ones (right 0.7 of",
+        ),
         (None, "No model was retrained, so forgetting cannot be shown."),
     ],
 )

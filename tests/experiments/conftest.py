@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.face_images import faces, run, write_faces, young
-from unregress.experiments.families import Loaded
+from unregress.experiments.families.base import Loaded
 from unregress.experiments.runner import Outcome
 
 

@@ -18,6 +18,7 @@ from unregress.datasets.images.age_images import read_index
 from unregress.errors import SettingError
 from unregress.experiments import experiment as module
 from unregress.experiments.experiment import (
+    NOT_IN_THE_PAPER,
     PUBLISHED,
     Experiment,
     Forget,
@@ -25,6 +26,7 @@ from unregress.experiments.experiment import (
     Settings,
     Sweep,
     Tuning,
+    has_published_settings,
     names,
 )
 from unregress.experiments.families import FAMILIES
@@ -35,7 +37,9 @@ ROWS = Path(str(resources.files("unregress.experiments") / "rows"))
 SETTINGS = ROWS.parent / "settings"
 SCALES: tuple[Scale, ...] = get_args(Scale)
 TUNINGS: tuple[Tuning, ...] = get_args(Tuning)
-KINDS = ("images", "text", "series")
+KINDS = sorted({family.kind for family in FAMILIES.values()})
+PAPERS = [kind for kind in KINDS if has_published_settings(kind)]
+"""The kinds of data for which the paper states settings."""
 experiment = cache(module.experiment)
 settings = cache(module.settings)
 
@@ -44,10 +48,14 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf8"))
 
 
-def test_the_order_names_exactly_the_files() -> None:
+def test_every_file_is_a_row_those_in_the_order_first() -> None:
     files = {path.stem for path in ROWS.iterdir()} - {"order"}
     assert len(names()) == len(set(names()))
     assert set(names()) == files
+    ordered = read(ROWS / "order.yaml")
+    assert names()[: len(ordered)] == ordered
+    assert names()[len(ordered) :] == sorted(files - set(ordered))
+    assert {name for name in names() if experiment(name).source == NOT_IN_THE_PAPER} == files - set(ordered)
     assert all(path.suffix == ".yaml" for path in ROWS.iterdir())
 
 
@@ -235,7 +243,7 @@ STATED = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PAPERS)
 def test_as_published_is_section_6_3(kind: str) -> None:
     found = settings(kind, "as_published", "paper")
     fine, gauss, blind = (found.methods[name] for name in ("FineTune", "GaussianAmnesiac", "Blindspot"))
@@ -255,7 +263,7 @@ def test_the_uniform_labels_of_section_6_5() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tuning", TUNINGS)
 def test_scales_change_what_they_say(kind: str, tuning: Tuning) -> None:
-    written = read(SETTINGS / f"{kind}-{tuning}.yaml")
+    written = read(SETTINGS / (f"{kind}-{tuning}.yaml" if kind in PAPERS else f"{kind}.yaml"))
     assert {"smoke"} <= set(written["scales"]) <= {"reduced", "smoke"}  # a misspelt scale would silently be the paper's
     paper, reduced, smoke = (settings(kind, tuning, scale) for scale in SCALES[::-1])
     shares = [(each.training.epochs, each.samples or 10**9) for each in (paper, reduced, smoke)]
@@ -268,7 +276,16 @@ def test_scales_change_what_they_say(kind: str, tuning: Tuning) -> None:
 
 
 def test_every_settings_file_is_known() -> None:
-    assert {path.stem for path in SETTINGS.iterdir()} == {f"{kind}-{tuning}" for kind in KINDS for tuning in TUNINGS}
+    published = {f"{kind}-{tuning}" for kind in PAPERS for tuning in TUNINGS}
+    assert {path.stem for path in SETTINGS.iterdir()} == published | (set(KINDS) - set(PAPERS))
+    assert PAPERS == ["images", "series", "text"]
+
+
+def test_a_kind_that_is_not_in_the_paper_has_one_file_for_any_tuning() -> None:
+    assert settings("diabetes", "tuned", "paper") == settings("diabetes", "as_published", "paper")
+    assert settings("diabetes", "tuned", "paper").training == Recipe(
+        epochs=100, lr=0.01, batch_size=32, schedule="one-cycle"
+    )
 
 
 def test_a_named_training_is_replaced_as_a_whole() -> None:

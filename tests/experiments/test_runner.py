@@ -34,7 +34,7 @@ from unregress.data.case import Case
 from unregress.errors import DataError, DivergenceError, JobsError, RequestError, SettingError
 from unregress.evidence import AuditReport
 from unregress.experiments.experiment import Forget, Sweep
-from unregress.experiments.families import Loaded
+from unregress.experiments.families.base import Loaded
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import comma_separated, summarise
 from unregress.methods import FineTune, Method, Unlearned
@@ -152,6 +152,7 @@ def weights(store: Path) -> dict[str, bytes]:
     return {name: content for name, content in files(store).items() if name.endswith(("safetensors", "config.yaml"))}
 
 
+@pytest.mark.slow
 def test_workers_change_neither_keys_nor_models_nor_audits(loaded: Loaded, tmp_path: Path, one_thread: None) -> None:
     row = young(name="several", highs=(20, 30))
     one, _ = run(loaded, tmp_path / "one", row, seeds=2)
@@ -176,6 +177,7 @@ class Diverging(Method):
         raise DivergenceError("The loss is not a number")
 
 
+@pytest.mark.slow
 def test_of_several_workers_one_failure_loses_nothing(loaded: Loaded, tmp_path: Path) -> None:
     methods = {"Diverging": Diverging(), "FineTune": SETTINGS.methods["FineTune"]}
     with pytest.raises(JobsError, match=r"1 of 2 jobs failed.*\n.*Diverging of original 0: The loss is not a number"):

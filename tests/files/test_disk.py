@@ -18,7 +18,7 @@ from support.small_cases import mlp
 from unregress.cli import main
 from unregress.errors import RunFolderError
 from unregress.files.writing import content_of, write_json, write_text
-from unregress.metrics import predictions
+from unregress.metrics import spill
 from unregress.runs import checkpoint as saving
 from unregress.runs.checkpoint import save_weights
 from unregress.runs.folder import new_run
@@ -117,16 +117,16 @@ def test_room_for_predictions_that_is_not_there(monkeypatch: pytest.MonkeyPatch,
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predictions, "SPILLED", 1)
+    monkeypatch.setattr(spill, "SPILLED", 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(RunFolderError) as caught:
-        predictions._room((10, 100), np.float64)
+        spill.empty((10, 100), np.float64)
     assert "8,000 bytes cannot be written: No space left" in caught.value.found
     assert str(tmp_path) in caught.value.expected and "`TMPDIR`" in caught.value.remedy
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(RunFolderError, match="No such file"):
-        predictions._room((10, 100), np.float64)
+        spill.empty((10, 100), np.float64)
 
 
 def test_a_pipe_is_not_replaced_by_weights(tmp_path: Path) -> None:

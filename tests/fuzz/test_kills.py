@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("how", ["fork", pytest.param("real", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["fork", "real"])
 def test_nothing_is_damaged_and_the_rerun_makes_the_same(how: str, tmp_path: Path) -> None:
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}

@@ -12,7 +12,7 @@ from support.contract_subjects import BRIEF, FORGET, MODELS, SAMPLES, trained_on
 from support.small_cases import CPU, case_of, filled, numbers
 from unregress import GaussianAmnesiac, UniformAmnesiac
 from unregress.errors import SettingError
-from unregress.methods.base import relabelled_loss
+from unregress.training.objective import relabelled_loss
 
 MANY = torch.Size((20_000,))
 

@@ -41,7 +41,7 @@ def test_a_wrapped_model_gives_what_the_model_inside_gives(method: Method, name:
 
 def test_a_factory_may_wrap_too() -> None:
     case = case_of(build=lambda: nn.DataParallel(mlp()))
-    assert type(METHODS["retrain"].unlearn(mlp(), case, CPU).model) is nn.Sequential
+    assert type(METHODS["Retrain"].unlearn(mlp(), case, CPU).model) is nn.Sequential
 
 
 def test_another_wrapper_is_named() -> None:
@@ -54,7 +54,7 @@ def test_another_wrapper_is_named() -> None:
             return self.net(x)
 
     with pytest.raises(ModelError) as refused:
-        METHODS["retrain"].unlearn(Ours(), case_of(), CPU)
+        METHODS["Retrain"].unlearn(Ours(), case_of(), CPU)
     assert "is a Ours" in refused.value.found and "model.net" in refused.value.remedy
 
 
@@ -89,7 +89,7 @@ def test_weights_that_a_hook_computes_are_copied(method: Method, name: str) -> N
 @pytest.mark.parametrize("stack", [1, 2])
 def test_golds_with_weight_norm(stack: int) -> None:
     case = case_of(build=lambda: nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 4)), nn.Linear(4, 1)))
-    recipe = METHODS["retrain"].recipe
+    recipe = METHODS["Retrain"].recipe
     one, two = retrain(case, recipe, CPU, [0, 1], stack=stack)
     assert weights(one.model) != weights(two.model)
 
@@ -97,7 +97,7 @@ def test_golds_with_weight_norm(stack: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_a_model_of_another_precision_is_told_so(dtype: torch.dtype) -> None:
     with pytest.raises(ModelError) as refused:
-        METHODS["finetune"].unlearn(mlp().to(dtype), case_of(), CPU)
+        METHODS["FineTune"].unlearn(mlp().to(dtype), case_of(), CPU)
     assert str(dtype).removeprefix("torch.") in refused.value.found and "model.float()" in refused.value.remedy
 
 
@@ -158,7 +158,7 @@ def weighted(**options: int) -> Case:
 
 
 def test_tensors_that_may_be_weights_are_no_targets() -> None:
-    method = METHODS["finetune"]
+    method = METHODS["FineTune"]
     with pytest.raises(ModelError) as refused:
         method.unlearn(Weighted(), weighted(), CPU)
     assert "'scale'" in refused.value.found and "inputs=1" in refused.value.remedy

@@ -14,8 +14,9 @@ import unregress
 from support.hand_panels import panel as panel_of
 from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
-from unregress.metrics import Anamnesis, Panel
+from unregress.metrics import Anamnesis
 from unregress.metrics.anamnesis import Relearning, figure, interval, measures, median_curve, middle, ratio, stated
+from unregress.metrics.base import Panel
 
 
 def run(steps: int, *, reached: bool = True) -> Relearning:

@@ -18,9 +18,10 @@ import unregress
 from support.small_cases import flat_case
 from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
-from unregress.metrics import Panel, Subject, Wasserstein
+from unregress.metrics import Wasserstein
 from unregress.metrics import as_published as module
 from unregress.metrics.as_published import Published, augmented, published_attack
+from unregress.metrics.base import Panel, Subject
 from unregress.metrics.relearning import Watch, relearn
 from unregress.metrics.wasserstein import w1
 

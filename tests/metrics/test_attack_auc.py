@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from support.hand_panels import panel, seen
 from unregress.errors import DataError, SettingError
 from unregress.evidence import Measurement, Role
-from unregress.metrics import Panel
 from unregress.metrics.attack_auc import AttackAUC, calibrated_scores, likelihood_scale
+from unregress.metrics.base import Panel
 from unregress.metrics.predictions import Predictions, Values
 from unregress.metrics.roc import auc
 

@@ -10,7 +10,8 @@ import pytest
 from support.hand_panels import measures, panel, seen, values
 from unregress.errors import DataError
 from unregress.evidence import Figure
-from unregress.metrics import Deviation, Panel
+from unregress.metrics import Deviation
+from unregress.metrics.base import Panel
 from unregress.metrics.density import density
 from unregress.metrics.deviation import absolute_deviation, relative_deviation
 from unregress.metrics.predictions import Predictions

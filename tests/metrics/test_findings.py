@@ -13,7 +13,8 @@ import torch
 from support.hand_panels import panel, seen
 from unregress.errors import DataError, SettingError
 from unregress.evidence import Curve, Figure, Measurement, MetricInfo
-from unregress.metrics import Metric, Panel
+from unregress.metrics import Metric
+from unregress.metrics.base import Panel
 from unregress.metrics.findings import findings
 
 PANEL = panel({name: {"train-forget": seen([1.0, 2.0])} for name in ("original", "mine")})

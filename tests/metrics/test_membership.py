@@ -17,8 +17,8 @@ import unregress
 from support.hand_panels import features, panel, seen, values
 from unregress.errors import SettingError
 from unregress.evidence import Measurement
-from unregress.metrics import Membership, Panel, membership
-from unregress.metrics.base import rank_among_golds
+from unregress.metrics import Membership, membership
+from unregress.metrics.base import Panel, rank_among_golds
 from unregress.metrics.membership import FAMILIES, attack, attack_features
 
 Features = NDArray[np.float64]

@@ -17,7 +17,7 @@ import unregress
 from support.hand_panels import panel, seen
 from unregress.data.loading import Source
 from unregress.errors import DataError, ModelError, UnregressError
-from unregress.metrics import predictions
+from unregress.metrics import spill
 from unregress.metrics.predictions import Predictions, require_aligned
 
 GOOD = seen([1.0, 2.0, 3.0])
@@ -146,7 +146,7 @@ def test_large_arrays_lie_in_files_without_names(
 
     in_memory = everything()
     assert not any(isinstance(root(array), np.memmap) for array in in_memory.values())
-    monkeypatch.setattr(predictions, "SPILLED", 8 * 19)
+    monkeypatch.setattr(spill, "SPILLED", 8 * 19)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spilled = everything()
     assert {name for name, array in spilled.items() if isinstance(root(array), np.memmap)} == {

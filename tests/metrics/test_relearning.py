@@ -17,7 +17,8 @@ import unregress
 from support.small_cases import flat_case
 from unregress.errors import ModelError
 from unregress.evidence import Figure, Measurement, Role
-from unregress.metrics import Anamnesis, Panel, Subject, relearning
+from unregress.metrics import Anamnesis, relearning
+from unregress.metrics.base import Panel, Subject
 from unregress.metrics.relearning import MARGIN, Watch, relearn
 from unregress.training.loop import evaluate
 

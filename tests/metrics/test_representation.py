@@ -16,7 +16,7 @@ from support.hand_panels import features, seen
 from support.hand_panels import panel as panel_of
 from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
-from unregress.metrics import Panel
+from unregress.metrics.base import Panel
 from unregress.metrics.predictions import Predictions
 from unregress.metrics.representation import Representation, fold_numbers, linear_cka, probe_auc
 

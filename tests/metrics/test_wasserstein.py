@@ -12,7 +12,8 @@ from scipy.stats import wasserstein_distance
 from support.hand_panels import measures, panel, seen, values
 from unregress.errors import DataError
 from unregress.evidence import Figure
-from unregress.metrics import Panel, Wasserstein
+from unregress.metrics import Wasserstein
+from unregress.metrics.base import Panel
 from unregress.metrics.density import density
 from unregress.metrics.predictions import Predictions, Values
 from unregress.metrics.wasserstein import sorted_w1, w1

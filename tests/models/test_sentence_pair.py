@@ -15,7 +15,7 @@ from unregress.data.splits import Splits
 from unregress.errors import LayerError, ModelError, PreflightError, SettingError
 from unregress.hooks.activations import activations, execution_order
 from unregress.methods import Blindspot, Retrain, train
-from unregress.metrics.predictions import collect
+from unregress.metrics.collect import collect
 from unregress.models.sentence_pair import SentencePairLSTM
 from unregress.tasks.base import TensorTask
 from unregress.training.recipe import Recipe

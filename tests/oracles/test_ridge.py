@@ -24,6 +24,7 @@ from unregress import (
     ForgetRequest,
     GaussianAmnesiac,
     Method,
+    NegGradPlus,
     Recipe,
     Retrain,
     Runtime,
@@ -164,6 +165,18 @@ def test_relabelling_finds_the_relabelled_solution(method):
     limit = PROBLEM.relabelled(labels)
     assert_close(found_by(method, PROBLEM), limit, rtol=0, atol=TOLERANCE)
     assert float((limit - PROBLEM.gold).norm()) > 0.05  # known, and not zero: random labels teach something too
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.05, 0.2])
+def test_unbounded_ascent_finds_the_minimum_of_the_difference(alpha):
+    """Mean losses, so that A = X_RᵀX_R / n_R − α X_FᵀX_F / n_F + ρ / n_R is to be inverted."""
+    rows = PROBLEM.retain, PROBLEM.forget
+    (kept, known), (leaving, gone) = ((PROBLEM.inputs[own], PROBLEM.targets[own]) for own in rows)
+    curvature = kept.T @ kept / len(kept) - alpha * leaving.T @ leaving / len(leaving)
+    slope = kept.T @ known / len(kept) - alpha * leaving.T @ gone / len(leaving)
+    limit = torch.linalg.solve(curvature + RIDGE / len(kept) * torch.eye(FEATURES, dtype=torch.float64), slope)
+    method = NegGradPlus(recipe=recipe(len(kept), epochs=2000), alpha=alpha, bound=float("inf"))
+    assert_close(found_by(method, PROBLEM), limit, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("epochs", [0, 3, 400])

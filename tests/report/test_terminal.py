@@ -56,14 +56,14 @@ def test_date_and_files_of_the_judged_models_follow(report: AuditReport) -> None
         ["FineTune", "1b1b1b1b1b1b", "weights.pt"],
     ]
     text = " ".join(" ".join(lines[day:]).split())
-    assert f"Amnesiac amnesiac.pt: {NO_DIGEST} Blindspot {NO_FILE} original" in text
+    assert f"Amnesiac amnesiac.pt: {NO_DIGEST} Blindspot {NO_FILE} retrained" in text
     assert "retrained" not in " ".join(lines[day : lines.index("", day)])
 
 
 def test_an_audit_without_files_says_so(report: AuditReport) -> None:
     models = tuple(replace(model, file=None) for model in report.models)
     text = " ".join(printed(replace(report, models=models, date=""), 100).split())
-    assert "The day of measuring is not recorded. No file is recorded: which weights were measured" in text
+    assert "The date of measuring is not recorded. No file is recorded, so it is unknown which weights" in text
 
 
 def test_verdicts_are_coloured_where_there_are_colours(report: AuditReport) -> None:
@@ -116,6 +116,15 @@ def test_at_80_columns_headings_break_between_words(report: AuditReport) -> None
     assert any("Gaussian" in line for line in lines)
 
 
+def test_a_range_is_beside_its_median_where_all_columns_fit_and_below_it_otherwise(report: AuditReport) -> None:
+    wide, narrow = ([line.split() for line in printed(six(report), width).splitlines()] for width in (200, 120))
+    assert ["train-retain", "31.5", "33.2", "(32.5–34.0)", "30.0", "29.5"] in [line[:6] for line in wide]
+    row = narrow.index(next(line for line in narrow if line[:2] == ["train-retain", "31.5"]))
+    assert narrow[row][2] == "33.2" and narrow[row + 1] == ["32.5–34.0"]
+    # Continued below, with the columns of original and golds again.
+    assert sum(line[:3] == ["train-retain", "31.5", "33.2"] for line in narrow) == 2
+
+
 def test_notes_floor_and_caveats_follow(report: AuditReport) -> None:
     text = " ".join(printed(report, 100).split())
     assert f"[1] {PAIRS}" in text
@@ -134,7 +143,7 @@ def test_with_one_gold_the_floor_is_said_to_be_unknown(report: AuditReport) -> N
 def test_without_golds_there_is_no_verdict_and_no_such_column(report: AuditReport) -> None:
     text = " ".join(printed(with_no_gold(report), 100).split())
     assert text.startswith("Measured on 2026-01-31 (UTC).")
-    assert "original Fine Amnesiac" in text
+    assert "original Tune Amnesiac Blindspot constant helper" in text
     assert "retrained" not in text.partition("Mean")[0]
     assert "there is no noise floor, and no verdict can be more than INCONCLUSIVE" in text
 

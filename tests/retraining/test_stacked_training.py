@@ -17,12 +17,14 @@ from torch.utils.data import TensorDataset, default_collate
 
 from support.small_cases import CPU, Listed, case_of, filled, mlp, numbers, table, weights
 from unregress import MappingTask, Recipe, Retrain, TensorTask, retrain
+from unregress.cli.commands.audit_options import Retraining
 from unregress.data.case import Case
 from unregress.errors import DivergenceError, JobsError, PreflightError, SettingError
 from unregress.models.sentence_pair import SentencePairLSTM
 from unregress.retraining.missing_work import missing_golds
 from unregress.retraining.model_factory import ModelFactory
 from unregress.retraining.model_store import Store
+from unregress.retraining.stack import SEPARATE_HINT
 from unregress.retraining.stacked_training import retrain_stacked
 from unregress.retraining.throughput import measure_throughput
 
@@ -106,18 +108,20 @@ def test_each_is_what_it_is_alone(name: str) -> None:
     assert_as_alone(case_of(doubled(), build=double(build)), recipe)
 
 
-@pytest.mark.parametrize("watched", ["training", "validation"])
-def test_each_has_a_plateau_of_its_own(watched: str) -> None:
-    """At a rate at which losses go up and down, the rates of three models come to differ."""
-    recipe = replace(RECIPE, epochs=12, lr=0.3, schedule="plateau", patience=1, gamma=0.5)
-    more: dict[str, Any] = (
-        {"validation": doubled(10), "validation_forget_like": [1, 4]} if watched == "validation" else {}
-    )
-    case = case_of(doubled(), build=double(), **more)
-    assert_as_alone(case, recipe, 1e-7)
-    found = retrain_stacked(case, recipe, CPU, SEEDS, double()())
-    rates = [tuple(epoch.lr for epoch in each.history) for each in found if not isinstance(each, DivergenceError)]
-    assert len(set(rates)) > 1 and all(each[0] == 0.3 for each in rates) and min(map(min, rates)) < 0.3
+@pytest.mark.parametrize("stack", [2, 3])
+def test_a_plateau_schedule_is_refused_before_anything_is_read(stack: int, tmp_path: Path) -> None:
+    """Each model's rate would fall at another time.  Trained separately they are welcome, as is a last single model."""
+    recipe = replace(RECIPE, schedule="plateau")
+    closed = case_of(Listed(*table(), forbidden=range(24)))
+    with pytest.raises(SettingError) as caught:
+        retrain(closed, recipe, CPU, SEEDS, stack=stack, store=Store(root=tmp_path))
+    assert "'plateau'" in caught.value.found and caught.value.remedy == SEPARATE_HINT
+    with pytest.raises(SettingError):
+        Retraining(stack=stack).require_possible(closed, CPU, recipe)
+    assert not list(tmp_path.iterdir())
+    Retraining(stack=stack, golds=1).require_possible(closed, CPU, recipe)
+    Retraining(stack=stack).require_possible(closed, CPU, RECIPE)
+    assert len(retrain(case_of(), recipe, CPU, SEEDS[:1], stack=stack)) == 1
 
 
 def test_streamed_data_in_single_precision_and_a_last_batch_of_one_row() -> None:
@@ -269,8 +273,6 @@ REFUSED: dict[str, tuple[Callable[[], Case], str]] = {
         lambda: case_of(loss=lambda p, t: (p - t) * float(p.detach().max())),
         "3 models cannot be",
     ),
-    "augmentation": (lambda: case_of(augment=lambda data, draws: data), "augmented batch by batch, and models"),
-    "collation": (lambda: case_of(Listed(*table()), collate=default_collate), "`collate` of their own, and models"),
     "texts": (
         lambda: case_of(Listed(*table(), item=named), task=MappingTask(lambda: nn.Linear(3, 1), ignore=["id"])),
         "type <class 'list'>.*nothing but tensors|of type <class 'str'>.*nothing but tensors",
@@ -281,15 +283,22 @@ REFUSED: dict[str, tuple[Callable[[], Case], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_needs_to_be_alone_is_refused(name: str, tmp_path: Path) -> None:
     make, words = REFUSED[name]
-    with pytest.raises(JobsError, match=rf"{words}.*Train each alone \(`stack` 1\)"):
+    with pytest.raises(JobsError, match=rf"{words}.*Train the models separately \(`stack` 1\)"):
         retrain(make(), RECIPE, CPU, SEEDS, stack=3, store=Store(root=tmp_path))
     assert not list(tmp_path.iterdir())
 
 
-def test_all_complaints_come_at_once() -> None:
-    case = case_of(augment=lambda data, draws: data)
-    with pytest.raises(PreflightError, match=r"(?s)2 problems.*precision is '16-mixed'.*augmented"):
-        retrain_stacked(case, RECIPE, replace(CPU, precision="16-mixed"), SEEDS, mlp())
+def test_all_complaints_come_at_once_and_before_anything_is_trained() -> None:
+    case = case_of(Listed(*table(), forbidden=range(24)), augment=lambda data, draws: data, collate=default_collate)
+    recipe, runtime = replace(RECIPE, schedule="plateau"), replace(CPU, precision="16-mixed")
+    with pytest.raises(PreflightError) as caught:
+        retrain(case, recipe, runtime, SEEDS, stack=3)
+    found = [each.found for each in caught.value.complaints]
+    for words, each in zip(("'plateau'", "'16-mixed'", "augmented batch by batch", "`collate`"), found, strict=True):
+        assert words in each
+    assert {each.remedy for each in caught.value.complaints} == {SEPARATE_HINT}
+    with pytest.raises(PreflightError):
+        retrain_stacked(case, recipe, runtime, SEEDS, mlp())
 
 
 def test_stacks_are_cut_by_seeds_whatever_the_workers(tmp_path: Path) -> None:

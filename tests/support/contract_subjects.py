@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from inspect import isabstract
 from typing import Any
 
 import torch
@@ -14,17 +15,14 @@ from support.small_cases import Listed, flat_case, mlp, numbers, weights
 from unregress import (
     Blindspot,
     Case,
-    FineTune,
     ForgetRequest,
-    GaussianAmnesiac,
     MappingTask,
     Method,
     Recipe,
-    Retrain,
     Task,
     TensorTask,
-    UniformAmnesiac,
     Unlearned,
+    methods,
 )
 from unregress.tasks.losses import Huber, PerSampleLoss, Quantile
 
@@ -32,22 +30,31 @@ SAMPLES, FORGET = 24, (0, 3, 5, 11, 17)
 RETAIN = tuple(i for i in range(SAMPLES) if i not in FORGET)
 BRIEF = Recipe(epochs=2, lr=0.01, batch_size=8)
 
-METHODS: dict[str, Method] = {
-    "retrain": Retrain(recipe=BRIEF),
-    "finetune": FineTune(recipe=BRIEF),
-    "uniform": UniformAmnesiac(recipe=BRIEF, low=0, high=10),
-    "gaussian": GaussianAmnesiac(recipe=BRIEF),
-    "blindspot": Blindspot(helper=BRIEF, recipe=BRIEF, layers=1),
-    "blindspot-raw": Blindspot(helper=BRIEF, recipe=BRIEF, layers=1, attention="raw"),
+SETTINGS: dict[str, dict[str, Any]] = {
+    "UniformAmnesiac": {"low": 0, "high": 10},
+    "Blindspot": {"layers": 1},
 }
+"""Settings of methods whose defaults do not suit the small models here."""
+
+
+def brief(kind: type[Method], **settings: Any) -> Method:
+    """A method of that class, each of its recipes brief."""
+    recipes = {each.name: BRIEF for each in fields(kind) if isinstance(each.default, Recipe)}
+    return kind(**recipes, **SETTINGS.get(kind.__name__, {}), **settings)
+
+
+METHODS: dict[str, Method] = {
+    name: brief(kind)
+    for name, kind in vars(methods).items()
+    if name in methods.__all__ and isinstance(kind, type) and issubclass(kind, Method) and not isabstract(kind)
+} | {"Blindspot-raw": brief(Blindspot, attention="raw")}
+"""Every method that the library offers, by name."""
 
 
 def with_recipe(method: Method, **changes: Any) -> Method:
-    """The method with some values of its recipe changed, the helper's too."""
-    changed: dict[str, Any] = {"recipe": replace(method.recipe, **changes)}  # type: ignore[attr-defined]
-    if isinstance(method, Blindspot):
-        changed["helper"] = replace(method.helper, **changes)
-    return replace(method, **changed)
+    """The method with some values of each of its recipes changed, a helper's too."""
+    own = {each.name: getattr(method, each.name) for each in fields(method)}
+    return replace(method, **{name: replace(it, **changes) for name, it in own.items() if isinstance(it, Recipe)})
 
 
 class Recurrent(nn.Module):

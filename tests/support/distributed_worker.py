@@ -29,10 +29,10 @@ from support.contract_subjects import (
 )
 from support.small_cases import Listed, mlp, numbers
 from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, audit, collect, train
-from unregress.auditing.pipeline import default_metrics
-from unregress.distributed.process_group import part
+from unregress.distributed.process_group import destroy_process_group
 from unregress.errors import UnregressError
 from unregress.methods import Method, Unlearned
+from unregress.metrics import default_metrics
 
 
 class Idle(nn.Module):
@@ -78,16 +78,16 @@ def jobs() -> Iterator[tuple[str, Method, Kind, dict[str, Any], dict[str, Any]]]
         for change, values in CHANGES.items():
             yield f"{name}/{change}", with_recipe(method, **values), KINDS["mlp"], {}, {}
         yield f"{name}/float32", method, KINDS["mlp"], {}, {"precision": "32-true"}
-    for name in ("finetune", "blindspot"):
+    for name in ("FineTune", "NegGradPlus", "Blindspot"):
         for kind in ("quantile", "conv", "lstm", "idle"):
             yield f"{name}/{kind}", METHODS[name], KINDS[kind], {}, {}
-    for name in ("uniform", "blindspot"):
+    for name in ("UniformAmnesiac", "Blindspot"):
         normal = Kind(batch_normalised)
         yield f"{name}/augmented", METHODS[name], KINDS["mlp"], {"augment": jitter}, {}
         yield f"{name}/streaming", METHODS[name], KINDS["mlp"], {"train": Listed(inputs, targets)}, {}
         yield f"{name}/batchnorm", with_recipe(METHODS[name], batch_size=6), normal, {}, {"sync_batch_norm": True}
     # What two processes do otherwise than one, but both alike: dropping out, and batch statistics of their own rows.
-    relearning = with_recipe(METHODS["finetune"], schedule="plateau", batch_size=10)
+    relearning = with_recipe(METHODS["FineTune"], schedule="plateau", batch_size=10)
     yield "unlike/dropout", relearning, Kind(dropping_out), {}, {}
     yield "unlike/batchnorm", relearning, Kind(batch_normalised), {}, {}
 
@@ -134,14 +134,14 @@ def audited(runtime: Runtime) -> list[tuple[Any, ...]]:
     )
     recipe = Recipe(epochs=10, lr=0.01, batch_size=9)
     original = train(case, recipe, runtime)
-    golds = [METHODS["retrain"].unlearn(original.model, case, replace(runtime, seed=seed)) for seed in (1, 2)]
-    mine = METHODS["blindspot"].unlearn(original.model, case, runtime)
+    golds = [METHODS["Retrain"].unlearn(original.model, case, replace(runtime, seed=seed)) for seed in (1, 2)]
+    mine = METHODS["Blindspot"].unlearn(original.model, case, runtime)
     report = audit(case, {"original": original, "mine": mine}, runtime, golds=golds, metrics=default_metrics())
     return [(m.metric, m.split, m.model, m.value, m.bound, m.interval) for m in report.measures]
 
 
 def diverged(runtime: Runtime) -> str:
-    method = with_recipe(METHODS["finetune"], lr=1e300, optimizer="sgd")
+    method = with_recipe(METHODS["FineTune"], lr=1e300, optimizer="sgd")
     try:
         method.unlearn(trained_on(KINDS["mlp"]), KINDS["mlp"].case(), runtime)
     except UnregressError as error:
@@ -173,7 +173,7 @@ class CallingMethod(TensorTask):
 def bypassed(runtime: Runtime, task: TensorTask) -> str:
     case = replace(KINDS["mlp"].case(), task=task)
     try:
-        METHODS["finetune"].unlearn(Parts(), case, replace(runtime, precision="32-true"))
+        METHODS["FineTune"].unlearn(Parts(), case, replace(runtime, precision="32-true"))
     except UnregressError as error:
         return str(error)
     return ""
@@ -183,8 +183,8 @@ if __name__ == "__main__":
     for strategy in ("ddp", "fsdp2"):
         together = Runtime(accelerator="cpu", precision="64-true", devices=2, strategy=strategy)  # type: ignore[arg-type]
         done = results(together)
-        (Path(sys.argv[1]) / f"{strategy}-{together.team.rank}.pickle").write_bytes(pickle.dumps(done))
-    # Whoever ends first must not leave the other one in the middle of a word; see `unregress.__main__` for the rest.
-    together.team.wait()
-    part()
+        (Path(sys.argv[1]) / f"{strategy}-{together.process_group.rank}.pickle").write_bytes(pickle.dumps(done))
+    # The process that ends first must not break a connection in use; see `unregress.__main__` for the rest.
+    together.process_group.barrier()
+    destroy_process_group()
     os._exit(0)

@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 from unregress.data.splits import Splits
 from unregress.datasets.images.age_images import CropAndFlip
 from unregress.experiments.experiment import Experiment, Forget, Settings
-from unregress.experiments.families import Family, Loaded
+from unregress.experiments.families.base import Family, Loaded
 from unregress.experiments.runner import Outcome, reproduce
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac
 from unregress.retraining.model_store import Store

@@ -13,7 +13,8 @@ from torch.utils.data import TensorDataset
 
 import unregress
 from unregress.evidence import Measurement, Role
-from unregress.metrics import Metric, Panel, Subject
+from unregress.metrics import Metric
+from unregress.metrics.base import Panel, Subject
 from unregress.metrics.predictions import Predictions
 
 

@@ -18,9 +18,9 @@ from unregress.data.request import ForgetRequest
 from unregress.evidence import Measurement, Role
 from unregress.methods import FineTune, Method, Retrain
 from unregress.metrics.base import Panel, Subject
+from unregress.metrics.collect import collect
 from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA
-from unregress.metrics.predictions import collect
 from unregress.tasks.base import TensorTask
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime

@@ -17,8 +17,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
-def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a module in two processes, as a user would with `torchrun --nproc_per_node 2 -m MODULE`."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1",
-               "--master_port", str(free_port()), "-m", *words]  # fmt: skip
+def torchrun(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    """Run a module in several processes, as a user would with `torchrun --nproc_per_node 2 -m MODULE`."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes),
+               "--master_addr", "127.0.0.1", "--master_port", str(free_port()), "-m", *words]  # fmt: skip
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)

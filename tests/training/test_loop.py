@@ -13,8 +13,8 @@ from torch.utils.data import TensorDataset
 from support.small_cases import CPU, Listed, case_of, filled, mlp, table, weights
 from unregress import Recipe, Runtime
 from unregress.errors import DataError, DivergenceError, ModelError, PreflightError, SettingError
-from unregress.methods.base import task_loss
 from unregress.training.loop import evaluate, fit
+from unregress.training.objective import Objective, Term, task_loss
 
 INPUTS, TARGETS = table()
 
@@ -26,8 +26,9 @@ def linear() -> nn.Module:
 def run(model, recipe, *, loss="l1", data=None, sample_loss=None, rows=None, runtime=CPU, **more):
     """Train on a small case; `sample_loss` is a function of (model, batch)."""
     case = case_of(data or TensorDataset(INPUTS, TARGETS), build=linear, loss=loss)
-    positions = torch.arange(case.requested.size) if rows is None else torch.as_tensor(rows)
-    return fit(model, case, recipe, positions, sample_loss or task_loss(case), runtime, stage="test", **more)
+    positions = torch.arange(case.splits.size) if rows is None else torch.as_tensor(rows)
+    objective = Objective.over(positions, sample_loss or task_loss(case))
+    return fit(model, case, recipe, objective, runtime, stage="test", **more)
 
 
 def constant_loss(value):
@@ -50,8 +51,8 @@ def test_two_steps_of_sgd_by_hand():
     model = filled(nn.Linear(1, 1, bias=False), 1.0)
     data = TensorDataset(torch.full((2, 1), 2.0), torch.full((2,), 10.0))
     case = case_of(data, loss="mse", forget=(0,))
-    fitted = fit(model, case, Recipe(epochs=2, lr=0.01, optimizer="sgd"), torch.tensor([1]), task_loss(case), CPU,
-                 stage="test")  # fmt: skip
+    objective = Objective.over(torch.tensor([1]), task_loss(case))
+    fitted = fit(model, case, Recipe(epochs=2, lr=0.01, optimizer="sgd"), objective, CPU, stage="test")
     assert_close(model.weight.item(), 1.9024)
     assert_close([epoch.loss for epoch in fitted.history], [64.0, 7.36**2])
 
@@ -121,9 +122,9 @@ def test_clipping_bounds_the_step():
 
 def test_costs_are_rows_times_passes():
     validation = TensorDataset(INPUTS[:7], TARGETS[:7])
-    case = case_of(TensorDataset(INPUTS, TARGETS), build=linear, validation=validation)
+    case = case_of(TensorDataset(INPUTS, TARGETS), build=linear, validation=validation, validation_forget_like=[5, 6])
     recipe = Recipe(epochs=3, batch_size=8, schedule="plateau")
-    fitted = fit(linear(), case, recipe, torch.arange(10), task_loss(case), CPU, stage="s", monitor=torch.arange(5))
+    fitted = fit(linear(), case, recipe, Objective.over(torch.arange(10), task_loss(case)), CPU, stage="s")
     # 3 epochs of 10 rows forward and backward, and 5 monitored rows forward after each
     assert (fitted.cost.forward, fitted.cost.backward) == (45, 30)
 
@@ -148,6 +149,78 @@ def test_no_epochs_change_nothing():
     assert weights(model) == before
     assert fitted.history == ()
     assert fitted.cost.passes == 0
+
+
+# --- several terms ------------------------------------------------------------------------------
+
+
+def test_two_steps_of_descent_and_ascent_by_hand():
+    """y = w x, squared error, w = 1, learning rate 0.01, momentum 0.9; row 0 is weighed 1 and row 1 weighed −0.5.
+
+    Row 0: x = 2, y = 10, gradient 4 (2 w − 10).  Row 1: x = 1, y = 3, gradient 2 (w − 3).
+    First step: −32 + 0.5 × 4 = −30, w = 1.3.  Second: −29.6 + 1.7 = −27.9, with momentum −54.9: w = 1.849.
+    Losses: 64 − 0.5 × 4 = 62, then 7.4² − 0.5 × 1.7² = 53.315.
+    """
+    model = filled(nn.Linear(1, 1, bias=False), 1.0)
+    data = TensorDataset(torch.tensor([[2.0], [1.0]]), torch.tensor([10.0, 3.0]))
+    case = case_of(data, loss="mse", forget=(1,))
+    rows = (torch.tensor([0]), 1.0), (torch.tensor([1]), -0.5)
+    objective = Objective(terms=tuple(Term(rows=own, loss=task_loss(case), weight=weight) for own, weight in rows))
+    fitted = fit(model, case, Recipe(epochs=2, lr=0.01, optimizer="sgd"), objective, CPU, stage="test")
+    assert_close(model.weight.item(), 1.849)
+    assert_close([epoch.loss for epoch in fitted.history], [62.0, 53.315])
+    assert (fitted.cost.forward, fitted.cost.backward) == (4, 4)
+
+
+@pytest.mark.parametrize("first", ["longer", "shorter"])
+def test_the_shorter_list_of_batches_is_passed_again(first):
+    """14 rows in batches of 4 are 4 steps; 6 others are batches of 4 and 2, passed twice, in a new order each time."""
+    seen: dict[str, list[list[int]]] = {"longer": [], "shorter": []}
+
+    def noting(name):
+        def loss(model, batch):
+            seen[name].append(batch.index.tolist())
+            return constant_loss(2.0 if name == "longer" else 3.0)(model, batch)
+
+        return loss
+
+    longer = Term(rows=torch.arange(14), loss=noting("longer"))
+    shorter = Term(rows=torch.arange(14, 20), loss=noting("shorter"), weight=-1.0)
+    objective = Objective(terms=(longer, shorter) if first == "longer" else (shorter, longer))
+    case = case_of(TensorDataset(INPUTS, TARGETS), build=linear)
+    fitted = fit(linear(), case, Recipe(epochs=2, batch_size=4), objective, CPU, stage="test")
+    assert [len(batch) for batch in seen["longer"]] == [4, 4, 4, 2] * 2
+    assert [len(batch) for batch in seen["shorter"]] == [4, 2] * 4
+    passes = [first + then for first, then in zip(*[iter(seen["shorter"])] * 2, strict=True)]
+    assert [sorted(each) for each in passes] == [list(range(14, 20))] * 4
+    assert len(set(map(tuple, passes))) > 1
+    assert [epoch.loss for epoch in fitted.history] == [-1.0, -1.0]
+    assert fitted.cost.backward == 2 * (14 + 12)
+
+
+def test_a_second_term_leaves_the_order_of_the_first_alone():
+    orders: list[list[list[int]]] = []
+    case = case_of(TensorDataset(INPUTS, TARGETS), build=linear)
+    for further in ((), (Term(rows=torch.arange(3), loss=task_loss(case)),)):
+        order: list[list[int]] = []
+
+        def noting(model, batch, order=order):
+            order.append(batch.index.tolist())
+            return constant_loss(1.0)(model, batch)
+
+        objective = Objective(terms=(Term(rows=torch.arange(24), loss=noting), *further))
+        fit(linear(), case, Recipe(epochs=2, batch_size=5), objective, CPU, stage="test")
+        orders.append(order)
+    assert orders[0] == orders[1]
+
+
+def test_after_step_counts_the_rows_of_the_steps_that_were_done():
+    """Stopped after 2 of 3 steps: 16 rows of one term, 8 and 3 of the other."""
+    case = case_of(TensorDataset(INPUTS, TARGETS), build=linear)
+    terms = tuple(Term(rows=torch.arange(count), loss=task_loss(case)) for count in (24, 11))
+    fitted = fit(linear(), case, Recipe(batch_size=8), Objective(terms=terms), CPU, stage="test",
+                 after_step=lambda step, _: step == 2)  # fmt: skip
+    assert fitted.cost.backward == 16 + 11
 
 
 # --- schedules ----------------------------------------------------------------------------------
@@ -186,13 +259,15 @@ def test_one_cycle_is_pytorchs_own_over_all_steps(batch_size):
 
 
 def test_a_plateau_is_of_the_monitored_rows():
-    """Validation errors 1, 2 and 30 of an untrained zero model; only the first two are monitored."""
+    """Validation errors 1, 2 and 30 of an untrained zero model; the third sample is of the forgotten kind."""
     validation = TensorDataset(torch.zeros(3, 3), torch.tensor([1.0, 2.0, 30.0]))
-    case = case_of(TensorDataset(INPUTS, TARGETS), build=linear, validation=validation)
-    model = filled(nn.Linear(3, 1), 0.0)
-    fitted = fit(model, case, Recipe(schedule="plateau"), torch.arange(24), constant_loss(1.0), CPU,
-                 stage="test", monitor=torch.tensor([0, 1]))  # fmt: skip
-    assert fitted.history[0].validation == 1.5
+    case = case_of(TensorDataset(INPUTS, TARGETS), build=linear, validation=validation, validation_forget_like=[2])
+    found = []
+    for watched in ("retain", "all", "none"):
+        objective = Objective.over(torch.arange(24), constant_loss(1.0), validation=watched)
+        model = filled(nn.Linear(3, 1), 0.0)
+        found.append(fit(model, case, Recipe(schedule="plateau"), objective, CPU, stage="test").history[0].validation)
+    assert found == [1.5, 11.0, None]
 
 
 @pytest.mark.parametrize(("watching", "rates"), [(False, [1.0, 1.0, 1.0, 1.0]), (True, [1.0, 1.0, 1.0, 0.1])])
@@ -207,8 +282,8 @@ def test_a_plateau_is_of_the_validation_loss_where_there_is_one(watching, rates)
 
     case = case_of(TensorDataset(INPUTS, TARGETS), build=linear, validation=TensorDataset(INPUTS, TARGETS))
     recipe = Recipe(epochs=4, lr=1.0, schedule="plateau", patience=1, gamma=0.1)
-    fitted = fit(linear(), case, recipe, torch.arange(24), falling, CPU,
-                 stage="test", monitor=torch.arange(5) if watching else None)  # fmt: skip
+    objective = Objective.over(torch.arange(24), falling, validation="all" if watching else "none")
+    fitted = fit(linear(), case, recipe, objective, CPU, stage="test")
     assert_close([epoch.lr for epoch in fitted.history], rates)
     assert [epoch.loss for epoch in fitted.history] == [9.0, 8.0, 7.0, 6.0]
 
@@ -218,7 +293,7 @@ def test_other_schedules_do_not_look_at_validation_data(schedule):
     validation = Listed(INPUTS, TARGETS, forbidden=range(24))
     case = case_of(TensorDataset(INPUTS, TARGETS), build=linear, validation=validation)
     recipe = Recipe(epochs=2, schedule=schedule)
-    fitted = fit(linear(), case, recipe, torch.arange(9), task_loss(case), CPU, stage="s", monitor=torch.arange(9))
+    fitted = fit(linear(), case, recipe, Objective.over(torch.arange(9), task_loss(case)), CPU, stage="s")
     assert [epoch.validation for epoch in fitted.history] == [None, None]
 
 
@@ -299,6 +374,63 @@ def likelihood(prediction, target):
 def test_a_loss_that_falls_without_bound_is_divergence():
     with pytest.raises(DivergenceError, match=r"mean loss of epoch \d+ of stage 'test' is -.*e\+\d+, against"):
         run(mlp(), Recipe(epochs=30, lr=1.0, batch_size=8), loss=ascent)
+
+
+@pytest.mark.parametrize("weights_of_terms", [(1.0, -1.0), (-1.0, 1.0)])
+def test_terms_that_run_away_are_divergence_although_their_sum_stays(weights_of_terms):
+    """Two terms with the same runaway loss and opposite weights: their sum is zero in every epoch."""
+    calls = 0
+
+    def runaway(model, batch):
+        nonlocal calls
+        calls += 1
+        return constant_loss(10.0 ** (calls // 2))(model, batch)
+
+    case = case_of(TensorDataset(INPUTS, TARGETS), build=linear)
+    terms = tuple(Term(rows=torch.arange(24), loss=runaway, weight=weight) for weight in weights_of_terms)
+    with pytest.raises(DivergenceError, match="mean loss of epoch") as caught:
+        fit(linear(), case, Recipe(epochs=9, batch_size=24), Objective(terms=terms), CPU, stage="test")
+    assert "'test'" in caught.value.found
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_a_mean_loss_that_runs_away_in_either_direction_is_divergence(direction):
+    """The scale is the mean of |y| + y², here 6 for targets of 2: 6000 is the limit both ways."""
+    data = TensorDataset(INPUTS, torch.full((24,), 2.0))
+    for last, fine in ((5999.0, True), (6001.0, False)):
+        values = iter([1.0, direction * last])
+
+        def loss(model, batch, values=values):
+            return constant_loss(next(values))(model, batch)
+
+        if fine:
+            fitted = run(linear(), Recipe(epochs=2, batch_size=24), sample_loss=loss, data=data)
+            assert fitted.history[-1].loss == direction * last
+        else:
+            with pytest.raises(DivergenceError, match="against 6 at the start"):
+                run(linear(), Recipe(epochs=2, batch_size=24), sample_loss=loss, data=data)
+
+
+@pytest.mark.parametrize(("lr", "fine"), [(1e5, True), (1e8, False)])
+def test_weights_that_run_away_behind_a_bounded_loss_are_divergence(lr, fine):
+    """One Adam step moves every weight by the learning rate, whatever the loss; targets are about 10 in size."""
+
+    def bounded(model, batch):
+        return torch.tanh(1e-3 * model(batch.data[0]).squeeze(1))
+
+    if fine:
+        run(linear(), Recipe(lr=lr, batch_size=64), sample_loss=bounded)
+    else:
+        with pytest.raises(DivergenceError, match=r"weights grew to 1e\+08 in stage 'test'"):
+            run(linear(), Recipe(lr=lr, batch_size=64), sample_loss=bounded)
+
+
+def test_weights_of_the_size_of_large_targets_are_no_divergence():
+    """A line of slope 1e9 is what there is to learn."""
+    case_data = TensorDataset(INPUTS, 1e9 * INPUTS.sum(1))
+    model = linear()
+    run(model, Recipe(lr=1e9, batch_size=64), data=case_data)
+    assert float(model.weight.detach().abs().max()) > 1e8
 
 
 def test_a_loss_below_zero_is_no_divergence():

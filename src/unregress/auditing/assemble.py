@@ -1,52 +1,101 @@
-"""All models of an audit side by side: what each predicts about the same samples."""
+"""The panel of an audit: all models by name and role, a constant baseline, and their predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import torch
+from torch import nn
 
-from unregress.auditing.baselines import constant, spreads
-from unregress.auditing.golds import Candidate, module_of
 from unregress.data.case import Case
 from unregress.data.loading import chunked
-from unregress.data.request import ForgetRequest, Index
+from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import ModelError
-from unregress.evidence import Role
+from unregress.evidence import CONSTANT, RETRAINED, Part, Role
+from unregress.evidence.model_record import ModelRecord
+from unregress.evidence.nan_means import LARGE, mean, median
 from unregress.hooks.final_layer import final_linear
-from unregress.metrics import Panel, Subject
-from unregress.metrics.predictions import Predictions, collect
+from unregress.methods.base import Unlearned
+from unregress.metrics.base import Panel, Subject
+from unregress.metrics.collect import collect
+from unregress.metrics.predictions import Predictions, Values
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime
 
+Candidate = nn.Module | Unlearned
+"""A model as a user gives it: bare, or as a method returned it."""
 Candidates = Sequence[tuple[str, Role, Candidate]]
-"""Models with their names and roles, an original among them."""
+"""Models with their names and roles, the original among them."""
 FEATURED = 5000
-"""Samples of each part whose features are kept, drawn once for all models: of a model of images they are a hundred
-times as large as all else that an audit holds."""
+"""Samples of each part whose features are kept, drawn once for all models: for an image model, features are a hundred
+times as large as everything else that an audit holds."""
 EVALUATED: tuple[Split, ...] = ("train_eval", "test")
+PARTS_OF: dict[Split, tuple[Part, Part]] = {
+    "train_eval": ("train-retain", "train-forget"),
+    "test": ("test-retain", "test-forget"),
+}
+
+
+def module_of(candidate: Candidate) -> nn.Module:
+    """The bare model: without a method's record, and without wrappers of PyTorch such as DDP."""
+    return unwrapped(candidate.model if isinstance(candidate, Unlearned) else candidate)
+
+
+def record_of(candidate: Candidate) -> ModelRecord | None:
+    """The record of how a model was made, as far as it is known."""
+    return candidate.record if isinstance(candidate, Unlearned) else None
+
+
+def participants(
+    models: Mapping[str, Candidate], golds: Sequence[Candidate], original: str
+) -> list[tuple[str, Role, Candidate]]:
+    """All models with name and role: original, golds, models to judge, and the helpers that taught them."""
+    roles: list[tuple[str, Role, Candidate]] = [
+        (name, "original" if name == original else "unlearned", model) for name, model in models.items()
+    ]
+    retrained: list[tuple[str, Role, Candidate]] = [
+        (name, "gold", model) for name, model in zip(gold_names(len(golds)), golds, strict=True)
+    ]
+    helpers: list[tuple[str, Role, Candidate]] = [
+        (f"{name}'s helper", "reference", model.helper)
+        for name, model in models.items()
+        if isinstance(model, Unlearned) and model.helper is not None
+    ]
+    return [*roles, *retrained, *helpers]
+
+
+def gold_names(count: int) -> list[str]:
+    """The golds' names in a report, in order.
+
+    >>> gold_names(2)
+    ['retrained', 'retrained #2']
+    """
+    return [RETRAINED if number == 1 else f"{RETRAINED} #{number}" for number in range(1, count + 1)]
 
 
 def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: bool) -> tuple[Panel, list[str]]:
-    """Ask every model about all training and test samples.
+    """Predict all training and test samples with every model.
 
     Args:
         case: the data, and what was to be forgotten.
-        candidates: whom to ask; a constant predictor is added.
-        runtime: where.
-        features: whether some metric looks into the final linear layer.  Where a model has none, nobody's is looked
-            into.
+        candidates: the models; a constant predictor is added.
+        runtime: where to compute.
+        features: whether some metric reads the final linear layer.  If one of the models has no such layer, features
+            are kept of none of them.
 
     Returns:
-        The panel, and what a reader of its numbers must know.
+        The panel, and caveats for a reader of its numbers.
     """
     caveats = []
-    if features and (closed := _closed(case, candidates, runtime)):
+    if features and (closed := _without_final_layer(case, candidates, runtime)):
         features = False
         caveats.append(
-            "What looks into the final linear layer was left out: the representation check, and the paper's attack "
+            "What reads the final linear layer was left out: the representation check, and the paper's attack "
             f"unless it is `Membership(features=('loss',))`. {closed}"
         )
     kept = {split: _featured(case, split, runtime) if features else np.zeros(0, np.int64) for split in EVALUATED}
@@ -57,7 +106,7 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
             split: collect(model, case.task, case.source(split), runtime, rows=case.rows(split), features=kept[split])
             for split in EVALUATED
         }
-        subjects.append(Subject(name=name, role=role, model=model, parts=dict(_parts(case, seen))))
+        subjects.append(Subject(name=name, role=role, model=model, parts=dict(split_parts(case, seen))))
     original = next(subject for subject in subjects if subject.role == "original")
     subjects.append(constant(case, original, runtime))
     units = spreads(original)
@@ -69,7 +118,7 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
             f"which is how far its retained targets are from their median on average: {listed}"
             f"{', …' if units.size > 10 else ''}."
         )
-    caveats += _unknown(subjects[0])
+    caveats += _unknown_targets(subjects[0])
     group: Index = np.zeros(0, dtype=np.int64)
     if (retained := case.retained_validation()) is not None:
         group = np.setdiff1d(np.arange(len(case.source("validation"))), retained.numpy())
@@ -78,48 +127,72 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
     ), caveats
 
 
-def held_out_answers(panel: Panel) -> dict[str, Predictions]:
-    """What every model answers about all test samples, by its name: the same whatever request is looked at."""
-    case, runtime = panel.case, panel.runtime
-    return {
-        subject.name: collect(subject.model, case.task, case.source("test"), runtime)
-        for subject in panel.subjects
-        if subject.model is not None
-    }
+def constant(case: Case, like: Subject, runtime: Runtime) -> Subject:
+    """A baseline that predicts the median of the retained targets for every sample; each output has its own median.
 
-
-def panel_of(panel: Panel, other: ForgetRequest, tests: Mapping[str, Predictions]) -> Panel:
-    """The same models asked about another request's samples: what was retained is the same.
+    Its loss is the task's, or the absolute error where the task's loss does not accept constant outputs (as with
+    constraints between them).  Of an even number of targets the lower one of the middle two is taken, and 0 for an
+    output that is unknown for every retained sample.
 
     Args:
-        panel: about a request that was made beside the other one.
-        other: one of `panel.case.requested.others`.
-        tests: what `held_out_answers` found.
-
-    Raises:
-        DataError: some of the other request's samples cannot be measured any more.
-        ModelError: likewise, as where their inputs were overwritten.
+        case: holds the task.
+        like: an audited model: its retained targets give the median, and its parts and the shape of its outputs are
+            those of the baseline.
+        runtime: where that model runs.
     """
-    own, runtime = panel.case.requested, panel.runtime
-    rest = [each for each in own.others if each is not other]
-    request = other.beside(*rest, replace(own, others=()))
-    case = replace(panel.case, request=request, validation_forget_like=None, test_forget_like=None)
-    rows = np.asarray(request.forget, np.int64)
-    subjects = []
-    for subject in panel.subjects:
-        if subject.model is None:
-            continue
-        seen = {"train-forget": collect(subject.model, case.task, case.source("train_eval"), runtime, rows=rows)}
-        seen |= dict(_parts(case, {"test": tests[subject.name]}))
-        parts = {name: found.in_units(panel.units) if panel.units.size > 1 else found for name, found in seen.items()}
-        subjects.append(replace(subject, parts={"train-retain": subject.parts["train-retain"], **parts}))
-    original = next(subject for subject in subjects if subject.role == "original")
-    subjects.append(constant(case, original, runtime))
-    return replace(panel, case=case, subjects=tuple(subjects), validation_forget_like=np.zeros(0, dtype=np.int64))
+    middle = torch.from_numpy(like.parts["train-retain"].target).nanmedian(dim=0).values.nan_to_num()
+    form = _form(case, like, runtime)
+    parts = {name: _answer(case, seen, middle, form) for name, seen in like.parts.items()}
+    return Subject(name=CONSTANT, role="reference", model=None, parts=parts)
 
 
-def _unknown(like: Subject) -> list[str]:
-    """A sentence if some targets are not known."""
+def spreads(like: Subject) -> Values:
+    """The spread of each output: the mean distance of its retained targets to their median, `(*out)`.
+
+    Outputs of several kinds, such as kilograms and metres, can only be averaged in units of their own.  The spread of a
+    single output is taken as 1, and so is that of an output whose targets are all equal or unknown.
+
+    Args:
+        like: any audited model; its retained targets are read.
+    """
+    seen = like.parts["train-retain"]
+    if prod(seen.target.shape[1:]) == 1:
+        return np.ones(seen.target.shape[1:])
+    with np.errstate(over="ignore"):
+        spread = np.asarray(mean(np.abs(seen.target - median(seen.target)), axis=0))
+    # What is smaller or larger can only come of rounding, and nothing could be divided by it.
+    return np.where((spread > 1 / LARGE) & (spread < LARGE), spread, 1.0)
+
+
+def _form(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:
+    """The shape of a raw prediction for one sample, which may have more axes than its target: quantile levels."""
+    if like.model is None:
+        return None
+    model = runtime.set_up(runtime.private_copy(like.model)).eval()
+    (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.requested.retain[:2]), 2))
+    with torch.no_grad():
+        raw: torch.Tensor = case.task.predict(model, batch.data)
+    return raw.shape[1:]
+
+
+def _answer(case: Case, seen: Predictions, middle: torch.Tensor, form: torch.Size | None) -> Predictions:
+    target = torch.from_numpy(seen.target)
+    point = middle.expand(target.shape)
+    own = target.shape[1:] if form is None else form
+    with np.errstate(over="ignore"):
+        loss = np.asarray(mean(np.abs(seen.target - point.numpy()).reshape(len(seen), -1), axis=1))
+    # Outputs that continue the target's axes are filled alike.  Others, or a loss that is no number there, such as the
+    # logarithm of a variance that is negative, have no constant: what is left is the error.
+    if own[: target.ndim - 1] == target.shape[1:]:
+        raw = point.reshape(*target.shape, *(1 for _ in own[target.ndim - 1 :])).expand(len(seen), *own)
+        with suppress(ModelError):
+            found = case.task.checked_loss(raw, target).detach().double().cpu().numpy()
+            loss = found if np.isfinite(found).all() else loss
+    return Predictions(index=seen.index, prediction=point.numpy().copy(), target=seen.target, loss=loss)
+
+
+def _unknown_targets(like: Subject) -> list[str]:
+    """A sentence if some targets are unknown (NaN)."""
     parts = like.parts.values()
     unknown = sum(int((~part.known).sum()) for part in parts if part.known is not None)
     if not unknown:
@@ -131,8 +204,8 @@ def _unknown(like: Subject) -> list[str]:
     ]
 
 
-def _closed(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
-    """A sentence if some model has no final linear layer to look into."""
+def _without_final_layer(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
+    """A sentence about the first model without a final linear layer; None if all have one."""
     for name, _, candidate in candidates:
         twin = runtime.set_up(runtime.private_copy(module_of(candidate))).eval()
         (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.requested.retain[:2]), 2))
@@ -144,16 +217,16 @@ def _closed(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
 
 
 def _featured(case: Case, split: Split, runtime: Runtime) -> Index:
-    """Positions whose features are kept: all of a part, or `FEATURED` of it."""
+    """Positions of the samples whose features are kept: all of a part, or `FEATURED` of them."""
     rng = np.random.default_rng(runtime.generator(f"features/{split}").initial_seed())
     parts = [np.flatnonzero(mask) for mask in (case.forget_like(split), case.retained(split))]
     return np.sort(np.concatenate([rng.choice(part, min(len(part), FEATURED), replace=False) for part in parts]))
 
 
-def _parts(case: Case, seen: Mapping[Split, Predictions]) -> Iterator[tuple[str, Predictions]]:
-    """Predictions per non-empty part: retained and forgotten, of training and test data."""
+def split_parts(case: Case, seen: Mapping[Split, Predictions]) -> Iterator[tuple[Part, Predictions]]:
+    """Divide predictions into the retained and the forgotten kind of samples; empty parts are left out."""
     for split, predictions in seen.items():
-        name = "test" if split == "test" else "train"
-        for label, mask in (("retain", case.retained(split)), ("forget", case.forget_like(split))):
+        retain, forget = PARTS_OF[split]
+        for part, mask in ((retain, case.retained(split)), (forget, case.forget_like(split))):
             if mask.any():
-                yield f"{name}-{label}", predictions.at(np.flatnonzero(mask))
+                yield part, predictions.at(np.flatnonzero(mask))

@@ -13,8 +13,9 @@ from unregress.data.loading import chunked
 from unregress.errors import ModelError, UnregressError
 from unregress.errors.user_code import described
 from unregress.evidence.nan_means import mean, median, root_mean_square
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.loop import require_gradient
-from unregress.training.runtime import Runtime, bare, evaluating
+from unregress.training.runtime import Runtime, evaluating
 
 
 def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> float:
@@ -47,7 +48,7 @@ def predicted_size(case: Case, model: nn.Module, runtime: Runtime) -> float:
     try:
         wrapped = runtime.set_up(model)
         (batch,) = runtime.load(case.source("train_eval"), [rows])
-        case.task.require_meant(bare(model), batch.data)
+        case.task.require_meant(unwrapped(model), batch.data)
         with evaluating(wrapped), torch.no_grad():
             prediction, target = case.task.predict(wrapped, batch.data), case.task.target(batch.data)
             case.task.checked_loss(prediction, target)

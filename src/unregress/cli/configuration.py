@@ -1,4 +1,4 @@
-"""What a `--config` file must be before its options are looked at: UTF-8 YAML, a mapping, every key once."""
+"""Read `--config` files and check that they are UTF-8 YAML mappings without duplicate keys."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _EXPECTED = "option names with values, one a line, as in `output: runs/first`"
 
 
 def read(path: Path) -> str:
-    """The text of a configuration file.  UTF-16 is known by its mark at the beginning.
+    """The text of a configuration file.  UTF-16 is recognised by its byte order mark.
 
     Raises:
-        SettingError: the file cannot be read, or is no configuration.
+        SettingError: the file cannot be read, or is not a configuration.
     """
     try:
         content = path.read_bytes()
@@ -38,8 +38,27 @@ def read(path: Path) -> str:
     return text
 
 
+def without(text: str, names: frozenset[str]) -> str:
+    r"""A configuration without some of its options; the same text if it has none of them.
+
+    >>> without("method: Retrain\nlr: 1e-3", frozenset({"method"}))
+    'lr: 1e-3\n'
+    """
+    try:
+        mapping = yaml.compose(text, Loader=yaml.SafeLoader) if names else None
+    except yaml.YAMLError:
+        return text  # the parser says what is wrong
+    if not isinstance(mapping, yaml.MappingNode):
+        return text
+    kept = [(key, value) for key, value in mapping.value if key.value not in names]
+    if len(kept) == len(mapping.value):
+        return text
+    mapping.value = kept
+    return str(yaml.serialize(mapping, Dumper=yaml.SafeDumper))
+
+
 def require_mapping(text: str, name: str) -> None:
-    """Refuse what is no configuration.
+    """Refuse text that is not a configuration.
 
     Args:
         text: what was read.
@@ -61,7 +80,7 @@ def require_mapping(text: str, name: str) -> None:
 
 
 def _walk(text: str, name: str) -> None:
-    """Go through YAML piece by piece, which unlike reading it as a whole needs no recursion."""
+    """Check YAML event by event, which unlike constructing it needs no recursion."""
     # For each open mapping the keys so far, None for a sequence; and whether the next piece is a key.
     keys: list[dict[str, int] | None] = []
     key_next: list[bool] = []

@@ -1,4 +1,4 @@
-"""From words on the command line to a function call, and from errors to exit codes."""
+"""Parse the command line, call the command's function, and turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.metadata import version
 from inspect import cleandoc, signature
 from pathlib import Path
@@ -17,30 +16,26 @@ from typing import Any, NoReturn
 
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
 from jsonargparse.typing import Path_fr
-from torch import nn
 
-from unregress.auditing.pipeline import default_metrics
 from unregress.cli import configuration
 from unregress.cli.commands.audit import audit, report
 from unregress.cli.commands.reproduce import reproduce
 from unregress.cli.commands.train_forget import forget, train
 from unregress.cli.commands.verify import verify
-from unregress.cli.error_messages import refusal
+from unregress.cli.error_messages import nearest, reword
 from unregress.cli.exit_codes import culprit, ending
 from unregress.cli.help import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, USAGE
 from unregress.cli.interrupt import NOTHING_LEFT, WORDS, Stop, exit_code, stoppable
 from unregress.cli.launch import launch, require_room
 from unregress.cli.values import unusable
-from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.demo import demo
-from unregress.distributed.process_group import part, team
+from unregress.distributed.process_group import current_process_group, destroy_process_group
 from unregress.errors import SettingError, raise_all
 from unregress.errors.user_code import described, message_of
 from unregress.errors.wording import printable
-from unregress.methods import Method, Unlearned
+from unregress.metrics import default_metrics
 from unregress.tasks.base import Task
-from unregress.training.runtime import Runtime
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -58,7 +53,7 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
     """Run one command.
 
     Args:
-        words: those after `unregress`.
+        words: the arguments after `unregress`.
         debug: show the whole traceback of an error.
 
     Returns:
@@ -66,23 +61,23 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
     """
     stop: Stop | None = None
     try:
-        with stoppable() as stop, nullcontext() if team().size == 1 else _one_of_many():
+        with stoppable() as stop, _main_process_prints():
             return _run(words, debug)
     except BaseException as error:
         if isinstance(error, SystemExit) and culprit(error) is None:
-            # The parser's, after help, version or `--print_config`.
+            # Raised by the parser after help, version or `--print_config`.
             return int(error.code or 0)
         code, message = _stopped(stop, error) or ending(error)
         if debug:
             traceback.print_exception(error)
-    # Of very long words, as paths of thousands of letters, the beginning is enough.
+    # Very long words, such as paths of thousands of letters, are cut.
     short = re.sub(r"\S{400,}", lambda word: f"{word[0][:200]}…", message)
     print(f"error: {printable(short)}", file=sys.stderr)
     return code
 
 
 def _stopped(stop: Stop | None, error: BaseException) -> tuple[int, str] | None:
-    """Exit code and message of a command that was told to end; None if it was not."""
+    """Exit code and message of a command that was interrupted or terminated; None if it was not."""
     heard = None if stop is None else stop.number
     if heard is None and not isinstance(error, KeyboardInterrupt):
         return None
@@ -91,51 +86,57 @@ def _stopped(stop: Stop | None, error: BaseException) -> tuple[int, str] | None:
 
 
 @contextmanager
-def _one_of_many() -> Iterator[None]:
-    """One of the processes of a job: the first one prints for all."""
+def _main_process_prints() -> Iterator[None]:
+    """Let only the main process of a job print, and disconnect the processes when all have finished."""
     with ExitStack() as stack:
-        if not team().first:
+        if not current_process_group().is_main:
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
         yield
-        part()
+        destroy_process_group()
 
 
 class _Parser(ArgumentParser):
-    """Takes no abbreviated options, and refuses words in words of ours."""
+    """A parser without abbreviated options, whose error messages are reworded."""
 
     command: str = ""
     """The name of the command whose options these are; empty for the program's own."""
+    replaced: frozenset[str] = frozenset()
+    """Settings of configuration files that the command line replaces as a whole."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        # `--method.recipe.epoch` would mean `epochs`: a slip must not become a setting.
-        # Parsers that the library makes for the help of one option are called as the program, not as the file it is in.
+        # `--method.recipe.epoch` would mean `epochs`: a typing error must not become a setting.
+        # `prog` is also set for the parsers that the library makes for the help of one option.
         super().__init__(*arguments, allow_abbrev=False, **{"prog": "unregress", **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Refuse the words; parsers within parsers pass their complaint on instead."""
+        """Raise the reworded error; a parser within another one passes its message on instead."""
         if (known := culprit(ex)) is not None:
-            # Raised while a module of the user's was imported, or refused in words of ours already.
+            # Raised while a module of the user's was imported, or reworded already.
             raise known
         if not self.exit_on_error:
             super().error(message, ex)
         name = getattr(getattr(ex, "subcommand_parser", self), "command", "")
-        # Of options that are missing, the program's own parser complains.
+        # Missing options are reported by the program's own parser.
         name = name or next((each for each in COMMANDS if f": {each}." in message), "")
-        raise refusal(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
+        raise reword(message, COMMANDS.get(name), f"unregress {name}".rstrip()) from ex
 
     def format_help(self, *arguments: Any) -> str:
-        """The help, without lists of all of PyTorch's classes."""
+        """The help without lists of all subclasses that PyTorch has."""
         return re.sub(r",\s+known\s+subclasses:[^()]{600,}\)", ")", super().format_help(*arguments))
 
     def parse_path(self, path: Any, *arguments: Any, **options: Any) -> Namespace:
-        """A configuration file, which the library would read in the encoding of the system."""
-        text = configuration.read(Path(path))
+        """Read a configuration file in its own encoding, without the settings that the command line replaces.
+
+        Otherwise the parser would keep the settings of a method that a file names for the method that replaces it,
+        where their names are the same: Retrain would train with Blindspot's `recipe`.
+        """
+        text = configuration.without(configuration.read(Path(path)), self.replaced)
         with Path_fr(path).relative_path_context():
             found: Namespace = self.parse_string(text, os.path.basename(path), *arguments, **options)
         return found
 
     def parse_string(self, content: str, path: Any = "", *arguments: Any, **options: Any) -> Namespace:
-        """A configuration as text."""
+        """Parse a configuration."""
         if not path:
             configuration.require_mapping(content, "the configuration")
         found: Namespace = super().parse_string(content, path, *arguments, **options)
@@ -153,16 +154,20 @@ def _run(words: Sequence[str], debug: bool) -> int:
     parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
     for name, own in parsers.items():
         subcommands.add_subcommand(name, own, help=SUMMARIES[name])
+    _require_command(words)
+    if _names_method(words):
+        parsers["forget"].replaced = frozenset({"method"})
     try:
-        parsed = parser.parse_args(_afresh(words))
+        parsed = parser.parse_args([_underscored(word) for word in words])
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        # What the parser does not catch of what it raises itself.
+        # Errors of its own that the parser does not catch.
         parser.error(message_of(error), error)
     name = parsed.subcommand
     # The configuration is filled in below.
     raise_all(list(unusable(COMMANDS[name], {**parsed[name].as_dict(), "config": ""})))
     devices = parsed[name].get("runtime.devices", 1)
-    if (wanted := devices if isinstance(devices, int) else len(devices)) > 1 and team().size == 1:
+    wanted = devices if isinstance(devices, int) else len(devices)
+    if wanted > 1 and current_process_group().world_size == 1:
         require_room(wanted)
         return launch([*words, "--debug"] if debug else words, wanted)
     values = _instantiate(parser, parsed)[name].as_dict()
@@ -172,26 +177,28 @@ def _run(words: Sequence[str], debug: bool) -> int:
     return 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Unset(Method):
-    """No method yet, and no settings."""
+def _require_command(words: Sequence[str]) -> None:
+    """Refuse words that do not begin with a command or an option.
 
-    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
-        raise SettingError("No method is named", remedy="Name one with `--method`")
-
-
-def _afresh(words: Sequence[str]) -> list[str]:
-    """Let each `--method NAME` start from that method's own defaults.
-
-    The parser would hand the settings of a method that a config file names on to the one that replaces
-    it, wherever names agree: Retrain would train with Blindspot's `recipe`.  `_Unset` has none to hand on.
+    Raises:
+        SettingError: no command is named, or one that does not exist.
     """
-    out: list[str] = []
-    for word in words:
-        if word.split("=")[0] in ("--method", "--method.class_path"):
-            out.append(f"--method={_Unset.__module__}.{_Unset.__qualname__}")
-        out.append(_underscored(word))
-    return out
+    if not words:
+        raise SettingError("No command is named", remedy="`unregress --help` lists them; start with `unregress demo`")
+    if not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise SettingError(
+            f"There is no command {words[0]!r}",
+            expected=f"one of {', '.join(COMMANDS)}",
+            remedy=nearest(words[0], COMMANDS),
+        )
+
+
+def _names_method(words: Sequence[str]) -> bool:
+    """Whether the command line names a method after the last configuration file, whose method it replaces."""
+    options = [word.split("=")[0] for word in words]
+    named = [place for place, option in enumerate(options) if option in ("--method", "--method.class_path")]
+    files = [place for place, option in enumerate(options) if option == "--config"]
+    return max(named, default=-1) > max(files, default=-1)
 
 
 def _underscored(word: str) -> str:
@@ -207,10 +214,10 @@ def _underscored(word: str) -> str:
 
 
 _POSITIONAL = {"report": "FOLDER [--output AUDIT_HTML]", "verify": "FOLDER [--digest HEX] [--among+ FOLDER ...]"}
-"""The words of commands that write no run folder."""
+"""Usage of the commands that write no run folder."""
 
 
-def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
+def _parser(name: str, command: Callable[..., None]) -> _Parser:
     configured = _configured(command)
     options = "[--config job.yaml] [--OPTION VALUE ...]" if configured else _POSITIONAL[name]
     parser = _Parser(usage=f"unregress {name} {options}", description=_text(command), epilog=EVERYWHERE)
@@ -220,10 +227,12 @@ def _parser(name: str, command: Callable[..., None]) -> ArgumentParser:
     own: set[str | int] = set()
     if command is reproduce:
         own = {"name", "list", "download"}
-        # Suppressed where it is not given, so that a config file's stands.
+        # Suppressed if it is not given, so that the value of a configuration file remains.
         parser.add_argument("name", nargs="?", default=SUPPRESS, help="the experiment, as `--list` shows them")
         parser.add_argument("--list", action="store_true", help="show all experiments, their data and rough cost")
-        parser.add_argument("--download", action="store_true", help="fetch the data first, where the licence lets us")
+        parser.add_argument(
+            "--download", action="store_true", help="download the data first, if their licence allows it"
+        )
     parser.add_function_arguments(command, skip={"config", *own}, as_positional=not configured)
     if name == "audit":
         parser.set_defaults(metrics=[{"class_path": type(metric).__name__} for metric in default_metrics()])
@@ -236,7 +245,7 @@ def _configured(command: Callable[..., None]) -> bool:
 
 
 def _text(command: Callable[..., None]) -> str:
-    """What a docstring says before its list of arguments."""
+    """The part of a docstring before its list of arguments."""
     return cleandoc(command.__doc__ or "").split("\n\nArgs:")[0]
 
 
@@ -247,7 +256,7 @@ def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
     except Exception as error:
         if (known := culprit(error)) is not None:
             raise known from None
-        raise SettingError(f"What the configuration names cannot be made: {described(error)}") from error
+        raise SettingError(f"What the configuration names cannot be created: {described(error)}") from error
     values = made[parsed.subcommand]
     for key, kind in (("task", Task), ("data", Splits)):
         if key in values and not isinstance(values[key], kind):

@@ -1,4 +1,8 @@
-"""What the parser complains about, in a line for whoever typed it: what was found, what is expected, what is near."""
+"""Reword the parser's error messages in one line: what was found, what is expected, what was probably meant.
+
+Four kinds are reworded: unknown options, missing options, classes and values.  Any other message is passed on as it is,
+so another wording in the parser costs clarity but nothing else.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +21,31 @@ from unregress.methods import Method
 from unregress.metrics import Metric
 
 
-def _names(room: Any, kind: type) -> tuple[str, ...]:
-    """The classes of a kind that a package hands out."""
-    found = ((name, getattr(room, name)) for name in room.__all__)
+def _names(package: Any, kind: type) -> tuple[str, ...]:
+    """Names of the concrete subclasses of a class that a package exports."""
+    found = ((name, getattr(package, name)) for name in package.__all__)
     return tuple(name for name, made in found if isinstance(made, type) and issubclass(made, kind)
                  and not inspect.isabstract(made))  # fmt: skip
 
 
 METHODS, METRICS = _names(methods, Method), _names(metrics, Metric)
-_KEY = re.compile(r'(?:Parser key "([^"]+)":|Problem with given class_path \'([^\']+)\':)\s*(.*)', re.DOTALL)
+_CONTEXT = re.compile(r"(?:Parser key \"([^\"]+)\":|Problem with given class_path '([^']+)':)\s*(.*)", re.DOTALL)
 _UNION = re.compile(
     r"Does not validate against any of the Union subtypes\n.*?\n *Errors:\n(?P<branches>.*)\n *Given value type:.*?"
     r"\n *Given value: (?:NestedArg\(key='[^']*', val=)?(?P<given>.*?)\)?$",
     re.DOTALL,
 )
+_UNKNOWN = re.compile(
+    r"nrecognized arguments: (?P<option>\S+)|(?:Group '(?P<group>[^']+)' does not accept o|does not accept o|O)ption "
+    r"'(?P<name>[^']+)'"
+)
+_MISSING = re.compile(r"arguments are required: (.+)")
+_VALUE = re.compile(r"Expected (?:an? )?(?:<class '(?P<type>[\w.]+)'>|typing\.Literal\[(?P<choices>[^\]]*)\])")
+_CLASS = re.compile(r"Expected a dot import path string: (\S+)|Not a valid subclass of \w+\. Got value: (.{1,80}?)\s")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A remedy that names the known word that is nearest, or nearest behind its last dot; empty if none is near.
+    """A remedy that names the most similar known word, or the one whose last part is; empty if none is similar.
 
     >>> nearest("Blindspott", ["Blindspot", "Retrain"]), nearest("seed", ["golds", "runtime.seed"])
     ("Did you mean 'Blindspot'?", "Did you mean 'runtime.seed'?")
@@ -48,43 +59,56 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class _Complaint:
-    """The heart of a message that the parser wraps in several layers."""
+    """The innermost message, without the layers that the parser wraps around it."""
 
     key: str
-    """Which setting, dotted; empty where it is about none."""
+    """Name of the setting, dotted; empty if it concerns none."""
     owner: str
     """Import path of the class or function whose setting it is; empty for a command's own."""
     text: str
     given: str | None
-    """The value that does not fit."""
+    """The value that was refused."""
 
 
-def refusal(message: str, command: Callable[..., None] | None, name: str) -> UnregressError:
-    """The error that says what a parser's message says.
+def reword(message: str, command: Callable[..., None] | None, name: str) -> UnregressError:
+    """The error that states a parser's message.
 
     Args:
         message: the parser's.
-        command: the command that was called, whose signature says what there is; None before one is known.
+        command: the command that was called, whose signature has the options; None before one is known.
         name: the command's, or the program's.
     """
     help_ = f"`{name} --help` lists all options"
-    found = _heart(message)
-    for pattern, explain in _EXPLANATIONS:
-        if match := re.search(pattern, found.text, re.DOTALL):
-            return explain(found, match, command, help_)
-    # Some of the parser's words quote objects with their addresses.
-    text = re.sub(r"<([^<>]*?)(?: of type object)?(?: at 0x[0-9a-f]+)?>", r"\1", " ".join(found.text.split())).rstrip(
-        "."
+    found = _innermost(message)
+    if match := _UNKNOWN.search(found.text):
+        return _unknown(found, match, command, help_)
+    if match := _MISSING.search(found.text):
+        return _missing(match, command, help_)
+    if match := _VALUE.search(found.text):
+        return _wrong_value(found, match, help_)
+    if match := _CLASS.search(found.text):
+        return _no_such_class(found, match[1] or match[2])
+    # The parser quotes some objects with their addresses.
+    text = re.sub(r"<([^<>]*?)(?: of type object)?(?: at 0x[0-9a-f]+)?>", r"\1", " ".join(found.text.split()))
+    text = text.rstrip(".")
+    called = found.key in ("task", "data")
+    return SettingError(
+        f"`{found.key}`: {text}" if found.key else text, expected=_IMPORTED if called else "", remedy=help_
     )
-    return SettingError(f"`{found.key}`: {text}" if found.key else text, remedy=help_)
 
 
-def _heart(message: str) -> _Complaint:
+_IMPORTED = (
+    "the import path of a function that must say what it returns, as in `def make_task() -> unregress.TensorTask` and "
+    "`def load_data() -> unregress.Splits`"
+)
+
+
+def _innermost(message: str) -> _Complaint:
     """Take off keys, class paths, and all but the most telling branch of unions."""
     keys: list[str] = []
     owner, given, text = "", None, message.strip()
     while True:
-        if match := _KEY.match(text):
+        if match := _CONTEXT.match(text):
             key, path, text = match[1], match[2], match[3].strip()
             keys += [key] if key else []
             # Of options that one class groups, the whole dotted name is the command's own.
@@ -107,21 +131,42 @@ def _telling(branches: str) -> str:
     return next((text for text in texts if "NoneType" not in text.split("\n")[0]), branches)
 
 
-Explanation = Callable[[_Complaint, "re.Match[str]", "Callable[..., None] | None", str], UnregressError]
+def _unknown(
+    found: _Complaint, match: re.Match[str], command: Callable[..., None] | None, help_: str
+) -> UnregressError:
+    option = (match["option"] or match["name"]).split("=")[0]
+    if match["option"] and not option.startswith("--"):
+        return SettingError(f"There is no place for {option!r}", remedy=help_)
+    full = ".".join(part for part in (found.key, match["group"], option.removeprefix("--")) if part)
+    if found.owner:
+        known = [f"{found.key}.{each}" for each in _settings(pkgutil.resolve_name(found.owner))]
+    else:
+        known = [] if command is None else list(_settings(command))
+    return SettingError(f"There is no option `{full}`", remedy=nearest(full, known) or help_)
 
 
-def _wrong_value(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    choices = [word.strip("' ") for word in (match["choices"] or "").split(",")] if match["choices"] else []
-    expected = f"one of {', '.join(choices)}" if len(choices) > 1 else "".join(choices) or WORDS.get(
-        match["type"], f"a {match['type']}"
-    )  # fmt: skip
+def _missing(match: re.Match[str], command: Callable[..., None] | None, help_: str) -> UnregressError:
+    names = [f"`{name.strip().rpartition('.')[2]}`" for name in match[1].split(",")]
+    positional = command is not None and "config" not in inspect.signature(command).parameters
     return SettingError(
-        f"`{found.key}` is {found.given!r}", expected=expected, remedy=nearest(found.given or "", choices) or help_
+        f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing",
+        expected="" if positional else "a value as an option or in a `--config` file",
+        remedy=help_,
     )
 
 
-def _no_such_class(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    word, last = match[1], found.key.split(".")
+def _wrong_value(found: _Complaint, match: re.Match[str], help_: str) -> UnregressError:
+    choices = [word.strip("' ") for word in (match["choices"] or "").split(",") if word]
+    expected = "".join(choices) or WORDS.get(match["type"], f"a {match['type']}")
+    return SettingError(
+        f"`{found.key}` is {found.given!r}",
+        expected=f"one of {', '.join(choices)}" if len(choices) > 1 else expected,
+        remedy=nearest(found.given or "", choices) or help_,
+    )
+
+
+def _no_such_class(found: _Complaint, word: str) -> UnregressError:
+    last = found.key.split(".")
     known = METRICS if "metrics" in last else METHODS if {"method", "methods"} & set(last) else ()
     if not found.key:
         return SettingError(f"There is no class {word!r}", expected="an import path, as in `my_model.MyTask`")
@@ -137,97 +182,8 @@ def _no_such_class(found: _Complaint, match: re.Match[str], command: Any, help_:
     )
 
 
-def _unknown(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    """An option that does not exist."""
-    option = match["option"].split()[0].split("=")[0]
-    inner = ".".join(part for part in ((match.groupdict().get("group") or ""), option.removeprefix("--")) if part)
-    full = f"{found.key}.{inner}" if found.key else inner
-    if found.owner:
-        known = [f"{found.key}.{each}" for each in _settings(pkgutil.resolve_name(found.owner))]
-    else:
-        known = [] if command is None else list(_settings(command))
-    if not option.startswith("--") and " does not accept" not in found.text and " not accepted" not in found.text:
-        return SettingError(f"There is no place for {option!r}", remedy=help_)
-    return SettingError(f"There is no option `{full}`", remedy=nearest(full, known) or help_)
-
-
-def _missing(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    names = [f"`{name.strip().rpartition('.')[2]}`" for name in match[1].split(",")]
-    return SettingError(
-        f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing",
-        expected=""
-        if command is not None and "config" not in inspect.signature(command).parameters
-        else "a value as an option or in a `--config` file",
-        remedy=help_,
-    )
-
-
-def _no_command(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    known = re.findall(r"'(\w+)'", match[2])
-    return SettingError(
-        f"There is no command {match[1]!r}", expected=f"one of {', '.join(known)}", remedy=nearest(match[1], known)
-    )
-
-
-def _no_command_at_all(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    return SettingError("No command is named", remedy="`unregress --help` lists them; start with `unregress demo`")
-
-
-def _no_attribute(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    module = pkgutil.resolve_name(match[1])
-    return SettingError(
-        f"`{found.key}`: the module {match[1]!r} has no {match[2]!r}",
-        expected="the import path of a function, as in `my_model.make_task`",
-        remedy=nearest(match[2], [name for name, value in vars(module).items() if callable(value)]),
-    )
-
-
-def _untyped(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    return SettingError(
-        f"`{found.key}`: {match[1]} is no {match[2]} and does not say that it returns one",
-        expected="a function that must say what it returns, as in `def make_task() -> unregress.TensorTask` and "
-        "`def load_data() -> unregress.Splits`",
-    )
-
-
-def _no_path(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    return SettingError(
-        f"`{found.key}` is {match[1]}", expected=f"an import path, as in `--{found.key} my_model.make_{found.key}`"
-    )
-
-
-def _untyped_parameter(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    return SettingError(
-        f"The parameter {match[1]!r} of {match[2].removesuffix('.__init__')} does not say of what type it is",
-        expected=f"an annotation, as in `{match[1]}: float`",
-    )
-
-
-def _no_value(found: _Complaint, match: re.Match[str], command: Any, help_: str) -> UnregressError:
-    return SettingError(f"`{match[1]}` has no value", expected="one value", remedy=help_)
-
-
-_EXPLANATIONS: tuple[tuple[str, Explanation], ...] = (
-    (r"Expected (?:an? )?(?:<class '(?P<type>[\w.]+)'>|typing\.Literal\[(?P<choices>[^\]]*)\])", _wrong_value),
-    (r"Expected a dot import path string: (\S+)", _no_such_class),
-    (r"[Uu]nrecognized arguments: (?P<option>.+)", _unknown),
-    (r"Option '(?P<option>[^']+)' is not accepted", _unknown),
-    (r"Group '(?P<group>[^']+)' does not accept option '(?P<option>[^']+)'", _unknown),
-    (r"Subcommand '[^']+' does not accept option '(?P<option>[^']+)'", _unknown),
-    (r"arguments are required: (.+)", _missing),
-    (r"invalid choice: '([^']*)' \(choose from (.*)\)", _no_command),
-    (r'expected "subcommand"', _no_command_at_all),
-    (r"argument (\S+): expected one argument", _no_value),
-    (r"module '([^']+)' has no attribute '([^']+)'", _no_attribute),
-    (r"Not a valid subclass of \w+\. Got value: (.{1,80}?)\s+Subclass types expect", _no_path),
-    (r"Parameter '([^']+)' from '([^']+)' does not specify a type", _untyped_parameter),
-    (r"Import path (\S+) does not correspond to a subclass of (\w+)", _untyped),
-)
-"""From the parser's words to ours; what is not among them is passed on as it is."""
-
-
 def _settings(made: Callable[..., Any], before: str = "") -> Iterator[str]:
-    """The dotted names of what a class or function takes, those within dataclasses too."""
+    """The dotted names of the parameters of a class or function, with those within dataclasses."""
     hints = hints_of(made)
     for name in inspect.signature(made).parameters:
         yield f"{before}{name}"

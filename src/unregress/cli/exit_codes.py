@@ -1,4 +1,4 @@
-"""From the exception that ended a command to its exit code and one clear message.
+"""Exit code and message of the exception that ended a command.
 
 | code | a command ended so |
 |---|---|
@@ -6,7 +6,7 @@
 | 1 | training diverged |
 | 2 | bad input, or the user's own code raised |
 | 3 | a model did not pass that was required to (`--require pass`) |
-| 4 | another process of the same job failed, and says why |
+| 4 | another process of the same job failed; its message says why |
 | 70 | a fault of unregress |
 | 130 | interrupted (Ctrl-C) |
 | 143 | terminated (SIGTERM) |
@@ -22,12 +22,12 @@ from unregress.distributed.process_group import peer_failed
 from unregress.errors import DivergenceError, UnregressError, VerdictError
 from unregress.errors.user_code import chain, described, frames_of_user, is_users
 
-DIVERGED, REFUSED, NOT_PASSED, LEFT_ALONE, FAULT = 1, 2, 3, 4, 70
+DIVERGED, REFUSED, NOT_PASSED, PEER_FAILED, FAULT = 1, 2, 3, 4, 70
 _DEBUG = "`--debug` shows the whole traceback"
 
 
 def ending(error: BaseException) -> tuple[int, str]:
-    """Exit code and message for whatever was raised, but for interrupts.
+    """Exit code and message of any exception but an interruption.
 
     Args:
         error: what a command raised.
@@ -35,7 +35,7 @@ def ending(error: BaseException) -> tuple[int, str]:
     if (known := culprit(error)) is not None:
         return (_code(known), str(known)) if isinstance(known, UnregressError) else (REFUSED, _blamed(known))
     if peer_failed(error):
-        return LEFT_ALONE, "another process of this job has ended, which says why; nothing was written"
+        return PEER_FAILED, "another process of this job failed (see its message); nothing was written"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
         return REFUSED, f"memory ran out: {described(error)}. Use smaller batches, fewer workers or less data"
     if isinstance(error, (ImportError, OSError)):
@@ -50,7 +50,7 @@ def ending(error: BaseException) -> tuple[int, str]:
 
 
 def culprit(error: BaseException | None) -> BaseException | None:
-    """The error of this library's, or the exception of the user's, that others were raised from."""
+    """The error of this library or the exception of the user's code from which others were raised."""
     found: Iterator[BaseException] = iter(()) if error is None else chain(error)
     return next((each for each in found if isinstance(each, UnregressError) or is_users(each)), None)
 

@@ -1,4 +1,4 @@
-"""What `unregress --help` says, without importing what the commands need: PyTorch alone takes seconds."""
+"""The text of `unregress --help`, without the imports that commands need: PyTorch alone takes seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUMMARIES = {
     "train": "Train the original model.",
     "forget": "Make a trained model forget.",
     "audit": "Measure how well models forgot, and judge it.",
-    "report": "Print an audit's table and render its page anew.",
+    "report": "Print an audit's table and render its page again.",
     "verify": "Say whether a run folder is as it was written.",
     "reproduce": "Run an experiment of the paper and put its number beside ours.",
 }
@@ -29,10 +29,10 @@ SUMMARIES = {
 
 
 def answer(words: list[str]) -> str | None:
-    """The answer to words that ask for help or version only; None for any others.
+    """The output of `--help` and `--version`; None for other arguments.
 
     Args:
-        words: those after `unregress`.
+        words: the arguments after `unregress`.
     """
     if words == ["--version"]:
         return f"unregress {version('unregress')}\n"

@@ -1,4 +1,4 @@
-"""Ctrl-C (SIGINT) and being told to end (SIGTERM): both clear up, say so, and have an exit code of their own."""
+"""Handle Ctrl-C (SIGINT) and SIGTERM: clean up, print one line, and exit with a code of its own."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """What happened, for each signal that ends a command."""
 NOTHING_LEFT = "no unfinished run folder is left behind."
 GRACE = 5.0
-"""Seconds that clearing up is left alone by further signals."""
+"""Seconds of cleaning up during which further signals are ignored."""
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was told to end: what clears up after Ctrl-C clears up after this."""
+    """SIGTERM was received; code that cleans up after Ctrl-C cleans up after this as well."""
 
 
 def exit_code(number: int) -> int:
-    """What shells make of a program that was ended by a signal."""
+    """The exit code by which shells denote a program that was ended by a signal."""
     return 128 + number
 
 
@@ -61,7 +61,7 @@ def stoppable() -> Iterator[Stop]:
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Within the block, where there is nothing to clear up, both signals end the process with a line.
+    """Exit cleanly on Ctrl-C or SIGTERM in the block, such as during imports, before any resource exists.
 
     While PyTorch and other libraries are imported, a `KeyboardInterrupt` would not do: libraries' C code turns one
     that is raised in its imports into an ImportError, and prints it besides.
@@ -71,7 +71,7 @@ def leaving_at_once() -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """Let nothing interrupt the end of a program whose work is done: libraries print tracebacks of that."""
+    """Ignore signals at the end of a program, when libraries would print tracebacks."""
     if threading.current_thread() is threading.main_thread():
         for number in WORDS:
             signal.signal(number, signal.SIG_IGN)
@@ -79,7 +79,7 @@ def ignore_signals() -> None:
 
 @contextmanager
 def _handled(handler: Callable[[int, Any], object]) -> Iterator[None]:
-    """Where a signal is ignored, or is somebody else's business, that stays so."""
+    """Whether a signal has its default handler: one that is ignored or handled elsewhere is left alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Standard output and error that never end a command: their encoding, their reader and their disk are not its work."""
+"""Standard streams that never fail: unencodable characters, closed pipes and full disks do not end a command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ codecs.register_error(_READABLE, _readable)
 
 
 class Lasting:
-    """A text stream that drops what it cannot write any more, and remembers why."""
+    """A text stream that discards text it cannot write, and remembers the reason."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -40,24 +40,24 @@ class Lasting:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it."""
+        """Write a text, or discard it."""
         if self._lost is None:
             try:
                 self._stream.write(text)
-            except (OSError, ValueError) as error:  # ValueError: a stream that somebody has closed
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed
                 self._lose(error)
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written, or drop it."""
+        """Flush the stream, or discard its content."""
         if self._lost is None:
             try:
                 self._stream.flush()
-            except (OSError, ValueError) as error:  # ValueError: a stream that somebody has closed
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed
                 self._lose(error)
 
     def complaint(self) -> str:
-        """Why something was dropped, after a last try; empty if nothing was, or if the reader left (a closed pipe)."""
+        """Why text was discarded, after a last attempt; empty if none was, or if the pipe was closed."""
         self.flush()
         if self._lost is None or isinstance(self._lost, BrokenPipeError):
             return ""

@@ -1,4 +1,4 @@
-"""Values that the parser lets through and no function can use: null where something is needed, numbers for groups."""
+"""Check for values that the parser accepts but no command can use, such as null for a required number."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ WORDS = {
     "tuple": "a list, as in '[60, null]'",
     "dict": "names with values, as in `--models.NAME FOLDER`",
 }
-"""What types are called in messages."""
+"""Names of types in messages."""
 
 
 def unusable(made: Callable[..., Any], values: Mapping[str, Any], before: str = "") -> Iterator[SettingError]:
-    """Complaints about parsed values that would end in a traceback when the function is called.
+    """Errors for parsed values that would raise a TypeError in the function.
 
     Args:
         made: a command, or the class or function whose settings these are.
         values: the settings by name.
-        before: the dotted name under which they stand, with its dot.
+        before: the dotted prefix of their names, with its dot.
     """
     hints, parameters = hints_of(made), inspect.signature(made).parameters
     for name, value in values.items():
@@ -42,7 +42,7 @@ def unusable(made: Callable[..., Any], values: Mapping[str, Any], before: str = 
 
 
 def hints_of(made: Callable[..., Any]) -> dict[str, Any]:
-    """The types of what a class or function takes; none where somebody's own names what exists for a checker only."""
+    """Type hints of a class or function; empty if some name exists for type checkers only."""
     try:
         # A dataclass's own hints, for those of `__init__` are looked up in the wrong module for what it inherits.
         initialised = isinstance(made, type) and not is_dataclass(made)

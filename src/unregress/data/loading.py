@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from unregress.data.failing_sample import located
-from unregress.distributed.process_group import Team
+from unregress.distributed.process_group import ProcessGroup
 from unregress.errors import DataError
 from unregress.tasks.base import Task
 
@@ -146,26 +146,26 @@ def chunked(rows: Tensor, batch_size: int, *, shuffle: Generator | None = None) 
     return chunks
 
 
-def own_rows(chunk: Tensor, team: Team) -> Tensor:
+def own_rows(chunk: Tensor, group: ProcessGroup) -> Tensor:
     """A process's share of a batch's rows; if that is empty the first row, which keeps it in step with the others."""
-    own = team.share(chunk)
+    own = group.share(chunk)
     return own if len(own) else chunk[:1]
 
 
-def own_part(batch: Batch, chunk: Tensor, team: Team, task: Task[Any]) -> Batch:
+def own_part(batch: Batch, chunk: Tensor, group: ProcessGroup, task: Task[Any]) -> Batch:
     """A process's share of a batch.
 
     Args:
         batch: the whole batch, or already the share alone.
         chunk: positions of the whole batch's rows.
-        team: the processes that share the batch.
+        group: the processes that share the batch.
         task: selects rows of a batch.
     """
-    places = own_rows(torch.arange(len(chunk)), team)
+    places = own_rows(torch.arange(len(chunk)), group)
     if len(batch.index) > len(places):
         data = task.select(batch.data, places.to(task.target(batch.data).device))
         batch = Batch(batch.index[places], batch.forget[places], data)
-    return replace(batch, is_padding=not len(team.share(chunk)))
+    return replace(batch, is_padding=not len(group.share(chunk)))
 
 
 def read_targets(source: Source, task: Task[Any], rows: Tensor | None = None) -> Tensor:

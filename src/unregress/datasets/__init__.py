@@ -1,1 +1,1 @@
-"""Ready datasets.  Import the one you need from its own module, since each has needs of its own."""
+"""Datasets.  Import each from its own module, since each needs other packages."""

@@ -1,4 +1,4 @@
-"""The user's cache folder, and files that appear in it whole or not at all."""
+"""The user's cache folder, and atomic writing of files in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from platformdirs import user_cache_path
 from safetensors import SafetensorError
 
 from unregress.errors import SettingError
@@ -14,15 +15,13 @@ from unregress.files.partial import unfinished
 
 
 def cache_folder(given: str | None = None) -> Path:
-    """The folder that was given, or else `unregress` in the user's cache folder."""
-    if given is not None:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unregress"
+    """The given folder, or else `unregress` in the user's cache folder (on Linux `~/.cache`, or `XDG_CACHE_HOME`)."""
+    return user_cache_path("unregress", appauthor=False) if given is None else Path(given)
 
 
 @contextmanager
 def written(path: Path) -> Iterator[str]:
-    """A file to fill, which takes its place at `path` when the block ends without an error.
+    """The name of a temporary file, which is renamed to `path` if the block ends without an error.
 
     Raises:
         SettingError: the folder cannot be written, or its disk is full.

@@ -1,18 +1,20 @@
-"""Several processes that do one job together: which of them this one is, and what they tell each other.
+"""The processes that do one job together, and the collective operations between them.
 
-They are started by `torchrun` or by the command line, and find each other through the environment that `torchrun`
-sets.  Every one of them runs the same program; what they must not do several times, the first one does.
+They are started by `torchrun` or by the command line (`unregress.cli.launch`), run the same program, and find each
+other through the environment variables that `torchrun` sets.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from unregress.errors import SettingError
 
@@ -20,96 +22,96 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
-    """The processes of a job.  Most often there is one, and nothing that is said here costs anything."""
+class ProcessGroup:
+    """The processes of a job.  With one process every operation is free and returns its argument."""
 
     rank: int = 0
-    """Which process this is, counted from 0."""
-    size: int = 1
-    """How many there are."""
-    local: int = 0
-    """Which process of this machine this is, counted from 0: the number of its device."""
-    here: int = 1
-    """How many there are on this machine."""
+    """Number of this process, counted from 0."""
+    world_size: int = 1
+    """Number of processes."""
+    local_rank: int = 0
+    """Number of this process on its machine, counted from 0; also the number of its device."""
+    local_world_size: int = 1
+    """Number of processes on this machine."""
 
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and prints."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and prints (rank 0)."""
         return self.rank == 0
 
     def share(self, rows: Tensor) -> Tensor:
-        """This process's part of a batch: parts differ by one row at most, and may be empty.
+        """This process's share of a batch: shares differ by one row at most, and may be empty.
 
-        >>> [Team(rank, 3).share(torch.arange(5)).tolist() for rank in range(3)]
+        >>> [ProcessGroup(rank, 3).share(torch.arange(5)).tolist() for rank in range(3)]
         [[0, 1], [2, 3], [4]]
         """
-        return rows.tensor_split(self.size)[self.rank]
+        return rows.tensor_split(self.world_size)[self.rank]
 
-    def mean(self, losses: Tensor, count: int) -> Tensor:
-        """This process's part of the mean loss of a batch, to be back-propagated.
+    def mean_loss(self, losses: Tensor, count: int) -> Tensor:
+        """The loss to back-propagate in this process, so that gradients averaged over processes are the batch mean's.
 
         Args:
             losses: of this process's samples, `(n,)`.
             count: samples in the whole batch.
         """
-        # Gradients become the mean over processes, and each knows its own part of the sum only.
-        return losses.mean() if self.size == 1 else losses.sum() * (self.size / count)
+        return losses.mean() if self.world_size == 1 else losses.sum() * (self.world_size / count)
 
-    def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes, element by element; the same bytes in each."""
-        if self.size > 1:
+    def all_reduce(self, values: Tensor) -> Tensor:
+        """The sum over all processes, element by element, without a gradient; the same bytes in each."""
+        if self.world_size > 1:
             values = values.detach().clone()
             dist.all_reduce(values)
         return values
 
     def broadcast(self, value: T) -> T:
-        """The first process's value, so that all decide alike."""
-        if self.size == 1:
+        """The value of rank 0."""
+        if self.world_size == 1:
             return value
         held = [value]
         dist.broadcast_object_list(held, src=0)
         return held[0]
 
-    def gathered(self, values: list[T]) -> list[T]:
-        """The lists of all processes one after the other."""
-        if self.size == 1:
+    def all_gather(self, values: list[T]) -> list[T]:
+        """The lists of all processes, concatenated in order of rank."""
+        if self.world_size == 1:
             return values
-        lists: list[Any] = [None] * self.size
+        lists: list[Any] = [None] * self.world_size
         dist.all_gather_object(lists, values)
         return [value for each in lists for value in each]
 
-    def wait(self) -> None:
-        """Go on when all processes have come here; fails if one of them has failed."""
-        if self.size > 1:
-            # Not a barrier, which on GPUs would only be queued.
-            self.gathered([self.rank])
+    def barrier(self) -> None:
+        """Wait until all processes have arrived here; fails if one of them has failed."""
+        if self.world_size > 1:
+            # `dist.barrier` would only be queued on GPUs.
+            self.all_gather([self.rank])
 
 
-ALONE = Team()
+SINGLE = ProcessGroup()
+"""A job of one process."""
 
 
-def team() -> Team:
-    """The team that this process was started in; they need not have met yet."""
+def current_process_group() -> ProcessGroup:
+    """The group that this process was started in, whether or not it is initialised."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
-        return ALONE
+        return SINGLE
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    return Team(*(int(os.environ[name]) for name in names))
+    return ProcessGroup(*(int(os.environ[name]) for name in names))
 
 
-def meet(device: torch.device) -> None:
-    """Let the processes find each other, once; each waits for all.
+def init_process_group(device: torch.device) -> None:
+    """Connect the processes, unless they are connected; each waits for all.
 
     Args:
-        device: this process's own.
+        device: of this process.
 
     Raises:
-        SettingError: processes on such devices cannot talk to each other.
+        SettingError: there is no backend for such devices.
     """
     if device.type not in ("cpu", "cuda"):
         raise SettingError(
-            f"Several processes are to compute on {device.type!r}",
+            f"Several processes cannot compute on {device.type!r} together",
             expected="`cpu` or `cuda`",
-            remedy="Name one as `accelerator`, or use one device",
+            remedy="Set `accelerator` to one of these, or use one device",
         )
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -118,45 +120,43 @@ def meet(device: torch.device) -> None:
         dist.init_process_group(backend)
 
 
-def part() -> None:
-    """The end of a job that all have done."""
+@cache
+def device_mesh(kind: str) -> DeviceMesh:
+    """The initialised group as a mesh of one dimension, for DTensor and FSDP.
+
+    Args:
+        kind: of device, `cpu` or `cuda`.
+    """
+    return init_device_mesh(kind, (dist.get_world_size(),))
+
+
+def destroy_process_group() -> None:
+    """Disconnect the processes, if they are connected; called when all have finished."""
     if dist.is_available() and dist.is_initialized():
+        device_mesh.cache_clear()
         dist.destroy_process_group()
 
 
-def require_team(devices: int | list[int]) -> Team:
-    """The team, if it is as large as asked for; one device asks for nothing.
+def require_process_group(devices: int | list[int]) -> ProcessGroup:
+    """The group, with one process for each device asked for on this machine; `devices=1` takes a group of any size.
 
     Raises:
         SettingError: this machine has another number of processes.
     """
-    asked, found = len(devices) if isinstance(devices, list) else devices, team()
-    if asked == found.here or (asked == 1 and not isinstance(devices, list)):
-        return found
+    asked, group = len(devices) if isinstance(devices, list) else devices, current_process_group()
+    if asked == group.local_world_size or (asked == 1 and not isinstance(devices, list)):
+        return group
+    running = "one process" if group.local_world_size == 1 else f"{group.local_world_size} processes"
     raise SettingError(
-        f"{asked} devices are asked for with devices={devices!r}, and on this machine the job has "
-        f"{'one process' if found.here == 1 else f'{found.here} processes'}",
+        f"devices={devices!r} asks for {asked} devices, and on this machine the job has {running}",
         expected="one process for each device",
-        remedy=f"Start the script with `torchrun --nproc_per_node {asked}`; the command line starts them by itself",
+        remedy=f"Start the script with `torchrun --nproc_per_node {asked}`; the command line starts the processes "
+        "itself",
     )
 
 
-def own_device(devices: int | list[int], *, on_cpu: bool) -> int | list[int]:
-    """Which device is this process's own, as Fabric understands it.
-
-    Args:
-        devices: as asked for.
-        on_cpu: whether all processes compute on the CPU.
-    """
-    found = require_team(devices)
-    if found.size == 1:
-        # A CPU has no number.
-        return 1 if on_cpu and isinstance(devices, list) else devices
-    return 1 if on_cpu else [devices[found.local] if isinstance(devices, list) else found.local]
-
-
 def peer_failed(error: BaseException) -> bool:
-    """Whether an error only says that another process of the team has ended."""
+    """Whether an error only says that the connection to another process of the group was lost."""
     if isinstance(error, dist.DistError):
         return True
     text = str(error)

@@ -1,105 +1,70 @@
-"""One model in several processes while it trains: a twin that shares gradients or holds a shard of the weights."""
+"""Replicas of a model in several processes: tied together for a training, and gathered again afterwards."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 from warnings import catch_warnings, filterwarnings
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from unregress.distributed.process_group import Team
+from unregress.distributed.process_group import ProcessGroup, device_mesh
 from unregress.errors import ModelError
-from unregress.errors.user_code import described
-from unregress.tasks.unwrap import recomputed, unwrapped
+from unregress.tasks.unwrap import Transparent
 
 Strategy = Literal["ddp", "fsdp2"]
 
 
-def private_copy(model: nn.Module) -> nn.Module:
-    """A copy that shares nothing with `model`, without gradients and without PyTorch's wrappers around it.
-
-    Raises:
-        ModelError: the model cannot be copied.
-    """
-    inner = unwrapped(model)
-    # What was computed from weights cannot be copied with its gradient, and need not be: it is computed again.
-    computed = {id(tensor): tensor.detach().clone() for tensor in recomputed(inner)}
-    try:
-        twin = copy.deepcopy(inner, computed)
-    except Exception as error:
-        raise ModelError(
-            f"The model cannot be copied: {described(error)}",
-            expected="a module that `copy.deepcopy` copies",
-            remedy="Keep tensors made by computation out of the module's attributes",
-        ) from error
-    twin.zero_grad(set_to_none=True)
-    return twin
+class _DataParallel(Transparent, DistributedDataParallel):
+    """Data parallelism that gives a task the attributes of the model inside."""
 
 
-class _Tied(DistributedDataParallel):
-    """What a task may read of its model, it may read of this."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("module"), name)
-
-
-def replicate(twin: nn.Module, device: torch.device, strategy: Strategy) -> nn.Module:
-    """Tie this process's copy of a model to those of the others; gradients become the mean over processes.
+def replicate(replica: nn.Module, device: torch.device, strategy: Strategy) -> nn.Module:
+    """Tie this process's replica of a model to those of the others: gradients are averaged over processes.
 
     Args:
-        twin: the same model in every process, on the device already; with `fsdp2` it is changed.
-        device: this process's own.
+        replica: the same model in every process, on the device already; changed with `fsdp2`.
+        device: of this process.
         strategy: `ddp` for a whole model in each process, `fsdp2` for a shard of each weight.
 
     Returns:
-        What is to be called, around the twin or the twin itself.
+        The module to call: a wrapper with `ddp`, the replica itself with `fsdp2`.
 
     Raises:
         ModelError: the model cannot be sharded.
     """
     if strategy == "ddp":
-        places = [device.index] if device.type == "cuda" else None
-        # Weights that a step does not use are no error with one process.  Buffers are made alike by `align`, since
+        numbers = [device.index] if device.type == "cuda" else None
+        # A step need not use all weights, as with one process.  `broadcast_buffers` below is called between steps:
         # within a step PyTorch would overwrite what a model that is called twice still needs for its gradient.
         with catch_warnings():
-            # Newer versions of PyTorch have another name for it, which older ones do not know.
+            # Newer versions of PyTorch have renamed it; older ones do not know the new name.
             filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
-            return _Tied(twin, device_ids=places, find_unused_parameters=True, broadcast_buffers=False)
+            return _DataParallel(replica, device_ids=numbers, find_unused_parameters=True, broadcast_buffers=False)
+    mesh = device_mesh(device.type)
     try:
-        for block in _blocks(twin):
-            fully_shard(block, mesh=_mesh(device.type))
-        fully_shard(twin, mesh=_mesh(device.type))
+        for block in _blocks(replica):
+            fully_shard(block, mesh=mesh)
+        fully_shard(replica, mesh=mesh)
     except (ValueError, NotImplementedError, RuntimeError, AssertionError) as error:
         raise ModelError(
             f"The model's weights cannot be sharded: {error}",
             expected="a model that `torch.distributed.fsdp.fully_shard` takes",
             remedy="Use `strategy='ddp'`",
         ) from error
-    return twin
-
-
-@cache
-def _mesh(kind: str) -> DeviceMesh:
-    return init_device_mesh(kind, (dist.get_world_size(),))
+    return replica
 
 
 def _blocks(model: nn.Module) -> Iterator[nn.Module]:
-    """The items of sequences and module lists, innermost first: one at a time of them is whole while it computes.
+    """The modules to shard one by one: items of `Sequential` and `ModuleList`, innermost first.
 
-    Blocks that share a weight with the rest of the model stay a part of it.
+    Blocks that share a weight with the rest of the model are not sharded by themselves.
     """
     owners: dict[int, int] = {}
     for module in model.modules():
@@ -120,47 +85,47 @@ def _blocks(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def require_forward_call(model: nn.Module, team: Team) -> Iterator[None]:
-    """See to it that a model in several processes is called as a function, without which they would not work together.
+def require_forward_call(model: nn.Module, group: ProcessGroup) -> Iterator[None]:
+    """Check that a model in several processes is called as `model(...)`, which is where the processes synchronise.
 
     Raises:
         ModelError: within the block a part or a method of it was called instead.
     """
-    if team.size == 1:
+    if group.world_size == 1:
         yield
         return
     calls: list[bool] = []
     handle = model.register_forward_pre_hook(lambda *_: calls.append(True))
-    foreign: RuntimeError | None = None
+    cause: RuntimeError | None = None
     try:
         yield
     except RuntimeError as error:
         if calls and not any(words in str(error) for words in ("forward method", "Tensor and DTensor")):
             raise
-        foreign = error
+        cause = error
     finally:
         handle.remove()
-    if foreign is not None or not calls:
+    if cause is not None or not calls:
         raise ModelError(
-            "With several processes, the task's `predict` calls a part or a method of the model by itself",
-            expected="`model(...)`, through which the processes work together",
+            "With several processes, the task's `predict` calls a part or a method of the model directly",
+            expected="`model(...)`, where the processes synchronise",
             remedy="Let the model's `forward` call it, or use one device",
-        ) from foreign
+        ) from cause
 
 
 @torch.no_grad()
-def align(model: nn.Module, team: Team) -> None:
-    """Give every process the first one's buffers, batch statistics of its own rows among them: all answer alike."""
-    if team.size > 1:
+def broadcast_buffers(model: nn.Module, group: ProcessGroup) -> None:
+    """Give every process the buffers of rank 0, such as batch statistics, which differ with each process's rows."""
+    if group.world_size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
 
 @torch.no_grad()
-def gather_weights(model: nn.Module, twin: nn.Module, team: Team) -> None:
-    """Copy a twin's weights and buffers, put together from all processes, into the model it was copied from."""
-    align(twin, team)
-    for mine, its in zip(model.parameters(), twin.parameters(), strict=True):
-        mine.copy_(its.full_tensor() if isinstance(its, DTensor) else its)
-    for old, new in zip(model.buffers(), twin.buffers(), strict=True):
+def gather_weights(model: nn.Module, replica: nn.Module, group: ProcessGroup) -> None:
+    """Copy a replica's weights and buffers, gathered from all processes, into the model that it was copied from."""
+    broadcast_buffers(replica, group)
+    for own, trained in zip(model.parameters(), replica.parameters(), strict=True):
+        own.copy_(trained.full_tensor() if isinstance(trained, DTensor) else trained)
+    for old, new in zip(model.buffers(), replica.buffers(), strict=True):
         old.copy_(new)

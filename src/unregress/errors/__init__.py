@@ -6,7 +6,7 @@ without a traceback and exits with a non-zero code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class UnregressError(Exception):
@@ -62,7 +62,7 @@ class RunFolderError(UnregressError):
 
 
 class StaleError(UnregressError):
-    """An artefact belongs to another request, dataset or version: make it anew."""
+    """An artefact belongs to another request, dataset or version: create it again."""
 
 
 class VerdictError(UnregressError):
@@ -70,7 +70,7 @@ class VerdictError(UnregressError):
 
 
 class JobsError(UnregressError):
-    """Some of many independent jobs failed, each for the reason listed: mend it, and run the failed ones again."""
+    """Some of many independent jobs failed, each for the reason listed: correct it, and run the failed ones again."""
 
 
 class PreflightError(UnregressError):
@@ -94,3 +94,28 @@ def raise_all(complaints: Sequence[UnregressError]) -> None:
         raise complaints[0]
     if complaints:
         raise PreflightError(complaints)
+
+
+def require(rules: Iterable[tuple[str, bool, str]], *, remedy: str = "") -> None:
+    """Raise a `SettingError` for each rule that is broken, all of them at once.
+
+    Args:
+        rules: what was found, whether it is valid, and what is expected.
+        remedy: what to do about any of them.
+
+    >>> require([("lr is -1", -1 > 0, "a positive number"), ("epochs is 2", 2 > 0, "1 or more")])
+    Traceback (most recent call last):
+    unregress.errors.SettingError: lr is -1. Expected a positive number.
+    """
+    raise_all([SettingError(found, expected=wanted, remedy=remedy) for found, valid, wanted in rules if not valid])
+
+
+def require_fields(name: str, settings: object, rules: Iterable[tuple[str, bool, str]]) -> None:
+    """Raise a `SettingError` for each field of a settings object that is out of range, all of them at once.
+
+    Args:
+        name: what to call the object in messages.
+        settings: whose fields.
+        rules: a field's name, whether its value is valid, and what is expected.
+    """
+    require((f"{name}.{field} is {getattr(settings, field)!r}", valid, wanted) for field, valid, wanted in rules)

@@ -1,7 +1,8 @@
-"""The evidence an audit leaves, as plain data: report, findings, noise floor and verdict.  Imports no PyTorch."""
+"""The evidence of an audit as plain data: report, findings, noise floor and verdict.  Imports no PyTorch."""
 
 from unregress.evidence.audit_report import CONSTANT, RETRAINED, SCHEMA, AuditedModel, AuditReport, ModelFile, Role
 from unregress.evidence.findings import (
+    PARTS,
     Answer,
     Criterion,
     Curve,
@@ -12,12 +13,14 @@ from unregress.evidence.findings import (
     Outcome,
     Part,
     Recheck,
+    Unit,
     Verdict,
 )
 from unregress.evidence.model_record import ModelRecord
 
 __all__ = [
     "CONSTANT",
+    "PARTS",
     "RETRAINED",
     "SCHEMA",
     "Answer",
@@ -35,5 +38,6 @@ __all__ = [
     "Part",
     "Recheck",
     "Role",
+    "Unit",
     "Verdict",
 ]

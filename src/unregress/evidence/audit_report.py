@@ -1,6 +1,6 @@
-"""The evidence an audit leaves: plain data, written to and read from JSON without loss.
+"""The audit report: plain data, written to and read from JSON without loss.
 
-Tables, figures and HTML read an `AuditReport` and nothing else.
+Tables, figures and HTML pages read an `AuditReport` and nothing else.
 """
 
 from __future__ import annotations
@@ -14,53 +14,21 @@ from typing import Any, Literal
 
 from unregress.cost import Cost
 from unregress.errors import StaleError
-from unregress.evidence.findings import (
-    Answer,
-    Criterion,
-    Curve,
-    Figure,
-    Kind,
-    Measurement,
-    MetricInfo,
-    Outcome,
-    Recheck,
-    Verdict,
-)
+from unregress.evidence.findings import Figure, Measurement, MetricInfo, Recheck, Verdict
 from unregress.evidence.model_record import ModelRecord
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_json
-
-__all__ = [
-    "CONSTANT",
-    "RETRAINED",
-    "SCHEMA",
-    "Answer",
-    "AuditReport",
-    "AuditedModel",
-    "Criterion",
-    "Curve",
-    "Figure",
-    "Kind",
-    "Measurement",
-    "MetricInfo",
-    "ModelFile",
-    "ModelRecord",
-    "Outcome",
-    "Recheck",
-    "Role",
-    "Verdict",
-]
 
 SCHEMA = 5
 """Version of the JSON layout; raised when a reader of the old one would misread the new one."""
 
 Role = Literal["original", "gold", "reference", "unlearned"]
-"""`gold`: retrained without the forgotten samples, one of several that differ by their seed only; `reference`: what
-no one would deploy, shown for scale, such as a constant or a helper by itself."""
+"""`gold`: retrained without the forgotten samples, one of several that differ by their seed only; `reference`: a model
+that is shown for scale and never deployed, such as a constant or a helper by itself."""
 CONSTANT = "constant"
-"""The name of the reference row that answers with the median of the retained targets."""
+"""Name of the reference row that predicts the median of the retained targets."""
 RETRAINED = "retrained"
-"""What the golds are called: `retrained`, `retrained #2`, …; together, `retrained`."""
+"""Name of the golds: `retrained`, `retrained #2`, …; together, `retrained`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,29 +45,29 @@ class ModelFile:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedModel:
-    """One of the audited models and where it comes from."""
+    """One audited model and how it was made."""
 
     name: str
     role: Role
     record: ModelRecord | None = None
     """How the model was made; None if unknown."""
     notes: tuple[str, ...] = ()
-    """What the method decided by itself."""
+    """Settings that the method chose by itself."""
     deviations: tuple[str, ...] = ()
-    """Where the method departs from the paper."""
+    """Differences from the method as the paper describes it."""
     cost: Cost | None = None
     file: ModelFile | None = None
-    """None for a model that was measured from memory, or that stands for no file."""
+    """None for a model that was audited from memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditReport:
-    """Everything an audit found, and what it was about."""
+    """Everything that an audit found, with the request, the data and the settings that it is about."""
 
     version: str
-    """Version of unregress that measured."""
+    """Version of unregress that made the report."""
     date: str = ""
-    """Day of the measuring, in UTC, as 2026-01-31; empty if not recorded."""
+    """Day of the audit, in UTC, as 2026-01-31; empty if not recorded."""
     reason: str
     request_digest: str
     target_band: tuple[float | None, float | None] | None
@@ -114,15 +82,15 @@ class AuditReport:
     measures: tuple[Measurement, ...]
     figures: tuple[Figure, ...]
     verdicts: tuple[Verdict, ...] = ()
-    """One for each model but golds."""
+    """One for each model that is not a gold."""
     earlier: tuple[Recheck, ...] = ()
-    """Other requests that the models were made to forget, in order, each looked at again."""
+    """Checks of the other requests that the models were made to forget, in order."""
     caveats: tuple[str, ...] = ()
-    """What a reader must know before believing a number, found while measuring."""
+    """Limits of the numbers that a reader must know."""
     schema: int = field(default=SCHEMA)
 
     def value(self, metric: str, split: str, model: str) -> float | None:
-        """The value of one measure.
+        """The value of one measurement.
 
         Raises:
             KeyError: nothing of that name was measured.
@@ -130,7 +98,7 @@ class AuditReport:
         return self.measure(metric, split, model).value
 
     def measure(self, metric: str, split: str, model: str) -> Measurement:
-        """One measure, with its bound and note.
+        """One measurement, with its bound and note.
 
         Raises:
             KeyError: nothing of that name was measured.
@@ -147,7 +115,7 @@ class AuditReport:
             yield known[metric], split
 
     def over_golds(self, metric: str, split: str) -> list[float]:
-        """A measure's values for the golds: of a distance to the golds, the noise floor; empty without any."""
+        """The golds' values of one measurement: for a distance to the golds, the noise floor; empty without golds."""
         found = (m for m in self.measures if (m.metric, m.split) == (metric, split) and m.model in self.golds)
         return [m.value for m in found if m.value is not None]
 
@@ -161,10 +129,10 @@ class AuditReport:
         return self.named("gold")
 
     def verdict(self, model: str) -> Verdict:
-        """What the audit concludes about a model.
+        """The verdict on a model.
 
         Raises:
-            KeyError: nothing was concluded about a model of that name.
+            KeyError: there is no verdict on a model of that name.
         """
         for verdict in self.verdicts:
             if verdict.model == model:
@@ -208,7 +176,7 @@ class AuditReport:
 
 
 def contradictions(report: AuditReport) -> Iterator[str]:
-    """Where fields that are well-formed by themselves do not fit together, so that a page would be wrong."""
+    """Complaints about fields that contradict each other, so that a page made of them would be wrong."""
     models, metrics = [model.name for model in report.models], [about.metric for about in report.about]
     yield from _repeated("models[{}].name", models)
     yield from _repeated("about[{}].metric", metrics)

@@ -1,4 +1,4 @@
-"""What a verdict rests on: a model's numbers beside the golds', and between which limits one more gold's would be."""
+"""The criteria of a verdict: a model's numbers, and the limits between which one more gold's numbers would lie."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from unregress.evidence.noise_floor import prediction_interval
 
 @dataclass(frozen=True, kw_only=True)
 class CriterionSpec:
-    """What one criterion asks of a measure."""
+    """A criterion before it is applied to a model: the measurement that it reads, and its wording."""
 
     kind: Kind
     metric: str
     split: Part
     words: str
+    """What the criterion is about, as the subject of a sentence."""
 
     @property
     def sides(self) -> int:
-        """Limits that can be crossed: below and above, or above only."""
+        """Number of limits that can be crossed: 2 (lower and upper), or 1 (upper)."""
         return 2 if self.kind in ("error", "attack") else 1
 
 
@@ -45,25 +46,25 @@ QUESTIONS = (
         kind="attack",
         metric="auc",
         split="train-forget",
-        words="how well its loss tells forgotten samples from look-alikes (the area under the attack's curve)",
+        words="how well its loss tells forgotten samples from similar held-out ones (the attack's AUC)",
     ),
     CriterionSpec(kind="retain", metric="mae", split="test-retain", words="its error on new samples of the kinds kept"),
 )
-"""What a verdict rests on: distances to the golds, error gap, attack gap, and what was to be kept."""
+"""The criteria of every verdict: distances to the golds, error gap, attack gap, error on what was to be kept."""
 
 
 def criteria(
     model: str, report: AuditReport, *, level: float, tolerance: float, golds: int | None = None
 ) -> Iterator[Criterion]:
-    """The questions that a report can answer about a model, with their answers.
+    """Apply to a model every criterion for which the report holds numbers.
 
     Args:
         model: any model of the report.
-        report: the measures.
+        report: the measurements.
         level: shared out evenly among all limits of all criteria (Bonferroni).
         tolerance: limits are no narrower than this share of the original's gap, or, for what was to be kept, of the
             golds' mean.
-        golds: the limits that as many golds of the same spread would give, to plan by; None for those there are.
+        golds: compute the limits that so many golds of the same spread would give; None for the golds of the report.
     """
     measured = [question for question in QUESTIONS if _complete(question, report)]
     each = level / max(1, sum(question.sides for question in measured))
@@ -105,11 +106,11 @@ def _outcome(kind: Kind, value: float, original: float, center: float, low: floa
     if kind == "retain":
         return "damaged"
     if kind == "distance" or low <= original <= high:
-        # An original among the golds lies to one side of them by chance, which then says nothing of memory.
+        # An original within the limits lies to one side of the golds by chance: its side says nothing about memory.
         return "differs"
     return "remembers" if knows_more(kind, value, center) else "overshoots"
 
 
 def knows_more(kind: Kind, value: float, gold: float) -> bool:
-    """Whether a value lies on the side of the golds where memory is: a smaller error, or an attack that sees more."""
+    """Whether a value shows more memory than a gold's: a smaller error, or otherwise a larger value."""
     return value < gold if kind == "error" else value > gold

@@ -1,25 +1,53 @@
-"""What an audit finds, as plain data: measures, criteria, verdicts and figures."""
+"""The findings of an audit as plain data: measurements, criteria, verdicts and figures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from math import frexp, inf, sqrt
-from typing import Literal
+from typing import Literal, get_args
+
+Part = Literal[
+    "train-retain",
+    "train-forget",
+    "validation-retain",
+    "validation-forget",
+    "test-retain",
+    "test-forget",
+    "random",
+]
+"""A part of the data that a measurement is about: a split, and whether its samples are kept or are forgotten ones, or
+like them in held-out data.  `random`: training samples that a test drew by itself."""
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+class Unit(StrEnum):
+    """The unit of a measurement.  A metric of the user's own may name another one, as a text."""
+
+    TARGET = "target units"
+    """Unit of the targets; the audit puts `TARGET_SPREAD` in its place where there are several outputs."""
+    TARGET_SPREAD = "target spreads"
+    """Each output in units of its own spread: the mean distance of its retained targets to their median."""
+    SHARE = "share"
+    RATIO = "ratio"
+    LOSS = "loss"
+    STEPS = "steps"
+    NATS = "nats"
+    DISTANCE = "distance"
+
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Kind = Literal["distance", "error", "attack", "retain"]
-"""What a criterion looks at: distances to the golds, the error gap, an attack, or what was to be kept."""
+"""Kind of a criterion: distance to the golds, error gap, attack, or error on what was to be kept."""
 Answer = Literal["within", "differs", "remembers", "overshoots", "damaged"]
 """`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
 above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense of
 what was to be kept."""
-Part = Literal["train-retain", "train-forget", "validation-retain", "validation-forget", "test-retain", "test-forget"]
-"""Samples of one split that are retained, or forgotten; of held-out splits those that are like the forgotten ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """What one metric means, in words a data-protection officer can read."""
+    """The meaning of a metric, in words for a data-protection officer."""
 
     metric: str
     """Key, as in `Measurement.metric`."""
@@ -29,7 +57,7 @@ class MetricInfo:
     ideal: str
     """Which value is best, and why."""
     unit: str
-    """Unit of the value: `target units`, `share`, `ratio`, `loss`, `steps`."""
+    """Unit of the value: one of `Unit`, or any other text."""
     source: str
     """Paper section or equation, or where the idea comes from."""
     distance: bool = False
@@ -42,7 +70,7 @@ class Measurement:
 
     metric: str
     split: str
-    """Part of the data: `train-retain`, `train-forget`, `test-retain`, `test-forget`, …"""
+    """Part of the data: one of `Part`, or any other text from a metric of the user's own."""
     model: str
     value: float | None
     """None where the number does not exist; `note` says why."""
@@ -50,37 +78,36 @@ class Measurement:
     """`>=` and `<=` where the measurement was cut off and the value is only a bound."""
     note: str = ""
     interval: tuple[float, float] | None = None
-    """Where the value would lie in 95 of 100 repetitions; the metric says of what: samples, shuffles, or, of distances
-    to the golds, golds."""
+    """95 % confidence interval, over what the metric says: samples, shuffles, or golds for distances to the golds."""
     p: float | None = None
-    """How often chance alone would give a value this far from the golds' or farther.  Mostly a rank test of one more
+    """P-value of the hypothesis that the model is one more gold.  Mostly a rank test of one more
     gold, so at least 1 / (golds + 1); for `klom` and `ulira` a permutation test of the models that they trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """One of the questions that a verdict rests on, and its answer for one model."""
+    """One criterion of a verdict, applied to one model."""
 
     kind: Kind
     metric: str
     split: str
     question: str
-    """What is asked, in words."""
+    """The quantity, as the subject of a sentence."""
     value: float
-    """The model's own value of the measure."""
+    """The model's value."""
     gold: float
     """The golds' mean value."""
     original: float
     """The original's value."""
     low: float | None
-    """Where one more gold would not lie below, at the rule's level; None if there is no such limit."""
+    """Lower limit of one more gold's value, at the rule's level; None if there is none."""
     high: float | None
-    """Where one more gold would not lie above."""
+    """Upper limit of one more gold's value; None if there is none."""
     outcome: Answer
 
     @property
     def resolution(self) -> float:
-        """Share of what sets the original apart that would pass unnoticed; above 1 the original itself would.
+        """Share of the original's difference from the golds that would go undetected; above 1, the whole of it would.
 
         What a model kept adds to an error in proportion.  To a distance, which has no lower limit, it adds by squares:
         half of what sets the original apart takes a model less than half of the way from the floor to the original.
@@ -101,7 +128,7 @@ class Criterion:
 
     @property
     def excess(self) -> float:
-        """Distance from the golds in units of the limit's: above 1 a limit is crossed, 0 where there is none."""
+        """Distance from the golds' mean divided by the limit's: above 1 it is crossed; 0 without a limit."""
         limit = self.high if self.value > self.gold else self.low
         if limit is None or self.value == self.gold:
             return 0.0
@@ -111,7 +138,7 @@ class Criterion:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What an audit concludes about one model."""
+    """The conclusion of an audit about one model."""
 
     model: str
     outcome: Outcome
@@ -122,13 +149,13 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Recheck:
-    """What an audit found about another request that was carried out on the same models, looked at again."""
+    """The verdicts about another request that was carried out on the same models."""
 
     reason: str
     """That request's."""
     request_digest: str
     samples: int
-    """How many of its samples are still in the training data."""
+    """Number of its samples that are still in the training data."""
     verdicts: tuple[Verdict, ...]
     """One for each judged model that was made to forget it."""
     note: str = ""
@@ -151,7 +178,7 @@ class Figure:
     key: str
     title: str
     caption: str
-    """What to look for, and what an ideal curve looks like."""
+    """How to read the figure, and the ideal curve."""
     x_label: str
     y_label: str
     curves: tuple[Curve, ...]

@@ -1,4 +1,4 @@
-"""Means of numbers of which some are unknown (NaN), and squares of numbers that are too large or small to be squared.
+"""Means that leave out unknown values (NaN), and root mean squares without overflow.
 
 Where all are known and of a usual size, every result has the bits that NumPy's own functions give.
 """
@@ -17,7 +17,7 @@ LARGE = 1e100
 
 @np.errstate(over="ignore", invalid="ignore")
 def mean(values: NDArray[Any], axis: int | None = None) -> Any:
-    """Mean of the numbers that are known; NaN where there is none.
+    """Mean of the known values; NaN where there is none.
 
     >>> float(mean(np.array([1.0, np.nan, 4.0]))), mean(np.array([[1.0, np.nan], [3.0, np.nan]]), axis=0).tolist()
     (2.5, [2.0, nan])
@@ -31,7 +31,7 @@ def mean(values: NDArray[Any], axis: int | None = None) -> Any:
 
 
 def median(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median of each output's numbers that are known, `(n, *out)` to `(*out)`; 0 where there is none.
+    """Median of each output's known values, `(n, *out)` to `(*out)`; 0 where there is none.
 
     >>> median(np.array([[1.0, np.nan], [5.0, np.nan], [np.nan, np.nan]])).tolist()
     [3.0, 0.0]
@@ -43,7 +43,7 @@ def median(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def scale_of(*values: NDArray[Any]) -> float:
-    """What to divide numbers by so that they can be squared: 1, or a power of two, which changes no digit of them.
+    """A divisor that lets numbers be squared without overflow: 1, or a power of two, which changes no digit of them.
 
     >>> scale_of(np.array([3.0, -4e5])), scale_of(np.array([0.0])), scale_of(np.array([2.0**400, np.nan])) == 2.0**401
     (1.0, 1.0, True)
@@ -58,7 +58,7 @@ def scale_of(*values: NDArray[Any]) -> float:
 
 @np.errstate(over="ignore")
 def root_mean_square(values: NDArray[Any]) -> float:
-    """Square root of the mean square of the numbers that are known.
+    """Root mean square of the known values.
 
     >>> root_mean_square(np.array([1.0, 7.0, np.nan])), root_mean_square(np.array([3e200, -3e200]))
     (5.0, 3e+200)

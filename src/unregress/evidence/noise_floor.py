@@ -1,7 +1,7 @@
-"""What one more gold would be like: the noise floor as arithmetic.
+"""The noise floor: rank test, confidence interval and prediction interval from the golds' values.
 
-Golds differ by their seed only.  How far they are from each other is how close any model can be asked to come; and
-a model that has forgotten is, to any test, one more gold.  Arrays in, numbers out.
+Golds differ by their seed only.  Their distance to each other is the closest that a model can be expected to come, and
+under the null hypothesis a model that has forgotten is one more gold.  Arrays in, numbers out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Matrix = NDArray[np.float64]
 
 
 def rank_test(between: Matrix, toward: NDArray[Any]) -> float | None:
-    """How often one more gold would be as far from the golds as a model is, or farther.
+    """P-value of a model's distance to the golds: how often one more gold would be as far or farther.
 
     Among golds and model, each one's mean distance to all the others is compared.  If the model is one more gold they
     are exchangeable, so every rank is as likely: the test is exact, and its smallest value 1 / (golds + 1).
@@ -41,14 +41,14 @@ def rank_test(between: Matrix, toward: NDArray[Any]) -> float | None:
 
 
 def mean_confidence_interval(toward: NDArray[Any], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Between which limits a model's mean distance to all golds there could be lies, given its distance to some.
+    """Confidence interval of a model's mean distance to all possible golds, given its distance to some.
 
     Student's confidence interval of a mean, cut at 0: to one fixed model, the distances of golds that differ by their
     seed are independent draws.  None with fewer than two golds.
 
     Args:
         toward: the model against each gold, `(golds,)`.
-        confidence: how often the limits hold the mean, if distances scatter normally.
+        confidence: coverage of the interval, if distances are normally distributed.
 
     >>> low, high = mean_confidence_interval(np.array([1.0, 2.0, 3.0]))
     >>> round(low, 2), round(high, 2)
@@ -84,7 +84,7 @@ def standard_deviation(values: NDArray[Any], *, paired: bool) -> float:
 def prediction_interval(
     values: NDArray[Any], level: float, *, paired: bool = False, golds: int | None = None
 ) -> tuple[float, float]:
-    """Between which limits one more gold would lie, all but `level` of the time on either side.
+    """Prediction interval of one more gold's value, with probability `level` beyond either limit.
 
     Student's prediction interval: mean ± t · sd · sqrt(1 + 1 / R), with R - 1 degrees of freedom; for distances, of
     their logarithms.  Distances are skewed: where golds differ mostly in how far all their predictions lie to one side,
@@ -96,7 +96,7 @@ def prediction_interval(
         values: the measure of each gold, three or more.
         level: probability of lying beyond one of the limits, which may be infinite.
         paired: as for `standard_deviation`.
-        golds: the limits that as many golds of the same spread would give; None for as many as there are values.
+        golds: compute the limits for so many golds of the same spread; None for as many as there are values.
 
     >>> low, high = prediction_interval(np.array([1.0, 2.0, 3.0]), 0.025)
     >>> round(low, 2), round(high, 2)

@@ -1,8 +1,9 @@
-"""Has a model forgotten?  A documented rule that answers PASS, FAIL or INCONCLUSIVE from an audit's numbers.
+"""The verdict rule: PASS, FAIL or INCONCLUSIVE from an audit's numbers.
 
-The null hypothesis is that a model is one more gold.  Each criterion sets a number of the model beside the golds' own
-numbers and asks whether one more gold would be so far off.  A model that passes cannot be told from retrained ones by
-any of them; that is evidence about what was measured, not a proof that nothing remains in the weights.
+The null hypothesis is that a model is one more gold.  Each criterion compares a number of the model with the golds'
+and asks whether one more gold would be so far off.  A model that passes cannot be told from retrained ones by any
+criterion; that is evidence about what was measured, not a proof that nothing remains in the weights.
+`verdict_text` words the reasons.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import get_args
 
 import numpy as np
 
-from unregress.errors import SettingError, raise_all
-from unregress.evidence import CONSTANT, Answer, AuditReport, Criterion, Kind, Verdict
+from unregress.errors import require_fields
+from unregress.evidence import CONSTANT, AuditReport, Criterion, Kind, Measurement, Outcome, Verdict, verdict_text
 from unregress.evidence.criteria import criteria, knows_more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """How a verdict is reached.
+    """The thresholds of a verdict.
 
     A gold's numbers vary from seed to seed, and Student's prediction interval over the golds says between which limits
     one more would lie (`evidence.noise_floor.prediction_interval`).  `level` is shared out evenly among all limits of
@@ -31,11 +33,11 @@ class Rule:
     * **FAIL**: a limit is crossed.  Below the golds' error or above their attack the model still *remembers*; on the
       other side it *overshoots*, which tells of the request as clearly; a worse error on new samples of the kinds kept
       means *damage*.
-    * **PASS**: no limit is crossed, and the audit could have noticed: some criterion's limit lies nearer to the golds
-      than `resolution` of the way to the original.
+    * **PASS**: no limit is crossed, and the audit could have detected memory: some criterion's limit lies nearer to the
+      golds than `resolution` of the way to the original.
     * **INCONCLUSIVE**: too few golds or forgotten samples, golds that learnt less than a constant knows, a
-      kind of criterion that was not measured, or an audit that could not have noticed, as when the original itself
-      cannot be told from a gold.
+      kind of criterion that was not measured, or an audit that could not have detected memory, as when the original
+      itself cannot be told from a gold.
 
     The level holds for each model that is judged, not for all of a report together.
 
@@ -64,196 +66,111 @@ class Rule:
             ("tolerance", 0 <= self.tolerance < 1, "0 or more, below 1"),
             ("resolution", 0 < self.resolution <= 1, "above 0, at most 1"),
         )
-        raise_all(
-            [
-                SettingError(f"Rule.{name} is {getattr(self, name)!r}", expected=expected)
-                for name, fine, expected in rules
-                if not fine
-            ]
-        )
+        require_fields("Rule", self, rules)
 
 
 def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
-    """A verdict on every model of a report that is no gold; without golds none that says more than INCONCLUSIVE.
+    """Give a verdict on every model of a report that is not a gold; without golds all are INCONCLUSIVE.
 
     Args:
-        report: the measures; its own verdicts are not looked at.
-        rule: how to judge.
+        report: the measurements; its own verdicts are not read.
+        rule: the thresholds.
     """
     return tuple(_judge(model, report, rule) for model in report.named("original", "reference", "unlearned"))
 
 
 def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
-    golds, samples = len(report.golds), report.samples["train-forget"]
-
-    def undecided(reason: str, found: tuple[Criterion, ...] = ()) -> Verdict:
-        return Verdict(model=model, outcome="INCONCLUSIVE", reason=reason, criteria=found)
-
-    if not golds:
-        return undecided(_without_golds(model, report))
-    if golds < rule.golds:
-        return undecided(
-            f"A verdict needs {rule.golds} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
-        )
-    if idle := _no_yardstick(report):
-        return undecided(idle)
+    if reason := _no_valid_golds(model, report, rule):
+        return Verdict(model=model, outcome="INCONCLUSIVE", reason=reason, criteria=())
     found = _criteria(model, report, rule)
-    if samples < rule.samples:
-        return undecided(f"Only {samples} samples were forgotten, and a verdict needs {rule.samples}.", found)
-    crossed = [criterion for criterion in found if criterion.outcome != "within"]
-    if crossed:
-        # What says in which direction tells more than what only says how far, and an error more than an attack.
+    outcome, reason = _outcome(model, report, rule, found)
+    return Verdict(model=model, outcome=outcome, reason=reason, criteria=found)
+
+
+def _outcome(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> tuple[Outcome, str]:
+    if (samples := report.samples["train-forget"]) < rule.samples:
+        return "INCONCLUSIVE", verdict_text.too_few_samples(samples, rule.samples)
+    if crossed := [criterion for criterion in found if criterion.outcome != "within"]:
+        # A criterion with a direction says more than a distance, and an error more than an attack.
         worst = max(crossed, key=lambda c: (c.outcome != "differs", c.kind in ("error", "retain"), c.excess))
-        reason = f"{_FAILED[worst.outcome]}: {worst.question} is {shown(worst.value)}, {_one_more(worst)}."
-        return Verdict(model=model, outcome="FAIL", reason=reason, criteria=found)
-    if doubt := _unseeing(model, report, rule, found):
-        return undecided(doubt, found)
-    share, by = _noticed(found)
-    reason = (
-        f"It is where one more retrained model would be; keeping more than {share:.0%} of what sets the original "
-        f"apart would probably have been noticed by {by}{_beyond_all(report, found)}."
-    )
-    return Verdict(model=model, outcome="PASS", reason=reason, criteria=found)
+        return "FAIL", verdict_text.failed(worst)
+    if doubt := _too_insensitive(model, report, rule, found):
+        return "INCONCLUSIVE", doubt
+    share, metric = _detectable_share(found)
+    beyond = _metrics_beyond_all_golds(report, found)
+    return "PASS", verdict_text.passed(share, metric, beyond, len(report.golds))
 
 
-def _without_golds(model: str, report: AuditReport) -> str:
-    """What can be said where nothing shows what a model does that never saw the samples."""
-    seen = {m.model: m for m in report.measures if (m.metric, m.split) == ("auc", "train-forget")}
-    own, before = seen.get(model), seen.get(report.named("original")[0])
-    nothing = "No model was retrained, so forgetting cannot be shown"
-    if own is None or own.value is None or own.interval is None or before is None or before.value is None:
-        return f"{nothing}."
-    low, high = own.interval
-    if low > 0.5:
-        told = "its loss tells the forgotten samples from their look-alikes as better known"
-    elif high < 0.5:
-        told = "its loss tells the forgotten samples from their look-alikes as predicted worse"
-    else:
-        told = "its loss does not tell the forgotten samples from their look-alikes"
-    compared = "" if model == before.model else f"; the original: {shown(before.value)}"
-    return (
-        f"{nothing}; {told} (right {shown(own.value)} of the time, {shown(low)} to {shown(high)}, where a coin is "
-        f"right 0.5{compared})."
-    )
-
-
-def _no_yardstick(report: AuditReport) -> str | None:
-    """A sentence if the golds learnt nothing although the original did.
-
-    On what all were trained on, they then err more than a constant does.
-    """
-    kept = ("mae", "train-retain")
-    found = {m.model: m.value for m in report.measures if (m.metric, m.split) == kept and m.value is not None}
-    original, constant = (found.get(name) for name in (report.named("original")[0], CONSTANT))
-    golds = report.over_golds(*kept)
-    if original is None or constant is None or not golds or np.mean(golds) <= max(original, constant):
+def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> str | None:
+    """A reason if the golds are too few to judge by, or learnt less than a constant knows."""
+    golds, original = len(report.golds), report.named("original")[0]
+    if not golds:
+        attacks = _by_model(report, "auc", "train-forget")
+        return verdict_text.without_golds(attacks.get(model), attacks.get(original), is_original=model == original)
+    if golds < rule.golds:
+        return verdict_text.too_few_golds(golds, rule.golds)
+    errors = _by_model(report, "mae", "train-retain")
+    own, constant = (errors[name].value if name in errors else None for name in (original, CONSTANT))
+    over_golds = report.over_golds("mae", "train-retain")
+    if own is None or constant is None or not over_golds or np.mean(over_golds) <= max(own, constant):
         return None
-    return (
-        f"The retrained models learnt nothing: on the samples that they were trained on they err by "
-        f"{shown(float(np.mean(golds)))}, the original by {shown(original)} and a constant by {shown(constant)}."
-    )
+    return verdict_text.golds_learnt_nothing(float(np.mean(over_golds)), own, constant)
+
+
+def _by_model(report: AuditReport, metric: str, split: str) -> dict[str, Measurement]:
+    return {each.model: each for each in report.measures if (each.metric, each.split) == (metric, split)}
 
 
 def _criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = None) -> tuple[Criterion, ...]:
     return tuple(criteria(model, report, level=rule.level, tolerance=rule.tolerance, golds=golds))
 
 
-def _unseeing(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> str | None:
-    """A sentence if an audit that found nothing would have found nothing anyway."""
-    asked = {criterion.kind for criterion in found}
-    if absent := [words for kind, words in _KINDS.items() if kind not in asked]:
-        return f"Nothing speaks against it, but no {' and no '.join(absent)} was measured."
+def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> str | None:
+    """A reason if the audit would have found nothing even where there is something to find."""
+    if absent := set(get_args(Kind)) - {criterion.kind for criterion in found}:
+        return verdict_text.not_measured(absent)
     (error,) = (criterion for criterion in found if criterion.kind == "error")
     if not knows_more(error.kind, error.original, error.gold):
-        # However far it is from the golds: a model that never learnt the samples is, too.
-        return (
-            "The original shows no memory of the forgotten samples, so forgetting cannot be shown: its error on them "
-            f"is {shown(error.original)}, the retrained models' {shown(error.gold)}; it may not be the model that was "
-            "trained on them."
-        )
-    finest, _ = _noticed(found)
-    if finest <= rule.resolution:
+        # However far it is from the golds: so is a model that never learnt the samples.
+        return verdict_text.original_without_memory(error)
+    share, _ = _detectable_share(found)
+    if share <= rule.resolution:
         return None
-    if finest < 1:
-        said = f"Retrained models differ so much that one with {finest:.0%} of what sets the original apart would pass"
-    else:
-        nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
-        said = (
-            f"The original itself cannot be told from a retrained model, so forgetting cannot be shown: "
-            f"{nearest.question} is {shown(nearest.original)}, {_one_more(nearest)}"
-        )
     golds = len(report.golds)
     counts = (
-        n for n in range(golds + 1, MOST + 1) if _noticed(_criteria(model, report, rule, n))[0] <= rule.resolution
+        count
+        for count in range(golds + 1, MOST + 1)
+        if _detectable_share(_criteria(model, report, rule, count))[0] <= rule.resolution
     )
-    if enough := next(counts, None):
-        return f"{said}; {enough} retrained models that vary as these {golds} do would be enough to tell."
-    return f"{said}; more retrained models would not help, not even {MOST} that vary as these {golds} do."
+    nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
+    return verdict_text.insensitive(share, nearest, golds, next(counts, None), MOST)
 
 
-def _noticed(found: Sequence[Criterion]) -> tuple[float, str]:
-    """The smallest share of what sets the original apart that would be noticed, and by what; infinite if none would.
+def _detectable_share(found: Sequence[Criterion]) -> tuple[float, str]:
+    """The smallest share of what sets the original apart that would be detected, and the metric; infinite if none.
 
-    Where the original is not on memory's side, a part of what it knows would not be seen.
+    Only criteria by which the original knows more than the golds count: by the others a part of what it knows would
+    not be seen.
     """
-    telling = [c for c in found if c.kind != "retain" and knows_more(c.kind, c.original, c.gold)]
-    return min(((c.resolution, _SHARPEST[c.metric]) for c in telling), default=(inf, ""))
+    informative = [c for c in found if c.kind != "retain" and knows_more(c.kind, c.original, c.gold)]
+    # Of equal shares, the first by its metric's name in words.
+    finest = min(informative, key=lambda c: (c.resolution, verdict_text.METRIC_NAMES[c.metric]), default=None)
+    return (inf, "") if finest is None else (finest.resolution, finest.metric)
 
 
-def _beyond_all(report: AuditReport, found: Sequence[Criterion]) -> str:
-    """What to add to a PASS that no limit speaks against, but all golds do: their limits are wide, if they are few."""
-    beyond = [
-        _SHARPEST[c.metric]
-        for c in found
-        # Where the original is within the limits itself, to be on its side says nothing.
-        if c.kind in ("error", "attack") and c.resolution < 1
-        if all(knows_more(c.kind, c.value, gold) for gold in report.over_golds(c.metric, c.split))
+def _metrics_beyond_all_golds(report: AuditReport, found: Sequence[Criterion]) -> list[str]:
+    """Metrics within their limits by which the model knows more than every gold: with few golds, limits are wide."""
+    return [
+        criterion.metric
+        for criterion in found
+        # An original within the limits itself says nothing about which side memory is on.
+        if criterion.kind in ("error", "attack") and criterion.resolution < 1
+        if all(
+            knows_more(criterion.kind, criterion.value, gold)
+            for gold in report.over_golds(criterion.metric, criterion.split)
+        )
     ]
-    if not beyond:
-        return ""
-    count = len(report.golds)
-    return (
-        f"; yet by {' and '.join(beyond)} it is on memory's side of all {count} of them, as one fresh one in "
-        f"{count + 1} would be: more of them would tell"
-    )
 
 
 MOST = 50
-"""More golds than this are not suggested."""
-_KINDS: dict[Kind, str] = {
-    "distance": "distance",
-    "error": "error gap",
-    "attack": "attack",
-    "retain": "cost to what is kept",
-}
-_SHARPEST = {
-    "paired": "its predictions, one by one",
-    "w1": "the distribution of its predictions",
-    "mae": "its error",
-    "auc": "the attack",
-}
-_FAILED: dict[Answer, str] = {
-    "differs": "It can be told from a retrained model",
-    "remembers": "It still remembers",
-    "overshoots": "It was pushed beyond what a retrained model would do",
-    "damaged": "It does worse on what was to be kept",
-}
-
-
-def _one_more(criterion: Criterion) -> str:
-    """Where one more gold's value would be."""
-    low, high = (None if n is None else shown(n) for n in (criterion.low, criterion.high))
-    if high is None:
-        between = "anything" if low is None else f"at least {low}"
-    else:
-        between = f"at most {high}" if low is None else f"between {low} and {high}"
-    return f"where one more retrained model's would be {between}"
-
-
-def shown(number: float) -> str:
-    """A number in a sentence: three digits.
-
-    >>> shown(0.12345), shown(12345.6), shown(1e200)
-    ('0.123', '12,346', '1e+200')
-    """
-    return f"{number:,.0f}" if 1000 <= abs(number) < 1e15 else f"{number:.3g}"
+"""The largest number of golds that a verdict suggests."""

@@ -1,7 +1,8 @@
 """What an experiment is: one YAML file for each row of the paper's tables, with the published numbers in it.
 
 Settings lie beside them: `images-as_published.yaml` holds what the paper states for its image experiments,
-`images-tuned.yaml` what serves them better; likewise for `text` and `series`.
+`images-tuned.yaml` what serves them better; likewise for `text` and `series`.  A kind of data that the paper does not
+have, such as `diabetes`, has one file, `diabetes.yaml`, for any tuning.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Scale = Literal["smoke", "reduced", "paper"]
 Tuning = Literal["as_published", "tuned"]
 PUBLISHED = ("err_Dt_r", "err_Dt_f", "att_prob", "w_dist", "AIN")
 """The paper's metrics, by the names in its tables."""
+NOT_IN_THE_PAPER = "not in the paper"
 T = TypeVar("T")
 
 
@@ -76,16 +78,16 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One row of the paper's tables, or its twin on data that can be had."""
+    """One row of the paper's tables, its twin on data that can be had, or a further experiment."""
 
     name: str
     title: str
-    source: str
-    """Table, section or figure of the paper."""
     family: str
     """Data, model and loss: a name in `families.FAMILIES`."""
     forget: list[Forget]
     """One request, or several that arrive one after another, each of them cumulative."""
+    source: str = NOT_IN_THE_PAPER
+    """Table, section or figure of the paper."""
     methods: list[str] = field(default_factory=list)
     """Which of the settings' methods; empty for all."""
     sweep: Sweep | None = None
@@ -136,9 +138,15 @@ class Settings:
 
 @cache
 def names() -> list[str]:
-    """All experiments, in the paper's order, twins after their originals."""
+    """All experiments: those of `order.yaml` in the paper's order, twins after their originals; others after these."""
     listed: list[str] = yaml.safe_load(_folder("rows").joinpath("order.yaml").read_text(encoding="utf-8"))
-    return listed
+    files = {file.name.removesuffix(".yaml") for file in _folder("rows").iterdir()}
+    return [*listed, *sorted(files - {*listed, "order"})]
+
+
+def has_published_settings(kind: str) -> bool:
+    """Whether the paper states settings for this kind of data."""
+    return bool(_folder("settings").joinpath(f"{kind}-as_published.yaml").is_file())
 
 
 @cache
@@ -166,11 +174,12 @@ def settings(kind: str, tuning: Tuning, scale: Scale) -> Settings:
     """The settings of a kind of data.
 
     Args:
-        kind: `images`, `text` or `series`.
-        tuning: as published, or with annealing schedules (docs/reproduction.md says how far they are tuned).
+        kind: `images`, `text`, `series` or another, as a family's `kind`.
+        tuning: as published, or with annealing schedules (docs/reproduction.md says how far they are tuned).  Ignored
+            for a kind of data that is not in the paper.
         scale: the paper's training, one that a laptop can do, or one that only shows that everything runs.
     """
-    written = _read("settings", f"{kind}-{tuning}")
+    written = _read("settings", f"{kind}-{tuning}" if has_published_settings(kind) else kind)
     scales = written.pop("scales")
     return _build(Settings, _merged(written, scales.get(scale, {})))
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from unregress.experiments.experiment import Experiment, Scale, Settings, Tuning, settings
-from unregress.experiments.families import Family
+from unregress.experiments.experiment import Experiment, Scale, Settings, Tuning, has_published_settings, settings
+from unregress.experiments.families.base import Family
 from unregress.experiments.page import figures, render_page
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import Row, comma_separated, judged, markdown, summarise
@@ -55,7 +55,7 @@ def write(
         "Source": f"{experiment.source}{f'; a twin of {experiment.twin_of}' if experiment.twin_of else ''}",
         "Data": f"{family.title}; " + ", ".join(f"{part} {size:,}" for part, size in first.samples.items()),
         "Model": family.model,
-        "Settings": f"{tuning}, scale {scale}",
+        "Settings": f"{tuning if has_published_settings(family.kind) else family.kind}, scale {scale}",
         "Training": str(used.training),
         **{name: str(method) for name, method in experiment.chosen(used, family.layers).items()},
         "Relearning": str(used.relearning),
@@ -76,7 +76,8 @@ def write(
     }
     write_text(folder / "result.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     _figures(folder / "figures", rows, outcome)
-    lead = f"{plural(seeds, 'seed')} of {family.model} on {family.title}, with what the paper printed beside it."
+    lead = f"{plural(seeds, 'seed')} of {family.model} on {family.title}"
+    lead += ", with what the paper printed beside it." if experiment.paper else "."
     page = render_page(experiment, rows, outcome.stages, verdicts, lead=lead, facts=facts, notes=notes, audits=audits)
     write_text(folder / "index.html", page)
     return rows
@@ -86,13 +87,9 @@ def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Setti
     notes = []
     if experiment.twin_of:
         notes.append("The paper's numbers are for other data: compare orderings, not values.")
-    published = settings(family.kind, "as_published", "paper")
-    if used.methods != published.methods:
-        notes.append("The methods' settings are tuned, not the paper's.")
-    if used.training != published.training:
-        notes.append(f"Original and golds are trained in another way than the paper's: {used.training}.")
-    if experiment.anamnesis and used.relearning != published.relearning:
-        notes.append(f"Relearning is cut off after {plural(used.relearning.epochs, 'epoch')}, not the paper's ten.")
+    if not has_published_settings(family.kind):
+        notes.append("The paper has no such experiment; its settings are ours.")
+    notes += _unlike_the_paper(experiment, family, used)
     if experiment.anamnesis and used.relearned is not None:
         notes.append(f"Relearning was measured for {plural(used.relearned, 'seed')} only.")
     if used.samples is not None:
@@ -104,6 +101,21 @@ def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Setti
         )
     caveats = [caveat for reports in outcome.stages for report in reports for caveat in report.caveats]
     return list(dict.fromkeys([*notes, *outcome.notes, *caveats]))
+
+
+def _unlike_the_paper(experiment: Experiment, family: Family, used: Settings) -> list[str]:
+    """In which settings a run differs from the paper's."""
+    if not has_published_settings(family.kind):
+        return []
+    notes = []
+    published = settings(family.kind, "as_published", "paper")
+    if used.methods != published.methods:
+        notes.append("The methods' settings are tuned, not the paper's.")
+    if used.training != published.training:
+        notes.append(f"Original and golds are trained in another way than the paper's: {used.training}.")
+    if experiment.anamnesis and used.relearning != published.relearning:
+        notes.append(f"Relearning is cut off after {plural(used.relearning.epochs, 'epoch')}, not the paper's ten.")
+    return notes
 
 
 def _audits(folder: Path, outcome: Outcome) -> list[str]:

@@ -19,8 +19,8 @@ from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.verdict import Rule, judge
 from unregress.experiments.experiment import Experiment, Settings
-from unregress.experiments.families import Family, Loaded
-from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Membership, Metric, Representation, Wasserstein
+from unregress.experiments.families.base import Family, Loaded
+from unregress.metrics import Anamnesis, Metric, default_metrics
 from unregress.parallel.jobs import run_all
 from unregress.retraining.fingerprint import case_fingerprint, fresh_of, kind_of
 from unregress.retraining.model_factory import ModelFactory, StoredModel
@@ -178,10 +178,9 @@ class _Run:
 
     def _metrics(self, seed: int) -> tuple[Metric, ...]:
         used = self.settings
-        metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Membership(), Representation())
         if not self.experiment.anamnesis or (used.relearned is not None and seed >= used.relearned):
-            return metrics
-        return (*metrics, Anamnesis(recipe=used.relearning, shuffles=used.shuffles))
+            return default_metrics(None)
+        return default_metrics(Anamnesis(recipe=used.relearning, shuffles=used.shuffles))
 
 
 def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from unregress.evidence import RETRAINED, AuditReport, Measurement, Outcome
 from unregress.experiments.experiment import Experiment
-from unregress.experiments.families import Family
+from unregress.experiments.families.base import Family
 from unregress.report.formatting import significant
 
 DASH = "–"

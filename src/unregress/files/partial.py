@@ -74,7 +74,7 @@ def sweep(folder: Path) -> None:
     except OSError:
         return
     for lock in (folder / name for name in names if _LOCK.fullmatch(name)):
-        # An OSError: somebody holds the lock, or may write here and we may not.
+        # OSError: another process holds the lock, or the folder is not writable for this user.
         with suppress(OSError):
             with FileLock(lock, timeout=0):
                 _settle(lock.with_suffix(""))
@@ -88,7 +88,7 @@ def _settle(hidden: Path) -> None:
         with suppress(OSError):
             os.rename(aside, target)
     if aside.exists() and (hidden.exists() or not os.path.lexists(target)):
-        # Nothing has replaced it, and somebody else has taken its place: all stays.
+        # Nothing has replaced it, and another process has taken its place: all stays.
         return
     if aside.exists():
         shutil.rmtree(aside, ignore_errors=True)

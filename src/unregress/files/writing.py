@@ -37,7 +37,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all; what is there is replaced.
+    """Write a UTF-8 text file atomically; an existing file is replaced.
 
     Raises:
         RunFolderError: it cannot be written.
@@ -63,10 +63,10 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def content_of(path: Path) -> bytes:
-    """The bytes of a file that somebody else may have put there.
+    """The bytes of a file of unknown origin.
 
     Raises:
-        OSError: it cannot be read, or is no regular file: a pipe would be waited for without an end.
+        OSError: it cannot be read, or is not a regular file: reading a pipe might never end.
     """
     # Not before it is opened: what is looked at is what is read.
     with open(path, "rb", opener=_at_once) as file:

@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from unregress.data.loading import Batch
 from unregress.errors import LayerError
 from unregress.tasks.base import Task
-from unregress.training.runtime import bare, evaluating
+from unregress.tasks.unwrap import unwrapped
+from unregress.training.runtime import evaluating
 
 Recording = dict[str, list[Tensor]]
 """Per layer, its output in each call of one forward pass (a shared encoder is called more than once)."""
@@ -90,7 +91,7 @@ def execution_order(model: nn.Module, task: Task[Any], batch: Batch) -> list[str
 
         return hook
 
-    inner = bare(model)
+    inner = unwrapped(model)
     for name, module in inner.named_modules():
         if "parametrizations" in name.split(".") or isinstance(module, _NORMALISING):
             continue
@@ -128,7 +129,7 @@ def resolve_layers(wanted: int | Sequence[str], model: nn.Module, task: Task[Any
                 remedy="Change `layers`, or set the attention weight to 0",
             )
         return tuple(hidden[-wanted:])
-    names = [name for name, _ in bare(model).named_modules() if name]
+    names = [name for name, _ in unwrapped(model).named_modules() if name]
     chosen: list[str] = []
     for pattern in wanted:
         matching = [name for name in names if name == pattern or fnmatchcase(name, pattern)]

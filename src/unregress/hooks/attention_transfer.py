@@ -20,7 +20,8 @@ from unregress.errors import LayerError
 from unregress.hooks.activations import Recording, activations
 from unregress.tasks.base import Task
 from unregress.tasks.losses import mean_over_outputs
-from unregress.training.runtime import bare, evaluating
+from unregress.tasks.unwrap import unwrapped
+from unregress.training.runtime import evaluating
 
 _CHANNELS_LAST = (
     nn.Linear,
@@ -112,7 +113,7 @@ def channel_axes(
             a sample axis, it does not run, or it is a single number per sample, whose normalised map is
             always 1 (unless `raw`).
     """
-    inner = bare(model)
+    inner = unwrapped(model)
     modules = dict(inner.named_modules())
     with evaluating(inner), torch.no_grad(), activations(inner, names) as recording:
         samples = len(task.predict(model, batch.data))

@@ -18,7 +18,7 @@ from unregress.data.loading import Batch
 from unregress.errors import ModelError
 from unregress.hooks.activations import execution_order
 from unregress.tasks.base import Task
-from unregress.training.runtime import bare
+from unregress.tasks.unwrap import unwrapped
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def final_linear(model: nn.Module, task: Task[Any], batch: Batch) -> Head:
     # Two samples tell the order of layers as well as a whole batch does.
     few = replace(batch, data=task.select(batch.data, torch.zeros(2, dtype=torch.int64, device=_device(model))))
     order = execution_order(model, task, few)
-    last = bare(model).get_submodule(order[-1]) if order else bare(model)
+    last = unwrapped(model).get_submodule(order[-1]) if order else unwrapped(model)
     if not isinstance(last, nn.Linear):
         raise ModelError(
             f"The model's last layer with weights is {order[-1] if order else 'not there'!r}, a {type(last).__name__}",

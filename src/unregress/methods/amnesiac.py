@@ -16,8 +16,9 @@ from torch import Generator, Tensor, nn
 from unregress.data.case import Case
 from unregress.data.loading import read_targets
 from unregress.errors import SettingError
-from unregress.methods.base import Method, Unlearned, relabelled_loss
+from unregress.methods.base import Method, Unlearned
 from unregress.training.loop import fit
+from unregress.training.objective import Objective, relabelled_loss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -37,10 +38,8 @@ class _Amnesiac(Method):
         first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.requested.retain[:1]))
         shape = torch.Size((len(case.requested.forget), *first.shape[1:]))
         labels, notes = self.draw(shape, case, runtime.generator("labels"))
-        rows = torch.from_numpy(case.rows("train"))
-        monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
-        loss = relabelled_loss(case, labels)
-        fitted = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
+        objective = Objective.over(torch.from_numpy(case.rows("train")), relabelled_loss(case, labels))
+        fitted = fit(student, case, self.recipe, objective, runtime, stage="unlearn")
         return Unlearned(model=student, history=fitted.history, cost=fitted.cost, notes=notes)
 
 

@@ -1,4 +1,4 @@
-"""What every unlearning method is: one function from a model and a case to an unlearned model."""
+"""The contract of an unlearning method: one function from a model and a case to an unlearned model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unregress.checks.model_check import predicted_size, quick_check
 from unregress.cost import Cost
 from unregress.data.case import Case
-from unregress.data.loading import Batch
 from unregress.data.request import ForgetRequest
 from unregress.errors import DivergenceError, SettingError, UnregressError
 from unregress.evidence.model_record import ModelRecord, module_of, settings_of
@@ -22,7 +21,8 @@ from unregress.tasks.unwrap import not_finite, unwrapped, unwrapping
 from unregress.tasks.weights import weights_of
 from unregress.training.divergence import EXPLODED
 from unregress.training.fresh_model import fresh_model
-from unregress.training.loop import Epoch, Fitted, SampleLoss, fit
+from unregress.training.loop import Epoch, fit
+from unregress.training.objective import Objective, task_loss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -201,46 +201,6 @@ def return_to(student: nn.Module, model: nn.Module) -> None:
         new.training = old.training
 
 
-def task_loss(case: Case) -> SampleLoss:
-    """The task's own loss against the true targets, as a loss for `fit`."""
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        return case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data))
-
-    return loss
-
-
-def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
-    """The task's loss, with the forget rows' targets replaced by given labels; unknown outputs (NaN) stay unknown.
-
-    Args:
-        case: whose forget rows.
-        labels: one label per forget row, in the request's order; shape `(n_forget, *out)`.
-    """
-    forget = list(case.requested.forget)
-    place = torch.zeros(case.splits.size, dtype=torch.int64)
-    place[forget] = torch.arange(len(forget))
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        prediction = case.task.predict(model, batch.data)
-        target = case.task.target(batch.data).clone()
-        if not target.is_floating_point():
-            target = target.to(torch.promote_types(prediction.dtype, torch.float32))
-        rows = batch.forgotten.to(target.device)
-        new = labels[place[batch.index[batch.forgotten]]].to(target)
-        target[rows] = torch.where(_partly_unknown(target[rows]), torch.nan, new)
-        return case.task.checked_loss(prediction, target)
-
-    return loss
-
-
-def _partly_unknown(target: Tensor) -> Tensor:
-    """Where some of a sample's outputs are not known (NaN); nowhere if none is, which says nothing of the task."""
-    unknown = target.isnan()
-    wholly = unknown.flatten(1).all(1) if target.ndim > 1 else unknown
-    return unknown & ~wholly.view(-1, *[1] * (target.ndim - 1))
-
-
 def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
     """Train a fresh model on all of D: the original.  `Retrain` makes the gold, on D_r alone.
 
@@ -254,7 +214,8 @@ def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
     with runtime.isolated_rng("train"):
         model = fresh_model(case)
         quick_check(case, model, runtime)
-        fitted = fit_fresh(model, case, recipe, runtime, retain_only=False, stage="train")
+        everything = Objective.over(torch.from_numpy(case.rows("train")), task_loss(case), validation="all")
+        fitted = fit(model, case, recipe, everything, runtime, stage="train")
     model.cpu().eval().zero_grad(set_to_none=True)
     return Unlearned(
         model=model,
@@ -262,19 +223,3 @@ def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
         cost=replace(fitted.cost, seconds=time.perf_counter() - started),
         record=record_of_training(recipe, runtime.seed),
     )
-
-
-def fit_fresh(
-    model: nn.Module, case: Case, recipe: Recipe, runtime: Runtime, *, retain_only: bool, stage: str
-) -> Fitted:
-    """Fit a model by the task's loss, on D_r or on D.  With D_r, nothing forgotten is read."""
-    rows = torch.from_numpy(case.requested.retain if retain_only else case.rows("train"))
-    monitor = monitored(case, recipe, retain_only=retain_only)
-    return fit(model, case, recipe, rows, task_loss(case), runtime, stage=stage, monitor=monitor)
-
-
-def monitored(case: Case, recipe: Recipe, *, retain_only: bool) -> Tensor | None:
-    """The validation rows whose loss a plateau schedule goes by; None for the training loss or other schedules."""
-    if recipe.schedule != "plateau" or case.splits.validation is None:
-        return None
-    return case.retained_validation() if retain_only else torch.arange(len(case.source("validation")))

@@ -12,14 +12,16 @@ from torch import Tensor, nn
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import Batch
-from unregress.errors import SettingError, UnregressError, raise_all
+from unregress.errors import UnregressError, require_fields
 from unregress.hooks.activations import activations, resolve_layers
 from unregress.hooks.attention_transfer import AttentionLoss, channel_axes
-from unregress.methods.base import Method, Unlearned, fit_fresh
+from unregress.methods.base import Method, Unlearned
+from unregress.tasks.unwrap import unwrapped
 from unregress.training.fresh_model import fresh_model
-from unregress.training.loop import SampleLoss, fit
+from unregress.training.loop import fit
+from unregress.training.objective import Objective, SampleLoss, retain_objective
 from unregress.training.recipe import Recipe
-from unregress.training.runtime import Runtime, bare
+from unregress.training.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class Blindspot(Method):
 
     def __post_init__(self) -> None:
         layers_fine = isinstance(self.layers, Sequence) and not isinstance(self.layers, str) and len(self.layers) > 0
-        rules: list[tuple[str, bool, str]] = [
+        rules = [
             ("attention_weight", 0 <= self.attention_weight < float("inf"), "a number, 0 or more"),
             ("attention", self.attention in ("transfer", "raw"), "transfer or raw"),
             ("helper_mode", self.helper_mode in ("eval", "train"), "eval or train"),
@@ -70,13 +72,7 @@ class Blindspot(Method):
                 "a number, 1 or more, or a list of names or patterns",
             ),
         ]
-        raise_all(
-            [
-                SettingError(f"Blindspot.{name} is {getattr(self, name)!r}", expected=expected)
-                for name, fine, expected in rules
-                if not fine
-            ]
-        )
+        require_fields("Blindspot", self, rules)
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -106,13 +102,12 @@ class Blindspot(Method):
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         helper = fresh_model(case, student)
         axes, notes = self._resolve(student, case, runtime)
-        helped = fit_fresh(helper, case, self.helper, runtime, retain_only=True, stage="helper")
+        helped = fit(helper, case, self.helper, retain_objective(case), runtime, stage="helper")
         helper.requires_grad_(False).train(self.helper_mode == "train")
         teacher = runtime.set_up(helper)
         loss = self._loss(case, teacher, AttentionLoss(axes, raw=self.attention == "raw"))
-        monitor = case.retained_validation() if self.recipe.schedule == "plateau" else None
-        rows = torch.from_numpy(case.rows("train"))
-        taught = fit(student, case, self.recipe, rows, loss, runtime, stage="unlearn", monitor=monitor)
+        objective = Objective.over(torch.from_numpy(case.rows("train")), loss)
+        taught = fit(student, case, self.recipe, objective, runtime, stage="unlearn")
         teaching = Cost(forward=len(taught.history) * len(case.requested.forget))
         return Unlearned(
             model=student,
@@ -142,7 +137,7 @@ class Blindspot(Method):
         task, layers = case.task, list(distance.axes)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            with activations(bare(model), layers) as of_student:
+            with activations(unwrapped(model), layers) as of_student:
                 prediction = task.predict(model, batch.data)
             retained, forgotten = batch.retained.to(prediction.device), batch.forgotten.to(prediction.device)
             # Retain rows first, then forget rows: the order within a batch means nothing to a mean.
@@ -151,7 +146,7 @@ class Blindspot(Method):
                 kept = task.select(batch.data, retained)
                 losses.append(task.checked_loss(prediction[retained], task.target(kept)))
             if len(forgotten):
-                with torch.no_grad(), activations(bare(teacher), layers) as of_helper:
+                with torch.no_grad(), activations(unwrapped(teacher), layers) as of_helper:
                     taught = task.predict(teacher, task.select(batch.data, forgotten))
                 imitation = task.imitation_loss(prediction[forgotten], taught)
                 if layers:

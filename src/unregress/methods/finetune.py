@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from unregress.data.case import Case
-from unregress.methods.base import Method, Unlearned, fit_fresh
+from unregress.methods.base import Method, Unlearned
+from unregress.training.loop import fit
+from unregress.training.objective import retain_objective
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -23,5 +25,5 @@ class FineTune(Method):
     """How to continue; as published for AgeDB: 5 epochs at 0.001."""
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
-        fitted = fit_fresh(student, case, self.recipe, runtime, retain_only=True, stage="unlearn")
+        fitted = fit(student, case, self.recipe, retain_objective(case), runtime, stage="unlearn")
         return Unlearned(model=student, history=fitted.history, cost=fitted.cost)

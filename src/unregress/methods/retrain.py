@@ -10,8 +10,10 @@ from torch import nn
 
 from unregress.data.case import Case
 from unregress.errors import UnregressError
-from unregress.methods.base import Method, Unlearned, fit_fresh
+from unregress.methods.base import Method, Unlearned
 from unregress.training.fresh_model import fresh_model
+from unregress.training.loop import fit
+from unregress.training.objective import retain_objective
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -42,5 +44,5 @@ class Retrain(Method):
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         fresh = fresh_model(case, student)
-        fitted = fit_fresh(fresh, case, self.recipe, runtime, retain_only=True, stage="train")
+        fitted = fit(fresh, case, self.recipe, retain_objective(case), runtime, stage="train")
         return Unlearned(model=fresh, history=fitted.history, cost=fitted.cost)

@@ -1,12 +1,16 @@
-"""Metrics: one file each, mathematics in plain functions, and a `Metric` that asks it of all models."""
+"""Metrics: one file each, with the mathematics in functions of arrays and a `Metric` that applies it to all models.
+
+A new metric is registered here: import it and name it in `__all__`, and `unregress` and the command line offer it.
+"""
 
 from unregress.metrics.anamnesis import Anamnesis
 from unregress.metrics.as_published import Published
 from unregress.metrics.attack_auc import AttackAUC
-from unregress.metrics.base import Metric, MetricResult, Panel, Subject
+from unregress.metrics.base import Metric
 from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA
 from unregress.metrics.deviation import Deviation
+from unregress.metrics.energy import EnergyDistance
 from unregress.metrics.errors import Errors
 from unregress.metrics.membership import Membership
 from unregress.metrics.representation import Representation
@@ -16,15 +20,23 @@ __all__ = [
     "Anamnesis",
     "AttackAUC",
     "Deviation",
+    "EnergyDistance",
     "Errors",
     "KLoM",
     "Membership",
     "Metric",
-    "MetricResult",
-    "Panel",
     "Published",
     "Representation",
-    "Subject",
     "ULiRA",
     "Wasserstein",
 ]
+
+
+def default_metrics(anamnesis: Anamnesis | None = Anamnesis()) -> tuple[Metric, ...]:  # noqa: B008 frozen
+    """The metrics of an audit that names none: the paper's, and the repaired twins of those that need repair.
+
+    Args:
+        anamnesis: how to relearn, which takes the most time; None leaves it out.
+    """
+    metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Membership(), Representation())
+    return metrics if anamnesis is None else (*metrics, anamnesis)

@@ -13,18 +13,18 @@ import numpy as np
 from scipy.stats import binom
 
 from unregress.errors import SettingError
-from unregress.evidence import Curve, Figure, Measurement, MetricInfo
+from unregress.evidence import Curve, Figure, Measurement, MetricInfo, Part, Unit
 from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds
 from unregress.metrics.relearning import Relearning, Span, Watch, relearn
 from unregress.training.recipe import Recipe
 
 Bound = Literal["=", "<=", ">="]
 ENOUGH = 5
-"""Shuffles that an interval takes."""
+"""Smallest number of shuffles for an interval."""
 
 
 def ratio(model: Span, gold: Span) -> Span | None:
-    """Between which limits rt(model) / rt(gold) lies; None where the gold has nothing to relearn.
+    """Limits of rt(model) / rt(gold); None where the gold has nothing to relearn.
 
     >>> ratio((2.0, 2.0), (4.0, 4.0)), ratio((9.0, inf), (4.0, 4.0)), ratio((2.0, 2.0), (10.0, inf))
     ((0.5, 0.5), (2.25, inf), (0.0, 0.2))
@@ -36,7 +36,7 @@ def ratio(model: Span, gold: Span) -> Span | None:
 
 
 def middle(spans: Sequence[Span]) -> Span:
-    """Between which limits the median of numbers lies of which some were cut off.
+    """Limits of the median of numbers of which some were cut off.
 
     >>> middle([(3.0, 3.0), (5.0, 5.0), (8.0, inf)]), middle([(5.0, 5.0), (8.0, inf)])
     ((5.0, 5.0), (6.5, inf))
@@ -45,7 +45,7 @@ def middle(spans: Sequence[Span]) -> Span:
 
 
 def stated(span: Span) -> tuple[float | None, Bound]:
-    """What can be said of a number between two limits, as value and bound; None if it may be anything.
+    """Value and bound to report of a number between two limits; None if it may be anything.
 
     >>> stated((0.5, 0.5)), stated((2.0, inf)), stated((0.0, 0.2)), stated((0.0, inf))
     ((0.5, '='), (2.0, '>='), (0.2, '<='), (None, '='))
@@ -59,7 +59,7 @@ def stated(span: Span) -> tuple[float | None, Bound]:
 
 
 def interval(spans: Sequence[Span]) -> tuple[float, float] | None:
-    """Where the median over all shuffles there could be would lie, 95 % of the time, given some of them.
+    """95 % confidence interval of the median over all possible shuffles, given some of them.
 
     Between two order statistics, without any assumption about the distribution; of five shuffles the whole range, which
     is a 94 % interval.  Its upper end is infinite where it was cut off.  None for fewer, whose range says less.
@@ -99,7 +99,7 @@ class Anamnesis(Metric):
             ideal="1.  Near 0 the model still knows them; far above 1 it was pushed away from them, "
             "which can betray them too (the Streisand effect).  A retrained model's value, relative to the others, "
             "tells what else is normal.",
-            unit="ratio",
+            unit=Unit.RATIO,
             source="paper Section 5, Eq. 10 (AIN)",
         ),
         MetricInfo(
@@ -108,7 +108,7 @@ class Anamnesis(Metric):
             meaning="Training steps on all data until the loss on samples of the forgotten kind is within "
             "the margin of the original model's: the median over several orders of the data.",
             ideal="A retrained model's own value.",
-            unit="steps",
+            unit=Unit.STEPS,
             source="paper Section 5, rt(M, M_orig, α)",
         ),
     )
@@ -142,8 +142,8 @@ class Anamnesis(Metric):
         yield figure(panel, runs, watch.threshold)
 
 
-def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: str) -> Iterator[Measurement]:
-    """Index and steps of every model, given its relearning in each shuffle.
+def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: Part) -> Iterator[Measurement]:
+    """Measure index and steps of every model from its relearning in each shuffle.
 
     Args:
         panel: whose golds to compare with; without any there is no index.
@@ -204,7 +204,7 @@ def _closed(limits: Span | None) -> Span | None:
 
 
 def _open(limits: Span | None) -> str:
-    """What is left to say of an interval whose upper end was cut off."""
+    """A note on an interval whose upper end was cut off."""
     return f"95 % interval from {limits[0]:.3g}" if limits is not None and limits[1] == inf and limits[0] > 0 else ""
 
 

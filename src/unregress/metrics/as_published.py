@@ -17,10 +17,10 @@ from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.data.request import Index
 from unregress.errors import SettingError
-from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence import Measurement, MetricInfo, Part, Unit
 from unregress.evidence.nan_means import LARGE
 from unregress.metrics.anamnesis import ratio, stated
-from unregress.metrics.base import Metric, MetricResult, Panel, Subject, measured
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, measured, without_value
 from unregress.metrics.deviation import relative_deviation
 from unregress.metrics.predictions import Predictions
 from unregress.metrics.relearning import Watch, relearn
@@ -29,19 +29,21 @@ from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime, evaluating
 
 _IDEAL = "None: it stands here to be compared with published numbers.  Judge by "
+ATTACK = ("published-attack", "published-attack-accuracy")
+HELD_OUT: tuple[Part, ...] = ("test-retain", "test-forget")
 FEWEST = 10
-"""Samples per class that an attack needs."""
+"""Smallest number of samples per class for an attack."""
 
 
 def augmented(model: nn.Module, case: Case, rows: Index, runtime: Runtime, *, stream: str) -> Predictions:
-    """What a model says about training samples that were augmented as in training, in evaluation mode.
+    """Predict training samples that are augmented as in training, in evaluation mode.
 
     Args:
-        model: whom to ask; a copy is asked.
-        case: whose training set, and whose augmentation: batched, or in the dataset itself.
+        model: the model; a copy predicts.
+        case: the training set and its augmentation: batched, or in the dataset itself.
         rows: ascending positions.
-        runtime: where.
-        stream: of the augmentation's draws.
+        runtime: where to compute.
+        stream: name of the augmentation's random stream.
     """
     full = replace(runtime, precision="32-true") if runtime.precision.endswith("mixed") else runtime
     task, draws = case.task, full.generator(stream)
@@ -100,7 +102,7 @@ class Published(Metric):
             "nothing but the loss, unscaled; its members come from the whole training set, the forgotten samples "
             "included, and are augmented, while test samples are not.",
             ideal=_IDEAL + "the membership attack (attack), which repairs this.",
-            unit="share",
+            unit=Unit.SHARE,
             source="paper Section 5, att_prob, and its published code",
         ),
         MetricInfo(
@@ -109,7 +111,7 @@ class Published(Metric):
             meaning="How often the published attack is right about the samples it was trained on, which says nothing "
             "about others.",
             ideal=_IDEAL + "the membership attack's held-out accuracy (attack-accuracy).",
-            unit="share",
+            unit=Unit.SHARE,
             source="published code of the paper",
         ),
         MetricInfo(
@@ -119,7 +121,7 @@ class Published(Metric):
             "published notebook and in one order of the data only.  A first hit that is noisy and, since the first "
             "look comes after a step, never 0.",
             ideal=_IDEAL + "the anamnesis index (ain), over several orders of the data and all retrained models.",
-            unit="ratio",
+            unit=Unit.RATIO,
             source="paper Section 5, Eq. 10 (AIN), and its published code",
         ),
         MetricInfo(
@@ -128,7 +130,7 @@ class Published(Metric):
             meaning="Distance between the distributions of predictions for randomly augmented forgotten samples, to "
             "one retrained model: two models are not asked about the same inputs.",
             ideal=_IDEAL + "the Wasserstein distance to all retrained models (w1), and the paired difference (paired).",
-            unit="target units",
+            unit=Unit.TARGET,
             source="paper Section 5 and Eq. 1, w_dist, and its published code",
         ),
         MetricInfo(
@@ -137,7 +139,7 @@ class Published(Metric):
             meaning="Half of the forgotten samples deviate from one retrained model's prediction by less than this "
             "share of their target, each model being asked about its own random augmentation of the sample.",
             ideal=_IDEAL + "the median relative deviation (relative-deviation), which asks about the same inputs.",
-            unit="share",
+            unit=Unit.SHARE,
             source="paper Section 5 and Figures 2-5, and its published code",
         ),
     )
@@ -175,14 +177,12 @@ class Published(Metric):
     ) -> Iterator[Measurement]:
         case, runtime = panel.case, panel.runtime
         rng = np.random.default_rng(runtime.generator("published/attack").initial_seed())
-        test = [part for part in ("test-retain", "test-forget") if part in panel.parts]
+        test = [part for part in HELD_OUT if part in panel.parts]
         held_out = sum(len(panel.original.parts[part]) for part in test)
         count = min(self.samples, len(case.rows("train")), held_out)
         if count < FEWEST:
             note = f"only {count} samples per class to train an attacker on"
-            for metric in ("published-attack", "published-attack-accuracy"):
-                for subject, _ in asked:
-                    yield Measurement(metric=metric, split="train-forget", model=subject.name, value=None, note=note)
+            yield from without_value(ATTACK, "train-forget", [subject.name for subject, _ in asked], note)
             return
         members = np.sort(rng.choice(case.rows("train"), count, replace=False))
         others = np.sort(rng.choice(held_out, count, replace=False))
@@ -194,7 +194,7 @@ class Published(Metric):
             # The published attacker squares losses as they are.
             fine = all(np.abs(each).max() <= LARGE for each in losses)
             found[subject.name] = published_attack(*losses) if fine else (nan, nan)
-        for place, metric in enumerate(("published-attack", "published-attack-accuracy")):
+        for place, metric in enumerate(ATTACK):
             for name, result in found.items():
                 yield measured(metric=metric, split="train-forget", model=name, value=result[place])
 

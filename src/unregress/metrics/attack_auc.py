@@ -1,7 +1,7 @@
-"""How well an attacker tells the forgotten samples from held-out look-alikes, by the models' losses.
+"""Membership inference by loss: forgotten samples against held-out samples of the same kind.
 
-Whoever asks whether a sample was trained on must tell it from others of its kind that were not.  Retained against
-test samples, as in `unregress.metrics.membership`, is an easier question with another answer.
+Telling retained from test samples, as in `unregress.metrics.membership`, is an easier task with another answer.
+docs/reading-an-audit.md explains how the calibrated score relates to RMIA and BASE.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from unregress.errors import SettingError
-from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence import Measurement, MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of
-from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, rank_among_golds, value_measurements
 from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc, auc_interval, true_positive_rate
 
 FEWEST = 10
-"""With fewer samples than this on either side there is no interval: they say too little about others of their kind."""
+"""Samples per side below which no interval is given."""
 LIKELY = 1e300
-"""Ends of the scale on which calibrated scores are."""
+"""Limit of the log likelihood ratios, in absolute value."""
 FALSE_ALARMS = 10
-"""A threshold must rest on as many false alarms: at a rate of 1 % that takes 1,000 look-alikes."""
+"""A threshold must rest on as many false alarms: at a rate of 1 % that takes 1,000 held-out samples."""
+HELD_OUT: tuple[Part, ...] = ("test-forget", "test-retain")
+"""The held-out samples to tell the forgotten ones from: the first part that there is."""
 
 
 def likelihood_scale(losses: NDArray[Any]) -> float:
@@ -49,14 +51,11 @@ def likelihood_scale(losses: NDArray[Any]) -> float:
 
 
 def calibrated_scores(losses: Values, references: Values, scale: float) -> Values:
-    """How much likelier a model makes each target than reference models that never saw it; `(n,)`, 0 for as likely.
+    """Log likelihood ratio of each target under a model and under reference models that never saw it, `(n,)`.
 
-    log p(y | x, model) - log of the mean over references of p(y | x, reference), with p ∝ exp(-loss / scale).  It is
-    the score of BASE (Lassila et al. 2025), and the logarithm of RMIA's ratio (Zarifzadeh et al. 2024) with models
-    that did not see the sample for references (offline, a = 1: smaller a suits probabilities, not densities).
-    RMIA goes on to ask for which share of a population this ratio is at least γ times the population sample's.
-    That share never falls when the ratio rises, so it ranks samples alike: the ROC curve and its area are the same,
-    but for ties that a finite population makes.
+    log p(y | x, model) - log of the mean over references of p(y | x, reference), with p ∝ exp(-loss / scale); 0 means
+    equally likely.  Source: BASE (Lassila et al. 2025); equivalent to RMIA (Zarifzadeh et al. 2024) with offline
+    references and a = 1, see docs/reading-an-audit.md.
 
     Args:
         losses: the model's, `(n,)`.
@@ -74,7 +73,7 @@ def calibrated_scores(losses: Values, references: Values, scale: float) -> Value
 
 @dataclass(frozen=True)
 class Scores:
-    """What an attacker thinks of one model's forgotten samples and of their look-alikes; higher is likelier seen."""
+    """The attack's scores of forgotten and of held-out samples for one model; higher means likelier a member."""
 
     members: Values
     others: Values
@@ -82,19 +81,19 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackAUC(Metric):
-    """Membership inference on D_f against look-alikes: by the loss alone, and calibrated by the golds.
+    """Membership inference on D_f against held-out samples: by the loss alone, and calibrated by the golds.
 
-    Look-alikes are held-out samples of the forgotten kind (`test-forget`) where they are known, and else all test
-    data, which is right for requests that have nothing to do with the target.  What a model learnt of the kind serves
-    the look-alikes too and shows in the errors, not here: this is about the samples themselves.
+    The held-out samples are those of the forgotten kind (`test-forget`) where they are known, and otherwise all test
+    data, which suits requests that are unrelated to the target.  What a model learnt about the kind lowers the loss of
+    the held-out samples too: it shows in the errors, not here, where memory of the samples themselves is measured.
 
-    All models are asked about the same samples and the same bootstrap draws.  A gold is calibrated by the other golds,
-    so that its value says what is expected of one more gold (but for one reference less).  Without golds nothing is
-    calibrated; a single gold calibrates the others only.  True positive rates are left out where look-alikes are fewer
-    than 10 / `false_alarms`.
+    All models are measured on the same samples and the same bootstrap draws.  A gold is calibrated by the other golds,
+    so that its value says what is expected of one more gold (with one reference less).  Without golds nothing is
+    calibrated; a single gold calibrates the others only.  True positive rates are left out where there are fewer
+    held-out samples than 10 / `false_alarms`.
 
     Raises:
-        SettingError: no draws, or a rate of false alarms that is none.
+        SettingError: no draws, or a rate of false alarms outside (0, 1).
     """
 
     about: ClassVar[tuple[MetricInfo, ...]] = (
@@ -106,7 +105,7 @@ class AttackAUC(Metric):
             ideal="A retrained model's own value: it is 0.5, a coin's, if the two kinds of samples are equally hard to "
             "predict, and off 0.5 for everyone if not.  Above it the model remembers; below it, the samples are "
             "predicted so badly that this gives them away.",
-            unit="share",
+            unit=Unit.SHARE,
             source="attack by loss: Yeom et al. 2018",
         ),
         MetricInfo(
@@ -116,7 +115,7 @@ class AttackAUC(Metric):
             "similar samples that no model was trained on, one in a hundred at most may be taken for one "
             "(or as the report's settings say).",
             ideal="A retrained model's own value, which is about the share of false alarms.",
-            unit="share",
+            unit=Unit.SHARE,
             source="Carlini et al. 2022",
         ),
         MetricInfo(
@@ -126,7 +125,7 @@ class AttackAUC(Metric):
             "predicts a sample than they do.  A sample that is hard for everyone deceives this attacker less.",
             ideal="A retrained model's own value, which is near 0.5.  Above it the model remembers; below it, it was "
             "pushed away from the samples farther than never having seen them would explain.",
-            unit="share",
+            unit=Unit.SHARE,
             source="RMIA (Zarifzadeh et al. 2024) and BASE (Lassila et al. 2025) for regression",
         ),
         MetricInfo(
@@ -135,7 +134,7 @@ class AttackAUC(Metric):
             meaning="The share of the forgotten samples that this attacker recognises if, of similar samples that no "
             "model was trained on, one in a hundred at most may be taken for one (or as the settings say).",
             ideal="A retrained model's own value, which is about the share of false alarms.",
-            unit="share",
+            unit=Unit.SHARE,
             source="Carlini et al. 2022; Zarifzadeh et al. 2024",
         ),
     )
@@ -143,7 +142,7 @@ class AttackAUC(Metric):
     draws: int = 1000
     """Bootstrap draws behind an interval."""
     false_alarms: float = 0.01
-    """Share of look-alikes that may be taken for members where true positives are counted."""
+    """False positive rate at which the true positive rate is measured."""
 
     def __post_init__(self) -> None:
         if self.draws < 1 or not 0 < self.false_alarms < 1:
@@ -153,8 +152,8 @@ class AttackAUC(Metric):
             )
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
-        """AUC and, where there are enough look-alikes, true positive rate of both attacks on every model."""
-        part = next((part for part in ("test-forget", "test-retain") if part in panel.parts), None)
+        """AUC and, where there are enough held-out samples, true positive rate of both attacks on every model."""
+        part = next((part for part in HELD_OUT if part in panel.parts), None)
         if part is None:
             return
         by_loss = {
@@ -162,10 +161,10 @@ class AttackAUC(Metric):
             for subject in panel.subjects
         }
         kind = "held-out samples of the forgotten kind" if part == "test-forget" else "samples of all test data"
-        yield from self._told_apart(panel, "auc", "tpr-at-low-fpr", by_loss, kind)
-        yield from self._told_apart(panel, "auc-calibrated", "tpr-calibrated", _calibrated(panel, part), kind)
+        yield from self._measurements(panel, "auc", "tpr-at-low-fpr", by_loss, kind)
+        yield from self._measurements(panel, "auc-calibrated", "tpr-calibrated", _calibrated(panel, part), kind)
 
-    def _told_apart(
+    def _measurements(
         self, panel: Panel, area: str, rate: str, scores: Mapping[str, Scores], kind: str
     ) -> Iterator[Measurement]:
         areas = {name: auc(found.members, found.others) for name, found in scores.items()}
@@ -188,23 +187,21 @@ class AttackAUC(Metric):
             for name, found in scores.items()
             if len(found.others) * self.false_alarms >= FALSE_ALARMS
         }
-        ranks = rank_among_golds(panel, rates)
-        for name, value in rates.items():
-            yield Measurement(metric=rate, split="train-forget", model=name, value=value, p=ranks.get(name))
+        yield from value_measurements(panel, rate, "train-forget", rates)
 
 
-def _calibrated(panel: Panel, part: str) -> dict[str, Scores]:
-    """Scores of every subject that has golds to be compared with."""
+def _calibrated(panel: Panel, part: Part) -> dict[str, Scores]:
+    """Calibrated scores of every model that has other golds to be calibrated by."""
     if not panel.golds:
         return {}
     scale = likelihood_scale(np.concatenate([gold.parts[part].loss for gold in panel.golds]))
-    found = {}
-    for subject in panel.subjects:
-        if not (others := panel.others(subject)):
-            continue
-        seen = []
-        for name in ("train-forget", part):
-            own, references = subject.parts[name], [gold.parts[name] for gold in others]
-            seen.append(calibrated_scores(own.loss, np.stack([one.loss for one in references]), scale))
-        found[subject.name] = Scores(*seen)
-    return found
+
+    def scores(subject: Subject, name: Part) -> Values:
+        references = np.stack([gold.parts[name].loss for gold in panel.others(subject)])
+        return calibrated_scores(subject.parts[name].loss, references, scale)
+
+    return {
+        subject.name: Scores(scores(subject, "train-forget"), scores(subject, part))
+        for subject in panel.subjects
+        if panel.others(subject)
+    }

@@ -1,13 +1,13 @@
-"""What a metric is, and what it is given."""
+"""The interface of metrics, the data that they read, and helpers that compare every model with the golds."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import isfinite
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from torch import nn
@@ -15,30 +15,31 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.request import Index
 from unregress.errors import DataError, UnregressError
-from unregress.evidence import Figure, Measurement, MetricInfo, Role
+from unregress.evidence import Figure, Measurement, MetricInfo, Part, Role, Unit
 from unregress.evidence.noise_floor import mean_confidence_interval, rank_test
 from unregress.metrics.predictions import Predictions, Values, require_aligned
 from unregress.training.runtime import Runtime
 
 MetricResult = Measurement | Figure
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One audited model with what it predicts."""
+    """One audited model and its predictions."""
 
     name: str
     role: Role
     model: nn.Module | None
-    """None for what predicts without a network, such as a constant."""
-    parts: Mapping[str, Predictions]
+    """None for a predictor without a network, such as a constant."""
+    parts: Mapping[Part, Predictions]
     """Predictions per part of the data: `train-retain`, `train-forget`, `test-retain`, `test-forget`.
     A part without samples is absent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """All models of one audit side by side, their predictions about the same samples.
+    """All models of one audit, with their predictions for the same samples.
 
     Raises:
         DataError: two models' predictions are about different samples, or parts of the data.
@@ -48,9 +49,9 @@ class Panel:
     runtime: Runtime
     subjects: tuple[Subject, ...]
     validation_forget_like: Index
-    """Validation samples of the kind that is forgotten; may be empty."""
+    """Validation samples of the forgotten kind; may be empty."""
     units: Values = field(default_factory=lambda: np.ones(()))
-    """What predictions and targets were divided by, `(*out)`: several outputs are each in units of their own spread."""
+    """Divisors of predictions and targets, `(*out)`: several outputs are each in units of their own spread."""
 
     def __post_init__(self) -> None:
         first, *others = self.subjects
@@ -67,36 +68,36 @@ class Panel:
 
     @property
     def golds(self) -> tuple[Subject, ...]:
-        """The retrained references, which differ by their seed only; may be none."""
+        """The retrained models, which differ by their seed only; may be none."""
         return tuple(subject for subject in self.subjects if subject.role == "gold")
 
     def others(self, subject: Subject) -> tuple[Subject, ...]:
-        """The golds to compare a subject with: all of them, or all others where it is a gold itself.
+        """The golds to compare a subject with: all of them, or the other ones where it is a gold itself.
 
-        So that a gold's number says what is expected of one more gold.
+        So a gold's number says what is expected of one more gold.
         """
         return tuple(gold for gold in self.golds if gold is not subject)
 
     @property
-    def unit(self) -> str:
-        """The unit of predictions and targets in words."""
-        return "target units" if self.units.size == 1 else "target spreads"
+    def unit(self) -> Unit:
+        """The unit of predictions and targets."""
+        return Unit.TARGET if self.units.size == 1 else Unit.TARGET_SPREAD
 
     @property
-    def parts(self) -> list[str]:
+    def parts(self) -> list[Part]:
         """The parts of the data that have samples, in the order of the report."""
         return list(self.original.parts)
 
 
 class Metric(ABC):
-    """One question asked of all models of an audit.
+    """One measurement of all models of an audit.
 
-    An implementation is a frozen dataclass whose fields are its options.  It never changes a model;
-    one that must train works on copies.  The mathematics stands beside it in functions of arrays.
+    An implementation is a frozen dataclass whose fields are its options.  It never changes a model; one that must
+    train works on copies.  The mathematics stands beside it in functions of arrays.
     """
 
     about: ClassVar[tuple[MetricInfo, ...]]
-    """What each of the metric's measures means."""
+    """The meaning of each number that the metric yields."""
 
     @property
     def needs_features(self) -> bool:
@@ -104,7 +105,7 @@ class Metric(ABC):
         return False
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
-        """What is wrong with the options, asked before anything is trained or measured.
+        """Check the options before anything is trained or measured.
 
         Args:
             case: the request and the data.
@@ -114,13 +115,13 @@ class Metric(ABC):
 
     @abstractmethod
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
-        """The findings about every model of the panel."""
+        """Yield the measurements and figures of every model of the panel."""
 
 
 def measured(
     *,
     metric: str,
-    split: str,
+    split: Part,
     model: str,
     value: float,
     bound: Literal["=", "<=", ">="] = "=",
@@ -128,7 +129,7 @@ def measured(
     interval: tuple[float, float] | None = None,
     p: float | None = None,
 ) -> Measurement:
-    """A measure; without a value, and with a note that says why, where it is beyond the numbers that there are."""
+    """A measurement; without a value, and with a note that says why, where the value is not finite."""
     if not isfinite(value):
         note = "; ".join(text for text in (note, BEYOND) if text)
         return Measurement(metric=metric, split=split, model=model, value=None, note=note)
@@ -141,34 +142,86 @@ def measured(
 BEYOND = "beyond the numbers that a computer can hold"
 
 
+def distance_measurements(
+    panel: Panel,
+    metric: str,
+    part: Part,
+    values: Mapping[str, T],
+    distance: Callable[[T, T], float],
+    *,
+    note: str = "",
+) -> Iterator[Measurement]:
+    """Measure every model's mean distance to the golds, with confidence interval and rank test.
+
+    Args:
+        panel: the models; nothing is measured without golds.
+        metric: key of the measurement.
+        part: the part of the data that the distance is about.
+        values: what is compared, by the model's name: predictions, features, or numbers made of them.
+        distance: between two models' values, symmetric.
+        note: of every measurement.
+    """
+    for model, found in against_golds(panel, values, distance).items():
+        yield measured(
+            metric=metric, split=part, model=model, value=found.value, note=note, interval=found.interval, p=found.p
+        )
+
+
+def value_measurements(
+    panel: Panel, metric: str, part: Part, values: Mapping[str, float], *, note: str = ""
+) -> Iterator[Measurement]:
+    """Measure a number of each model by itself, with the rank test of its difference from the golds' numbers.
+
+    Args:
+        panel: the models.
+        metric: key of the measurement.
+        part: the part of the data that the number is about.
+        values: by the model's name; those that exist.
+        note: of every measurement.
+    """
+    ranks = rank_among_golds(panel, values)
+    for model, value in values.items():
+        yield measured(metric=metric, split=part, model=model, value=value, note=note, p=ranks.get(model))
+
+
+def without_value(metrics: Sequence[str], part: Part, models: Collection[str], note: str) -> Iterator[Measurement]:
+    """Measurements without a value, for models that cannot be measured; the note says why."""
+    for metric in metrics:
+        for model in models:
+            yield Measurement(metric=metric, split=part, model=model, value=None, note=note)
+
+
 class DistanceToGolds(NamedTuple):
-    """How far a subject is from the golds."""
+    """The distance of one model to the golds."""
 
     value: float
     """The mean distance."""
     interval: tuple[float, float] | None = None
-    """95 % confidence interval of the mean distance to all golds there could be, see
+    """95 % confidence interval of the mean distance to all possible golds, see
     `unregress.evidence.noise_floor.mean_confidence_interval`; None for a gold, whose distances to the others depend on
     each other, and with fewer than two golds."""
     p: float | None = None
     """How often one more gold would be as far (`unregress.evidence.noise_floor.rank_test`); None likewise."""
 
 
-def against_golds(panel: Panel, distance: Callable[[Subject, Subject], float]) -> dict[str, DistanceToGolds]:
-    """Every subject's mean distance to the golds, to the other golds for a gold; by the subject's name.
+def against_golds(
+    panel: Panel, values: Mapping[str, T], distance: Callable[[T, T], float]
+) -> dict[str, DistanceToGolds]:
+    """Every model's mean distance to the golds, or for a gold to the other golds; by the model's name.
 
     Args:
-        panel: the subjects; nothing comes of one without golds, and no value of a gold without others.
-        distance: between two subjects, symmetric.
+        panel: the models; the result is empty without golds, and a single gold has no distance.
+        values: what is compared, by the model's name.
+        distance: between two models' values, symmetric.
     """
     golds = panel.golds
     between = np.zeros((len(golds), len(golds)))
     for (i, a), (j, b) in combinations(enumerate(golds), 2):
-        between[i, j] = between[j, i] = distance(a, b)
+        between[i, j] = between[j, i] = distance(values[a.name], values[b.name])
     found: dict[str, DistanceToGolds] = {}
     for subject in panel.subjects:
         if subject.role != "gold" and golds:
-            toward = np.array([distance(subject, gold) for gold in golds])
+            toward = np.array([distance(values[subject.name], values[gold.name]) for gold in golds])
             found[subject.name] = DistanceToGolds(
                 float(toward.mean()), mean_confidence_interval(toward), rank_test(between, toward)
             )
@@ -179,11 +232,11 @@ def against_golds(panel: Panel, distance: Callable[[Subject, Subject], float]) -
 
 
 def rank_among_golds(panel: Panel, values: Mapping[str, float]) -> dict[str, float | None]:
-    """For a measure that is a number of each subject, how often one more gold's would be as far from the golds'.
+    """For a number of each model, how often one more gold's number would be as far from the golds'.
 
     Args:
-        panel: says who is a gold.
-        values: by the subject's name; those that exist.
+        panel: the models.
+        values: by the model's name; those that exist.
     """
     values = {name: value for name, value in values.items() if isfinite(value)}
     golds = np.array([values[gold.name] for gold in panel.golds if gold.name in values])

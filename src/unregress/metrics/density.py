@@ -14,8 +14,7 @@ from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Panel, Subject
 
 MOST = 20_000
-"""Of more values than these only every so many in ascending order are used: no eye sees the difference, and sixteen
-golds have half a million distances between them."""
+"""Largest number of values that a density is computed from; of more, every k-th in ascending order is used."""
 
 
 def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = False) -> tuple[float, ...]:
@@ -47,7 +46,7 @@ def density_curve(model: str, values: NDArray[Any], grid: NDArray[Any], *, at_le
 
 
 def pooled(panel: Panel, values: Callable[[Subject], NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """A sample of each model, those of all golds as one under the first gold's name; constants are left out."""
+    """One sample per model, with all golds pooled under the first gold's name; constants are left out."""
     shown: dict[str, NDArray[Any]] = {}
     for subject in panel.subjects:
         if subject.model is None:

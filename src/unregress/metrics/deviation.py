@@ -1,16 +1,17 @@
-"""Sample by sample: how far each model's prediction is from the golds' (paper Figures 2-5)."""
+"""Paired differences: the distance of each prediction to the golds' for the same sample (paper Figures 2-5)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from unregress.evidence import Figure, MetricInfo
+from unregress.evidence import Figure, MetricInfo, Part, Unit
 from unregress.evidence.nan_means import mean
-from unregress.metrics.base import Metric, MetricResult, Panel, Subject, against_golds, measured
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, distance_measurements
 from unregress.metrics.density import density_curve, pooled
 from unregress.metrics.predictions import Predictions, Values, require_aligned
 
@@ -40,6 +41,22 @@ def relative_deviation(model: Predictions, gold: Predictions) -> Values:
         return absolute_deviation(model, gold)[kept] / target[kept]
 
 
+def mean_absolute_deviation(model: Predictions, gold: Predictions) -> float:
+    """Mean over samples and known outputs of |f_model - f_gold|, in target units."""
+    return float(mean(absolute_deviation(model, gold)))
+
+
+def relative_deviation_quantile(model: Predictions, gold: Predictions, *, level: float) -> float:
+    """Quantile over samples and known outputs of |f_model - f_gold| / |y|, without unit."""
+    found = relative_deviation(model, gold)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.quantile(found, level))
+
+
+PARTS: tuple[Part, ...] = ("train-forget", "test-retain")
+"""The parts of the data whose mean paired difference is measured."""
+
+
 @dataclass(frozen=True)
 class Deviation(Metric):
     """Paired differences to the golds on the forget set: mean, quantiles, densities."""
@@ -52,7 +69,7 @@ class Deviation(Metric):
             "same sample, on average over samples and retrained models.",
             ideal="The noise floor, which is the difference of a retrained model to the others, that "
             "differ only by their seed.",
-            unit="target units",
+            unit=Unit.TARGET,
             source="twin of w_dist that sees which prediction belongs to which sample",
             distance=True,
         ),
@@ -61,7 +78,7 @@ class Deviation(Metric):
             title="Median relative deviation",
             meaning="Half of the samples deviate from a retrained model by less than this share of their true target.",
             ideal="The noise floor.",
-            unit="share",
+            unit=Unit.SHARE,
             source="paper Section 5 and Figures 2-5",
             distance=True,
         ),
@@ -70,7 +87,7 @@ class Deviation(Metric):
             title="Relative deviation, 90 % quantile",
             meaning="One sample in ten deviates from a retrained model by more than this share of its true target.",
             ideal="The noise floor.",
-            unit="share",
+            unit=Unit.SHARE,
             source="paper Section 5 and Figures 2-5",
             distance=True,
         ),
@@ -78,29 +95,18 @@ class Deviation(Metric):
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """Mean paired difference (forget and test-retain), relative quantiles, and two density figures."""
-        for part in ("train-forget", "test-retain"):
-            if part not in panel.parts:
-                continue
-
-            def paired(a: Subject, b: Subject, part: str = part) -> float:
-                return float(mean(absolute_deviation(a.parts[part], b.parts[part])))
-
-            for model, toward in against_golds(panel, paired).items():
-                yield measured(metric="paired", split=part, model=model, **toward._asdict())
+        for part in (part for part in PARTS if part in panel.parts):
+            seen = {subject.name: subject.parts[part] for subject in panel.subjects}
+            yield from distance_measurements(panel, "paired", part, seen, mean_absolute_deviation)
         forgotten = panel.original.parts["train-forget"]
         target = forgotten.over_known(forgotten.target)
         left_out = int(np.sum(target == 0))
         note = f"{left_out} samples with target 0 left out" if left_out else ""
-        for metric, level in (("relative-deviation", 0.5), ("relative-deviation-90", 0.9)):
-
-            def quantile(a: Subject, b: Subject, level: float = level) -> float:
-                found = relative_deviation(a.parts["train-forget"], b.parts["train-forget"])
-                with np.errstate(over="ignore", invalid="ignore"):
-                    return float(np.quantile(found, level))
-
-            if left_out < target.size:
-                for model, toward in against_golds(panel, quantile).items():
-                    yield measured(metric=metric, split="train-forget", model=model, note=note, **toward._asdict())
+        if left_out < target.size:
+            seen = {subject.name: subject.parts["train-forget"] for subject in panel.subjects}
+            for metric, level in (("relative-deviation", 0.5), ("relative-deviation-90", 0.9)):
+                quantile = partial(relative_deviation_quantile, level=level)
+                yield from distance_measurements(panel, metric, "train-forget", seen, quantile, note=note)
         if len(panel.golds):
             yield _figure(panel, relative=True)
             yield _figure(panel, relative=False)

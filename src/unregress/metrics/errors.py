@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from unregress.evidence import MetricInfo
+from unregress.evidence import MetricInfo, Unit
 from unregress.evidence.nan_means import mean, root_mean_square
-from unregress.metrics.base import Metric, MetricResult, Panel, measured, rank_among_golds
+from unregress.metrics.base import Metric, MetricResult, Panel, value_measurements
 from unregress.metrics.predictions import Predictions, Values
 
 _IDEAL = (
@@ -55,7 +55,7 @@ class Errors(Metric):
             title="Mean absolute error",
             meaning="How far predictions are from the true targets on average.",
             ideal=_IDEAL,
-            unit="target units",
+            unit=Unit.TARGET,
             source="paper Section 5, err_D_t^r and err_D_t^f (Table 1)",
         ),
         MetricInfo(
@@ -63,7 +63,7 @@ class Errors(Metric):
             title="Root mean squared error",
             meaning="As the mean absolute error, but large misses weigh more.",
             ideal=_IDEAL,
-            unit="target units",
+            unit=Unit.TARGET,
             source="paper Section 5, err_D_t^r and err_D_t^f (Table 2)",
         ),
         MetricInfo(
@@ -71,7 +71,7 @@ class Errors(Metric):
             title="Training loss",
             meaning="The loss that the model was trained on, averaged over samples.",
             ideal=_IDEAL,
-            unit="loss",
+            unit=Unit.LOSS,
             source="paper Table 3",
         ),
     )
@@ -88,9 +88,7 @@ class Errors(Metric):
             if with_loss:
                 values["loss"] = {name: float(mean(own.loss)) for name, own in seen.items()}
             for metric, found in values.items():
-                ranks = rank_among_golds(panel, found)
-                for model, value in found.items():
-                    yield measured(metric=metric, split=part, model=model, value=value, p=ranks.get(model))
+                yield from value_measurements(panel, metric, part, found)
 
 
 def _loss_repeats_error(seen: Predictions) -> bool:

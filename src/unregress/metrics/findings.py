@@ -1,4 +1,4 @@
-"""What a metric finds, checked: a user's own metric may hand over anything, which no report could show."""
+"""Validation of metrics' results, so that a user's own metric cannot put into a report what it could not show."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ import torch
 
 from unregress.errors import SettingError, UnregressError
 from unregress.errors.user_code import described
-from unregress.evidence import Curve, Figure, Measurement
+from unregress.evidence import PARTS, Curve, Figure, Measurement
 from unregress.metrics.base import Metric, MetricResult, Panel
-
-PARTS = ("train-retain", "train-forget", "validation-retain", "validation-forget", "test-retain", "test-forget")
 
 
 def findings(metric: Metric, panel: Panel) -> Iterator[MetricResult]:
-    """What a metric finds, one by one, numbers of NumPy and torch as Python's.
+    """Yield a metric's validated results, with numbers of NumPy and torch converted to Python's.
 
     Raises:
-        SettingError: a finding is none that a report can show, or the metric, one of the user's own, raised an error;
-            which metric and which field is said.
+        SettingError: a result cannot be shown in a report, or the metric, one of the user's own, raised an error; the
+            message names the metric and the field.
     """
     check = _Check(type(metric).__name__, tuple(about.metric for about in metric.about), panel)
     seen: set[tuple[str, str, str]] = set()
@@ -69,10 +67,10 @@ class _Check:
         raise SettingError(f"`{self.name}.measure` {found}", expected=expected, remedy=remedy)
 
     def measure(self, finding: object) -> Measurement:
-        """A measure with numbers of Python's."""
+        """Validate a measurement."""
         if not isinstance(finding, Measurement):
             self.refuse(
-                f"hands back something of type {type(finding).__name__}",
+                f"yields something of type {type(finding).__name__}",
                 "`Measurement`s and `Figure`s of `unregress.evidence`, one by one",
                 "Use `yield Measurement(...)`",
             )
@@ -105,7 +103,7 @@ class _Check:
         return replace(finding, value=value, p=p, interval=interval)
 
     def figure(self, finding: Figure) -> Figure:
-        """A figure with numbers of Python's."""
+        """Validate a figure."""
         what = f"Figure {finding.key!r}"
         self._texts(finding, what, "key", "title", "caption", "x_label", "y_label")
         curves: Any = finding.curves
@@ -142,7 +140,7 @@ class _Check:
             )
 
     def _split(self, split: str, what: str) -> None:
-        """Any text may name data; one of the panel's parts is named as the panel does."""
+        """Refuse other spellings of the panel's parts, such as `Train_Forget`; any other text may name data."""
         parts: Sequence[str] = (*self.panel.parts, *PARTS)
         meant = "-".join(split.lower().replace("_", " ").replace("-", " ").split())
         if split not in parts and meant in parts:

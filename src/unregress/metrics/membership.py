@@ -14,15 +14,17 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from unregress.errors import SettingError
-from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import LARGE
-from unregress.metrics.base import Metric, MetricResult, Panel, Subject, rank_among_golds
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, measured, value_measurements, without_value
 from unregress.metrics.predictions import Predictions
 
 Family = Literal["loss", "gradient", "activation"]
 FAMILIES: tuple[Family, ...] = ("loss", "gradient", "activation")
+METRICS = ("attack", "attack-accuracy")
+HELD_OUT: tuple[Part, ...] = ("test-retain", "test-forget")
 FEWEST = 10
-"""Samples per class that an attacker is trained on at least."""
+"""Smallest number of samples per class to train an attacker on."""
 
 
 def attack_features(seen: Predictions, families: Sequence[Family]) -> NDArray[np.float64]:
@@ -46,15 +48,15 @@ def attack_features(seen: Predictions, families: Sequence[Family]) -> NDArray[np
 def attack(
     members: NDArray[np.float64], others: NDArray[np.float64], queried: NDArray[np.float64], *, seed: int
 ) -> tuple[float, float]:
-    """Train an RBF support vector classifier to tell members from others, and ask it about some samples.
+    """Train an RBF support vector classifier to tell members from others, and apply it to some samples.
 
     Features are scaled to zero mean and unit variance.  Three tenths of members and others are held
-    out of training and tell how much the attack is worth.
+    out of training and give the attack's accuracy.
 
     Args:
         members: features of samples that were trained on, class 1; `(n, width)`.
         others: features of samples that were not, class 0; as many, so that chance is one half.
-        queried: features of the samples asked about.
+        queried: features of the samples to classify.
         seed: of the split.
 
     Returns:
@@ -98,7 +100,7 @@ class Membership(Metric):
             meaning="The share of the forgotten samples that a trained attacker takes for training data.",
             ideal="A retrained model's own value: it never saw the samples, so whatever the attacker says of "
             "it is not memory.  Lower than that is not better.",
-            unit="share",
+            unit=Unit.SHARE,
             source="paper Section 5, att_prob",
         ),
         MetricInfo(
@@ -107,7 +109,7 @@ class Membership(Metric):
             meaning="How often the attacker is right about retained and test samples it was not trained on. "
             "At 0.5 it guesses, and the share above means nothing.",
             ideal="No target: it tells how far to trust the attack.",
-            unit="share",
+            unit=Unit.SHARE,
             source="repairs paper Section 5, whose code scores the attacker on its own training data",
         ),
     )
@@ -127,65 +129,62 @@ class Membership(Metric):
 
     @property
     def needs_features(self) -> bool:
-        """Whether the attacker sees more than the loss."""
+        """Whether the attack reads more than the loss."""
         return tuple(self.features) != ("loss",)
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
-        """The share of D_f called members, and the attack's worth, per model."""
-        closed = [subject.name for subject in panel.subjects if not self._open_to(subject)]
-        yield from self._without_value(closed, "the attack looks into the final layer, and here is none")
+        """The share of D_f called members, and the attack's held-out accuracy, per model."""
+        closed = [subject.name for subject in panel.subjects if not self._has_features(subject)]
+        yield from without_value(
+            METRICS, "train-forget", closed, "the attack looks into the final layer, and here is none"
+        )
         if panel.original.name in closed:
             return
         broken = [s.name for s in panel.subjects if s.name not in closed and not self._finite(s)]
-        yield from self._without_value(broken, "activations or gradients of the final layer are NaN or infinite")
+        note = "activations or gradients of the final layer are NaN or infinite"
+        yield from without_value(METRICS, "train-forget", broken, note)
         closed += broken
         rng = np.random.default_rng(panel.runtime.generator("membership").initial_seed())
-        test = [part for part in ("test-retain", "test-forget") if part in panel.parts]
+        test = [part for part in HELD_OUT if part in panel.parts]
         sizes = {part: len(self._of(panel.original, part)) for part in panel.parts}
         retained, held_out = sizes["train-retain"], sum(sizes[part] for part in test)
         count = min(retained, held_out, self.samples)
         if count < FEWEST:
             note = f"only {count} samples per class to train an attacker on"
-            yield from self._without_value([s.name for s in panel.subjects if s.name not in closed], note)
+            unmeasured = [subject.name for subject in panel.subjects if subject.name not in closed]
+            yield from without_value(METRICS, "train-forget", unmeasured, note)
             return
         members = np.sort(rng.choice(retained, count, replace=False))
         others = np.sort(rng.choice(held_out, count, replace=False))
         seed = int(rng.integers(2**31))
         shares: dict[str, float] = {}
-        worth: dict[str, float] = {}
+        accuracies: dict[str, float] = {}
         for subject in (s for s in panel.subjects if s.name not in closed):
             inside, outside = self._seen(subject, ["train-retain"]), self._seen(subject, test)
             queried = self._seen(subject, ["train-forget"])
-            shares[subject.name], worth[subject.name] = attack(inside[members], outside[others], queried, seed=seed)
-        ranks = rank_among_golds(panel, shares)
+            shares[subject.name], accuracies[subject.name] = attack(
+                inside[members], outside[others], queried, seed=seed
+            )
         whole = len(panel.original.parts["train-forget"])
         note = "" if sizes["train-forget"] == whole else f"{sizes['train-forget']} of the {whole} forgotten samples"
-        for name, share in shares.items():
-            yield Measurement(
-                metric="attack", split="train-forget", model=name, value=share, p=ranks.get(name), note=note
-            )
-        for name, accuracy in worth.items():
-            yield Measurement(metric="attack-accuracy", split="train-forget", model=name, value=accuracy)
+        yield from value_measurements(panel, "attack", "train-forget", shares, note=note)
+        for name, accuracy in accuracies.items():
+            yield measured(metric="attack-accuracy", split="train-forget", model=name, value=accuracy)
 
-    def _without_value(self, models: Sequence[str], note: str) -> Iterator[Measurement]:
-        for metric in ("attack", "attack-accuracy"):
-            for model in models:
-                yield Measurement(metric=metric, split="train-forget", model=model, value=None, note=note)
-
-    def _open_to(self, subject: Subject) -> bool:
-        """Whether the model has all that the attacker wants to see: a constant has no layer to look into."""
+    def _has_features(self, subject: Subject) -> bool:
+        """Whether the model has all features that the attack reads: a constant has no final layer."""
         seen = subject.parts["train-forget"]
         return all(getattr(seen, family) is not None for family in self.features)
 
     def _finite(self, subject: Subject) -> bool:
-        """Whether all that the attacker wants to see is numbers."""
+        """Whether all features that the attack reads are finite."""
         wanted = (getattr(seen, family) for seen in subject.parts.values() for family in self.features)
         return all(bool(np.isfinite(values).all()) for values in wanted)
 
-    def _of(self, subject: Subject, part: str) -> Predictions:
-        """What the attacker may see of a part: features are kept of some samples only where there are very many."""
+    def _of(self, subject: Subject, part: Part) -> Predictions:
+        """The samples of a part whose features were kept: all of them unless there are very many."""
         seen = subject.parts[part]
         return seen.with_features() if self.needs_features else seen
 
-    def _seen(self, subject: Subject, parts: Sequence[str]) -> NDArray[np.float64]:
+    def _seen(self, subject: Subject, parts: Sequence[Part]) -> NDArray[np.float64]:
         return np.vstack([attack_features(self._of(subject, part), self.features) for part in parts])

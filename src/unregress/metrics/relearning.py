@@ -1,4 +1,4 @@
-"""Relearning: a copy of a model is trained on all of D again while its loss on the forgotten kind is watched."""
+"""Relearning: train a copy of a model on all of D again, and monitor its loss on samples of the forgotten kind."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from torch import Tensor, nn
 from unregress.data.hashing import columns
 from unregress.data.loading import Batch, chunked
 from unregress.errors import DivergenceError, ModelError
-from unregress.methods.base import task_loss
+from unregress.evidence import Part
 from unregress.metrics.base import Panel
 from unregress.training.loop import fit
+from unregress.training.objective import Objective, task_loss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import evaluating
 
 Span = tuple[float, float]
-"""Between which limits a number lies: equal where it is known, and an upper limit of infinity where it was cut off."""
+"""Lower and upper limit of a number: equal where it is known; the upper limit is infinite where it was cut off."""
 
 CHUNK = 128
 """Watched samples per forward pass: small enough to stop early, large enough to be fast."""
 FEWEST = 128
-"""Samples that an estimate of the loss takes."""
+"""Smallest number of samples for an estimate of the loss."""
 MARGIN = 0.02
 """A loss within this share of the threshold is always evaluated in full."""
 SURE = 6.0
 """Standard errors beyond the margin at which an estimate is taken for an answer: one in a billion is wrong."""
 KEPT = 2**28
-"""Bytes of watched samples that are kept on the device between looks; more are read anew for each."""
+"""Bytes of watched samples that are kept on the device between looks; more are read again each time."""
 
 
 @dataclass(frozen=True)
 class Relearning:
-    """How the watched loss fell while a model was trained on D again."""
+    """The watched loss after each step of relearning."""
 
     losses: tuple[float, ...]
     """Mean loss after 0, 1, 2, … steps; where it is above the threshold, maybe estimated from a part of the samples."""
@@ -54,7 +55,7 @@ class Relearning:
 
     @property
     def span(self) -> Span:
-        """Between which limits rt lies.
+        """Limits of rt.
 
         >>> Relearning((3.0, 2.0, 1.0), True).span, Relearning((3.0, 2.0, 1.0), False).span
         ((2.0, 2.0), (2.0, inf))
@@ -83,7 +84,7 @@ class Watch:
         self.case, self.runtime = panel.case, panel.runtime
         held_out = len(panel.validation_forget_like) > 0
         self.split: Literal["validation", "train_eval"] = "validation" if held_out else "train_eval"
-        self.name = "validation-forget" if held_out else "train-forget"
+        self.name: Part = "validation-forget" if held_out else "train-forget"
         watched = panel.validation_forget_like if held_out else panel.case.requested.forget
         rows = torch.from_numpy(np.asarray(watched, np.int64))
         self.samples = len(rows)
@@ -165,8 +166,8 @@ def relearn(model: nn.Module, watch: Watch, recipe: Recipe, *, stream: str, at_s
     """Train a copy of a model on D until its watched loss is at the threshold, or the recipe's epochs are over.
 
     Args:
-        model: whom to copy.
-        watch: what to look at, and the threshold.
+        model: the model; a copy is trained.
+        watch: the samples to monitor, and the threshold.
         recipe: how to train; its epochs are the cap.
         stream: of the draws: the same name, the same batches for every model.
         at_start: stop without any training if the threshold is reached already; otherwise the first step is always
@@ -185,9 +186,10 @@ def relearn(model: nn.Module, watch: Watch, recipe: Recipe, *, stream: str, at_s
         return losses[-1] <= watch.threshold
 
     if not at_start or losses[0] > watch.threshold:
-        everything = torch.from_numpy(case.rows("train"))
+        members = torch.from_numpy(case.rows("train"))
+        objective = Objective.over(members, task_loss(case), validation="none")
         with runtime.isolated_rng(stream), suppress(DivergenceError):
-            fit(twin, case, recipe, everything, task_loss(case), runtime, stage=stream, after_step=after_step)
+            fit(twin, case, recipe, objective, runtime, stage=stream, after_step=after_step)
     # A model that runs away while relearning did not relearn; its losses are shown while they are numbers.
     finite = tuple(takewhile(isfinite, losses))
     started = len(finite) > 1 or at_start

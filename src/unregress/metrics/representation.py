@@ -1,8 +1,8 @@
-"""What the features in front of the final layer still know, whatever the output says: a linear probe, and CKA."""
+"""Memory of the forgotten samples in the features before the final layer: a linear probe, and linear CKA."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -15,17 +15,25 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from unregress.errors import SettingError
-from unregress.evidence import Measurement, MetricInfo
-from unregress.metrics.base import Metric, MetricResult, Panel, Subject, against_golds, rank_among_golds
+from unregress.evidence import MetricInfo, Part, Unit
+from unregress.metrics.base import (
+    Metric,
+    MetricResult,
+    Panel,
+    Subject,
+    distance_measurements,
+    value_measurements,
+    without_value,
+)
 from unregress.metrics.predictions import Values
 
 FOLDS = 5
 FEWEST = 2 * FOLDS
-"""Samples per class that a probe needs: two in each fold."""
+"""Smallest number of samples per class for a probe: two in each fold."""
 
 
 def fold_numbers(labels: NDArray[Any], *, seed: int) -> NDArray[np.int64]:
-    """In which of five folds each sample is held out, both classes spread evenly; `(n,)`.
+    """Assign each sample to one of five stratified folds, `(n,)`.
 
     Args:
         labels: 0 or 1 per sample.
@@ -39,11 +47,11 @@ def fold_numbers(labels: NDArray[Any], *, seed: int) -> NDArray[np.int64]:
 
 
 def probe_auc(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any]) -> float:
-    """How well a linear probe tells two classes apart on samples it was not trained on: 0.5 is guessing, 1 perfect.
+    """Cross-validated AUC of a linear probe that separates two classes: 0.5 is guessing, 1 perfect.
 
     The probe is a logistic regression on standardised features with a ridge penalty.  Its strength is fixed: sklearn's
     C is 1 / features, which lets the log odds vary by about 1 beforehand, however many features there are.  So a
-    wide layer is not learnt by heart from few samples.  The area under the curve is taken fold by fold and averaged.
+    wide layer is not overfitted to few samples.  The area under the curve is taken fold by fold and averaged.
 
     Args:
         features: one row per sample, `(n, width)`.
@@ -66,7 +74,7 @@ def linear_cka(first: NDArray[Any], second: NDArray[Any]) -> float:
     linear layer behind them.  Features that are the same for all samples are like each other and unlike all others.
 
     Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations Revisited".  With
-    more features than samples any two models look alike (its bias), so compare values for the same samples only.
+    more features than samples its bias makes any two models look similar, so compare values for the same samples only.
 
     Args:
         first: `(n, width)`.
@@ -122,7 +130,7 @@ class Representation(Metric):
             "kind, by a linear probe on samples that it was not trained on: 0.5 is guessing, 1 is perfect.",
             ideal="A retrained model's own value, which is near 0.5 if the two kinds of samples are alike.  Where no "
             "held-out samples of the kind are known, all test samples stand in, and the value tells little by itself.",
-            unit="share",
+            unit=Unit.SHARE,
             source="linear probes: Alain and Bengio (2016); compared with retrained models here",
         ),
         MetricInfo(
@@ -131,7 +139,7 @@ class Representation(Metric):
             meaning="1 minus the linear CKA between the features of the forgotten samples and a retrained model's, "
             "on average over the retrained models: 0 if they are related in the same way, 1 if unrelated.",
             ideal="The noise floor, which is the distance of a retrained model to the others.",
-            unit="distance",
+            unit=Unit.DISTANCE,
             source="Kornblith et al. (2019), linear CKA",
             distance=True,
         ),
@@ -162,40 +170,34 @@ class Representation(Metric):
             return
         rng = np.random.default_rng(panel.runtime.generator("representation").initial_seed())
         forgotten = self._drawn(rng, len(seen[0].parts["train-forget"]))
-        alike = ["test-forget"] if "test-forget" in panel.parts else ["test-retain"]
-        others = self._drawn(rng, sum(len(seen[0].parts[part]) for part in alike if part in panel.parts))
-        features = {subject.name: _features(subject, ["train-forget"])[forgotten] for subject in seen}
+        held_out: tuple[Part, ...] = ("test-forget",) if "test-forget" in panel.parts else ("test-retain",)
+        others = self._drawn(rng, sum(len(seen[0].parts[part]) for part in held_out if part in panel.parts))
+        features = {subject.name: _features(subject, ("train-forget",))[forgotten] for subject in seen}
         shown = replace(panel, subjects=tuple(seen))
         note = "" if "test-forget" in panel.parts else "against all test samples, for want of some of the kind"
         if (count := min(len(forgotten), len(others))) < FEWEST:
             note = f"only {count} samples per class to train a probe on"
-            for subject in seen:
-                yield Measurement(metric="probe-auc", split="train-forget", model=subject.name, value=None, note=note)
+            yield from without_value(["probe-auc"], "train-forget", list(features), note)
         else:
             labels = np.repeat([1, 0], [len(forgotten), len(others)])
             folds = fold_numbers(labels, seed=int(rng.integers(2**31)))
             values = {
                 subject.name: probe_auc(
-                    np.vstack([features[subject.name], _features(subject, alike)[others]]), labels, folds
+                    np.vstack([features[subject.name], _features(subject, held_out)[others]]), labels, folds
                 )
                 for subject in seen
             }
-            ranks = rank_among_golds(shown, values)
-            for name, value in values.items():
-                yield Measurement(
-                    metric="probe-auc", split="train-forget", model=name, value=value, note=note, p=ranks.get(name)
-                )
+            yield from value_measurements(shown, "probe-auc", "train-forget", values, note=note)
         centred = {name: _centred(found) for name, found in features.items()}
-
-        def distance(a: Subject, b: Subject) -> float:
-            # Rounding can leave a model's alignment with itself a little above 1.
-            return max(0.0, 1 - _alignment(centred[a.name], centred[b.name]))
-
-        for name, toward in against_golds(shown, distance).items():
-            yield Measurement(metric="cka-distance", split="train-forget", model=name, **toward._asdict())
+        yield from distance_measurements(shown, "cka-distance", "train-forget", centred, _cka_distance)
 
     def _drawn(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
         return np.sort(rng.choice(count, min(count, self.samples), replace=False))
+
+
+def _cka_distance(first: Values, second: Values) -> float:
+    # Rounding can leave a model's alignment with itself a little above 1.
+    return max(0.0, 1 - _alignment(first, second))
 
 
 def _finite(subject: Subject) -> bool:
@@ -203,6 +205,6 @@ def _finite(subject: Subject) -> bool:
     return all(values is None or bool(np.isfinite(values).all()) for values in found)
 
 
-def _features(subject: Subject, parts: list[str]) -> NDArray[np.float64]:
+def _features(subject: Subject, parts: Sequence[Part]) -> NDArray[np.float64]:
     found = [subject.parts[part].activation for part in parts]
     return np.vstack([values for values in found if values is not None]).astype(np.float64)

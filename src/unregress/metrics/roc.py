@@ -1,4 +1,4 @@
-"""Two samples of scores told apart by a threshold: the ROC curve's area and one of its points."""
+"""ROC analysis of two samples of scores: area under the curve, its interval, and the TPR at a low FPR."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def auc(members: Values, others: Values) -> float:
 def auc_interval(
     members: Values, others: Values, rng: np.random.Generator, *, draws: int = 1000
 ) -> tuple[float, float]:
-    """Where the AUC lies in 95 of 100 repetitions with other samples of the same two kinds.
+    """95 % confidence interval of the AUC over samples of the same two kinds.
 
     The percentile bootstrap, members and others drawn apart.  Where all members score higher than all others
     every draw says 1, and the interval has no width.
@@ -50,9 +50,9 @@ def auc_interval(
 
 
 def true_positive_rate(members: Values, others: Values, false_alarms: float) -> float:
-    """The share of members above a threshold that at most a given share of others is above.
+    """True positive rate at a given false positive rate: the share of members above the lowest allowed threshold.
 
-    The highest share that a threshold can reach (Carlini et al. 2022).
+    Source: Carlini et al. 2022.
 
     >>> true_positive_rate(np.array([9.0, 1.0]), np.array([7.0, 5.0, 4.0, 3.0]), 0.25)  # above 5: one other, one member
     0.5

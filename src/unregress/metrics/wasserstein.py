@@ -9,17 +9,18 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from unregress.evidence import Figure, MetricInfo
+from unregress.evidence import Figure, MetricInfo, Part, Unit
 from unregress.evidence.nan_means import mean
-from unregress.metrics.base import Metric, MetricResult, Panel, Subject, against_golds, measured
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject, distance_measurements
 from unregress.metrics.density import density_curve, pooled
+from unregress.metrics.outputs import mean_over_outputs
 from unregress.metrics.predictions import Values
 
 
 def w1(first: Values, second: Values) -> float:
     """W1 between two samples of predictions, in target units; the mean over outputs where there are several.
 
-    What is not known (NaN in both, as often) is left out, and an output counts by how much of it is known.
+    Unknown values (NaN in both samples, as often) are left out, and an output counts by how much of it is known.
 
     It compares distributions and ignores which sample a prediction belongs to: a permutation has
     distance 0, which is why the paired difference stands beside it.
@@ -27,23 +28,22 @@ def w1(first: Values, second: Values) -> float:
     >>> w1(np.array([0.0, 1.0]), np.array([3.0, 2.0]))
     2.0
     """
-    columns = (values.reshape(len(values), -1).T for values in (first, second))
-    pairs = [(a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in zip(*columns, strict=True)]
-    found = np.array([wasserstein_distance(a, b) if len(a) else 0.0 for a, b in pairs])
-    weights = np.array([len(a) for a, _ in pairs]) / len(first)
-    return float(np.mean(found * (weights / weights.mean())))
+    return mean_over_outputs(first, second, wasserstein_distance)
 
 
 def sorted_w1(first: Values, second: Values) -> float:
-    """`w1` of as many predictions on either side, each output sorted already: the mean difference, rank by rank.
+    """W1 between samples of equal size whose outputs are sorted already: the mean difference, rank by rank.
 
-    Many models are compared about the same samples; each is sorted once, what is not known (NaN) to its end.
+    Many models are compared on the same samples; each is sorted once, with unknown values (NaN) at the end.
 
     >>> sorted_w1(np.array([0.0, 1.0]), np.array([2.0, 3.0]))
     2.0
     """
     with np.errstate(over="ignore"):
         return float(mean(np.abs(first - second)))
+
+
+PARTS: tuple[Part, ...] = ("train-forget", "test-forget")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Wasserstein(Metric):
             "distributed like a retrained model's.  The mean over all retrained models.",
             ideal="The noise floor, which is the distance of a retrained model to the others.  "
             "Blind to which prediction belongs to which sample.",
-            unit="target units",
+            unit=Unit.TARGET,
             source="paper Section 5 and Eq. 1, w_dist",
             distance=True,
         ),
@@ -68,7 +68,7 @@ class Wasserstein(Metric):
             meaning="The same of prediction minus target: a model that is off by as much, but for other "
             "samples, differs here where the targets do.",
             ideal="The noise floor.",
-            unit="target units",
+            unit=Unit.TARGET,
             source="twin of w_dist",
             distance=True,
         ),
@@ -76,24 +76,13 @@ class Wasserstein(Metric):
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """W1 on the forgotten training samples and, where there are any, their held-out kind."""
-        for part in ("train-forget", "test-forget"):
-            if part not in panel.parts:
-                continue
-
+        for part in (part for part in PARTS if part in panel.parts):
             seen = {subject.name: subject.parts[part] for subject in panel.subjects}
+            predictions = {name: np.sort(own.comparable, axis=0) for name, own in seen.items()}
             with np.errstate(over="ignore"):
-                values = {
-                    "w1": {name: own.comparable for name, own in seen.items()},
-                    "w1-residual": {name: own.prediction - own.target for name, own in seen.items()},
-                }
-            for metric, found in values.items():
-                ordered = {name: np.sort(own, axis=0) for name, own in found.items()}
-
-                def distance(a: Subject, b: Subject, of: dict[str, Values] = ordered) -> float:
-                    return sorted_w1(of[a.name], of[b.name])
-
-                for model, toward in against_golds(panel, distance).items():
-                    yield measured(metric=metric, split=part, model=model, **toward._asdict())
+                residuals = {name: np.sort(own.prediction - own.target, axis=0) for name, own in seen.items()}
+            yield from distance_measurements(panel, "w1", part, predictions, sorted_w1)
+            yield from distance_measurements(panel, "w1-residual", part, residuals, sorted_w1)
         yield self._figure(panel)
 
     def _figure(self, panel: Panel) -> Figure:

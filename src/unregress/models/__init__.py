@@ -1,1 +1,1 @@
-"""Ready models.  Import the one you need from its own module, since each has needs of its own."""
+"""Model architectures.  Import each from its own module, since each needs other packages."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from unregress.errors import SettingError, raise_all
+from unregress.errors import require
 
 try:
     from pytorch_forecasting import TemporalFusionTransformer
@@ -69,13 +69,7 @@ def tft(
         "continuous": (continuous, continuous >= 1, "1 or more"),
         "dropout": (dropout, 0 <= dropout < 1, "0 or more, below 1"),
     }
-    raise_all(
-        [
-            SettingError(f"tft's {name} is {value!r}", expected=expected)
-            for name, (value, fine, expected) in rules.items()
-            if not fine
-        ]
-    )
+    require((f"tft's {name} is {value!r}", fine, expected) for name, (value, fine, expected) in rules.items())
     categories = {**static, **known}
     with warnings.catch_warnings():
         # Lightning warns that the losses below, which no trainer of its own ever uses, are modules.

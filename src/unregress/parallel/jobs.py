@@ -1,7 +1,7 @@
-"""Many jobs that do not know of each other, side by side: one failure loses nothing, and order is kept.
+"""Run independent jobs in parallel; a failure does not affect the others, and results keep the jobs' order.
 
-Where they run is joblib's business.  By default that is processes on this machine; inside a block such as
-`with joblib.parallel_config(backend="dask")` or `"ray"` it is whatever that names.
+joblib decides where they run.  By default that is processes on this machine; inside a block such as
+`with joblib.parallel_config(backend="dask")` or `"ray"` it is that backend.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ from unregress.parallel.pickling import SHARED, Array, Known, pack, unpack
 T = TypeVar("T")
 Parcel = tuple[bytes, list[Array]]
 _ALONE = threading.Lock()
-"""Held while a job of another process runs here: the threads of a process share one random state."""
+"""Held while a job of another process runs in this one, whose threads share one random state."""
 
 
-def _nobody() -> None:
-    """Told of nothing."""
+def _ignore() -> None:
+    """Do nothing."""
 
 
 def run_all(
-    jobs: Mapping[str, Callable[[], T]], *, workers: int = 1, ended: Callable[[], object] = _nobody
+    jobs: Mapping[str, Callable[[], T]], *, workers: int = 1, ended: Callable[[], object] = _ignore
 ) -> Iterator[tuple[str, T]]:
-    """Do every job, and hand back the results in the jobs' order.
+    """Run every job, and yield the results in the jobs' order.
 
     Each job computes on one thread, whatever the number of workers: another number of threads adds up in another
     order, and results would depend on how many jobs ran beside one another.  So on a CPU use as many workers as
     cores; on one GPU, as many as its memory holds.
 
-    With one worker the jobs run here and now, one after the other.  Otherwise a job travels by value to another
-    process, functions that exist only in a script or a notebook with it.  The large tensors and arrays it holds are
+    With one worker the jobs run in this process, one after the other.  Otherwise a job is pickled by value and sent to
+    another process, with functions that exist only in a script or a notebook.  Its large tensors and arrays are
     written to a temporary file, once for all jobs, and mapped by every process of this machine, so that R trainings
-    do not hold R copies of the data.  An `np.memmap` is opened by each process anew.  Dask sends the others to each
+    do not hold R copies of the data.  An `np.memmap` is mapped again by each process.  Dask sends large arrays to each
     of its workers, Ray with each job, and a job there works on a copy.
 
     Args:
         jobs: what to do, by name.  A job draws from no generator but its own, and shares nothing with the others.
         workers: how many at a time; with Dask, as many as the cluster has, if this is more than one.
-        ended: called when a job has ended, well or not, in whatever order they end.
+        ended: called when a job has succeeded or failed, in the order in which they end.
 
     Yields:
         Name and result of each job that succeeded, as soon as those before it are done.
 
     Raises:
-        JobsError: some jobs failed, which is said when all the others are done; or a worker was lost.
-        SettingError: there is no worker, joblib is set to threads, which share one random state, or to a backend that
-            is not there.
+        JobsError: some jobs failed (raised when all the others are done), or a worker was lost.
+        SettingError: `workers` is below 1, or joblib is set to threads, which share one random state, or to a backend
+            that is not installed.
 
     >>> dict(run_all({"two": lambda: 2, "three": lambda: 3}))
     {'two': 2, 'three': 3}
@@ -88,7 +88,7 @@ def run_all(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch computes on a single CPU thread while the block runs, so that its sums have one order."""
+    """Let PyTorch compute on a single CPU thread in the block, so that sums have one order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,7 +99,7 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Failure:
-    """What is left of an error after a journey between processes: its words."""
+    """An error as text, as it is sent between processes."""
 
     message: str
     trace: str
@@ -113,7 +113,7 @@ def _attempt(job: Callable[[], T]) -> T | _Failure:
     except UnregressError as error:
         return _Failure(str(error), "")
     except (Exception, SystemExit) as error:
-        # Of the user's code, in a worker too: `sys.exit` would end that without a word.
+        # Raised by the user's code; `sys.exit` would end a worker silently.
         return _Failure(described(error), traceback.format_exc())
 
 
@@ -128,7 +128,7 @@ def _failed(failures: Mapping[str, _Failure], total: int) -> JobsError:
 
 
 def _elsewhere(jobs: Mapping[str, Callable[[], T]], workers: int) -> Iterator[tuple[int, T | _Failure]]:
-    """Number and result of each job, by joblib's workers, as they come."""
+    """Number and result of each job, from joblib's workers, in the order in which they end."""
     backend, _ = get_active_backend()
     if getattr(backend, "uses_threads", False):
         raise SettingError(
@@ -136,21 +136,21 @@ def _elsewhere(jobs: Mapping[str, Callable[[], T]], workers: int) -> Iterator[tu
             expected="workers that are processes: trainings seed the random state that all threads share",
             remedy="Use `workers=1`, or a backend such as loky, dask with one thread per worker, or ray",
         )
-    # All of them before the first begins: that one cannot be sent must not come out hours later.
+    # All are pickled before the first one begins, so that a job that cannot be sent fails now, not hours later.
     parcels = list(_parcels(jobs))
     try:
-        # What goes wrong within a job is its result; what is raised is about the workers.
+        # An error within a job is its result; an exception here concerns the workers.
         yield from _by_dask(backend, parcels) if hasattr(backend, "client") else _by_joblib(backend, parcels, workers)
     except Exception as error:
         raise JobsError(
             f"A worker process ended in the middle of its job, or was lost: {_words(error)}",
             expected="enough memory for all workers",
-            remedy="Use fewer workers; what is in a store already is not made again",
+            remedy="Use fewer workers; models that are in a store are not trained again",
         ) from error
 
 
 def _by_joblib(backend: Any, parcels: list[Parcel], workers: int) -> Iterator[tuple[int, Any]]:
-    # Some backends can only hand back everything at the end.
+    # Some backends can only return all results at the end.
     order = "generator_unordered" if backend.supports_return_generator else "list"
     # Of a mapped file, pages that are written to are copied: tensors must be writable, and the data stay as they are.
     pool = joblib.Parallel(
@@ -161,11 +161,11 @@ def _by_joblib(backend: Any, parcels: list[Parcel], workers: int) -> Iterator[tu
 
 
 def _by_dask(backend: Any, parcels: list[Parcel]) -> Iterator[tuple[int, Any]]:
-    """By the client that joblib holds: joblib itself waits for ever for a job whose worker died."""
+    """Submit to joblib's Dask client directly: joblib waits forever for a job whose worker died."""
     from distributed import as_completed
 
     arrays = {id(array): array for _, held in parcels for array in held}
-    # Dask cannot scatter nothing.
+    # Dask refuses to scatter an empty list.
     there = backend.client.scatter(list(arrays.values()), broadcast=True, hash=False) if arrays else []
     sent = dict(zip(arrays, there, strict=True))
     jobs = {}
@@ -193,7 +193,7 @@ def _opened(result: bytes | _Failure) -> Any:
 
 
 def _parcels(jobs: Mapping[str, Callable[[], Any]]) -> Iterator[Parcel]:
-    """Each job as bytes and the large arrays that these refer to, which are the same objects for all jobs."""
+    """Each job as bytes with the large arrays that they refer to, which are the same objects for all jobs."""
     known: Known = {}
     for name, job in jobs.items():
         try:
@@ -208,9 +208,9 @@ def _parcels(jobs: Mapping[str, Callable[[], Any]]) -> Iterator[Parcel]:
 
 def _unpack_and_attempt(number: int, parcel: Parcel, paths: Sequence[str]) -> tuple[int, bytes | _Failure]:
     packed, arrays = parcel
-    # A worker may have been started before this process knew where its user's modules are.
+    # A worker may have been started before the folders of the user's modules were added to the path.
     sys.path.extend(path for path in paths if path not in sys.path)
-    # By value both ways: PyTorch's own way between processes ends with the process that sent.
+    # The result is pickled by value too: tensors that PyTorch shares end with the process that sent them.
     with _ALONE:
         return number, _attempt(lambda: bytes(cloudpickle.dumps(unpack(packed, [_own(array) for array in arrays])())))
 

@@ -1,6 +1,6 @@
-"""Objects as bytes, and apart from them the large arrays that they hold, so that many can be sent and arrays once.
+"""Pickle objects with large arrays stored out of band, so that arrays shared by many jobs are sent once.
 
-An array of a file (`np.memmap`) travels as the file's name.
+An array of a file (`np.memmap`) is sent as the file's name.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ SHARED = 1_000_000
 
 Array = NDArray[Any]
 Known = dict[tuple[Any, ...], Array]
-"""Arrays by memory and layout: the first about a piece of memory stands for all, and keeps it from other use."""
+"""Arrays by memory and layout: the first one of a piece of memory represents all, and keeps it from being freed."""
 
 
 class Mapped(NamedTuple):
-    """Where in a file an array lies."""
+    """The place of an array in a file."""
 
     path: str
     mode: str
@@ -36,7 +36,7 @@ class Mapped(NamedTuple):
     strides: tuple[int, ...]
 
     def open(self) -> Array:
-        """The array anew, of type `np.memmap`."""
+        """Map the array again, as `np.memmap`."""
         last = sum(step * (size - 1) for step, size in zip(self.strides, self.shape, strict=True))
         length = last + self.dtype.itemsize
         plain: Array = np.memmap(self.path, dtype=np.uint8, mode=self.mode, offset=self.start, shape=(length,))  # type: ignore[call-overload]
@@ -46,10 +46,10 @@ class Mapped(NamedTuple):
 
 
 def mapped(array: Array) -> Mapped | None:
-    """Where in a file an array lies whose memory is that file; None for any other.
+    """The place in a file of an array that maps the file; None for any other array.
 
-    What a process has written into its own copy of a file (mode `c`) is nowhere else.  Of a file that it writes to,
-    others get a copy of their own to write in.
+    None also for a private copy of a file (mode `c`), whose changes exist in this process only.  Of a file that this
+    process writes to, others map a private copy.
     """
     root: Any = array
     while root is not None and not (isinstance(root, np.memmap) and isinstance(root.base, mmap.mmap)):
@@ -66,11 +66,11 @@ def mapped(array: Array) -> Mapped | None:
 
 
 def pack(held: Any, known: Known) -> tuple[bytes, list[Array]]:
-    """An object by value, functions of scripts and notebooks included, less its large arrays and CPU tensors.
+    """Pickle an object by value, with functions of scripts and notebooks, without its large arrays and CPU tensors.
 
     Args:
         held: anything that can be pickled.
-        known: arrays that are shared already; grows.  An array that two objects hold is the same for both.
+        known: arrays that are shared already; the object's arrays are added.  Objects with the same array share it.
 
     Returns:
         Bytes and arrays for `unpack`.
@@ -82,11 +82,11 @@ def pack(held: Any, known: Known) -> tuple[bytes, list[Array]]:
 
 
 def unpack(packed: bytes, arrays: list[Array]) -> Any:
-    """What was packed.  Its tensors and arrays can be written to: those given must be nobody else's.
+    """The inverse of `pack`.  The object's tensors and arrays are writable, so `arrays` must not be used elsewhere.
 
     Args:
-        packed: from `pack`.
-        arrays: those of `pack`, or their like.
+        packed: bytes from `pack`.
+        arrays: the arrays from `pack`, or copies of them.
     """
     return _Unpacker(packed, arrays).load()
 
@@ -99,27 +99,27 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         self._places: dict[tuple[Any, ...], int] = {}
 
     def persistent_id(self, held: Any) -> tuple[str, Any] | None:
-        """For a large array or tensor, what it is and where to find it."""
+        """For a large array or tensor, its kind and its place."""
         if type(held) is Tensor:
-            # A file keeps no strides, and weights that lie channels-last are convolved with other roundings.
+            # A file keeps no strides, and convolutions round differently if weights are not channels-last any more.
             if held.numel() * held.element_size() < SHARED or not held.is_contiguous():
                 return None
             try:
                 return "tensor", self._place(held.numpy())
             except (RuntimeError, TypeError):
-                # On an accelerator, with gradients, sparse, bfloat16: what NumPy does not know travels by value.
+                # On an accelerator, with gradients, sparse, bfloat16: unknown to NumPy, so pickled by value.
                 return None
         if type(held) not in (np.ndarray, np.memmap) or held.nbytes < SHARED:
             return None
         if (where := mapped(held)) is not None:
             return type(held).__name__ + " of a file", tuple(where)
-        # Objects are no bytes, and an overlapping view has more bytes than memory.
+        # Arrays of objects have no bytes to share, and an overlapping view has more bytes than memory.
         if held.dtype.hasobject or 0 in held.strides:
             return None
         return type(held).__name__, (self._place(np.asarray(held)), held.flags.writeable)
 
     def _place(self, array: Array) -> int:
-        """The array's place in `used`: the same for all that are about the same memory."""
+        """The array's place in `used`, the same for all arrays of the same memory."""
         key = (array.ctypes.data, array.shape, array.strides, array.dtype)
         array = self._known.setdefault(key, array)
         if key not in self._places:
@@ -135,7 +135,7 @@ class _Unpacker(pickle.Unpickler):
         self._found: dict[tuple[str, Any], Any] = {}
 
     def persistent_load(self, named: tuple[str, Any]) -> Any:
-        """What `_Packer.persistent_id` named; the same object each time."""
+        """The object that `_Packer.persistent_id` named; the same one each time."""
         if named not in self._found:
             self._found[named] = self._load(*named)
         return self._found[named]

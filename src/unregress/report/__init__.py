@@ -1,4 +1,4 @@
-"""What people read: HTML page, figures and terminal table, all made from an `AuditReport` alone."""
+"""HTML page, figures and terminal table of an audit, all made from an `AuditReport` alone."""
 
 from __future__ import annotations
 

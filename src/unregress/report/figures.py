@@ -56,7 +56,7 @@ class Style:
     """The same colour in the light scheme, where the SVG is taken out of its page."""
     width: float
     role: Role | None = None
-    """None for what is no model, such as a threshold."""
+    """None for anything but a model, such as a threshold."""
     dash: tuple[float, ...] = ()
 
     @property
@@ -94,7 +94,7 @@ class Plot:
     """A figure, ready for the page."""
 
     svg: str
-    """An `<svg>` element; empty where there is no curve to draw."""
+    """An `<svg>` element; empty if there is no curve to draw."""
     alternative: str
     """What the picture shows, for those who do not see it."""
     keys: tuple[Key, ...]
@@ -155,7 +155,7 @@ def plot(figure: Figure, look: Mapping[str, Style], prefix: str) -> Plot:
 
 
 def save_figure(figure: Figure, look: Mapping[str, Style], path: str | Path) -> None:
-    """Write one figure with its legend to a file of its own; the same figure gives the same bytes.
+    """Write one figure with its legend to a file; the same figure gives the same bytes.
 
     Args:
         figure: the data.

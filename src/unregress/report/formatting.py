@@ -1,11 +1,11 @@
-"""Numbers as people read them: three significant digits, thousands separated, a true minus sign."""
+"""Format numbers: three significant digits, thousands separators, a true minus sign."""
 
 from __future__ import annotations
 
 import math
 
 DASH = "–"
-"""Stands where there is no number."""
+"""Shown in place of a missing number."""
 
 _SIGNS = {"=": "", ">=": "≥ ", "<=": "≤ ", "~": "≈ "}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -77,7 +77,7 @@ def chance(p: float) -> str:
 
 
 def whole_percent(share: float) -> str:
-    """A share as a percentage without decimals, for what is known no better.
+    """A share as a percentage without decimals, for estimates.
 
     >>> whole_percent(0.1234)
     '12 %'

@@ -1,4 +1,4 @@
-"""The audited models: where each comes from, and what it cost beside retraining."""
+"""The audited models: their origin, and their cost compared with retraining."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ORDER: tuple[Role, ...] = ("original", "gold", "unlearned", "reference")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRow:
-    """One audited model, or all golds: where it comes from and what it cost."""
+    """One audited model, or all golds: origin and cost."""
 
     name: str
     role: Role
@@ -106,7 +106,7 @@ def typical_retraining(report: AuditReport) -> AuditedModel | None:
 
 
 def share_of_retraining(model: AuditedModel, retraining: AuditedModel | None) -> str:
-    """What a model cost as a percentage of a retraining; empty if that is unknown.
+    """What a model cost as a percentage of a retraining; empty if unknown.
 
     Args:
         model: the model.

@@ -78,7 +78,7 @@ def is_page(path: str | Path) -> bool:
 
 
 def _shown(value: object) -> object:
-    """What stands on the page for a value: of texts from elsewhere, control characters are escaped."""
+    """A value as it is shown on the page; control characters in texts are escaped."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -188,7 +188,7 @@ def _marks(table: Results, golds: int) -> Iterator[Mark]:
 
 
 def _summary(report: AuditReport) -> str:
-    """What the page is about, in a sentence or two."""
+    """The subject of the page in a sentence or two."""
     forgotten, kept = report.samples.get("train-forget"), report.samples.get("train-retain")
     if forgotten is None or kept is None:
         asked = "A trained model was asked to forget some of its training samples."
@@ -217,7 +217,7 @@ def _band(band: tuple[float | None, float | None] | None) -> str:
 
 
 def _exact(limit: float) -> str:
-    """A limit that someone set is shown as it was set, not rounded."""
+    """A setting without rounding."""
     return f"{limit:.15g}".replace("-", "−")
 
 

@@ -44,7 +44,7 @@ class Cell:
 
     @property
     def asides(self) -> tuple[str, ...]:
-        """What stands beneath the number in small print."""
+        """The small print below the number."""
         return tuple(text for text in (self.spread, self.interval, self.ratio, self.p) if text)
 
 
@@ -176,7 +176,7 @@ def _golds(measures: Sequence[Measurement | None], about: MetricInfo, notes: _No
 
 
 def _floor(golds: Sequence[Measurement | None], about: MetricInfo) -> float | None:
-    """The median distance of a gold to the others; None where it is no distance, zero, or not exactly known."""
+    """The median distance of a gold to the others; None if it is zero, not exactly known, or not a distance."""
     values = [(m.value, m.bound) for m in golds if m is not None and m.value is not None]
     if not about.distance or not values:
         return None
@@ -185,7 +185,7 @@ def _floor(golds: Sequence[Measurement | None], about: MetricInfo) -> float | No
 
 
 def _over(values: Sequence[tuple[float, str]], statistic: Callable[[Sequence[float]], float]) -> tuple[float, str]:
-    """A statistic of values of which some are only bounds, and what that makes of the statistic.
+    """A statistic of values of which some are only bounds, with the resulting bound on the statistic.
 
     The statistic is taken again with each bound moved as far as it may go.  Where that changes
     nothing, the statistic is exact: the median of 3, 5 and ≥ 8 is 5.

@@ -1,12 +1,12 @@
-"""The results as a table in the terminal."""
+"""Print an audit in the terminal: verdicts, files and the table of results."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from textwrap import wrap
 
+from rich import box
 from rich.console import Console
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -19,27 +19,27 @@ from unregress.report.verdicts import Ruling, looked_at_again, rulings
 
 _LONGEST_WORD = 14
 """Longer words in a heading are folded; numbers never are."""
+_WIDEST_STUB = 30
+"""At most so many spare columns of the terminal go to the titles in the first column."""
 _COLOURS: dict[Outcome, str] = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
 def print_table(report: AuditReport, console: Console | None = None) -> None:
     """Print the verdicts, then metric × split against original, retrained, each unlearned model and references.
 
-    Numbers are never cut: where room is short, headings, parts and ranges take several lines, and
-    where even that does not fit, the table is continued below with original and retrained repeated.
-    Beneath a distance or an attack stand its multiple of the noise floor, its 95 % interval and its rank test.
+    Numbers are never cut.  In a terminal that is too narrow for all columns, the golds' range is printed below their
+    median, and the table is continued below with the columns of original and golds repeated.
+    Below a distance or an attack are its multiple of the noise floor, its 95 % interval and its rank test.
 
     Args:
-        report: what an audit found.
+        report: an audit's report.
         console: where to print; by default standard output.
     """
     console = console or Console()
     _print_verdicts(report, console)
     _print_files(report, console)
     table = results(report)
-    layout = next((each for each in _LAYOUTS if each.width(table) <= console.width), _LAYOUTS[-1])
-    for shown in _blocks(table, layout, console.width):
-        _print_block(table, layout, shown, console)
+    _print_results(table, console)
     for number, note in enumerate(table.notes, 1):
         _print_item(console, f"[{number}]", note)
     if table.notes:
@@ -78,11 +78,11 @@ def _print_rulings(found: Sequence[Ruling], console: Console) -> None:
 
 
 def _print_files(report: AuditReport, console: Console) -> None:
-    """When was measured, and a line for each judged model: its file and the start of the file's digest."""
-    day = f"Measured on {report.date} (UTC)." if report.date else "The day of measuring is not recorded."
+    """The date of measuring, and a line for each judged model: its file and the start of the file's digest."""
+    day = f"Measured on {report.date} (UTC)." if report.date else "The date of measuring is not recorded."
     found = file_rows(report, "original", "unlearned")
     if not any(row.file for row in found):
-        console.print(_text(f"{day} No file is recorded: which weights were measured cannot be said.\n"))
+        console.print(_text(f"{day} No file is recorded, so it is unknown which weights were measured.\n"))
         return
     console.print(_text(f"{day} The files that were judged, with the start of their SHA-256:"))
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -100,89 +100,82 @@ def _file(row: FileRow) -> str:
     return f"{row.file.sha256[:12]}  {row.file.name}" if row.file.sha256 else f"{row.file.name}: {row.said}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Layout:
-    """How generously the table is set."""
-
-    gap: int
-    """Spaces between columns."""
-    stacked: bool
-    """The golds' range below their median instead of beside it."""
-    broken: bool
-    """Names of parts broken after their hyphen."""
-
-    def part(self, row: Row) -> str:
-        """The first cell of a row, with the notes to all of it."""
-        split = row.split.replace("-", "-\n ") if self.broken else f" {row.split}"
-        return printable(split) + _marks(row.notes)
-
-    def cell(self, cell: Cell) -> str:
-        """A number with its notes, and its range if it is the golds'."""
-        text = cell.text + _marks(cell.notes)
-        if not cell.spread:
-            return text
-        return f"{text}\n{cell.spread}" if self.stacked else f"{text} ({cell.spread})"
-
-    def stub(self, table: Results) -> int:
-        """Width of the first column."""
-        parts = (self.part(row) for group in table.groups for row in group.rows)
-        return max(_widest(parts), _widest(f"   {name}" for name, _ in _small_print(table.groups)))
-
-    def column(self, table: Results, position: int) -> int:
-        """Width of another column: its longest number or heading word."""
-        heading = _heading(table.columns[position]).split("\n")
-        cells = (self.cell(row.cells[position]) for group in table.groups for row in group.rows)
-        small = (texts[position] for _, texts in _small_print(table.groups))
-        return max(_widest(word[:_LONGEST_WORD] for word in heading), _widest(cells), _widest(small))
-
-    def width(self, table: Results) -> int:
-        """Width of the whole table in one piece."""
-        return self.stub(table) + sum(self.gap + self.column(table, i) for i in range(len(table.columns)))
+def _print_results(table: Results, console: Console) -> None:
+    """Print all columns side by side if they fit, otherwise as many at a time as do."""
+    whole = _layout(table, range(len(table.columns)), beside=True)
+    blocks = [whole]
+    if _width(whole, console) > console.width:
+        narrow = console.width < 80
+        blocks = [_layout(table, shown, narrow=narrow) for shown in _blocks(table, console, narrow)]
+    for block in blocks:
+        spare = console.width - _width(block, console)
+        block.columns[0].width = _stub(table, narrow=console.width < 80) + max(0, min(spare, _WIDEST_STUB))
+        console.print(block)
+        console.print()
 
 
-_LAYOUTS = (
-    _Layout(gap=2, stacked=False, broken=False),
-    _Layout(gap=2, stacked=True, broken=False),
-    _Layout(gap=2, stacked=True, broken=True),
-    _Layout(gap=1, stacked=True, broken=True),
-)
-"""From the most generous to the tightest."""
-
-
-def _blocks(table: Results, layout: _Layout, width: int) -> Iterator[list[int]]:
+def _blocks(table: Results, console: Console, narrow: bool) -> Iterator[list[int]]:
     """Which columns to show together, by position: original and golds always, the others as many as fit."""
-    widths = [layout.gap + layout.column(table, i) for i in range(len(table.columns))]
     fixed = [i for i, column in enumerate(table.columns) if column.role in ("original", "gold")]
-    room = width - layout.stub(table) - sum(widths[i] for i in fixed)
     block: list[int] = []
     for i in (i for i in range(len(table.columns)) if i not in fixed):
-        if block and sum(widths[j] for j in [*block, i]) > room:
+        if block and _width(_layout(table, [*fixed, *block, i], narrow=narrow), console) > console.width:
             yield fixed + block
             block = []
         block.append(i)
     yield fixed + block
 
 
-def _print_block(table: Results, layout: _Layout, shown: Sequence[int], console: Console) -> None:
-    """Heading, then for each metric its title over the whole width and its rows beneath."""
-    heading = _grid(table, layout, shown)
-    heading.add_row("", *(_text(_heading(table.columns[i]), "bold") for i in shown))
-    console.print(heading)
-    width = layout.stub(table) + sum(layout.gap + layout.column(table, i) for i in shown)
-    console.print(Rule(style="dim", characters="─"), width=min(width, console.width))
+def _width(table: Table, console: Console) -> int:
+    """The width of a table of which nothing is folded."""
+    return console.measure(table, options=console.options.update(width=10_000)).maximum
+
+
+def _layout(table: Results, shown: Sequence[int], *, beside: bool = False, narrow: bool = False) -> Table:
+    """A table of some columns: for each metric its title, which folds in the first column, and its rows beneath.
+
+    Args:
+        table: all results.
+        shown: positions of the columns.
+        beside: the golds' range beside their median, not below it, and more space between columns.
+        narrow: names of parts broken after their hyphen.
+    """
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, int(beside), 0, 0))
+    grid.add_column(width=_stub(table, narrow=narrow))
+    for i in shown:
+        style = "dim" if table.columns[i].role == "reference" else ""
+        grid.add_column(_text(_heading(table.columns[i]), "bold"), justify="right", no_wrap=True, style=style)
     for group in table.groups:
-        console.print(_title(group))
-        rows = _grid(table, layout, shown)
+        grid.add_row(_title(group))
         for row in group.rows:
-            rows.add_row(_text(layout.part(row)), *(_text(layout.cell(row.cells[i])) for i in shown))
+            grid.add_row(_text(_part(row, narrow)), *(_text(_cell(row.cells[i], beside)) for i in shown))
             for name, texts in _asides(row):
-                rows.add_row(_text(f"   {name}", "dim"), *(_text(texts[i], "dim") for i in shown))
-        console.print(rows)
-        console.print()
+                grid.add_row(_text(f"   {name}", "dim"), *(_text(texts[i], "dim") for i in shown))
+        grid.add_section()
+    return grid
+
+
+def _stub(table: Results, *, narrow: bool) -> int:
+    """The least width of the first column, in which only titles fold: that of the longest name of a part."""
+    parts = [_part(row, narrow) for group in table.groups for row in group.rows]
+    return max((len(line) for part in parts for line in part.split("\n")), default=0)
+
+
+def _part(row: Row, narrow: bool) -> str:
+    """The name of a part of the data, with the notes to the whole row."""
+    return printable(f" {row.split.replace('-', f'-{chr(10)}  ')}" if narrow else f" {row.split}") + _marks(row.notes)
+
+
+def _cell(cell: Cell, beside: bool) -> str:
+    """A number with its notes, and its range if it is the golds'."""
+    text = cell.text + _marks(cell.notes)
+    if not cell.spread:
+        return text
+    return f"{text} ({cell.spread})" if beside else f"{text}\n{cell.spread}"
 
 
 def _asides(row: Row) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Small print beneath a row whose numbers have intervals: name, and text for each column."""
+    """Small print below a row whose numbers have intervals: name, and text for each column."""
     if any(cell.interval for cell in row.cells):
         yield from (
             (name, texts)
@@ -193,20 +186,6 @@ def _asides(row: Row) -> Iterator[tuple[str, tuple[str, ...]]]:
             )
             if any(texts)
         )
-
-
-def _small_print(groups: Sequence[Group]) -> list[tuple[str, tuple[str, ...]]]:
-    return [aside for group in groups for row in group.rows for aside in _asides(row)]
-
-
-def _grid(table: Results, layout: _Layout, shown: Sequence[int]) -> Table:
-    grid = Table.grid(padding=0)
-    grid.add_column(width=layout.stub(table), overflow="fold")
-    for i in shown:
-        style = "dim" if table.columns[i].role == "reference" else ""
-        width = layout.gap + layout.column(table, i)
-        grid.add_column(width=width, justify="right", overflow="fold", style=style)
-    return grid
 
 
 def _marks(notes: Sequence[int]) -> str:
@@ -220,7 +199,7 @@ def _title(group: Group) -> Text:
 
 def _heading(column: Column) -> str:
     """A name on several lines, broken between its words."""
-    lines = [word.strip() for word in words(column.name)]
+    lines = [line for word in words(column.name) for line in wrap(word, _LONGEST_WORD)]
     golds = [f"({column.aside.partition(':')[0]})"] if column.aside else []
     return printable("\n".join([*lines, *golds]))
 
@@ -254,10 +233,6 @@ def _print_item(console: Console, mark: str, text: str) -> None:
     console.print(item)
 
 
-def _widest(texts: Iterator[str]) -> int:
-    return max((len(line) for text in texts for line in text.split("\n")), default=0)
-
-
 def _text(text: str, style: str = "") -> Text:
-    """Text that is shown as it is: no markup, no emoji codes, no control sequences."""
+    """Text without interpretation of markup, emoji codes or control sequences."""
     return Text(printable(text), style=style)

@@ -138,7 +138,7 @@ def _answer(criterion: Criterion, about: MetricInfo | None) -> Answer:
 def _noticed(criterion: Criterion) -> str:
     """From which share of the original's memory on a criterion would have told."""
     if criterion.kind == "retain":
-        return DASH  # the original is no culprit there
+        return DASH  # not the original's fault there
     if criterion.resolution < 1:
         return f"more than {whole_percent(criterion.resolution)} kept"
     return "not even the original"

@@ -25,7 +25,8 @@ from unregress.parallel.jobs import one_thread
 from unregress.retraining.model_store import CacheKey, plain
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import fresh_model
-from unregress.training.runtime import Precision, Runtime
+from unregress.training.precision import Precision
+from unregress.training.runtime import Runtime
 
 
 def task_fingerprint(case: Case, runtime: Runtime) -> CacheKey:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import nn
 
 from unregress.data.case import Case
-from unregress.distributed.process_group import require_team
+from unregress.distributed.process_group import require_process_group
 from unregress.errors import DivergenceError, SettingError
 from unregress.methods.base import Method, Unlearned, train
 from unregress.methods.retrain import Retrain
@@ -18,7 +18,7 @@ from unregress.parallel.jobs import run_all
 from unregress.retraining.fingerprint import fresh_of, task_fingerprint
 from unregress.retraining.model_spec import ModelSpec, gold_spec, original_spec, unlearned_spec
 from unregress.retraining.model_store import CacheKey, Store
-from unregress.retraining.stacked_training import retrain_stacked
+from unregress.retraining.stacked_training import require_stackable, retrain_stacked
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -53,9 +53,9 @@ class ModelFactory:
 
     def __post_init__(self) -> None:
         _ = self.case.requested  # without a request there is neither a gold nor an unlearned model
-        if (found := require_team(self.runtime.devices)).size > 1:
+        if (count := require_process_group(self.runtime.devices).world_size) > 1:
             raise SettingError(
-                f"Many trainings are asked of {found.size} processes that do one job together",
+                f"Many trainings are asked of {count} processes that do one job together",
                 expected="one process, which trains models side by side in processes of their own",
                 remedy="Use `workers` in place of `devices`; on several devices train golds one by one (`Retrain`)",
             )
@@ -79,10 +79,11 @@ class ModelFactory:
             raise SettingError(
                 f"The golds' seeds are {list(seeds)}", expected="each seed once: equal seeds, equal models"
             )
+        stacks = groups(seeds, stack)
+        if any(len(group) > 1 for group in stacks):
+            require_stackable(self.case, self.recipe, self.runtime)
         sent = self.for_workers(workers)
-        jobs = {
-            f"retraining under {_seeds(group)}": partial(sent.train_stacked, group) for group in groups(seeds, stack)
-        }
+        jobs = {f"retraining under {_seeds(group)}": partial(sent.train_stacked, group) for group in stacks}
         with self.runtime.bar("retraining", len(jobs)) as advance:
             return [made for _, group in run_all(jobs, workers=workers, ended=advance) for made in group]
 
@@ -210,8 +211,9 @@ def retrain(
 
     Each is what `Retrain(recipe=recipe)` makes under its seed, computed on one CPU thread, so that the number of
     workers changes nothing; see `unregress.parallel.jobs.run_all` for workers and memory.  A stack of small models is
-    several times as fast as one after the other, and rounds differently; refused there are networks that draw
-    (dropout), LSTMs, precisions other than `32-true`, `augment` and `collate`.
+    several times as fast as one after the other, and rounds differently; refused there are plateau schedules, whose
+    rates would differ between models, networks that draw (dropout), LSTMs, precisions other than `32-true`, `augment`
+    and `collate`.
 
     Args:
         case: the request and the data.
@@ -228,7 +230,8 @@ def retrain(
     Raises:
         RequestError: the case has no request.
         JobsError: a training failed; the others are done, and kept if there is a store.
-        SettingError: a seed is named twice, or there is no worker or stack of none.
+        SettingError: a seed is named twice, or there is no worker or stack of none; or recipe, runtime or data do not
+            allow a stack.
     """
     factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=store)
     return [made.unlearned for made in factory.golds(seeds, workers=workers, stack=stack)]

@@ -1,28 +1,32 @@
-"""Train several golds of a small network in one vectorised loop, so that the per-step overhead is paid once."""
+"""Train several retrained models of a small network in one vectorised loop, so that the per-step overhead is paid once.
+
+A loop of its own, beside `unregress.training.loop.fit`: its batches hold rows of as many orders as there are models,
+each model has its own history and may diverge without the others, and gradients are clipped for each.  What a step is,
+when a schedule goes on and when a loss diverges, it takes from there.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
 
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
-from unregress.errors import DivergenceError, SettingError, raise_all
-from unregress.methods.base import Unlearned, monitored, record_of_method, return_to
+from unregress.errors import DivergenceError, require
+from unregress.methods.base import Unlearned, record_of_method, return_to
 from unregress.methods.retrain import Retrain
-from unregress.retraining.stack import ALONE, Stack, along, require_alike
-from unregress.training.divergence import DivergenceMonitor
-from unregress.training.loop import Epoch, Fitted, end_epoch
+from unregress.retraining.stack import SEPARATE_HINT, Stack, require_alike
+from unregress.tasks.unwrap import unwrapped
+from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight
+from unregress.training.loop import Epoch, Fitted, end_epoch, update
 from unregress.training.recipe import Recipe
-from unregress.training.runtime import Runtime, bare
+from unregress.training.runtime import Runtime
 
 
 def retrain_stacked(
@@ -30,8 +34,8 @@ def retrain_stacked(
 ) -> list[Unlearned | DivergenceError]:
     """What `Retrain(recipe=recipe)` makes under each of the seeds, up to rounding, all of them trained as one.
 
-    Each starts from its own weights, goes through its own batches in its own order, and has its own learning rate.
-    Only what a dataset draws by itself, such as crops in `__getitem__`, are other draws.
+    Each starts from its own weights and goes through its own batches in its own order.  Only what a dataset draws by
+    itself, such as crops in `__getitem__`, differs from separate trainings.
 
     Args:
         case: the request and the data.
@@ -44,11 +48,11 @@ def retrain_stacked(
         By seed, the model, or why its training was given up; that of the others is not touched by it.
 
     Raises:
-        SettingError: model, loss, data or precision need each training to be alone.
+        SettingError: model, loss, recipe, data or precision need separate trainings.
     """
     started = time.perf_counter()
-    _require_stackable(case, runtime)
-    # Of no epoch, so that they begin as they would alone.
+    require_stackable(case, recipe, runtime)
+    # Of no epoch, so that they begin as they would in a training of their own.
     fresh = Retrain(recipe=replace(recipe, epochs=0))
     found: dict[int, Unlearned | DivergenceError] = {}
     for seed in seeds:
@@ -58,7 +62,7 @@ def retrain_stacked(
             found[seed] = error
     born = {seed: made for seed, made in found.items() if isinstance(made, Unlearned)}
     models, runtimes = [made.model for made in born.values()], [replace(runtime, seed=seed) for seed in born]
-    # What a dataset draws by itself is the stack's, and its seeds'.
+    # What a dataset draws by itself is decided by the first seed.
     with replace(runtime, seed=seeds[0]).isolated_rng("stacked"):
         fits = fit_stacked(models, case, recipe, runtimes) if models else []
     retrain, seconds = Retrain(recipe=recipe), (time.perf_counter() - started) / len(seeds)
@@ -72,9 +76,19 @@ def retrain_stacked(
     return list(found.values())
 
 
-def _require_stackable(case: Case, runtime: Runtime) -> None:
+def require_stackable(case: Case, recipe: Recipe, runtime: Runtime) -> None:
+    """Refuse, before anything is trained, what several models cannot share in one loop.
+
+    Raises:
+        SettingError: recipe, precision or data need separate trainings; all reasons at once.
+    """
     data = case.splits
     rules = [
+        (
+            f"Recipe.schedule is {recipe.schedule!r}",
+            recipe.schedule != "plateau",
+            "a schedule that is the same for all",
+        ),
         (f"Runtime.precision is {runtime.precision!r}", runtime.precision == "32-true", "32-true"),
         (
             "The data are augmented batch by batch",
@@ -87,24 +101,21 @@ def _require_stackable(case: Case, runtime: Runtime) -> None:
             "none, for it may look at a batch as a whole",
         ),
     ]
-    raise_all(
-        [
-            SettingError(f"{found}, and models are to be trained as one", expected=wanted, remedy=ALONE)
-            for found, fine, wanted in rules
-            if not fine
-        ]
+    require(
+        ((f"{found}, and models are to be trained as one", fine, wanted) for found, fine, wanted in rules),
+        remedy=SEPARATE_HINT,
     )
 
 
 def fit_stacked(
     models: Sequence[nn.Module], case: Case, recipe: Recipe, runtimes: Sequence[Runtime], *, stage: str = "train"
 ) -> list[Fitted | DivergenceError]:
-    """Train models in place on D_r, as `fit_fresh` does with each, all in one.
+    """Train models in place on D_r, as `fit` does with each on `retain_objective(case)`, all in one.
 
     Args:
         models: of one architecture; left on the runtime's device.
         case: the request and the data.
-        recipe: how to train each.
+        recipe: how to train each; its schedule is not `plateau`.
         runtimes: where to train, which is the same for all, and each one's seed.
         stage: name of this training in history, and of its random streams.
 
@@ -114,97 +125,66 @@ def fit_stacked(
     Raises:
         SettingError: `torch.func` cannot stack the model or the loss.
     """
-    started = time.perf_counter()
-    runtime, count = runtimes[0], len(models)
-    rows, monitor = torch.from_numpy(case.requested.retain), monitored(case, recipe, retain_only=True)
-    inner = [bare(runtime.set_up(model)) for model in models]
+    started, runtime, count = time.perf_counter(), runtimes[0], len(models)
+    rows = torch.from_numpy(case.requested.retain)
+    inner = [unwrapped(runtime.set_up(model)) for model in models]
     require_alike(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
     stack = Stack(inner, case.task)
     optimizer = recipe.make_optimizer(stack.trainable)
     orders, draws = [each.generator(f"{stage}/order") for each in runtimes], runtime.generator(f"{stage}/augment")
-    # Copies that share what the first one has watched: all models go through the same rows.
-    watcher, histories = DivergenceMonitor(stage), [list[Epoch]() for _ in models]
-    guards = [copy(watcher) for _ in models]
-    failed: dict[int, DivergenceError] = {}
+    # One scale for all: they go through the same rows.
+    scale = TargetScale()
+    records = [_Record(model, stage, scale) for model in inner]
     steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
-    pace = _Pace(recipe, optimizer, steps, count)
+    schedule = recipe.make_schedule(optimizer, steps)
+    clip = None if recipe.clip_norm is None else partial(stack.clip, recipe.clip_norm)
     with runtime.bar(stage, recipe.epochs * steps) as advance:
         for epoch in range(1, recipe.epochs + 1):
             stack.module.train(recipe.mode == "train")
             orderings = [chunked(rows, recipe.batch_size, shuffle=order) for order in orders]
             # One batch of all models' rows: read and moved as any other.
             whole = [torch.cat(chunks) for chunks in zip(*orderings, strict=True)]
-            sums: list[Tensor] = []
+            sums, rate = list[Tensor](), recipe.lr
             for batch in runtime.load(case.source("train"), whole, augmentation=draws):
-                losses = stack.losses(stack.cut(batch.data, len(batch.index)))
-                optimizer.zero_grad(set_to_none=True)
-                losses.mean(1).sum().backward()
-                rates = pace.step(stack, recipe.clip_norm)
-                if epoch == 1:
-                    watcher.watch(case, batch)
+                losses = stack.losses(stack.unstack_batch(batch.data, len(batch.index)))
+                rate = update(losses.mean(1).sum(), optimizer, schedule, runtime, clip)
+                scale.watch(case, batch)
                 sums.append(losses.detach().sum(1))
                 advance()
-            watched = None if monitor is None or not len(monitor) else stack.evaluate(case, monitor, runtime)
-            for k, own in enumerate(torch.stack(sums).unbind(1)):
-                if k in failed:
-                    continue
-                try:
-                    loss = guards[k].mean(own, len(rows), epoch, runtime.team)
-                except DivergenceError as error:
-                    failed[k] = error
-                    continue
-                validation = None if watched is None else watched[k]
-                pace.watch(k, loss if validation is None else validation)
-                histories[k].append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=rates[k]))
-            pace.end_epoch()
+            for record, own in zip(records, torch.stack(sums).unbind(1), strict=True):
+                record.end_epoch(own, len(rows), epoch, rate, runtime)
+            end_epoch(schedule, 0.0)
     trained = recipe.epochs * len(rows)
-    forward = trained + recipe.epochs * (0 if monitor is None else len(monitor))
-    cost = Cost(forward=forward, backward=trained, seconds=(time.perf_counter() - started) / count)
-    stack.give_back()
-    for k, model in enumerate(inner):
-        try:
-            guards[k].check(model)
-        except DivergenceError as error:
-            failed.setdefault(k, error)
-    return [failed.get(k) or Fitted(history=tuple(history), cost=cost) for k, history in enumerate(histories)]
+    cost = Cost(forward=trained, backward=trained, seconds=(time.perf_counter() - started) / count)
+    stack.write_back()
+    return [record.end(cost, runtime) for record in records]
 
 
-class _Pace:
-    """Steps of the optimiser that all models share, at a learning rate of each one's own.
+class _Record:
+    """One model's history, up to where its training was given up."""
 
-    Only on plateaus do the rates differ.  All then step at the first one, and those that are slower by now go back to
-    their share of the way: steps of Adam and SGD are proportional to the rate.
-    """
+    def __init__(self, model: nn.Module, stage: str, scale: TargetScale) -> None:
+        self._model, self._before = model, largest_weight(model)
+        self._monitor = DivergenceMonitor(stage, scale)
+        self._history: list[Epoch] = []
+        self._failed: DivergenceError | None = None
 
-    def __init__(self, recipe: Recipe, optimizer: Optimizer, steps: int, count: int) -> None:
-        self._optimizer, self._first, self._count = optimizer, recipe.lr, count
-        on_plateaus = recipe.schedule == "plateau"
-        self._schedule = None if on_plateaus else recipe.make_schedule(optimizer, steps)
-        # Optimisers of nothing, for the rate that a schedule sets in them.
-        self._own: list[Optimizer] = [SGD([torch.zeros(())], lr=recipe.lr) for _ in range(count * on_plateaus)]
-        self._plateaus = [recipe.make_schedule(own, steps) for own in self._own]
+    def end_epoch(self, sums: Tensor, count: int, epoch: int, rate: float, runtime: Runtime) -> None:
+        """Note an epoch's mean loss, unless the model diverged before or does so now."""
+        if self._failed is None:
+            try:
+                loss = self._monitor.mean(sums, count, epoch, runtime.process_group)
+            except DivergenceError as error:
+                self._failed = error
+            else:
+                self._history.append(Epoch(stage=self._monitor.stage, epoch=epoch, loss=loss, validation=None, lr=rate))
 
-    def step(self, stack: Stack, clip_norm: float | None) -> list[float]:
-        """One step of all; the rates that they were taken at."""
-        rates = [float(each.param_groups[0]["lr"]) for each in self._own or [self._optimizer] * self._count]
-        slower = bool(self._own) and min(rates) < self._first
-        before = [each.detach().clone() for each in stack.trainable] if slower else []
-        if clip_norm is not None:
-            stack.clip(clip_norm)
-        self._optimizer.step()
-        if isinstance(self._schedule, OneCycleLR):
-            self._schedule.step()
-        share = torch.tensor(rates, dtype=torch.float64) / self._first
-        with torch.no_grad():
-            for each, old in zip(stack.trainable, before, strict=False):
-                each.copy_(old.lerp(each, along(share.to(each), each)))
-        return rates
-
-    def watch(self, k: int, loss: float) -> None:
-        """Tell a model's plateau its loss."""
-        if self._plateaus:
-            end_epoch(self._plateaus[k], loss)
-
-    def end_epoch(self) -> None:
-        """Let a schedule that goes by epochs go on."""
-        end_epoch(self._schedule, 0.0)
+    def end(self, cost: Cost, runtime: Runtime) -> Fitted | DivergenceError:
+        """What came of the training, when the model has its weights back."""
+        if self._failed is None:
+            try:
+                size = self._monitor.scale.value(runtime.process_group)
+                check_weights(self._model, self._monitor.stage, before=self._before, scale=size)
+            except DivergenceError as error:
+                self._failed = error
+        return self._failed or Fitted(history=tuple(self._history), cost=cost)

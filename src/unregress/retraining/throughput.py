@@ -15,12 +15,13 @@ from unregress.data.case import Case
 from unregress.data.request import ForgetRequest, Index
 from unregress.data.subsets import part_of
 from unregress.errors import DivergenceError
-from unregress.methods.base import fit_fresh
 from unregress.parallel.jobs import run_all
 from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.stacked_training import fit_stacked
 from unregress.retraining.workload import Throughput, plan_of
+from unregress.training.loop import fit
+from unregress.training.objective import retain_objective
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -73,7 +74,7 @@ def _cost(factory: ModelFactory, seeds: range) -> Cost:
     with factory.runtime.isolated_rng("trial"):
         models = [case.task.build_model() for _ in seeds]
         if len(seeds) == 1:
-            return fit_fresh(models[0], case, factory.recipe, runtimes[0], retain_only=True, stage="trial").cost
+            return fit(models[0], case, factory.recipe, retain_objective(case), runtimes[0], stage="trial").cost
         found = fit_stacked(models, case, factory.recipe, runtimes, stage="trial")
     if isinstance(found[0], DivergenceError):
         raise found[0]

@@ -12,7 +12,7 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Split
-from unregress.distributed.process_group import Team
+from unregress.distributed.process_group import ProcessGroup
 from unregress.errors import CheckpointError, SettingError, StaleError
 from unregress.evidence import ModelFile
 from unregress.files.writing import sha256_of
@@ -73,21 +73,23 @@ def file_of(path: Path) -> ModelFile:
 
 
 @contextmanager
-def run_folder(team: Team, path: Path, config: str, made_from: Mapping[str, Path] | None = None) -> Iterator[Path]:
+def run_folder(
+    group: ProcessGroup, path: Path, config: str, made_from: Mapping[str, Path] | None = None
+) -> Iterator[Path]:
     """A run folder, see `new_run`, of a job of one or several processes.
 
     The first process's takes its place when all have come to the end of the block.  What the others write is thrown
     away.
 
     Args:
-        team: the processes, all of which call this.
+        group: the processes, all of which call this.
         path: where the run folder belongs.
         config: the resolved configuration.
         made_from: run folders and weights files that the job starts from, by their roles.
     """
-    with new_run(path, config, made_from) if team.first else TemporaryDirectory() as folder:
+    with new_run(path, config, made_from) if group.is_main else TemporaryDirectory() as folder:
         yield Path(folder)
-        team.wait()
+        group.barrier()
 
 
 def write_model(

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from unregress.errors import ModelError, SettingError
@@ -24,6 +23,7 @@ from unregress.tasks.losses import (
     require_real,
     require_same_shape,
 )
+from unregress.tasks.nested import map_leaves
 
 B = TypeVar("B")
 
@@ -80,7 +80,7 @@ class Task(ABC, Generic[B]):
             batch: a batch, however nested.
             rows: integer positions within the batch.
         """
-        chosen: B = _select(batch, rows)
+        chosen: B = map_leaves(lambda part: _rows_of(part, rows), batch, _has_rows)
         return chosen
 
     def require_meant(self, model: nn.Module, batch: B) -> None:
@@ -116,15 +116,16 @@ class Task(ABC, Generic[B]):
         return losses
 
 
-def _select(data: Any, rows: Tensor) -> Any:
-    if isinstance(data, (list, tuple)) and data and all(isinstance(text, str) for text in data):
-        return type(data)(data[row] for row in rows.tolist())
-    if isinstance(data, list):
-        return [_select(item, rows) for item in data]
-    if isinstance(data, dict):
-        return {key: _select(value, rows) for key, value in data.items()}
-    # What remains, tuples with names and dataclasses among it, the library below takes apart and puts together.
-    return apply_to_collection(data, Tensor, lambda tensor: tensor[rows] if tensor.ndim else tensor)
+def _has_rows(data: Any) -> bool:
+    """Whether a part of a batch holds something for each sample: a tensor, or a list of texts."""
+    texts = isinstance(data, (list, tuple)) and data and all(isinstance(text, str) for text in data)
+    return bool(texts) or isinstance(data, Tensor)
+
+
+def _rows_of(data: Any, rows: Tensor) -> Any:
+    if isinstance(data, Tensor):
+        return data[rows] if data.ndim else data
+    return type(data)(data[row] for row in rows.tolist())
 
 
 class _AdapterTask(Task[B]):

@@ -1,6 +1,9 @@
-"""A model as users give it: in a wrapper of PyTorch's, with weights that do not exist yet or are not finite."""
+"""A model as users give it: taken out of PyTorch's wrappers, copied, and its weights looked at."""
 
 from __future__ import annotations
+
+import copy
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -11,15 +14,27 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.optim.swa_utils import AveragedModel
 
 from unregress.errors import ModelError
+from unregress.errors.user_code import described
 
 WRAPPERS = ("_orig_mod", "module", "_forward_module")
 """Where a wrapper keeps its model: `torch.compile`; DataParallel, DDP and AveragedModel; Lightning Fabric."""
 
 
+class Transparent(nn.Module):
+    """A wrapper of the model in its `module`, with the attributes of that model where it has none of its own."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside wrappers that add nothing to what it predicts; any other model is itself.
 
-    These are DataParallel, DistributedDataParallel, `torch.compile`'s and AveragedModel (EMA and SWA weights).
+    These are DataParallel, DistributedDataParallel, `torch.compile`'s and AveragedModel (EMA and SWA weights), and
+    whatever `Runtime.set_up` and `Runtime.training` put around a model.
 
     >>> unwrapped(nn.DataParallel(AveragedModel(nn.Linear(2, 1))))
     Linear(in_features=2, out_features=1, bias=True)
@@ -30,7 +45,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _inside(model: nn.Module) -> nn.Module | None:
-    if isinstance(model, (nn.DataParallel, DistributedDataParallel, AveragedModel)):
+    if isinstance(model, (nn.DataParallel, DistributedDataParallel, AveragedModel, Transparent)):
         inner: nn.Module = model.module
         return inner
     # By its name, since importing the compiler takes seconds.
@@ -54,7 +69,28 @@ def plain(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def recomputed(model: nn.Module) -> list[Tensor]:
+def private_copy(model: nn.Module) -> nn.Module:
+    """A copy that shares nothing with `model`, without gradients and without PyTorch's wrappers around it.
+
+    Raises:
+        ModelError: the model cannot be copied.
+    """
+    inner = unwrapped(model)
+    # What was computed from weights cannot be copied with its gradient, and need not be: it is computed again.
+    computed = {id(tensor): tensor.detach().clone() for tensor in _recomputed(inner)}
+    try:
+        copied = copy.deepcopy(inner, computed)
+    except Exception as error:
+        raise ModelError(
+            f"The model cannot be copied: {described(error)}",
+            expected="a module that `copy.deepcopy` copies",
+            remedy="Keep tensors made by computation out of the module's attributes",
+        ) from error
+    copied.zero_grad(set_to_none=True)
+    return copied
+
+
+def _recomputed(model: nn.Module) -> list[Tensor]:
     """Tensors that the next forward pass computes from weights: old weight and spectral normalisation, and pruning."""
     found = []
     for module in model.modules():

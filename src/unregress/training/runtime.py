@@ -1,43 +1,32 @@
-"""Where and how a job runs: device, processes, precision, seeds.  The one file that imports lightning_fabric."""
+"""Where and how a job runs: device, processes, precision, seeds."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import is_wrapped
 from torch import Generator, Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from unregress.data.loading import Batch, Source, own_part, own_rows
-from unregress.distributed import replicas
-from unregress.distributed.process_group import Team, meet, own_device, require_team
+from unregress.distributed.process_group import ProcessGroup, init_process_group, require_process_group
+from unregress.distributed.replicas import Strategy, gather_weights, replicate
 from unregress.distributed.sync_batchnorm import synchronise_batch_norm
-from unregress.errors import SettingError, raise_all
+from unregress.errors import require_fields
 from unregress.tasks.base import Task
+from unregress.tasks.unwrap import private_copy
 from unregress.training import progress
+from unregress.training.devices import ACCELERATORS, choose_device, to_device
+from unregress.training.precision import PRECISIONS, Precision, convert_weights, in_precision, loss_scaler
 from unregress.training.random_state import seeded_rng
 
 T = TypeVar("T")
-if not torch.cuda.is_available():
-    # Fabric has PyTorch look for GPUs in their driver's library, which optimisers do at each step: a third of a small
-    # network's training.  Where there is none, PyTorch's own way finds none either, and is quick.
-    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-
-
-def bare(model: nn.Module) -> nn.Module:
-    """The user's own module inside what a `Runtime` returned; any other module is itself."""
-    while is_wrapped(model) or isinstance(model, DistributedDataParallel):
-        model = model.module  # type: ignore[assignment]
-    return model
 
 
 @contextmanager
@@ -52,9 +41,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """Device, processes, precision and seed of a job.
@@ -67,20 +53,20 @@ class Runtime:
     see docs/scaling.md.
 
     Raises:
-        SettingError: a value is out of range; or, when first used, the accelerator is not there or the job has not as
-            many processes as devices are asked for.
+        SettingError: a value is out of range; or, when first used, the accelerator is not present or the job has not
+            one process for each device.
     """
 
     accelerator: str = "auto"
     """`cpu`, `cuda`, `mps`, or `auto` for the best there is."""
     devices: int | list[int] = 1
     """How many, one process each; `[k]` for device number k.  Under `torchrun`, 1 stands for all of its processes."""
-    strategy: replicas.Strategy = "ddp"
+    strategy: Strategy = "ddp"
     """What several processes hold of a model in training: all of it (`ddp`), or each a shard (`fsdp2`)."""
     sync_batch_norm: bool = False
     """Whether batch normalisation takes its statistics over the rows of all processes, or of each one's own."""
     precision: Precision = "32-true"
-    """Floating-point precision, as in Lightning Fabric."""
+    """Floating-point precision: `true` for weights and computation, `mixed` for the computation alone (autocast)."""
     seed: int = 0
     """Seed of everything random."""
     workers: int = 0
@@ -96,50 +82,38 @@ class Runtime:
         else:
             enough = self.devices >= 1
         scaled = self.strategy == "fsdp2" and self.precision == "16-mixed"
-        rules: list[tuple[str, bool, str]] = [
+        rules = [
+            ("accelerator", self.accelerator in ACCELERATORS, f"one of {', '.join(ACCELERATORS)}"),
             ("workers", self.workers >= 0, "0 or more"),
             ("evaluation_batch_size", self.evaluation_batch_size >= 1, "1 or more"),
             ("devices", enough, "1 or more, or a list of devices' numbers"),
             ("seed", self.seed >= 0, "0 or more"),
             ("strategy", self.strategy in ("ddp", "fsdp2"), "ddp or fsdp2"),
+            ("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
             ("precision", not scaled, "bf16-mixed with fsdp2, whose shards a loss scale does not fit"),
         ]
-        raise_all(
-            [
-                SettingError(f"Runtime.{name} is {getattr(self, name)!r}", expected=expected)
-                for name, fine, expected in rules
-                if not fine
-            ]
-        )
+        require_fields("Runtime", self, rules)
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: an opened device belongs to its process, and only the settings can be sent to others."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
-    def _fabric(self) -> Fabric:
-        """One device: what processes do together is the business of `processes` and `replicas`."""
-        place = own_device(self.devices, on_cpu=self.accelerator == "cpu" or not torch.cuda.is_available())
-        try:
-            return Fabric(accelerator=self.accelerator, devices=place, precision=self.precision)
-        except (ValueError, RuntimeError) as error:
-            raise SettingError(
-                f"Accelerator {self.accelerator!r} with precision {self.precision!r} cannot be used: {error}",
-                expected="`cpu`, `cuda`, `mps` or `auto`, present on this machine",
-            ) from error
-
-    @cached_property
-    def team(self) -> Team:
-        """The processes that do this job; all of them wait here for each other the first time."""
-        team = require_team(self.devices)
-        if team.size > 1:
-            meet(self.device)
-        return team
-
-    @property
     def device(self) -> torch.device:
         """The device that models and batches are on while the job runs."""
-        return self._fabric.device
+        return choose_device(self.accelerator, self.devices)
+
+    @cached_property
+    def process_group(self) -> ProcessGroup:
+        """The processes that do this job; the first use waits until all are connected."""
+        group = require_process_group(self.devices)
+        if group.world_size > 1:
+            init_process_group(self.device)
+        return group
+
+    @cached_property
+    def _scaler(self) -> torch.amp.GradScaler:
+        return loss_scaler(self.precision, self.device)
 
     def _stream_seed(self, stream: str) -> int:
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()[:8], "big") >> 1
@@ -153,7 +127,7 @@ class Runtime:
 
         Models initialise themselves and drop out from the global state, so it must be seeded; the
         user's own draws must not notice.  Inside, gradients are on, and with precision `64-true` new
-        tensors are float64, without which Fabric would round predictions to float32.
+        tensors are float64.
         """
         return seeded_rng(self._stream_seed(stream), self.device, double=self.precision == "64-true")
 
@@ -163,53 +137,62 @@ class Runtime:
         Raises:
             ModelError: the model cannot be copied.
         """
-        return replicas.private_copy(model)
+        return private_copy(model)
 
-    def set_up(self, model: nn.Module) -> Any:
-        """Move a model to the device and precision, to be asked and not trained.
+    def set_up(self, model: nn.Module) -> nn.Module:
+        """Move a model to the device and precision, in place; what is returned is what to call.
 
-        The model itself is moved, not copied; what is returned wraps it and is what to call.
+        That is the model itself, or with another precision than `32-true` a wrapper with the model's attributes.
         """
-        made = self._fabric.setup_module(model)
-        _forget_fabric(model)
-        return made
+        convert_weights(model, self.precision)
+        return in_precision(model.to(self.device), self.precision, self.device)
 
     @contextmanager
-    def training(self, model: nn.Module, optimizer: Callable[[nn.Module], Optimizer]) -> Iterator[tuple[Any, Any]]:
+    def training(
+        self, model: nn.Module, make_optimizer: Callable[[nn.Module], Optimizer]
+    ) -> Iterator[tuple[nn.Module, Optimizer]]:
         """What to call and what to step while `model` trains; it has the weights when the block ends without an error.
 
-        With one process that wraps the model itself.  With several it is a twin, which holds no more than its shard of
-        the weights if the strategy says so, and is given up afterwards: nothing of that is left in the model.
+        With one process that is the model itself, as `set_up` returns it.  With several it is a replica, which holds
+        only a shard of the weights if the strategy says so, and which is discarded afterwards.
 
         Args:
-            model: moved to the device; with several processes it stays where it is until the block ends.
-            optimizer: makes one for a model.
+            model: moved to the device; with several processes its weights change when the block ends.
+            make_optimizer: makes one for a model.
         """
-        if self.team.size == 1:
-            made = self._fabric.setup(model, optimizer(model))
-            _forget_fabric(model)
-            yield made
+        if self.process_group.world_size == 1:
+            yield self.set_up(model), make_optimizer(model)
             return
-        twin = self.private_copy(self._fabric.strategy.precision.convert_module(model)).to(self.device)
+        convert_weights(model, self.precision)
+        replica = private_copy(model).to(self.device)
         if self.sync_batch_norm:
-            synchronise_batch_norm(twin)
-        tied = replicas.replicate(twin, self.device, self.strategy)
-        wrapped = self._fabric.setup_module(tied, move_to_device=False)
-        yield wrapped, self._fabric.setup_optimizers(optimizer(twin))
-        replicas.gather_weights(model.to(self.device), twin, self.team)
+            replica = synchronise_batch_norm(replica, self.device.type)
+        tied = replicate(replica, self.device, self.strategy)
+        yield in_precision(tied, self.precision, self.device), make_optimizer(replica)
+        gather_weights(model.to(self.device), replica, self.process_group)
 
     def per_process_rng(self, stream: str) -> AbstractContextManager[None]:
         """With several processes, let each draw from a stream of its own: they drop out in different rows."""
-        return nullcontext() if self.team.size == 1 else self.isolated_rng(f"{stream}/process {self.team.rank}")
+        return (
+            nullcontext()
+            if self.process_group.world_size == 1
+            else self.isolated_rng(f"{stream}/process {self.process_group.rank}")
+        )
 
     def backward(self, loss: Tensor) -> None:
-        """Back-propagate, with the precision's scaling."""
-        self._fabric.backward(loss)
+        """Back-propagate, with the precision's loss scaling."""
+        self._scaler.scale(loss).backward()
 
-    def clip(self, model: nn.Module, optimizer: Optimizer, norm: float) -> None:
-        """Clip the gradients' global norm."""
-        # Divergence is reported by `fit`, which says what to do; a non-finite norm need not raise here.
-        self._fabric.clip_gradients(model, optimizer, max_norm=norm, error_if_nonfinite=False)
+    def clip(self, optimizer: Optimizer, norm: float) -> None:
+        """Clip the global norm of the gradients that an optimiser is about to use."""
+        self._scaler.unscale_(optimizer)
+        # A norm that is not finite raises nothing here: `fit` reports divergence, and says what to do.
+        clip_grad_norm_([weight for group in optimizer.param_groups for weight in group["params"]], norm)
+
+    def step(self, optimizer: Optimizer) -> None:
+        """Let an optimiser step; with `16-mixed` not if gradients overflowed."""
+        self._scaler.step(optimizer)
+        self._scaler.update()
 
     def load(
         self,
@@ -231,15 +214,15 @@ class Runtime:
         # Drawn on both of the source's paths, so that both leave the generator in the same state.
         seed = 0 if augmentation is None else int(torch.randint(2**62, (), generator=augmentation))
         augments = source.augment is not None and augmentation is not None
-        task = share if self.team.size > 1 else None
+        task = share if self.process_group.world_size > 1 else None
         # What a batch's augmentation draws depends on the whole batch, which is therefore read by every process.
-        read = [own_rows(chunk, self.team) for chunk in chunks] if task and not augments else chunks
+        read = [own_rows(chunk, self.process_group) for chunk in chunks] if task and not augments else chunks
         for batch, chunk in zip(source.fetch(read, workers=self.workers, seed=seed), chunks, strict=True):
-            data = self._fabric.to_device(batch.data)
+            data = to_device(batch.data, self.device)
             if source.augment is not None and augmentation is not None:
                 data = source.augment(data, augmentation)
             whole = replace(batch, data=data)
-            yield whole if task is None else own_part(whole, chunk, self.team, task)
+            yield whole if task is None else own_part(whole, chunk, self.process_group, task)
 
     def track(self, steps: Iterable[T], description: str, total: int) -> Iterator[T]:
         """Iterate with a progress bar if `progress` is set."""
@@ -256,9 +239,3 @@ class Runtime:
             return
         with progress.bar(description, total) as advance:
             yield advance
-
-
-def _forget_fabric(model: nn.Module) -> None:
-    """Fabric leaves itself and its optimisers in a LightningModule, which then cannot be copied any more."""
-    if hasattr(model, "_fabric"):
-        vars(model).update(_fabric=None, _fabric_optimizers=[])

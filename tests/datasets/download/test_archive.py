@@ -120,7 +120,7 @@ def test_a_tar_archive_that_is_cut_off_is_never_taken_for_a_whole_one(tmp_path: 
 def test_no_archive(tmp_path: Path) -> None:
     (tmp_path / "page").write_text("<html>Please log in</html>")
     for name in ("page", "none"):
-        with pytest.raises(DataError, match="is no zip or tar archive"):
+        with pytest.raises(DataError, match="is not a zip or tar archive"):
             extract(tmp_path / name, tmp_path / "data")
 
 

@@ -245,7 +245,7 @@ def test_an_archive_extracted_by_half_is_said_to_be(tmp_path: Path) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"absent is no folder.*imdb_crop/ or wiki_crop/.*https://"):
+    with pytest.raises(DataError, match=r"absent is not a folder.*imdb_crop/ or wiki_crop/.*https://"):
         write_index(tmp_path / "absent")
     with pytest.raises(DataError, match="holds no IMDB-WIKI"):
         write_index(tmp_path)

@@ -159,7 +159,7 @@ def test_a_missing_file_says_where_there_is_one(path: Path, cache: Path) -> None
         ("PK\x03\x04 glove.6B.50d.txt\n", "Unpack the archive"),
         ("the 1.0 two 3.0\n", "begins with 'the 1.0 two 3.0'"),
         (", 1.0 2.0\n" + "x" * 70_000, "a line of more than 65536 bytes"),
-        ("x" * 70_000, "is no file of GloVe's"),
+        ("x" * 70_000, "is not one of GloVe's files"),
     ],
 )
 def test_files_of_other_kinds_are_refused(

@@ -115,7 +115,7 @@ def test_missing_columns_are_named(root: Path) -> None:
 @pytest.mark.parametrize("score", ["-0.1", "5.01", "high", "", "nan", "inf"])
 def test_scores_that_are_none_are_refused(root: Path, score: str) -> None:
     write(root / "test.tsv", [ROW, row(score=score)])
-    with pytest.raises(DataError, match=r"Line 3 of .*test\.tsv has a score that is no number from 0 to 5"):
+    with pytest.raises(DataError, match=r"Line 3 of .*test\.tsv has a score that is not a number from 0 to 5"):
         read_stsb(root)
 
 
@@ -149,7 +149,7 @@ def test_all_complaints_about_all_files_at_once(root: Path) -> None:
     told = [str(complaint).replace(str(root), "") for complaint in refused.value.complaints]
     assert told == [
         "Line 3 of /train.tsv does not have 10 fields, separated by tabs.",
-        "Line 2 of /train.tsv has a score that is no number from 0 to 5.",
+        "Line 2 of /train.tsv has a score that is not a number from 0 to 5.",
         "Line 4 of /train.tsv has an empty first sentence.",
         "Line 4 of /train.tsv has a year that does not begin with four digits.",
         "/test.tsv has no rows.",

@@ -1,4 +1,4 @@
-"""Whether the notes of a run folder agree: each field beside what another file says of the same thing."""
+"""Compare the records of a run folder with each other: fields that state the same fact must agree."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TRAINED_WITH = "trained with"
 
 
 def require_agreement(paths: Iterable[Path]) -> None:
-    """Refuse run folders whose notes contradict each other, although their manifests may fit.
+    """Refuse run folders whose records contradict each other, even if their manifests are right.
 
     Args:
         paths: run folders; weights files are passed over.

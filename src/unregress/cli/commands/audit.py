@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from unregress.auditing.golds import module_of
-from unregress.auditing.participants import check, gold_names
-from unregress.auditing.pipeline import audit as measure
-from unregress.auditing.pipeline import today
+from unregress.auditing.assemble import Candidate, gold_names, module_of
+from unregress.auditing.pipeline import AuditJob
+from unregress.auditing.training import DeepTests
 from unregress.checks.model_check import no_better_than_constant
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import AUDIT, GOLDS, TRAINED_WITH, require_agreement
-from unregress.cli.commands.audit_options import Deep, Retraining
-from unregress.cli.commands.caveats import about_models, unexamined
+from unregress.cli.commands.audit_options import RetrainOptions, announcements, gold_record, resolve
+from unregress.cli.commands.caveats import about_models
 from unregress.cli.commands.pages import require_replaceable, run_of
-from unregress.cli.commands.recorded import recorded_recipe
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import kept_in, say, shown
 from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
-from unregress.evidence import AuditReport
+from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.model_record import settings_of
 from unregress.evidence.verdict import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
 from unregress.report import print_table, render_html
-from unregress.retraining.model_factory import StoredModel
-from unregress.retraining.model_store import Store
 from unregress.runs.manifest import MANIFEST, digest_of_folder
 from unregress.runs.model_io import contents, file_of, read_model, run_folder
 from unregress.runs.provenance import require_remembering
 from unregress.tasks.base import Task
-from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 
@@ -48,8 +45,8 @@ def audit(
     output: Path,
     config: str,
     golds: list[Path] | None = None,
-    retrain: Retraining | None = None,
-    deep: Deep | None = None,
+    retrain: RetrainOptions | None = None,
+    deep: DeepTests | None = None,
     original: str = "original",
     rule: Rule = Rule(),  # noqa: B008 frozen
     require: Literal["pass"] | None = None,
@@ -86,69 +83,46 @@ def audit(
         VerdictError: a model did not pass that was required to; the report is written all the same.
     """
     runtime = shown(runtime)
-    today()  # refuses a wrong SOURCE_DATE_EPOCH before anything is trained
-    _require_once(golds or [])
-    named = {f"gold {n}": path for n, path in enumerate(golds or [], 1)}
-    paths = {**models, **named}
+    given = _by_name(golds or [])
+    paths = {**models, **given}
     asked = request.resolve(data, task, paths.values())
     case = Case(task=task, splits=data, request=asked.request)
-    if not metrics:
-        raise SettingError("No metric is named: nothing is measured", remedy="Leave `metrics` out for all of them")
     if original in models:
         require_remembering(models[original], case)
-    measured = [*metrics, *([Published()] if protocol == "published" else [])]
-    # A deep audit without golds of its own still trains originals.
-    training = Retraining(golds=0) if retrain is None and deep is not None else retrain
-    further, store = (0, None) if training is None else (training.golds, training.folder)
-    # A missing original is complained about below, with all else that is wrong with the models.
-    recipe = None if training is None or original not in models else training.recipe_of(models[original])
-    # Before the data are hashed: what cannot be read is told in its words.
+    retraining, deep = resolve(retrain, deep, models, original, golds or [], runtime)
+    recipe = None if retraining is None else retraining.recipe
+    # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
-    origin = "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(settings_of(recipe))}\n"
     require_agreement(paths.values())
-    with run_folder(runtime.team, output, config + contents(case, paths) + origin, paths) as folder, kept_in(store):
-        notes: list[str] = []
-        read = {
-            name: read_model(path, case, runtime, forgot=name != original, told=notes.append)
-            for name, path in paths.items()
-        }
-        own = {name: read[name] for name in models}
-        given = [read[name] for name in named]
-        # All that can be refused is refused before anything is trained for hours.
-        check(case, own, runtime, golds=given, original=original, metrics=measured, further=further)
-        warnings = [*found.warnings, *no_better_than_constant(case, runtime, module_of(read[original]))]
-        # Before golds are trained for hours on what may be worth none.
-        say(*(f"Warning: {warning}" for warning in warnings))
-        caveats = [*warnings, *(f"{note}." for note in notes), *asked.notes]
-        caveats += about_models(paths, read, original, case)
-        retrained: list[StoredModel] = []
-        if training is not None and recipe is not None:
-            training.refuse_repeated(golds or [], runtime, recipe)
-            source = "as the options say" if training.recipe is not None else f"as {models[original]} says"
-            say(f"Golds are trained {source}: {recipe}")
-            say(*_before_training(len(asked.request.forget), rule, recipe, models[original]))
-            names = gold_names(len(given) + further)
-            if deep is not None:
-                judged = {name: path for name, path in models.items() if name != original}
-                methods = deep.examined(judged, names)
-                measured += deep.metrics(methods, training, recipe, case, runtime)
-                caveats += unexamined([name for name in judged if name not in methods])
-            if retrained := training.run(case, runtime, recipe):
-                text = training.record(names[len(given) :], retrained, recipe, runtime)
-                write_text(folder / GOLDS, text)
-        kept = [Store(root=training.folder).folder("gold", made.key) for made in retrained] if training else []
-        gold_files = zip(gold_names(len(given) + len(kept)), [*named.values(), *kept], strict=True)
-        report = measure(
-            case,
-            own,
-            runtime,
+    config += contents(case, paths) + (
+        "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(settings_of(recipe))}\n"
+    )
+    store = None if retraining is None else retraining.store
+    with run_folder(runtime.process_group, output, config, paths) as folder, kept_in(store):
+        read, notes = _read(paths, case, runtime, original)
+        job = AuditJob(
+            case=case,
+            models={name: read[name] for name in models},
+            runtime=runtime,
+            golds=[read[name] for name in given],
+            retrain=retraining,
+            deep=deep,
             original=original,
-            golds=[*given, *(made.unlearned for made in retrained)],
-            metrics=measured,
+            metrics=[*metrics, *([Published()] if protocol == "published" else [])],
             rule=rule,
-            caveats=caveats,
-            files={name: file_of(path) for name, path in (*models.items(), *gold_files)},
+            files=_files(models, given),
+            log=say,
         )
+        # Everything that can be refused is refused before anything is trained for hours.
+        job.check()
+        warnings = [*found.warnings, *no_better_than_constant(case, runtime, module_of(read[original]))]
+        say(*(f"Warning: {warning}" for warning in warnings))
+        if recipe is not None:
+            say(*announcements(retrain, recipe, models[original], len(asked.request.forget), rule))
+        caveats = [*warnings, *notes, *asked.notes, *about_models(paths, read, original, case)]
+        report, trained = replace(job, caveats=caveats).run()
+        if trained and recipe is not None:
+            write_text(folder / GOLDS, gold_record(recipe, trained))
         report.to_json(folder / AUDIT)
         render_html(report, folder / "audit.html")
     print_table(report)
@@ -157,25 +131,31 @@ def audit(
         _require_pass(report, output)
 
 
-def _before_training(forgotten: int, rule: Rule, recipe: Recipe, original: Path) -> list[str]:
-    """What is known already to limit what the trained golds will be good for."""
-    lines = []
-    if (recorded := recorded_recipe(original)) not in (None, recipe):
-        lines.append(f"Warning: {original} says that the original was trained otherwise: {recorded}")
-    if forgotten < rule.samples:
-        lines.append(
-            f"Warning: {forgotten} samples are forgotten, and a verdict needs {rule.samples}: the audit will measure, "
-            "and conclude nothing.  `--rule.samples` lowers that number, and makes limits less certain"
-        )
-    return lines
-
-
-def _require_once(golds: list[Path]) -> None:
-    """Refuse a gold that is given twice, of which equal weights would be no sign."""
+def _by_name(golds: list[Path]) -> dict[str, Path]:
+    """The given golds as messages call them; one that is given twice is refused, of which equal weights are no sign."""
     if repeated := [path for place, path in enumerate(golds) if path.resolve() in [p.resolve() for p in golds[:place]]]:
         raise SettingError(
             f"{repeated[0]} is given as a gold twice", expected="golds that differ by their seed", remedy="Name it once"
         )
+    return {f"gold {number}": path for number, path in enumerate(golds, 1)}
+
+
+def _read(
+    paths: Mapping[str, Path], case: Case, runtime: Runtime, original: str
+) -> tuple[dict[str, Candidate], list[str]]:
+    """The models in run folders and weights files, and notes on what was left open."""
+    notes: list[str] = []
+    read = {
+        name: read_model(path, case, runtime, forgot=name != original, told=notes.append)
+        for name, path in paths.items()
+    }
+    return read, [f"{note}." for note in notes]
+
+
+def _files(models: Mapping[str, Path], golds: Mapping[str, Path]) -> dict[str, ModelFile]:
+    """The weights file of each model, by its name in the report."""
+    named = {**models, **dict(zip(gold_names(len(golds)), golds.values(), strict=True))}
+    return {name: file_of(path) for name, path in named.items()}
 
 
 def _require_pass(report: AuditReport, output: Path) -> None:
@@ -191,7 +171,7 @@ def _require_pass(report: AuditReport, output: Path) -> None:
 
 
 def report(folder: Path, *, output: Path | None = None) -> None:
-    """Print an audit's table and render its page anew.
+    """Print an audit's table and render its page again.
 
     A run folder with a manifest stays as it was written: its audit is checked against the manifest, whose digest is
     printed, and a page is written only where `output` says.

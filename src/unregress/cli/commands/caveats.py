@@ -1,11 +1,11 @@
-"""What a reader of an audit must know about the models that it was given."""
+"""Caveats about the files and run folders of the audited models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from unregress.auditing.golds import Candidate, module_of, record_of
+from unregress.auditing.assemble import Candidate, module_of, record_of
 from unregress.data.case import Case
 from unregress.methods import Unlearned
 from unregress.runs.model_io import changed_data
@@ -15,7 +15,7 @@ from unregress.tasks.weights import weights_of
 
 
 def about_models(paths: Mapping[str, Path], read: Mapping[str, Candidate], original: str, case: Case) -> list[str]:
-    """All that is known of the models' files, data, requests and ancestors and restricts what can be concluded.
+    """Limits of the audit that follow from the models' files, data, requests and ancestors.
 
     Args:
         paths: weights files and run folders by name, golds among them.
@@ -27,9 +27,9 @@ def about_models(paths: Mapping[str, Path], read: Mapping[str, Candidate], origi
     return [
         *changed_data(paths, TrainingRecords(case.splits)),
         *_unverified(paths),
-        *_younger(judged, case),
-        *_unproven(judged),
-        *_strangers(judged, read[original]),
+        *_of_earlier_requests(judged, case),
+        *_without_record(judged),
+        *_of_another_original(judged, read[original]),
     ]
 
 
@@ -39,8 +39,8 @@ def _unverified(paths: Mapping[str, Path]) -> list[str]:
     return [f"The folders have no manifest, so that nothing shows whether they were changed: {', '.join(names)}."]
 
 
-def _younger(models: Mapping[str, Candidate], case: Case) -> list[str]:
-    """Which models were made before another model of this audit forgot a further request."""
+def _of_earlier_requests(models: Mapping[str, Candidate], case: Case) -> list[str]:
+    """Models that forgot fewer requests than the audit is about."""
     notes = []
     for name, model in models.items():
         if isinstance(model, Unlearned) and model.request is not None:
@@ -53,15 +53,15 @@ def _younger(models: Mapping[str, Candidate], case: Case) -> list[str]:
     return notes
 
 
-def _unproven(models: Mapping[str, Candidate]) -> list[str]:
+def _without_record(models: Mapping[str, Candidate]) -> list[str]:
     names = [name for name, model in models.items() if not isinstance(model, Unlearned)]
     if not names:
         return []
     return [f"Given as bare weights files, so that for which request they were made is not known: {', '.join(names)}."]
 
 
-def _strangers(models: Mapping[str, Candidate], original: Candidate) -> list[str]:
-    """Whether some models were made from others than the original, which then does not show what they started from."""
+def _of_another_original(models: Mapping[str, Candidate], original: Candidate) -> list[str]:
+    """Models that were made from another original than the one that is shown."""
     own = weights_of(module_of(original))
     noted = {name: record.parents for name, model in models.items() if (record := record_of(model)) is not None}
     names = [name for name, parents in noted.items() if parents and own not in parents]
@@ -70,13 +70,4 @@ def _strangers(models: Mapping[str, Candidate], original: Candidate) -> list[str
     return [
         f"Made from other weights than those of the original that is shown here, by the record of their making: "
         f"{', '.join(names)}.  What sets them apart from it need not be what the method did."
-    ]
-
-
-def unexamined(names: list[str]) -> list[str]:
-    """Models about which a deep audit says nothing."""
-    if not names:
-        return []
-    return [
-        f"The deep audit says nothing about {', '.join(names)}: which method made it is neither named nor recorded."
     ]

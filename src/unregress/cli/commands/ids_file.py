@@ -1,4 +1,4 @@
-"""A file of ids: one per line, and nothing else that looks like ids."""
+"""Read a file of ids, one per line; refuse tables and other forms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_ids(path: Path, known: Container[str]) -> list[str]:
         RequestError: the file cannot be read, names nothing, or is a table.
     """
     try:
-        # Excel begins UTF-8 text with a mark, which is no part of the first id.
+        # Excel begins UTF-8 text with a byte order mark, which is not part of the first id.
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -1,4 +1,4 @@
-"""Which audit `unregress report` may read, and which file it may replace by a page."""
+"""Which files `unregress report` may read and replace."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def require_replaceable(page: Path) -> None:
     """Refuse to write a page over anything but a page, or into a folder that is to stay as it was written.
 
     Raises:
-        SettingError: something else is there, or there is no folder for it.
+        SettingError: another file is there, or its folder does not exist.
     """
     target = Path(os.path.realpath(page))
     if (folder := _folder(target)) is not None:

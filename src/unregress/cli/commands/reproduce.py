@@ -1,4 +1,4 @@
-"""`unregress reproduce`: the paper's experiments as commands."""
+"""The command `unregress reproduce`: the paper's experiments."""
 
 from __future__ import annotations
 
@@ -42,23 +42,24 @@ def reproduce(
     workers: int = 1,
     runtime: Runtime = Runtime(),  # noqa: B008 frozen
 ) -> None:
-    """Run an experiment of the paper and put its number beside ours.
+    """Run an experiment of the paper and show its published numbers beside ours.
 
-    Trains original and golds, runs the methods, audits, and writes table, figures and page.  What was made once is
-    kept in a store by its content and not made again: an interrupted run goes on where it was.
+    Trains original and golds, runs the methods, audits, and writes table, figures and page.  Trained
+    models are kept in a store and not trained again: an interrupted run is resumed.
 
     Args:
         config: the resolved configuration.
         name: the experiment, as `--list` shows them.
         list: show all experiments, with their data's state and a rough cost.
-        data_root: folder of the dataset, or of several datasets by their names.
+        data_root: folder of the dataset, or of several datasets by their names; not needed for data that come with a
+            library.
         scale: the paper's training; `reduced` for a laptop; `smoke` only shows that everything runs.
         tuning: the paper's settings, or annealing schedules in place of its constant rates.
         seeds: number of originals, each with a run of every method.
         golds: number of retrained models, which differ by their seed only; five or more allow a verdict.
         output: folder to write: index.html, table.md, table.csv, result.json, figures, audits; by default `runs/NAME`.
         store: folder for trained models; by default `unregress/store` in the user's cache folder.
-        download: fetch the data into `data_root` first, where their licence lets us.
+        download: download the data into `data_root` first, if their licence allows it.
         workers: trainings at a time; several compute on one CPU thread each.  On a CPU, its cores; on one GPU, what
             its memory holds.
         runtime: where to run; its seed is the first.
@@ -70,10 +71,8 @@ def reproduce(
     if name is None:
         raise SettingError("No experiment is named", remedy="Name one of those that `unregress reproduce --list` shows")
     chosen = experiment(name)
-    if data_root is None:
-        raise SettingError("No data are named", remedy="Say with `--data-root` in which folder they are")
     family = FAMILIES[chosen.family]
-    if download and family.missing(data_root):
+    if download and data_root is not None and family.missing(data_root):
         fetch(family.folder, data_root)
     runtime = shown(runtime)
     how = settings(family.kind, tuning, scale)
@@ -83,13 +82,15 @@ def reproduce(
     )
     target = Path("runs") / name if output is None else output
     words = f"--scale {scale} --tuning {tuning} --seeds {seeds} --golds {golds}{_options(runtime)}"
-    command = f"unregress reproduce {name} --data-root DATA {words}"
+    command = f"unregress reproduce {name} {'' if family.shipped else '--data-root DATA '}{words}"
     made_from = contents(Case(task=loaded.task, splits=loaded.splits), {})
-    cost = _duration(family.seconds * _thousands(chosen, how, seeds, golds))
+    thousands = _thousands(chosen, how, seeds, golds, whole=loaded.splits.size)
+    cost = f"{1000 * thousands:,.0f} sample passes" if family.seconds is None else _duration(family.seconds * thousands)
+    on = " on two CPU cores" if family.seconds is not None else ""
     if scale == "smoke":
         console.print("Scale smoke only shows that everything runs: its numbers and verdicts mean nothing.")
     console.print(
-        f"{chosen.title}: roughly {cost} of training on two CPU cores, less what is in {kept.root} already.",
+        f"{chosen.title}: roughly {cost} of training{on}, less what is in {kept.root} already.",
         markup=False,
         soft_wrap=True,
     )
@@ -130,10 +131,13 @@ def _listing(data_root: Path | None, scale: Scale, tuning: Tuning, seeds: int, g
     for name in names():
         found = experiment(name)
         family = FAMILIES[found.family]
-        state = "?" if data_root is None else "no" if family.missing(data_root) else "yes"
-        seconds = family.seconds * _thousands(found, settings(family.kind, tuning, scale), seeds, golds)
+        state = "yes" if family.shipped else "?" if data_root is None else "no" if family.missing(data_root) else "yes"
         forgets = ", then ".join(_forgets(each) for each in found.forget)
-        cpu, gpu = (_duration(each) for each in (seconds, seconds / GPU))
+        cpu = gpu = "?"
+        if family.seconds is not None and family.samples is not None:
+            how = settings(family.kind, tuning, scale)
+            seconds = family.seconds * _thousands(found, how, seeds, golds, whole=family.samples)
+            cpu, gpu = (_duration(each) for each in (seconds, seconds / GPU))
         table.add_row(name, found.source.split(";")[0], f"{family.title} {family.model}", forgets, state, cpu, gpu)
     return table
 
@@ -146,9 +150,9 @@ _CAPTION = (
 )
 
 
-def _thousands(found: Experiment, how: Settings, seeds: int, golds: int) -> float:
-    """Thousands of samples trained on, by all models of an experiment; forget shares are not taken off."""
-    size = FAMILIES[found.family].samples if how.samples is None else how.samples
+def _thousands(found: Experiment, how: Settings, seeds: int, golds: int, *, whole: int) -> float:
+    """Thousands of samples trained on, by all models of an experiment; forget shares are not subtracted."""
+    size = whole if how.samples is None else min(whole, how.samples)
     methods = found.chosen(how, FAMILIES[found.family].layers).values()
     recipes = [getattr(method, field.name) for method in methods for field in dataclasses.fields(method)]
     unlearning = sum(recipe.epochs for recipe in recipes if isinstance(recipe, Recipe))

@@ -1,4 +1,4 @@
-"""A forget request as options say it."""
+"""The options of a forget request."""
 
 from __future__ import annotations
 

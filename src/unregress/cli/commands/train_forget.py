@@ -1,4 +1,4 @@
-"""`unregress train` and `unregress forget`, as plain functions; only the parsing is elsewhere."""
+"""The commands `unregress train` and `unregress forget`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from unregress.auditing.golds import Candidate, module_of, record_of
+from unregress.auditing.assemble import Candidate, module_of, record_of
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.request_spec import RequestSpec
@@ -59,7 +59,7 @@ def train(
     # Before the data are hashed: what cannot be read is told in its words.
     preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     replaced = digest_of_folder(output)
-    with run_folder(runtime.team, output, config + contents(case, {})) as folder:
+    with run_folder(runtime.process_group, output, config + contents(case, {})) as folder:
         made = train_original(case, recipe, runtime)
         write_model(folder, ORIGINAL, made, case, None, (), sketch=Sketch.of(TrainingRecords(data)))
     say(f"Trained on {data.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
@@ -110,7 +110,7 @@ def forget(
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
-    with run_folder(runtime.team, output, config + contents(case, weights), weights) as folder:
+    with run_folder(runtime.process_group, output, config + contents(case, weights), weights) as folder:
         made = method.unlearn(model, case, runtime)
         record = None if made.record is None else made.record.following(record_of(given))
         made = replace(made, notes=(*made.notes, *notes), record=record)

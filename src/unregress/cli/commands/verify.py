@@ -1,4 +1,4 @@
-"""`unregress verify`: whether a run folder, and what it was made from, are as they were written."""
+"""The command `unregress verify`: check that a run folder and its sources are unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unregress.runs.model_io import WEIGHTS_OF, weights_digest
 
 
 def verify(folder: Path, *, digest: str | None = None, among: list[Path] = []) -> None:  # noqa: B006 never changed
-    """Say whether a run folder is as it was written.
+    """Check whether a run folder is as it was written.
 
     And whether the folders and files are that it was made from, back to the first.  Each file that is missing, was
     changed or was added is named, and so are fields of its notes that cannot all be true.  Prints the folder's digest,

@@ -1,4 +1,9 @@
-"""Archives, unpacked whole or not at all, and into their folder only."""
+"""Unpack archives atomically and safely.
+
+The standard library unpacks; what is added here is that nothing appears under its name before all of it is unpacked,
+that paths which lead out of the folder and truncated tar archives are refused, and that files which are already in the
+folder stay.  `pooch.Untar` and `pooch.Unzip` do none of these (`Untar` checks paths only from Python 3.12).
+"""
 
 from __future__ import annotations
 
@@ -18,25 +23,25 @@ from unregress.errors import DataError, SettingError
 def extract(
     archive: str | Path, folder: str | Path, *, inside: str = "", only: Sequence[str] = (), extras: Sequence[str] = ()
 ) -> list[str]:
-    """Unpack a zip or tar archive, compressed or not; returns the names that are now in `folder`, sorted.
+    """Unpack a zip or tar archive, compressed or not; returns the names of what was unpacked into `folder`, sorted.
 
-    It is unpacked into a hidden folder within `folder` and moved out of it when all of it is there, so that a file
-    or folder that has its name is whole.  What is there already under the same name is replaced.
+    It is unpacked into a hidden folder within `folder`, and its files and folders are renamed when it is complete, so
+    that each of them is complete.  Files and folders of the same names are replaced; others stay.
 
     Args:
-        archive: zip, tar, tar.gz, tar.bz2 or tar.xz, told by content.
-        folder: where to; made if need be.
-        inside: folder of the archive whose contents are wanted, rather than all of the archive.
-        only: names wanted of these contents, files or folders; empty for all.
-        extras: names wanted besides `only`, if the archive has them.
+        archive: zip, tar, tar.gz, tar.bz2 or tar.xz; recognised by content.
+        folder: target folder; created if it does not exist.
+        inside: folder within the archive whose contents are unpacked; empty for all of the archive.
+        only: names of the files and folders to unpack, which the archive must have; empty for all.
+        extras: names to unpack besides `only`, if the archive has them.
 
     Raises:
-        DataError: it is no archive, damaged, holds a path that leads out of the folder, lacks what is wanted, or the
-            disk cannot be written.
+        DataError: the file is not an archive, is damaged, has a path that leads out of the folder or lacks a name of
+            `only`, or the disk cannot be written.
         SettingError: Python is too old to unpack a tar archive safely.
     """
     source, target = Path(archive), Path(folder)
-    # Within the folder, not beside it: it may be a link to another disk, and only on one disk is moving a single step.
+    # Within the folder, which may be a link to another disk: renaming is atomic on one disk only.
     unfinished = target / f".{source.name}.partial"
     made = not target.exists()
     try:
@@ -54,13 +59,13 @@ def extract(
             _clear(target / name)
             os.replace(wanted / name, target / name)
         return names
-    # Members with a password are a RuntimeError, compressions that are not known a NotImplementedError.
+    # RuntimeError: members with a password, and (as NotImplementedError) unknown compressions.
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
         raise DataError(f"{source} cannot be unpacked: {error}", remedy="Delete it and fetch it again") from error
     except OSError as error:
         raise DataError(
             f"{source} cannot be unpacked into {target}: {error.strerror or error}",
-            remedy="Make room or name another folder; if the archive itself is damaged, delete it and fetch it again",
+            remedy="Free some space or name another folder; if the archive is damaged, delete it and fetch it again",
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -78,19 +83,19 @@ def _unpack(source: Path, target: Path, inside: str, only: Sequence[str]) -> Non
         return
     if not source.is_file() or not tarfile.is_tarfile(source):
         raise DataError(
-            f"{source} is no zip or tar archive",
+            f"{source} is not a zip or tar archive",
             remedy="Delete it and fetch it again; if it stays so, open it: servers send a page that says what is wrong",
         )
     if not hasattr(tarfile, "data_filter"):
         raise SettingError("This Python unpacks tar archives without a check", remedy="Update it: 3.11.4 or later does")
     with tarfile.open(source) as packed:
-        # Read as it is unpacked, once: an archive of half a million faces takes minutes to list.
+        # Listed while it is unpacked: to list an archive of half a million faces takes minutes.
         packed.extractall(target, members=_members(source, packed, inside, only), filter="data")
-        # One that is cut off between two files, or in a header, is a whole one to `tarfile`.
+        # `tarfile` does not notice that an archive is truncated between two files or in a header.
         if packed.fileobj is not None:
             packed.fileobj.seek(packed.offset)
             if packed.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError("it is cut off, as its end mark is missing")
+                raise tarfile.ReadError("it is truncated: its end mark is missing")
 
 
 def _members(source: Path, packed: tarfile.TarFile, inside: str, only: Sequence[str]) -> Iterator[tarfile.TarInfo]:
@@ -101,12 +106,12 @@ def _members(source: Path, packed: tarfile.TarFile, inside: str, only: Sequence[
 
 
 def _safe(source: Path, names: list[str]) -> list[str]:
-    """The names, if none of them leads out of the folder (`tarfile` checks links besides)."""
+    """The names, if none of them leads out of the folder; links are checked by `tarfile`."""
     for name in names:
         if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
             raise DataError(
                 f"{source} holds {name!r}, which leads out of the folder it is unpacked into",
-                remedy="Do not use this archive: nothing of it was kept",
+                remedy="Do not use this archive: nothing was unpacked",
             )
     return names
 

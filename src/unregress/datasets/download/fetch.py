@@ -1,31 +1,36 @@
-"""Files from the web, whole or not at all: what was cut off is gone on with, what is unpacked appears when it is."""
+"""Download files atomically; resume interrupted downloads.
+
+`pooch` decides whether a file has to be fetched, checks its hash and renames it when it is complete.  Its own
+downloader starts an interrupted file over, which IMDB's 7 GB do not allow: `_Resuming` takes its place.
+"""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
+import logging
 import os
 import re
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from unregress.datasets.download.resume import Partial, Version, disk, size
+from unregress.datasets.download.resume import Partial, Version, size, writing_to
 from unregress.errors import DataError, SettingError
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
-SHOWN = 250 * CHUNK
+PROGRESS_EVERY = 250 * CHUNK
 """Bytes between two lines of progress."""
-BUSY = (408, 425, 429, 500, 502, 503, 504)
-"""Answers after which another try may do."""
+RETRIED = (408, 425, 429, 500, 502, 503, 504)
+"""Status codes after which the request is repeated."""
 CHANGED = "the file was changed at its source"
 
 
@@ -39,65 +44,85 @@ def download(
     timeout: float = 60.0,
     pause: float = 1.0,
 ) -> Path:
-    """Fetch a file; returns its path.
+    """Download a file unless it exists already; returns its path.
 
-    It is written to `PATH.partial` and gets its name when it is whole and its checksum right, so a file that has its
-    name is not fetched again unless its checksum is another.  A later call goes on where one was cut off if the
-    server can (HTTP Range) and its file is still the same (ETag, Last-Modified and length, kept in
+    The data are written to `PATH.partial`, and the file gets its name when it is complete and its checksum is right.
+    A file that exists is downloaded again only if its checksum differs.  An interrupted download is resumed by the next
+    call if the server can (HTTP Range) and its file is still the same (ETag, Last-Modified and length, kept in
     `PATH.partial.json`); otherwise it starts over.
 
     Args:
         url: http or https.
-        path: file to write; its folder is made.
+        path: file to write; its folder is created.
         checksum: `sha256:...` or `md5:...` in hexadecimal digits; empty to check the length only.
-        say: where lines of progress go.
-        tries: how often to try without getting any further, when a connection is cut off or the server is busy.
+        say: called with each line of progress.
+        tries: attempts in a row that receive nothing, when the connection is cut off or the server is busy.
         timeout: seconds without a byte after which a connection counts as cut off.
-        pause: seconds to wait before the second try, doubled for each that follows.
+        pause: seconds before the second attempt, doubled for each further one.
 
     Raises:
-        DataError: the server refuses, cannot be reached or keeps cutting off, the checksum is another, or the disk
+        DataError: the server refuses, cannot be reached or keeps cutting off, the checksum differs, or the disk
             cannot be written.
-        SettingError: the url or the checksum is none of these.
+        SettingError: the URL or the checksum has another form, or pooch is not installed.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise SettingError(f"The url is {url}", expected="one that begins with http:// or https://")
     if checksum and not re.fullmatch("sha256:[0-9a-fA-F]{64}|md5:[0-9a-fA-F]{32}", checksum):
         raise SettingError(f"The checksum is {checksum}", expected="sha256: or md5: and its hexadecimal digits")
+    try:
+        import pooch
+    except ModuleNotFoundError as error:
+        raise SettingError(
+            "Downloading needs pooch, which is not installed",
+            remedy="Install what the experiments need: pip install 'unregress[experiments]'",
+        ) from error
+    pooch.get_logger().setLevel(logging.WARNING)  # progress and errors are reported here
     target = Path(path)
-    with disk(target):
+    downloader = _Resuming(Partial(url, target), say, tries, timeout, pause)
+    known = checksum.lower() or None
+    with writing_to(target):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        if target.exists() and (not checksum or _digest(target, checksum) == checksum.lower()):
-            return target
-        target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Partial(url, target)
-    failures, furthest = 0, partial.have
-    while (problem := _attempt(partial, timeout, say)) is not None:
-        failures = 0 if partial.have > furthest else failures + 1
-        furthest = max(furthest, partial.have)
-        if failures >= tries:
+        try:
+            pooch.retrieve(url, known, fname=target.name, path=target.parent, downloader=downloader)
+        except ValueError as error:  # pooch's, for another hash; it has deleted what was downloaded
             raise DataError(
-                f"{url} could not be fetched: {problem}, {tries} times without getting any further",
-                remedy="Try again later: it goes on from what has come so far, if the server can",
-            )
-        say(f"{target.name}: {problem}; trying again")
-        time.sleep(pause * 2 ** max(0, failures - 1))
-    with disk(target):
-        if checksum and (found := _digest(partial.path, checksum)) != checksum.lower():
-            partial.drop()
-            raise DataError(
-                f"{url} has the checksum {found}",
+                f"{url} has another checksum: {error}",
                 expected=checksum.lower(),
                 remedy="Try again; if it stays so, the file was changed at its source: fetch it by hand and look at it",
-            )
-        os.replace(partial.path, target)
-        partial.drop()
+            ) from error
     return target
 
 
+@dataclass(frozen=True)
+class _Resuming:
+    """A downloader as `pooch.retrieve` takes it, which resumes what an earlier call has left in `PATH.partial`."""
+
+    partial: Partial
+    say: Callable[[str], None]
+    tries: int
+    timeout: float
+    pause: float
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        """Write the complete file to `output_file`."""
+        partial, failures, furthest = self.partial, 0, self.partial.have
+        while (problem := _attempt(partial, self.timeout, self.say)) is not None:
+            failures = 0 if partial.have > furthest else failures + 1
+            furthest = max(furthest, partial.have)
+            if failures >= self.tries:
+                raise DataError(
+                    f"{url} could not be fetched: {problem}, {self.tries} times without receiving anything",
+                    remedy="Try again later: the download is resumed, if the server can",
+                )
+            self.say(f"{partial.target.name}: {problem}; trying again")
+            time.sleep(self.pause * 2 ** max(0, failures - 1))
+        os.replace(partial.path, output_file)
+        partial.drop()
+
+
 def _attempt(partial: Partial, timeout: float, say: Callable[[str], None]) -> str | None:
-    """Fetch what is missing; returns what went wrong where another try may do, None where nothing did."""
+    """Download the missing part; returns the problem if another attempt may succeed, None if the file is complete."""
     if partial.whole:
         return None
     # A compressed answer has another length.
@@ -109,7 +134,7 @@ def _attempt(partial: Partial, timeout: float, say: Callable[[str], None]) -> st
         response = urlopen(Request(partial.url, headers=headers), timeout=timeout)
     except HTTPError as error:
         with error:
-            if error.code == 416:  # the file is now shorter than what we have of it
+            if error.code == 416:  # the file is now shorter than the part
                 partial.drop()
                 return CHANGED
             return _refused(partial.url, error)
@@ -122,10 +147,10 @@ def _attempt(partial: Partial, timeout: float, say: Callable[[str], None]) -> st
             return _receive(response, partial, found.length, say)
         starts = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if version is None or not starts or not version.fits(found):
-            # If-Range was overlooked: what we have is of another file.
+            # The server ignored If-Range: the part is of another version.
             partial.drop()
             return CHANGED
-        say(f"{partial.target.name}: going on after {size(have)}")
+        say(f"{partial.target.name}: resuming after {size(have)}")
         return _receive(response, partial, version.length, say)
 
 
@@ -139,7 +164,7 @@ def _version(url: str, response: http.client.HTTPResponse) -> Version:
 
 
 def _receive(response: IO[bytes], partial: Partial, length: int | None, say: Callable[[str], None]) -> str | None:
-    with disk(partial.target), partial.path.open("ab") as file:
+    with writing_to(partial.target), partial.path.open("ab") as file:
         received = shown = file.tell()
         while True:
             try:
@@ -150,7 +175,7 @@ def _receive(response: IO[bytes], partial: Partial, length: int | None, say: Cal
                 break
             file.write(block)
             received += len(block)
-            if received - shown >= SHOWN:
+            if received - shown >= PROGRESS_EVERY:
                 shown = received
                 say(f"{partial.target.name}: {size(received)}" + (f" of {size(length)}" if length else ""))
     if length is not None and received > length:
@@ -162,8 +187,8 @@ def _receive(response: IO[bytes], partial: Partial, length: int | None, say: Cal
 
 
 def _refused(url: str, error: HTTPError) -> str:
-    """The problem, where another try may do."""
-    if error.code in BUSY:
+    """The problem, if another attempt may succeed."""
+    if error.code in RETRIED:
         return f"the server answers {error.code} {error.reason}"
     remedy = "Look on the dataset's home page where it is now, and fetch it by hand"
     if error.code in (401, 403):
@@ -172,7 +197,7 @@ def _refused(url: str, error: HTTPError) -> str:
 
 
 def _unreachable(url: str, error: Exception) -> str:
-    """The problem, where another try may do."""
+    """The problem, if another attempt may succeed."""
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, socket.gaierror | ConnectionRefusedError | ssl.SSLCertVerificationError):
         raise DataError(
@@ -180,10 +205,3 @@ def _unreachable(url: str, error: Exception) -> str:
             remedy="Check the connection and the proxy's settings (HTTP_PROXY, HTTPS_PROXY), or fetch the file by hand",
         ) from error
     return f"no answer ({str(reason) or type(reason).__name__})"
-
-
-def _digest(path: Path, checksum: str) -> str:
-    """The file's checksum, of the kind of another."""
-    kind = checksum.partition(":")[0].lower()
-    with path.open("rb") as file:
-        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"

@@ -1,4 +1,4 @@
-"""The part of a file that has come so far, and beside it which version of the file it is a part of."""
+"""Partly downloaded files, each with a note of the version on the server that it is a part of."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unregress.errors import DataError
 
 @dataclass(frozen=True)
 class Version:
-    """What a server says of a file, by which another version of it is told."""
+    """What a server states about a file, by which a changed file is recognised."""
 
     url: str
     etag: str
@@ -23,26 +23,26 @@ class Version:
 
     @property
     def condition(self) -> str:
-        """For If-Range, which takes no weak ETag."""
+        """Value of the If-Range header, which does not accept weak ETags."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
     def fits(self, part: Version) -> bool:
-        """Whether a part may be of this version; with a part, not everything need be said."""
+        """Whether a partial answer may be of this version; a server may leave out some of the headers."""
         pairs = ((self.etag, part.etag), (self.modified, part.modified), (self.length, part.length))
         return all(mine == other for mine, other in pairs if mine and other)
 
 
 class Partial:
-    """A file that is being fetched.
+    """A file that is being downloaded.
 
     Attributes:
         path: `TARGET.partial`.
         side: `TARGET.partial.json`, its version.
-        version: the version that `path` is a part of; None where that is not known.
+        version: the version that `path` is a part of; None if unknown.
 
     Args:
-        url: where it is fetched from; a part from elsewhere does not count.
-        target: the path that it will have.
+        url: its address; a part from another address is discarded.
+        target: its path when it is complete.
     """
 
     def __init__(self, url: str, target: Path) -> None:
@@ -54,39 +54,39 @@ class Partial:
     def _noted(self) -> Version | None:
         try:
             version = Version(**json.loads(self.side.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):  # none, or half-written
+        except (OSError, ValueError, TypeError):  # missing or half-written
             return None
         return version if version.url == self.url else None
 
     @property
     def have(self) -> int:
-        """Bytes that can be gone on from: none if nothing tells this version from another."""
+        """Bytes after which the download can be resumed; 0 if the server states nothing that identifies a version."""
         known = self.version is not None and self.version.condition and self.path.exists()
         return self.path.stat().st_size if known else 0
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether the file is complete."""
         return self.version is not None and 0 < self.have == self.version.length
 
     def begin(self, version: Version) -> None:
         """Start over, with this version."""
-        with disk(self.target):
+        with writing_to(self.target):
             self.drop()
             self.side.write_text(json.dumps(asdict(version)), encoding="utf-8")
             self.path.touch()
         self.version = version
 
     def drop(self) -> None:
-        """Forget and delete all of it."""
+        """Delete the part and its note."""
         self.version = None
         for each in (self.side, self.path):
             each.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def disk(target: Path) -> Iterator[None]:
-    """Raise `DataError`, which says what to do, if files cannot be written."""
+def writing_to(target: Path) -> Iterator[None]:
+    """Turn errors of the disk into a `DataError` with a remedy."""
     try:
         yield
     except OSError as error:
@@ -95,10 +95,10 @@ def disk(target: Path) -> Iterator[None]:
             free = f"; {size(shutil.disk_usage(target.parent).free)} are free there"
         raise DataError(
             f"{target} cannot be written: {error.strerror or error}{free}",
-            remedy="Make room or name another folder; what has come so far is kept",
+            remedy="Free some space or name another folder; what was downloaded so far is kept",
         ) from error
 
 
 def size(count: int) -> str:
-    """A number of bytes in words."""
+    """A number of bytes with its unit."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count:,} bytes"

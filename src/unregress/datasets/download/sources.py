@@ -1,4 +1,4 @@
-"""Where the datasets come from, under which licence, and how they get into their folders."""
+"""Addresses and licences of the datasets, and how they are downloaded into their folders."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from unregress.errors import DataError, SettingError
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """A file that its publishers give out without a login."""
+    """A file that can be downloaded without a login."""
 
     url: str
     file: str
-    """Its name here."""
+    """Its name in the dataset's folder."""
     licence: str
     home: str
     """The page that describes it."""
     holds: tuple[str, ...] = ()
-    """If it is an archive, what of it is wanted: files or folders, by which it is told whether it was unpacked."""
+    """For an archive: the files or folders to unpack; if all of them exist, it is not downloaded."""
     extras: tuple[str, ...] = ()
-    """Files wanted besides, if the archive has them."""
+    """Files to unpack besides, if the archive has them."""
     inside: str = ""
-    """The folder within the archive in which these are."""
+    """The folder within the archive that holds them."""
     checksum: str = ""
     """`sha256:...` or `md5:...`; empty where the publishers state none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """How a dataset is got: files that are fetched, or steps for a person."""
+    """How to obtain a dataset: files to download, or instructions for the user."""
 
     remotes: tuple[Remote, ...] = ()
     steps: str = ""
-    """If nothing is fetched, what to do, as for an error's remedy; `{folder}` stands for the dataset's folder."""
+    """If nothing can be downloaded, what to do, as an error's remedy; `{folder}` stands for the dataset's folder."""
     note: str = ""
-    """What to say in the end; `{folder}` as in steps."""
+    """Advice that is printed at the end; `{folder}` as in `steps`."""
 
 
 ETT = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small"
@@ -48,12 +48,12 @@ RESEARCH = "for academic research only, not for commercial use"
 
 SOURCES: dict[str, Source] = {
     "agedb": Source(
-        steps="AgeDB is given out by its owners: ask for it at https://ibug.doc.ic.ac.uk/resources/agedb/, unpack its "
+        steps="AgeDB is available on request: ask for it at https://ibug.doc.ic.ac.uk/resources/agedb/, unpack its "
         "photographs into {folder}/AgeDB, and put the index agedb.csv of the Deep Imbalanced Regression benchmark, "
         "agedb-dir/data/agedb.csv of https://github.com/YyzHarry/imbalanced-regression, into {folder}"
     ),
     "utkface": Source(
-        steps="UTKFace is given out, for non-commercial research, at https://susanqq.github.io/UTKFace/: unpack its "
+        steps="UTKFace is available, for non-commercial research, at https://susanqq.github.io/UTKFace/: unpack its "
         "aligned and cropped faces into {folder}, and write an index {folder}/utkface.csv with the columns age, path "
         "(relative to the folder) and split (train, val or test); the age is what a file's name begins with"
     ),
@@ -115,29 +115,29 @@ SOURCES: dict[str, Source] = {
         )
     ),
 }
-"""By the name of the dataset's folder."""
+"""Sources by the name of the dataset's folder."""
 
 
 def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> None:
-    """Fetch a dataset into its folder `root / name`, and unpack it there.
+    """Download a dataset into its folder `root / name`, and unpack it there.
 
-    What is there already is not fetched again; what was interrupted is gone on with.
+    Files that exist are not downloaded again; interrupted downloads are resumed.
 
     Args:
         name: a key of `SOURCES`.
-        root: folder of several datasets by their names.
-        say: where it is said, a line at a time, what is fetched from where and under which licence.
+        root: folder that holds each dataset in a folder of its name.
+        say: called with each line about what is downloaded, from where and under which licence.
 
     Raises:
         SettingError: there is no such dataset.
-        DataError: it is not given out without a person asking for it (the error says how), or it could not be fetched,
+        DataError: the dataset is available on request only (the error says how), or it could not be downloaded,
             unpacked or written.
     """
     if name not in SOURCES:
         raise SettingError(f"The dataset {name!r} is unknown", expected=f"one of {', '.join(SOURCES)}")
     source, folder = SOURCES[name], root / name
     if source.steps:
-        raise DataError(f"{name} cannot be fetched without you", remedy=source.steps.format(folder=folder))
+        raise DataError(f"{name} cannot be downloaded automatically", remedy=source.steps.format(folder=folder))
     for remote in source.remotes:
         names = remote.holds or (remote.file,)
         if all((folder / each).exists() for each in names):

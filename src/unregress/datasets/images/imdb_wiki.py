@@ -63,7 +63,7 @@ def imdb_wiki(
 
 
 def write_index(root: str | Path, index: str = "imdb_wiki.csv", min_score: float = 1.0, seed: int = 0) -> Path:
-    """Write an index (columns age, path, split) of the images that are fit for training, and say where it is.
+    """Write an index (columns age, path, split) of the images that are fit for training; returns its path.
 
     **An index that exists is used as it is**, whatever the other arguments: so the published one of the Deep Imbalanced
     Regression benchmark (Yang et al., 2021: 191,509 train, 11,022 validation, 11,022 test), laid into `root`, wins.
@@ -137,7 +137,7 @@ def _records(root: Path) -> pd.DataFrame:
     present = {name: root / folder for name, folder in PARTS.items() if (root / folder).is_dir()}
     if not present:
         raise DataError(
-            f"{root} is no folder" if not root.is_dir() else f"{root} holds no IMDB-WIKI",
+            f"{root} is not a folder" if not root.is_dir() else f"{root} holds no IMDB-WIKI",
             expected=f"a folder with {' or '.join(f'{folder}/' for folder in PARTS.values())}",
             remedy=f"Extract the archives of faces there, {PAGE}",
         )

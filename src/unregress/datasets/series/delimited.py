@@ -1,4 +1,4 @@
-"""Text files of regular times: lines whose fields are counted, and times that are checked to be regular."""
+"""Read text tables with regular times; check the number of fields in each line and the steps between times."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def lines_of(path: str | Path, separator: str) -> Iterator[str]:
     Line `n` of the file is the `n`-th: empty lines are left out at the end and refused elsewhere.
 
     Raises:
-        DataError: there is no header, it names a column twice, or a line has more or fewer fields; names the first.
+        DataError: the header is missing, it names a column twice, or a line has more or fewer fields; names the first.
         OSError: the file cannot be opened.
-        ValueError: it is no text.
+        ValueError: it is not text.
     """
     names: list[str] = []
     empty = 0
@@ -47,7 +47,7 @@ def lines_of(path: str | Path, separator: str) -> Iterator[str]:
                 names = fields_of(line, separator)
                 if twice := [name for place, name in enumerate(names) if name in names[:place]]:
                     raise DataError(f"Line {number} of {path} names {twice[0]!r} twice", expected="one column a name")
-            # Counted first, which is quick.  A quoted separator that makes up for a field which is lacking passes;
+            # Counted first, which is quick.  A quoted separator in place of a missing field passes;
             # pandas then finds the last value missing.
             elif line.count(separator) != len(names) - 1 and (many := len(fields_of(line, separator))) != len(names):
                 raise DataError(
@@ -81,7 +81,7 @@ def times_of(texts: pd.Series[str], form: str, path: str | Path, line: int = 2) 
 
 
 def first_of(times: NDArray[Any], step: np.timedelta64[Any], what: str, line: int = 2) -> np.datetime64[Any]:
-    """The first of some points in time, once it is sure that it is a whole step and each a step after the one before.
+    """The first of some points in time, after a check that it is a whole step and that they are one step apart.
 
     Args:
         times: points in time, `(n,)` datetime64, at least one.

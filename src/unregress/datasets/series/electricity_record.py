@@ -55,7 +55,7 @@ def read_record(path: str | Path, clients: Sequence[str] | None = None, *, until
 
     Raises:
         DataError: the file cannot be read or is truncated, a client is not in it or, asked for by name, has no load, a
-            column is named twice, a line has more or fewer fields than the header, a field is no number, or there is
+            column is named twice, a line has more or fewer fields than the header, a field is not a number, or there is
             a gap.
     """
     hours, means, names = _hourly(Path(path), clients, until)

@@ -29,7 +29,7 @@ def hour_of(time: str | np.datetime64[Any]) -> int:
 
 
 def time_of(hour: int) -> str:
-    """The inverse of `hour_of`, for people.
+    """The inverse of `hour_of`, as text.
 
     >>> time_of(27)
     '1970-01-02 03:00'
@@ -58,7 +58,7 @@ class Series:
         """Series from the first hour and the values of each client.
 
         Raises:
-            DataError: there is no client, or a value is missing or infinite; names the first.
+            DataError: the series has no client, or a value is missing or infinite; names the first.
         """
         if not records:
             raise DataError("There is no series with any value", expected="at least one client")

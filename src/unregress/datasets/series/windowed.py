@@ -1,4 +1,4 @@
-"""A series cut into windows, parts and a request: which hours are forecast when, and forgetting in a series."""
+"""Cut a series into windows and into training, validation and test data; forget some of its hours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unregress.data.request import ForgetRequest, Index, Mask
 from unregress.data.splits import Splits
 from unregress.datasets.series.series import Scaler, Series, Values, time_of
 from unregress.datasets.series.windows import WindowIds, Windows, collate
-from unregress.errors import DataError, RequestError, SettingError, raise_all
+from unregress.errors import DataError, RequestError, SettingError, require
 from unregress.tasks.base import Task
 
 Part = Literal["train", "validation", "test"]
@@ -61,7 +61,7 @@ class WindowedSeries:
 
     Raises:
         SettingError: a number is out of range; all of them at once.
-        DataError: the series stops before the end of the test period, or there is no training window.
+        DataError: the series stops before the end of the test period, or has no training window.
     """
 
     series: Series
@@ -75,13 +75,8 @@ class WindowedSeries:
     common with 24 and 7, such as 5, still meets every hour of the week; all held-out windows are kept."""
 
     def __post_init__(self) -> None:
-        raise_all(
-            [
-                SettingError(f"{name} is {getattr(self, name)}", expected="1 or more")
-                for name in ("encoder", "horizon", "stride")
-                if getattr(self, name) < 1
-            ]
-        )
+        sizes = {"encoder": self.encoder, "horizon": self.horizon, "stride": self.stride}
+        require((f"{name} is {size}", size >= 1, "1 or more") for name, size in sizes.items())
         if (last := int(self.series.hour.max())) + 1 < self.boundaries.end:
             # A copy that was cut off would give a shorter test period, or none.
             raise DataError(
@@ -139,7 +134,7 @@ class WindowedSeries:
         return np.flatnonzero(chosen)
 
     def targets(self, part: Part, scale: Scaler | None = None) -> Values:
-        """What a part's windows forecast, `(n,)` or, for a longer horizon, `(n, horizon)`; by default in `units`."""
+        """The targets of a part's windows, `(n,)` or, for a longer horizon, `(n, horizon)`; by default in `units`."""
         values = (scale or self.units).transform(self.series)
         found: Values = values[self.places(part)[:, None] + np.arange(self.horizon)]
         return found[:, 0] if self.horizon == 1 else found

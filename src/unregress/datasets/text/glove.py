@@ -58,7 +58,7 @@ def glove(path: str | Path, vocabulary: Vocabulary, cache: str | None = None) ->
         cache: folder for what was read; by default `unregress` in the user's cache folder.
 
     Raises:
-        DataError: there is no such file, it is of another kind or damaged, or it has none of the words.
+        DataError: the file does not exist, has another form, is damaged, or has none of the words.
         PreflightError: it is damaged in several ways, all at once.
         SettingError: the cache folder cannot be written.
     """
@@ -131,7 +131,7 @@ def _dimension(path: Path, file: BinaryIO) -> int:
     if not first.endswith(b"\n") or len(numbers) < 2 or not all(map(_is_number, numbers)):
         start = first[:40].decode("utf-8", "replace").strip()
         raise DataError(
-            f"{path} begins with {start!r} and is no file of GloVe's",
+            f"{path} begins with {start!r} and is not one of GloVe's files",
             expected="a word and its numbers per line, separated by spaces",
             remedy="Unpack the archive" if first.startswith(b"PK") else "Remove a header line, if that is what it is",
         )
@@ -164,7 +164,7 @@ def _complaint(path: Path, kind: str, count: int, first: int) -> UnregressError:
 
 
 def _kept(path: Path, words: int) -> dict[str, Tensor] | None:
-    """What an earlier call kept; None where there is nothing, or nothing whole."""
+    """The vectors that an earlier call cached; None if they are missing or damaged."""
     try:
         found = load_file(path)
     except (FileNotFoundError, SafetensorError):

@@ -1,4 +1,4 @@
-"""STS-B: pairs of sentences and how similar people find them, from 0 to 5 (paper Sections 6.1 and 6.3, Table 2).
+"""STS-B: pairs of sentences with a score of their similarity, from 0 to 5 (paper Sections 6.1 and 6.3, Table 2).
 
 SemEval-2017 Task 1 (Cer et al., 2017).  Two layouts are read: GLUE's `train.tsv`, `dev.tsv`, `test.tsv` with a header,
 which has genre and year of each pair, and the original archive's `sts-train.csv`, `sts-dev.csv`, `sts-test.csv`
@@ -124,7 +124,7 @@ def _table(folder: Path, tsv: str, original: str, complaints: list[UnregressErro
 def _checked(
     path: Path, columns: list[str], lines: list[tuple[int, list[str]]], exact: bool, complaints: list[UnregressError]
 ) -> pd.DataFrame:
-    """The rows as a table; what is wrong with them is added to `complaints`.
+    """The rows as a table; errors are added to `complaints`.
 
     Args:
         path: for the complaints.
@@ -145,7 +145,7 @@ def _checked(
     scores = pd.to_numeric(table["score"], errors="coerce")
     years = table["year"].str.extract(r"^(\d{4})", expand=False)
     for good, kind in (
-        (scores.between(0, 5), "have a score that is no number from 0 to 5"),
+        (scores.between(0, 5), "have a score that is not a number from 0 to 5"),
         (table["sentence1"].str.strip() != "", "have an empty first sentence"),
         (table["sentence2"].str.strip() != "", "have an empty second sentence"),
         (years.notna(), "have a year that does not begin with four digits"),

@@ -1,4 +1,4 @@
-"""What the metrics have in common that train many models of their own: how, with what, and what it will take."""
+"""Base class of the metrics that train many models of their own: recipe, methods, workers, store and workload."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from unregress.data.case import Case
 from unregress.errors import SettingError, UnregressError, raise_all
-from unregress.evidence import Measurement
+from unregress.evidence import Part
 from unregress.methods.base import Method
-from unregress.metrics.base import Metric, MetricResult, Panel
+from unregress.metrics.base import Metric, MetricResult, Panel, without_value
 from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.workload import Workload
@@ -23,7 +23,7 @@ from unregress.training.runtime import Runtime
 
 @dataclass(frozen=True, kw_only=True)
 class DeepMetric(Metric):
-    """A metric that trains originals and unlearns them, to examine a method rather than one model that it made.
+    """A metric that trains and unlearns originals, to test a method rather than one model that it made.
 
     Raises:
         SettingError: no method is named, or there is no worker.
@@ -36,7 +36,7 @@ class DeepMetric(Metric):
     workers: int = field(default=1, repr=False)
     """Trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
     store: Path | None = field(default=None, repr=False)
-    """Folder for what is trained, so that an interrupted audit goes on where it was."""
+    """Folder in which trained models are kept, so that an interrupted audit continues; None keeps none."""
 
     def __post_init__(self) -> None:
         if not self.methods or self.workers < 1:
@@ -47,7 +47,7 @@ class DeepMetric(Metric):
 
     @abstractmethod
     def plan(self, case: Case, runtime: Runtime) -> Workload:
-        """What measuring will take, less what the store holds.
+        """The workload of measuring, without what the store holds.
 
         Args:
             case: the request and the data.
@@ -56,14 +56,14 @@ class DeepMetric(Metric):
 
     @abstractmethod
     def examine(self, panel: Panel) -> Iterator[MetricResult]:
-        """Train, and then the findings about every method."""
+        """Train, and yield the measurements of every method."""
 
     @abstractmethod
-    def parts(self, panel: Panel) -> Sequence[str]:
-        """The parts of the data that findings are about."""
+    def parts(self, panel: Panel) -> Sequence[Part]:
+        """The parts of the data that are measured."""
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
-        """Methods by names that no audited model has."""
+        """Check that every method is named after an audited model."""
         if unknown := [name for name in self.methods if name not in names]:
             return [
                 SettingError(
@@ -74,7 +74,7 @@ class DeepMetric(Metric):
         return []
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
-        """The findings, or rows without a value that say why there are none.
+        """Yield the measurements, or rows without a value whose note says why a training failed.
 
         A training that fails after hours must not take the rest of the audit with it.  What went well is in the store,
         so that measuring again costs only what is missing.
@@ -90,18 +90,14 @@ class DeepMetric(Metric):
         except UnregressError as error:
             note = "not measured: " + " ".join(map(str.strip, str(error).splitlines()[:2]))
             for part in self.parts(panel):
-                for name in self.methods:
-                    yield Measurement(metric=self.about[0].metric, split=part, model=name, value=None, note=note)
+                yield from without_value([self.about[0].metric], part, self.methods, note)
 
     def factory(self, case: Case, runtime: Runtime) -> ModelFactory:
-        """Makes the models of a case."""
+        """The factory of a case's models."""
         store = None if self.store is None else Store(root=self.store, log=silent)
         return ModelFactory(case=case, recipe=self.recipe, runtime=runtime, store=store)
 
 
 def stream(runtime: Runtime, name: str) -> np.random.Generator:
-    """A generator for one named test.
-
-    Each test of each method starts its stream anew: what is drawn for one does not depend on which others there are.
-    """
+    """A new random generator for one named test, so that its draws do not depend on which other tests there are."""
     return np.random.default_rng(runtime.generator(name).initial_seed())

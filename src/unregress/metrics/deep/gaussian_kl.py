@@ -1,4 +1,4 @@
-"""KL divergence between what two sets of models answer, as arithmetic.
+"""Gaussian KL divergence between the predictions of two sets of models, per sample.
 
 KLoM (Georgiev et al. 2024) compares margins of a classifier; here predictions take their place.  Arrays in, numbers
 out.
@@ -44,18 +44,18 @@ def _moments(models: Values) -> tuple[Values, Values]:
 
 
 def differ(models: Values) -> bool:
-    """Whether several models' predictions have a distribution at all, in every output."""
+    """Whether the models' predictions vary from model to model, in every output."""
     return bool(np.all((np.ptp(models, axis=0) > 0).reshape(models.shape[1], -1).any(axis=0)))
 
 
 def among_golds(golds: Values, rng: np.random.Generator, *, draws: int = 200) -> Values:
-    """What `divergence` would say of as many golds more, against as many: by simulation, `(draws, n)`.
+    """Simulate the divergence between two further sets of as many golds, `(draws, n)`.
 
     There are only M golds, and halves of them will not do: with few models the divergence depends on their number
-    as F ratios do, the more so the more a seed shifts all predictions together.  So both sides are drawn anew, as
+    as F ratios do, the more so the more a seed shifts all predictions together.  So both sides are simulated, as
     Gaussian: partly combinations of the golds' deviations from their mean, which vary together as those do, and
-    partly independent noise of each sample's own variance, in the share that `_together` makes out.  Of one offset
-    to all samples the draws are exactly like other golds; of independent noise too, in many samples.
+    partly independent noise of each sample's own variance, in the share that `_shared_variance` estimates.  Of one
+    offset to all samples the draws are exactly like other golds; of independent noise too, in many samples.
 
     Measured with N = M = 10 and 400 samples, over 300 sets of golds: a mean of 0.100 where golds drawn from the truth
     have 0.100, sample by sample; 0.272 for 0.274 where a seed shifts all samples together, of which halves would make
@@ -72,7 +72,7 @@ def among_golds(golds: Values, rng: np.random.Generator, *, draws: int = 200) ->
     unknown = np.isnan(away[0])
     away = np.where(unknown, 0.0, away - away.mean(axis=0))
     spread = np.sqrt((away**2).sum(axis=0) / (count - 1))
-    together = _together(away)
+    together = _shared_variance(away)
 
     def side() -> Values:
         mixed = np.tensordot(rng.normal(size=(count, count)) / np.sqrt(count - 1), away, axes=1)
@@ -84,8 +84,8 @@ def among_golds(golds: Values, rng: np.random.Generator, *, draws: int = 200) ->
 
 
 @_UNUSUAL
-def _together(away: Values) -> Values:
-    """How much of each output's variance must be drawn as combinations of the models' deviations; `(outputs,)`.
+def _shared_variance(away: Values) -> Values:
+    """Share of each output's variance to simulate by combinations of the models' deviations, `(outputs,)`.
 
     Combinations of few deviations vary together more than the truth does: tr S² / (tr S)² of their covariance S is
     near 1 / (M - 1) even if the samples are independent.  The share is such that the draws have the truth's value,
@@ -106,7 +106,7 @@ def _together(away: Values) -> Values:
 
 
 def permutation_test(unlearned: Values, golds: Values, rng: np.random.Generator, *, draws: int = 999) -> float:
-    """How often models dealt at random into two sides are as far apart as unlearned models and golds are.
+    """P-value of a permutation test: how often random divisions of all models diverge as much as the observed one.
 
     If the method's models are golds more, all are exchangeable and the test is exact; its smallest value is
     1 / (draws + 1).  The mean divergence over samples of a deal follows from the models' inner products.

@@ -1,4 +1,4 @@
-"""KLoM for regression: whether a method's models, over many seeds, answer each sample as retrained ones do.
+"""KLoM for regression: per-sample divergence between predictions of unlearned and retrained models over many seeds.
 
 KL divergence of margins (Georgiev et al. 2024, "Attribute-to-Delete") compares, sample by sample, how an output is
 distributed over trainings.  For a regression the output is the prediction itself, and taken as Gaussian.
@@ -17,13 +17,14 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.splits import Split
 from unregress.errors import SettingError
-from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of
 from unregress.methods.base import Method, Unlearned
-from unregress.metrics.base import MetricResult, Panel, measured
+from unregress.metrics.base import MetricResult, Panel, measured, without_value
+from unregress.metrics.collect import collect
 from unregress.metrics.deep.base import DeepMetric, stream
 from unregress.metrics.deep.gaussian_kl import among_golds, differ, divergence, over_samples, permutation_test
-from unregress.metrics.predictions import Predictions, Values, collect
+from unregress.metrics.predictions import Predictions, Values
 from unregress.parallel.jobs import run_all
 from unregress.retraining.missing_work import missing_chain, missing_golds
 from unregress.retraining.model_factory import ModelFactory, StoredModel
@@ -32,15 +33,15 @@ from unregress.tasks.weights import weights_of
 from unregress.training.runtime import Runtime
 
 SPLITS: tuple[Split, ...] = ("train_eval", "test")
-_GOLDS = ""
-"""A name that no audited model has."""
 Answers = dict[str, Values]
 """One model's predictions of all samples, by split."""
+ByModel = dict[str | None, Answers]
+"""Predictions by audited model; None stands for a gold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KLoM(DeepMetric):
-    """Trains and unlearns under many seeds, and compares the answers to as many golds', sample by sample.
+    """Per-sample divergence between the predictions of a method's models and of as many golds, over many seeds.
 
     Golds have the N seeds after the runtime's.  Each of the next N seeds trains an original, which the methods unlearn
     under the same seed.  What it says is about the method on this request, not about the one model that was audited.
@@ -57,7 +58,7 @@ class KLoM(DeepMetric):
             "without the forgotten samples do; the mean over samples.  0 would be the same distribution.",
             ideal="The retrained models' value: what as many of them more would have, by simulation; about 95 of "
             "100 would lie in its interval. It is 1 / (number of models) or more.",
-            unit="nats",
+            unit=Unit.NATS,
             source="Georgiev et al. 2024 (KLoM), in Gaussian form",
         ),
         MetricInfo(
@@ -65,7 +66,7 @@ class KLoM(DeepMetric):
             title="KLoM, 95 % quantile",
             meaning="One sample in twenty is answered more differently than this: memory of a few samples shows here.",
             ideal="The retrained models' value.",
-            unit="nats",
+            unit=Unit.NATS,
             source="Georgiev et al. 2024 (KLoM), in Gaussian form",
         ),
     )
@@ -82,7 +83,7 @@ class KLoM(DeepMetric):
             raise SettingError(f"KLoM has models={self.models}", expected="4 or more")
 
     def plan(self, case: Case, runtime: Runtime) -> Workload:
-        """What is not in the store yet, and the predictions by all models."""
+        """The models that are not in the store, and the predictions of all models."""
         factory, methods = self.factory(case, runtime), tuple(self.methods.values())
         todo = Workload(models=0, passes=0)
         for gold, seed in self._seeds(runtime):
@@ -92,8 +93,8 @@ class KLoM(DeepMetric):
         answers = sum(len(case.source(split)) for split in SPLITS)
         return todo + Workload(models=0, passes=asked * answers)
 
-    def parts(self, panel: Panel) -> Sequence[str]:
-        """All."""
+    def parts(self, panel: Panel) -> Sequence[Part]:
+        """All parts of the panel."""
         return panel.parts
 
     def examine(self, panel: Panel) -> Iterator[MetricResult]:
@@ -102,8 +103,7 @@ class KLoM(DeepMetric):
         A model's `p` is that of `permutation_test`; the golds' row is what `among_golds` expects of as many golds more,
         and its interval holds 95 of 100 of them.
         """
-        seen = self._trained(panel)
-        golds = seen.pop(_GOLDS)
+        golds, seen = self._trained(panel)
         note = f"{self.models} models a side"
         for part in panel.parts:
             asked = panel.original.parts[part]
@@ -112,9 +112,7 @@ class KLoM(DeepMetric):
             unit = scale_of(theirs, *sides.values())
             theirs, sides = theirs / unit, {name: side / unit for name, side in sides.items()}
             if fixed := [name for name, side in {"the golds": theirs, **sides}.items() if not differ(side)]:
-                for name in sides:
-                    why = f"{', '.join(fixed)}: every seed predicts the same"
-                    yield Measurement(metric="klom", split=part, model=name, value=None, note=why)
+                yield from without_value(["klom"], part, sides, f"{', '.join(fixed)}: every seed predicts the same")
                 continue
             floor = among_golds(theirs, stream(panel.runtime, f"klom/golds/{part}"))
             for metric, level in (("klom", None), ("klom-95", 0.95)):
@@ -130,12 +128,12 @@ class KLoM(DeepMetric):
                     yield found(model=gold.name, value=float(null.mean()), interval=(low, high))
 
     def _seeds(self, runtime: Runtime) -> Iterator[tuple[int, int]]:
-        """Each gold's seed, and that of the original beside it: others, or `Retrain` would make the same models."""
+        """Pairs of seeds, of a gold and of an original: they differ, or `Retrain` would make the golds again."""
         first = runtime.seed + 1
         yield from ((seed, seed + self.models) for seed in range(first, first + self.models))
 
-    def _trained(self, panel: Panel) -> dict[str, list[Answers]]:
-        """What every model answers: by audited model, and the golds'."""
+    def _trained(self, panel: Panel) -> tuple[list[Answers], dict[str, list[Answers]]]:
+        """The predictions of all golds, and those of the other models by audited model."""
         runtime, original = panel.runtime, panel.original.name
         factory = self.factory(panel.case, runtime).for_workers(self.workers)
         shared, start = panel.original.model, None
@@ -143,30 +141,33 @@ class KLoM(DeepMetric):
             start = StoredModel(Unlearned(model=shared, history=(), cost=Cost()), weights_of(shared))
         jobs = {}
         for gold, seed in self._seeds(runtime):
-            jobs[f"gold of seed {gold}"] = partial(_gold, factory, gold)
-            jobs[f"seed {seed}"] = partial(_chain, factory, dict(self.methods), original, start, seed)
+            jobs[f"gold of seed {gold}"] = partial(_train_gold, factory, gold)
+            jobs[f"seed {seed}"] = partial(_train_and_unlearn, factory, dict(self.methods), original, start, seed)
+        golds: list[Answers] = []
         seen: dict[str, list[Answers]] = {}
         with runtime.bar("KLoM", len(jobs)) as advance:
             for _, answers in run_all(jobs, workers=self.workers, ended=advance):
                 for name, answer in answers.items():
-                    seen.setdefault(name, []).append(answer)
-        return seen
+                    (golds if name is None else seen.setdefault(name, [])).append(answer)
+        return golds, seen
 
 
-def _chain(
+def _train_and_unlearn(
     factory: ModelFactory, methods: Mapping[str, Method], original: str, start: StoredModel | None, seed: int
-) -> dict[str, Answers]:
-    """One seed's job: train an original, let every method unlearn it, and ask them all."""
+) -> ByModel:
+    """The job of one seed: train an original, unlearn it by every method, and predict with all of them."""
     first = start or factory.original(seed)
-    answers = {name: _ask(factory, factory.unlearned(method, first, seed), seed) for name, method in methods.items()}
-    return answers if start else {original: _ask(factory, first, seed), **answers}
+    answers: ByModel = {} if start else {original: _predict(factory, first, seed)}
+    for name, method in methods.items():
+        answers[name] = _predict(factory, factory.unlearned(method, first, seed), seed)
+    return answers
 
 
-def _gold(factory: ModelFactory, seed: int) -> dict[str, Answers]:
-    return {_GOLDS: _ask(factory, factory.gold(seed), seed)}
+def _train_gold(factory: ModelFactory, seed: int) -> ByModel:
+    return {None: _predict(factory, factory.gold(seed), seed)}
 
 
-def _ask(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
+def _predict(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
     case, runtime = factory.case, factory.runtime_for(seed)
     return {
         split: collect(made.unlearned.model, case.task, case.source(split), runtime, rows=case.rows(split)).prediction
@@ -174,8 +175,8 @@ def _ask(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
     }
 
 
-def _side(models: list[Answers], case: Case, part: str, asked: Predictions) -> Values:
-    """Predictions, `(models, n, *out)`: NaN for what is not known, and without outputs that never are."""
+def _side(models: list[Answers], case: Case, part: Part, asked: Predictions) -> Values:
+    """Predictions of a part, `(models, n, *out)`: NaN where the target is unknown, without outputs that always are."""
     split: Split = "train_eval" if part.startswith("train") else "test"
     places = np.searchsorted(case.rows(split), asked.index)
     side = np.stack([answers[split][places] for answers in models])

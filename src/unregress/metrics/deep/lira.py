@@ -1,4 +1,4 @@
-"""The likelihood-ratio attack on samples that some models had and others never saw, as arithmetic.
+"""The likelihood-ratio attack (LiRA) on models of which half were trained on each sample.
 
 Carlini et al. (2022) attack a classifier's confidence; here residuals take its place.  Arrays in, numbers out.
 """
@@ -22,7 +22,7 @@ TINY = 1e-3
 
 
 def halves(samples: int, targets: Index, models: int, rng: np.random.Generator) -> Mask:
-    """Which samples each model is trained on: pairs of models share out the samples, the targets evenly.
+    """Draw the training samples of each model: the two models of a pair get complementary halves of the samples.
 
     Args:
         samples: size of the training set.
@@ -43,7 +43,7 @@ def halves(samples: int, targets: Index, models: int, rng: np.random.Generator) 
 
 
 def signals(residual: Values) -> Values:
-    """What the attacker looks at: mean residual and log mean |residual|, over known outputs; `(models, n, 2)`.
+    """The attack's features: mean residual and log mean |residual|, over known outputs; `(models, n, 2)`.
 
     Args:
         residual: prediction - target, `(models, n, *out)`, NaN where the target is not known.
@@ -57,7 +57,7 @@ def signals(residual: Values) -> Values:
 
 
 def paired(values: Values, has: Mask) -> tuple[Values, Values]:
-    """Of every pair of models, the one that was trained on a sample, and the one that was not.
+    """Divide each pair of models into the one that was trained on a sample and the one that was not.
 
     Args:
         values: `(models, n, width)`.
@@ -77,7 +77,7 @@ def paired(values: Values, has: Mask) -> tuple[Values, Values]:
 
 
 def log_ratios(had: Values, unseen: Values) -> tuple[Values, Values]:
-    """How much likelier each model's signals are if it had the sample than if it never had: `(pairs, n)`, twice.
+    """Log likelihood ratios of each model's signals, with the sample against without it: `(pairs, n)`, twice.
 
     Both alternatives are Gaussian, with means of the sample's own and one covariance each, pooled over samples.  All
     is estimated without the pair of models that is under attack: without just the model in question, one
@@ -136,7 +136,7 @@ def told_apart(had: Values, unseen: Values) -> Values:
 
 
 def flip_test(had: Values, unseen: Values, rng: np.random.Generator, *, draws: int = 999) -> float:
-    """How often models that know nothing of the samples would be told apart as well, or better.
+    """P-value of a permutation test: how often models without any trace of the samples would be told apart as well.
 
     Without a trace of the samples, the two models of a pair may change roles: the share is compared with those after
     changing the roles in any of the pairs.  That is exact, and at the smallest 2 / 2^pairs, since
@@ -163,7 +163,7 @@ def flip_test(had: Values, unseen: Values, rng: np.random.Generator, *, draws: i
 
 
 def interval(share: float, by_pair: Values) -> tuple[float, float]:
-    """Where a share would lie in 95 of 100 repetitions with other pairs of models, by Student's t.
+    """95 % confidence interval of a share over pairs of models, by Student's t.
 
     Each pair is attacked by what the others tell, so pairs are not independent.  Where there is nothing to find, all
     of a share is in products of two pairs' noise, each of which counts for both: its variance is twice that of
@@ -178,7 +178,7 @@ def interval(share: float, by_pair: Values) -> tuple[float, float]:
 
 
 def pseudo_values(had: Values, unseen: Values) -> Values:
-    """What each pair contributes to the AUC over all scores: the jackknife's pseudo-values (Tukey 1958), `(pairs,)`."""
+    """Jackknife pseudo-values of the AUC over all scores, one for each pair (Tukey 1958); `(pairs,)`."""
     pairs, every = len(had), np.arange(len(had))
     without = [auc(had[every != pair].ravel(), unseen[every != pair].ravel()) for pair in range(pairs)]
     return np.asarray(pairs * auc(had.ravel(), unseen.ravel()) - (pairs - 1) * np.array(without))

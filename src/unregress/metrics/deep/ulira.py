@@ -1,4 +1,4 @@
-"""Regression U-LiRA: can an attacker tell who has forgotten a sample from who never had it?
+"""U-LiRA for regression: an attack that tells models that forgot a sample from models that never had it.
 
 The likelihood-ratio attack (Carlini et al. 2022) for unlearning (Kurmanji et al. 2023; Hayes et al. 2024, "Inexact
 unlearning needs more careful evaluations"), with residuals in place of a classifier's confidence.
@@ -18,9 +18,10 @@ from unregress.data.case import Case
 from unregress.data.request import ForgetRequest, Index, Mask
 from unregress.data.subsets import part_of
 from unregress.errors import DataError, SettingError, UnregressError
-from unregress.evidence import Measurement, MetricInfo
+from unregress.evidence import Measurement, MetricInfo, Part, Unit
 from unregress.methods.base import Method
 from unregress.metrics.base import MetricResult, Panel
+from unregress.metrics.collect import collect
 from unregress.metrics.deep.base import DeepMetric, stream
 from unregress.metrics.deep.lira import (
     flip_test,
@@ -32,7 +33,7 @@ from unregress.metrics.deep.lira import (
     signals,
     told_apart,
 )
-from unregress.metrics.predictions import Values, collect
+from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc, true_positive_rate
 from unregress.parallel.jobs import run_all
 from unregress.retraining.missing_work import missing_chain
@@ -46,7 +47,7 @@ FALSE_ALARMS = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class ULiRA(DeepMetric):
-    """Trains models on random halves of the training set, and attacks what each method makes of them.
+    """Attack on the models that each method makes of originals trained on random halves of the training set.
 
     Hayes et al. let each model forget some samples of its own.  Here a `share` of all samples are the targets, and
     each model forgets those in its half, a random `share` of it: so every target is forgotten by one half of the
@@ -68,7 +69,7 @@ class ULiRA(DeepMetric):
             "training set. The original's row is without any forgetting: what there is to find.",
             ideal="0.5: the attacker guesses, as with retrained models. If the original's value is near 0.5 too, "
             "models of these data remember no single sample, and the test shows nothing.",
-            unit="share",
+            unit=Unit.SHARE,
             source="Hayes et al. 2024 (U-LiRA), with signed residuals and log |residual|",
         ),
         MetricInfo(
@@ -76,7 +77,7 @@ class ULiRA(DeepMetric):
             title="U-LiRA: AUC over all samples",
             meaning="As above, but the attacker must rank all models and samples by one score.",
             ideal="0.5.",
-            unit="share",
+            unit=Unit.SHARE,
             source="Hayes et al. 2024 (U-LiRA)",
         ),
         MetricInfo(
@@ -85,7 +86,7 @@ class ULiRA(DeepMetric):
             meaning="The share of forgotten samples that the attacker is sure of, if one in a hundred unseen ones may "
             "be called forgotten too.",
             ideal="0.01.",
-            unit="share",
+            unit=Unit.SHARE,
             source="Carlini et al. 2022 (LiRA)",
         ),
     )
@@ -104,7 +105,7 @@ class ULiRA(DeepMetric):
             )
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
-        """As `DeepMetric`; and data of which too few would be forgotten, or kept."""
+        """As `DeepMetric`; and that enough samples would be forgotten, and kept."""
         size = len(case.rows("train"))
         count = round(self.share * size)
         few = DataError(
@@ -113,20 +114,20 @@ class ULiRA(DeepMetric):
         return [*super().objections(case, names), *([few] if min(count, size - count) < 4 else [])]
 
     def plan(self, case: Case, runtime: Runtime) -> Workload:
-        """What is not in the store yet, and the predictions by all models."""
-        methods, (targets, has) = tuple(self.methods.values()), self._dealt(case, runtime)
+        """The models that are not in the store, and the predictions of all models."""
+        methods, (targets, has) = tuple(self.methods.values()), self._draw_halves(case, runtime)
         todo = Workload(models=0, passes=(1 + len(methods)) * len(targets)) * self.models
         for number, row in enumerate(has):
             half = self.factory(half_of(case, row, targets), runtime)
             todo += missing_chain(half, runtime.seed + number, methods)
         return todo
 
-    def parts(self, panel: Panel) -> Sequence[str]:
-        """One of its own."""
+    def parts(self, panel: Panel) -> Sequence[Part]:
+        """Random samples of the training set."""
         return ("random",)
 
-    def _dealt(self, case: Case, runtime: Runtime) -> tuple[Index, Mask]:
-        """The samples to be forgotten, and which samples each model has."""
+    def _draw_halves(self, case: Case, runtime: Runtime) -> tuple[Index, Mask]:
+        """The samples to forget, and the training samples of each model."""
         rng, members = stream(runtime, "ulira"), case.rows("train")
         chosen = np.sort(rng.choice(len(members), round(self.share * len(members)), replace=False))
         has = np.zeros((self.models, case.splits.size), dtype=np.bool_)
@@ -138,7 +139,7 @@ class ULiRA(DeepMetric):
 
         Here `p` says how often models that know nothing would be told apart as well, see `flip_test`.
         """
-        targets, has = self._dealt(panel.case, panel.runtime)
+        targets, has = self._draw_halves(panel.case, panel.runtime)
         note = f"{self.models} models, {len(targets)} random samples"
         for name, residual in self._residuals(panel, targets, has).items():
             sides = paired(signals(residual), has[:, targets])
@@ -182,7 +183,7 @@ def _attacked(
     targets: Index,
     seed: int,
 ) -> dict[str, Values]:
-    """One job: train on a half, let every method forget the targets in it, and ask about all targets."""
+    """The job of one model: train on a half, unlearn the targets in it by every method, and predict all targets."""
     case, runtime = factory.case, factory.runtime_for(seed)
     half = replace(factory, case=half_of(case, has, targets))
     first = half.original(seed)
@@ -195,7 +196,7 @@ def _attacked(
 
 
 def half_of(case: Case, has: NDArray[np.bool_], targets: Index) -> Case:
-    """A case of its own about some of the training samples, of which the targets among them are to be forgotten.
+    """A case with some of the training samples, of which the targets are to be forgotten.
 
     Args:
         case: the whole.

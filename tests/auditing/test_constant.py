@@ -14,9 +14,9 @@ from torch.utils.data import TensorDataset
 import unregress
 from support.bump_case import RUNTIME, TRAIN, Rows, net, numbers, small_case, table
 from support.hand_panels import seen
-from unregress.auditing.baselines import CONSTANT, constant
+from unregress.auditing.assemble import CONSTANT, constant
 from unregress.errors import ModelError
-from unregress.metrics import Subject
+from unregress.metrics.base import Subject
 from unregress.metrics.predictions import Predictions
 from unregress.tasks.forecasting import ForecastingTask
 

@@ -1,0 +1,98 @@
+"""Caveats: the limits of an audit that a reader of its report must know."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from unregress.auditing.assemble import Candidate, record_of
+from unregress.evidence import Measurement
+from unregress.evidence.model_record import ModelRecord, class_path, differences
+from unregress.evidence.verdict import Rule
+from unregress.methods.base import Unlearned
+from unregress.metrics.base import Panel
+from unregress.tasks.unwrap import unwrapping
+
+
+def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> Iterator[str]:
+    """Caveats that follow from the data, the number of golds and the measurements."""
+    forgotten, golds = len(panel.case.requested.forget), len(panel.golds)
+    if not golds:
+        yield (
+            "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: no "
+            "verdict is possible.  What held-out samples of their kind can tell is whether the forgotten ones still "
+            "stand out among them; a model may pass that and have forgotten nothing, if it never stood out."
+        )
+    elif golds < rule.golds:
+        yield (
+            f"A verdict needs {rule.golds} retrained models, and there {'is' if golds == 1 else 'are'} {golds}: hardly "
+            "a noise floor.  Retrain with other seeds."
+        )
+    answers = {gold.parts["train-forget"].prediction.tobytes() for gold in panel.golds}
+    if len(answers) < golds:
+        yield (
+            "Some retrained models answer alike to the last digit, as models of one seed do, and those of a small "
+            "convex problem whatever their seeds.  If the seeds are the same, the noise floor is understated: retrain "
+            "with seeds that differ."
+        )
+    if forgotten < rule.samples:
+        yield f"Only {forgotten} samples are forgotten: shares and distributions are coarse."
+    if "test-forget" not in panel.parts:
+        yield (
+            "No held-out samples of the forgotten kind are known (the request is not a band of targets and the case "
+            "names no `test_forget_like`): errors on them are absent, and attacks compare with all test samples, which "
+            "are of the same kind only if the forgotten samples were drawn at random."
+        )
+    if not len(panel.validation_forget_like) and any(measure.metric == "relearn-steps" for measure in measures):
+        yield "Relearning was watched on the forgotten samples themselves, for want of held-out ones of their kind."
+
+
+def gold_caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], original: str) -> Iterator[str]:
+    """Caveats that follow from the models' wrappers and from the records of how models and golds were trained.
+
+    Args:
+        golds: the golds.
+        models: the original and the models to judge, by name.
+        original: the original's name.
+    """
+    named = {**models, **{f"gold {number}": gold for number, gold in enumerate(golds, 1)}}
+    for name, candidate in named.items():
+        for note in unwrapping(candidate.model if isinstance(candidate, Unlearned) else candidate):
+            yield f"Model {name!r} was {note}."
+    yield from _different_training([found for gold in golds if (found := record_of(gold))], record_of(models[original]))
+
+
+def _different_training(golds: Sequence[ModelRecord], original: ModelRecord | None) -> Iterator[str]:
+    """Differences between the golds' training, and between theirs and the original's."""
+    if not golds:
+        return
+    first = golds[0]
+    if methods := sorted({_path(gold) for gold in golds[1:]} - {_path(first)}):
+        yield f"The retrained models were made by different methods: {', '.join([_path(first), *methods])}."
+    differing = sorted({name for gold in golds[1:] for name, _, _ in differences(first.settings, gold.settings)})
+    if differing:
+        yield (
+            f"The retrained models were not all trained alike: their settings differ in {', '.join(differing)}, so "
+            "that more than their seeds tells them apart."
+        )
+    trained = None if original is None else original.recipe
+    recipes = [gold.recipe for gold in golds if gold.recipe is not None]
+    found = next((found for recipe in recipes if trained and (found := list(differences(trained, recipe)))), [])
+    if found:
+        fields = ", ".join(f"{name} ({ours!r} and {theirs!r})" for name, ours, theirs in found)
+        yield (
+            "By their records the original and the retrained models were not trained with the same recipe: what the "
+            f"audit measures may be the recipe.  They differ in {fields}."
+        )
+
+
+def _path(record: ModelRecord) -> str:
+    return class_path(record.module, record.method)
+
+
+def unexamined_caveat(names: Collection[str]) -> list[str]:
+    """The models about which a deep audit says nothing, if there are any."""
+    if not names:
+        return []
+    return [
+        f"The deep audit says nothing about {', '.join(names)}: which method made it is neither named nor recorded."
+    ]

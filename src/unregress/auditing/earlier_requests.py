@@ -1,0 +1,118 @@
+"""Checks of earlier requests: whether the audited models still behave as if they had forgotten them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from unregress.auditing.assemble import Candidate, constant, split_parts
+from unregress.data.request import ForgetRequest
+from unregress.errors import UnregressError
+from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Recheck, Role
+from unregress.evidence.verdict import Rule, judge
+from unregress.methods.base import Unlearned
+from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Wasserstein
+from unregress.metrics.base import Panel
+from unregress.metrics.collect import collect
+from unregress.metrics.predictions import Predictions
+
+QUICK: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), AttackAUC())
+"""The metrics of an earlier request: they read predictions alone, so that a long chain of requests stays cheap."""
+
+
+def recheck(panel: Panel, candidates: Sequence[tuple[str, Role, Candidate]], rule: Rule) -> list[Recheck]:
+    """Judge the models again about every other request of the case that was carried out on them.
+
+    Args:
+        panel: the audited models.
+        candidates: the models with their records, by name and role.
+        rule: how to judge.
+    """
+    if not (others := panel.case.requested.others):
+        return []
+    tests = held_out_predictions(panel)
+    return [_recheck(panel, other, tests, candidates, rule) for other in others]
+
+
+def held_out_predictions(panel: Panel) -> dict[str, Predictions]:
+    """Every model's predictions for all test samples, by its name; they serve every request."""
+    case, runtime = panel.case, panel.runtime
+    return {
+        subject.name: collect(subject.model, case.task, case.source("test"), runtime)
+        for subject in panel.subjects
+        if subject.model is not None
+    }
+
+
+def panel_of(panel: Panel, other: ForgetRequest, tests: Mapping[str, Predictions]) -> Panel:
+    """The same models' predictions for another request's samples; the retained samples are the same.
+
+    Args:
+        panel: of the audit's own request.
+        other: one of `panel.case.requested.others`.
+        tests: from `held_out_predictions`.
+
+    Raises:
+        DataError: some of the other request's samples cannot be measured any more.
+        ModelError: likewise, as where their inputs were overwritten.
+    """
+    own, runtime = panel.case.requested, panel.runtime
+    rest = [each for each in own.others if each is not other]
+    request = other.beside(*rest, replace(own, others=()))
+    case = replace(panel.case, request=request, validation_forget_like=None, test_forget_like=None)
+    rows = np.asarray(request.forget, np.int64)
+    subjects = []
+    for subject in panel.subjects:
+        if subject.model is None:
+            continue
+        seen: dict[Part, Predictions] = {
+            "train-forget": collect(subject.model, case.task, case.source("train_eval"), runtime, rows=rows)
+        }
+        seen |= dict(split_parts(case, {"test": tests[subject.name]}))
+        parts = {name: found.in_units(panel.units) if panel.units.size > 1 else found for name, found in seen.items()}
+        subjects.append(replace(subject, parts={"train-retain": subject.parts["train-retain"], **parts}))
+    original = next(subject for subject in subjects if subject.role == "original")
+    subjects.append(constant(case, original, runtime))
+    return replace(panel, case=case, subjects=tuple(subjects), validation_forget_like=np.zeros(0, dtype=np.int64))
+
+
+def _recheck(
+    panel: Panel,
+    other: ForgetRequest,
+    tests: Mapping[str, Predictions],
+    candidates: Sequence[tuple[str, Role, Candidate]],
+    rule: Rule,
+) -> Recheck:
+    """The verdicts about one other request, from predictions alone."""
+    found = partial(Recheck, reason=other.reason, request_digest=other.digest, samples=len(other.forget))
+    try:
+        again = panel_of(panel, other, tests)
+        measures = [each for metric in QUICK for each in metric.measure(again) if isinstance(each, Measurement)]
+    except UnregressError as error:
+        return found(verdicts=(), note=f"It cannot be measured again: {error.found}.")
+    known = {measure.metric for measure in measures}
+    report = AuditReport(
+        version="",
+        reason=other.reason,
+        request_digest=other.digest,
+        target_band=other.target_band,
+        samples={part: len(seen) for part, seen in again.original.parts.items()},
+        data_digest="",
+        settings={},
+        models=tuple(AuditedModel(name=subject.name, role=subject.role) for subject in again.subjects),
+        about=tuple(about for metric in QUICK for about in metric.about if about.metric in known),
+        measures=tuple(measures),
+        figures=(),
+    )
+    judged = [name for name, role, candidate in candidates if role == "unlearned" and _forgot(candidate, other)]
+    return found(verdicts=tuple(each for each in judge(report, rule) if each.model in judged))
+
+
+def _forgot(candidate: Candidate, request: ForgetRequest) -> bool:
+    """Whether a model was made to forget a request; a bare module, whose record is unknown, is assumed to be."""
+    if not isinstance(candidate, Unlearned) or candidate.request is None:
+        return True
+    return candidate.request.left_out.issuperset(request.forget)

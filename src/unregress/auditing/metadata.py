@@ -1,0 +1,79 @@
+"""What a report says of its own making: the day, the settings, the models and the meaning of each measurement."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import torch
+
+from unregress.auditing.assemble import Candidate
+from unregress.data.case import Case
+from unregress.errors import SettingError
+from unregress.evidence import AuditedModel, Measurement, MetricInfo, ModelFile, Role, Unit
+from unregress.evidence.model_record import ModelRecord
+from unregress.evidence.verdict import Rule
+from unregress.methods.base import Unlearned
+from unregress.metrics import Metric
+from unregress.training.runtime import Runtime
+
+BASELINE = ModelRecord(method="the median of the retained targets", kind="computed")
+"""How the constant predictor, a row of every audit, is made."""
+
+
+def about(metrics: Sequence[Metric], measures: Sequence[Measurement], unit: Unit) -> tuple[MetricInfo, ...]:
+    """The explanation of everything that was measured; what is in target units gets the panel's unit."""
+    measured = {measure.metric for measure in measures}
+    about = [info for metric in metrics for info in metric.about if info.metric in measured]
+    return tuple(replace(info, unit=unit) if info.unit == Unit.TARGET else info for info in about)
+
+
+def today() -> str:
+    """The day in UTC, or that of `SOURCE_DATE_EPOCH`, which lets an audit be repeated to the byte.
+
+    Raises:
+        SettingError: `SOURCE_DATE_EPOCH` is not a number of seconds.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        moment = datetime.now(UTC) if given is None else datetime.fromtimestamp(int(given), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise SettingError(
+            f"The environment's SOURCE_DATE_EPOCH is {given!r}", expected="a number of seconds since 1970"
+        ) from error
+    return moment.date().isoformat()
+
+
+def audited_model(name: str, role: Role, candidate: Candidate, files: Mapping[str, ModelFile]) -> AuditedModel:
+    """A model's entry in the report, with the record of how it was made if there is one."""
+    if not isinstance(candidate, Unlearned):
+        return AuditedModel(name=name, role=role, file=files.get(name))
+    return AuditedModel(
+        name=name,
+        role=role,
+        record=candidate.record,
+        notes=candidate.notes,
+        deviations=candidate.deviations,
+        cost=candidate.cost,
+        file=files.get(name),
+    )
+
+
+def settings(case: Case, runtime: Runtime, metrics: Sequence[Metric], rule: Rule) -> dict[str, object]:
+    """Everything beside data and models that the numbers depend on."""
+    libraries = ("torch", "numpy", "scipy", "scikit-learn")
+    return {
+        "task": type(case.task).__name__,
+        "metrics": [str(metric) for metric in metrics],
+        "rule": asdict(rule),
+        "seed": runtime.seed,
+        "threads": torch.get_num_threads(),
+        "processes": runtime.process_group.world_size,
+        "precision": runtime.precision,
+        "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},
+    }

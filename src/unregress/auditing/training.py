@@ -1,0 +1,186 @@
+"""What an audit trains by itself: golds, and the models of deep tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from unregress.data.case import Case
+from unregress.errors import SettingError, UnregressError, raise_all
+from unregress.methods.base import Method, Unlearned
+from unregress.metrics.deep.base import DeepMetric
+from unregress.metrics.deep.klom import KLoM
+from unregress.metrics.deep.ulira import ULiRA
+from unregress.retraining.missing_work import missing_golds
+from unregress.retraining.model_factory import ModelFactory, silent
+from unregress.retraining.model_store import Store
+from unregress.retraining.stacked_training import require_stackable
+from unregress.retraining.throughput import measure_throughput
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
+
+FIRST_SEED = 1001
+"""Added to the runtime's seed for the first gold: users number the golds that they train themselves from 1."""
+Log = Callable[[str], None]
+"""Receives one line of progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """How an audit trains golds.  With a store they are kept: an interrupted audit continues with those that are done.
+
+    Raises:
+        SettingError: a number is out of range.
+    """
+
+    recipe: Recipe | None = None
+    """How the original was trained; must be named."""
+    golds: int = 5
+    """How many; their seeds are 1001 above the runtime's, and the numbers after it."""
+    workers: int = 1
+    """How many trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
+    stack: int = 1
+    """How many golds of a small model to train as one: several times as fast, and rounded differently.  Not with a
+    plateau schedule, whose rates would differ between models.  With more golds later, a stack that was not full is
+    trained again."""
+    store: Path | None = None
+    """Folder in which trained models are kept; None keeps none."""
+
+    def __post_init__(self) -> None:
+        if self.golds < 0 or self.workers < 1 or self.stack < 1:
+            raise SettingError(
+                f"Retraining has golds={self.golds}, workers={self.workers} and stack={self.stack}",
+                expected="golds 0 or more, workers and stack 1 or more",
+            )
+
+    def seeds(self, runtime: Runtime) -> range:
+        """The golds' seeds."""
+        return range(runtime.seed + FIRST_SEED, runtime.seed + FIRST_SEED + self.golds)
+
+    def require_possible(self, case: Case, runtime: Runtime) -> None:
+        """Refuse golds that cannot be trained in this way, before anything is trained.
+
+        Raises:
+            SettingError: the recipe is not named; the job has several processes; or recipe, runtime or data need
+                separate trainings, and a stack is asked for.
+        """
+        recipe = self.require_recipe()
+        # Its constructor refuses several processes.
+        ModelFactory(case=case, recipe=recipe, runtime=runtime)
+        if min(self.stack, self.golds) > 1:
+            require_stackable(case, recipe, runtime)
+
+    def require_recipe(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            SettingError: it is not named.
+        """
+        if self.recipe is None:
+            raise SettingError(
+                "How the original was trained is not known",
+                expected="golds trained with the original's recipe, for else the audit measures the recipe",
+                remedy="Name it: `Retraining(recipe=...)`",
+            )
+        return self.recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepTests:
+    """Tests of the methods that made the audited models, with many trainings of their own: U-LiRA and KLoM.
+
+    Raises:
+        SettingError: a number is out of range; both of them at once.
+    """
+
+    methods: Mapping[str, Method] = field(default_factory=dict)
+    """The method of each audited model, by the model's name; by default what their run folders say."""
+    halves: int = 16
+    """U-LiRA: originals trained on random halves of the training set; an even number, 6 or more."""
+    seeds: int = 10
+    """KLoM: seeds of originals, and as many golds; 4 or more."""
+
+    def __post_init__(self) -> None:
+        # The metrics refuse the same, one after the other and by their own names.
+        complaints: list[UnregressError] = []
+        if self.halves < 6 or self.halves % 2:
+            complaints.append(SettingError(f"`deep.halves` is {self.halves}", expected="an even number, 6 or more"))
+        if self.seeds < 4:
+            complaints.append(SettingError(f"`deep.seeds` is {self.seeds}", expected="4 or more"))
+        raise_all(complaints)
+
+    def metrics(self, retraining: Retraining) -> tuple[ULiRA, KLoM]:
+        """The two metrics, whose models are trained, and kept, as `retraining` says.
+
+        Raises:
+            SettingError: no method is named, or no recipe.
+        """
+        recipe, workers, store = retraining.require_recipe(), retraining.workers, retraining.store
+        return (
+            ULiRA(recipe=recipe, methods=self.methods, workers=workers, store=store, models=self.halves),
+            KLoM(recipe=recipe, methods=self.methods, workers=workers, store=store, models=self.seeds),
+        )
+
+
+class TrainedGold(NamedTuple):
+    """A gold that an audit trained."""
+
+    name: str
+    """In the report."""
+    seed: int
+    model: Unlearned
+    folder: Path | None
+    """Its run folder in the store; None without a store."""
+
+
+def announce_deep_tests(
+    metrics: tuple[DeepMetric, ...], retraining: Retraining, case: Case, runtime: Runtime, log: Log | None
+) -> None:
+    """Log how long each deep test will take, before anything is trained."""
+    if log is None or not metrics:
+        return
+    workers = retraining.workers
+    pace = measure_throughput(case, retraining.require_recipe(), runtime, workers=workers)
+    for metric in metrics:
+        plan = metric.plan(case, runtime).describe(pace, workers)
+        log(f"{type(metric).__name__}{_beside(retraining)}: {plan}")
+
+
+def train_golds(
+    names: list[str], retraining: Retraining, case: Case, runtime: Runtime, log: Log | None
+) -> list[TrainedGold]:
+    """Train the golds that the store does not hold, after logging how long that will take.
+
+    Args:
+        names: the golds' names in the report.
+        retraining: how to train.
+        case: the request and the data.
+        runtime: where to train.
+        log: receives progress; None leaves out the estimate, which takes short trainings.
+
+    Raises:
+        JobsError: a training failed; the others are done, and kept if there is a store.
+    """
+    if not retraining.golds:
+        return []
+    seeds, recipe, stack = retraining.seeds(runtime), retraining.require_recipe(), retraining.stack
+    store = None if retraining.store is None else Store(root=retraining.store, log=log or silent)
+    factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=store)
+    if log is not None:
+        missing = missing_golds(factory, seeds, stack)
+        if missing.models:
+            workers = retraining.workers
+            pace = measure_throughput(case, recipe, runtime, workers=workers, stack=min(stack, retraining.golds))
+            cost = missing.describe(pace, workers)
+            log(f"Golds of seeds {seeds[0]} to {seeds[-1]}{_beside(retraining)}: {cost}")
+    made = factory.golds(seeds, workers=retraining.workers, stack=stack)
+    return [
+        TrainedGold(name, seed, each.unlearned, None if store is None else store.folder("gold", each.key))
+        for name, seed, each in zip(names, seeds, made, strict=True)
+    ]
+
+
+def _beside(retraining: Retraining) -> str:
+    return "" if retraining.store is None else f", beside what {retraining.store} holds"

@@ -1,0 +1,145 @@
+"""NegGrad+: gradient descent on the retain set and bounded gradient ascent on the forget set, in the same steps.
+
+After Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unlearning" (NeurIPS 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from unregress.data.case import Case
+from unregress.data.loading import Batch, read_targets
+from unregress.errors import ModelError, UnregressError, require_fields
+from unregress.evidence.nan_means import median
+from unregress.methods.base import Method, Unlearned
+from unregress.training.loop import fit
+from unregress.training.objective import Objective, SampleLoss, Term, task_loss
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime, evaluating
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegGradPlus(Method):
+    """Minimise the mean retain loss minus `alpha` times the mean forget loss, each forget loss up to a bound.
+
+    Each step takes one batch of D_r and one of D_f.  A regression loss has no largest value, so that ascent on it would
+    end in ever larger predictions: a forgotten sample whose loss has reached its bound therefore no longer counts.  By
+    default the bound is the loss of a constant prediction, the median of the retained targets, on the same sample: what
+    a model that knows nothing of the sample would be charged.
+
+    Forget labels are used, and the loss on them only grows: a sample may be missed by more than a retrained model
+    misses it.
+
+    Raises:
+        SettingError: a setting is out of range; all of them at once.
+    """
+
+    recipe: Recipe = Recipe(epochs=5, lr=1e-3)
+    """How to train, starting from the original."""
+    alpha: float = 0.05 / 0.95
+    """Weight of the forget loss beside the retain loss; as published for small data: β = 0.95 of one and 0.05 of the
+    other.  Zero is fine-tuning."""
+    bound: float | None = None
+    """Loss, in the loss's own units, from which on a forgotten sample no longer counts; None for that of the median of
+    the retained targets on the same sample; infinity for the published method."""
+
+    def __post_init__(self) -> None:
+        require_fields(
+            "NegGradPlus",
+            self,
+            [
+                ("alpha", 0 <= self.alpha < float("inf"), "a number, 0 or more"),
+                ("bound", self.bound is None or self.bound > 0, "a positive number, or none for a constant's loss"),
+            ],
+        )
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """The bound, and which list of batches an epoch goes by."""
+        found = (
+            "An epoch of NegGradPlus passes once over the longer of retain and forget batches; the published code's "
+            "passes over the retain set.",
+        )
+        if self.bound == float("inf"):
+            return found
+        bound = "that of the retained targets' median" if self.bound is None else f"{self.bound:g}"
+        return (
+            f"NegGradPlus does not raise a forgotten sample's loss beyond {bound}; the published objective has no "
+            "bound, and a regression loss no largest value.",
+            *found,
+        )
+
+    def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
+        try:
+            self._require_bound(student, case, runtime)
+        except UnregressError as error:
+            yield error
+
+    def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        self._require_bound(student, case, runtime)
+        retain, forget = torch.from_numpy(case.requested.retain), torch.tensor(case.requested.forget)
+        terms = (
+            Term(rows=retain, loss=task_loss(case)),
+            Term(rows=forget, loss=self._bounded_loss(case), weight=-self.alpha),
+        )
+        fitted = fit(student, case, self.recipe, Objective(terms=terms), runtime, stage="unlearn")
+        return Unlearned(model=student, history=fitted.history, cost=fitted.cost)
+
+    def _bounded_loss(self, case: Case) -> SampleLoss:
+        """The task's loss, constant from its bound on."""
+        task = case.task
+        bounds = self._bounds(case)
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            prediction, target = task.predict(model, batch.data), task.target(batch.data)
+            losses = task.checked_loss(prediction, target)
+            bound = bounds(prediction, target).to(losses)
+            return torch.where(losses < bound, losses, bound)
+
+        return loss
+
+    def _bounds(self, case: Case) -> Callable[[Tensor, Tensor], Tensor]:
+        """From predictions and targets to each sample's bound, `(n,)`."""
+        if (bound := self.bound) is not None:
+            return lambda prediction, target: torch.full(target.shape[:1], bound)
+        retained = read_targets(case.source("train_eval"), case.task, torch.from_numpy(case.requested.retain))
+        middle = torch.from_numpy(median(retained.double().numpy()))
+
+        @torch.no_grad()
+        def of_constant(prediction: Tensor, target: Tensor) -> Tensor:
+            if prediction.shape[: target.ndim] != target.shape:
+                raise ModelError(
+                    f"Predictions have shape {tuple(prediction.shape)} and targets {tuple(target.shape)}, so that no "
+                    "prediction stands for a constant",
+                    expected="predictions that continue the targets' axes",
+                    remedy="Set the forget loss's `bound`",
+                )
+            levels = [1] * (prediction.ndim - target.ndim)
+            constant = middle.to(prediction).reshape((*middle.shape, *levels)).expand(prediction.shape)
+            return case.task.checked_loss(constant, target)
+
+        return of_constant
+
+    def _require_bound(self, student: nn.Module, case: Case, runtime: Runtime) -> None:
+        """Refuse a task by whose loss a constant prediction cannot be judged.
+
+        Raises:
+            ModelError: the loss of a constant prediction is not defined or not finite.
+        """
+        if self.bound is not None:
+            return
+        model = runtime.set_up(student)
+        (batch,) = runtime.load(case.source("train_eval"), [torch.tensor(case.requested.forget[:2])])
+        with evaluating(model), torch.no_grad():
+            prediction = case.task.predict(model, batch.data)
+        found = self._bounds(case)(prediction, case.task.target(batch.data))
+        if not bool(found.isfinite().all()):
+            raise ModelError(
+                "The loss of a constant prediction, the median of the retained targets, is not finite",
+                expected="a bound for the loss of forgotten samples",
+                remedy="Set the forget loss's `bound`",
+            )
