@@ -369,7 +369,7 @@ def test_a_sweep_makes_a_model_for_each_value(loaded: Loaded, store: Path) -> No
     names = [model.name for model in outcome.stages[0][0].models if model.role == "unlearned"]
     assert names == ["λ = 0", "λ = 50", "λ = 100"]
     weights = {each["method"]["init_args"]["attention_weight"] for each in configs(store, "Blindspot")}
-    assert weights == {"0.0", "50.0", "100.0"}
+    assert weights == {0.0, 50.0, 100.0}
 
 
 FEW = replace(SETTINGS, methods={"FineTune": SETTINGS.methods["FineTune"]})
