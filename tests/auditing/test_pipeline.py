@@ -138,7 +138,7 @@ def test_a_number_that_nothing_explains_is_refused_and_not_left_to_the_page() ->
     found = r"`Misnamed.measure` measures 'biass', which `Misnamed.about` does not explain\. Expected one of 'bias'"
     with pytest.raises(SettingError, match=found):
         unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Misnamed()])
-    with pytest.raises(SettingError, match=r"`Returning.measure` hands back something of type float"):
+    with pytest.raises(SettingError, match=r"`Returning.measure` yields something of type float"):
         unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Returning()])
     report = unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Explained()])
     assert report.value("bias", "train-retain", "original") == 1.0

@@ -245,7 +245,7 @@ def test_glossary_caveats_and_deviations(report: AuditReport) -> None:
             assert text in html
     for text in (*report.caveats, "The helper reads forget samples only.", "attention=50.0"):
         assert text in html
-    assert "<code>helper=Recipe(epochs=2, lr=0.01)</code>" in html
+    assert "<code>helper=(epochs=2, lr=0.01)</code>" in html
 
 
 def test_the_first_lines_say_when_and_which_files_were_judged(report: AuditReport) -> None:

@@ -117,10 +117,10 @@ def test_a_plateau_schedule_is_refused_before_anything_is_read(stack: int, tmp_p
         retrain(closed, recipe, CPU, SEEDS, stack=stack, store=Store(root=tmp_path))
     assert "'plateau'" in caught.value.found and caught.value.remedy == SEPARATE_HINT
     with pytest.raises(SettingError):
-        Retraining(stack=stack).require_possible(closed, CPU, recipe)
+        Retraining(recipe=recipe, stack=stack).require_possible(closed, CPU)
     assert not list(tmp_path.iterdir())
-    Retraining(stack=stack, golds=1).require_possible(closed, CPU, recipe)
-    Retraining(stack=stack).require_possible(closed, CPU, RECIPE)
+    Retraining(recipe=recipe, stack=stack, golds=1).require_possible(closed, CPU)
+    Retraining(recipe=RECIPE, stack=stack).require_possible(closed, CPU)
     assert len(retrain(case_of(), recipe, CPU, SEEDS[:1], stack=stack)) == 1
 
 
