@@ -116,7 +116,7 @@ class NegGradPlus(Method):
                     f"Predictions have shape {tuple(prediction.shape)} and targets {tuple(target.shape)}, so that a "
                     "constant prediction is not defined",
                     expected="predictions whose first axes are those of the targets",
-                    remedy="Set `NegGradPlus(bound=...)`",
+                    remedy="Set `bound` of `NegGradPlus`",
                 )
             levels = [1] * (prediction.ndim - target.ndim)
             constant = middle.to(prediction).reshape((*middle.shape, *levels)).expand(prediction.shape)
@@ -140,6 +140,6 @@ class NegGradPlus(Method):
         if not bool(found.isfinite().all()):
             raise ModelError(
                 "The loss of a constant prediction, the median of the retained targets, is not finite",
-                expected="a bound for the loss of forgotten samples",
-                remedy="Set `NegGradPlus(bound=...)`",
+                expected="a finite loss, which bounds the loss of forget samples",
+                remedy="Set `bound` of `NegGradPlus`",
             )

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unregress.errors import DataError, ModelError
-from unregress.tasks.base import AdapterTask
+from unregress.tasks.adapters import AdapterTask
 from unregress.tasks.losses import PerSampleLoss
 
 ForecastBatch = Sequence[Any]

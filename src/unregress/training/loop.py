@@ -85,7 +85,7 @@ def fit(
     scale, history, trained = TargetScale(), list[Epoch](), 0
     monitors = [DivergenceMonitor(stage, scale) for _ in streams]
     with (
-        runtime.training(model, lambda twin: recipe.make_optimizer(_trainable(twin))) as (wrapped, optimizer),
+        runtime.training(model, lambda copied: recipe.make_optimizer(_trainable(copied))) as (wrapped, optimizer),
         runtime.per_process_rng(stage),
         runtime.bar(stage, recipe.epochs * steps) as advance,
     ):
@@ -214,11 +214,7 @@ def evaluate(
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters to train.
-
-    Raises:
-        ModelError: all are frozen.
-    """
+    """The parameters to train; a `ModelError` if all are frozen."""
     found = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not found:
         raise ModelError("All of the model's parameters are frozen", expected="at least one trainable parameter")
@@ -261,11 +257,7 @@ def update(
 
 
 def _require_rows_to_normalise(streams: Sequence[_TermBatches], runtime: Runtime) -> None:
-    """Refuse batches too small to give each process a row when batch normalisation is synchronised.
-
-    Raises:
-        DataError: a batch has fewer rows than there are processes.
-    """
+    """Refuse batches with fewer rows than processes when batch normalisation is synchronised."""
     fewest = min(min(stream.lengths, default=0) for stream in streams)
     processes = runtime.process_group.world_size
     if runtime.sync_batch_norm and fewest < processes:
