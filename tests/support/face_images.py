@@ -22,7 +22,7 @@ from unregress.experiments.families.base import Family, Loaded
 from unregress.experiments.runner import Outcome, reproduce
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac
 from unregress.retraining.model_store import Store
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 

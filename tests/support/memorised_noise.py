@@ -21,7 +21,7 @@ from unregress.metrics.base import Panel, Subject
 from unregress.metrics.collect import collect
 from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
+_TASKS = f"{_OURS}tasks{os.sep}"
 _PYTHON = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 _BORDERS = {
@@ -18,7 +19,7 @@ _BORDERS = {
     "checked_loss": "computing the loss",
     "imitation_loss": "computing the loss",
 }
-"""What is going on while functions of `task.py` of these names run what the user has given."""
+"""Operation in progress while a function of this name in `tasks/` runs the user's model or loss."""
 _LONGEST = 600
 """Characters of an exception's message that are shown: some quote whole tensors."""
 
@@ -111,4 +112,4 @@ def _last_of_ours(error: BaseException, own: list[traceback.FrameSummary]) -> in
 def _doing(error: BaseException) -> str:
     """What was going on where this library called a model or a loss of another library; empty if it did not."""
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_OURS)]
-    return _BORDERS.get(ours[-1].name, "") if ours and ours[-1].filename == f"{_OURS}task.py" else ""
+    return _BORDERS.get(ours[-1].name, "") if ours and ours[-1].filename.startswith(_TASKS) else ""

@@ -19,7 +19,7 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.errors import DivergenceError, require
-from unregress.methods.base import Unlearned, record_of_method, return_to
+from unregress.methods.base import Unlearned, record_of_method, restore_placement
 from unregress.methods.retrain import Retrain
 from unregress.retraining.stack import SEPARATE_HINT, Stack, require_alike
 from unregress.tasks.unwrap import unwrapped
@@ -70,7 +70,7 @@ def retrain_stacked(
         if isinstance(fit, DivergenceError):
             found[seed] = fit
         else:
-            return_to(made.model, like)
+            restore_placement(made.model, like)
             cost = replace(fit.cost, seconds=seconds)
             found[seed] = replace(made, history=fit.history, cost=cost, record=record_of_method(retrain, seed))
     return list(found.values())

@@ -23,7 +23,7 @@ from unregress.runs.manifest import digest_of_folder
 from unregress.runs.provenance import LAYOUT, Record, record_of, require_whole, weights_file, write_record
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_chain import Chain
-from unregress.training.fresh_model import built
+from unregress.training.fresh_model import call_build_model
 from unregress.training.runtime import Runtime
 
 WEIGHTS_OF = "weights of "
@@ -158,7 +158,7 @@ def read_model(
 
     def fresh() -> nn.Module:
         with runtime.isolated_rng("load"):
-            return built(case).eval()
+            return call_build_model(case).eval()
 
     model = fresh()
     if not path.is_dir():

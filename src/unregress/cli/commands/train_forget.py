@@ -23,7 +23,7 @@ from unregress.runs.provenance import require_remembering
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import read_requests, write_request
 from unregress.tasks.base import Task
-from unregress.training.fresh_model import built
+from unregress.training.fresh_model import call_build_model
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -144,7 +144,7 @@ def _trained(
         )
     if checkpoint is None:
         with runtime.isolated_rng("load"):
-            return built(case).eval()
+            return call_build_model(case).eval()
     return read_model(checkpoint, case, runtime, forgot=False, told=told)
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 from unregress.data.splits import Splits
 from unregress.experiments.experiment import Forget
 from unregress.experiments.families.base import Family, Loaded
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 
 SIZES = {"train": 300, "validation": 60, "test": 82}
 

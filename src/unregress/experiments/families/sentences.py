@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unregress.experiments.experiment import Forget
 from unregress.experiments.families.base import Family, Loaded
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 
 
 def _sentences(root: Path, forget: tuple[Forget, ...]) -> Loaded:
