@@ -189,7 +189,7 @@ def gold_weights(runs: Path) -> None:
 
 HISTORY, CONFIG, REQUEST = "FineTune/history.json", "FineTune/config.yaml", "FineTune/request.json"
 WEIGHTS = "FineTune/unlearned.safetensors"
-WRITTEN = "is not the one that was written"
+WRITTEN = "was changed after it was written"
 DEEP = b"[" * 100_000
 CHEAP = {"forward": 1, "backward": 1, "seconds": 0.1}
 RELABELLED = replace(HISTORY, '"method": "FineTune"', '"method": "Retrain"')
