@@ -182,7 +182,7 @@ DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     ),
     "request missing": (
         lambda run, other: (run / "request.json").unlink(),
-        "as it was written: request.json is missing",
+        "was changed: request.json is missing",
     ),
     "weights swapped": (
         lambda run, other: shutil.copy(other / "unlearned.safetensors", run),
@@ -191,7 +191,7 @@ DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "manifest truncated": (lambda run, other: cut(run, "manifest.json"), "manifest.json cannot be read"),
     "a file added": (
         lambda run, other: (run / "notes.txt").write_text("mine"),
-        "as it was written: notes.txt was added",
+        "was changed: notes.txt was added",
     ),
 }
 
