@@ -103,12 +103,12 @@ def check_run(path: str | Path, config: str) -> None:
                 expected="a new or an empty folder, or one of a run with the same configuration",
                 remedy=_REMEDY,
             )
-        _require_nothing_else(path)
+        _require_only_run_files(path)
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", remedy="Choose another `--output`") from error
 
 
-def _require_nothing_else(path: Path) -> None:
+def _require_only_run_files(path: Path) -> None:
     """Refuse to replace a run folder with files that the run did not write or that were changed since."""
     try:
         manifest = read_manifest(path)

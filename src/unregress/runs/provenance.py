@@ -127,7 +127,7 @@ def unverified(path: Path) -> bool:
     return path.is_dir() and not (path / MANIFEST).is_file()
 
 
-def require_remembering(path: Path, case: Case) -> None:
+def require_not_forgotten(path: Path, case: Case) -> None:
     """Refuse an original that has already forgotten the present request.
 
     Raises:

@@ -197,7 +197,7 @@ def _refused(url: str, error: HTTPError) -> str:
 
 
 def _unreachable(url: str, error: Exception) -> str:
-    """The problem, if another attempt may succeed."""
+    """Describe a temporary network problem; raise a permanent one."""
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, socket.gaierror | ConnectionRefusedError | ssl.SSLCertVerificationError):
         raise DataError(

@@ -110,7 +110,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Scaler:
-    """Each client's values with mean 0 and standard deviation 1."""
+    """Mean and standard deviation of each client, to standardise values with."""
 
     mean: Values
     """`(clients,)`, in the data's own units."""
