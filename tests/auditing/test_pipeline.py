@@ -19,7 +19,7 @@ import unregress
 from support.bump_case import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Rows, Shift, net, numbers, small_case, table
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
 from unregress.evidence import AuditReport, Measurement, MetricInfo, ModelFile
-from unregress.evidence.criteria import QUESTIONS
+from unregress.evidence.criteria import CRITERIA
 from unregress.evidence.verdict import judge
 from unregress.metrics.base import MetricResult, Panel
 
@@ -284,7 +284,7 @@ def test_what_is_judged_is_what_was_measured(
             assert criterion.value == report.value(criterion.metric, criterion.split, verdict.model)
             assert criterion.gold == pytest.approx(np.mean(report.over_golds(criterion.metric, criterion.split)))
     places = [(criterion.metric, criterion.split) for criterion in report.verdict("mine").criteria]
-    assert places == [(question.metric, question.split) for question in QUESTIONS]
+    assert places == [(question.metric, question.split) for question in CRITERIA]
 
 
 def test_few_forgotten_samples_are_said_to_be_few() -> None:
