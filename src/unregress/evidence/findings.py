@@ -128,7 +128,7 @@ class Criterion:
 
     @property
     def excess(self) -> float:
-        """The value's distance from the golds' mean, divided by the limit's: above 1 it is crossed; 0 without a limit."""
+        """The value's distance from the golds' mean, divided by the limit's: above 1 if crossed; 0 without a limit."""
         limit = self.high if self.value > self.gold else self.low
         if limit is None or self.value == self.gold:
             return 0.0

@@ -1,4 +1,4 @@
-"""Validation of metrics' results, so that a user's own metric cannot put into a report what it could not show."""
+"""Validate metrics' results, so that a user's own metric cannot add anything to a report that it could not show."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def _found(metric: Metric, panel: Panel) -> Iterator[Any]:
     except UnregressError:
         raise
     except Exception as error:
-        # An error of this library is no fault of the user's, and shown as what it is.
+        # An error in a metric of this library is a bug, and not the user's fault.
         if type(metric).__module__.partition(".")[0] == "unregress":
             raise
         raise SettingError(
             f"`{type(metric).__name__}.measure` raised {described(error)}",
-            expected="a metric that finds something of every model, or yields `Measurement(..., value=None, note=...)`",
-            remedy="Correct the metric; what was trained is not lost where a store keeps it",
+            expected="a metric that measures every model, or yields `Measurement(..., value=None, note=...)`",
+            remedy="Correct the metric; models that were trained are kept if there is a store",
         ) from error
 
 
@@ -60,7 +60,7 @@ class _Check:
     name: str
     """The metric's class."""
     known: tuple[str, ...]
-    """What its `about` explains."""
+    """Keys of the measurements that its `about` explains."""
     panel: Panel
 
     def refuse(self, found: str, expected: str, remedy: str = "") -> NoReturn:
@@ -77,8 +77,8 @@ class _Check:
         if finding.metric not in self.known:
             self.refuse(
                 f"measures {finding.metric!r}, which `{self.name}.about` does not explain",
-                f"one of {', '.join(map(repr, self.known)) or 'nothing, for it is empty'}",
-                f"Add an `MetricInfo` with metric={finding.metric!r}, or correct the measure's key",
+                f"one of {', '.join(map(repr, self.known)) or 'nothing, since `about` is empty'}",
+                f"Add a `MetricInfo` with metric={finding.metric!r}, or correct the measure's key",
             )
         what = f"Measure {finding.metric!r}"
         self._texts(finding, what, "split", "model", "note")
@@ -108,7 +108,7 @@ class _Check:
         self._texts(finding, what, "key", "title", "caption", "x_label", "y_label")
         curves: Any = finding.curves
         if not isinstance(curves, (tuple, list)) or not all(isinstance(each, Curve) for each in curves):
-            self.refuse(f"gives {what} other curves than `Curve`s", "a tuple of `unregress.evidence.Curve`")
+            self.refuse(f"gives {what} curves that are not `Curve`s", "a tuple of `unregress.evidence.Curve`")
         number = self._numbers(what)
         threshold = None if finding.threshold is None else number("threshold", finding.threshold, "")
         return replace(finding, threshold=threshold, curves=tuple(self._curve(each, what) for each in finding.curves))
@@ -122,7 +122,7 @@ class _Check:
         x = tuple(number("x", each, "Leave out points that do not exist") for each in curve.x)
         y = tuple(number("y", each, "Leave out points that do not exist") for each in curve.y)
         if len(x) != len(y):
-            self.refuse(f"gives {what} a curve of {len(x)} x and {len(y)} y", "as many of either")
+            self.refuse(f"gives {what} a curve of {len(x)} x and {len(y)} y", "equally many of both")
         return replace(curve, x=x, y=y)
 
     def _texts(self, finding: MetricResult, what: str, *names: str) -> None:
@@ -134,13 +134,13 @@ class _Check:
         names = [subject.name for subject in self.panel.subjects]
         if model not in names:
             self.refuse(
-                f"gives {what} model={model!r}, and there is no such model",
+                f"gives {what} model={model!r}, but there is no such model",
                 f"one of {', '.join(map(repr, names))}",
                 "Take `subject.name` of `panel.subjects`",
             )
 
     def _split(self, split: str, what: str) -> None:
-        """Refuse other spellings of the panel's parts, such as `Train_Forget`; any other text may name data."""
+        """Refuse other spellings of the panel's parts, such as `Train_Forget`; any other text is a name of its own."""
         parts: Sequence[str] = (*self.panel.parts, *PARTS)
         meant = "-".join(split.lower().replace("_", " ").replace("-", " ").split())
         if split not in parts and meant in parts:
