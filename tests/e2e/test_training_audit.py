@@ -131,7 +131,7 @@ def test_a_recipe_of_another_kind_is_named_in_the_caveats(runs: Path, tmp_path: 
 
 LATE: dict[str, tuple[list[str], str]] = {
     "misnamed original": (["--original", "orignal"], "no model called 'orignal'"),
-    "name of a reference": (["--models.constant={runs}/FineTune"], "'constant', as a row of the report's own"),
+    "name of a reference": (["--models.constant={runs}/FineTune"], "'constant', a name that the report itself uses"),
     "name of a gold to come": (["--models.retrained #3={runs}/FineTune"], "'retrained #3', as a row"),
     "unknown deep method": (["--deep.methods", "{FineTun: Retrain}"], "'FineTun', which no audited model.*'FineTune'"),
     "method by a wrong name": (["--deep.methods.FineTune", "Blindspott"], "no method 'Blindspott'.*'Blindspot'"),
@@ -219,7 +219,7 @@ def test_a_deep_audit_names_the_models_whose_method_is_not_known(
     assert report.golds == []
     assert {m.model for m in report.measures if m.metric == "ulira"} == {"original", "FineTune"}
     (caveat,) = [caveat for caveat in report.caveats if "deep audit" in caveat]
-    assert caveat == "The deep audit says nothing about bare: which method made it is neither named nor recorded."
+    assert caveat == "The deep audit says nothing about bare: the method is neither named nor recorded."
 
 
 def test_a_deep_audit_of_nothing_known_is_refused(

@@ -20,7 +20,7 @@ from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
 from unregress.metrics import Wasserstein
 from unregress.metrics import as_published as module
-from unregress.metrics.as_published import Published, published_attack
+from unregress.metrics.as_published import Published, predict_augmented, published_attack
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.relearning import LossMonitor, relearn
 from unregress.metrics.wasserstein import w1
