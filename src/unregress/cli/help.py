@@ -22,8 +22,8 @@ SUMMARIES = {
     "forget": "Make a trained model forget.",
     "audit": "Measure how well models forgot, and judge it.",
     "report": "Print an audit's table and render its page again.",
-    "verify": "Say whether a run folder is as it was written.",
-    "reproduce": "Run an experiment of the paper and put its number beside ours.",
+    "verify": "Check whether a run folder is as it was written.",
+    "reproduce": "Run an experiment of the paper and show its published numbers beside ours.",
 }
 """Each command with the first sentence of its docstring."""
 
