@@ -76,10 +76,8 @@ class Gone:
 
 
 def test_a_stream_that_fails_is_remembered() -> None:
-    closed, full = (
-        ResilientStream(Gone(BrokenPipeError())),
-        ResilientStream(Gone(OSError(28, "No space left on device"))),
-    )  # type: ignore[arg-type]
+    closed = ResilientStream(Gone(BrokenPipeError()))  # type: ignore[arg-type]
+    full = ResilientStream(Gone(OSError(28, "No space left on device")))  # type: ignore[arg-type]
     assert closed.write("text") == full.write("text") == 4
     assert closed.write_error() == ""
     assert "standard output" in full.write_error() and "No space left" in full.write_error()
