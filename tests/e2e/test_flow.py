@@ -255,9 +255,9 @@ def test_a_chain_of_requests_leads_back_to_the_original(runs: Path, tmp_path: Pa
     assert other_weights(earlier, later, tmp_path / "from-earlier") == []
     (caveat,) = other_weights(earlier, {"direct": runs / "FineTune", **later}, tmp_path / "beside")
     assert ": direct." in caveat
-    noted = [read(folder / "history.json")["ancestors"] for folder in (runs / "FineTune", *later.values())]
+    noted = [read(folder / "history.json")["made"]["parents"] for folder in (runs / "FineTune", *later.values())]
     assert [len(ancestors) for ancestors in noted] == [1, 2] and noted[1][1] == noted[0][0]
-    assert read(runs / "retrained" / "history.json")["ancestors"] == []
+    assert read(runs / "retrained" / "history.json")["made"]["parents"] == []
 
 
 @pytest.mark.parametrize(

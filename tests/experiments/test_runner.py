@@ -368,8 +368,8 @@ def test_a_sweep_makes_a_model_for_each_value(loaded: Loaded, store: Path) -> No
     assert Counter(made) == Counter(["Blindspot", "Blindspot", "audit"])
     names = [model.name for model in outcome.stages[0][0].models if model.role == "unlearned"]
     assert names == ["λ = 0", "λ = 50", "λ = 100"]
-    weights = {each["method"].split("attention_weight=")[1].split(",")[0] for each in configs(store, "Blindspot")}
-    assert weights == {"0.0", "50.0", "100.0"}
+    weights = {each["method"]["init_args"]["attention_weight"] for each in configs(store, "Blindspot")}
+    assert weights == {0.0, 50.0, 100.0}
 
 
 FEW = replace(SETTINGS, methods={"FineTune": SETTINGS.methods["FineTune"]})
