@@ -18,8 +18,8 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
     forgotten, golds = len(panel.case.requested.forget), len(panel.golds)
     if not golds:
         yield (
-            "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: no "
-            "verdict is possible.  What held-out samples of their kind can tell is whether the forgotten ones still "
+            "No model was retrained, so it is unknown how a model that never saw the forgotten samples would behave: "
+            "no verdict is possible.  What held-out samples of their kind can tell is whether the forgotten ones still "
             "stand out among them; a model whose samples never stood out may pass that "
             "test without having forgotten anything."
         )
