@@ -172,7 +172,7 @@ def test_with_one_gold_the_page_says_what_is_unknown(report: AuditReport) -> Non
 def test_without_golds_the_page_says_what_can_be_said(report: AuditReport) -> None:
     html = render_html(with_no_gold(report))
     page = Reader(html)
-    assert "so nothing shows what a model that never saw them would do" in html
+    assert "so it is unknown how a model that never saw them would behave" in html
     assert "What can be said without a retrained model" in html
     assert "What cannot be said without one" in html
     assert "How a verdict is reached" not in html and '<span class="badge' not in html
@@ -245,7 +245,7 @@ def test_glossary_caveats_and_deviations(report: AuditReport) -> None:
             assert text in html
     for text in (*report.caveats, "The helper reads forget samples only.", "attention=50.0"):
         assert text in html
-    assert "<code>helper=Recipe(epochs=2, lr=0.01)</code>" in html
+    assert "<code>helper=(epochs=2, lr=0.01)</code>" in html
 
 
 def test_the_first_lines_say_when_and_which_files_were_judged(report: AuditReport) -> None:
