@@ -20,7 +20,7 @@ from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Meas
 from unregress.evidence.verdict import Rule, judge
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
-from unregress.metrics.findings import findings
+from unregress.metrics.validation import validated_results
 from unregress.runs.model_io import file_of
 from unregress.training.runtime import Runtime
 
@@ -201,7 +201,7 @@ class AuditJob:
             features = any(metric.needs_features for metric in self.metrics)
             panel, found = assemble(case, models, runtime, features=features)
             metrics = runtime.track(self.metrics, "measuring", len(self.metrics))
-            results = [result for metric in metrics for result in findings(metric, panel)]
+            results = [result for metric in metrics for result in validated_results(metric, panel)]
             earlier = recheck(panel, models, rule)
         measures = tuple(result for result in results if isinstance(result, Measurement))
         constant = AuditedModel(name=CONSTANT, role="reference", record=BASELINE)

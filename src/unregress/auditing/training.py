@@ -29,7 +29,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """How an audit trains golds.  With a store they are kept: an interrupted audit continues with those that are done.
+    """Settings for golds that an audit trains.  With a store, an interrupted audit continues with finished golds.
 
     Raises:
         SettingError: a number is out of range.

@@ -36,9 +36,9 @@ class ModelFile:
     """The weights file that a verdict is about."""
 
     name: str
-    """Without its folder."""
+    """File name without its folder."""
     sha256: str
-    """Of its bytes, as `sha256sum` prints it; empty if unknown."""
+    """SHA-256 of the file, as `sha256sum` prints it; empty if unknown."""
     folder: str = ""
     """Digest of the run folder that it lies in: SHA-256 of the folder's manifest; empty where there is none."""
 

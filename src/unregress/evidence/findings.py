@@ -53,9 +53,9 @@ class MetricInfo:
     """Key, as in `Measurement.metric`."""
     title: str
     meaning: str
-    """What the number says, in a sentence or two."""
+    """Meaning of the number, in a sentence or two."""
     ideal: str
-    """Which value is best, and why."""
+    """The best value, and the reason."""
     unit: str
     """Unit of the value: one of `Unit`, or any other text."""
     source: str

@@ -20,7 +20,7 @@ _MAX_DEPTH = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """How a model was made.
+    """Record of the making of one model: method, settings, recipe, seed and ancestors.
 
     It is created together with the model, stored in run folders and reports, and never parsed from text.
 
@@ -35,7 +35,7 @@ class ModelRecord:
     settings: dict[str, Any] = field(default_factory=dict)
     """The method's settings, by name, as plain data; see `plain`."""
     kind: Kind = "unlearned"
-    """What the model started from and which samples it was trained on."""
+    """The kind of training: starting weights and training samples."""
     recipe: dict[str, Any] | None = None
     """The recipe of the training from scratch that the model comes from, its own or its first ancestor's; None if
     unknown.  Golds and original are compared by it."""

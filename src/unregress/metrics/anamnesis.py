@@ -116,7 +116,7 @@ class Anamnesis(Metric):
     alpha: float = 0.05
     """Margin α: relearnt at (1 + α) times the original's loss; as published: 5 %."""
     recipe: Recipe = Recipe(epochs=10, lr=1e-3, batch_size=256)
-    """How to relearn; its epochs are the cap.  The published notebook relearns at 0.01."""
+    """Recipe of relearning; its epochs are the cap.  The published notebook relearns at 0.01."""
     shuffles: int = 5
     """Orders of the data to relearn in; the published code uses one."""
 

@@ -151,7 +151,7 @@ class Published(Metric):
     alpha: float = 0.05
     """Margin α of relearning; as published: 5 %."""
     recipe: Recipe | None = Recipe(epochs=10, lr=1e-2, batch_size=256)
-    """How to relearn; as in the published notebook.  None leaves out the index, which takes the most time."""
+    """Recipe of relearning; as in the published notebook.  None leaves out the index, which takes the most time."""
 
     def __post_init__(self) -> None:
         if self.samples < FEWEST or self.alpha < 0 or (self.recipe is not None and self.recipe.epochs < 1):

@@ -202,7 +202,7 @@ class DistanceToGolds(NamedTuple):
     `unregress.evidence.noise_floor.mean_confidence_interval`; None for a gold, whose distances to the others depend on
     each other, and with fewer than two golds."""
     p: float | None = None
-    """How often one more gold would be as far (`unregress.evidence.noise_floor.rank_test`); None in the same
+    """P-value: how often one more gold would be as far (`unregress.evidence.noise_floor.rank_test`); None in the same
     cases as the interval."""
 
 

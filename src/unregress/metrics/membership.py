@@ -115,7 +115,7 @@ class Membership(Metric):
     )
 
     features: Sequence[Family] = FAMILIES
-    """What the attacker sees: `loss`, `gradient` and `activation` of the final linear layer."""
+    """Inputs of the attacker: `loss`, `gradient` and `activation` of the final linear layer."""
     samples: int = 2000
     """At most so many samples per class; the published code used 2,000."""
 

@@ -48,7 +48,7 @@ _NO_METADATA: dict[str, str | None] = dict.fromkeys(("Date", "Creator", "Format"
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How one model is drawn, in every figure and beside its name in every table."""
+    """Line style of one model, in every figure and beside its name in every table."""
 
     variable: str
     """CSS custom property that holds the colour in the page's present colour scheme."""

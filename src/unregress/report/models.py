@@ -106,7 +106,7 @@ def typical_retraining(report: AuditReport) -> AuditedModel | None:
 
 
 def share_of_retraining(model: AuditedModel, retraining: AuditedModel | None) -> str:
-    """What a model cost as a percentage of a retraining; empty if unknown.
+    """A model's cost as a percentage of a retraining; empty if unknown.
 
     Args:
         model: the model.

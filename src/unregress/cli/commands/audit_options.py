@@ -35,7 +35,7 @@ class TrainRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainOptions(Retraining):
-    """Golds that an audit trains and keeps: an interrupted audit continues with those that are done."""
+    """Golds that an audit trains and keeps: an interrupted audit continues with finished golds."""
 
     recipe: TrainRecipe | None = None
     """The recipe by which the original was trained; by default the one in its run folder.  Required for a weights file;

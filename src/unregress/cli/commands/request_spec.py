@@ -23,7 +23,7 @@ from unregress.tasks.base import Task
 
 @dataclass(frozen=True, kw_only=True)
 class RequestSpec:
-    """Which training samples to forget: `reason`, and exactly one of the four ways to name them.
+    """The training samples to forget: `reason`, and exactly one of four ways to name them.
 
     Raises:
         RequestError: no or several ways, or values that make no sense; all of them at once.

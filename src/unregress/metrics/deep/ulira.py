@@ -135,7 +135,7 @@ class ULiRA(DeepMetric):
         return members[chosen], has
 
     def examine(self, panel: Panel) -> Iterator[MetricResult]:
-        """How well each method's models, and the originals, are told apart; intervals are over pairs of models.
+        """Attack each method's models, and the originals; intervals are over pairs of models.
 
         Here `p` says how often models without any memory would be told apart as well, see `flip_test`.
         """
