@@ -92,7 +92,7 @@ CASES: dict[str, tuple[list[str], int, str]] = {
     "empty ids file": (
         [*project(), "--request.ids_file", "empty.txt", "--request.reason", "x", *RETRAIN],
         2,
-        "names nothing",
+        "contains no ids",
     ),
     "unknown and repeated ids": (
         [*project(), "--request.ids_file", "wrong.txt", "--request.reason", "x", *RETRAIN],
@@ -347,7 +347,7 @@ WORDS: dict[str, tuple[list[str], str]] = {
     "not a number in data": (["--data.samples", "many"], "`data.samples` is 'many'. Expected a whole number"),
     "band of one": (["--request.band", "55"], "`request.band` is '55'. Expected a list"),
     "no such precision": (["--runtime.precision", "half"], "`runtime.precision` is 'half'. Expected one of 32-true"),
-    "a word too many": (["more"], "no place for 'more'"),
+    "a word too many": (["more"], "Unexpected argument 'more'"),
     "an option without value": (["--require"], "argument --require: expected one argument"),
 }
 

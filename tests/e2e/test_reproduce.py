@@ -330,7 +330,7 @@ def test_the_number_of_workers_makes_no_other_run(done: Path, place: Path, capsy
     capsys.readouterr()
     code, out, err = ended(words(place, "--workers", "2", "--output", str(done)), capsys)
     assert (code, err) == (0, "") and "making" not in out
-    assert "only shows that everything runs" in out and f"less what is in {place / 'store'} already" in out
+    assert "only shows that everything runs" in out and f"less for models already in {place / 'store'}" in out
 
 
 def test_several_workers_make_the_same_tables(
