@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from support.contract_subjects import convolutional
 from support.small_cases import mlp, numbers
 from unregress.distributed.process_group import ProcessGroup, destroy_process_group, init_process_group
-from unregress.distributed.replicas import Strategy, gather_weights, private_copy, replicate
+from unregress.distributed.replicas import Strategy, gather_weights, replicate
 from unregress.distributed.sync_batchnorm import synchronise_batch_norm
+from unregress.tasks.unwrap import private_copy
 
 STEPS = 3
 
