@@ -142,5 +142,5 @@ def test_what_a_metric_raises_is_named() -> None:
         shown(GOOD, KeyError("gone"))
     with pytest.raises(DataError):
         shown(DataError("no data"))
-    with pytest.raises(SettingError, match=r"`Own\.measure` hands back something of type float"):
+    with pytest.raises(SettingError, match=r"`Own\.measure` yields something of type float"):
         shown(1.0)
