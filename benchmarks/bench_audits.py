@@ -18,7 +18,7 @@ from harness import Bench, Goal, Scene, Side
 from unregress import Anamnesis, Blindspot, FineTune, GaussianAmnesiac, Retrain, UniformAmnesiac, audit, train
 from unregress.metrics import Metric, default_metrics, relearning
 from unregress.metrics.base import MetricResult, Panel, Subject
-from unregress.metrics.relearning import Watch, relearn
+from unregress.metrics.relearning import LossMonitor, relearn
 
 
 def anamnesis(scene: Scene, *, everything: bool = False, whole: int = 200) -> Bench:
@@ -40,7 +40,7 @@ def anamnesis(scene: Scene, *, everything: bool = False, whole: int = 200) -> Be
         splits = replace(case.splits, validation=whole_set.splits.train)
         case = replace(case, splits=splits, validation_forget_like=group.tolist())
     subject = Subject(name="original", role="original", model=original, parts={})
-    watch = Watch(Panel(case=case, runtime=runtime, subjects=(subject,), validation_forget_like=group), 0.05)
+    watch = LossMonitor(Panel(case=case, runtime=runtime, subjects=(subject,), validation_forget_like=group), 0.05)
     draws = runtime.generator("relearn/0/order")
     order = torch.cat([torch.randperm(faces.count, generator=draws) for _ in range(recipe.epochs)]).tolist()
     watched = script.loader(faces.script("train", rows, script.EVALUATION))

@@ -18,7 +18,7 @@ from unregress.metrics import Membership, Representation, default_metrics, spill
 def test_features_are_kept_of_some_samples_of_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(panel, "FEATURED", 20)
     case = small_case()
-    candidates: panel.Candidates = [("original", "original", net()), ("one", "gold", net())]
+    candidates: list[panel.Participant] = [("original", "original", net()), ("one", "gold", net())]
     found, caveats = panel.assemble(case, candidates, RUNTIME, features=True)
     assert caveats == []
     sizes = {name: len(part) for name, part in found.original.parts.items()}

@@ -19,7 +19,7 @@ import unregress
 from support.bump_case import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Rows, Shift, net, numbers, small_case, table
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
 from unregress.evidence import AuditReport, Measurement, MetricInfo, ModelFile
-from unregress.evidence.criteria import QUESTIONS
+from unregress.evidence.criteria import CRITERIA
 from unregress.evidence.verdict import judge
 from unregress.metrics.base import MetricResult, Panel
 
@@ -224,7 +224,7 @@ def test_one_gold_has_no_distance_of_its_own_and_gives_no_rank_and_no_verdict(ca
         (name, "INCONCLUSIVE") for name in ("original", "mine", "constant")
     }
     assert {verdict.reason for verdict in report.verdicts} == {"A verdict needs 5 retrained models, and there is 1."}
-    assert len(caveats(report, "hardly a noise floor")) == 1
+    assert len(caveats(report, "too few for a noise floor")) == 1
 
 
 def test_two_golds_have_a_distance_between_them_and_give_ranks(
@@ -255,8 +255,8 @@ def test_golds_of_one_seed_are_noticed() -> None:
         unregress.audit(small_case(), fresh(), RUNTIME, golds=golds, metrics=ERRORS)
         for golds in ([gold, other, twin], [gold, other, net()])
     )
-    assert len(caveats(alike, "answer alike")) == 1
-    assert not caveats(unlike, "answer alike")
+    assert len(caveats(alike, "exactly the same predictions")) == 1
+    assert not caveats(unlike, "exactly the same predictions")
 
 
 def test_the_rule_is_recorded_and_followed() -> None:
@@ -284,7 +284,7 @@ def test_what_is_judged_is_what_was_measured(
             assert criterion.value == report.value(criterion.metric, criterion.split, verdict.model)
             assert criterion.gold == pytest.approx(np.mean(report.over_golds(criterion.metric, criterion.split)))
     places = [(criterion.metric, criterion.split) for criterion in report.verdict("mine").criteria]
-    assert places == [(question.metric, question.split) for question in QUESTIONS]
+    assert places == [(question.metric, question.split) for question in CRITERIA]
 
 
 def test_few_forgotten_samples_are_said_to_be_few() -> None:
@@ -374,7 +374,7 @@ def test_held_out_look_alikes_come_from_the_target_band(case: unregress.Case) ->
     }
     assert parts(report) == {part: int(size) for part, size in sizes.items()}
     assert {split for metric, split, _ in numbers(report) if metric == "relearn-steps"} == {"validation-forget"}
-    assert not caveats(report, "No held-out") and not caveats(report, "for want of held-out")
+    assert not caveats(report, "No held-out") and not caveats(report, "since no held-out")
 
 
 def test_a_request_without_look_alikes_has_no_held_out_forget_part() -> None:

@@ -46,7 +46,7 @@ def test_golds_of_a_store_are_trained_once_and_named_in_the_report(
     report, trained = job.run()
     assert [(gold.name, gold.seed) for gold in trained] == [("retrained #2", 1001), ("retrained #3", 1002)]
     assert lines[0].startswith(
-        f"Golds of seeds 1001 to 1002, beside what {tmp_path / 'store'} holds: 2 models to train"
+        f"Golds of seeds 1001 to 1002, not counting models in {tmp_path / 'store'}: 2 models to train"
     )
     assert lines[1:] == ["making a gold under seed 1001", "making a gold under seed 1002"]
     files = {model.name: model.file for model in report.models}

@@ -16,7 +16,7 @@ from unregress.cli import main
 from unregress.cli.console import say
 from unregress.cli.exit_codes import __doc__ as ENDINGS
 from unregress.cli.help import EXIT_CODES
-from unregress.cli.streams import Lasting, lasting
+from unregress.cli.streams import ResilientStream, resilient_streams
 from unregress.errors.wording import printable
 
 TRAIN = ["train", *PROJECT, "--recipe.epochs", "1"]
@@ -53,7 +53,7 @@ def test_characters_that_an_encoding_lacks_are_replaced(tmp_path: Path, monkeypa
     path = tmp_path / "out.txt"
     with path.open("w", encoding="ascii") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        with lasting():
+        with resilient_streams():
             say("2 × floor − 1 … ≥ 3 “said” Müller’s \x1b[2J")
         assert stream.errors == "strict"
     assert path.read_text() == '2 x floor - 1 ... >= 3 "said" M\\xfcller\'s \\x1b[2J\n'
@@ -76,10 +76,11 @@ class Gone:
 
 
 def test_a_stream_that_fails_is_remembered() -> None:
-    closed, full = Lasting(Gone(BrokenPipeError())), Lasting(Gone(OSError(28, "No space left on device")))  # type: ignore[arg-type]
+    closed = ResilientStream(Gone(BrokenPipeError()))  # type: ignore[arg-type]
+    full = ResilientStream(Gone(OSError(28, "No space left on device")))  # type: ignore[arg-type]
     assert closed.write("text") == full.write("text") == 4
-    assert closed.complaint() == ""
-    assert "standard output" in full.complaint() and "No space left" in full.complaint()
+    assert closed.write_error() == ""
+    assert "standard output" in full.write_error() and "No space left" in full.write_error()
 
 
 def test_escapes_are_shown_and_line_breaks_kept() -> None:

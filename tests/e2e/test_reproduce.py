@@ -123,7 +123,7 @@ def test_no_name_and_no_data(capsys: pytest.CaptureFixture[str], here: Path) -> 
         "error: No experiment is named. Name one of those that `unregress reproduce --list` shows. ",
     )
     code, _, err = ended(["reproduce", ROW], capsys)
-    assert code == 2 and "No data are named" in err and "--data-root" in err
+    assert code == 2 and "No data folder is given" in err and "--data-root" in err
     assert list(here.iterdir()) == []
 
 
@@ -330,7 +330,7 @@ def test_the_number_of_workers_makes_no_other_run(done: Path, place: Path, capsy
     capsys.readouterr()
     code, out, err = ended(words(place, "--workers", "2", "--output", str(done)), capsys)
     assert (code, err) == (0, "") and "making" not in out
-    assert "only shows that everything runs" in out and f"less what is in {place / 'store'} already" in out
+    assert "only shows that everything runs" in out and f"less for models already in {place / 'store'}" in out
 
 
 def test_several_workers_make_the_same_tables(

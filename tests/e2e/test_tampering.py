@@ -179,7 +179,7 @@ def test_the_command_prints_the_digest_and_exits_with_2(
     assert main(["verify", "FineTune", "--digest", "0" * 64]) == 2
     shown = capsys.readouterr()
     # A digest on standard output is of a folder that is whole and the one that was asked for.
-    assert digest not in shown.out and f"FineTune has another digest, {digest}, than the one given" in shown.err
+    assert digest not in shown.out and f"FineTune has another digest, {digest}, than the given" in shown.err
     (runs / "FineTune" / "history.json").unlink()
     (runs / "FineTune" / "mine.txt").write_text("mine")
     assert main(["verify", "FineTune", "--among+", "store"]) == 2

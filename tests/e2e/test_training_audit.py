@@ -131,9 +131,9 @@ def test_a_recipe_of_another_kind_is_named_in_the_caveats(runs: Path, tmp_path: 
 
 LATE: dict[str, tuple[list[str], str]] = {
     "misnamed original": (["--original", "orignal"], "no model called 'orignal'"),
-    "name of a reference": (["--models.constant={runs}/FineTune"], "'constant', as a row of the report's own"),
+    "name of a reference": (["--models.constant={runs}/FineTune"], "'constant', a name that the report itself uses"),
     "name of a gold to come": (["--models.retrained #3={runs}/FineTune"], "'retrained #3', as a row"),
-    "unknown deep method": (["--deep.methods", "{FineTun: Retrain}"], "'FineTun', which no audited model.*'FineTune'"),
+    "unknown deep method": (["--deep.methods", "{FineTun: Retrain}"], "'FineTun', but no audited model.*'FineTune'"),
     "method by a wrong name": (["--deep.methods.FineTune", "Blindspott"], "no method 'Blindspott'.*'Blindspot'"),
     "no test data": (["--data", "support.tiny_project.without_test"], "no test data"),
     "a gold twice": (
@@ -194,7 +194,7 @@ def test_an_interrupted_audit_says_what_is_kept_and_goes_on(
         code, _, err = ended(words, capsys)
     assert code == 130 and not (tmp_path / "audit").exists()
     assert err == (
-        "error: interrupted; no unfinished run folder is left behind. Trainings that were finished are kept in "
+        "error: interrupted; no unfinished run folder is left behind. Finished trainings are kept in "
         f"{cache}; the same command resumes from there."
     )
     code, out, _ = ended(words, capsys)
@@ -219,7 +219,7 @@ def test_a_deep_audit_names_the_models_whose_method_is_not_known(
     assert report.golds == []
     assert {m.model for m in report.measures if m.metric == "ulira"} == {"original", "FineTune"}
     (caveat,) = [caveat for caveat in report.caveats if "deep audit" in caveat]
-    assert caveat == "The deep audit says nothing about bare: which method made it is neither named nor recorded."
+    assert caveat == "The deep audit says nothing about bare: the method is neither named nor recorded."
 
 
 def test_a_deep_audit_of_nothing_known_is_refused(
@@ -227,7 +227,7 @@ def test_a_deep_audit_of_nothing_known_is_refused(
 ) -> None:
     bare = f"--models.bare={runs / 'Blindspot' / 'unlearned.safetensors'}"
     code, _, err = ended(audit(runs, tmp_path / "audit", bare, *DEEP, methods=()), capsys)
-    assert code == 2 and "Of no audited model is it known" in err and not cache.exists()
+    assert code == 2 and "No audited model's method is known" in err and not cache.exists()
 
 
 def test_an_original_s_recipe_is_that_of_its_own_retraining(

@@ -20,9 +20,9 @@ from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
 from unregress.metrics import Wasserstein
 from unregress.metrics import as_published as module
-from unregress.metrics.as_published import Published, augmented, published_attack
+from unregress.metrics.as_published import Published, predict_augmented, published_attack
 from unregress.metrics.base import Panel, Subject
-from unregress.metrics.relearning import Watch, relearn
+from unregress.metrics.relearning import LossMonitor, relearn
 from unregress.metrics.wasserstein import w1
 
 SIZE, HELD_OUT = 60, 40
@@ -175,7 +175,8 @@ def test_augmentation_within_the_dataset_is_drawn_from_the_stream(models: dict[s
     x, y = data()
     case = make_case(train=Jittered(), train_eval=TensorDataset(x[:SIZE], y[:SIZE]))
     first, again, other = (
-        augmented(models["original"], case, ROWS, RUNTIME, stream=stream).prediction for stream in ("a", "a", "b")
+        predict_augmented(models["original"], case, ROWS, RUNTIME, stream=stream).prediction
+        for stream in ("a", "a", "b")
     )
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
@@ -249,7 +250,7 @@ def test_too_few_samples_are_not_attacked(models: dict[str, Any]) -> None:
 def test_the_index_is_one_shuffle_against_the_first_gold_and_never_zero(models: dict[str, Any]) -> None:
     assert QUICK.recipe is not None
     asked = panel(make_case(), models)
-    watch = Watch(asked, 0.05)
+    watch = LossMonitor(asked, 0.05)
     runs = {
         name: relearn(models[name], watch, QUICK.recipe, stream="published/relearn", at_start=False)
         for name in ("original", "retrained", "unlearned")

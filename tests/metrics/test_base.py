@@ -47,7 +47,7 @@ def test_distances_by_hand(asked: Panel) -> None:
 def test_an_infinite_distance_is_a_row_without_value(asked: Panel) -> None:
     found = {m.model: m for m in distance_measurements(asked, "d", "train-forget", NUMBERS, lambda a, b: math.inf)}
     assert set(found) == set(NUMBERS) and all(m.value is None and m.interval is None for m in found.values())
-    assert all("beyond the numbers" in m.note for m in found.values())
+    assert all("too large" in m.note for m in found.values())
 
 
 def test_values_keep_their_order_and_are_ranked_among_the_golds(asked: Panel) -> None:

@@ -145,7 +145,7 @@ def by_model(attacker: Membership, asked: Panel, metric: str) -> dict[str, Measu
 def test_a_model_without_a_final_layer_is_attacked_by_its_loss_alone(metric: str) -> None:
     found = by_model(Membership(), crowd(2), metric)
     assert {name for name, measure in found.items() if measure.value is None} == {"constant"}
-    assert found["constant"].note == "the attack looks into the final layer, and here is none"
+    assert found["constant"].note == "the attack reads the final layer, and this model has none"
     assert {measure.note for name, measure in found.items() if name != "constant"} == {""}
     found = by_model(Membership(features=("loss",)), crowd(2), metric)
     assert {measure.note for measure in found.values() if measure.value is not None} == {""}

@@ -33,8 +33,8 @@ from unregress.metrics import (
     Wasserstein,
 )
 from unregress.metrics.base import Panel
-from unregress.metrics.findings import findings
 from unregress.metrics.predictions import Predictions, Values
+from unregress.metrics.validation import validated_results
 
 KINDS = ("usual", "constant", "ties", "huge", "tiny", "mixed", "zero")
 RULE = Rule(golds=3, samples=1)
@@ -114,7 +114,7 @@ def test_any_panel_gives_numbers_or_says_why_not(asked: Panel) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for metric in metrics:
-            for finding in findings(metric, asked):
+            for finding in validated_results(metric, asked):
                 if isinstance(finding, Measurement):
                     looked_at(finding)
                     found.append(finding)

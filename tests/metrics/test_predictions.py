@@ -88,7 +88,7 @@ def test_no_metric_is_given_predictions_about_different_samples() -> None:
     asked = {"original": {"train-forget": GOOD}, "gold": {"train-forget": GOOD.at(np.array([0, 1]))}}
     with pytest.raises(DataError, match=r"different samples \(2 and 3\)"):
         panel(asked)
-    with pytest.raises(DataError, match="'original' and 'gold' speak of different parts"):
+    with pytest.raises(DataError, match="'original' and 'gold' have predictions for different parts"):
         panel({**asked, "gold": {"test-forget": GOOD}})
 
 

@@ -19,7 +19,7 @@ from unregress.errors import ModelError
 from unregress.evidence import Figure, Measurement, Role
 from unregress.metrics import Anamnesis, relearning
 from unregress.metrics.base import Panel, Subject
-from unregress.metrics.relearning import MARGIN, Watch, relearn
+from unregress.metrics.relearning import MARGIN, LossMonitor, relearn
 from unregress.training.loop import evaluate
 
 LR, BATCH, EPOCHS, ALPHA, SEED = 0.02, 16, 40, 1.0, 5
@@ -136,10 +136,10 @@ def test_one_shuffle_is_drawn_as_it_is(models: dict[str, Any], name: str) -> Non
     assert curve.y == pytest.approx(losses, rel=1e-4)
 
 
-class Full(Watch):
+class Full(LossMonitor):
     """Looks at all samples each time, by the library's plain evaluation."""
 
-    def look(self, model: nn.Module) -> float:
+    def mean_loss(self, model: nn.Module) -> float:
         return evaluate(model, self.case, self.split, torch.cat(self.chunks), self.runtime)
 
 
@@ -150,7 +150,7 @@ def test_a_hurried_look_finds_the_same_first_hit(
     monkeypatch.setattr(relearning, "CHUNK", 32)
     case = make_case(validation=900)
     asked = panel(case, models, replace(RUNTIME, seed=seed))
-    hurried, full = Watch(asked, ALPHA), Full(asked, ALPHA)
+    hurried, full = LossMonitor(asked, ALPHA), Full(asked, ALPHA)
     assert hurried.threshold == pytest.approx(full.threshold, rel=1e-6)
     fast, slow = (relearn(models["fresh"], watch, RECIPE, stream="relearn/0") for watch in (hurried, full))
     assert (fast.steps, fast.reached) == (slow.steps, True)
@@ -186,13 +186,13 @@ def test_a_hurried_look_stops_as_soon_as_it_is_sure(monkeypatch: pytest.MonkeyPa
         validation_forget_like=range(400),
     )
     model = nn.Linear(1, 1)
-    watch = Watch(panel(case, {"original": model}), ALPHA)
+    watch = LossMonitor(panel(case, {"original": model}), ALPHA)
     assert (watch.threshold, len(seen)) == (pytest.approx(4.0), 400)
     in_order, stops = np.array(seen), []
     for threshold in (0.2, 0.5, 1.0, 1.5, 1.9, 1.97, 2.0, 2.1):
         seen.clear()
         watch.threshold = threshold
-        given = watch.look(model)
+        given = watch.mean_loss(model)
         stops.append(len(seen))
         assert given == pytest.approx(in_order[: len(seen)].mean())
         for count in range(20, len(seen) + 1, 10):
@@ -207,7 +207,7 @@ def test_losses_that_can_be_negative_are_relearnt_alike(
     monkeypatch.setattr(relearning, "CHUNK", 32)
     case = make_case(validation=900, loss=lambda prediction, target: (prediction - target).square() - 1.0)
     asked = panel(case, models)
-    hurried, full = Watch(asked, 0.05), Full(asked, 0.05)
+    hurried, full = LossMonitor(asked, 0.05), Full(asked, 0.05)
     assert hurried.threshold < 0
     fast, slow = (relearn(models["fresh"], watch, RECIPE, stream="relearn/0") for watch in (hurried, full))
     assert (fast.steps, fast.reached) == (slow.steps, slow.reached)
@@ -222,7 +222,7 @@ def test_an_estimate_is_wrong_less_often_than_anybody_looks(draw: Any) -> None:
     rng, wrong = np.random.default_rng(0), 0
     for _ in range(2_000):
         losses = np.abs(draw(rng, size=1_500))
-        watch = Watch.__new__(Watch)
+        watch = LossMonitor.__new__(LossMonitor)
         watch.samples, watch.threshold = len(losses), float(losses.mean())
         ordered = torch.from_numpy(rng.permutation(losses))
         wrong += sum(watch._above(ordered[:count]) for count in range(128, 1_408, 128))
@@ -233,9 +233,9 @@ def test_kept_samples_and_those_read_anew_give_the_same(
     models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = panel(make_case(), models)
-    kept = Watch(asked, ALPHA)
+    kept = LossMonitor(asked, ALPHA)
     monkeypatch.setattr(relearning, "KEPT", 0)
-    anew = Watch(asked, ALPHA)
+    anew = LossMonitor(asked, ALPHA)
     assert kept.kept is not None and anew.kept is None
     first, second = (relearn(models["fresh"], watch, RECIPE, stream="relearn/0") for watch in (kept, anew))
     assert first == second
@@ -257,8 +257,8 @@ def test_a_model_that_changes_its_input_in_place_does_not_change_what_is_watched
     case = make_case(task=unregress.TensorTask(build_model=InPlace, loss="mse"))
     torch.manual_seed(0)
     model = InPlace()
-    watch = Watch(panel(case, {"original": model}), ALPHA)
-    assert watch.look(model) == watch.look(model) == pytest.approx(watch.threshold / (1 + ALPHA))
+    watch = LossMonitor(panel(case, {"original": model}), ALPHA)
+    assert watch.mean_loss(model) == watch.mean_loss(model) == pytest.approx(watch.threshold / (1 + ALPHA))
 
 
 def test_all_models_are_given_the_same_batches_in_a_shuffle_and_others_in_the_next(models: dict[str, Any]) -> None:
@@ -306,7 +306,7 @@ def test_how_far_one_looks_does_not_decide_what_is_drawn_in_training(
     asked = panel(make_case(validation=900, augment=recorded), models)
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(2, 8), Noisy(), nn.Dropout(0.5), nn.Linear(8, 1))
-    watch, runs = Watch(asked, ALPHA), []
+    watch, runs = LossMonitor(asked, ALPHA), []
     for sure in (relearning.SURE, 1e9):
         monkeypatch.setattr(relearning, "SURE", sure)
         runs.append(relearn(model, watch, unregress.Recipe(epochs=2, lr=LR, batch_size=BATCH), stream="x"))
@@ -351,7 +351,7 @@ def test_a_model_frozen_for_inference_is_relearnt_like_an_unfrozen_one(models: d
 
 def test_without_held_out_samples_of_the_kind_the_forgotten_ones_are_watched(models: dict[str, Any]) -> None:
     case = make_case(request=unregress.ForgetRequest.random(70, 20, seed=0, reason="test"))
-    watch = Watch(panel(case, models), ALPHA)
+    watch = LossMonitor(panel(case, models), ALPHA)
     assert watch.name == "train-forget"
     x, y = table()["train"].tensors
     rows = list(case.requested.forget)
@@ -361,7 +361,7 @@ def test_without_held_out_samples_of_the_kind_the_forgotten_ones_are_watched(mod
 
 
 def test_the_first_step_is_taken_where_one_does_not_look_at_the_start(models: dict[str, Any]) -> None:
-    watch = Watch(panel(make_case(), models), ALPHA)
+    watch = LossMonitor(panel(make_case(), models), ALPHA)
     assert relearn(models["original"], watch, RECIPE, stream="x").steps == 0
     late = relearn(models["original"], watch, RECIPE, stream="x", at_start=False)
     assert late.steps >= 1 and late.reached
@@ -369,7 +369,7 @@ def test_the_first_step_is_taken_where_one_does_not_look_at_the_start(models: di
 
 def test_a_model_that_runs_away_is_cut_off(models: dict[str, Any]) -> None:
     wild = unregress.Recipe(epochs=3, lr=1e30, batch_size=BATCH)
-    run = relearn(models["fresh"], Watch(panel(make_case(), models), ALPHA), wild, stream="x")
+    run = relearn(models["fresh"], LossMonitor(panel(make_case(), models), ALPHA), wild, stream="x")
     assert not run.reached and np.isfinite(run.losses).all()
 
 
@@ -377,8 +377,8 @@ def test_a_model_whose_loss_is_no_number_is_refused(models: dict[str, Any]) -> N
     broken = net()
     nn.init.constant_(broken[0].bias, float("nan"))  # type: ignore[index, arg-type]
     with pytest.raises(ModelError, match="before relearning"):
-        relearn(broken, Watch(panel(make_case(), models), ALPHA), RECIPE, stream="x")
+        relearn(broken, LossMonitor(panel(make_case(), models), ALPHA), RECIPE, stream="x")
     with pytest.raises(ModelError, match="before relearning"):
-        Watch(panel(make_case(), {"original": broken}), ALPHA)
+        LossMonitor(panel(make_case(), {"original": broken}), ALPHA)
     with pytest.raises(ModelError, match="constant"):
-        Watch(panel(make_case(), {"original": None}), ALPHA)
+        LossMonitor(panel(make_case(), {"original": None}), ALPHA)

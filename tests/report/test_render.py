@@ -172,7 +172,7 @@ def test_with_one_gold_the_page_says_what_is_unknown(report: AuditReport) -> Non
 def test_without_golds_the_page_says_what_can_be_said(report: AuditReport) -> None:
     html = render_html(with_no_gold(report))
     page = Reader(html)
-    assert "so nothing shows what a model that never saw them would do" in html
+    assert "so it is unknown how a model that never saw them would behave" in html
     assert "What can be said without a retrained model" in html
     assert "What cannot be said without one" in html
     assert "How a verdict is reached" not in html and '<span class="badge' not in html

@@ -10,12 +10,12 @@ import pytest
 from support.hand_reports import HELPER, criteria, with_no_gold
 from unregress.evidence import AuditReport, Verdict
 from unregress.evidence.verdict import Rule
-from unregress.report.verdicts import RULE, Answer, rule_settings, rulings
+from unregress.report.verdicts import RULE, CriterionRow, rule_settings, verdict_rows
 
 
 def test_original_then_unlearned_then_references(report: AuditReport) -> None:
-    found = rulings(report)
-    assert [(ruling.model, ruling.outcome) for ruling in found] == [
+    found = verdict_rows(report)
+    assert [(row.model, row.outcome) for row in found] == [
         ("original", "FAIL"),
         ("FineTune", "FAIL"),
         ("Amnesiac", "INCONCLUSIVE"),
@@ -23,11 +23,11 @@ def test_original_then_unlearned_then_references(report: AuditReport) -> None:
         ("constant", "FAIL"),
         (HELPER, "FAIL"),
     ]
-    assert [ruling.reason for ruling in found[:2]] == ["Reason for original.", "Reason for FineTune."]
+    assert [row.reason for row in found[:2]] == ["Reason for original.", "Reason for FineTune."]
 
 
 def test_costs_stand_beside_where_they_are_known_and_were_for_forgetting(report: AuditReport) -> None:
-    shares = {ruling.model: ruling.share for ruling in rulings(report)}
+    shares = {row.model: row.share for row in verdict_rows(report)}
     assert shares == {
         "original": "",
         "FineTune": "8.33 %",  # 80,000 of 960,000
@@ -39,8 +39,8 @@ def test_costs_stand_beside_where_they_are_known_and_were_for_forgetting(report:
 
 
 def test_a_criterion_by_hand(report: AuditReport) -> None:
-    answers = rulings(report)[1].answers
-    assert answers[1] == Answer(
+    criteria = verdict_rows(report)[1].criteria
+    assert criteria[1] == CriterionRow(
         metric="mae",
         title="Mean absolute error",
         split="train-forget",
@@ -52,14 +52,14 @@ def test_a_criterion_by_hand(report: AuditReport) -> None:
         crossed=True,
         noticed="more than 30 % kept",
     )
-    assert answers[0].question == "The distance from the retrained models'"
-    assert [answer.limits for answer in answers] == ["at most 5.66", "53.4–63.6", "0.250–0.750", "at most 33.0"]
-    assert [answer.crossed for answer in answers] == [False, True, False, False]
+    assert criteria[0].question == "The distance from the retrained models'"
+    assert [criterion.limits for criterion in criteria] == ["at most 5.66", "53.4–63.6", "0.250–0.750", "at most 33.0"]
+    assert [criterion.crossed for criterion in criteria] == [False, True, False, False]
 
 
 def test_what_would_be_noticed(report: AuditReport) -> None:
-    answers = rulings(report)[0].answers
-    assert [answer.noticed for answer in answers] == [
+    criteria = verdict_rows(report)[0].criteria
+    assert [criterion.noticed for criterion in criteria] == [
         "more than 25 % kept", "more than 30 % kept", "not even the original", "–",
     ]  # fmt: skip
 
@@ -69,8 +69,8 @@ def test_limits_on_one_side_or_none(report: AuditReport, low: float | None, high
     criterion = replace(criteria(1.0, 1.0, 0.5, 1.0)[0], low=low, high=high)
     assert criterion.resolution == inf
     verdict = Verdict(model="original", outcome="FAIL", reason="", criteria=(criterion,))
-    (answer,) = rulings(replace(report, verdicts=(verdict,), about=()))[0].answers
-    assert (answer.limits, answer.noticed, answer.title) == (limits, "not even the original", "")
+    (criterion,) = verdict_rows(replace(report, verdicts=(verdict,), about=()))[0].criteria
+    assert (criterion.limits, criterion.noticed, criterion.title) == (limits, "not even the original", "")
 
 
 def test_every_setting_of_the_rule_is_explained(report: AuditReport) -> None:
@@ -82,4 +82,4 @@ def test_every_setting_of_the_rule_is_explained(report: AuditReport) -> None:
 
 
 def test_without_golds_there_are_none(report: AuditReport) -> None:
-    assert rulings(with_no_gold(report)) == ()
+    assert verdict_rows(with_no_gold(report)) == ()

@@ -1,4 +1,4 @@
-"""The panel of an audit: all models by name and role, a constant baseline, and their predictions."""
+"""Assemble the panel of an audit: all models by name and role, a constant baseline, and their predictions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from unregress.training.runtime import Runtime
 
 Candidate = nn.Module | Unlearned
 """A model as a user gives it: bare, or as a method returned it."""
-Candidates = Sequence[tuple[str, Role, Candidate]]
-"""Models with their names and roles, the original among them."""
+Participant = tuple[str, Role, Candidate]
+"""A model with its name and role in an audit."""
 FEATURED = 5000
-"""Samples of each part whose features are kept, drawn once for all models: for an image model, features are a hundred
-times as large as everything else that an audit holds."""
+"""Largest number of samples of each part whose features are kept, the same for all models: for an image model, features
+are a hundred times as large as all other data of an audit."""
 EVALUATED: tuple[Split, ...] = ("train_eval", "test")
 PARTS_OF: dict[Split, tuple[Part, Part]] = {
     "train_eval": ("train-retain", "train-forget"),
@@ -42,31 +42,29 @@ PARTS_OF: dict[Split, tuple[Part, Part]] = {
 
 
 def module_of(candidate: Candidate) -> nn.Module:
-    """The bare model: without a method's record, and without wrappers of PyTorch such as DDP."""
+    """The bare model, without its method's record and without wrappers of PyTorch such as DDP."""
     return unwrapped(candidate.model if isinstance(candidate, Unlearned) else candidate)
 
 
 def record_of(candidate: Candidate) -> ModelRecord | None:
-    """The record of how a model was made, as far as it is known."""
+    """The record of how a model was made; None if unknown."""
     return candidate.record if isinstance(candidate, Unlearned) else None
 
 
-def participants(
-    models: Mapping[str, Candidate], golds: Sequence[Candidate], original: str
-) -> list[tuple[str, Role, Candidate]]:
-    """All models with name and role: original, golds, models to judge, and the helpers that taught them."""
-    roles: list[tuple[str, Role, Candidate]] = [
+def participants(models: Mapping[str, Candidate], golds: Sequence[Candidate], original: str) -> list[Participant]:
+    """List all models with name and role: original, models to judge, golds, and the helpers of methods."""
+    judged: list[Participant] = [
         (name, "original" if name == original else "unlearned", model) for name, model in models.items()
     ]
-    retrained: list[tuple[str, Role, Candidate]] = [
+    retrained: list[Participant] = [
         (name, "gold", model) for name, model in zip(gold_names(len(golds)), golds, strict=True)
     ]
-    helpers: list[tuple[str, Role, Candidate]] = [
+    helpers: list[Participant] = [
         (f"{name}'s helper", "reference", model.helper)
         for name, model in models.items()
         if isinstance(model, Unlearned) and model.helper is not None
     ]
-    return [*roles, *retrained, *helpers]
+    return [*judged, *retrained, *helpers]
 
 
 def gold_names(count: int) -> list[str]:
@@ -78,29 +76,31 @@ def gold_names(count: int) -> list[str]:
     return [RETRAINED if number == 1 else f"{RETRAINED} #{number}" for number in range(1, count + 1)]
 
 
-def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: bool) -> tuple[Panel, list[str]]:
+def assemble(case: Case, models: Sequence[Participant], runtime: Runtime, *, features: bool) -> tuple[Panel, list[str]]:
     """Predict all training and test samples with every model.
 
     Args:
         case: the data, and what was to be forgotten.
-        candidates: the models; a constant predictor is added.
+        models: the models with names and roles, the original among them; a constant predictor is added.
         runtime: where to compute.
-        features: whether some metric reads the final linear layer.  If one of the models has no such layer, features
-            are kept of none of them.
+        features: whether some metric reads the final linear layer.  If one of the models has no such layer, no
+            model's features are kept.
 
     Returns:
         The panel, and caveats for a reader of its numbers.
     """
     caveats = []
-    if features and (closed := _without_final_layer(case, candidates, runtime)):
+    if features and (closed := _without_final_layer(case, models, runtime)):
         features = False
         caveats.append(
-            "What reads the final linear layer was left out: the representation check, and the paper's attack "
+            "Metrics that read the final linear layer were left out: the representation check, and the paper's attack "
             f"unless it is `Membership(features=('loss',))`. {closed}"
         )
-    kept = {split: _featured(case, split, runtime) if features else np.zeros(0, np.int64) for split in EVALUATED}
+    kept = {
+        split: _rows_with_features(case, split, runtime) if features else np.zeros(0, np.int64) for split in EVALUATED
+    }
     subjects = []
-    for name, role, candidate in runtime.track(candidates, "predicting", len(candidates)):
+    for name, role, candidate in runtime.track(models, "predicting", len(models)):
         model = module_of(candidate)
         seen = {
             split: collect(model, case.task, case.source(split), runtime, rows=case.rows(split), features=kept[split])
@@ -128,21 +128,21 @@ def assemble(case: Case, candidates: Candidates, runtime: Runtime, *, features: 
 
 
 def constant(case: Case, like: Subject, runtime: Runtime) -> Subject:
-    """A baseline that predicts the median of the retained targets for every sample; each output has its own median.
+    """Create the baseline that predicts the median of the retained targets for every sample, output by output.
 
     Its loss is the task's, or the absolute error where the task's loss does not accept constant outputs (as with
     constraints between them).  Of an even number of targets the lower one of the middle two is taken, and 0 for an
     output that is unknown for every retained sample.
 
     Args:
-        case: holds the task.
-        like: an audited model: its retained targets give the median, and its parts and the shape of its outputs are
-            those of the baseline.
+        case: the case, with the task.
+        like: an audited model, whose retained targets give the median, and whose parts and output shape the baseline
+            takes over.
         runtime: where that model runs.
     """
     middle = torch.from_numpy(like.parts["train-retain"].target).nanmedian(dim=0).values.nan_to_num()
-    form = _form(case, like, runtime)
-    parts = {name: _answer(case, seen, middle, form) for name, seen in like.parts.items()}
+    raw_shape = _raw_shape(case, like, runtime)
+    parts = {name: _constant_predictions(case, seen, middle, raw_shape) for name, seen in like.parts.items()}
     return Subject(name=CONSTANT, role="reference", model=None, parts=parts)
 
 
@@ -160,12 +160,12 @@ def spreads(like: Subject) -> Values:
         return np.ones(seen.target.shape[1:])
     with np.errstate(over="ignore"):
         spread = np.asarray(mean(np.abs(seen.target - median(seen.target)), axis=0))
-    # What is smaller or larger can only come of rounding, and nothing could be divided by it.
+    # Spreads outside of this range come from rounding, and dividing by them would overflow.
     return np.where((spread > 1 / LARGE) & (spread < LARGE), spread, 1.0)
 
 
-def _form(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:
-    """The shape of a raw prediction for one sample, which may have more axes than its target: quantile levels."""
+def _raw_shape(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:
+    """Shape of a raw prediction for one sample, which may have more axes than its target, such as quantile levels."""
     if like.model is None:
         return None
     model = runtime.set_up(runtime.private_copy(like.model)).eval()
@@ -175,14 +175,16 @@ def _form(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None:
     return raw.shape[1:]
 
 
-def _answer(case: Case, seen: Predictions, middle: torch.Tensor, form: torch.Size | None) -> Predictions:
+def _constant_predictions(
+    case: Case, seen: Predictions, middle: torch.Tensor, raw_shape: torch.Size | None
+) -> Predictions:
     target = torch.from_numpy(seen.target)
     point = middle.expand(target.shape)
-    own = target.shape[1:] if form is None else form
+    own = target.shape[1:] if raw_shape is None else raw_shape
     with np.errstate(over="ignore"):
         loss = np.asarray(mean(np.abs(seen.target - point.numpy()).reshape(len(seen), -1), axis=1))
-    # Outputs that continue the target's axes are filled alike.  Others, or a loss that is no number there, such as the
-    # logarithm of a variance that is negative, have no constant: what is left is the error.
+    # Axes beyond the target's are filled with the same value.  Where the output has another shape, or the loss of a
+    # constant is not finite (as the logarithm of a negative variance), the absolute error takes the loss's place.
     if own[: target.ndim - 1] == target.shape[1:]:
         raw = point.reshape(*target.shape, *(1 for _ in own[target.ndim - 1 :])).expand(len(seen), *own)
         with suppress(ModelError):
@@ -192,31 +194,31 @@ def _answer(case: Case, seen: Predictions, middle: torch.Tensor, form: torch.Siz
 
 
 def _unknown_targets(like: Subject) -> list[str]:
-    """A sentence if some targets are unknown (NaN)."""
+    """A caveat if some targets are unknown (NaN); otherwise empty."""
     parts = like.parts.values()
     unknown = sum(int((~part.known).sum()) for part in parts if part.known is not None)
     if not unknown:
         return []
     share = unknown / sum(part.target.size for part in parts)
     return [
-        f"{share:.1%} of the samples' outputs are not known (NaN).  Errors and distances are over the known ones, each "
-        "of which counts alike."
+        f"{share:.1%} of the samples' outputs are not known (NaN).  Errors and distances are means over the known "
+        "ones, with equal weights."
     ]
 
 
-def _without_final_layer(case: Case, candidates: Candidates, runtime: Runtime) -> str | None:
+def _without_final_layer(case: Case, models: Sequence[Participant], runtime: Runtime) -> str | None:
     """A sentence about the first model without a final linear layer; None if all have one."""
-    for name, _, candidate in candidates:
-        twin = runtime.set_up(runtime.private_copy(module_of(candidate))).eval()
+    for name, _, candidate in models:
+        replica = runtime.set_up(runtime.private_copy(module_of(candidate))).eval()
         (batch,) = runtime.load(case.source("train_eval"), chunked(torch.from_numpy(case.requested.retain[:2]), 2))
         try:
-            final_linear(twin, case.task, batch)
+            final_linear(replica, case.task, batch)
         except ModelError as error:
             return f"Model {name!r}: {error.found}."
     return None
 
 
-def _featured(case: Case, split: Split, runtime: Runtime) -> Index:
+def _rows_with_features(case: Case, split: Split, runtime: Runtime) -> Index:
     """Positions of the samples whose features are kept: all of a part, or `FEATURED` of them."""
     rng = np.random.default_rng(runtime.generator(f"features/{split}").initial_seed())
     parts = [np.flatnonzero(mask) for mask in (case.forget_like(split), case.retained(split))]

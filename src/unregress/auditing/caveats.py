@@ -18,20 +18,21 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
     forgotten, golds = len(panel.case.requested.forget), len(panel.golds)
     if not golds:
         yield (
-            "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: no "
-            "verdict is possible.  What held-out samples of their kind can tell is whether the forgotten ones still "
-            "stand out among them; a model may pass that and have forgotten nothing, if it never stood out."
+            "No model was retrained, so it is unknown how a model that never saw the forgotten samples would behave: "
+            "no verdict is possible.  What held-out samples of their kind can tell is whether the forgotten ones still "
+            "stand out among them; a model whose samples never stood out may pass that "
+            "test without having forgotten anything."
         )
     elif golds < rule.golds:
         yield (
-            f"A verdict needs {rule.golds} retrained models, and there {'is' if golds == 1 else 'are'} {golds}: hardly "
-            "a noise floor.  Retrain with other seeds."
+            f"A verdict needs {rule.golds} retrained models, and there {'is' if golds == 1 else 'are'} {golds}, too "
+            "few for a noise floor.  Retrain with other seeds."
         )
-    answers = {gold.parts["train-forget"].prediction.tobytes() for gold in panel.golds}
-    if len(answers) < golds:
+    predictions = {gold.parts["train-forget"].prediction.tobytes() for gold in panel.golds}
+    if len(predictions) < golds:
         yield (
-            "Some retrained models answer alike to the last digit, as models of one seed do, and those of a small "
-            "convex problem whatever their seeds.  If the seeds are the same, the noise floor is understated: retrain "
+            "Some retrained models make exactly the same predictions, as models of the same seed do, and models of a "
+            "small convex problem with any seed.  If the seeds are the same, the noise floor is understated: retrain "
             "with seeds that differ."
         )
     if forgotten < rule.samples:
@@ -43,7 +44,10 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
             "are of the same kind only if the forgotten samples were drawn at random."
         )
     if not len(panel.validation_forget_like) and any(measure.metric == "relearn-steps" for measure in measures):
-        yield "Relearning was watched on the forgotten samples themselves, for want of held-out ones of their kind."
+        yield (
+            "Relearning was monitored on the forgotten samples themselves, since no held-out ones of their kind are "
+            "known."
+        )
 
 
 def gold_caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], original: str) -> Iterator[str]:
@@ -62,7 +66,7 @@ def gold_caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], or
 
 
 def _different_training(golds: Sequence[ModelRecord], original: ModelRecord | None) -> Iterator[str]:
-    """Differences between the golds' training, and between theirs and the original's."""
+    """Caveats about differences between the golds' training, and between theirs and the original's."""
     if not golds:
         return
     first = golds[0]
@@ -72,7 +76,7 @@ def _different_training(golds: Sequence[ModelRecord], original: ModelRecord | No
     if differing:
         yield (
             f"The retrained models were not all trained alike: their settings differ in {', '.join(differing)}, so "
-            "that more than their seeds tells them apart."
+            "that they differ by more than their seeds."
         )
     trained = None if original is None else original.recipe
     recipes = [gold.recipe for gold in golds if gold.recipe is not None]
@@ -80,8 +84,8 @@ def _different_training(golds: Sequence[ModelRecord], original: ModelRecord | No
     if found:
         fields = ", ".join(f"{name} ({ours!r} and {theirs!r})" for name, ours, theirs in found)
         yield (
-            "By their records the original and the retrained models were not trained with the same recipe: what the "
-            f"audit measures may be the recipe.  They differ in {fields}."
+            "By their records the original and the retrained models were not trained with the same recipe, so "
+            f"that the audit may measure the difference of recipes.  They differ in {fields}."
         )
 
 
@@ -90,9 +94,7 @@ def _path(record: ModelRecord) -> str:
 
 
 def unexamined_caveat(names: Collection[str]) -> list[str]:
-    """The models about which a deep audit says nothing, if there are any."""
+    """A caveat that names the models about which a deep audit says nothing; empty if there are none."""
     if not names:
         return []
-    return [
-        f"The deep audit says nothing about {', '.join(names)}: which method made it is neither named nor recorded."
-    ]
+    return [f"The deep audit says nothing about {', '.join(names)}: the method is neither named nor recorded."]

@@ -1,4 +1,4 @@
-"""Checks of what an audit is given, before anything is measured or trained: types, names and golds."""
+"""Check the arguments of an audit before anything is measured or trained: types, names and golds."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def check(
     deep: Sequence[Metric] = (),
     further: int = 0,
 ) -> None:
-    """Refuse at once everything that `audit` would refuse, before golds are trained for hours.
+    """Refuse everything that `audit` would refuse, before golds are trained for hours.
 
     Args:
-        case: as for `audit`, like all that is not said here.
-        models: the models by name.
+        case: the request and the data.
+        models: the original and the models to judge, by name.
         runtime: where a few samples are predicted.
-        golds: those that exist.
+        golds: the golds that exist.
         original: name of the model before unlearning.
-        metrics: what will be measured.
+        metrics: the metrics that will be measured.
         deep: metrics that the audit adds by itself.
         further: number of golds that are still to be trained.
 
     Raises:
         UnregressError: as `audit` raises before it measures.
     """
-    complaints: list[UnregressError] = [*check_arguments(models, golds, metrics)]
-    well_typed = not complaints
+    errors: list[UnregressError] = [*check_arguments(models, golds, metrics)]
+    well_typed = not errors
     if case.splits.test is None:
-        complaints.append(DataError("The case has no test data", remedy="Give the `Splits` a `test` dataset"))
+        errors.append(DataError("The case has no test data", remedy="Give the `Splits` a `test` dataset"))
     # The next checks call methods of models and metrics.
     if well_typed:
-        complaints += _check_names(case, models, golds, original, [*metrics, *deep], further)
-    raise_all(complaints)
+        errors += _check_names(case, models, golds, original, [*metrics, *deep], further)
+    raise_all(errors)
     for name, _, candidate in participants(models, golds, original):
         try:
             quick_check(case, runtime.private_copy(module_of(candidate)), runtime)
@@ -71,7 +71,7 @@ def _check_names(
     metrics: Sequence[Metric],
     further: int,
 ) -> Iterator[UnregressError]:
-    """Complaints about names that clash, invalid golds, repeated metrics and options of metrics."""
+    """Errors about clashing names, invalid golds, repeated metrics and options of metrics."""
     if original not in models:
         yield SettingError(
             f"There is no model called {original!r} among {', '.join(models) or 'the models (none)'}",
@@ -84,7 +84,7 @@ def _check_names(
     names = Counter([*reserved, *(name for name, role, _ in candidates if role != "gold")])
     if clashes := [name for name, count in names.items() if count > 1]:
         yield SettingError(
-            f"A model is called {clashes[0]!r}, as a row of the report's own is",
+            f"A model is called {clashes[0]!r}, a name that the report itself uses",
             remedy="Give the model another name; retrained ones are passed as `golds`",
         )
     retrained = {name: model for name, role, model in candidates if role == "gold"}
@@ -106,12 +106,12 @@ def _check_names(
 
 
 def check_arguments(models: object, golds: object, metrics: object) -> Iterator[SettingError]:
-    """Complaints about arguments of `audit` that are not of the declared types.
+    """Errors about arguments of `audit` that are not of the declared types.
 
     Args:
-        models: should be the models by name.
-        golds: should be a list of models.
-        metrics: should be a list of metrics, each of which explains its measures.
+        models: expected to be models by name.
+        golds: expected to be a list of models.
+        metrics: expected to be a list of metrics, each with an `about`.
     """
     if not isinstance(models, Mapping) or _is_state_dict(models):
         yield SettingError(
@@ -121,14 +121,14 @@ def check_arguments(models: object, golds: object, metrics: object) -> Iterator[
         )
     else:
         for name, candidate in models.items():
-            yield from _of_model(f"Model {name!r}", candidate)
+            yield from _check_model(f"Model {name!r}", candidate)
     if not _is_list(golds):
         yield SettingError(
             f"`golds` is {_described(golds)}", expected="a list of retrained models", remedy="Write `golds=[...]`"
         )
     else:
         for number, gold in enumerate(golds, 1):
-            yield from _of_model(f"Gold {number}", gold)
+            yield from _check_model(f"Gold {number}", gold)
     if not _is_list(metrics):
         yield SettingError(
             f"`metrics` is {_described(metrics)}",
@@ -137,10 +137,10 @@ def check_arguments(models: object, golds: object, metrics: object) -> Iterator[
         )
     else:
         for number, metric in enumerate(metrics, 1):
-            yield from _of_metric(number, metric)
+            yield from _check_metric(number, metric)
 
 
-def _of_model(title: str, candidate: object) -> Iterator[SettingError]:
+def _check_model(title: str, candidate: object) -> Iterator[SettingError]:
     if isinstance(candidate, (nn.Module, Unlearned)):
         return
     loads = "Load it into a model: `model = make_model(); model.load_state_dict(...)`"
@@ -151,7 +151,7 @@ def _of_model(title: str, candidate: object) -> Iterator[SettingError]:
     )
 
 
-def _of_metric(number: int, metric: object) -> Iterator[SettingError]:
+def _check_metric(number: int, metric: object) -> Iterator[SettingError]:
     if not isinstance(metric, Metric):
         yield SettingError(
             f"Metric {number} is {_described(metric)}",
@@ -159,14 +159,14 @@ def _of_metric(number: int, metric: object) -> Iterator[SettingError]:
             remedy=f"Call it: `{metric.__name__}()`" if isinstance(metric, type) else "",
         )
         return
-    # Declared in the base class, but nothing makes a class of the user's own set it.
+    # Declared in the base class, but a user's class may not set it.
     about: object = getattr(metric, "about", None)
     if not isinstance(about, (tuple, list)) or not all(isinstance(each, MetricInfo) for each in about):
         yield SettingError(
             f"`{type(metric).__name__}.about` is {_described(about)}"
             if about is not None
             else f"The metric {type(metric).__name__} has no `about`",
-            expected="a tuple with an `MetricInfo` for each of the metric's measures, which says what it means",
+            expected="a tuple with a `MetricInfo` for each of the metric's measures, which says what it means",
             remedy="Add to the class `about = (MetricInfo(metric=..., title=..., ...),)`, from `unregress.evidence`",
         )
 
@@ -176,7 +176,7 @@ def _is_list(value: object) -> TypeGuard[Sequence[object]]:
 
 
 def _is_state_dict(value: object) -> bool:
-    """Whether this is a state dict: weights without the model that they belong to."""
+    """Whether a value is a state dict: weights without a model."""
     return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
 
 
@@ -191,12 +191,12 @@ def _described(value: object) -> str:
 def check_golds(
     golds: Mapping[str, Candidate], models: Mapping[str, Candidate], request: ForgetRequest
 ) -> Iterator[SettingError]:
-    """Complaints about models that cannot be golds: an invalid reference would make the audit too lenient.
+    """Errors about models that cannot be golds: an invalid reference would make the audit too lenient.
 
     Args:
         golds: the golds by name.
         models: the original and the models to judge, by name.
-        request: what the audit is about.
+        request: the request that is audited.
     """
     for name, gold in golds.items():
         if (record := record_of(gold)) is not None and record.kind != "retrained":
@@ -238,7 +238,7 @@ def _forget_samples_seen(gold: Candidate, request: ForgetRequest) -> int:
 def _identity(gold: Candidate, weights: str) -> str:
     """A key that two golds share only if they are the same training run.
 
-    Equal weights are no proof of that: small convex models end in the same ones whatever their seed, as a caveat says.
+    Equal weights are no proof of that: small convex models have the same ones whatever their seed, see `gold_caveats`.
     """
     if isinstance(gold, Unlearned) and gold.history and gold.cost.seconds:
         return f"{weights} in {gold.cost.seconds} s"

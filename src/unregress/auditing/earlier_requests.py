@@ -1,4 +1,4 @@
-"""Checks of earlier requests: whether the audited models still behave as if they had forgotten them."""
+"""Recheck earlier requests: whether the audited models still behave as if they had forgotten them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from unregress.auditing.assemble import Candidate, constant, split_parts
+from unregress.auditing.assemble import Candidate, Participant, constant, split_parts
 from unregress.data.request import ForgetRequest
 from unregress.errors import UnregressError
-from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Recheck, Role
+from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Recheck
 from unregress.evidence.verdict import Rule, judge
 from unregress.methods.base import Unlearned
 from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Wasserstein
@@ -23,22 +23,22 @@ QUICK: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), AttackAUC())
 """The metrics of an earlier request: they read predictions alone, so that a long chain of requests stays cheap."""
 
 
-def recheck(panel: Panel, candidates: Sequence[tuple[str, Role, Candidate]], rule: Rule) -> list[Recheck]:
+def recheck(panel: Panel, models: Sequence[Participant], rule: Rule) -> list[Recheck]:
     """Judge the models again about every other request of the case that was carried out on them.
 
     Args:
         panel: the audited models.
-        candidates: the models with their records, by name and role.
+        models: the models with their records, by name and role.
         rule: how to judge.
     """
     if not (others := panel.case.requested.others):
         return []
     tests = held_out_predictions(panel)
-    return [_recheck(panel, other, tests, candidates, rule) for other in others]
+    return [_recheck(panel, other, tests, models, rule) for other in others]
 
 
 def held_out_predictions(panel: Panel) -> dict[str, Predictions]:
-    """Every model's predictions for all test samples, by its name; they serve every request."""
+    """Every model's predictions for all test samples, by the model's name; they are the same for every request."""
     case, runtime = panel.case, panel.runtime
     return {
         subject.name: collect(subject.model, case.task, case.source("test"), runtime)
@@ -47,17 +47,17 @@ def held_out_predictions(panel: Panel) -> dict[str, Predictions]:
     }
 
 
-def panel_of(panel: Panel, other: ForgetRequest, tests: Mapping[str, Predictions]) -> Panel:
-    """The same models' predictions for another request's samples; the retained samples are the same.
+def panel_for(panel: Panel, other: ForgetRequest, tests: Mapping[str, Predictions]) -> Panel:
+    """Create the panel of another request: the same models and retained samples, with that request's forgotten samples.
 
     Args:
-        panel: of the audit's own request.
+        panel: the panel of the audited request.
         other: one of `panel.case.requested.others`.
         tests: from `held_out_predictions`.
 
     Raises:
-        DataError: some of the other request's samples cannot be measured any more.
-        ModelError: likewise, as where their inputs were overwritten.
+        DataError: targets of the other request's samples cannot be used any more.
+        ModelError: predictions for these samples are not finite, for example because their inputs were overwritten.
     """
     own, runtime = panel.case.requested, panel.runtime
     rest = [each for each in own.others if each is not other]
@@ -83,14 +83,14 @@ def _recheck(
     panel: Panel,
     other: ForgetRequest,
     tests: Mapping[str, Predictions],
-    candidates: Sequence[tuple[str, Role, Candidate]],
+    models: Sequence[Participant],
     rule: Rule,
 ) -> Recheck:
     """The verdicts about one other request, from predictions alone."""
     found = partial(Recheck, reason=other.reason, request_digest=other.digest, samples=len(other.forget))
     try:
-        again = panel_of(panel, other, tests)
-        measures = [each for metric in QUICK for each in metric.measure(again) if isinstance(each, Measurement)]
+        other_panel = panel_for(panel, other, tests)
+        measures = [each for metric in QUICK for each in metric.measure(other_panel) if isinstance(each, Measurement)]
     except UnregressError as error:
         return found(verdicts=(), note=f"It cannot be measured again: {error.found}.")
     known = {measure.metric for measure in measures}
@@ -99,15 +99,15 @@ def _recheck(
         reason=other.reason,
         request_digest=other.digest,
         target_band=other.target_band,
-        samples={part: len(seen) for part, seen in again.original.parts.items()},
+        samples={part: len(seen) for part, seen in other_panel.original.parts.items()},
         data_digest="",
         settings={},
-        models=tuple(AuditedModel(name=subject.name, role=subject.role) for subject in again.subjects),
+        models=tuple(AuditedModel(name=subject.name, role=subject.role) for subject in other_panel.subjects),
         about=tuple(about for metric in QUICK for about in metric.about if about.metric in known),
         measures=tuple(measures),
         figures=(),
     )
-    judged = [name for name, role, candidate in candidates if role == "unlearned" and _forgot(candidate, other)]
+    judged = [name for name, role, candidate in models if role == "unlearned" and _forgot(candidate, other)]
     return found(verdicts=tuple(each for each in judge(report, rule) if each.model in judged))
 
 

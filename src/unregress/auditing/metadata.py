@@ -1,4 +1,4 @@
-"""What a report says of its own making: the day, the settings, the models and the meaning of each measurement."""
+"""Metadata of a report: date, settings, models, and the meaning of each measurement."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from unregress.metrics import Metric
 from unregress.training.runtime import Runtime
 
 BASELINE = ModelRecord(method="the median of the retained targets", kind="computed")
-"""How the constant predictor, a row of every audit, is made."""
+"""Record of the constant predictor, which is a row of every audit."""
 
 
 def about(metrics: Sequence[Metric], measures: Sequence[Measurement], unit: Unit) -> tuple[MetricInfo, ...]:
-    """The explanation of everything that was measured; what is in target units gets the panel's unit."""
+    """The explanations of all metrics that were measured; target units are replaced by the panel's unit."""
     measured = {measure.metric for measure in measures}
     about = [info for metric in metrics for info in metric.about if info.metric in measured]
     return tuple(replace(info, unit=unit) if info.unit == Unit.TARGET else info for info in about)
@@ -64,7 +64,7 @@ def audited_model(name: str, role: Role, candidate: Candidate, files: Mapping[st
 
 
 def settings(case: Case, runtime: Runtime, metrics: Sequence[Metric], rule: Rule) -> dict[str, object]:
-    """Everything beside data and models that the numbers depend on."""
+    """Everything except data and models that the numbers depend on."""
     libraries = ("torch", "numpy", "scipy", "scikit-learn")
     return {
         "task": type(case.task).__name__,

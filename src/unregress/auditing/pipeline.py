@@ -1,4 +1,4 @@
-"""The audit: check what is given, train golds if asked to, predict with all models, measure, and judge."""
+"""The audit: check the arguments, train golds on request, predict with all models, measure, and judge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Meas
 from unregress.evidence.verdict import Rule, judge
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
-from unregress.metrics.findings import findings
+from unregress.metrics.validation import validated_results
 from unregress.runs.model_io import file_of
 from unregress.training.runtime import Runtime
 
@@ -45,30 +45,30 @@ def audit(
     Where the models were made to forget other requests too (`ForgetRequest.others`), none of their samples is used, and
     each of these requests is checked again from predictions alone (`AuditReport.earlier`).
 
-    Two kinds of rows are always there for scale: `constant`, a baseline that predicts the median of the retained
-    targets, and the helper of each model that a helper taught, by itself.
+    Two kinds of reference rows are added for scale: `constant`, a baseline that predicts the median of the retained
+    targets, and the helper model of each method that used one.
 
     Args:
         case: the request and the data; its `test` split is needed.
-        models: the models by name, the original among them.  A method's result (`Unlearned`) brings its method,
+        models: the original and the models to judge, by name.  A method's result (`Unlearned`) brings its method,
             deviations and cost into the report; a bare module does not.
         runtime: where to compute, and the seed of attacks and relearning.
         golds: models retrained without the forget set, that differ by their seed only.  Their distances to each other
-            are the noise floor; five or more allow a verdict, see `Rule`.  Without any, the report holds what can be
-            said from held-out samples alone.
-        retrain: trains golds, beside those that are given.
-        deep: also tests the methods themselves, with many trainings as `retrain` says.
+            are the noise floor; five or more allow a verdict, see `Rule`.  Without any, the report is limited to
+            what held-out samples can show.
+        retrain: how to train further golds; None trains none.
+        deep: tests of the methods themselves, with many trainings by the recipe of `retrain`; None for no such tests.
         original: name of the model before unlearning.
         metrics: what to measure; by default `unregress.metrics.default_metrics()`.
         rule: how to judge.
-        caveats: what else a reader of the report must know, such as a preflight's warnings.
+        caveats: further limits that a reader of the report must know, such as a preflight's warnings.
         files: the weights file of each model that was read from one, by the model's name in the report, so that the
             report says which file its verdict is about.
         log: receives lines of progress, such as how long trainings will take.
 
     Raises:
-        SettingError: something given is not a model, gold or metric; the original is not among the models, one of them
-            has a name that the report gives itself, or a gold cannot be one: it was not retrained, or is given twice;
+        SettingError: an argument is not a model, gold or metric; the original is not among the models, one of them has
+            a name that the report itself uses, or a gold is invalid: it was not retrained, or is given twice;
             the recipe of golds to train is not named; a metric's findings are not what a report can show; or
             `SOURCE_DATE_EPOCH` is not a number of seconds.
         DataError: there is no test data.
@@ -138,8 +138,10 @@ class AuditJob:
             deep=self._deep_metrics(),
             further=further,
         )
-        candidates = participants(self.models, self.golds, self.original)
-        known = {*(name for name, _, _ in candidates), *gold_names(len(self.golds) + further)}
+        known = {
+            *(name for name, _, _ in participants(self.models, self.golds, self.original)),
+            *gold_names(len(self.golds) + further),
+        }
         if unknown := [name for name in self.files if name not in known]:
             raise SettingError(
                 f"`files` names {', '.join(map(repr, unknown))}",
@@ -147,7 +149,7 @@ class AuditJob:
             )
 
     def run(self) -> AuditResult:
-        """Check, train what is to be trained, measure and judge.
+        """Check, train golds on request, measure and judge.
 
         Raises:
             UnregressError: as `audit` raises.
@@ -192,15 +194,15 @@ class AuditJob:
     def _report(self) -> AuditReport:
         """Predict with all models, measure and judge."""
         case, runtime, rule = self.case, self.runtime, self.rule
-        candidates = participants(self.models, self.golds, self.original)
-        # A preflight refuses such data; without one a reader of the report is told.
+        models = participants(self.models, self.golds, self.original)
+        # A preflight refuses such data; without one they become a caveat.
         unstable = [f"{found.found}." for found in nondeterministic_splits(case, runtime)]
         with runtime.isolated_rng("audit"):
             features = any(metric.needs_features for metric in self.metrics)
-            panel, found = assemble(case, candidates, runtime, features=features)
-            asked = runtime.track(self.metrics, "measuring", len(self.metrics))
-            results = [result for metric in asked for result in findings(metric, panel)]
-            earlier = recheck(panel, candidates, rule)
+            panel, found = assemble(case, models, runtime, features=features)
+            metrics = runtime.track(self.metrics, "measuring", len(self.metrics))
+            results = [result for metric in metrics for result in validated_results(metric, panel)]
+            earlier = recheck(panel, models, rule)
         measures = tuple(result for result in results if isinstance(result, Measurement))
         constant = AuditedModel(name=CONSTANT, role="reference", record=BASELINE)
         report = AuditReport(
@@ -212,7 +214,7 @@ class AuditJob:
             samples={part: len(seen) for part, seen in panel.original.parts.items()},
             data_digest=case.splits.data_digest,
             settings=settings(case, runtime, self.metrics, rule),
-            models=(*(audited_model(*candidate, self.files) for candidate in candidates), constant),
+            models=(*(audited_model(*model, self.files) for model in models), constant),
             about=about(self.metrics, measures, panel.unit),
             measures=measures,
             figures=tuple(result for result in results if isinstance(result, Figure)),

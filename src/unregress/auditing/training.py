@@ -1,4 +1,4 @@
-"""What an audit trains by itself: golds, and the models of deep tests."""
+"""The trainings of an audit: golds, and the models of deep tests."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """How an audit trains golds.  With a store they are kept: an interrupted audit continues with those that are done.
+    """Settings for golds that an audit trains.  With a store, an interrupted audit continues with finished golds.
 
     Raises:
         SettingError: a number is out of range.
     """
 
     recipe: Recipe | None = None
-    """How the original was trained; must be named."""
+    """The recipe by which the original was trained; required."""
     golds: int = 5
-    """How many; their seeds are 1001 above the runtime's, and the numbers after it."""
+    """Number of golds; their seeds begin 1001 above the runtime's."""
     workers: int = 1
-    """How many trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
+    """Number of trainings at a time, each on one CPU thread: on a CPU, its cores; on one GPU, what its memory holds."""
     stack: int = 1
-    """How many golds of a small model to train as one: several times as fast, and rounded differently.  Not with a
-    plateau schedule, whose rates would differ between models.  With more golds later, a stack that was not full is
+    """Number of golds of a small model to train as one stack: several times as fast, and rounded differently.  Not with
+    a plateau schedule, whose rates would differ between models.  With more golds later, a stack that was not full is
     trained again."""
     store: Path | None = None
     """Folder in which trained models are kept; None keeps none."""
@@ -81,7 +81,7 @@ class Retraining:
         if self.recipe is None:
             raise SettingError(
                 "How the original was trained is not known",
-                expected="golds trained with the original's recipe, for else the audit measures the recipe",
+                expected="golds trained with the original's recipe, or else the audit measures that difference",
                 remedy="Name it: `Retraining(recipe=...)`",
             )
         return self.recipe
@@ -96,23 +96,23 @@ class DeepTests:
     """
 
     methods: Mapping[str, Method] = field(default_factory=dict)
-    """The method of each audited model, by the model's name; by default what their run folders say."""
+    """The method of each audited model, by the model's name; by default the method that its run folder records."""
     halves: int = 16
     """U-LiRA: originals trained on random halves of the training set; an even number, 6 or more."""
     seeds: int = 10
     """KLoM: seeds of originals, and as many golds; 4 or more."""
 
     def __post_init__(self) -> None:
-        # The metrics refuse the same, one after the other and by their own names.
-        complaints: list[UnregressError] = []
+        # The metrics refuse the same values, but one after the other and under the metrics' own names.
+        errors: list[UnregressError] = []
         if self.halves < 6 or self.halves % 2:
-            complaints.append(SettingError(f"`deep.halves` is {self.halves}", expected="an even number, 6 or more"))
+            errors.append(SettingError(f"`deep.halves` is {self.halves}", expected="an even number, 6 or more"))
         if self.seeds < 4:
-            complaints.append(SettingError(f"`deep.seeds` is {self.seeds}", expected="4 or more"))
-        raise_all(complaints)
+            errors.append(SettingError(f"`deep.seeds` is {self.seeds}", expected="4 or more"))
+        raise_all(errors)
 
     def metrics(self, retraining: Retraining) -> tuple[ULiRA, KLoM]:
-        """The two metrics, whose models are trained, and kept, as `retraining` says.
+        """Create the two metrics, with recipe, workers and store of `retraining`.
 
         Raises:
             SettingError: no method is named, or no recipe.
@@ -138,14 +138,14 @@ class TrainedGold(NamedTuple):
 def announce_deep_tests(
     metrics: tuple[DeepMetric, ...], retraining: Retraining, case: Case, runtime: Runtime, log: Log | None
 ) -> None:
-    """Log how long each deep test will take, before anything is trained."""
+    """Log an estimate of how long each deep test will take, before anything is trained."""
     if log is None or not metrics:
         return
     workers = retraining.workers
     pace = measure_throughput(case, retraining.require_recipe(), runtime, workers=workers)
     for metric in metrics:
         plan = metric.plan(case, runtime).describe(pace, workers)
-        log(f"{type(metric).__name__}{_beside(retraining)}: {plan}")
+        log(f"{type(metric).__name__}{_store_note(retraining)}: {plan}")
 
 
 def train_golds(
@@ -174,7 +174,7 @@ def train_golds(
             workers = retraining.workers
             pace = measure_throughput(case, recipe, runtime, workers=workers, stack=min(stack, retraining.golds))
             cost = missing.describe(pace, workers)
-            log(f"Golds of seeds {seeds[0]} to {seeds[-1]}{_beside(retraining)}: {cost}")
+            log(f"Golds of seeds {seeds[0]} to {seeds[-1]}{_store_note(retraining)}: {cost}")
     made = factory.golds(seeds, workers=retraining.workers, stack=stack)
     return [
         TrainedGold(name, seed, each.unlearned, None if store is None else store.folder("gold", each.key))
@@ -182,5 +182,5 @@ def train_golds(
     ]
 
 
-def _beside(retraining: Retraining) -> str:
-    return "" if retraining.store is None else f", beside what {retraining.store} holds"
+def _store_note(retraining: Retraining) -> str:
+    return "" if retraining.store is None else f", not counting models in {retraining.store}"

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from unregress.cli.interrupt import ignore_signals, leaving_at_once
-from unregress.cli.streams import lasting
+from unregress.cli.streams import resilient_streams
 
 __all__ = ["main", "program"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command, see `unregress.cli.dispatch`; what needs no command is answered at once.
+    """Run one command, see `unregress.cli.dispatch`; `--help` and `--version` need no imports of PyTorch.
 
     Args:
-        arguments: the words; by default those that the program was called with, which then is ours to end.
+        arguments: the arguments; by default those of the program, whose signals are then handled here.
 
     Returns:
         The exit code, see `unregress.cli.exit_codes`.
@@ -25,24 +25,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
     debug = words != given or os.environ.get("UNREGRESS_DEBUG", "") not in ("", "0")
-    with leaving_at_once() if arguments is None else nullcontext(), lasting() as output:
+    with leaving_at_once() if arguments is None else nullcontext(), resilient_streams() as output:
         from unregress.cli.help import answer
 
         if (text := answer(words)) is not None:
             print(text, end="")
             code = 0
         else:
-            from unregress.cli.dispatch import dispatch  # and with it PyTorch
+            from unregress.cli.dispatch import dispatch  # imports PyTorch
 
             code = dispatch(words, debug=debug)
-        if (complaint := output.complaint()) and not code:
-            print(f"error: {complaint}", file=sys.stderr)
+        if (problem := output.write_error()) and not code:
+            print(f"error: {problem}", file=sys.stderr)
             code = 2
     return code
 
 
 def program() -> int:
-    """Run the command that the program was called with, after which nothing is left to be interrupted."""
+    """Run the command of the program's arguments; the entry point of `unregress`."""
     code = main()
     ignore_signals()
     return code

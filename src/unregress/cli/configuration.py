@@ -10,8 +10,8 @@ import yaml
 from unregress.errors import SettingError, UnregressError
 from unregress.errors.wording import printable
 
-_DEEPEST = 50
-"""Levels of nesting that no configuration needs; the parser's own limit is a crash."""
+_MAX_DEPTH = 50
+"""Largest depth of nesting; beyond a limit of its own the parser crashes."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _EXPECTED = "option names with values, one a line, as in `output: runs/first`"
 
@@ -47,7 +47,7 @@ def without(text: str, names: frozenset[str]) -> str:
     try:
         mapping = yaml.compose(text, Loader=yaml.SafeLoader) if names else None
     except yaml.YAMLError:
-        return text  # the parser says what is wrong
+        return text  # the parser reports the error
     if not isinstance(mapping, yaml.MappingNode):
         return text
     kept = [(key, value) for key, value in mapping.value if key.value not in names]
@@ -61,7 +61,7 @@ def require_mapping(text: str, name: str) -> None:
     """Refuse text that is not a configuration.
 
     Args:
-        text: what was read.
+        text: the content.
         name: the file, for messages.
 
     Raises:
@@ -81,7 +81,7 @@ def require_mapping(text: str, name: str) -> None:
 
 def _walk(text: str, name: str) -> None:
     """Check YAML event by event, which unlike constructing it needs no recursion."""
-    # For each open mapping the keys so far, None for a sequence; and whether the next piece is a key.
+    # For each open mapping the keys so far, None for a sequence; and whether the next event is a key.
     keys: list[dict[str, int] | None] = []
     key_next: list[bool] = []
     anchored: list[bool] = []
@@ -94,11 +94,11 @@ def _walk(text: str, name: str) -> None:
             anchored.pop()
         elif isinstance(event, yaml.NodeEvent):
             if isinstance(event, yaml.AliasEvent) and any(anchored):
-                # Copies of copies: a few lines would become more than any memory holds.
+                # Nested references multiply: a few lines could expand beyond any memory.
                 raise SettingError(
                     f"{name} refers in line {line_of(event)} to an earlier part (*{event.anchor}), within a part that "
-                    "others may refer to",
-                    expected="references (*NAME) outside of what has a name itself (&NAME)",
+                    "has a name itself",
+                    expected="references (*NAME) only outside of named parts (&NAME)",
                     remedy="Write the part out",
                 )
             if not seen and not isinstance(event, yaml.MappingStartEvent):
@@ -111,7 +111,7 @@ def _walk(text: str, name: str) -> None:
                         first = SettingError(
                             f"{name} has `{event.value}` twice, in lines {known[event.value]} and {line}",
                             expected="each name once",
-                            remedy="Remove one of them: which one counts would be a guess",
+                            remedy="Remove one of them: it is unclear which one is meant",
                         )
                     known.setdefault(event.value, line)
                 key_next[-1] = not key_next[-1]
@@ -119,9 +119,9 @@ def _walk(text: str, name: str) -> None:
                 keys.append({} if isinstance(event, yaml.MappingStartEvent) else None)
                 key_next.append(True)
                 anchored.append(event.anchor is not None)
-                if len(keys) > _DEEPEST:
+                if len(keys) > _MAX_DEPTH:
                     raise SettingError(
-                        f"{name} is nested more than {_DEEPEST} levels deep in line {line}", expected=_EXPECTED
+                        f"{name} is nested more than {_MAX_DEPTH} levels deep in line {line}", expected=_EXPECTED
                     )
     if first is not None:
         raise first
@@ -130,7 +130,7 @@ def _walk(text: str, name: str) -> None:
 
 
 def line_of(event: yaml.NodeEvent) -> int:
-    """The line in which a piece of YAML begins, counted from 1."""
+    """The line in which a YAML event begins, counted from 1."""
     return 1 + (event.start_mark.line if event.start_mark else 0)
 
 

@@ -21,14 +21,14 @@ def say(*lines: str) -> None:
         console.print(printable(line))
 
 
-def shown(runtime: Runtime) -> Runtime:
-    """The runtime with progress bars if standard output is a terminal."""
+def with_progress(runtime: Runtime) -> Runtime:
+    """The runtime, with progress bars if standard output is a terminal."""
     return replace(runtime, progress=runtime.progress or sys.stdout.isatty())
 
 
 @contextmanager
-def kept_in(store: Path | None) -> Iterator[None]:
-    """Add to an interruption of the block where finished trainings are kept.
+def store_noted(store: Path | None) -> Iterator[None]:
+    """Within the block, add a note to an interruption that says where finished trainings are kept.
 
     Args:
         store: the folder of finished trainings; None if none are kept.
@@ -37,16 +37,16 @@ def kept_in(store: Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         if store is not None:
-            stop.add_note(f"Trainings that were finished are kept in {store}; the same command resumes from there.")
+            stop.add_note(f"Finished trainings are kept in {store}; the same command resumes from there.")
         raise
 
 
-def written(output: Path, file: str, replaced: str) -> list[str]:
+def run_summary(output: Path, file: str, replaced: str) -> list[str]:
     """Lines that report the run folder that a command wrote.
 
     Args:
-        output: the folder, from which the next command starts.
-        file: the most important file in it.
+        output: the folder, which the next command takes.
+        file: its main file.
         replaced: the digest of the folder that it replaced; empty if it replaced none.
     """
     lines = [f"Wrote {output}/{file}", f"The next command takes the folder: {output}"]

@@ -46,7 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "reproduce": reproduce,
 }
-"""A command's signature is its schema and its docstring the help.  `config` is filled in here."""
+"""The commands.  A signature gives the options, its docstring the help; the argument `config` is filled in here."""
 
 
 def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
@@ -78,16 +78,16 @@ def dispatch(words: Sequence[str], *, debug: bool = False) -> int:
 
 def _stopped(stop: Stop | None, error: BaseException) -> tuple[int, str] | None:
     """Exit code and message of a command that was interrupted or terminated; None if it was not."""
-    heard = None if stop is None else stop.number
-    if heard is None and not isinstance(error, KeyboardInterrupt):
+    received = None if stop is None else stop.number
+    if received is None and not isinstance(error, KeyboardInterrupt):
         return None
-    number = signal.Signals(signal.SIGINT if heard is None else heard)
+    number = signal.Signals(signal.SIGINT if received is None else received)
     return exit_code(number), " ".join([f"{WORDS[number]}; {NOTHING_LEFT}", *getattr(error, "__notes__", [])])
 
 
 @contextmanager
 def _main_process_prints() -> Iterator[None]:
-    """Let only the main process of a job print, and disconnect the processes when all have finished."""
+    """Let only the main process of a job print, and end the process group at the end of the block."""
     with ExitStack() as stack:
         if not current_process_group().is_main:
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
@@ -104,14 +104,14 @@ class _Parser(ArgumentParser):
     """Settings of configuration files that the command line replaces as a whole."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        # `--method.recipe.epoch` would mean `epochs`: a typing error must not become a setting.
-        # `prog` is also set for the parsers that the library makes for the help of one option.
+        # With abbreviations `--method.recipe.epoch` would mean `epochs`: a typing error would become a setting.
+        # jsonargparse also creates parsers for the help of single options; `prog` is set for these too.
         super().__init__(*arguments, allow_abbrev=False, **{"prog": "unregress", **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the reworded error; a parser within another one passes its message on instead."""
         if (known := culprit(ex)) is not None:
-            # Raised while a module of the user's was imported, or reworded already.
+            # Raised by an import of the user's module, or already reworded.
             raise known
         if not self.exit_on_error:
             super().error(message, ex)
@@ -147,7 +147,7 @@ def _run(words: Sequence[str], debug: bool) -> int:
     # Tasks and data functions are named by import path, as in `my_model.task`.
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
-    # With `Splits` among them, `data` takes any function that returns one, although it is a dataclass.
+    # `Splits` is a dataclass; with this setting `data` takes any function that returns one.
     set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
     parser = _Parser(usage=USAGE, description=DESCRIPTION, epilog=EXIT_CODES, version=version("unregress"))
     subcommands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands", prog="unregress")
@@ -160,10 +160,10 @@ def _run(words: Sequence[str], debug: bool) -> int:
     try:
         parsed = parser.parse_args([_underscored(word) for word in words])
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        # Errors of its own that the parser does not catch.
+        # Errors that the parser raises and does not catch.
         parser.error(message_of(error), error)
     name = parsed.subcommand
-    # The configuration is filled in below.
+    # `config` is required by the signature, and filled in below.
     raise_all(list(unusable(COMMANDS[name], {**parsed[name].as_dict(), "config": ""})))
     devices = parsed[name].get("runtime.devices", 1)
     wanted = devices if isinstance(devices, int) else len(devices)
@@ -202,7 +202,7 @@ def _names_method(words: Sequence[str]) -> bool:
 
 
 def _underscored(word: str) -> str:
-    """An option as the signatures spell it: `--data-root` means `--data_root`.  Names within it stay as they are.
+    """Spell an option as the signatures do: `--data-root` becomes `--data_root`; dotted names are unchanged.
 
     >>> _underscored("--data-root=a-b"), _underscored("--models.two-stage"), _underscored("agedb-0-30")
     ('--data_root=a-b', '--models.two-stage', 'agedb-0-30')
@@ -227,7 +227,7 @@ def _parser(name: str, command: Callable[..., None]) -> _Parser:
     own: set[str | int] = set()
     if command is reproduce:
         own = {"name", "list", "download"}
-        # Suppressed if it is not given, so that the value of a configuration file remains.
+        # No default, so that the value of a configuration file remains.
         parser.add_argument("name", nargs="?", default=SUPPRESS, help="the experiment, as `--list` shows them")
         parser.add_argument("--list", action="store_true", help="show all experiments, their data and rough cost")
         parser.add_argument(
@@ -240,7 +240,7 @@ def _parser(name: str, command: Callable[..., None]) -> _Parser:
 
 
 def _configured(command: Callable[..., None]) -> bool:
-    """Whether a command writes a run folder, with its configuration in it."""
+    """Whether a command writes a run folder, which includes its configuration."""
     return "config" in signature(command).parameters
 
 
@@ -250,13 +250,13 @@ def _text(command: Callable[..., None]) -> str:
 
 
 def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
-    """Call the user's functions, make methods and metrics."""
+    """Call the user's functions, and create methods and metrics."""
     try:
         made: Namespace = parser.instantiate(parsed)
     except Exception as error:
         if (known := culprit(error)) is not None:
             raise known from None
-        raise SettingError(f"What the configuration names cannot be created: {described(error)}") from error
+        raise SettingError(f"An object that the configuration names cannot be created: {described(error)}") from error
     values = made[parsed.subcommand]
     for key, kind in (("task", Task), ("data", Splits)):
         if key in values and not isinstance(values[key], kind):

@@ -1,7 +1,7 @@
-"""Reword the parser's error messages in one line: what was found, what is expected, what was probably meant.
+"""Reword the parser's error messages in one line each: found, expected, and the probable intention.
 
-Four kinds are reworded: unknown options, missing options, classes and values.  Any other message is passed on as it is,
-so another wording in the parser costs clarity but nothing else.
+Four kinds are reworded: unknown options, missing options, classes and values.  Any other message is passed on
+unchanged, so that a new wording in the parser makes messages less clear, but breaks nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CLASS = re.compile(r"Expected a dot import path string: (\S+)|Not a valid subcl
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A remedy that names the most similar known word, or the one whose last part is; empty if none is similar.
+    """A remedy that names the known word most similar, as a whole or in its last part; empty if none is similar.
 
     >>> nearest("Blindspott", ["Blindspot", "Retrain"]), nearest("seed", ["golds", "runtime.seed"])
     ("Did you mean 'Blindspot'?", "Did you mean 'runtime.seed'?")
@@ -58,25 +58,25 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class _Complaint:
+class _ParserError:
     """The innermost message, without the layers that the parser wraps around it."""
 
     key: str
-    """Name of the setting, dotted; empty if it concerns none."""
+    """Dotted name of the setting; empty if the message is about none."""
     owner: str
-    """Import path of the class or function whose setting it is; empty for a command's own."""
+    """Import path of the class or function that has the setting; empty for a command's own option."""
     text: str
     given: str | None
     """The value that was refused."""
 
 
 def reword(message: str, command: Callable[..., None] | None, name: str) -> UnregressError:
-    """The error that states a parser's message.
+    """Create the error for a parser's message.
 
     Args:
-        message: the parser's.
-        command: the command that was called, whose signature has the options; None before one is known.
-        name: the command's, or the program's.
+        message: the parser's message.
+        command: the called command, whose signature has the options; None before it is known.
+        name: name of the command or the program, as the user types it.
     """
     help_ = f"`{name} --help` lists all options"
     found = _innermost(message)
@@ -88,7 +88,7 @@ def reword(message: str, command: Callable[..., None] | None, name: str) -> Unre
         return _wrong_value(found, match, help_)
     if match := _CLASS.search(found.text):
         return _no_such_class(found, match[1] or match[2])
-    # The parser quotes some objects with their addresses.
+    # The parser quotes some objects with their memory addresses.
     text = re.sub(r"<([^<>]*?)(?: of type object)?(?: at 0x[0-9a-f]+)?>", r"\1", " ".join(found.text.split()))
     text = text.rstrip(".")
     called = found.key in ("task", "data")
@@ -103,28 +103,28 @@ _IMPORTED = (
 )
 
 
-def _innermost(message: str) -> _Complaint:
-    """Take off keys, class paths, and all but the most telling branch of unions."""
+def _innermost(message: str) -> _ParserError:
+    """Strip keys, class paths, and all but the most informative branch of unions."""
     keys: list[str] = []
     owner, given, text = "", None, message.strip()
     while True:
         if match := _CONTEXT.match(text):
             key, path, text = match[1], match[2], match[3].strip()
             keys += [key] if key else []
-            # Of options that one class groups, the whole dotted name is the command's own.
+            # Options grouped in a class of `unregress.cli` count as the command's own.
             owner = path if path and not path.startswith("unregress.cli.") else owner
         elif match := _UNION.match(text):
-            text, given = _telling(match["branches"]), match["given"].strip("'\"")
+            text, given = _informative_branch(match["branches"]), match["given"].strip("'\"")
         else:
             break
     if value := re.search(r"\. Got value: (.*)$", text, re.DOTALL):
         given = value[1].strip()
     if nested := re.fullmatch(r"NestedArg\(key='([^']*)', val=(.*)\)", given or "", re.DOTALL):
         keys, given = [*keys, nested[1]], nested[2].strip("'\"")
-    return _Complaint(".".join(keys), owner, text, given)
+    return _ParserError(".".join(keys), owner, text, given)
 
 
-def _telling(branches: str) -> str:
+def _informative_branch(branches: str) -> str:
     """The first branch of a union that is not about `None`."""
     indent = re.match(r" *", branches)[0]  # type: ignore[index] # it always matches
     texts = [text.strip() for text in f"\n{branches}".split(f"\n{indent}- ")[1:]]
@@ -132,11 +132,11 @@ def _telling(branches: str) -> str:
 
 
 def _unknown(
-    found: _Complaint, match: re.Match[str], command: Callable[..., None] | None, help_: str
+    found: _ParserError, match: re.Match[str], command: Callable[..., None] | None, help_: str
 ) -> UnregressError:
     option = (match["option"] or match["name"]).split("=")[0]
     if match["option"] and not option.startswith("--"):
-        return SettingError(f"There is no place for {option!r}", remedy=help_)
+        return SettingError(f"Unexpected argument {option!r}", remedy=help_)
     full = ".".join(part for part in (found.key, match["group"], option.removeprefix("--")) if part)
     if found.owner:
         known = [f"{found.key}.{each}" for each in _settings(pkgutil.resolve_name(found.owner))]
@@ -155,7 +155,7 @@ def _missing(match: re.Match[str], command: Callable[..., None] | None, help_: s
     )
 
 
-def _wrong_value(found: _Complaint, match: re.Match[str], help_: str) -> UnregressError:
+def _wrong_value(found: _ParserError, match: re.Match[str], help_: str) -> UnregressError:
     choices = [word.strip("' ") for word in (match["choices"] or "").split(",") if word]
     expected = "".join(choices) or WORDS.get(match["type"], f"a {match['type']}")
     return SettingError(
@@ -165,7 +165,7 @@ def _wrong_value(found: _Complaint, match: re.Match[str], help_: str) -> Unregre
     )
 
 
-def _no_such_class(found: _Complaint, word: str) -> UnregressError:
+def _no_such_class(found: _ParserError, word: str) -> UnregressError:
     last = found.key.split(".")
     known = METRICS if "metrics" in last else METHODS if {"method", "methods"} & set(last) else ()
     if not found.key:

@@ -1,6 +1,6 @@
 """Exit code and message of the exception that ended a command.
 
-| code | a command ended so |
+| code | meaning |
 |---|---|
 | 0 | done |
 | 1 | training diverged |
@@ -33,7 +33,9 @@ def ending(error: BaseException) -> tuple[int, str]:
         error: what a command raised.
     """
     if (known := culprit(error)) is not None:
-        return (_code(known), str(known)) if isinstance(known, UnregressError) else (REFUSED, _blamed(known))
+        return (
+            (_code(known), str(known)) if isinstance(known, UnregressError) else (REFUSED, _user_error_message(known))
+        )
     if peer_failed(error):
         return PEER_FAILED, "another process of this job failed (see its message); nothing was written"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
@@ -42,7 +44,7 @@ def ending(error: BaseException) -> tuple[int, str]:
         # A package that is not installed, a disk that is full.
         return REFUSED, described(error)
     if isinstance(error, RecursionError):
-        return REFUSED, f"something that was given is nested too deeply, or contains itself: {described(error)}"
+        return REFUSED, f"an argument or object is nested too deeply, or contains itself: {described(error)}"
     return FAULT, (
         f"this is a fault of unregress and not of yours: {described(error)}. Please report it, with what {_DEBUG[:9]} "
         "shows"
@@ -61,7 +63,7 @@ def _code(error: UnregressError) -> int:
     return NOT_PASSED if isinstance(error, VerdictError) else REFUSED
 
 
-def _blamed(error: BaseException) -> str:
+def _user_error_message(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"your code ended the program with `sys.exit`: {described(error)}. {_DEBUG}."
     whose = "your code" if frames_of_user(error) or isinstance(error, SyntaxError) else "your data, model or loss"

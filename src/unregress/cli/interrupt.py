@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-"""What happened, for each signal that ends a command."""
+"""The word for each signal that ends a command."""
 NOTHING_LEFT = "no unfinished run folder is left behind."
 GRACE = 5.0
 """Seconds of cleaning up during which further signals are ignored."""
@@ -27,24 +27,24 @@ def exit_code(number: int) -> int:
 
 
 class Stop:
-    """Turns signals into exceptions, and remembers which one it was.
+    """Signal handler that raises an exception and records the signal.
 
-    A signal that comes while the block already clears up is ignored for a few seconds: a second Ctrl-C out of
-    impatience would leave half-removed folders.
+    Further signals are ignored for a few seconds, during clean-up: an impatient second Ctrl-C would leave half-removed
+    folders.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        """The signal that was heard last; None for none.
+        """The last signal received; None if there was none.
 
-        Libraries' C code turns what is raised in it into errors of its own, so that the exception does not tell.
+        C code of libraries may turn the exception into an error of its own, which does not show the signal.
         """
         self._since = 0.0
         self._process = os.getpid()
 
     def __call__(self, number: int, *_: object) -> None:
-        """The handler."""
-        # Processes that this one has forked have nothing to clear up.
+        """Handle a signal."""
+        # Forked processes have nothing to clean up, and stop at once.
         if self.number is not None and time.monotonic() - self._since < GRACE and os.getpid() == self._process:
             return
         self.number, self._since = number, time.monotonic()
@@ -53,7 +53,7 @@ class Stop:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Within the block both signals raise a `KeyboardInterrupt`."""
+    """Let both signals raise a `KeyboardInterrupt` within the block."""
     stop = Stop()
     with _handled(stop):
         yield stop
@@ -63,8 +63,8 @@ def stoppable() -> Iterator[Stop]:
 def leaving_at_once() -> Iterator[None]:
     """Exit cleanly on Ctrl-C or SIGTERM in the block, such as during imports, before any resource exists.
 
-    While PyTorch and other libraries are imported, a `KeyboardInterrupt` would not do: libraries' C code turns one
-    that is raised in its imports into an ImportError, and prints it besides.
+    During imports of PyTorch and other libraries, their C code would print a `KeyboardInterrupt` and turn it into an
+    ImportError.
     """
     with _handled(_leave):
         yield
@@ -79,7 +79,7 @@ def ignore_signals() -> None:
 
 @contextmanager
 def _handled(handler: Callable[[int, Any], object]) -> Iterator[None]:
-    """Whether a signal has its default handler: one that is ignored or handled elsewhere is left alone."""
+    """Install a handler for both signals within the block; signals ignored or handled elsewhere are left alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -95,6 +95,6 @@ def _handled(handler: Callable[[int, Any], object]) -> Iterator[None]:
 
 
 def _leave(number: int, *_: object) -> NoReturn:
-    # Not `print`: the signal may have come in the middle of another one.
+    # Not `print`: the signal may have interrupted another `print`.
     os.write(2, f"error: {WORDS[signal.Signals(number)]}; {NOTHING_LEFT}\n".encode())
     os._exit(exit_code(number))

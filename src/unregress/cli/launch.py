@@ -35,8 +35,8 @@ def launch(words: Sequence[str], count: int) -> int:
     Rank 0 writes to the terminal.  The other processes' output is shown only if they are the cause of a failure.
 
     Args:
-        words: the words after `unregress`.
-        count: of processes.
+        words: the arguments after `unregress`.
+        count: number of processes.
 
     Returns:
         The exit code of the command.
@@ -55,7 +55,7 @@ def launch(words: Sequence[str], count: int) -> int:
         try:
             codes = _exit_codes(processes)
         except KeyboardInterrupt as stop:
-            # A terminal has interrupted all processes already; they ignore it the second time.  Rank 0 says so.
+            # A terminal has already interrupted all processes; they ignore this second signal.  Rank 0 reports it.
             number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
             for process in processes:
                 process.send_signal(number)
@@ -68,7 +68,7 @@ def require_room(count: int) -> None:
     """Refuse many more processes than this machine has devices or cores for.
 
     Raises:
-        SettingError: so many are asked for.
+        SettingError: more are asked for.
     """
     most = max(8, 4 * (os.cpu_count() or 1), torch.cuda.device_count())
     if count > most:
@@ -88,9 +88,9 @@ def free_port() -> int:
 
 
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
-    """Environment variables of one process, as `torchrun` sets them; those of the user stand before our defaults."""
+    """Environment variables of one process, as `torchrun` sets them; the user's own values override our defaults."""
     cores = max(1, (os.cpu_count() or 1) // count)
-    # At each training PyTorch's C++ code warns that all weights are used, which it cannot know beforehand.
+    # Silences a warning of PyTorch's C++ code at each training that no weight is unused.
     defaults = {"OMP_NUM_THREADS": str(cores), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "unregress"}
@@ -98,7 +98,7 @@ def _environment(rank: int, count: int, port: int) -> dict[str, str]:
 
 
 def _exit_codes(processes: Processes) -> list[int]:
-    """Wait for all processes; when one fails, the others are given some time and then ended."""
+    """Wait for all processes; when one fails, end the others after some time."""
     while any(process.poll() is None for process in processes):
         if any(process.poll() for process in processes):
             _wait(processes, GRACE)
@@ -123,10 +123,10 @@ def _end(processes: Processes) -> None:
 
 
 def _outcome(codes: Sequence[int], logs: Sequence[Path]) -> int:
-    """The exit code of the process that caused a failure; what it wrote is shown here unless it is rank 0."""
+    """The exit code of the process that caused a failure; prints its output unless it is rank 0."""
     terminated = (-signal.SIGTERM, exit_code(signal.SIGTERM))
     failed = [rank for rank, code in enumerate(codes) if code not in (0, PEER_FAILED)]
-    # Those that `_end` terminated only followed another one.
+    # Processes that `_end` terminated did not cause the failure.
     causes = [rank for rank in failed if codes[rank] not in terminated] or failed
     if not causes:
         return max(codes)

@@ -16,7 +16,7 @@ _ASCII = {
     "┃": "|", "λ": "lambda", "σ": "sigma", "ρ": "rho", "α": "alpha", "γ": "gamma", "ℓ": "l", "∪": "or", "∖": "without",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\N{REPLACEMENT CHARACTER}": "?",
 }  # fmt: skip
-"""What stands for the library's own characters where a console cannot show them; all others are escaped."""
+"""Replacements for the library's own characters where a console cannot show them; all others are escaped."""
 
 
 def _readable(error: UnicodeError) -> tuple[str, int]:
@@ -29,7 +29,7 @@ def _readable(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_READABLE, _readable)
 
 
-class Lasting:
+class ResilientStream:
     """A text stream that discards text it cannot write, and remembers the reason."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -56,7 +56,7 @@ class Lasting:
             except (OSError, ValueError) as error:  # ValueError: the stream was closed
                 self._lose(error)
 
-    def complaint(self) -> str:
+    def write_error(self) -> str:
         """Why text was discarded, after a last attempt; empty if none was, or if the pipe was closed."""
         self.flush()
         if self._lost is None or isinstance(self._lost, BrokenPipeError):
@@ -66,7 +66,7 @@ class Lasting:
 
     def _lose(self, error: OSError | ValueError) -> None:
         self._lost = error
-        # What the stream still holds would fail again when Python ends, which makes an exit code of that.
+        # The rest of the buffer would fail again when Python ends, and change the exit code.
         with suppress(OSError, ValueError):
             sink = os.open(os.devnull, os.O_WRONLY)
             os.dup2(sink, self._stream.fileno())
@@ -75,13 +75,13 @@ class Lasting:
 
 
 @contextmanager
-def lasting() -> Iterator[Lasting]:
-    """Within the block nothing that is printed raises; yields standard output.
+def resilient_streams() -> Iterator[ResilientStream]:
+    """Make printing never raise within the block; yields standard output.
 
-    Characters that its encoding lacks are replaced by readable ones, on standard error too.
+    Characters outside of its encoding are replaced by readable ones, on standard error too.
     """
     with _readable_stream(sys.stdout) as out, _readable_stream(sys.stderr) as err:
-        output, errors = Lasting(out), Lasting(err)
+        output, errors = ResilientStream(out), ResilientStream(err)
         with redirect_stdout(cast(TextIO, output)), redirect_stderr(cast(TextIO, errors)):
             try:
                 yield output

@@ -1,4 +1,4 @@
-"""Check for values that the parser accepts but no command can use, such as null for a required number."""
+"""Find values that the parser accepts but no command can use, such as null for a required number."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ WORDS = {
 
 
 def unusable(made: Callable[..., Any], values: Mapping[str, Any], before: str = "") -> Iterator[SettingError]:
-    """Errors for parsed values that would raise a TypeError in the function.
+    """Yield errors for parsed values that would raise a TypeError in the function.
 
     Args:
-        made: a command, or the class or function whose settings these are.
+        made: a command, or the class or function that takes the settings.
         values: the settings by name.
         before: the dotted prefix of their names, with its dot.
     """
@@ -44,7 +44,7 @@ def unusable(made: Callable[..., Any], values: Mapping[str, Any], before: str = 
 def hints_of(made: Callable[..., Any]) -> dict[str, Any]:
     """Type hints of a class or function; empty if some name exists for type checkers only."""
     try:
-        # A dataclass's own hints, for those of `__init__` are looked up in the wrong module for what it inherits.
+        # Hints of a dataclass itself: those of its `__init__` are looked up in the wrong module for inherited fields.
         initialised = isinstance(made, type) and not is_dataclass(made)
         return get_type_hints(getattr(made, "__init__") if initialised else made)  # noqa: B009 for the type checker
     except Exception:
@@ -52,7 +52,7 @@ def hints_of(made: Callable[..., Any]) -> dict[str, Any]:
 
 
 def options_of(hint: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one type."""
+    """The members of a union, or the type itself."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
@@ -66,7 +66,7 @@ def _unusable(hint: Any, value: Any, key: str, *, optional: bool) -> Iterator[Se
             )
     elif isinstance(value, (str, Path)):
         if "\0" in str(value):
-            yield SettingError(f"`{key}` holds a NUL character", expected="a text without")
+            yield SettingError(f"`{key}` contains a NUL character", expected="a text without it")
     elif isinstance(value, list) and group is None:
         for number, each in enumerate(value):
             yield from _unusable(Any, each, f"{key}.{number}", optional=True)

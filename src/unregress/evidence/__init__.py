@@ -3,8 +3,8 @@
 from unregress.evidence.audit_report import CONSTANT, RETRAINED, SCHEMA, AuditedModel, AuditReport, ModelFile, Role
 from unregress.evidence.findings import (
     PARTS,
-    Answer,
     Criterion,
+    CriterionOutcome,
     Curve,
     Figure,
     Kind,
@@ -23,10 +23,10 @@ __all__ = [
     "PARTS",
     "RETRAINED",
     "SCHEMA",
-    "Answer",
     "AuditReport",
     "AuditedModel",
     "Criterion",
+    "CriterionOutcome",
     "Curve",
     "Figure",
     "Kind",

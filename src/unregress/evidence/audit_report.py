@@ -20,7 +20,7 @@ from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_json
 
 SCHEMA = 5
-"""Version of the JSON layout; raised when a reader of the old one would misread the new one."""
+"""Version of the JSON layout; incremented when a reader of the old layout would misread the new one."""
 
 Role = Literal["original", "gold", "reference", "unlearned"]
 """`gold`: retrained without the forgotten samples, one of several that differ by their seed only; `reference`: a model
@@ -36,9 +36,9 @@ class ModelFile:
     """The weights file that a verdict is about."""
 
     name: str
-    """Without its folder."""
+    """File name without its folder."""
     sha256: str
-    """Of its bytes, as `sha256sum` prints it; empty if unknown."""
+    """SHA-256 of the file, as `sha256sum` prints it; empty if unknown."""
     folder: str = ""
     """Digest of the run folder that it lies in: SHA-256 of the folder's manifest; empty where there is none."""
 
@@ -52,7 +52,7 @@ class AuditedModel:
     record: ModelRecord | None = None
     """How the model was made; None if unknown."""
     notes: tuple[str, ...] = ()
-    """Settings that the method chose by itself."""
+    """Remarks of the method, such as settings that it chose by itself."""
     deviations: tuple[str, ...] = ()
     """Differences from the method as the paper describes it."""
     cost: Cost | None = None
@@ -176,7 +176,7 @@ class AuditReport:
 
 
 def contradictions(report: AuditReport) -> Iterator[str]:
-    """Complaints about fields that contradict each other, so that a page made of them would be wrong."""
+    """Yield a message for each contradiction between fields: a page made from such a report would be wrong."""
     models, metrics = [model.name for model in report.models], [about.metric for about in report.about]
     yield from _repeated("models[{}].name", models)
     yield from _repeated("about[{}].metric", metrics)
@@ -221,16 +221,16 @@ def _wrong_verdicts(report: AuditReport, models: Sequence[str], metrics: Sequenc
     judged = [verdict.model for verdict in report.verdicts]
     yield from _repeated("verdicts[{}].model", judged)
     if judged:
-        awaited = (name for name in report.named("original", "unlearned") if name not in judged)
-        yield from (f"verdicts holds none for the model {name[:40]!r}" for name in awaited)
+        unjudged = (name for name in report.named("original", "unlearned") if name not in judged)
+        yield from (f"verdicts holds none for the model {name[:40]!r}" for name in unjudged)
     for n, verdict in enumerate(report.verdicts):
         yield from _wrong_verdict(verdict, f"verdicts[{n}]", models)
         for k, criterion in enumerate(verdict.criteria):
             yield from _unknown(f"verdicts[{n}].criteria[{k}].metric", criterion.metric, metrics, "metric` of `about")
-    for n, again in enumerate(report.earlier):
-        if again.samples < 0:
-            yield f"earlier[{n}].samples is {again.samples}, expected 0 or more"
-        for k, verdict in enumerate(again.verdicts):
+    for n, recheck in enumerate(report.earlier):
+        if recheck.samples < 0:
+            yield f"earlier[{n}].samples is {recheck.samples}, expected 0 or more"
+        for k, verdict in enumerate(recheck.verdicts):
             yield from _wrong_verdict(verdict, f"earlier[{n}].verdicts[{k}]", models)
 
 

@@ -8,7 +8,7 @@ from math import inf, isfinite
 
 import numpy as np
 
-from unregress.evidence import Answer, AuditReport, Criterion, Kind, Part
+from unregress.evidence import AuditReport, Criterion, CriterionOutcome, Kind, Part
 from unregress.evidence.noise_floor import prediction_interval
 
 
@@ -20,7 +20,7 @@ class CriterionSpec:
     metric: str
     split: Part
     words: str
-    """What the criterion is about, as the subject of a sentence."""
+    """The quantity, as the subject of a sentence."""
 
     @property
     def sides(self) -> int:
@@ -28,7 +28,7 @@ class CriterionSpec:
         return 2 if self.kind in ("error", "attack") else 1
 
 
-QUESTIONS = (
+CRITERIA = (
     CriterionSpec(
         kind="distance",
         metric="paired",
@@ -64,49 +64,50 @@ def criteria(
         level: shared out evenly among all limits of all criteria (Bonferroni).
         tolerance: limits are no narrower than this share of the original's gap, or, for what was to be kept, of the
             golds' mean.
-        golds: compute the limits that so many golds of the same spread would give; None for the golds of the report.
+        golds: number of golds to compute the limits for, given the spread of the report's golds; None for as many as
+            the report has.
     """
-    measured = [question for question in QUESTIONS if _complete(question, report)]
-    each = level / max(1, sum(question.sides for question in measured))
+    measured = [spec for spec in CRITERIA if _complete(spec, report)]
+    level_per_limit = level / max(1, sum(spec.sides for spec in measured))
     original = report.named("original")[0]
-    for question in measured:
-        place = question.metric, question.split
+    for spec in measured:
+        place = spec.metric, spec.split
         found = {m.model: m.value for m in report.measures if (m.metric, m.split) == place}
-        value, before = found.get(model), found.get(original)
-        if value is None or before is None:
+        value, of_original = found.get(model), found.get(original)
+        if value is None or of_original is None:
             continue
-        own = np.array(report.over_golds(*place))
-        low, high = prediction_interval(own, each, paired=question.kind == "distance", golds=golds)
-        center = float(own.mean())
-        margin = tolerance * (abs(center) if question.kind == "retain" else abs(before - center))
-        low = -inf if question.sides == 1 else min(low, center - margin)
+        gold_values = np.array(report.over_golds(*place))
+        low, high = prediction_interval(gold_values, level_per_limit, paired=spec.kind == "distance", golds=golds)
+        center = float(gold_values.mean())
+        margin = tolerance * (abs(center) if spec.kind == "retain" else abs(of_original - center))
+        low = -inf if spec.sides == 1 else min(low, center - margin)
         high = max(high, center + margin)
         yield Criterion(
-            kind=question.kind,
-            metric=question.metric,
-            split=question.split,
-            question=question.words,
+            kind=spec.kind,
+            metric=spec.metric,
+            split=spec.split,
+            question=spec.words,
             value=value,
             gold=center,
-            original=before,
+            original=of_original,
             low=low if isfinite(low) else None,
             high=high if isfinite(high) else None,
-            outcome=_outcome(question.kind, value, before, center, low, high),
+            outcome=_outcome(spec.kind, value, of_original, center, low, high),
         )
 
 
-def _complete(question: CriterionSpec, report: AuditReport) -> bool:
-    """Whether every gold has a number to judge by."""
-    return len(report.over_golds(question.metric, question.split)) == len(report.golds)
+def _complete(spec: CriterionSpec, report: AuditReport) -> bool:
+    """Whether every gold has a value of the criterion's measurement."""
+    return len(report.over_golds(spec.metric, spec.split)) == len(report.golds)
 
 
-def _outcome(kind: Kind, value: float, original: float, center: float, low: float, high: float) -> Answer:
+def _outcome(kind: Kind, value: float, original: float, center: float, low: float, high: float) -> CriterionOutcome:
     if low <= value <= high:
         return "within"
     if kind == "retain":
         return "damaged"
     if kind == "distance" or low <= original <= high:
-        # An original within the limits lies to one side of the golds by chance: its side says nothing about memory.
+        # An original within the limits lies on its side of the golds by chance, so that side is no sign of memory.
         return "differs"
     return "remembers" if knows_more(kind, value, center) else "overshoots"
 

@@ -16,8 +16,8 @@ Part = Literal[
     "test-forget",
     "random",
 ]
-"""A part of the data that a measurement is about: a split, and whether its samples are kept or are forgotten ones, or
-like them in held-out data.  `random`: training samples that a test drew by itself."""
+"""A part of the data: a split, and its samples of the retained or of the forgotten kind.  In `train-forget` these are
+the forgotten samples themselves.  `random`: training samples that a metric drew by itself."""
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -39,7 +39,7 @@ class Unit(StrEnum):
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Kind = Literal["distance", "error", "attack", "retain"]
 """Kind of a criterion: distance to the golds, error gap, attack, or error on what was to be kept."""
-Answer = Literal["within", "differs", "remembers", "overshoots", "damaged"]
+CriterionOutcome = Literal["within", "differs", "remembers", "overshoots", "damaged"]
 """`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
 above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense of
 what was to be kept."""
@@ -53,9 +53,9 @@ class MetricInfo:
     """Key, as in `Measurement.metric`."""
     title: str
     meaning: str
-    """What the number says, in a sentence or two."""
+    """Meaning of the number, in a sentence or two."""
     ideal: str
-    """Which value is best, and why."""
+    """The best value, and the reason."""
     unit: str
     """Unit of the value: one of `Unit`, or any other text."""
     source: str
@@ -103,23 +103,23 @@ class Criterion:
     """Lower limit of one more gold's value, at the rule's level; None if there is none."""
     high: float | None
     """Upper limit of one more gold's value; None if there is none."""
-    outcome: Answer
+    outcome: CriterionOutcome
 
     @property
     def resolution(self) -> float:
         """Share of the original's difference from the golds that would go undetected; above 1, the whole of it would.
 
-        What a model kept adds to an error in proportion.  To a distance, which has no lower limit, it adds by squares:
-        half of what sets the original apart takes a model less than half of the way from the floor to the original.
-        Without any memory it may be nearer to the golds than they are to each other, if its predictions are smoother;
-        a model at their very centre is at the floor divided by √2, and is taken as where memory starts from.
+        An error grows in proportion to what a model kept.  A distance, which has no lower limit, grows by squares: a
+        model with half of what sets the original apart is less than half of the way from the floor to the original.
+        A model without any memory may be nearer to the golds than they are to each other, if its predictions are
+        smoother: at their very centre it is at the floor divided by √2, which is taken as the point of no memory.
         """
         gap = self.original - self.gold
         limit = self.high if gap > 0 else self.low
         if limit is None or gap == 0:
             return inf
         if self.low is None:
-            # By a power of two, which changes no digit: the squares of very large numbers are infinite.
+            # The squares of very large numbers are infinite.  Dividing by a power of two is exact.
             unit = 2.0 ** min(frexp(max(abs(self.gold), abs(self.original), abs(limit)))[1], 1023)
             gold, original, limit = self.gold / unit, self.original / unit, limit / unit
             kept, whole = limit * limit - gold * gold / 2, original * original - gold * gold
@@ -128,7 +128,7 @@ class Criterion:
 
     @property
     def excess(self) -> float:
-        """Distance from the golds' mean divided by the limit's: above 1 it is crossed; 0 without a limit."""
+        """The value's distance from the golds' mean, divided by the limit's: above 1 if crossed; 0 without a limit."""
         limit = self.high if self.value > self.gold else self.low
         if limit is None or self.value == self.gold:
             return 0.0
@@ -159,7 +159,7 @@ class Recheck:
     verdicts: tuple[Verdict, ...]
     """One for each judged model that was made to forget it."""
     note: str = ""
-    """Why nothing could be concluded, if nothing was."""
+    """Why nothing could be concluded; empty if the request was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ class Figure:
     key: str
     title: str
     caption: str
-    """How to read the figure, and the ideal curve."""
+    """How to read the figure, and how the ideal curve looks."""
     x_label: str
     y_label: str
     curves: tuple[Curve, ...]

@@ -14,15 +14,15 @@ from unregress.errors.wording import without_addresses
 Kind = Literal["trained", "retrained", "unlearned", "computed"]
 """`trained`: from scratch on all training samples; `retrained`: from scratch on the retain set; `unlearned`: from a
 trained model; `computed`: from the data alone, without any training."""
-_DEEPEST = 8
-"""How deep settings may be nested; what lies deeper is recorded as text."""
+_MAX_DEPTH = 8
+"""Largest depth of nested settings; deeper ones are recorded as text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """How a model was made.
+    """Record of the making of one model: method, settings, recipe, seed and ancestors.
 
-    It is created when the model is, travels with it into run folders and reports, and is never parsed from text.
+    It is created together with the model, stored in run folders and reports, and never parsed from text.
 
     >>> print(ModelRecord(method="FineTune", settings={"recipe": {"epochs": 3, "lr": 0.01}}))
     FineTune(recipe=(epochs=3, lr=0.01))
@@ -35,7 +35,7 @@ class ModelRecord:
     settings: dict[str, Any] = field(default_factory=dict)
     """The method's settings, by name, as plain data; see `plain`."""
     kind: Kind = "unlearned"
-    """What the model started from and which samples it was trained on."""
+    """The kind of training: starting weights and training samples."""
     recipe: dict[str, Any] | None = None
     """The recipe of the training from scratch that the model comes from, its own or its first ancestor's; None if
     unknown.  Golds and original are compared by it."""
@@ -45,7 +45,7 @@ class ModelRecord:
     """SHA-256 of the weights that the model was made from, the latest first, as far back as is known."""
 
     def following(self, parent: ModelRecord | None) -> ModelRecord:
-        """This record with what is known of the model that the method started from.
+        """A copy of this record, completed by the recipe and the ancestors of the model that the method started from.
 
         Args:
             parent: the record of that model; None if unknown.
@@ -97,7 +97,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, Real):
         number = float(value)
         return number if isfinite(number) else repr(number)
-    if depth < _DEEPEST:
+    if depth < _MAX_DEPTH:
         if is_dataclass(value) and not isinstance(value, type):
             return _dataclass(value, depth + 1)
         if isinstance(value, Mapping):
@@ -127,11 +127,11 @@ def class_path(module: str, name: str) -> str:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Settings that both sides have and that differ: dotted name, our value, their value.
+    """Yield the settings that both sides have and that differ: dotted name, our value, their value.
 
     Args:
         ours: settings as plain data.
-        theirs: others.
+        theirs: the other side's settings.
         prefix: put before each name.
 
     >>> list(differences({"recipe": {"epochs": 3, "lr": 0.1}}, {"recipe": {"epochs": 5, "lr": 0.1}}))
@@ -157,7 +157,7 @@ def without_classes(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """One plain setting, in a line."""
+    """A plain setting as one line of text."""
     if isinstance(value, dict) and value.keys() == {"class_path", "init_args"}:
         return f"{value['class_path']}{_text(value['init_args'])}"
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
 """Means that leave out unknown values (NaN), and root mean squares without overflow.
 
-Where all are known and of a usual size, every result has the bits that NumPy's own functions give.
+If all values are known and of usual size, results equal NumPy's bit for bit.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def median(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def scale_of(*values: NDArray[Any]) -> float:
-    """A divisor that lets numbers be squared without overflow: 1, or a power of two, which changes no digit of them.
+    """A divisor after which numbers can be squared without overflow: 1, or a power of two, which makes division exact.
 
     >>> scale_of(np.array([3.0, -4e5])), scale_of(np.array([0.0])), scale_of(np.array([2.0**400, np.nan])) == 2.0**401
     (1.0, 1.0, True)
@@ -52,7 +52,7 @@ def scale_of(*values: NDArray[Any]) -> float:
     largest = max(sizes, default=0.0)
     if largest == 0 or 1 / LARGE <= largest <= LARGE or not np.isfinite(largest):
         return 1.0
-    # The largest power that is still a number: 2 ** 1024 is not.
+    # 2 ** 1023 is the largest power that is finite.
     return float(2.0 ** min(frexp(largest)[1], 1023))
 
 

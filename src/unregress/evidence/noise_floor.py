@@ -20,8 +20,8 @@ Matrix = NDArray[np.float64]
 def rank_test(between: Matrix, toward: NDArray[Any]) -> float | None:
     """P-value of a model's distance to the golds: how often one more gold would be as far or farther.
 
-    Among golds and model, each one's mean distance to all the others is compared.  If the model is one more gold they
-    are exchangeable, so every rank is as likely: the test is exact, and its smallest value 1 / (golds + 1).
+    Golds and model are ranked by their mean distance to all others.  If the model is one more gold they are
+    exchangeable and every rank is equally likely: the test is exact, and its smallest value is 1 / (golds + 1).
     None with fewer than two golds.
 
     Args:
@@ -73,8 +73,8 @@ def standard_deviation(values: NDArray[Any], *, paired: bool) -> float:
     Args:
         values: the measure of each gold.
         paired: whether each value is a gold's mean distance to the other golds, or its logarithm.  Such values share
-            their distances and so vary too little: if a distance is a sum of what either side adds, by the factor
-            (R - 2) / (R - 1), which is taken out.
+            their distances and so vary too little: for R golds by the factor (R - 2) / (R - 1), which is corrected
+            here, if a distance is the sum of one contribution from either side.
     """
     golds = len(values)
     deviation = _deviation(values)
@@ -87,16 +87,17 @@ def prediction_interval(
     """Prediction interval of one more gold's value, with probability `level` beyond either limit.
 
     Student's prediction interval: mean ± t · sd · sqrt(1 + 1 / R), with R - 1 degrees of freedom; for distances, of
-    their logarithms.  Distances are skewed: where golds differ mostly in how far all their predictions lie to one side,
+    their logarithms.  Distances are skewed: where golds differ mostly by an offset common to all their predictions,
     one gold in the tail is far from all others, and limits on the plain scale would be crossed four to six times as
-    often as they should.  On the logarithmic scale, for a level of 1 %: 0.6 % if a distance is a sum of what either
-    side adds, 1 to 3 % for most others simulated, 5 % at worst, where such an offset is as large as the scatter.
+    often as they should.  On the logarithmic scale, simulated for a level of 1 %: 0.6 % if a distance is the sum of one
+    contribution from either side, 1 to 3 % in most other cases, 5 % at worst, where offset and scatter are equal.
 
     Args:
         values: the measure of each gold, three or more.
-        level: probability of lying beyond one of the limits, which may be infinite.
+        level: probability beyond each of the two limits, which may be infinite.
         paired: as for `standard_deviation`.
-        golds: compute the limits for so many golds of the same spread; None for as many as there are values.
+        golds: number of golds to compute the limits for, given the spread of the values; None for as many as there are
+            values.
 
     >>> low, high = prediction_interval(np.array([1.0, 2.0, 3.0]), 0.025)
     >>> round(low, 2), round(high, 2)
@@ -104,7 +105,7 @@ def prediction_interval(
     """
     count = len(values) if golds is None else golds
     if paired and np.min(values) <= 0:
-        return 0.0, float(np.max(values))  # golds that answer alike: by the triangle inequality, all of them
+        return 0.0, float(np.max(values))  # one gold equals all others, and so all are equal
     scale = np.log(values) if paired else values
     quantile = float(student.ppf(1 - level, count - 1))
     reach = quantile * standard_deviation(scale, paired=paired) * float(np.sqrt(1 + 1 / count))

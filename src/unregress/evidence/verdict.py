@@ -3,7 +3,7 @@
 The null hypothesis is that a model is one more gold.  Each criterion compares a number of the model with the golds'
 and asks whether one more gold would be so far off.  A model that passes cannot be told from retrained ones by any
 criterion; that is evidence about what was measured, not a proof that nothing remains in the weights.
-`verdict_text` words the reasons.
+The reasons are worded in `verdict_text`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from unregress.errors import require_fields
 from unregress.evidence import CONSTANT, AuditReport, Criterion, Kind, Measurement, Outcome, Verdict, verdict_text
 from unregress.evidence.criteria import criteria, knows_more
 
+_MOST_GOLDS = 50
+"""The largest number of golds that a verdict suggests."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -31,13 +34,13 @@ class Rule:
     twice as often: about one time in twenty by default (docs/calibration.md).
 
     * **FAIL**: a limit is crossed.  Below the golds' error or above their attack the model still *remembers*; on the
-      other side it *overshoots*, which tells of the request as clearly; a worse error on new samples of the kinds kept
+      other side it *overshoots*, which reveals the request as clearly; a worse error on new samples of the kinds kept
       means *damage*.
     * **PASS**: no limit is crossed, and the audit could have detected memory: some criterion's limit lies nearer to the
       golds than `resolution` of the way to the original.
-    * **INCONCLUSIVE**: too few golds or forgotten samples, golds that learnt less than a constant knows, a
-      kind of criterion that was not measured, or an audit that could not have detected memory, as when the original
-      itself cannot be told from a gold.
+    * **INCONCLUSIVE**: too few golds or forgotten samples, golds that predict worse than a constant, a kind
+      of criterion that was not measured, or an audit that could not have detected memory, for example because the
+      original itself cannot be told from a gold.
 
     The level holds for each model that is judged, not for all of a report together.
 
@@ -49,14 +52,14 @@ class Rule:
     """Probability that a fresh gold fails if golds' numbers are normally distributed.  They have longer tails: at 0.025
     a fresh gold fails about one time in twenty (docs/calibration.md)."""
     golds: int = 5
-    """Fewer golds than this give no verdict."""
+    """Smallest number of golds for a verdict."""
     samples: int = 30
-    """Fewer forgotten samples than this give no verdict."""
+    """Smallest number of forgotten samples for a verdict."""
     tolerance: float = 0.05
     """Limits are no narrower than this share of the original's gap, or, for what was to be kept, of the golds' error:
     golds may be nearly identical, and a difference that small is of no consequence."""
     resolution: float = 0.5
-    """What passes must be told from a model that kept this share of what sets the original apart."""
+    """A PASS requires that a model which kept this share of what sets the original apart would have been noticed."""
 
     def __post_init__(self) -> None:
         rules = (
@@ -102,7 +105,7 @@ def _outcome(model: str, report: AuditReport, rule: Rule, found: Sequence[Criter
 
 
 def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> str | None:
-    """A reason if the golds are too few to judge by, or learnt less than a constant knows."""
+    """A reason for no verdict if there are too few golds, or they predict worse than a constant; None otherwise."""
     golds, original = len(report.golds), report.named("original")[0]
     if not golds:
         attacks = _by_model(report, "auc", "train-forget")
@@ -126,12 +129,12 @@ def _criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = N
 
 
 def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> str | None:
-    """A reason if the audit would have found nothing even where there is something to find."""
+    """A reason for no verdict if the audit could not have detected memory; None otherwise."""
     if absent := set(get_args(Kind)) - {criterion.kind for criterion in found}:
         return verdict_text.not_measured(absent)
     (error,) = (criterion for criterion in found if criterion.kind == "error")
     if not knows_more(error.kind, error.original, error.gold):
-        # However far it is from the golds: so is a model that never learnt the samples.
+        # Its distance from the golds is then no sign of memory: a model that never learnt the samples is far as well.
         return verdict_text.original_without_memory(error)
     share, _ = _detectable_share(found)
     if share <= rule.resolution:
@@ -139,38 +142,33 @@ def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequenc
     golds = len(report.golds)
     counts = (
         count
-        for count in range(golds + 1, MOST + 1)
+        for count in range(golds + 1, _MOST_GOLDS + 1)
         if _detectable_share(_criteria(model, report, rule, count))[0] <= rule.resolution
     )
     nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
-    return verdict_text.insensitive(share, nearest, golds, next(counts, None), MOST)
+    return verdict_text.insensitive(share, nearest, golds, next(counts, None), _MOST_GOLDS)
 
 
 def _detectable_share(found: Sequence[Criterion]) -> tuple[float, str]:
     """The smallest share of what sets the original apart that would be detected, and the metric; infinite if none.
 
-    Only criteria by which the original knows more than the golds count: by the others a part of what it knows would
-    not be seen.
+    Only criteria by which the original knows more than the golds count: the others do not show its memory.
     """
     informative = [c for c in found if c.kind != "retain" and knows_more(c.kind, c.original, c.gold)]
-    # Of equal shares, the first by its metric's name in words.
+    # Ties are broken by the metric's name in words.
     finest = min(informative, key=lambda c: (c.resolution, verdict_text.METRIC_NAMES[c.metric]), default=None)
     return (inf, "") if finest is None else (finest.resolution, finest.metric)
 
 
 def _metrics_beyond_all_golds(report: AuditReport, found: Sequence[Criterion]) -> list[str]:
-    """Metrics within their limits by which the model knows more than every gold: with few golds, limits are wide."""
+    """Metrics by which the model knows more than every gold, although within the limits: few golds make them wide."""
     return [
         criterion.metric
         for criterion in found
-        # An original within the limits itself says nothing about which side memory is on.
+        # Where the original itself is within the limits, its side is no sign of memory.
         if criterion.kind in ("error", "attack") and criterion.resolution < 1
         if all(
             knows_more(criterion.kind, criterion.value, gold)
             for gold in report.over_golds(criterion.metric, criterion.split)
         )
     ]
-
-
-MOST = 50
-"""The largest number of golds that a verdict suggests."""

@@ -1,10 +1,10 @@
-"""The sentences of a verdict: each function words one finding, and decides nothing."""
+"""The sentences of a verdict: one function for each reason, without any decision."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from unregress.evidence import Answer, Criterion, Kind, Measurement
+from unregress.evidence import Criterion, CriterionOutcome, Kind, Measurement
 
 _KIND_NAMES: dict[Kind, str] = {
     "distance": "distance",
@@ -18,7 +18,7 @@ METRIC_NAMES = {
     "mae": "its error",
     "auc": "the attack",
 }
-_FAILURES: dict[Answer, str] = {
+_FAILURES: dict[CriterionOutcome, str] = {
     "differs": "It can be told from a retrained model",
     "remembers": "It still remembers",
     "overshoots": "It was pushed beyond what a retrained model would do",
@@ -40,8 +40,8 @@ def passed(share: float, metric: str, beyond: Sequence[str], golds: int) -> str:
     if beyond:
         listed = " and ".join(METRIC_NAMES[each] for each in beyond)
         note = (
-            f"; yet by {listed} it is on memory's side of all {golds} of them, as one fresh one in "
-            f"{golds + 1} would be: more of them would tell"
+            f"; yet by {listed} it shows more memory than each of the {golds} retrained models, as one further "
+            f"retrained model in {golds + 1} would by chance: retrain more of them to be sure"
         )
     return (
         f"It is where one more retrained model would be; keeping more than {share:.0%} of what sets the original "
@@ -56,17 +56,17 @@ def failed(criterion: Criterion) -> str:
 
 
 def too_few_golds(golds: int, needed: int) -> str:
-    """There are golds, but fewer than the rule asks for."""
+    """The reason of an INCONCLUSIVE with fewer golds than the rule asks for."""
     return f"A verdict needs {needed} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
 
 
 def too_few_samples(samples: int, needed: int) -> str:
-    """Fewer forgotten samples than the rule asks for."""
+    """The reason of an INCONCLUSIVE with fewer forgotten samples than the rule asks for."""
     return f"Only {samples} samples were forgotten, and a verdict needs {needed}."
 
 
 def without_golds(own: Measurement | None, original: Measurement | None, *, is_original: bool) -> str:
-    """No golds: what the attack by loss says of the model, if it was measured.
+    """The reason of an INCONCLUSIVE without golds, with the result of the attack by loss if it was measured.
 
     Args:
         own: the model's AUC of the attack.
@@ -77,20 +77,20 @@ def without_golds(own: Measurement | None, original: Measurement | None, *, is_o
         return f"{_NO_GOLDS}."
     low, high = own.interval
     if low > 0.5:
-        told = "its loss tells the forgotten samples from similar held-out ones as better known"
+        told = "its loss tells the forgotten samples from similar held-out ones: they are predicted better"
     elif high < 0.5:
-        told = "its loss tells the forgotten samples from similar held-out ones as predicted worse"
+        told = "its loss tells the forgotten samples from similar held-out ones: they are predicted worse"
     else:
         told = "its loss does not tell the forgotten samples from similar held-out ones"
     compared = "" if is_original else f"; the original: {shown(original.value)}"
     return (
-        f"{_NO_GOLDS}; {told} (right {shown(own.value)} of the time, {shown(low)} to {shown(high)}, where a coin is "
+        f"{_NO_GOLDS}; {told} (right {shown(own.value)} of the time, {shown(low)} to {shown(high)}, where guessing is "
         f"right 0.5{compared})."
     )
 
 
 def golds_learnt_nothing(golds: float, original: float, constant: float) -> str:
-    """The golds' mean error on their own training samples is above a constant's."""
+    """The reason of an INCONCLUSIVE with golds that predict their own training samples worse than a constant does."""
     return (
         f"The retrained models learnt nothing: on the samples that they were trained on they err by "
         f"{shown(golds)}, the original by {shown(original)} and a constant by {shown(constant)}."
@@ -98,13 +98,13 @@ def golds_learnt_nothing(golds: float, original: float, constant: float) -> str:
 
 
 def not_measured(kinds: Collection[Kind]) -> str:
-    """Some kinds of criteria have no numbers."""
+    """The reason of an INCONCLUSIVE without measurements for some kinds of criteria."""
     absent = [words for kind, words in _KIND_NAMES.items() if kind in kinds]
-    return f"Nothing speaks against it, but no {' and no '.join(absent)} was measured."
+    return f"No limit is crossed, but no {' and no '.join(absent)} was measured."
 
 
 def original_without_memory(error: Criterion) -> str:
-    """The original's error on the forgotten samples is no smaller than the golds'."""
+    """The reason of an INCONCLUSIVE where the original's error on the forgotten samples is not below the golds'."""
     return (
         "The original shows no memory of the forgotten samples, so forgetting cannot be shown: its error on them "
         f"is {shown(error.original)}, the retrained models' {shown(error.gold)}; it may not be the model that was "
@@ -113,11 +113,11 @@ def original_without_memory(error: Criterion) -> str:
 
 
 def insensitive(share: float, nearest: Criterion, golds: int, enough: int | None, most: int) -> str:
-    """The audit could not have detected a model that still knows much of what the original knows.
+    """The reason of an INCONCLUSIVE where a model that still knows much of what the original knows would have passed.
 
     Args:
         share: the smallest share of what sets the original apart that would have been detected.
-        nearest: the criterion that would have detected it first; used where not even the original itself is detected.
+        nearest: the criterion that would have detected it first; quoted where not even the original itself is detected.
         golds: how many there are.
         enough: how many would suffice; None if not even `most` would.
         most: the largest number considered.

@@ -33,10 +33,10 @@ __all__ = [
 
 
 def default_metrics(anamnesis: Anamnesis | None = Anamnesis()) -> tuple[Metric, ...]:  # noqa: B008 frozen
-    """The metrics of an audit that names none: the paper's, and the repaired twins of those that need repair.
+    """The default metrics: the paper's, and repaired variants of those with mistakes.
 
     Args:
-        anamnesis: how to relearn, which takes the most time; None leaves it out.
+        anamnesis: how to relearn, which takes the most time; None leaves this metric out.
     """
     metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Membership(), Representation())
     return metrics if anamnesis is None else (*metrics, anamnesis)

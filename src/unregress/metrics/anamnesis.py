@@ -15,7 +15,7 @@ from scipy.stats import binom
 from unregress.errors import SettingError
 from unregress.evidence import Curve, Figure, Measurement, MetricInfo, Part, Unit
 from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds
-from unregress.metrics.relearning import Relearning, Span, Watch, relearn
+from unregress.metrics.relearning import LossMonitor, Relearning, Span, relearn
 from unregress.training.recipe import Recipe
 
 Bound = Literal["=", "<=", ">="]
@@ -45,7 +45,7 @@ def middle(spans: Sequence[Span]) -> Span:
 
 
 def stated(span: Span) -> tuple[float | None, Bound]:
-    """Value and bound to report of a number between two limits; None if it may be anything.
+    """Value and bound to report for a number between two limits; None if nothing is known about it.
 
     >>> stated((0.5, 0.5)), stated((2.0, inf)), stated((0.0, 0.2)), stated((0.0, inf))
     ((0.5, '='), (2.0, '>='), (0.2, '<='), (None, '='))
@@ -62,7 +62,7 @@ def interval(spans: Sequence[Span]) -> tuple[float, float] | None:
     """95 % confidence interval of the median over all possible shuffles, given some of them.
 
     Between two order statistics, without any assumption about the distribution; of five shuffles the whole range, which
-    is a 94 % interval.  Its upper end is infinite where it was cut off.  None for fewer, whose range says less.
+    is a 94 % interval.  Its upper end is infinite where runs were cut off.  None for fewer than five shuffles.
 
     >>> interval([(step, step) for step in (4.0, 2.0, 3.0, 3.0, 5.0)]), interval([(4.0, 4.0), (2.0, 2.0)])
     ((2.0, 5.0), None)
@@ -79,9 +79,9 @@ class Anamnesis(Metric):
 
     A copy of each model is trained on all of D, with the same batches for all, until its loss on
     held-out samples of the forgotten kind comes within α of the original model's: rt.  The loss is
-    looked at before the first step and after each one.  This is done for several shuffles of D.  Within
+    measured before the first step and after each one.  This is done for several shuffles of D.  Within
     a shuffle a model's rt is compared with the median rt of the golds, a gold's own with that of the other
-    golds; the index is the median over shuffles.  What was cut off enters as a bound.
+    golds; the index is the median over shuffles.  Runs that were cut off enter as bounds.
 
     The published code relearns one gold and the models in place, so that each call compares with an
     already relearned gold, and returns the cap as if the threshold had been reached there.
@@ -97,8 +97,8 @@ class Anamnesis(Metric):
             meaning="Steps the model needs to learn the forgotten samples again, as a multiple of the "
             "retrained models' steps: the median over several orders of the data, and where that median may lie.",
             ideal="1.  Near 0 the model still knows them; far above 1 it was pushed away from them, "
-            "which can betray them too (the Streisand effect).  A retrained model's value, relative to the others, "
-            "tells what else is normal.",
+            "which can reveal them too (the Streisand effect).  A retrained model's value, relative to the others, "
+            "shows how far from 1 is normal.",
             unit=Unit.RATIO,
             source="paper Section 5, Eq. 10 (AIN)",
         ),
@@ -116,7 +116,7 @@ class Anamnesis(Metric):
     alpha: float = 0.05
     """Margin α: relearnt at (1 + α) times the original's loss; as published: 5 %."""
     recipe: Recipe = Recipe(epochs=10, lr=1e-3, batch_size=256)
-    """How to relearn; its epochs are the cap.  The published notebook relearns at 0.01."""
+    """Recipe of relearning; its epochs are the cap.  The published notebook relearns at 0.01."""
     shuffles: int = 5
     """Orders of the data to relearn in; the published code uses one."""
 
@@ -129,26 +129,26 @@ class Anamnesis(Metric):
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """AIN and steps of every model, and the relearning curves."""
-        watch = Watch(panel, self.alpha)
+        monitor = LossMonitor(panel, self.alpha)
         runs = {
             subject.name: [
-                relearn(subject.model, watch, self.recipe, stream=f"relearn/{shuffle}")
+                relearn(subject.model, monitor, self.recipe, stream=f"relearn/{shuffle}")
                 for shuffle in range(self.shuffles)
             ]
             for subject in panel.subjects
             if subject.model is not None
         }
-        yield from measures(panel, runs, watch.name)
-        yield figure(panel, runs, watch.threshold)
+        yield from measures(panel, runs, monitor.name)
+        yield figure(panel, runs, monitor.threshold)
 
 
 def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: Part) -> Iterator[Measurement]:
     """Measure index and steps of every model from its relearning in each shuffle.
 
     Args:
-        panel: whose golds to compare with; without any there is no index.
+        panel: the models; without golds there is no index.
         runs: one relearning per shuffle, by the model's name.
-        split: which samples were watched.
+        split: the samples on which the loss was monitored.
     """
     spans = {model: [run.span for run in found] for model, found in runs.items()}
     steps = {model: stated(middle(found)) for model, found in spans.items()}
@@ -162,7 +162,7 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: Part
         gold = [middle(shuffle) for shuffle in zip(*(spans[name] for name in others), strict=True)]
         found = [ratio(*pair) for pair in zip(spans[subject.name], gold, strict=True)]
         index = [span for span in found if span is not None]
-        note = _joined(_cut(spans[subject.name]), _cut(gold, "the retrained models' median was "))
+        note = _joined(_cut_off_note(spans[subject.name]), _cut_off_note(gold, "the retrained models' median was "))
         if len(index) < len(found):
             index, note = [], "the retrained models are within the margin without relearning: nothing to relearn"
         value, bound = stated(middle(index)) if index else (None, "=")
@@ -175,8 +175,8 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: Part
             model=subject.name,
             value=value,
             bound=bound,
-            note=_joined(note, _open(limits)),
-            interval=_closed(limits),
+            note=_joined(note, _open_interval_note(limits)),
+            interval=_finite_interval(limits),
             p=ranks.get(subject.name) if value is not None and bound == "=" else None,
         )
     for model, (value, bound) in steps.items():
@@ -185,25 +185,25 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: Part
             metric="relearn-steps",
             split=split,
             model=model,
-            # A run that was cut off before its first step still tells that it takes no fewer than none.
+            # Of a run that was cut off before its first step, only the trivial bound ≥ 0 is known.
             value=value or 0.0,
             bound=bound if value is not None else ">=",
-            note=_joined(_cut(spans[model]), _open(limits)),
-            interval=_closed(limits),
+            note=_joined(_cut_off_note(spans[model]), _open_interval_note(limits)),
+            interval=_finite_interval(limits),
             p=ranks.get(model),
         )
 
 
-def _cut(spans: Sequence[Span], who: str = "") -> str:
+def _cut_off_note(spans: Sequence[Span], subject: str = "") -> str:
     count = sum(high == inf for _, high in spans)
-    return f"{who}cut off in {count} of {len(spans)} shuffles" if count else ""
+    return f"{subject}cut off in {count} of {len(spans)} shuffles" if count else ""
 
 
-def _closed(limits: Span | None) -> Span | None:
+def _finite_interval(limits: Span | None) -> Span | None:
     return limits if limits is not None and isfinite(limits[1]) else None
 
 
-def _open(limits: Span | None) -> str:
+def _open_interval_note(limits: Span | None) -> str:
     """A note on an interval whose upper end was cut off."""
     return f"95 % interval from {limits[0]:.3g}" if limits is not None and limits[1] == inf and limits[0] > 0 else ""
 
@@ -224,8 +224,8 @@ def figure(panel: Panel, runs: Mapping[str, Sequence[Relearning]], threshold: fl
         caption="Loss on samples of the forgotten kind while each model is trained on all data again: the median over "
         "several orders of the data, for the retrained models over all of them too.  A curve ends where half of its "
         "runs had come down to the threshold or were cut off.  Above the threshold, losses may be estimated from a "
-        "part of the samples.  A model that forgot relearns like the retrained models; one that remembers is back at "
-        "once.",
+        "part of the samples.  A model that forgot relearns like the retrained models; one that remembers reaches "
+        "the threshold at once.",
         x_label="training steps",
         y_label="loss",
         curves=tuple(median_curve(model, found) for model, found in pooled.items()),
@@ -236,8 +236,8 @@ def figure(panel: Panel, runs: Mapping[str, Sequence[Relearning]], threshold: fl
 def median_curve(model: str, runs: Sequence[Relearning]) -> Curve:
     """The median of several relearnings, step by step, until half of them have ended.
 
-    A run that came to the threshold counts as being there from then on, and one that was cut off as above all others:
-    so the curve meets the threshold where half of the runs had met it.
+    A run that reached the threshold stays there from then on, and one that was cut off counts as above all others, so
+    that the curve meets the threshold where half of the runs had met it.
     """
     end = sorted(run.steps for run in runs)[len(runs) // 2]
     rows = [

@@ -23,19 +23,19 @@ from unregress.metrics.anamnesis import ratio, stated
 from unregress.metrics.base import Metric, MetricResult, Panel, Subject, measured, without_value
 from unregress.metrics.deviation import relative_deviation
 from unregress.metrics.predictions import Predictions
-from unregress.metrics.relearning import Watch, relearn
+from unregress.metrics.relearning import LossMonitor, relearn
 from unregress.metrics.wasserstein import w1
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime, evaluating
 
-_IDEAL = "None: it stands here to be compared with published numbers.  Judge by "
+_IDEAL = "None: it is shown for comparison with published numbers.  Judge by "
 ATTACK = ("published-attack", "published-attack-accuracy")
 HELD_OUT: tuple[Part, ...] = ("test-retain", "test-forget")
 FEWEST = 10
 """Smallest number of samples per class for an attack."""
 
 
-def augmented(model: nn.Module, case: Case, rows: Index, runtime: Runtime, *, stream: str) -> Predictions:
+def predict_augmented(model: nn.Module, case: Case, rows: Index, runtime: Runtime, *, stream: str) -> Predictions:
     """Predict training samples that are augmented as in training, in evaluation mode.
 
     Args:
@@ -50,10 +50,10 @@ def augmented(model: nn.Module, case: Case, rows: Index, runtime: Runtime, *, st
     chunks = chunked(torch.from_numpy(rows), full.evaluation_batch_size)
     found: dict[str, list[torch.Tensor]] = {"prediction": [], "target": [], "loss": []}
     with full.isolated_rng(stream):
-        twin = full.set_up(full.private_copy(model))
-        with evaluating(twin), torch.no_grad():
+        replica = full.set_up(full.private_copy(model))
+        with evaluating(replica), torch.no_grad():
             for batch in full.load(case.source("train"), chunks, augmentation=draws):
-                prediction, target = task.predict(twin, batch.data), task.target(batch.data)
+                prediction, target = task.predict(replica, batch.data), task.target(batch.data)
                 found["prediction"].append(task.point(prediction))
                 found["target"].append(target)
                 found["loss"].append(task.checked_loss(prediction, target))
@@ -69,14 +69,14 @@ def published_attack(
     Args:
         members: losses of samples from the training set, class 1; `(n,)`.
         others: losses of test samples, class 0.
-        queried: losses of the samples asked about.
+        queried: losses of the samples to classify.
 
     Returns:
         The share of queried samples that are called members, and the accuracy on members and others, which the
         attacker was trained on.
     """
     losses, labels = np.concatenate([members, others])[:, None], np.repeat([1, 0], [len(members), len(others)])
-    # The state is of no use here but, if it were none, would be drawn from NumPy's global one.
+    # The state has no effect here, but None would draw from NumPy's global generator.
     attacker = SVC(C=3, gamma="auto", kernel="rbf", random_state=0).fit(losses, labels)
     share = float(np.mean(attacker.predict(queried[:, None])))
     return share, float(np.mean(attacker.predict(losses) == labels))
@@ -87,7 +87,7 @@ class Published(Metric):
     """The published protocol for att_prob, AIN, w_dist and relative deviation, with its mistakes.
 
     Not repeated: the published code relearns the models in place, gold included, and measures distances on the
-    relearned models.  Here all work is on copies.  All of the forgotten samples are asked about, not 2,000 of them,
+    relearned models.  Here all work is on copies.  All of the forgotten samples are classified, not 2,000 of them,
     and relearning uses the same batches for every model.
 
     Raises:
@@ -118,8 +118,9 @@ class Published(Metric):
             metric="published-ain",
             title="Anamnesis index, as published",
             meaning="Steps to relearn as a multiple of one retrained model's, at the learning rate 0.01 of the "
-            "published notebook and in one order of the data only.  A first hit that is noisy and, since the first "
-            "look comes after a step, never 0.",
+            "published notebook and in one order of the data only.  It is noisy, "
+            "since the first time that the loss reaches the threshold counts, and never 0, since the loss is first "
+            "measured after a step.",
             ideal=_IDEAL + "the anamnesis index (ain), over several orders of the data and all retrained models.",
             unit=Unit.RATIO,
             source="paper Section 5, Eq. 10 (AIN), and its published code",
@@ -128,7 +129,7 @@ class Published(Metric):
             metric="published-w1",
             title="Wasserstein distance, as published",
             meaning="Distance between the distributions of predictions for randomly augmented forgotten samples, to "
-            "one retrained model: two models are not asked about the same inputs.",
+            "one retrained model: two models do not see the same inputs.",
             ideal=_IDEAL + "the Wasserstein distance to all retrained models (w1), and the paired difference (paired).",
             unit=Unit.TARGET,
             source="paper Section 5 and Eq. 1, w_dist, and its published code",
@@ -137,8 +138,9 @@ class Published(Metric):
             metric="published-relative-deviation",
             title="Median relative deviation, as published",
             meaning="Half of the forgotten samples deviate from one retrained model's prediction by less than this "
-            "share of their target, each model being asked about its own random augmentation of the sample.",
-            ideal=_IDEAL + "the median relative deviation (relative-deviation), which asks about the same inputs.",
+            "share of their target, each model seeing its own random augmentation of the sample.",
+            ideal=_IDEAL
+            + "the median relative deviation (relative-deviation), for which all models see the same inputs.",
             unit=Unit.SHARE,
             source="paper Section 5 and Figures 2-5, and its published code",
         ),
@@ -149,7 +151,7 @@ class Published(Metric):
     alpha: float = 0.05
     """Margin α of relearning; as published: 5 %."""
     recipe: Recipe | None = Recipe(epochs=10, lr=1e-2, batch_size=256)
-    """How to relearn; as in the published notebook.  None leaves the index out, which takes the most time."""
+    """Recipe of relearning; as in the published notebook.  None leaves out the index, which takes the most time."""
 
     def __post_init__(self) -> None:
         if self.samples < FEWEST or self.alpha < 0 or (self.recipe is not None and self.recipe.epochs < 1):
@@ -159,11 +161,13 @@ class Published(Metric):
             )
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
-        """The attack, and with a gold the index and the distances to the first one."""
+        """The attack; if there are golds also the index and the distances, both relative to the first gold."""
         rows = np.asarray(panel.case.requested.forget, dtype=np.int64)
         asked = [(subject, subject.model) for subject in panel.subjects if subject.model is not None]
         seen = {
-            subject.name: augmented(model, panel.case, rows, panel.runtime, stream=f"published/forget/{subject.name}")
+            subject.name: predict_augmented(
+                model, panel.case, rows, panel.runtime, stream=f"published/forget/{subject.name}"
+            )
             for subject, model in asked
         }
         yield from self._attack(panel, asked, seen)
@@ -188,7 +192,7 @@ class Published(Metric):
         others = np.sort(rng.choice(held_out, count, replace=False))
         found = {}
         for subject, model in asked:
-            inside = augmented(model, case, members, runtime, stream=f"published/members/{subject.name}").loss
+            inside = predict_augmented(model, case, members, runtime, stream=f"published/members/{subject.name}").loss
             outside = np.concatenate([subject.parts[part].loss for part in test])[others]
             losses = inside, outside, seen[subject.name].loss
             # The published attacker squares losses as they are.
@@ -201,9 +205,9 @@ class Published(Metric):
     def _relearning(self, panel: Panel, asked: list[tuple[Subject, nn.Module]], gold: str) -> Iterator[Measurement]:
         if self.recipe is None:
             return
-        watch = Watch(panel, self.alpha)
+        monitor = LossMonitor(panel, self.alpha)
         spans = {
-            subject.name: relearn(model, watch, self.recipe, stream="published/relearn", at_start=False).span
+            subject.name: relearn(model, monitor, self.recipe, stream="published/relearn", at_start=False).span
             for subject, model in asked
         }
         for name, span in spans.items():
@@ -212,7 +216,7 @@ class Published(Metric):
                 value, bound = stated(index)
                 note = "" if bound == "=" and value is not None else "cut off before the threshold was reached"
                 yield Measurement(
-                    metric="published-ain", split=watch.name, model=name, value=value, bound=bound, note=note
+                    metric="published-ain", split=monitor.name, model=name, value=value, bound=bound, note=note
                 )
 
 

@@ -1,6 +1,6 @@
 """Membership inference by loss: forgotten samples against held-out samples of the same kind.
 
-Telling retained from test samples, as in `unregress.metrics.membership`, is an easier task with another answer.
+Telling retained from test samples, as in `unregress.metrics.membership`, is an easier task with a different result.
 docs/reading-an-audit.md explains how the calibrated score relates to RMIA and BASE.
 """
 
@@ -26,9 +26,9 @@ FEWEST = 10
 LIKELY = 1e300
 """Limit of the log likelihood ratios, in absolute value."""
 FALSE_ALARMS = 10
-"""A threshold must rest on as many false alarms: at a rate of 1 % that takes 1,000 held-out samples."""
+"""Smallest number of false alarms behind a threshold: at a rate of 1 % that takes 1,000 held-out samples."""
 HELD_OUT: tuple[Part, ...] = ("test-forget", "test-retain")
-"""The held-out samples to tell the forgotten ones from: the first part that there is."""
+"""The held-out samples to tell the forgotten ones from: the first of these parts that has samples."""
 
 
 def likelihood_scale(losses: NDArray[Any]) -> float:
@@ -65,7 +65,7 @@ def calibrated_scores(losses: Values, references: Values, scale: float) -> Value
     >>> calibrated_scores(np.array([1.0, 4.0]), np.array([[3.0, 4.0]]), 2.0).tolist()
     [1.0, 0.0]
     """
-    # The division may leave the numbers that there are; at their ends all are likely or unlikely for sure.
+    # The division may overflow; at the limits, membership is certain either way.
     with np.errstate(over="ignore"):
         excess = np.clip((losses - references) / scale, -LIKELY, LIKELY)
     return np.asarray(np.log(len(references)) - logsumexp(excess, axis=0))
@@ -88,7 +88,7 @@ class AttackAUC(Metric):
     the held-out samples too: it shows in the errors, not here, where memory of the samples themselves is measured.
 
     All models are measured on the same samples and the same bootstrap draws.  A gold is calibrated by the other golds,
-    so that its value says what is expected of one more gold (with one reference less).  Without golds nothing is
+    so that its value shows what is expected of one more gold (with one reference fewer).  Without golds nothing is
     calibrated; a single gold calibrates the others only.  True positive rates are left out where there are fewer
     held-out samples than 10 / `false_alarms`.
 
@@ -100,20 +100,20 @@ class AttackAUC(Metric):
         MetricInfo(
             metric="auc",
             title="Membership inference: AUC",
-            meaning="Shown a forgotten sample and a similar one that no model was trained on, an attacker takes the "
-            "one that the model predicts better for the forgotten one.  This is how often that is right.",
-            ideal="A retrained model's own value: it is 0.5, a coin's, if the two kinds of samples are equally hard to "
-            "predict, and off 0.5 for everyone if not.  Above it the model remembers; below it, the samples are "
-            "predicted so badly that this gives them away.",
+            meaning="An attacker sees a forgotten sample and a similar one that no model was trained on, and guesses "
+            "that the better predicted one is the forgotten one.  This is how often the guess is right.",
+            ideal="A retrained model's own value: it is 0.5, as by tossing a coin, if the two kinds of samples are "
+            "equally hard to predict, and differs from 0.5 for every model if not.  Above it the model remembers; "
+            "below it, the samples are predicted so badly that this gives them away.",
             unit=Unit.SHARE,
             source="attack by loss: Yeom et al. 2018",
         ),
         MetricInfo(
             metric="tpr-at-low-fpr",
             title="Membership inference: recognised at few false alarms",
-            meaning="The share of the forgotten samples that an attacker recognises by their small loss if, of "
-            "similar samples that no model was trained on, one in a hundred at most may be taken for one "
-            "(or as the report's settings say).",
+            meaning="The share of the forgotten samples that an attacker recognises by their small loss, while at most "
+            "one in a hundred similar samples that no model was trained on is mistaken for a forgotten one (or the "
+            "rate in the report's settings).",
             ideal="A retrained model's own value, which is about the share of false alarms.",
             unit=Unit.SHARE,
             source="Carlini et al. 2022",
@@ -122,7 +122,7 @@ class AttackAUC(Metric):
             metric="auc-calibrated",
             title="Membership inference, calibrated: AUC",
             meaning="The same with an attacker who also has retrained models, and looks at how much better the model "
-            "predicts a sample than they do.  A sample that is hard for everyone deceives this attacker less.",
+            "predicts a sample than they do.  A sample that is hard for every model misleads this attacker less.",
             ideal="A retrained model's own value, which is near 0.5.  Above it the model remembers; below it, it was "
             "pushed away from the samples farther than never having seen them would explain.",
             unit=Unit.SHARE,
@@ -131,8 +131,9 @@ class AttackAUC(Metric):
         MetricInfo(
             metric="tpr-calibrated",
             title="Membership inference, calibrated: recognised at few false alarms",
-            meaning="The share of the forgotten samples that this attacker recognises if, of similar samples that no "
-            "model was trained on, one in a hundred at most may be taken for one (or as the settings say).",
+            meaning="The share of the forgotten samples that this attacker recognises, while at most one in a hundred "
+            "similar samples that no model was trained on is mistaken for a forgotten one (or the rate in the "
+            "settings).",
             ideal="A retrained model's own value, which is about the share of false alarms.",
             unit=Unit.SHARE,
             source="Carlini et al. 2022; Zarifzadeh et al. 2024",
@@ -171,7 +172,7 @@ class AttackAUC(Metric):
         ranks = rank_among_golds(panel, areas)
         for name, found in scores.items():
             few = min(len(found.members), len(found.others)) < FEWEST
-            # The same draws for every model: their differences owe nothing to luck.
+            # The same draws for every model, so that differences between models are not due to the draws.
             rng = np.random.default_rng(panel.runtime.generator("attack-auc").initial_seed())
             yield Measurement(
                 metric=area,

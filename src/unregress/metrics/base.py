@@ -22,6 +22,8 @@ from unregress.training.runtime import Runtime
 
 MetricResult = Measurement | Figure
 T = TypeVar("T")
+NOT_FINITE = "the number is too large for the computer, or undefined"
+"""Note of a measurement whose value is infinite or NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,9 @@ class Panel:
         first, *others = self.subjects
         for subject in others:
             if subject.parts.keys() != first.parts.keys():
-                raise DataError(f"Models {first.name!r} and {subject.name!r} speak of different parts of the data")
+                raise DataError(
+                    f"Models {first.name!r} and {subject.name!r} have predictions for different parts of the data"
+                )
             for part, seen in subject.parts.items():
                 require_aligned(seen, first.parts[part])
 
@@ -72,9 +76,9 @@ class Panel:
         return tuple(subject for subject in self.subjects if subject.role == "gold")
 
     def others(self, subject: Subject) -> tuple[Subject, ...]:
-        """The golds to compare a subject with: all of them, or the other ones where it is a gold itself.
+        """The golds to compare a subject with: all of them, or for a gold all the others.
 
-        So a gold's number says what is expected of one more gold.
+        A gold's number thus shows what is expected of one more gold.
         """
         return tuple(gold for gold in self.golds if gold is not subject)
 
@@ -90,10 +94,10 @@ class Panel:
 
 
 class Metric(ABC):
-    """One measurement of all models of an audit.
+    """One metric, measured for all models of an audit.
 
     An implementation is a frozen dataclass whose fields are its options.  It never changes a model; one that must
-    train works on copies.  The mathematics stands beside it in functions of arrays.
+    train works on copies.  The mathematics is in functions of arrays beside it.
     """
 
     about: ClassVar[tuple[MetricInfo, ...]]
@@ -105,7 +109,7 @@ class Metric(ABC):
         return False
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
-        """Check the options before anything is trained or measured.
+        """List the errors in the options before anything is trained or measured; empty if there are none.
 
         Args:
             case: the request and the data.
@@ -129,17 +133,14 @@ def measured(
     interval: tuple[float, float] | None = None,
     p: float | None = None,
 ) -> Measurement:
-    """A measurement; without a value, and with a note that says why, where the value is not finite."""
+    """Create a measurement; a value that is not finite is left out, with a note that says so."""
     if not isfinite(value):
-        note = "; ".join(text for text in (note, BEYOND) if text)
+        note = "; ".join(text for text in (note, NOT_FINITE) if text)
         return Measurement(metric=metric, split=split, model=model, value=None, note=note)
     closed = interval if interval is not None and all(map(isfinite, interval)) else None
     return Measurement(
         metric=metric, split=split, model=model, value=value, bound=bound, note=note, interval=closed, p=p
     )
-
-
-BEYOND = "beyond the numbers that a computer can hold"
 
 
 def distance_measurements(
@@ -170,13 +171,13 @@ def distance_measurements(
 def value_measurements(
     panel: Panel, metric: str, part: Part, values: Mapping[str, float], *, note: str = ""
 ) -> Iterator[Measurement]:
-    """Measure a number of each model by itself, with the rank test of its difference from the golds' numbers.
+    """Measure one number of each model, with the rank test of its difference from the golds' numbers.
 
     Args:
         panel: the models.
         metric: key of the measurement.
         part: the part of the data that the number is about.
-        values: by the model's name; those that exist.
+        values: the numbers by the model's name; a model without one is absent.
         note: of every measurement.
     """
     ranks = rank_among_golds(panel, values)
@@ -201,13 +202,14 @@ class DistanceToGolds(NamedTuple):
     `unregress.evidence.noise_floor.mean_confidence_interval`; None for a gold, whose distances to the others depend on
     each other, and with fewer than two golds."""
     p: float | None = None
-    """How often one more gold would be as far (`unregress.evidence.noise_floor.rank_test`); None likewise."""
+    """P-value: how often one more gold would be as far (`unregress.evidence.noise_floor.rank_test`); None in the same
+    cases as the interval."""
 
 
 def against_golds(
     panel: Panel, values: Mapping[str, T], distance: Callable[[T, T], float]
 ) -> dict[str, DistanceToGolds]:
-    """Every model's mean distance to the golds, or for a gold to the other golds; by the model's name.
+    """Mean distance of every model to the golds, and of every gold to the other golds; by the model's name.
 
     Args:
         panel: the models; the result is empty without golds, and a single gold has no distance.
@@ -232,11 +234,11 @@ def against_golds(
 
 
 def rank_among_golds(panel: Panel, values: Mapping[str, float]) -> dict[str, float | None]:
-    """For a number of each model, how often one more gold's number would be as far from the golds'.
+    """P-value of each model's number: how often one more gold's number would be as far from the golds' numbers.
 
     Args:
         panel: the models.
-        values: by the model's name; those that exist.
+        values: the numbers by the model's name; a model without one is absent.
     """
     values = {name: value for name, value in values.items() if isfinite(value)}
     golds = np.array([values[gold.name] for gold in panel.golds if gold.name in values])

@@ -78,7 +78,7 @@ def collect(
 
 
 def _featured(features: Index | bool, chosen: Tensor, size: int) -> Tensor:
-    """Which samples of a split to keep features of, `(size,)`."""
+    """Mask of the samples of a split whose features to keep, `(size,)`."""
     featured = torch.zeros(size, dtype=torch.bool)
     if features is True:
         featured[chosen] = True
@@ -90,7 +90,7 @@ def _featured(features: Index | bool, chosen: Tensor, size: int) -> Tensor:
 class _Buffers:
     """Columns of predictions that are filled batch by batch.
 
-    Each is allocated once: small pieces kept between large batches would pin the memory of these, 5 KB for a sample.
+    Each column is allocated once: small tensors kept between large batches would fragment memory, 5 KB per sample.
 
     Args:
         samples: number of samples that will be predicted.
@@ -103,7 +103,7 @@ class _Buffers:
         self._filled: Counter[str] = Counter()
 
     def append(self, batch: Mapping[str, Tensor], *, is_padding: bool) -> None:
-        """Copy the columns of one batch behind those that are there; of padding only the shapes count.
+        """Append the columns of one batch; a batch of padding only sets the shapes.
 
         Raises:
             ModelError: the width of a column differs from that of the batches before.
@@ -124,12 +124,12 @@ class _Buffers:
                 self._filled[name] += len(values)
 
     def columns(self) -> dict[str, Tensor]:
-        """What was filled."""
+        """The filled part of each column."""
         return {name: values[: self._filled[name]] for name, values in self._columns.items()}
 
 
 def _of_all_processes(group: ProcessGroup, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The columns of all processes of a job, each sample once, by ascending index."""
+    """Gather the columns of all processes of a job, each sample once, by ascending index."""
     parts = group.all_gather([own])
     names = dict.fromkeys(name for part in parts for name in part)
     columns = {name: torch.cat([part[name] for part in parts if name in part]) for name in names}
@@ -156,7 +156,7 @@ def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None,
         target = task.target(batch.data)
         loss = task.checked_loss(prediction, target)
         features = {} if watch is None else watch.features(loss)
-        # They are kept in single precision, whose range is smaller than double precision's.
+        # Features are stored in single precision, whose range is smaller than double precision's.
         features = {k: v.clamp(-SINGLE, SINGLE) if v.dtype == torch.float64 else v for k, v in features.items()}
         if not kept.all():
             features = {name: values[kept.to(values.device)] for name, values in features.items()}

@@ -29,7 +29,7 @@ def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = F
             lost below it.  Without this, a density of distances is halved just where it matters.
     """
     values = values[np.isfinite(values)]
-    # Another unit, by a power of two, for values that are too large to be squared.
+    # Rescaled by a power of two where values are too large to be squared.
     scale = max(1.0, scale_of(values))
     values, grid = values / scale, grid / scale
     if len(values) < 2 or np.ptp(values) <= 1e-12 * max(1.0 / scale, float(np.abs(values).max())):
@@ -40,7 +40,7 @@ def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = F
 
 
 def density_curve(model: str, values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = False) -> Curve:
-    """The density as one model's curve; without points where none exists, which the report then says."""
+    """The density as one model's curve; without points where no density exists, as the report then says."""
     estimate = density(values, grid, at_least_zero=at_least_zero)
     return Curve(model=model, x=tuple(grid.tolist()) if estimate else (), y=estimate)
 

@@ -30,7 +30,7 @@ def absolute_deviation(model: Predictions, gold: Predictions) -> Values:
 def relative_deviation(model: Predictions, gold: Predictions) -> Values:
     """|f_model - f_gold| / |y| per sample and output that is known, without unit (paper Section 5).
 
-    Samples whose target is zero have none and are left out.
+    Samples whose target is zero are left out.
 
     Raises:
         DataError: the two are about different samples.
@@ -67,10 +67,9 @@ class Deviation(Metric):
             title="Paired difference to the retrained models",
             meaning="How far the model's prediction for a sample is from a retrained model's prediction for the "
             "same sample, on average over samples and retrained models.",
-            ideal="The noise floor, which is the difference of a retrained model to the others, that "
-            "differ only by their seed.",
+            ideal="The noise floor, which is the difference between retrained models, which differ only by their seed.",
             unit=Unit.TARGET,
-            source="twin of w_dist that sees which prediction belongs to which sample",
+            source="variant of w_dist that compares sample by sample",
             distance=True,
         ),
         MetricInfo(

@@ -21,10 +21,10 @@ def energy_distance(first: Values, second: Values) -> float:
     """Energy distance between two samples of predictions, in target units; the mean over outputs if there are several.
 
     2 E|X - Y| - E|X - X'| - E|Y - Y'|, which in one dimension is twice the integral of (F - G)² for the two cumulative
-    distribution functions.  `scipy.stats.energy_distance` is its square root.  Beside the Wasserstein distance, the
-    integral of |F - G|, it weighs a large difference in few predictions less than a small one in many.
+    distribution functions.  `scipy.stats.energy_distance` is its square root.  Compared with the Wasserstein distance,
+    the integral of |F - G|, it weighs a large difference in few predictions less than a small one in many.
 
-    Unknown values (NaN in both samples, as often) are left out, and an output counts by how much of it is known.
+    Unknown values (NaN, equally many in both samples) are left out; each output is weighted by its share of known ones.
 
     Args:
         first: `(n, *out)`.
@@ -43,7 +43,7 @@ def _energy_distance(first: Values, second: Values) -> float:
     apart = squared > 0
     with np.errstate(over="ignore", invalid="ignore"):
         found = float(2 * np.sum(squared[apart] * np.diff(points)[apart]))
-    # Values beyond double precision have no difference.
+    # Differences beyond double precision become NaN.
     return inf if isnan(found) else found
 
 
@@ -70,8 +70,8 @@ class EnergyDistance(Metric):
         MetricInfo(
             metric="energy-residual",
             title="Energy distance of residuals to the retrained models",
-            meaning="The same of prediction minus target: a model that is off by as much, but for other "
-            "samples, differs here where the targets do.",
+            meaning="The same for prediction minus target: it notices predictions that are exchanged between samples, "
+            "where the samples' targets differ.",
             ideal="The noise floor.",
             unit=Unit.TARGET,
             source="Székely and Rizzo 2013",

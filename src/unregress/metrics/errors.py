@@ -15,7 +15,7 @@ from unregress.metrics.predictions import Predictions, Values
 
 _IDEAL = (
     "A retrained model's own value.  On the forgotten part neither lower nor higher is better: "
-    "an error far above a retrained model's shows as clearly as one below it that the samples are special."
+    "an error far above a retrained model's reveals the forgotten samples as clearly as one below it."
 )
 
 
@@ -41,12 +41,11 @@ def root_mean_squared_error(prediction: Values, target: Values) -> float:
 
 @dataclass(frozen=True)
 class Errors(Metric):
-    """MAE and RMSE on each part, and the task's loss where it is another number.
+    """MAE and RMSE on each part, and the task's loss where it is neither the absolute nor the squared error.
 
-    Means are over samples, not over batches, and over outputs so far as their targets are known.
-    The paper's err_D_t^r is the error on `test-retain`;
-    its err_D_t^f is said to be on the training set's forget samples (Table 1) but measured on the
-    test set's by the published code, so both are given.
+    Means are over samples, not over batches, and over outputs whose targets are known.  The paper's err_D_t^r is
+    the error on `test-retain`.  Its err_D_t^f is on the training set's forget samples according to Table 1, but on the
+    test set's in the published code, so both are measured.
     """
 
     about: ClassVar[tuple[MetricInfo, ...]] = (
@@ -92,7 +91,7 @@ class Errors(Metric):
 
 
 def _loss_repeats_error(seen: Predictions) -> bool:
-    """Whether the task's loss is the absolute or squared error, which MAE and RMSE say already."""
+    """Whether the task's loss is the absolute or squared error, which MAE and RMSE already show."""
     with np.errstate(over="ignore"):
         error = np.abs(seen.prediction - seen.target).reshape(len(seen), -1)
         return any(np.allclose(seen.loss, mean(error**power, axis=1), rtol=1e-4) for power in (1, 2))

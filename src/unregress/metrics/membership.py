@@ -31,14 +31,14 @@ def attack_features(seen: Predictions, families: Sequence[Family]) -> NDArray[np
     """The attack's inputs, one row per sample: the chosen families side by side, `(n, width)`.
 
     Raises:
-        SettingError: gradients or activations are wanted and were not collected.
+        SettingError: gradients or activations are needed and were not collected.
     """
     columns = []
     for family in families:
         values = {"loss": seen.loss, "gradient": seen.gradient, "activation": seen.activation}[family]
         if values is None:
             raise SettingError(
-                f"The attack wants {family}s and the predictions carry none",
+                f"The attack needs {family}s, which were not collected with the predictions",
                 remedy="Collect with `features=True`",
             )
         columns.append(values.reshape(len(seen), -1).astype(np.float64))
@@ -66,7 +66,7 @@ def attack(
     features = np.vstack([members, others])
     labels = np.repeat([1, 0], [len(members), len(others)])
     x, x_held, y, y_held = train_test_split(features, labels, test_size=0.3, stratify=labels, random_state=seed)
-    # In units in which even the largest and the smallest numbers can be squared.
+    # Rescaled so that even the largest and the smallest numbers can be squared.
     sizes = np.abs(x).max(axis=0)
     units = np.where((sizes == 0) | ((sizes > 1 / LARGE) & (sizes < LARGE)), 1.0, sizes)
     scaler = StandardScaler().fit(x / units)
@@ -82,7 +82,7 @@ def attack(
 
 @dataclass(frozen=True, kw_only=True)
 class Membership(Metric):
-    """The paper's attack: an RBF-SVC trained on D_r (class 1) against test data (class 0), asked about D_f.
+    """The paper's attack: an RBF-SVC trained on D_r (class 1) against test data (class 0), applied to D_f.
 
     The published code feeds it the loss alone, draws members from the forget set too, and scores it on
     its own training data; `features=("loss",)` is the loss-only attack without those mistakes.
@@ -115,7 +115,7 @@ class Membership(Metric):
     )
 
     features: Sequence[Family] = FAMILIES
-    """What the attacker sees: `loss`, `gradient` and `activation` of the final linear layer."""
+    """Inputs of the attacker: `loss`, `gradient` and `activation` of the final linear layer."""
     samples: int = 2000
     """At most so many samples per class; the published code used 2,000."""
 
@@ -134,16 +134,16 @@ class Membership(Metric):
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The share of D_f called members, and the attack's held-out accuracy, per model."""
-        closed = [subject.name for subject in panel.subjects if not self._has_features(subject)]
+        unreadable = [subject.name for subject in panel.subjects if not self._has_features(subject)]
         yield from without_value(
-            METRICS, "train-forget", closed, "the attack looks into the final layer, and here is none"
+            METRICS, "train-forget", unreadable, "the attack reads the final layer, and this model has none"
         )
-        if panel.original.name in closed:
+        if panel.original.name in unreadable:
             return
-        broken = [s.name for s in panel.subjects if s.name not in closed and not self._finite(s)]
+        broken = [s.name for s in panel.subjects if s.name not in unreadable and not self._finite(s)]
         note = "activations or gradients of the final layer are NaN or infinite"
         yield from without_value(METRICS, "train-forget", broken, note)
-        closed += broken
+        unreadable += broken
         rng = np.random.default_rng(panel.runtime.generator("membership").initial_seed())
         test = [part for part in HELD_OUT if part in panel.parts]
         sizes = {part: len(self._of(panel.original, part)) for part in panel.parts}
@@ -151,7 +151,7 @@ class Membership(Metric):
         count = min(retained, held_out, self.samples)
         if count < FEWEST:
             note = f"only {count} samples per class to train an attacker on"
-            unmeasured = [subject.name for subject in panel.subjects if subject.name not in closed]
+            unmeasured = [subject.name for subject in panel.subjects if subject.name not in unreadable]
             yield from without_value(METRICS, "train-forget", unmeasured, note)
             return
         members = np.sort(rng.choice(retained, count, replace=False))
@@ -159,7 +159,7 @@ class Membership(Metric):
         seed = int(rng.integers(2**31))
         shares: dict[str, float] = {}
         accuracies: dict[str, float] = {}
-        for subject in (s for s in panel.subjects if s.name not in closed):
+        for subject in (s for s in panel.subjects if s.name not in unreadable):
             inside, outside = self._seen(subject, ["train-retain"]), self._seen(subject, test)
             queried = self._seen(subject, ["train-forget"])
             shares[subject.name], accuracies[subject.name] = attack(

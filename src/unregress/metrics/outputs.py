@@ -10,11 +10,11 @@ from unregress.metrics.predictions import Values
 
 
 def mean_over_outputs(first: Values, second: Values, distance: Callable[[Values, Values], float]) -> float:
-    """The mean over outputs of a distance between two samples, each output weighted by how much of it is known.
+    """The mean over outputs of a distance between two samples, each output weighted by its share of known values.
 
     Args:
         first: `(n, *out)`; NaN for what is not known.
-        second: `(m, *out)`, NaN as often in each output.
+        second: `(m, *out)`; each output has as many NaN as in `first`.
         distance: between two samples of one output, `(k,)` and `(l,)`, free of NaN.
     """
     columns = (values.reshape(len(values), -1).T for values in (first, second))

@@ -21,10 +21,10 @@ Values = NDArray[np.float64]
 class Predictions:
     """One model's predictions for some samples of one split; on the CPU, sorted by index.
 
-    Of several outputs some may be unknown (NaN) in the targets, though not all of a sample's.
+    With several outputs, some of a sample's targets may be unknown (NaN), but not all of them.
 
     Raises:
-        DataError: the arrays' lengths differ, the index is not ascending and free of repetition, or a target
+        DataError: the arrays' lengths differ, the index is not strictly ascending, or a target
             is infinite or wholly unknown.
         ModelError: a prediction or loss is not finite.
     """
@@ -79,11 +79,11 @@ class Predictions:
             return "Check the data with `unregress.preflight`, and the model's weights"
         if self.known is not None and np.isnan(self.loss).any():
             return "Leave unknown outputs (NaN in the target) out of the loss, as the named losses do"
-        return "Predictions and targets are numbers: bring targets to a size that the task's loss can take"
+        return "Predictions and targets are finite: rescale the targets so that the loss does not overflow"
 
     @cached_property
     def known(self) -> Mask | None:
-        """Which targets are known, `(n, *out)`; None where all are."""
+        """Mask of the known targets, `(n, *out)`; None if all are known."""
         unknown = np.isnan(self.target)
         return ~unknown if unknown.any() else None
 
@@ -140,7 +140,7 @@ def _outputs(values: NDArray[Any]) -> tuple[int, ...]:
 
 
 def _partly_known(target: Values) -> Mask:
-    """Which samples have a usable target: a number for at least one of several outputs, and NaN for the others."""
+    """Mask of the samples with a usable target: finite for at least one of several outputs, and NaN for the others."""
     known = np.isfinite(target)
     several = prod(target.shape[1:]) > 1
     fine = (known | np.isnan(target)).all(axis=_outputs(target)) & known.any(axis=_outputs(target))

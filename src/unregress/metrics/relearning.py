@@ -28,25 +28,25 @@ Span = tuple[float, float]
 """Lower and upper limit of a number: equal where it is known; the upper limit is infinite where it was cut off."""
 
 CHUNK = 128
-"""Watched samples per forward pass: small enough to stop early, large enough to be fast."""
+"""Monitored samples per forward pass: small enough to stop early, large enough to be fast."""
 FEWEST = 128
 """Smallest number of samples for an estimate of the loss."""
 MARGIN = 0.02
 """A loss within this share of the threshold is always evaluated in full."""
 SURE = 6.0
-"""Standard errors beyond the margin at which an estimate is taken for an answer: one in a billion is wrong."""
+"""Standard errors beyond the margin at which an estimate suffices: it is wrong one time in a billion."""
 KEPT = 2**28
-"""Bytes of watched samples that are kept on the device between looks; more are read again each time."""
+"""Bytes of monitored samples that are kept on the device between measurements; more are read again each time."""
 
 
 @dataclass(frozen=True)
 class Relearning:
-    """The watched loss after each step of relearning."""
+    """The monitored loss after each step of relearning."""
 
     losses: tuple[float, ...]
-    """Mean loss after 0, 1, 2, … steps; where it is above the threshold, maybe estimated from a part of the samples."""
+    """Mean loss after 0, 1, 2, … steps; above the threshold it may be estimated from a part of the samples."""
     reached: bool
-    """Whether the last of them is at the threshold or below; if not, the measurement was cut off there."""
+    """Whether the last loss is at the threshold or below; if not, relearning was cut off there."""
 
     @property
     def steps(self) -> int:
@@ -63,17 +63,17 @@ class Relearning:
         return float(self.steps), float(self.steps) if self.reached else inf
 
 
-class Watch:
+class LossMonitor:
     """A model's mean loss on samples of the forgotten kind, to be compared with a threshold.
 
-    The samples are held-out ones where there are any, or else the forgotten samples themselves.  The loss is only
-    needed to know whether the threshold is reached, and most of the time it is far from that.  The samples are in a
-    fixed random order, so that those looked at first are a random sample of all, and their mean and its standard
-    error (with the finite population's correction) tell whether looking on can matter.  A few huge losses, which raise
-    the mean, raise the error more: what is uncertain is looked at in full.
+    The samples are held-out ones where there are any, or else the forgotten samples themselves.  Only whether
+    the loss reaches the threshold matters, and most of the time it is far above.  The samples are in a fixed random
+    order, so that the first ones are a random sample of all: their mean and its standard error (with the finite
+    population's correction) show whether the remaining samples can matter.  A few huge losses raise the standard error
+    more than the mean, so that uncertain means are computed in full.
 
     Args:
-        panel: whose original and whose samples.
+        panel: gives the original and the samples.
         alpha: margin α above the original's loss.
 
     Raises:
@@ -95,15 +95,15 @@ class Watch:
             fresh = self.case.task.build_model()
         self.trainable = {name: parameter.requires_grad for name, parameter in fresh.named_parameters()}
         self.threshold = inf
-        own = self.look(self.runtime.set_up(self.runtime.private_copy(network(panel.original.model))))
+        own = self.mean_loss(self.runtime.set_up(self.runtime.private_copy(network(panel.original.model))))
         self.require_finite(own)
         # (1 + α) L for the positive losses of the paper; α of its size above it for those that can be negative.
         self.threshold = own + alpha * abs(own)
 
-    def look(self, model: nn.Module) -> float:
-        """The mean loss: exact near the threshold and below it, from there on estimated from the first samples.
+    def mean_loss(self, model: nn.Module) -> float:
+        """Mean loss: exact near the threshold and below it, estimated from the first samples far above it.
 
-        Global random state is left alone: how far one looked must not decide on what is drawn next.
+        Global random state is restored: the number of samples read must not influence later draws.
         """
         task, losses = self.case.task, torch.zeros(0, dtype=torch.float64)
         with self.runtime.isolated_rng("anamnesis/look"), evaluating(model), torch.no_grad():
@@ -115,13 +115,13 @@ class Watch:
         return float(losses.mean())
 
     def _above(self, losses: Tensor) -> bool:
-        """Whether the mean over all samples is above the threshold for sure, given the first samples' losses."""
+        """Whether the mean over all samples is certainly above the threshold, given the first samples' losses."""
         unseen = 1 - len(losses) / self.samples
         error = float(losses.std()) * sqrt(unseen / len(losses))
         return float(losses.mean()) - SURE * error > self.threshold + MARGIN * abs(self.threshold)
 
     def require_finite(self, loss: float) -> None:
-        """Refuse a model whose loss is no number before any relearning.
+        """Refuse a model whose loss is NaN or infinite before any relearning.
 
         Raises:
             ModelError: the loss is not finite.
@@ -162,35 +162,37 @@ def network(model: nn.Module | None) -> nn.Module:
     return model
 
 
-def relearn(model: nn.Module, watch: Watch, recipe: Recipe, *, stream: str, at_start: bool = True) -> Relearning:
-    """Train a copy of a model on D until its watched loss is at the threshold, or the recipe's epochs are over.
+def relearn(
+    model: nn.Module, monitor: LossMonitor, recipe: Recipe, *, stream: str, at_start: bool = True
+) -> Relearning:
+    """Train a copy of a model on D until its monitored loss is at the threshold, or the recipe's epochs are over.
 
     Args:
         model: the model; a copy is trained.
-        watch: the samples to monitor, and the threshold.
+        monitor: the samples to monitor, and the threshold.
         recipe: how to train; its epochs are the cap.
-        stream: of the draws: the same name, the same batches for every model.
-        at_start: stop without any training if the threshold is reached already; otherwise the first step is always
-            taken.
+        stream: name of the random stream; the same name gives the same batches for every model.
+        at_start: whether to stop without any training if the threshold is reached already; if false, the first step
+            is always taken.
     """
-    case, runtime = watch.case, watch.runtime
-    twin = runtime.private_copy(model)
+    case, runtime = monitor.case, monitor.runtime
+    replica = runtime.private_copy(model)
     # A reference is often frozen for inference; relearning trains what training from scratch would.
-    for name, parameter in twin.named_parameters():
-        parameter.requires_grad_(watch.trainable.get(name, True))
-    losses = [watch.look(runtime.set_up(twin))]
-    watch.require_finite(losses[0])
+    for name, parameter in replica.named_parameters():
+        parameter.requires_grad_(monitor.trainable.get(name, True))
+    losses = [monitor.mean_loss(runtime.set_up(replica))]
+    monitor.require_finite(losses[0])
 
     def after_step(_: int, trained: nn.Module) -> bool:
-        losses.append(watch.look(trained))
-        return losses[-1] <= watch.threshold
+        losses.append(monitor.mean_loss(trained))
+        return losses[-1] <= monitor.threshold
 
-    if not at_start or losses[0] > watch.threshold:
+    if not at_start or losses[0] > monitor.threshold:
         members = torch.from_numpy(case.rows("train"))
         objective = Objective.over(members, task_loss(case), validation="none")
         with runtime.isolated_rng(stream), suppress(DivergenceError):
-            fit(twin, case, recipe, objective, runtime, stage=stream, after_step=after_step)
-    # A model that runs away while relearning did not relearn; its losses are shown while they are numbers.
+            fit(replica, case, recipe, objective, runtime, stage=stream, after_step=after_step)
+    # A model whose loss diverges did not relearn; its losses are recorded as long as they are finite.
     finite = tuple(takewhile(isfinite, losses))
     started = len(finite) > 1 or at_start
-    return Relearning(losses=finite, reached=started and finite[-1] <= watch.threshold)
+    return Relearning(losses=finite, reached=started and finite[-1] <= monitor.threshold)

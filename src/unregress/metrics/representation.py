@@ -50,8 +50,8 @@ def probe_auc(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any])
     """Cross-validated AUC of a linear probe that separates two classes: 0.5 is guessing, 1 perfect.
 
     The probe is a logistic regression on standardised features with a ridge penalty.  Its strength is fixed: sklearn's
-    C is 1 / features, which lets the log odds vary by about 1 beforehand, however many features there are.  So a
-    wide layer is not overfitted to few samples.  The area under the curve is taken fold by fold and averaged.
+    C is 1 / features, by which the log odds vary by about 1 a priori, whatever the number of features.  A wide layer is
+    thus not overfitted to few samples.  The area under the curve is taken fold by fold and averaged.
 
     Args:
         features: one row per sample, `(n, width)`.
@@ -71,7 +71,7 @@ def linear_cka(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Linear centred kernel alignment of two models' features of the same samples: 1 if equal, 0 if unrelated.
 
     Equal means up to rotations, reflections, shifts and a common scale of the features, none of which matters to a
-    linear layer behind them.  Features that are the same for all samples are like each other and unlike all others.
+    linear layer behind them.  Constant features have alignment 1 with each other and 0 with all others.
 
     Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations Revisited".  With
     more features than samples its bias makes any two models look similar, so compare values for the same samples only.
@@ -156,7 +156,7 @@ class Representation(Metric):
 
     @property
     def needs_features(self) -> bool:
-        """Always."""
+        """True: both measurements read the final layer's inputs."""
         return True
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
@@ -174,7 +174,11 @@ class Representation(Metric):
         others = self._drawn(rng, sum(len(seen[0].parts[part]) for part in held_out if part in panel.parts))
         features = {subject.name: _features(subject, ("train-forget",))[forgotten] for subject in seen}
         shown = replace(panel, subjects=tuple(seen))
-        note = "" if "test-forget" in panel.parts else "against all test samples, for want of some of the kind"
+        note = (
+            ""
+            if "test-forget" in panel.parts
+            else "against all test samples, since no held-out ones of the forgotten kind are known"
+        )
         if (count := min(len(forgotten), len(others))) < FEWEST:
             note = f"only {count} samples per class to train a probe on"
             yield from without_value(["probe-auc"], "train-forget", list(features), note)
@@ -196,7 +200,7 @@ class Representation(Metric):
 
 
 def _cka_distance(first: Values, second: Values) -> float:
-    # Rounding can leave a model's alignment with itself a little above 1.
+    # By rounding, a model's alignment with itself can be a little above 1.
     return max(0.0, 1 - _alignment(first, second))
 
 

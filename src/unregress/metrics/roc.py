@@ -9,11 +9,11 @@ from unregress.metrics.predictions import Values
 
 
 def auc(members: Values, others: Values) -> float:
-    """Area under the ROC curve: how often a member scores higher than an other, equal scores counting one half.
+    """Area under the ROC curve: how often a member scores higher than a non-member, equal scores counting one half.
 
     Args:
         members: scores of the samples to be recognised, `(n,)`.
-        others: scores of those they are to be told from, `(m,)`.
+        others: scores of the samples to tell them from, `(m,)`.
 
     >>> round(auc(np.array([3.0, 2.0, 0.0]), np.array([1.0, 2.0])), 4)  # (2 + 1.5 + 0) of 6 pairs
     0.5833
@@ -26,8 +26,8 @@ def auc_interval(
 ) -> tuple[float, float]:
     """95 % confidence interval of the AUC over samples of the same two kinds.
 
-    The percentile bootstrap, members and others drawn apart.  Where all members score higher than all others
-    every draw says 1, and the interval has no width.
+    The percentile bootstrap, which draws members and others separately.  Where all members score higher than all
+    others every draw gives 1, and the interval has no width.
 
     Args:
         members: scores, `(n,)`.
@@ -35,7 +35,7 @@ def auc_interval(
         rng: draws n members and then m others, with replacement, each time.
         draws: how often.
     """
-    # Places in the common order are all that counts: a draw is a histogram of them, and need not be sorted again.
+    # The AUC depends on ranks alone, so that a draw is a histogram of ranks and need not be sorted again.
     distinct, place = np.unique(np.concatenate([members, others]), return_inverse=True)
     inside, outside = place[: len(members)], place[len(members) :]
     found = np.empty(draws)
@@ -54,7 +54,7 @@ def true_positive_rate(members: Values, others: Values, false_alarms: float) -> 
 
     Source: Carlini et al. 2022.
 
-    >>> true_positive_rate(np.array([9.0, 1.0]), np.array([7.0, 5.0, 4.0, 3.0]), 0.25)  # above 5: one other, one member
+    >>> true_positive_rate(np.array([9.0, 1.0]), np.array([7.0, 5.0, 4.0, 3.0]), 0.25)  # above 5: one of each
     0.5
     """
     allowed = int(false_alarms * len(others) + 1e-9)  # 0.29 * 100 is a little less than 29

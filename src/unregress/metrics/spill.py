@@ -19,7 +19,7 @@ SPILLED = 2**25
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An uninitialised array like `numpy.empty`: in memory, or if it is large in an unnamed temporary file.
 
-    The file ends with the array.
+    The file is deleted with the array.
 
     Raises:
         RunFolderError: the folder for temporary files has no space left, or does not exist.
@@ -30,13 +30,13 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     try:
         with tempfile.TemporaryFile(prefix="unregress-") as file:
             if hasattr(os, "posix_fallocate"):
-                # A mapped file that finds the disk full later on would end the process.
+                # If the disk became full later, writing to the mapped file would kill the process.
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
     except OSError as error:
         raise RunFolderError(
             f"A temporary file of {size:,} bytes cannot be written: {error.strerror or error}",
-            expected=f"so much space in the folder for temporary files, {tempfile.tempdir or 'of which there is none'}",
+            expected=f"so much free space in the folder for temporary files ({tempfile.tempdir or 'none was found'})",
             remedy="Free some space, or name another folder with the environment variable `TMPDIR`",
         ) from error
 

@@ -20,10 +20,10 @@ from unregress.metrics.predictions import Values
 def w1(first: Values, second: Values) -> float:
     """W1 between two samples of predictions, in target units; the mean over outputs where there are several.
 
-    Unknown values (NaN in both samples, as often) are left out, and an output counts by how much of it is known.
+    Unknown values (NaN, equally many in both samples) are left out; each output is weighted by its share of known ones.
 
     It compares distributions and ignores which sample a prediction belongs to: a permutation has
-    distance 0, which is why the paired difference stands beside it.
+    distance 0, which is why the paired difference is measured as well.
 
     >>> w1(np.array([0.0, 1.0]), np.array([3.0, 2.0]))
     2.0
@@ -65,11 +65,11 @@ class Wasserstein(Metric):
         MetricInfo(
             metric="w1-residual",
             title="Wasserstein distance of residuals to the retrained models",
-            meaning="The same of prediction minus target: a model that is off by as much, but for other "
-            "samples, differs here where the targets do.",
+            meaning="The same for prediction minus target: it notices predictions that are exchanged between samples, "
+            "where the samples' targets differ.",
             ideal="The noise floor.",
             unit=Unit.TARGET,
-            source="twin of w_dist",
+            source="variant of w_dist",
             distance=True,
         ),
     )

@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 400, 260
 """In user units of the SVG, which the page scales; text is 12 units high, about 10 px on a phone."""
 
 _LARGEST = 1e150
-"""Coordinates beyond it overflow where axes are divided."""
+"""Largest coordinate that is drawn: matplotlib overflows beyond it."""
 
 _TEXT, _RULE = "#010203", "#040506"
 _CSS = {_TEXT: "var(--muted, #5b616b)", _RULE: "var(--rule, #dfe2e6)"}
@@ -33,7 +33,7 @@ _CSS = {_TEXT: "var(--muted, #5b616b)", _RULE: "var(--rule, #dfe2e6)"}
 # Colours and dashes have coprime counts, so thirty methods differ in at least one of the two.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (8, 2.5, 2, 2.5), (3, 1.8), (12, 3))
-# References are alike in their grey and their dots, and differ in how the dots are set.
+# All references are grey and dotted, and differ by the pattern of dots.
 _DOTS: tuple[tuple[float, ...], ...] = ((1.4, 2.2), (1.4, 4.6), (5, 2.2, 1.4, 2.2), (1.4, 1.4), (10, 3, 1.4, 3))
 
 _SETTINGS: dict[str, object] = {
@@ -43,12 +43,12 @@ _SETTINGS: dict[str, object] = {
     "axes.unicode_minus": True,
     "font.size": 12,
 }
-_NOTHING: dict[str, str | None] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+_NO_METADATA: dict[str, str | None] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How one model is drawn, in every figure and beside its name in every table."""
+    """Line style of one model, in every figure and beside its name in every table."""
 
     variable: str
     """CSS custom property that holds the colour in the page's present colour scheme."""
@@ -76,8 +76,8 @@ REFERENCE = Style(variable="--series-reference", colour="#9ba1aa", width=1.4, ro
 THRESHOLD = Style(variable="--muted", colour="#5b616b", width=1.1, dash=(3, 3))
 
 _LAYERS: tuple[Role | None, ...] = ("reference", "original", "gold", "unlearned")
-"""What is drawn over what, from below."""
-_READING: tuple[Role | None, ...] = ("original", "gold", "unlearned", "reference", None)
+"""Order of drawing, from the bottom layer."""
+_LEGEND_ORDER: tuple[Role | None, ...] = ("original", "gold", "unlearned", "reference", None)
 """The order of a legend."""
 
 
@@ -96,7 +96,7 @@ class Plot:
     svg: str
     """An `<svg>` element; empty if there is no curve to draw."""
     alternative: str
-    """What the picture shows, for those who do not see it."""
+    """Text alternative of the picture, for screen readers."""
     keys: tuple[Key, ...]
     absent: tuple[str, ...]
     """Models whose curve has no points."""
@@ -175,11 +175,11 @@ def save_figure(figure: Figure, look: Mapping[str, Style], path: str | Path) -> 
                  for key in _keys(figure, curves, look)]  # fmt: skip
         axes.legend(handles=lines, frameon=False, fontsize=11)
         with writing(Path(path)):
-            canvas.savefig(path, format="svg", facecolor="white", metadata=_NOTHING)
+            canvas.savefig(path, format="svg", facecolor="white", metadata=_NO_METADATA)
 
 
 def _drawn(figure: Figure, look: Mapping[str, Style]) -> tuple[list[Curve], Mapping[str, Style]]:
-    """The curves that can be drawn, the lowest first; golds' are thin where there are several."""
+    """The curves that can be drawn, the bottom layer first, and the styles: several golds get thin lines."""
     curves = [curve for curve in figure.curves if curve.x and not _too_large(curve)]
     golds = [curve.model for curve in curves if look[curve.model].role == "gold"]
     if len(golds) > 1:
@@ -193,26 +193,26 @@ def _too_large(curve: Curve) -> bool:
 
 
 def _keys(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style]) -> tuple[Key, ...]:
-    """Original, one entry for all golds, the others, references, the threshold."""
+    """Legend entries: original, one for all golds, unlearned models, references, threshold."""
     named: dict[str, Style] = {}
     for curve in curves:
         style = look[curve.model]
         if style.role != "gold" or style not in named.values():
             named[curve.model] = style
     keys = [Key(label=name, style=style) for name, style in named.items()]
-    keys.sort(key=lambda key: _READING.index(key.style.role))
+    keys.sort(key=lambda key: _LEGEND_ORDER.index(key.style.role))
     if figure.threshold is not None:
         keys.append(Key(label=f"threshold {significant(figure.threshold)}", style=THRESHOLD))
     return tuple(keys)
 
 
 def _svg(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style], prefix: str) -> str:
-    # Ids from content instead of at random: the same bytes twice.
+    # Ids depend on content instead of chance, so that the same figure gives the same bytes.
     settings = {**_SETTINGS, "svg.hashsalt": prefix}
     with mpl_style.context(settings, after_reset=True), io.StringIO() as out:
         canvas = Canvas(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
         _draw(canvas.add_subplot(), figure, curves, look)
-        canvas.savefig(out, format="svg", transparent=True, metadata=_NOTHING)
+        canvas.savefig(out, format="svg", transparent=True, metadata=_NO_METADATA)
         return _inline(out.getvalue(), prefix, look)
 
 
@@ -248,11 +248,10 @@ def _lines(label: str) -> str:
 
 
 def _inline(svg: str, prefix: str, look: Mapping[str, Style]) -> str:
-    """Make a stand-alone SVG file an element of a page.
+    """Turn a stand-alone SVG file into an element of a page.
 
-    Drops what only a file needs (declaration, name spaces, style rules that would leak into the
-    page), keeps only ids that are referred to, begins them with `prefix`, and lets colours follow
-    the page's custom properties.
+    Drops the parts that only a file needs (declaration, name spaces, style rules that would leak into the page), keeps
+    only ids that are referred to, prefixes them, and replaces colours by the page's custom properties.
     """
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)

@@ -12,7 +12,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def significant(value: float) -> str:
-    """A number with three significant digits, or all digits before the decimal point if they are more.
+    """A number with three significant digits, or more if there are more digits before the decimal point.
 
     >>> [significant(value) for value in (12.345, 0.048123, 31.46, 1234.4, 99.96, 0.0, -2.0)]
     ['12.3', '0.0481', '31.5', '1234', '100', '0', '−2.00']
@@ -44,19 +44,19 @@ def measured(value: float, bound: str, unit: str) -> str:
 
 
 def span(low: float, high: float, unit: str, bounds: tuple[str, str] = ("=", "=")) -> str:
-    """Two measured values, one to the other.
+    """A range between two measured values.
 
     >>> span(57.0, 60.5, "loss"), span(-1.0, 2.0, "loss"), span(3.0, 8.0, "steps", ("=", ">="))
     ('57.0–60.5', '−1.00 to 2.00', '3 to ≥ 8')
     """
     first, last = measured(low, bounds[0], unit), measured(high, bounds[1], unit)
-    # A dash between plain numbers only, for beside a minus sign it is misread.
+    # A dash between plain numbers only: beside a minus sign it would be misread.
     plain = (first + last).replace(".", "").replace(",", "").isdecimal()
     return f"{first}–{last}" if plain else f"{first} to {last}"
 
 
 def times(ratio: float, bound: str = "=") -> str:
-    """A multiple with two digits, or all before the decimal point.
+    """A multiple with two significant digits, or more if there are more before the decimal point.
 
     >>> times(2.94), times(0.312), times(12.4), times(1234.4, ">="), times(0.001)
     ('2.9 ×', '0.31 ×', '12 ×', '≥ 1,234 ×', '< 0.01 ×')

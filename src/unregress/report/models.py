@@ -26,11 +26,11 @@ class ModelRow:
     name: str
     role: Role
     label: str
-    """The role in words; empty where the name says it."""
+    """The role in words; empty if the name is the same."""
     meaning: str
     style: Style
     method: str
-    """How it was made; empty if that is not recorded."""
+    """The method that made the model; empty if it is not recorded."""
     settings: tuple[str, ...]
     notes: tuple[str, ...]
     deviations: tuple[str, ...]
@@ -50,12 +50,12 @@ class FileRow:
     model: str
     role: Role
     file: ModelFile | None
-    said: str
-    """What is not known of the file; empty where name and digest are."""
+    unknown: str
+    """The unknown facts about the file, in words; empty if name and digest are known."""
 
 
-NO_FILE = "no file is recorded: which weights were measured cannot be said"
-NO_DIGEST = "no digest is recorded: whether a file of this name is the one that was measured cannot be said"
+NO_FILE = "no file is recorded, so it is unknown which weights were measured"
+NO_DIGEST = "no digest is recorded, so it is unknown whether a file of this name is the file that was measured"
 
 
 def file_rows(report: AuditReport, *roles: Role) -> tuple[FileRow, ...]:
@@ -67,7 +67,7 @@ def file_rows(report: AuditReport, *roles: Role) -> tuple[FileRow, ...]:
             model=model.name,
             role=model.role,
             file=model.file,
-            said=NO_FILE if model.file is None else "" if model.file.sha256 else NO_DIGEST,
+            unknown=NO_FILE if model.file is None else "" if model.file.sha256 else NO_DIGEST,
         )
         for model in found
     )
@@ -92,25 +92,25 @@ def model_rows(report: AuditReport, look: Mapping[str, Style]) -> tuple[ModelRow
 
 
 def _made_alike(model: AuditedModel, other: AuditedModel) -> bool:
-    """Whether two models were made by the same method with the same settings, or of both nothing is known."""
+    """Whether two models were made by the same method with the same settings, or neither has a record."""
     if model.record is None or other.record is None:
         return model.record is other.record
     return model.record.made_like(other.record)
 
 
 def typical_retraining(report: AuditReport) -> AuditedModel | None:
-    """The gold of the middle cost, which other costs are compared with; None if no gold's cost is known."""
+    """The gold of median cost, with which other costs are compared; None if no gold's cost is known."""
     known = [(model.cost.passes, model.cost.seconds, n) for n, model in enumerate(report.models)
              if model.role == "gold" and model.cost is not None]  # fmt: skip
     return report.models[sorted(known)[(len(known) - 1) // 2][-1]] if known else None
 
 
 def share_of_retraining(model: AuditedModel, retraining: AuditedModel | None) -> str:
-    """What a model cost as a percentage of a retraining; empty if unknown.
+    """A model's cost as a percentage of a retraining; empty if unknown.
 
     Args:
         model: the model.
-        retraining: what to compare with, from `typical_retraining`.
+        retraining: the gold to compare with, from `typical_retraining`.
     """
     if model.cost is None or retraining is None or retraining.cost is None or not retraining.cost.passes:
         return ""

@@ -19,7 +19,7 @@ from unregress.report.figures import GOLD, Key, Style, plot, styles
 from unregress.report.formatting import count, percent, plural
 from unregress.report.models import file_rows, model_rows
 from unregress.report.table import Results, results, words
-from unregress.report.verdicts import looked_at_again, rule_settings, rulings
+from unregress.report.verdicts import recheck_rows, rule_settings, verdict_rows
 
 _PARTS = {"train": "training samples", "validation": "validation samples", "test": "test samples"}
 _KINDS = {
@@ -38,8 +38,8 @@ def render_html(report: AuditReport, path: str | Path | None = None) -> str:
     The same report gives the same text.
 
     Args:
-        report: what an audit found.
-        path: where to write it as well, in one step: a reader never sees half a page.
+        report: the report of an audit.
+        path: a file to write the page to as well, atomically.
 
     Returns:
         The page's HTML.
@@ -78,7 +78,7 @@ def is_page(path: str | Path) -> bool:
 
 
 def _shown(value: object) -> object:
-    """A value as it is shown on the page; control characters in texts are escaped."""
+    """A template value with control characters in texts escaped."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -93,7 +93,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A sign in the table's small print, explained."""
+    """The explanation of a sign in the table's small print."""
 
     id: str
     sign: str
@@ -116,17 +116,17 @@ class Drawing:
 
 
 def _page(report: AuditReport) -> dict[str, Any]:
-    """Everything the template shows, formatted."""
+    """The variables of the template, formatted."""
     look = styles(report)
     table = results(report)
     roles = [column.role for column in table.columns]
-    models, found = model_rows(report, look), rulings(report)
+    models, verdicts = model_rows(report, look), verdict_rows(report)
     return {
         "report": report,
         "summary": _summary(report),
-        "rulings": found,
-        "earlier": looked_at_again(report),
-        "judged": any(ruling.answers for ruling in found),
+        "verdicts": verdicts,
+        "earlier": recheck_rows(report),
+        "judged": any(row.criteria for row in verdicts),
         "rule": rule_settings(report),
         "band": _band(report.target_band),
         "parts": tuple(_part(name, size) for name, size in report.samples.items()),
@@ -150,11 +150,11 @@ def _page(report: AuditReport) -> dict[str, Any]:
 
 
 _SPANS = {"original": "Before", "gold": "Yardstick", "unlearned": "After unlearning", "reference": "For scale"}
-"""What stands over the columns of each role."""
+"""Headings over the columns of each role."""
 
 
 def _marks(table: Results, golds: int) -> Iterator[Mark]:
-    """The signs that the table's small print has."""
+    """Explanations of the signs that occur in the table's small print."""
     if table.shows("interval"):
         yield Mark(
             id="mark-interval",
@@ -162,7 +162,7 @@ def _marks(table: Results, golds: int) -> Iterator[Mark]:
             title="95 % interval",
             meaning="Where the value would lie in 95 of 100 repetitions: of a distance, with other retrained models; "
             "of an attack, with other samples; of relearning, in another order. A wide interval means that the number "
-            "is known badly.",
+            "is uncertain.",
         )
     if table.shows("ratio"):
         yield Mark(
@@ -170,8 +170,8 @@ def _marks(table: Results, golds: int) -> Iterator[Mark]:
             sign="2.9 × floor",
             title="Ratio to the noise floor",
             meaning="The model’s distance to the retrained models, as a multiple of the median distance of a retrained "
-            "model to the others. About 1 is as close as a model can be asked to come; twice the floor is twice as far "
-            "from the retrained models as these are from each other.",
+            "model to the others. About 1 is as close as a model can be expected to come; twice the floor is twice as "
+            "far from the retrained models as these are from each other.",
         )
     if table.shows("p"):
         least = f"{1 / (golds + 1):.2g}"
@@ -181,14 +181,14 @@ def _marks(table: Results, golds: int) -> Iterator[Mark]:
             title="Rank test of one more retrained model",
             meaning="How often one more retrained model would be this far from the retrained ones, or farther. Only "
             f"ranks are compared, so with {plural(golds, 'retrained model')} p is a multiple of 1/{golds + 1}, never "
-            f"below {least}: the model is then the odd one out. (KLoM and U-LiRA shuffle models of their own instead, "
-            "and their p can be smaller.) That alone proves little, and with many numbers in the table some are the "
-            "odd one out by chance; a verdict rests on limits instead.",
+            f"below {least}: the model is then farther out than every retrained one. (KLoM and U-LiRA shuffle "
+            "models of their own instead, and their p can be smaller.) That alone proves little, and with many numbers "
+            "in the table some are far out by chance; a verdict rests on limits instead.",
         )
 
 
 def _summary(report: AuditReport) -> str:
-    """The subject of the page in a sentence or two."""
+    """A summary of request and comparison in a sentence or two."""
     forgotten, kept = report.samples.get("train-forget"), report.samples.get("train-retain")
     if forgotten is None or kept is None:
         asked = "A trained model was asked to forget some of its training samples."
@@ -217,7 +217,7 @@ def _band(band: tuple[float | None, float | None] | None) -> str:
 
 
 def _exact(limit: float) -> str:
-    """A setting without rounding."""
+    """A number of the request, without rounding."""
     return f"{limit:.15g}".replace("-", "−")
 
 
@@ -243,7 +243,7 @@ def _drawings(report: AuditReport, look: dict[str, Style]) -> Iterator[Drawing]:
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as lines of dotted name and value."""
+    """Flatten nested settings to pairs of dotted name and value."""
     for name, value in settings.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")

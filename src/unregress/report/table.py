@@ -24,16 +24,16 @@ class Column:
     name: str
     role: Role
     aside: str = ""
-    """What the column's numbers are, where they are not one model's."""
+    """Explanation of the numbers of a column that stands for several models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One number as text, what is known of its accuracy, and the numbers of its notes."""
+    """One number as text, with its uncertainty and the numbers of its notes."""
 
     text: str
     spread: str = ""
-    """For golds, the range; empty if there is a single value."""
+    """The range of the golds; empty if there is a single value."""
     interval: str = ""
     """The 95 % interval."""
     ratio: str = ""
@@ -55,7 +55,7 @@ class Row:
     split: str
     cells: tuple[Cell, ...]
     notes: tuple[int, ...] = ()
-    """The numbers of the notes to every one of its measures, which its cells do not repeat."""
+    """The numbers of the notes that all its measurements share, which its cells do not repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Results:
 
 
 def words(name: str) -> tuple[str, ...]:
-    """A name in pieces between which a line may break.
+    """Split a name at the places where a line may break.
 
     >>> words("UniformAmnesiac"), words("test-forget")
     (('Uniform', 'Amnesiac'), ('test-', 'forget'))
@@ -92,7 +92,7 @@ def results(report: AuditReport) -> Results:
     """The table of a report: original, all golds, each unlearned model, references.
 
     Raises:
-        KeyError: a measure's metric is not explained in `report.about`.
+        KeyError: a measurement's metric is not explained in `report.about`.
     """
     columns, notes = _columns(report), _Notes()
     groups: dict[str, tuple[MetricInfo, list[Row]]] = {}
@@ -118,7 +118,7 @@ class _Notes:
 
 
 def _columns(report: AuditReport) -> tuple[Column, ...]:
-    """In reading order.  A measured model that the report does not list still gets its column."""
+    """The columns in reading order; a measured model that the report does not list still gets a column."""
     listed = {model.name for model in report.models}
     unlisted = dict.fromkeys(m.model for m in report.measures if m.model not in listed)
     golds = len(report.golds)
@@ -135,8 +135,8 @@ def _columns(report: AuditReport) -> tuple[Column, ...]:
 
 def _row(report: AuditReport, about: MetricInfo, split: str, columns: Sequence[Column], notes: _Notes) -> Row:
     found = {m.model: m for m in report.measures if (m.metric, m.split) == (about.metric, split)}
-    said = {measure.note for measure in found.values()}
-    common = said.pop() if len(found) > 1 and len(said) == 1 else ""
+    texts = {measure.note for measure in found.values()}
+    common = texts.pop() if len(found) > 1 and len(texts) == 1 else ""
     numbers = notes.numbers([common])
     own = {name: replace(measure, note="") if common else measure for name, measure in found.items()}
     golds = [own.get(name) for name in report.golds]
@@ -187,8 +187,8 @@ def _floor(golds: Sequence[Measurement | None], about: MetricInfo) -> float | No
 def _over(values: Sequence[tuple[float, str]], statistic: Callable[[Sequence[float]], float]) -> tuple[float, str]:
     """A statistic of values of which some are only bounds, with the resulting bound on the statistic.
 
-    The statistic is taken again with each bound moved as far as it may go.  Where that changes
-    nothing, the statistic is exact: the median of 3, 5 and ≥ 8 is 5.
+    The statistic is computed again with each bound moved to its extreme.  If that changes nothing, the statistic is
+    exact: the median of 3, 5 and ≥ 8 is 5.
     """
     stated = statistic([value for value, _ in values])
     lowest = statistic([-math.inf if bound == "<=" else value for value, bound in values])

@@ -15,20 +15,20 @@ from unregress.evidence import AuditReport, Outcome
 from unregress.report.formatting import plural
 from unregress.report.models import FileRow, file_rows
 from unregress.report.table import Cell, Column, Group, Results, Row, results, words
-from unregress.report.verdicts import Ruling, looked_at_again, rulings
+from unregress.report.verdicts import VerdictRow, recheck_rows, verdict_rows
 
 _LONGEST_WORD = 14
-"""Longer words in a heading are folded; numbers never are."""
-_WIDEST_STUB = 30
-"""At most so many spare columns of the terminal go to the titles in the first column."""
+"""Length from which words in a heading are folded; numbers never are."""
+_MOST_SPARE = 30
+"""Largest number of spare terminal columns that widen the first column, which holds the titles."""
 _COLOURS: dict[Outcome, str] = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
 def print_table(report: AuditReport, console: Console | None = None) -> None:
     """Print the verdicts, then metric × split against original, retrained, each unlearned model and references.
 
-    Numbers are never cut.  In a terminal that is too narrow for all columns, the golds' range is printed below their
-    median, and the table is continued below with the columns of original and golds repeated.
+    Numbers are never truncated.  In a terminal that is too narrow for all columns, the golds' range is printed below
+    their median, and the table is continued below with the columns of original and golds repeated.
     Below a distance or an attack are its multiple of the noise floor, its 95 % interval and its rank test.
 
     Args:
@@ -52,33 +52,33 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
 
 
 def _print_verdicts(report: AuditReport, console: Console) -> None:
-    """A line for each model: outcome, name, reason and cost."""
-    if found := rulings(report):
-        _print_rulings(found, console)
-    for again in looked_at_again(report):
+    """Print a line for each model: outcome, name, reason and cost."""
+    if found := verdict_rows(report):
+        _print_verdict_rows(found, console)
+    for recheck in recheck_rows(report):
         console.print(
-            _text(f"Another request, looked at again: {again.reason} ({again.samples}). {again.note}".rstrip())
+            _text(f"Another request, checked again: {recheck.reason} ({recheck.samples}). {recheck.note}".rstrip())
         )
-        _print_rulings(again.rulings, console)
+        _print_verdict_rows(recheck.rows, console)
 
 
-def _print_rulings(found: Sequence[Ruling], console: Console) -> None:
+def _print_verdict_rows(found: Sequence[VerdictRow], console: Console) -> None:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(max_width=max(12, console.width // 4), overflow="fold")
     grid.add_column(overflow="fold")
-    for ruling in found:
-        muted = "dim" if ruling.role == "reference" else ""
-        cost = f"  Cost: {ruling.share} of retraining." if ruling.share else ""
-        reason = _text(ruling.reason, muted).append_text(_text(cost, "dim"))
-        grid.add_row(Text(ruling.outcome, style=_COLOURS[ruling.outcome]), _text(ruling.model, muted or "bold"), reason)
+    for row in found:
+        muted = "dim" if row.role == "reference" else ""
+        cost = f"  Cost: {row.share} of retraining." if row.share else ""
+        reason = _text(row.reason, muted).append_text(_text(cost, "dim"))
+        grid.add_row(Text(row.outcome, style=_COLOURS[row.outcome]), _text(row.model, muted or "bold"), reason)
     if found:
         console.print(grid)
     console.print()
 
 
 def _print_files(report: AuditReport, console: Console) -> None:
-    """The date of measuring, and a line for each judged model: its file and the start of the file's digest."""
+    """Print the date, and a line for each judged model with its file and the start of the file's digest."""
     day = f"Measured on {report.date} (UTC)." if report.date else "The date of measuring is not recorded."
     found = file_rows(report, "original", "unlearned")
     if not any(row.file for row in found):
@@ -96,8 +96,8 @@ def _print_files(report: AuditReport, console: Console) -> None:
 
 def _file(row: FileRow) -> str:
     if row.file is None:
-        return row.said
-    return f"{row.file.sha256[:12]}  {row.file.name}" if row.file.sha256 else f"{row.file.name}: {row.said}"
+        return row.unknown
+    return f"{row.file.sha256[:12]}  {row.file.name}" if row.file.sha256 else f"{row.file.name}: {row.unknown}"
 
 
 def _print_results(table: Results, console: Console) -> None:
@@ -109,13 +109,13 @@ def _print_results(table: Results, console: Console) -> None:
         blocks = [_layout(table, shown, narrow=narrow) for shown in _blocks(table, console, narrow)]
     for block in blocks:
         spare = console.width - _width(block, console)
-        block.columns[0].width = _stub(table, narrow=console.width < 80) + max(0, min(spare, _WIDEST_STUB))
+        block.columns[0].width = _first_column_width(table, narrow=console.width < 80) + max(0, min(spare, _MOST_SPARE))
         console.print(block)
         console.print()
 
 
 def _blocks(table: Results, console: Console, narrow: bool) -> Iterator[list[int]]:
-    """Which columns to show together, by position: original and golds always, the others as many as fit."""
+    """Yield the positions of columns to show together: original and golds always, others as many as fit."""
     fixed = [i for i, column in enumerate(table.columns) if column.role in ("original", "gold")]
     block: list[int] = []
     for i in (i for i in range(len(table.columns)) if i not in fixed):
@@ -127,7 +127,7 @@ def _blocks(table: Results, console: Console, narrow: bool) -> Iterator[list[int
 
 
 def _width(table: Table, console: Console) -> int:
-    """The width of a table of which nothing is folded."""
+    """The width of a table without folding."""
     return console.measure(table, options=console.options.update(width=10_000)).maximum
 
 
@@ -137,11 +137,11 @@ def _layout(table: Results, shown: Sequence[int], *, beside: bool = False, narro
     Args:
         table: all results.
         shown: positions of the columns.
-        beside: the golds' range beside their median, not below it, and more space between columns.
-        narrow: names of parts broken after their hyphen.
+        beside: whether to print the golds' range beside their median, not below it, with more space between columns.
+        narrow: whether to break names of parts after their hyphen.
     """
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, int(beside), 0, 0))
-    grid.add_column(width=_stub(table, narrow=narrow))
+    grid.add_column(width=_first_column_width(table, narrow=narrow))
     for i in shown:
         style = "dim" if table.columns[i].role == "reference" else ""
         grid.add_column(_text(_heading(table.columns[i]), "bold"), justify="right", no_wrap=True, style=style)
@@ -155,8 +155,8 @@ def _layout(table: Results, shown: Sequence[int], *, beside: bool = False, narro
     return grid
 
 
-def _stub(table: Results, *, narrow: bool) -> int:
-    """The least width of the first column, in which only titles fold: that of the longest name of a part."""
+def _first_column_width(table: Results, *, narrow: bool) -> int:
+    """The smallest width of the first column: the longest name of a part.  Only titles are folded."""
     parts = [_part(row, narrow) for group in table.groups for row in group.rows]
     return max((len(line) for part in parts for line in part.split("\n")), default=0)
 
@@ -175,7 +175,7 @@ def _cell(cell: Cell, beside: bool) -> str:
 
 
 def _asides(row: Row) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Small print below a row whose numbers have intervals: name, and text for each column."""
+    """Yield the small print below a row whose numbers have intervals: name, and text for each column."""
     if any(cell.interval for cell in row.cells):
         yield from (
             (name, texts)
@@ -198,7 +198,7 @@ def _title(group: Group) -> Text:
 
 
 def _heading(column: Column) -> str:
-    """A name on several lines, broken between its words."""
+    """A column's name on several lines, broken between its words."""
     lines = [line for word in words(column.name) for line in wrap(word, _LONGEST_WORD)]
     golds = [f"({column.aside.partition(':')[0]})"] if column.aside else []
     return printable("\n".join([*lines, *golds]))
@@ -208,8 +208,8 @@ def _how_to_read(report: AuditReport) -> str:
     golds = len(report.golds)
     if not golds:
         return (
-            "No model was retrained, so nothing says what a model that never saw the forgotten samples would do: there "
-            "is no noise floor, and no verdict can be more than INCONCLUSIVE."
+            "No model was retrained, so it is unknown how a model that never saw the forgotten samples would "
+            "behave: there is no noise floor, and every verdict is INCONCLUSIVE."
         )
     nearer = "Compare each number with the retrained models': nearer is better, not lower."
     if golds == 1:
@@ -219,13 +219,13 @@ def _how_to_read(report: AuditReport) -> str:
         )
     return (
         f"{nearer} Retrained is the median of {plural(golds, 'gold')} that differ by their seed only, and their range. "
-        "For distances it is the distance of one gold to the others, the noise floor: no method can be asked to come "
-        "closer, and “× floor” how many times farther a model is. “p”: how often one more gold would be as far."
+        "For distances it is the distance of one gold to the others, the noise floor: no method can be expected to "
+        "come closer; “× floor” is a distance as a multiple of it. “p”: how often one more gold would be as far."
     )
 
 
 def _print_item(console: Console, mark: str, text: str) -> None:
-    """A list item whose further lines are indented."""
+    """Print a list item whose further lines are indented."""
     item = Table.grid(padding=(0, 1, 0, 0))
     item.add_column(no_wrap=True)
     item.add_column(overflow="fold")

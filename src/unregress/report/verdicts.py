@@ -1,4 +1,4 @@
-"""What the audit concludes, model by model, and how the rule works: ready to be laid out as HTML or text."""
+"""Format verdicts, model by model, and the settings of the rule, for HTML and terminal."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ RULE = {
     "samples": "forgotten samples that a verdict needs, at least",
     "tolerance": "limits are no narrower than this share of what sets the original apart or, for what was to be kept, "
     "of the retrained models’ error: a smaller difference is of no consequence",
-    "resolution": "a model passes only if one that kept this share of what sets the original apart would not",
+    "resolution": "a model passes only if one that kept this share of what sets the original apart would have been "
+    "noticed",
 }
 """The settings of the rule, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One criterion, formatted."""
+class CriterionRow:
+    """One criterion of a verdict, formatted."""
 
     metric: str
     title: str
-    """Of the measure; empty if it is not explained."""
+    """The metric's title; empty if the report does not explain the metric."""
     split: str
     question: str
     value: str
     gold: str
     limits: str
-    """Where one more gold would be."""
+    """The limits between which one more gold would lie."""
     outcome: str
     crossed: bool
     noticed: str
-    """What would have been noticed."""
+    """The smallest share of the original's memory that would have been noticed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ruling:
-    """One model's line in the list of verdicts."""
+class VerdictRow:
+    """One model's verdict, formatted."""
 
     model: str
     role: Role
@@ -49,58 +50,58 @@ class Ruling:
     reason: str
     share: str
     """Cost as a share of retraining; empty if unknown."""
-    answers: tuple[Answer, ...]
+    criteria: tuple[CriterionRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Again:
-    """Another request that the models were made to forget, looked at again."""
+class RecheckRow:
+    """The verdicts about another request that the models were made to forget, formatted."""
 
     reason: str
     samples: str
     note: str
-    """Why nothing could be concluded; empty where something was."""
-    rulings: tuple[Ruling, ...]
+    """Why nothing could be concluded; empty if the request was measured."""
+    rows: tuple[VerdictRow, ...]
 
 
-def looked_at_again(report: AuditReport) -> tuple[Again, ...]:
+def recheck_rows(report: AuditReport) -> tuple[RecheckRow, ...]:
     """The other requests, in order, each with its verdicts."""
     return tuple(
-        Again(
+        RecheckRow(
             reason=each.reason,
             samples=plural(each.samples, "sample"),
             note=each.note,
-            rulings=rulings(report, each.verdicts),
+            rows=verdict_rows(report, each.verdicts),
         )
         for each in report.earlier
     )
 
 
-def rulings(report: AuditReport, verdicts: Sequence[Verdict] | None = None) -> tuple[Ruling, ...]:
+def verdict_rows(report: AuditReport, verdicts: Sequence[Verdict] | None = None) -> tuple[VerdictRow, ...]:
     """Verdicts in reading order: original, unlearned models, references.
 
     Args:
-        report: describes the models.
-        verdicts: which; by default the report's own.
+        report: the report, which describes the models.
+        verdicts: the verdicts to format; by default the report's own.
     """
     models = {model.name: model for model in report.models}
     about = {each.metric: each for each in report.about}
     retraining = typical_retraining(report)
     found = [
-        Ruling(
+        VerdictRow(
             model=verdict.model,
             role=models[verdict.model].role,
             outcome=verdict.outcome,
             reason=verdict.reason,
-            # What the original cost is spent, whatever comes of the request.
+            # The original's cost is not a cost of forgetting.
             share=""
             if models[verdict.model].role == "original"
             else share_of_retraining(models[verdict.model], retraining),
-            answers=tuple(_answer(each, about.get(each.metric)) for each in verdict.criteria),
+            criteria=tuple(_criterion_row(each, about.get(each.metric)) for each in verdict.criteria),
         )
         for verdict in (report.verdicts if verdicts is None else verdicts)
     ]
-    return tuple(sorted(found, key=lambda ruling: ORDER.index(ruling.role)))
+    return tuple(sorted(found, key=lambda row: ORDER.index(row.role)))
 
 
 def rule_settings(report: AuditReport) -> tuple[tuple[str, str, str], ...]:
@@ -111,7 +112,7 @@ def rule_settings(report: AuditReport) -> tuple[tuple[str, str, str], ...]:
     return tuple((name, str(value), RULE.get(name, "")) for name, value in rule.items())
 
 
-def _answer(criterion: Criterion, about: MetricInfo | None) -> Answer:
+def _criterion_row(criterion: Criterion, about: MetricInfo | None) -> CriterionRow:
     unit = "" if about is None else about.unit
     low, high = criterion.low, criterion.high
     if low is not None and high is not None:
@@ -121,7 +122,7 @@ def _answer(criterion: Criterion, about: MetricInfo | None) -> Answer:
     else:
         limits = DASH if low is None else f"at least {significant(low)}"
     question = criterion.question.strip().rstrip(",")
-    return Answer(
+    return CriterionRow(
         metric=criterion.metric,
         title="" if about is None else about.title,
         split=criterion.split,
@@ -136,9 +137,9 @@ def _answer(criterion: Criterion, about: MetricInfo | None) -> Answer:
 
 
 def _noticed(criterion: Criterion) -> str:
-    """From which share of the original's memory on a criterion would have told."""
+    """The smallest share of the original's memory that a criterion would have noticed, in words."""
     if criterion.kind == "retain":
-        return DASH  # not the original's fault there
+        return DASH  # this criterion is not about memory
     if criterion.resolution < 1:
         return f"more than {whole_percent(criterion.resolution)} kept"
     return "not even the original"

@@ -152,7 +152,7 @@ def test_a_method_of_nobody_is_refused_before_anything_is_done(which: str, tmp_p
     nobody = metric(which, store=tmp_path / "store", methods={"nobody": TUNE["FineTune"]})
     found = nobody.objections(case_of_heart(), ["FineTune", "retrained"])
     assert [str(each) for each in found] == [
-        f"{type(nobody).__name__} has methods for nobody, which no audited model is called. "
+        f"{type(nobody).__name__} has methods for nobody, but no audited model has that name. "
         "Expected names among FineTune, retrained."
     ]
     with pytest.raises(SettingError, match="nobody"):

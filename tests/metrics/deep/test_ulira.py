@@ -158,7 +158,7 @@ def test_a_half_is_a_case_of_its_own() -> None:
     has, targets = np.arange(60) % 2 == 1, np.array([3, 4, 9])
     half = half_of(replace(case, splits=replace(case.splits, train_eval=whole)), has, targets)
     assert half.requested.size == 30 and half.requested.forget == (1, 4)
-    for view in (half.train, half.train_eval):
+    for view in (half.splits.train, half.splits.train_eval):
         assert isinstance(view, TensorDataset)
         assert (view.tensors[0] == whole.tensors[0][1::2]).all() and (view.tensors[1] == whole.tensors[1][1::2]).all()
 

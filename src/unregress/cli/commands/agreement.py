@@ -34,68 +34,68 @@ def require_agreement(paths: Iterable[Path]) -> None:
     """Refuse run folders whose records contradict each other, even if their manifests are right.
 
     Args:
-        paths: run folders; weights files are passed over.
+        paths: run folders; weights files are skipped.
 
     Raises:
-        StaleError: they do.
+        StaleError: records contradict each other, or cannot be read.
     """
     found = [f"{path}: {each}" for path in paths if path.is_dir() for each in disagreements(path, read_manifest(path))]
     if found:
         raise StaleError(
             "; ".join(found),
-            expected="notes of one run that agree",
-            remedy="Take the folder once more from where it is whole, or make the model again",
+            expected="records of one run that agree",
+            remedy="Copy the folder again from an intact one, or make the model again",
         )
 
 
 def disagreements(folder: Path, manifest: Manifest | None) -> Iterator[str]:
-    """Complaints about fields that cannot all be true, and about notes that cannot be read.
+    """Yield messages about fields that contradict each other, and about records that cannot be read.
 
     Args:
         folder: a run folder.
         manifest: its manifest, if it has one.
     """
-    notes: dict[str, Any] = {}
+    records: dict[str, Any] = {}
     for name in (HISTORY, REQUEST, AUDIT, GOLDS):
         try:
-            notes[name] = parse(content_of(folder / name))
+            records[name] = parse(content_of(folder / name))
         except FileNotFoundError:
             continue
         except (OSError, Misfit) as error:
             yield f"{name} cannot be read: {error}"
     try:
         text = content_of(folder / CONFIG).decode("utf-8")
-        notes[CONFIG] = yaml.safe_load(text)
+        records[CONFIG] = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         yield f"{CONFIG} cannot be read: {error}"
         return
-    comments = noted(text)
-    yield from _digests(notes, comments)
-    yield from _malformed(folder, notes, manifest)
-    yield from _settings(notes, comments)
+    comments = comments_of(text)
+    yield from _digests(records, comments)
+    yield from _malformed(folder, records, manifest)
+    yield from _settings(records, comments)
     if manifest is not None:
-        yield from _audited(notes, manifest)
-    if AUDIT in notes:
+        yield from _audited(records, manifest)
+    if AUDIT in records:
         yield from _verdicts(folder / AUDIT)
 
 
-def noted(config: str) -> dict[str, str]:
-    """What the comments of a configuration say that the run was made from."""
+def comments_of(config: str) -> dict[str, str]:
+    """The comments of a configuration, `# name: value` each, which name the sources of the run."""
     return {match["name"]: match["value"] for line in config.splitlines() if (match := _NOTE.fullmatch(line))}
 
 
 def at(value: Any, *names: str) -> Any:
-    """A field within fields; None where there is none."""
+    """A nested field; None if it does not exist."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
-def _digests(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[str]:
-    """The request's digest and the data's, which stand in several files."""
+def _digests(records: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[str]:
+    """Differences between files in the digests of request and data."""
     for own, other in (("request_digest", "digest"), ("data_digest", "data_digest")):
-        said = {f"{name}: {own}": at(notes.get(name), own) for name in (HISTORY, AUDIT)}
-        said[f"{REQUEST}: {other}"] = at(notes.get(REQUEST), other)
+        said = {f"{name}: {own}": at(records.get(name), own) for name in (HISTORY, AUDIT)}
+        said[f"{REQUEST}: {other}"] = at(records.get(REQUEST), other)
         comment = "request" if other == "digest" else "train"
         said[f"{CONFIG}: # {comment}"] = comments.get(comment)
         known = [(where, value) for where, value in said.items() if value is not None]
@@ -106,9 +106,9 @@ def _digests(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[
         )
 
 
-def _malformed(folder: Path, notes: Mapping[str, Any], manifest: Manifest | None) -> Iterator[str]:
-    """Notes that cannot be as they were written, whatever their digests."""
-    if HISTORY in notes:
+def _malformed(folder: Path, records: Mapping[str, Any], manifest: Manifest | None) -> Iterator[str]:
+    """Records that unregress cannot have written, whatever their digests."""
+    if HISTORY in records:
         try:
             record = record_of(folder)
             names = {"weights": record.weights, "helper": record.helper}
@@ -119,8 +119,8 @@ def _malformed(folder: Path, notes: Mapping[str, Any], manifest: Manifest | None
             )
         except UnregressError as error:
             yield error.found
-    if REQUEST in notes:
-        request = notes[REQUEST]
+    if REQUEST in records:
+        request = records[REQUEST]
         try:
             own = {name: each for name, each in request.items() if name != "before"} if isinstance(request, dict) else 0
             build(RequestRecord, own)
@@ -128,13 +128,13 @@ def _malformed(folder: Path, notes: Mapping[str, Any], manifest: Manifest | None
             yield f"{REQUEST} is not a request as it was written: {error}"
 
 
-def _settings(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[str]:
-    """How the model, or the golds, were made: by the record and by the configuration."""
-    config, made = notes[CONFIG], at(notes.get(HISTORY), "made")
+def _settings(records: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[str]:
+    """Differences between record and configuration in how the model, or the golds, were made."""
+    config, made = records[CONFIG], at(records.get(HISTORY), "made")
     if isinstance(made, dict):
         name, settings = at(made, "method"), at(made, "settings")
-        asked = _asked(config)
-        # A method of the user's own has another import path in the configuration, as a script's `__main__`.
+        asked = _configured_method(config)
+        # A user's own method may have another import path in the configuration, such as a script's `__main__`.
         known = asked is not None and bool({name, asked[0]} & {*METHODS, "train"})
         if asked is not None and known and asked[0] != name:
             yield f"{HISTORY}: method is {name} and {CONFIG}: method is {asked[0]}"
@@ -149,7 +149,7 @@ def _settings(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator
                 f"{HISTORY}: made.recipe.{field} is {ours!r} and made.settings.recipe.{field} is {theirs!r}"
                 for field, ours, theirs in differences(recipe, own)
             )
-    recipe = at(notes.get(GOLDS), "recipe")
+    recipe = at(records.get(GOLDS), "recipe")
     if TRAINED_WITH in comments and isinstance(recipe, dict):
         try:
             trained = build(dict[str, Any], parse(comments[TRAINED_WITH].encode()))
@@ -162,7 +162,7 @@ def _settings(notes: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator
         )
 
 
-def _asked(config: Any) -> tuple[str, dict[str, Any]] | None:
+def _configured_method(config: Any) -> tuple[str, dict[str, Any]] | None:
     """Name and settings of the method that a configuration asks for; None if it asks for none."""
     path, settings = at(config, "method", "class_path"), at(config, "method", "init_args")
     if isinstance(path, str):
@@ -171,9 +171,9 @@ def _asked(config: Any) -> tuple[str, dict[str, Any]] | None:
     return ("train", {"recipe": recipe}) if isinstance(recipe, dict) else None
 
 
-def _audited(notes: Mapping[str, Any], manifest: Manifest) -> Iterator[str]:
-    """Whether the files that an audit names are among those that it was made from."""
-    models, golds = at(notes.get(AUDIT), "models"), at(notes.get(GOLDS), "golds")
+def _audited(records: Mapping[str, Any], manifest: Manifest) -> Iterator[str]:
+    """Audited files that are not among the sources in the manifest."""
+    models, golds = at(records.get(AUDIT), "models"), at(records.get(GOLDS), "golds")
     if not isinstance(models, list):
         return
     known = {source.digest for source in manifest.made_from}
@@ -181,11 +181,11 @@ def _audited(notes: Mapping[str, Any], manifest: Manifest) -> Iterator[str]:
     for model in models:
         digest = at(model, "file", "folder") or at(model, "file", "sha256")
         if digest and manifest.made_from and digest not in known:
-            yield f"{AUDIT}: the file of {at(model, 'name')!r} has the digest {_short(digest)}, which made_from lacks"
+            yield f"{AUDIT}: the file of {at(model, 'name')!r} has the digest {_short(digest)}, not in made_from"
 
 
 def _verdicts(path: Path) -> Iterator[str]:
-    """Whether the verdicts are those that the numbers give, where this version judged."""
+    """Verdicts that differ from those that the numbers give, if this version of unregress judged."""
     try:
         report = AuditReport.from_json(path)
         rule = report.settings.get("rule")

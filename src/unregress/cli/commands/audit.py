@@ -18,7 +18,7 @@ from unregress.cli.commands.audit_options import RetrainOptions, announcements, 
 from unregress.cli.commands.caveats import about_models
 from unregress.cli.commands.pages import require_replaceable, run_of
 from unregress.cli.commands.request_spec import RequestSpec
-from unregress.cli.console import kept_in, say, shown
+from unregress.cli.console import say, store_noted, with_progress
 from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
@@ -30,7 +30,7 @@ from unregress.metrics import Metric, Published
 from unregress.report import print_table, render_html
 from unregress.runs.manifest import MANIFEST, digest_of_folder
 from unregress.runs.model_io import contents, file_of, read_model, run_folder
-from unregress.runs.provenance import require_remembering
+from unregress.runs.provenance import require_not_forgotten
 from unregress.tasks.base import Task
 from unregress.training.runtime import Runtime
 
@@ -56,39 +56,39 @@ def audit(
 ) -> None:
     """Measure how well models forgot, and judge it.
 
-    They are compared with the original, and with golds: models that were retrained without the forgotten samples.
+    Models are compared with the original, and with golds: models that were retrained without the forgotten samples.
 
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`, test data among them.
-        request: what was to be forgotten; `--request.from_run FOLDER` takes it from a run folder.
+        request: the samples that were to be forgotten; `--request.from_run FOLDER` takes it from a run folder.
         models: a run folder or weights file for each name: `--models.original FILE --models.mine FOLDER ...`.
-        metrics: what to measure, by name; by default the paper's metrics and their repaired twins.
+        metrics: what to measure, by name; by default the paper's metrics and repaired variants of them.
         output: folder to write: audit.html, audit.json, config.yaml, manifest.json, and golds.json where golds were
             trained.
         config: the resolved configuration.
         golds: run folders or weights files of retrained models that differ by their seed only.  Their distance to each
-            other is the noise floor; five or more allow a verdict.  Without any, the report says what it cannot say.
-        retrain: train golds now, beside those that are given: `--retrain {}` trains five as the original's run folder
-            says that it was trained, `--retrain.workers 2` two at a time.
+            other is the noise floor; five or more allow a verdict.  Without any, there is no verdict.
+        retrain: train further golds now: `--retrain {}` trains five with the recipe in the original's run folder,
+            `--retrain.workers 2` two at a time.
         deep: also test the methods that made the models, with many trainings as `retrain` says: `--deep {}`.
         original: name of the model before unlearning.
         rule: how a verdict is reached.
         require: `pass` makes the exit code 3 if any model but the original does not pass.
         protocol: `published` also computes the paper's variants of its metrics, marked as such, for comparison.
         runtime: where to run.
-        allow_overlap: go on although samples of one split also occur in another.
+        allow_overlap: continue although samples of one split also occur in another.
 
     Raises:
-        VerdictError: a model did not pass that was required to; the report is written all the same.
+        VerdictError: a model that was required to pass did not; the report is written nevertheless.
     """
-    runtime = shown(runtime)
+    runtime = with_progress(runtime)
     given = _by_name(golds or [])
     paths = {**models, **given}
     asked = request.resolve(data, task, paths.values())
     case = Case(task=task, splits=data, request=asked.request)
     if original in models:
-        require_remembering(models[original], case)
+        require_not_forgotten(models[original], case)
     retraining, deep = resolve(retrain, deep, models, original, golds or [], runtime)
     recipe = None if retraining is None else retraining.recipe
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
@@ -98,7 +98,7 @@ def audit(
         "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(settings_of(recipe))}\n"
     )
     store = None if retraining is None else retraining.store
-    with run_folder(runtime.process_group, output, config, paths) as folder, kept_in(store):
+    with run_folder(runtime.process_group, output, config, paths) as folder, store_noted(store):
         read, notes = _read(paths, case, runtime, original)
         job = AuditJob(
             case=case,
@@ -132,7 +132,7 @@ def audit(
 
 
 def _by_name(golds: list[Path]) -> dict[str, Path]:
-    """The given golds as messages call them; one that is given twice is refused, of which equal weights are no sign."""
+    """The given golds by the names that messages use; refuses a path that is given twice."""
     if repeated := [path for place, path in enumerate(golds) if path.resolve() in [p.resolve() for p in golds[:place]]]:
         raise SettingError(
             f"{repeated[0]} is given as a gold twice", expected="golds that differ by their seed", remedy="Name it once"
@@ -143,7 +143,7 @@ def _by_name(golds: list[Path]) -> dict[str, Path]:
 def _read(
     paths: Mapping[str, Path], case: Case, runtime: Runtime, original: str
 ) -> tuple[dict[str, Candidate], list[str]]:
-    """The models in run folders and weights files, and notes on what was left open."""
+    """Read the models from run folders and weights files, with notes on what could not be checked."""
     notes: list[str] = []
     read = {
         name: read_model(path, case, runtime, forgot=name != original, told=notes.append)
@@ -173,13 +173,13 @@ def _require_pass(report: AuditReport, output: Path) -> None:
 def report(folder: Path, *, output: Path | None = None) -> None:
     """Print an audit's table and render its page again.
 
-    A run folder with a manifest stays as it was written: its audit is checked against the manifest, whose digest is
-    printed, and a page is written only where `output` says.
+    A run folder with a manifest is not changed: its audit is checked against the manifest, whose digest is printed,
+    and a page is written only to `output`.
 
     Args:
         folder: an audit's run folder, or the audit.json in it.
-        output: HTML file to write: a new one, or a page of an audit.  By default beside the JSON, under its name,
-            where the folder has no manifest.
+        output: HTML file to write: a new file, or an audit's page to replace.  By default the JSON file's name with
+            the ending .html, if the folder has no manifest.
     """
     path = folder / AUDIT if folder.is_dir() else folder
     if folder.is_dir() and not path.is_file():
@@ -194,7 +194,7 @@ def report(folder: Path, *, output: Path | None = None) -> None:
         render_html(found, written)
     print_table(found)
     if run is None:
-        say("", f"Not verified: {path.parent} has no {MANIFEST}, so that nothing shows whether {path.name} was changed")
+        say("", f"Not verified: {path.parent} has no {MANIFEST}, so it is unknown whether {path.name} was changed")
     else:
         say("", f"{path} is as it was written; {run.folder} has the digest {digest_of_folder(run.folder)}")
     if written is not None:

@@ -1,4 +1,4 @@
-"""The options of `unregress audit` for what it trains, and how run folders complete them."""
+"""The training options of `unregress audit`, and their completion from run folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRAIN = Retrain().recipe
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(Recipe):
-    """A recipe with the defaults of `unregress train`, so that the same words mean the same training."""
+    """A recipe with the defaults of `unregress train`, so that the same options mean the same training."""
 
     epochs: int = _TRAIN.epochs
     lr: float = _TRAIN.lr
@@ -35,11 +35,11 @@ class TrainRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainOptions(Retraining):
-    """Golds that an audit trains and keeps: an interrupted audit continues with those that are done."""
+    """Golds that an audit trains and keeps: an interrupted audit continues with finished golds."""
 
     recipe: TrainRecipe | None = None
-    """How the original was trained; by default what its run folder says.  For a weights file it must be named; settings
-    that are not named are then those of `unregress train`."""
+    """The recipe by which the original was trained; by default the one in its run folder.  Required for a weights file;
+    settings that are not named are then those of `unregress train`."""
     store: Path | None = None
     """Folder in which trained models are kept; by default `unregress/store` in the user's cache folder."""
 
@@ -52,8 +52,8 @@ class RetrainOptions(Retraining):
         recipe = recorded_recipe(original) if self.recipe is None else Recipe(**asdict(self.recipe))
         if recipe is None:
             raise SettingError(
-                f"How the original was trained is not known: {original} is no run folder of `unregress train`",
-                expected="golds trained with the original's recipe, for else the audit measures the recipe",
+                f"How the original was trained is not known: {original} is not a run folder of `unregress train`",
+                expected="golds trained with the original's recipe, or else the audit measures that difference",
                 remedy="Name it with `--retrain.recipe`, as in `--retrain.recipe.epochs 50 --retrain.recipe.lr 0.01`",
             )
         store = cache_folder() / "store" if self.store is None else self.store
@@ -68,18 +68,18 @@ def resolve(
     golds: Sequence[Path],
     runtime: Runtime,
 ) -> tuple[Retraining | None, DeepTests | None]:
-    """Complete the options for what is trained from the run folders of models and golds.
+    """Complete the training options from the run folders of models and golds.
 
     Args:
         retrain: how to train golds.
-        deep: the deep tests; without `retrain` they still train originals.
+        deep: the deep tests, which train originals even without `retrain`.
         models: files and folders by name.
         original: the original's name.  If there is no such model nothing is trained, and `AuditJob.check` refuses it.
         golds: files and folders of the given golds.
         runtime: its seed decides the seeds of golds.
 
     Raises:
-        SettingError: what is not named is not recorded either, or a given gold would be trained again.
+        SettingError: a recipe or method is neither named nor recorded, or a given gold would be trained again.
     """
     options = RetrainOptions(golds=0) if retrain is None and deep is not None else retrain
     if options is None or original not in models:
@@ -93,7 +93,7 @@ def resolve(
 
 
 def _refuse_repeated_seeds(golds: Sequence[Path], retraining: Retraining, runtime: Runtime) -> None:
-    """Refuse seeds that would train a gold again that is given.
+    """Refuse seeds with which a given gold would be trained again.
 
     Raises:
         SettingError: by its record, a given gold has the recipe and the seed of one to be trained.
@@ -102,7 +102,7 @@ def _refuse_repeated_seeds(golds: Sequence[Path], retraining: Retraining, runtim
         seed = record_of(path).made.seed if path.is_dir() else None
         if seed is not None and seed in retraining.seeds(runtime) and recorded_recipe(path) == retraining.recipe:
             raise SettingError(
-                f"{path} is given as a gold, and one of the same recipe and seed, {seed}, is to be trained",
+                f"{path} is given as a gold, and a gold of the same recipe and seed, {seed}, is to be trained",
                 expected="golds of seeds that differ",
                 remedy="Leave it out, or change `--runtime.seed`",
             )
@@ -112,24 +112,24 @@ def _with_recorded_methods(deep: DeepTests, models: Mapping[str, Path], golds: C
     """Complete the deep tests' methods: those that the options name, or else those of the models' run folders.
 
     Args:
-        deep: as the options say.
+        deep: the options for deep tests.
         models: the judged models' files and folders, by name.
         golds: the golds' names in the report; `Retrain` may be tested under such a name.
 
     Raises:
-        SettingError: no model's method is known, or a method is named for a model that is not there.
+        SettingError: no model's method is known, or a method is named for a model that does not exist.
     """
     known = [*models, *golds]
     if unknown := [name for name in deep.methods if name not in known]:
         raise SettingError(
-            f"`deep.methods` names {', '.join(map(repr, unknown))}, which no audited model is called",
+            f"`deep.methods` names {', '.join(map(repr, unknown))}, but no audited model has that name",
             expected=f"names among {', '.join(models)}",
             remedy=nearest(unknown[0], known),
         )
     recorded = {name: method for name, path in models.items() if (method := recorded_method(path)) is not None}
     if not (methods := dict(deep.methods) or recorded):
         raise SettingError(
-            "Of no audited model is it known which method made it",
+            "No audited model's method is known",
             expected="run folders that `unregress forget` wrote, for a deep audit",
             remedy="Name the methods with `--deep.methods`",
         )
@@ -141,11 +141,11 @@ def announcements(options: Retraining | None, recipe: Recipe, original: Path, fo
     named = options is not None and options.recipe is not None
     lines = [f"Golds are trained {'as the options say' if named else f'as {original} says'}: {recipe}"]
     if (recorded := recorded_recipe(original)) not in (None, recipe):
-        lines.append(f"Warning: {original} says that the original was trained otherwise: {recorded}")
+        lines.append(f"Warning: {original} records another recipe for the original: {recorded}")
     if forgotten < rule.samples:
         lines.append(
-            f"Warning: {forgotten} samples are forgotten, and a verdict needs {rule.samples}: the audit will measure, "
-            "and conclude nothing.  `--rule.samples` lowers that number, and makes limits less certain"
+            f"Warning: {forgotten} samples are forgotten, and a verdict needs {rule.samples}: the audit will "
+            "give no verdict.  `--rule.samples` lowers that number, but limits become less certain"
         )
     return lines
 
@@ -154,8 +154,8 @@ def gold_record(recipe: Recipe, golds: Sequence[TrainedGold]) -> str:
     """The content of `golds.json`: recipe, seeds, digests and folders of the golds that the audit trained.
 
     Args:
-        recipe: theirs.
-        golds: from the store.
+        recipe: the golds' recipe.
+        golds: the golds that the audit trained; those in the store are listed.
     """
     listed = []
     for gold in golds:

@@ -15,11 +15,11 @@ from unregress.tasks.weights import weights_of
 
 
 def about_models(paths: Mapping[str, Path], read: Mapping[str, Candidate], original: str, case: Case) -> list[str]:
-    """Limits of the audit that follow from the models' files, data, requests and ancestors.
+    """Caveats that follow from the models' files, data, requests and ancestors.
 
     Args:
         paths: weights files and run folders by name, golds among them.
-        read: the models in them.
+        read: the models read from them, by name.
         original: name of the model before unlearning.
         case: the request and the data.
     """
@@ -36,19 +36,19 @@ def about_models(paths: Mapping[str, Path], read: Mapping[str, Candidate], origi
 def _unverified(paths: Mapping[str, Path]) -> list[str]:
     if not (names := [name for name, path in paths.items() if unverified(path)]):
         return []
-    return [f"The folders have no manifest, so that nothing shows whether they were changed: {', '.join(names)}."]
+    return [f"These have no manifest, so it is unknown whether they were changed: {', '.join(names)}."]
 
 
 def _of_earlier_requests(models: Mapping[str, Candidate], case: Case) -> list[str]:
-    """Models that forgot fewer requests than the audit is about."""
+    """Caveats about models that forgot fewer requests than the golds left out."""
     notes = []
     for name, model in models.items():
         if isinstance(model, Unlearned) and model.request is not None:
             kept = case.requested.left_out - model.request.left_out
             if kept:
                 notes.append(
-                    f"{name} was not made to forget {len(kept)} of the samples that the golds never saw, so that more "
-                    "than this request tells it from them."
+                    f"{name} was not made to forget {len(kept)} of the samples that the golds never saw, so that it "
+                    "differs from them by more than this request."
                 )
     return notes
 
@@ -57,17 +57,17 @@ def _without_record(models: Mapping[str, Candidate]) -> list[str]:
     names = [name for name, model in models.items() if not isinstance(model, Unlearned)]
     if not names:
         return []
-    return [f"Given as bare weights files, so that for which request they were made is not known: {', '.join(names)}."]
+    return [f"Given as bare weights files, so it is unknown for which request they were made: {', '.join(names)}."]
 
 
 def _of_another_original(models: Mapping[str, Candidate], original: Candidate) -> list[str]:
-    """Models that were made from another original than the one that is shown."""
+    """A caveat about models that were made from another original than the given one."""
     own = weights_of(module_of(original))
     noted = {name: record.parents for name, model in models.items() if (record := record_of(model)) is not None}
     names = [name for name, parents in noted.items() if parents and own not in parents]
     if not names:
         return []
     return [
-        f"Made from other weights than those of the original that is shown here, by the record of their making: "
-        f"{', '.join(names)}.  What sets them apart from it need not be what the method did."
+        f"Made from other weights than those of the original in this audit, by their records: {', '.join(names)}.  "
+        "Their differences from it need not come from the method."
     ]

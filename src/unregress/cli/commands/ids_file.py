@@ -13,14 +13,14 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def read_ids(path: Path, known: Container[str]) -> list[str]:
-    """The ids in a text file; which of them exist is for the request to say.
+    """Read the ids in a text file; the request checks later which of them exist.
 
     Args:
         path: the file.
-        known: all ids that there are or were, to tell an id with a comma in it from a table.
+        known: all present and earlier ids, to tell an id that contains a comma from a table.
 
     Raises:
-        RequestError: the file cannot be read, names nothing, or is a table.
+        RequestError: the file cannot be read, contains no ids, or is a table.
     """
     try:
         # Excel begins UTF-8 text with a byte order mark, which is not part of the first id.
@@ -31,14 +31,14 @@ def read_ids(path: Path, known: Container[str]) -> list[str]:
     lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text)]
     ids = [line for line in lines if line and not line.startswith("#")]
     if not ids:
-        raise RequestError(f"The ids file {path} names nothing", expected="one id per line")
+        raise RequestError(f"The ids file {path} contains no ids", expected="one id per line")
     if unknown := [each for each in ids if each not in known]:
         _refuse_table(path, ids, unknown, known)
     return ids
 
 
 def _refuse_table(path: Path, ids: list[str], unknown: list[str], known: Container[str]) -> None:
-    """Say what the file is where ids are in it in another way."""
+    """Refuse a file that contains ids in another form: a table, ids in quotes, or a heading."""
     for separator, name in _SEPARATORS.items():
         try:
             rows = list(csv.reader(unknown, delimiter=separator))
@@ -54,13 +54,13 @@ def _refuse_table(path: Path, ids: list[str], unknown: list[str], known: Contain
             )
     if any(_bare(each) in known for each in unknown):
         raise RequestError(
-            f"The ids file {path} has ids in quotes, which those of the training set have not",
+            f"The ids file {path} has ids in quotes, unlike those of the training set",
             expected="one id per line",
             remedy="Remove the quotes",
         )
     if unknown == ids[:1] and len(ids) > 1:
         raise RequestError(
-            "The first line of the ids file alone is no id of the training set, so that it seems to be a heading",
+            "Only the first line of the ids file is not an id of the training set: it seems to be a heading",
             expected="one id per line",
             remedy=f"Remove that line from {path}, or begin it with #",
         )

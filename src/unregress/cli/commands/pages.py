@@ -1,4 +1,4 @@
-"""Which files `unregress report` may read and replace."""
+"""Check the files that `unregress report` reads and replaces."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from unregress.runs.manifest import MANIFEST, Manifest, read_manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run folder that has a manifest, and so is to stay as it was written."""
+    """A run folder with a manifest, which must not be changed."""
 
     folder: Path
     manifest: Manifest
 
     def state(self, path: Path) -> Literal["missing", "written", "changed"]:
-        """Whether a file in the folder is the one that the manifest lists."""
+        """Compare a file in the folder with the digest that the manifest lists."""
         if not path.is_file():
             return "missing"
         listed = self.manifest.files.get(path.absolute().relative_to(self.folder).as_posix())
         return "written" if listed == sha256_of(path) else "changed"
 
     def where(self, page: Path) -> str:
-        """A sentence on the page that was written with an audit."""
+        """A sentence on the state of the page that was written with an audit."""
         if (state := self.state(page)) == "written":
             return f"The page is {page}"
-        return f"{page} is {state}, and {self.folder} is left as it is: `--output FILE` writes the page elsewhere"
+        return f"{page} is {state}, and {self.folder} is not changed: `--output FILE` writes the page elsewhere"
 
 
 def run_of(audit: Path) -> Run | None:
-    """The run folder that an audit lies in; None where it lies in none that has a manifest.
+    """Find the run folder of an audit; None if it is in no folder with a manifest.
 
     Raises:
         StaleError: the manifest cannot be read, or the audit is not the file that it lists.
@@ -49,13 +49,13 @@ def run_of(audit: Path) -> Run | None:
     if run.state(audit) != "written":
         raise StaleError(
             f"{audit} was changed: it is not the file that {folder / MANIFEST} lists",
-            remedy="Take the folder once more from where it is whole, or audit again",
+            remedy="Copy the folder again from an intact one, or audit again",
         )
     return run
 
 
 def _folder(path: Path) -> Path | None:
-    """The nearest folder above that holds a run; the very next one even if its configuration is gone."""
+    """The nearest run folder above a file; a parent with a manifest counts even without its configuration."""
     path = path.absolute()
     if (path.parent / MANIFEST).is_file():
         return path.parent
@@ -63,7 +63,7 @@ def _folder(path: Path) -> Path | None:
 
 
 def require_replaceable(page: Path) -> None:
-    """Refuse to write a page over anything but a page, or into a folder that is to stay as it was written.
+    """Refuse to write a page over a file that is not a page, or into a run folder.
 
     Raises:
         SettingError: another file is there, or its folder does not exist.
@@ -71,7 +71,7 @@ def require_replaceable(page: Path) -> None:
     target = Path(os.path.realpath(page))
     if (folder := _folder(target)) is not None:
         raise SettingError(
-            f"{page} lies in the run folder {folder}, which is left as it is",
+            f"{page} lies in the run folder {folder}, which is not changed",
             expected="a file outside it",
             remedy="Choose another `--output`",
         )
@@ -81,7 +81,7 @@ def require_replaceable(page: Path) -> None:
         )
     if os.path.lexists(target) and not _is_page(target):
         raise SettingError(
-            f"{page} is {'a folder' if target.is_dir() else 'not a page that unregress wrote'}, and is left as it is",
+            f"{page} is {'a folder' if target.is_dir() else 'not a page that unregress wrote'}, and is not overwritten",
             expected="a new file, or a page of an audit",
             remedy="Choose another `--output`",
         )

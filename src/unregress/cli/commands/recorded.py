@@ -17,7 +17,7 @@ from unregress.training.recipe import Recipe
 
 
 def recorded_recipe(path: Path | None) -> Recipe | None:
-    """How the model in a run folder was trained from scratch, or its first ancestor; None if unknown.
+    """The recipe of the training from scratch of a run folder's model or its first ancestor; None if unknown.
 
     Raises:
         SettingError: the recorded recipe cannot be used.
@@ -35,7 +35,7 @@ def recorded_recipe(path: Path | None) -> Recipe | None:
 def recorded_method(path: Path) -> Method | None:
     """The method that made a run folder's model; None for weights files and originals.
 
-    Only methods of this library: a class that a folder names by its import path would be code that the folder runs.
+    Only methods of this library are read: importing a class that a folder names would let the folder run code.
 
     Raises:
         SettingError: the settings cannot be read, or the method is another class.
@@ -51,7 +51,7 @@ def recorded_method(path: Path) -> Method | None:
         )
     try:
         settings = _without_classes(record.settings)
-        # Nothing but these fields is taken, and none of them is a class.
+        # The parser accepts these fields only, and none of them is a class.
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(getattr(methods, record.method), "method")
         made: Method = parser.instantiate(parser.parse_object({"method": settings}))["method"]
@@ -61,10 +61,10 @@ def recorded_method(path: Path) -> Method | None:
 
 
 def _without_classes(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings that name no class, however nested.
+    """Return settings unchanged if they name no class, at any depth.
 
     Raises:
-        ValueError: they do.
+        ValueError: a class is named.
     """
     for name, value in settings.items():
         if name in ("class_path", "init_args", "dict_kwargs"):

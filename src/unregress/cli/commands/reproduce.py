@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from unregress.cli.console import kept_in, shown
+from unregress.cli.console import store_noted, with_progress
 from unregress.data.case import Case
 from unregress.datasets.cache import cache_folder
 from unregress.datasets.download.sources import fetch
@@ -51,8 +51,8 @@ def reproduce(
         config: the resolved configuration.
         name: the experiment, as `--list` shows them.
         list: show all experiments, with their data's state and a rough cost.
-        data_root: folder of the dataset, or of several datasets by their names; not needed for data that come with a
-            library.
+        data_root: folder of the dataset, or parent folder of several datasets; not needed for data that a library
+            includes.
         scale: the paper's training; `reduced` for a laptop; `smoke` only shows that everything runs.
         tuning: the paper's settings, or annealing schedules in place of its constant rates.
         seeds: number of originals, each with a run of every method.
@@ -74,14 +74,14 @@ def reproduce(
     family = FAMILIES[chosen.family]
     if download and data_root is not None and family.missing(data_root):
         fetch(family.folder, data_root)
-    runtime = shown(runtime)
+    runtime = with_progress(runtime)
     how = settings(family.kind, tuning, scale)
     loaded = family.load(data_root, tuple(chosen.forget))
     kept = Store(
         root=cache_folder() / "store" if store is None else store, log=lambda text: console.print(text, style="dim")
     )
     target = Path("runs") / name if output is None else output
-    words = f"--scale {scale} --tuning {tuning} --seeds {seeds} --golds {golds}{_options(runtime)}"
+    words = f"--scale {scale} --tuning {tuning} --seeds {seeds} --golds {golds}{_runtime_options(runtime)}"
     command = f"unregress reproduce {name} {'' if family.shipped else '--data-root DATA '}{words}"
     made_from = contents(Case(task=loaded.task, splits=loaded.splits), {})
     thousands = _thousands(chosen, how, seeds, golds, whole=loaded.splits.size)
@@ -90,11 +90,11 @@ def reproduce(
     if scale == "smoke":
         console.print("Scale smoke only shows that everything runs: its numbers and verdicts mean nothing.")
     console.print(
-        f"{chosen.title}: roughly {cost} of training{on}, less what is in {kept.root} already.",
+        f"{chosen.title}: roughly {cost} of training{on}, less for models already in {kept.root}.",
         markup=False,
         soft_wrap=True,
     )
-    with new_run(target, _deciding(config) + made_from) as folder, kept_in(kept.root):
+    with new_run(target, _without_irrelevant_options(config) + made_from) as folder, store_noted(kept.root):
         outcome = run(
             chosen, family, loaded, how, seeds=seeds, golds=golds, store=kept, runtime=runtime, workers=workers
         )
@@ -103,16 +103,16 @@ def reproduce(
     console.print(f"Wrote {target}/index.html, table.md, table.csv and result.json", markup=False)
 
 
-def _options(runtime: Runtime) -> str:
-    """The words for what differs from a runtime's defaults and decides results."""
+def _runtime_options(runtime: Runtime) -> str:
+    """Command-line options for the runtime's settings that affect results and differ from the defaults."""
     given = {field.name: getattr(runtime, field.name) for field in dataclasses.fields(Runtime)}
     plain = {field.name: field.default for field in dataclasses.fields(Runtime)}
     return "".join(f" --runtime.{name} {value}" for name, value in given.items()
                    if value != plain[name] and name != "progress")  # fmt: skip
 
 
-def _deciding(config: str) -> str:
-    """The configuration without what decides no result: with or without it, a run is the same."""
+def _without_irrelevant_options(config: str) -> str:
+    """The configuration without options that do not affect results."""
     settings = yaml.safe_load(config)
     for name in ("download", "list", "store", "workers"):
         settings.pop(name, None)
@@ -143,7 +143,7 @@ def _listing(data_root: Path | None, scale: Scale, tuning: Tuning, seeds: int, g
 
 
 GPU = 40
-"""How much faster a data-centre GPU is taken to be than two CPU cores: an assumption, not a measurement."""
+"""Assumed, not measured, speed of a data-centre GPU in multiples of two CPU cores."""
 _CAPTION = (
     "Cost: training only, at scale {}, {} seed(s) and {} golds, nothing in the store; on two CPU cores from measured "
     f"seconds a sample; a GPU is assumed to be {GPU} times as fast, which was not measured."
@@ -151,7 +151,7 @@ _CAPTION = (
 
 
 def _thousands(found: Experiment, how: Settings, seeds: int, golds: int, *, whole: int) -> float:
-    """Thousands of samples trained on, by all models of an experiment; forget shares are not subtracted."""
+    """Thousands of sample passes in training all models of an experiment; forget sets are not subtracted."""
     size = whole if how.samples is None else min(whole, how.samples)
     methods = found.chosen(how, FAMILIES[found.family].layers).values()
     recipes = [getattr(method, field.name) for method in methods for field in dataclasses.fields(method)]

@@ -23,27 +23,27 @@ from unregress.tasks.base import Task
 
 @dataclass(frozen=True, kw_only=True)
 class RequestSpec:
-    """Which training samples to forget: `reason`, and exactly one of the four ways to name them.
+    """The training samples to forget: `reason`, and exactly one of four ways to name them.
 
     Raises:
         RequestError: no or several ways, or values that make no sense; all of them at once.
     """
 
     reason: str = ""
-    """Why: a reference to the deletion request, or the experiment's name.  It goes into the evidence."""
+    """A reference to the deletion request, or the experiment's name.  Reports quote it."""
     ids_file: Path | None = None
     """Text file with one id per line, matched as text against the ids that `data` gives, or against
     positions from 0 where it gives none.  Blank lines and lines that begin with # are skipped."""
     band: tuple[float | None, float | None] | None = None
     """Forget all samples with a target from LOW to HIGH, both included: '[60, 100]', '[60, null]'."""
     random: int | None = None
-    """Forget so many samples, drawn at random."""
+    """Number of samples to forget, drawn at random."""
     seed: int = 0
     """Seed of that draw."""
     from_run: Path | None = None
-    """Run folder whose request to take over, its reason included; also one from which later models were made."""
+    """Run folder whose request to use again, with its reason; may also be the folder of an ancestor of the models."""
     after: list[Path] = field(default_factory=list)
-    """Run folders whose requests were carried out on the model before, where `checkpoint` is a bare weights file."""
+    """Run folders of earlier requests on the model, if `checkpoint` is a bare weights file."""
 
     def __post_init__(self) -> None:
         ways = ("ids_file", "band", "random", "from_run")
@@ -60,7 +60,7 @@ class RequestSpec:
             complaints.append(
                 RequestError(
                     "The request has no reason",
-                    remedy="Say with `request.reason` what it is for: the evidence quotes it",
+                    remedy="Give a reason with `request.reason`, which reports quote",
                 )
             )
         if self.band is not None and self.band[0] is None and self.band[1] is None:
@@ -73,26 +73,26 @@ class RequestSpec:
             complaints.append(RequestError(f"`request.seed` is {self.seed}", expected="0 or more"))
         raise_all(complaints)
 
-    def resolve(self, splits: Splits, task: Task[Any], models: Iterable[Path] = ()) -> Asked:
-        """The request as positions in a training set, beside the requests that were carried out before.
+    def resolve(self, splits: Splits, task: Task[Any], models: Iterable[Path] = ()) -> ResolvedRequest:
+        """Resolve the request to positions in a training set, with the requests that were carried out before.
 
         Args:
-            splits: whose training set, and its ids.
+            splits: the training set, and its ids.
             task: finds the targets of a band.
-            models: run folders of models, whose requests count as carried out; weights files bring none.
+            models: run folders of models, whose requests count as carried out; weights files have none.
 
         Raises:
-            RequestError: the ids file cannot be read, names samples that do not exist, or all that is named is
-                forgotten already.
+            RequestError: the ids file cannot be read, names samples that do not exist, or all named samples are
+                already forgotten.
             DataError: there is not one id per sample.
             StaleError: a run's request is unreadable, or was made for other data.
         """
         records = TrainingRecords(splits)
         own = None if self.from_run is None else _found(self.from_run, records)
-        if silent := [path for path in self.after if not read_requests(path)]:
-            # Taken for a folder without requests, a misspelt one would bring back what was forgotten.
+        if empty := [path for path in self.after if not read_requests(path)]:
+            # If a misspelt folder counted as one without requests, forgotten samples would be trained on again.
             raise RequestError(
-                f"`request.after` names {silent[0]}, which holds no request",
+                f"`request.after` names {empty[0]}, which holds no request",
                 expected="run folders that `unregress forget` wrote",
             )
         folders = [*models, *self.after, *([] if self.from_run is None else [self.from_run])]
@@ -108,10 +108,10 @@ class RequestSpec:
             notes.append(
                 f"{already} of {len(request.forget)} samples named are forgotten by an earlier request already"
             )
-        return Asked(request=asked, before=chain.before(request.forget), notes=tuple(dict.fromkeys(notes)))
+        return ResolvedRequest(request=asked, before=chain.before(request.forget), notes=tuple(dict.fromkeys(notes)))
 
     def _positions(self, splits: Splits, task: Task[Any], chain: Chain, gone: list[str]) -> ForgetRequest:
-        """The samples named; ids of earlier requests whose samples are gone are noted in `gone`."""
+        """The request for the named samples; ids whose samples an earlier request removed are appended to `gone`."""
         size = splits.size
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
@@ -119,7 +119,7 @@ class RequestSpec:
             targets = read_targets(splits.source("train_eval"), task)
             return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
         if splits.ids is None and chain.by_id:
-            # A line such as 3 would be taken for a position.
+            # A line such as 3 would be mistaken for a position.
             raise DataError(
                 "The earlier requests of this model are by id, and `data` gives no ids",
                 expected="one id per sample, as when they were made",
@@ -127,7 +127,7 @@ class RequestSpec:
             )
         texts = id_texts(range(size) if splits.ids is None else splits.ids)
         known, file = set(texts), cast(Path, self.ids_file)
-        wanted = read_ids(file, _Either(known, chain))
+        wanted = read_ids(file, _KnownIds(known, chain))
         gone += [each for each in wanted if each not in known and chain.names(each)]
         left = [each for each in wanted if each not in gone]
         if not left:
@@ -140,19 +140,19 @@ class RequestSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A request in today's data, and what was asked of the same models before."""
+class ResolvedRequest:
+    """A request as positions in the present data, with the earlier requests on the same models."""
 
     request: ForgetRequest
     before: tuple[RequestRecord, ...]
-    """The other requests that were carried out on the models, in order, also those whose records are gone."""
+    """The other requests that were carried out on the models, in order, including those whose samples are gone."""
     notes: tuple[str, ...]
-    """What a reader of the evidence must know: records that are gone, samples that were forgotten already."""
+    """Notes for the evidence: samples that are gone, or that were already forgotten."""
 
 
 @dataclass(frozen=True)
-class _Either:
-    """The ids of the training set, and those that earlier requests have named."""
+class _KnownIds:
+    """The ids of the training set, and the ids that earlier requests named."""
 
     present: set[str]
     chain: Chain

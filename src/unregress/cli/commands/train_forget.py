@@ -10,7 +10,7 @@ from unregress.auditing.assemble import Candidate, module_of, record_of
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.request_spec import RequestSpec
-from unregress.cli.console import say, shown, written
+from unregress.cli.console import run_summary, say, with_progress
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
@@ -19,7 +19,7 @@ from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import changed_data, contents, read_model, run_folder, write_model
-from unregress.runs.provenance import require_remembering
+from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import read_requests, write_request
 from unregress.tasks.base import Task
@@ -43,7 +43,7 @@ def train(
 ) -> None:
     """Train the original model.
 
-    On all training samples: for a start without a trained model.
+    It is trained on all training samples.  Needed only if there is no trained model yet.
 
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
@@ -52,17 +52,17 @@ def train(
         config: the resolved configuration.
         recipe: how to train.
         runtime: where to run.
-        allow_overlap: go on although samples of one split also occur in another.
+        allow_overlap: continue although samples of one split also occur in another.
     """
-    runtime = shown(runtime)
+    runtime = with_progress(runtime)
     case = Case(task=task, splits=data)
-    # Before the data are hashed: what cannot be read is told in its words.
+    # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     replaced = digest_of_folder(output)
     with run_folder(runtime.process_group, output, config + contents(case, {})) as folder:
         made = train_original(case, recipe, runtime)
         write_model(folder, ORIGINAL, made, case, None, (), sketch=Sketch.of(TrainingRecords(data)))
-    say(f"Trained on {data.size} samples.", *_summary(made), *written(output, ORIGINAL, replaced))
+    say(f"Trained on {data.size} samples.", *_summary(made), *run_summary(output, ORIGINAL, replaced))
 
 
 def forget(
@@ -91,20 +91,20 @@ def forget(
         config: the resolved configuration.
         checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
         runtime: where to run.
-        allow_overlap: go on although samples of one split also occur in another.
+        allow_overlap: continue although samples of one split also occur in another.
     """
-    runtime = shown(runtime)
+    runtime = with_progress(runtime)
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
     asked = request.resolve(data, task, weights.values())
     case = Case(task=task, splits=data, request=asked.request)
-    # Retraining starts from nothing, whatever weights it is given.
+    # Retraining starts from fresh weights, even if a checkpoint is given.
     started = None if isinstance(method, Retrain) else checkpoint
     if started is not None:
-        require_remembering(started, case)
+        require_not_forgotten(started, case)
     notes: list[str] = []
     given = _trained(checkpoint, method, case, runtime, notes.append)
     model = module_of(given)
-    # Before the data are hashed: what cannot be read is told in its words.
+    # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
     records = TrainingRecords(data)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
@@ -117,25 +117,25 @@ def forget(
         write_request(folder, case, asked.before)
         write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
     which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
-    # Whether a model has forgotten is for an audit to say.
-    told = (
+    # Only an audit can show whether the model has forgotten.
+    outcome = (
         [f"Retrained without {which}"]
         if isinstance(method, Retrain)
         else [f"Made a model that should have forgotten {which}", "`unregress audit` measures whether it has"]
     )
     say(
-        *told,
+        *outcome,
         *_carried(asked.request),
         *_summary(made),
         *(f"Warning: {warning}" for warning in warnings),
-        *written(output, UNLEARNED, replaced),
+        *run_summary(output, UNLEARNED, replaced),
     )
 
 
 def _trained(
     checkpoint: Path | None, method: Method, case: Case, runtime: Runtime, told: Callable[[str], None]
 ) -> Candidate:
-    """The model to unlearn.  For retraining any model of the architecture will do."""
+    """The model to unlearn; for retraining without a checkpoint, a fresh model of the architecture."""
     if checkpoint is None and not isinstance(method, Retrain):
         raise SettingError(
             f"There is no model for {type(method).__name__} to make forget",
@@ -149,7 +149,7 @@ def _trained(
 
 
 def _unknown_past(started: Path | None, request: RequestSpec) -> list[str]:
-    """Whether it is not known what a model was made to forget before."""
+    """A warning if it is unknown which requests a model was made to forget before; otherwise empty."""
     if started is None or started.is_dir() or request.after or read_requests(started):
         return []
     return [
@@ -163,7 +163,7 @@ def _carried(request: ForgetRequest) -> list[str]:
         return []
     number, samples = len(request.others), len(request.excluded)
     plural = "s" if number > 1 else ""
-    return [f"{samples} samples of {number} other request{plural} on the same model stay out: no training reads them"]
+    return [f"{samples} samples of {number} other request{plural} on the same model are left out of all training"]
 
 
 def _summary(made: Unlearned) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from unregress.cli.commands.agreement import GOLDS, at, disagreements, noted
+from unregress.cli.commands.agreement import GOLDS, at, comments_of, disagreements
 from unregress.cli.console import say
 from unregress.errors import SettingError, StaleError, UnregressError
 from unregress.errors.wording import printable
@@ -25,16 +25,15 @@ from unregress.runs.model_io import WEIGHTS_OF, weights_digest
 def verify(folder: Path, *, digest: str | None = None, among: list[Path] = []) -> None:  # noqa: B006 never changed
     """Check whether a run folder is as it was written.
 
-    And whether the folders and files are that it was made from, back to the first.  Each file that is missing, was
-    changed or was added is named, and so are fields of its notes that cannot all be true.  Prints the folder's digest,
-    which stands for all of its files and for all that it was made from.
+    Also checks the folders and files that it was made from, back to the first.  Names each file that is missing, was
+    changed or was added, and fields of its records that contradict each other.  Prints the folder's digest, which
+    identifies all of its files and all of its sources.
 
     Args:
         folder: a run folder.
-        digest: the digest that was quoted elsewhere, as in a letter; another one is refused.
-        among: further folders in which to look for what the folder was made from, as a store of golds; beside the
-            folder itself it is looked for in any case.  What is not found is said, and is no failure: originals are
-            deleted in the end.
+        digest: the expected digest, as quoted for example in a letter; any other one is refused.
+        among: further folders in which to look for the sources, such as a store of golds; the folder's own parent is
+            always searched.  Sources that are not found are listed, and are no failure: originals may be deleted.
 
     Raises:
         StaleError: a folder is not as it was written, or has another digest; all complaints at once.
@@ -42,16 +41,16 @@ def verify(folder: Path, *, digest: str | None = None, among: list[Path] = []) -
     if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest := digest.strip().lower()):
         raise SettingError(f"`digest` is {digest!r}", expected="64 hexadecimal digits, as `unregress verify` prints")
     place = Path(os.path.realpath(folder)).parent
-    # A run that was set aside by a process that was killed is put back.
+    # Restore a run folder that an interrupted process had moved aside.
     sweep(place)
     if not folder.is_dir():
         raise StaleError(f"There is no folder {folder}", expected="a run folder")
-    found = Findings(places=(place, *among))
+    found = Verification(places=(place, *among))
     found.examine(folder, "")
     own = digest_of_folder(folder)
     if digest is not None and own != digest:
-        found.complaints.insert(0, f"{folder} has another digest, {own or 'none'}, than the one given, {digest}")
-    # The digest stands for a whole folder: of one that is not whole it would say the opposite of what was found.
+        found.complaints.insert(0, f"{folder} has another digest, {own or 'none'}, than the given {digest}")
+    # Only an intact folder's digest is printed, since a digest would suggest that the folder is intact.
     first = [f"{own}  {folder}"] if own and not found.complaints else []
     where = "`--among+ FOLDER` names further places to look in, such as a store of golds"
     hint = [where] if any(line.endswith("is not here") for line in found.lines) else []
@@ -60,27 +59,27 @@ def verify(folder: Path, *, digest: str | None = None, among: list[Path] = []) -
         raise StaleError(
             "; ".join(found.complaints),
             expected="a run folder and what it was made from, as they were written",
-            remedy="Take what was changed once more from where it is whole, or make it again",
+            remedy="Copy the changed files again from intact ones, or make them again",
         )
 
 
 @dataclass
-class Findings:
-    """What was found about a folder and its ancestors."""
+class Verification:
+    """The result of verifying a folder and its ancestors."""
 
     places: tuple[Path, ...]
     """Folders in which ancestors are looked for."""
     lines: list[str] = field(default_factory=list)
-    """What is whole, and what was not looked at."""
+    """Lines about intact folders, and about sources that were not checked."""
     complaints: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
     def examine(self, folder: Path, role: str) -> None:
-        """Look at a folder, and then at what it was made from.
+        """Check a folder, and then its sources.
 
         Args:
             folder: a run folder.
-            role: what it was for the run that was made from it; empty for the first.
+            role: its role in the run that was made from it; empty for the first folder.
         """
         if (real := os.path.realpath(folder)) in self._seen:
             return
@@ -103,12 +102,12 @@ class Findings:
             self._follow(folder, source, weights)
 
     def _follow(self, folder: Path, source: Source, weights: str) -> None:
-        """Find what a folder was made from, and look at it."""
+        """Find one source of a folder, and check it."""
         what = f"{source.name} ({source.role})"
         if not source.digest:
             self.lines.append(f"not checked: {what} had no {MANIFEST} when {folder} was made from it")
         elif beside := self._folders.get(source.digest):
-            # Of several copies that with the name that it had.
+            # Of several copies, prefer the one with the original name.
             there = min(beside, key=lambda copy: copy.name != source.name)
             self.examine(there, source.role)
             if weights and weights != (its := _weights(there)):
@@ -130,25 +129,25 @@ class Findings:
         """The run folders in all places, by digest."""
         found: dict[str, list[Path]] = {}
         for folder in (folder for place in self.places for folder in _inside(place)):
-            # One that cannot be read is none of those that are looked for.
+            # A folder that cannot be read cannot be a source.
             with suppress(OSError):
                 if folder.is_dir():
                     found.setdefault(digest_of_folder(folder), []).append(folder)
         return found
 
     def _files(self, name: str) -> Iterator[Path]:
-        """The files of a name in all places, and in the folders there."""
+        """The files with a name in all places, and in the folders there."""
         for place in self.places:
             yield from (file for beside in (place, *_inside(place)) if (file := beside / name).is_file())
 
 
 def _sources(folder: Path, manifest: Manifest) -> Iterator[tuple[Source, str]]:
-    """What a folder was made from, golds that it trained among them, each with the digest of its weights if noted."""
+    """The sources of a folder, including golds that it trained, each with the digest of its weights if recorded."""
     try:
-        comments = noted(content_of(folder / CONFIG).decode("utf-8"))
+        comments = comments_of(content_of(folder / CONFIG).decode("utf-8"))
         golds = at(parse(content_of(folder / GOLDS)), "golds") if (folder / GOLDS).is_file() else []
     except (OSError, ValueError, Misfit):
-        # That was complained about.
+        # `disagreements` has reported that.
         comments, golds = {}, []
     yield from ((source, comments.get(WEIGHTS_OF + source.role, "")) for source in manifest.made_from)
     for gold in golds if isinstance(golds, list) else []:

@@ -1,4 +1,4 @@
-"""Photographs of faces with their ages: AgeDB, UTKFace, IMDB-WIKI."""
+"""Families of face photographs with ages: AgeDB, UTKFace, IMDB-WIKI."""
 
 from __future__ import annotations
 

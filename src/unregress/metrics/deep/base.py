@@ -23,14 +23,14 @@ from unregress.training.runtime import Runtime
 
 @dataclass(frozen=True, kw_only=True)
 class DeepMetric(Metric):
-    """A metric that trains and unlearns originals, to test a method rather than one model that it made.
+    """A metric that trains and unlearns many models, to test a method rather than a single model.
 
     Raises:
         SettingError: no method is named, or there is no worker.
     """
 
     recipe: Recipe
-    """How the original was trained."""
+    """The recipe by which the original was trained."""
     methods: Mapping[str, Method]
     """The methods to examine, by the audited model's name."""
     workers: int = field(default=1, repr=False)
@@ -47,7 +47,7 @@ class DeepMetric(Metric):
 
     @abstractmethod
     def plan(self, case: Case, runtime: Runtime) -> Workload:
-        """The workload of measuring, without what the store holds.
+        """The workload of the measurement, without the models that the store holds.
 
         Args:
             case: the request and the data.
@@ -67,7 +67,7 @@ class DeepMetric(Metric):
         if unknown := [name for name in self.methods if name not in names]:
             return [
                 SettingError(
-                    f"{type(self).__name__} has methods for {', '.join(unknown)}, which no audited model is called",
+                    f"{type(self).__name__} has methods for {', '.join(unknown)}, but no audited model has that name",
                     expected=f"names among {', '.join(names)}",
                 )
             ]
@@ -76,11 +76,11 @@ class DeepMetric(Metric):
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """Yield the measurements, or rows without a value whose note says why a training failed.
 
-        A training that fails after hours must not take the rest of the audit with it.  What went well is in the store,
-        so that measuring again costs only what is missing.
+        A training that fails after hours must not discard the rest of the audit.  Finished models are in the store, so
+        that measuring again costs only the missing ones.
 
         Raises:
-            SettingError: there is a method for a model that the panel has not.
+            SettingError: a method is named for a model that is not in the panel.
             DataError: the data are too few.
         """
         names = [subject.name for subject in panel.subjects if subject.role in ("unlearned", "gold")]

@@ -33,9 +33,9 @@ from unregress.tasks.weights import weights_of
 from unregress.training.runtime import Runtime
 
 SPLITS: tuple[Split, ...] = ("train_eval", "test")
-Answers = dict[str, Values]
+BySplit = dict[str, Values]
 """One model's predictions of all samples, by split."""
-ByModel = dict[str | None, Answers]
+ByModel = dict[str | None, BySplit]
 """Predictions by audited model; None stands for a gold."""
 
 
@@ -44,7 +44,7 @@ class KLoM(DeepMetric):
     """Per-sample divergence between the predictions of a method's models and of as many golds, over many seeds.
 
     Golds have the N seeds after the runtime's.  Each of the next N seeds trains an original, which the methods unlearn
-    under the same seed.  What it says is about the method on this request, not about the one model that was audited.
+    under the same seed.  The result is about the method on this request, not about the audited model.
 
     Raises:
         SettingError: fewer than four models, no method, or no worker.
@@ -54,17 +54,17 @@ class KLoM(DeepMetric):
         MetricInfo(
             metric="klom",
             title="KLoM: divergence from retrained models",
-            meaning="How differently the method's models, over many seeds, answer a sample than models retrained "
-            "without the forgotten samples do; the mean over samples.  0 would be the same distribution.",
-            ideal="The retrained models' value: what as many of them more would have, by simulation; about 95 of "
-            "100 would lie in its interval. It is 1 / (number of models) or more.",
+            meaning="How differently a sample is predicted by the method's models and by models retrained without the "
+            "forgotten samples, over many seeds; the mean over samples.  0 would be the same distribution.",
+            ideal="The retrained models' value, which is simulated for as many further retrained models; about 95 of "
+            "100 simulations lie in its interval. It is 1 / (number of models) or more.",
             unit=Unit.NATS,
             source="Georgiev et al. 2024 (KLoM), in Gaussian form",
         ),
         MetricInfo(
             metric="klom-95",
             title="KLoM, 95 % quantile",
-            meaning="One sample in twenty is answered more differently than this: memory of a few samples shows here.",
+            meaning="One sample in twenty is predicted more differently than this: memory of a few samples shows here.",
             ideal="The retrained models' value.",
             unit=Unit.NATS,
             source="Georgiev et al. 2024 (KLoM), in Gaussian form",
@@ -74,8 +74,8 @@ class KLoM(DeepMetric):
     models: int = 10
     """Seeds per method, and as many golds."""
     same_original: bool = False
-    """Let all seeds unlearn the audited original, which spares training others.  All its descendants share what it
-    happens to be, and so differ from golds by more than the method's fault."""
+    """Let all seeds unlearn the audited original, which spares training others.  The unlearned models then share
+    that original's random deviations, and so differ from golds for reasons beside the method."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,8 +90,8 @@ class KLoM(DeepMetric):
             todo += missing_golds(factory, [gold])
             todo += missing_chain(factory, seed, methods, original=not self.same_original)
         asked = self.models * (1 + len(methods) + (not self.same_original))
-        answers = sum(len(case.source(split)) for split in SPLITS)
-        return todo + Workload(models=0, passes=asked * answers)
+        predictions = sum(len(case.source(split)) for split in SPLITS)
+        return todo + Workload(models=0, passes=asked * predictions)
 
     def parts(self, panel: Panel) -> Sequence[Part]:
         """All parts of the panel."""
@@ -100,8 +100,8 @@ class KLoM(DeepMetric):
     def examine(self, panel: Panel) -> Iterator[MetricResult]:
         """Mean and 95 % quantile per part of the data: of each method, of golds, and of originals if there are many.
 
-        A model's `p` is that of `permutation_test`; the golds' row is what `among_golds` expects of as many golds more,
-        and its interval holds 95 of 100 of them.
+        A model's `p` is that of `permutation_test`; the golds' row has the mean and the 95 % interval that
+        `among_golds` simulates for as many further golds.
         """
         golds, seen = self._trained(panel)
         note = f"{self.models} models a side"
@@ -119,8 +119,8 @@ class KLoM(DeepMetric):
                 found = partial(measured, metric=metric, split=part, note=note)
                 for name, ours in sides.items():
                     value = float(over_samples(divergence(ours, theirs)[None], level)[0])
-                    deals = stream(panel.runtime, f"klom/deals/{part}")
-                    yield found(model=name, value=value, p=permutation_test(ours, theirs, deals) if not level else None)
+                    rng = stream(panel.runtime, f"klom/deals/{part}")
+                    yield found(model=name, value=value, p=permutation_test(ours, theirs, rng) if not level else None)
                 null = over_samples(floor, level)
                 # One row stands for all golds.
                 for gold in panel.golds[:1]:
@@ -132,7 +132,7 @@ class KLoM(DeepMetric):
         first = runtime.seed + 1
         yield from ((seed, seed + self.models) for seed in range(first, first + self.models))
 
-    def _trained(self, panel: Panel) -> tuple[list[Answers], dict[str, list[Answers]]]:
+    def _trained(self, panel: Panel) -> tuple[list[BySplit], dict[str, list[BySplit]]]:
         """The predictions of all golds, and those of the other models by audited model."""
         runtime, original = panel.runtime, panel.original.name
         factory = self.factory(panel.case, runtime).for_workers(self.workers)
@@ -143,12 +143,12 @@ class KLoM(DeepMetric):
         for gold, seed in self._seeds(runtime):
             jobs[f"gold of seed {gold}"] = partial(_train_gold, factory, gold)
             jobs[f"seed {seed}"] = partial(_train_and_unlearn, factory, dict(self.methods), original, start, seed)
-        golds: list[Answers] = []
-        seen: dict[str, list[Answers]] = {}
+        golds: list[BySplit] = []
+        seen: dict[str, list[BySplit]] = {}
         with runtime.bar("KLoM", len(jobs)) as advance:
-            for _, answers in run_all(jobs, workers=self.workers, ended=advance):
-                for name, answer in answers.items():
-                    (golds if name is None else seen.setdefault(name, [])).append(answer)
+            for _, predictions in run_all(jobs, workers=self.workers, ended=advance):
+                for name, prediction in predictions.items():
+                    (golds if name is None else seen.setdefault(name, [])).append(prediction)
         return golds, seen
 
 
@@ -157,17 +157,17 @@ def _train_and_unlearn(
 ) -> ByModel:
     """The job of one seed: train an original, unlearn it by every method, and predict with all of them."""
     first = start or factory.original(seed)
-    answers: ByModel = {} if start else {original: _predict(factory, first, seed)}
+    predictions: ByModel = {} if start else {original: _predict(factory, first, seed)}
     for name, method in methods.items():
-        answers[name] = _predict(factory, factory.unlearned(method, first, seed), seed)
-    return answers
+        predictions[name] = _predict(factory, factory.unlearned(method, first, seed), seed)
+    return predictions
 
 
 def _train_gold(factory: ModelFactory, seed: int) -> ByModel:
     return {None: _predict(factory, factory.gold(seed), seed)}
 
 
-def _predict(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
+def _predict(factory: ModelFactory, made: StoredModel, seed: int) -> BySplit:
     case, runtime = factory.case, factory.runtime_for(seed)
     return {
         split: collect(made.unlearned.model, case.task, case.source(split), runtime, rows=case.rows(split)).prediction
@@ -175,11 +175,11 @@ def _predict(factory: ModelFactory, made: StoredModel, seed: int) -> Answers:
     }
 
 
-def _side(models: list[Answers], case: Case, part: Part, asked: Predictions) -> Values:
+def _side(models: list[BySplit], case: Case, part: Part, asked: Predictions) -> Values:
     """Predictions of a part, `(models, n, *out)`: NaN where the target is unknown, without outputs that always are."""
     split: Split = "train_eval" if part.startswith("train") else "test"
     places = np.searchsorted(case.rows(split), asked.index)
-    side = np.stack([answers[split][places] for answers in models])
+    side = np.stack([predictions[split][places] for predictions in models])
     if asked.known is None:
         return side
     known = asked.known.reshape(len(asked), -1)

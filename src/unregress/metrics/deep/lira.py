@@ -18,7 +18,7 @@ from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc
 
 TINY = 1e-3
-"""Residuals below this share of the mean absolute one are equal to the attacker: their logarithms run away."""
+"""Residuals below this share of the mean absolute residual are raised to it, since their logarithms diverge."""
 
 
 def halves(samples: int, targets: Index, models: int, rng: np.random.Generator) -> Mask:
@@ -26,9 +26,9 @@ def halves(samples: int, targets: Index, models: int, rng: np.random.Generator) 
 
     Args:
         samples: size of the training set.
-        targets: positions of the samples that the models will forget where they have them.
+        targets: positions of the samples that the models trained on them will forget.
         models: an even number.
-        rng: deals.
+        rng: draws the halves.
 
     Returns:
         `(models, samples)`; rows 2j and 2j + 1 are complements.
@@ -48,16 +48,16 @@ def signals(residual: Values) -> Values:
     Args:
         residual: prediction - target, `(models, n, *out)`, NaN where the target is not known.
     """
-    # In another unit, if these could not be squared: all sides are in the same one, and the attack needs none.
+    # Rescaled if residuals could not be squared: the attack does not depend on their unit.
     flat = residual.reshape(*residual.shape[:2], -1) / scale_of(residual)
     size = np.asarray(mean(np.abs(flat), axis=2))
-    # A floor of the smallest positive number, for models that are right everywhere.
+    # The smallest positive number is the floor for models without any error.
     least = max(TINY * float(size.mean()), float(np.finfo(np.float64).tiny))
     return np.stack([np.asarray(mean(flat, axis=2)), np.log(np.maximum(size, least))], axis=2)
 
 
 def paired(values: Values, has: Mask) -> tuple[Values, Values]:
-    """Divide each pair of models into the one that was trained on a sample and the one that was not.
+    """Split each pair of models, sample by sample, into the model trained on the sample and its partner.
 
     Args:
         values: `(models, n, width)`.
@@ -71,7 +71,7 @@ def paired(values: Values, has: Mask) -> tuple[Values, Values]:
     """
     first = has[0::2]
     if len(has) % 2 or not np.array_equal(has[1::2], ~first):
-        raise DataError("The models do not come in pairs of which one has each sample")
+        raise DataError("The models are not pairs that were trained on complementary halves of the samples")
     chosen = first[:, :, None]
     return np.where(chosen, values[0::2], values[1::2]), np.where(chosen, values[1::2], values[0::2])
 
@@ -79,9 +79,9 @@ def paired(values: Values, has: Mask) -> tuple[Values, Values]:
 def log_ratios(had: Values, unseen: Values) -> tuple[Values, Values]:
     """Log likelihood ratios of each model's signals, with the sample against without it: `(pairs, n)`, twice.
 
-    Both alternatives are Gaussian, with means of the sample's own and one covariance each, pooled over samples.  All
-    is estimated without the pair of models that is under attack: without just the model in question, one
-    side would rest on a model fewer than the other, and scores would differ where there is nothing to find.
+    Both alternatives are Gaussian, with means of the sample's own and one covariance each, pooled over samples.  Both
+    are estimated without the pair of models under attack: leaving out only the attacked model would give one side a
+    model fewer than the other, and scores would differ where there is nothing to find.
 
     Args:
         had: signals of the models that were trained on the sample, `(pairs, n, width)`; three pairs or more.
@@ -96,7 +96,7 @@ def log_ratios(had: Values, unseen: Values) -> tuple[Values, Values]:
 
 @dataclass(frozen=True)
 class _Gaussians:
-    """For each pair left out, a mean per sample `(pairs, n, width)` and a covariance `(pairs, width, width)`."""
+    """Estimates without one pair: a mean per sample, `(pairs, n, width)`, and a covariance, `(pairs, width, width)`."""
 
     mean: Values
     covariance: Values
@@ -116,7 +116,7 @@ class _Gaussians:
         return cls(mean, squares / (samples * (others - 1)) + ridge)
 
     def log_density(self, signal: Values) -> Values:
-        """Up to a constant; `(pairs, n)`."""
+        """Log density up to a constant; `(pairs, n)`."""
         away = signal - self.mean
         distance = np.einsum("pni,pij,pnj->pn", away, np.linalg.inv(self.covariance), away)
         _, volume = np.linalg.slogdet(self.covariance)
@@ -124,7 +124,7 @@ class _Gaussians:
 
 
 def told_apart(had: Values, unseen: Values) -> Values:
-    """For each pair of models, the share of samples for which the one that had it scores higher; `(pairs,)`.
+    """Share of samples, per pair of models, for which the model that had the sample scores higher; `(pairs,)`.
 
     This is each sample's AUC, restricted to models that were attacked from the same estimates.  Equal scores count
     one half.
@@ -138,15 +138,15 @@ def told_apart(had: Values, unseen: Values) -> Values:
 def flip_test(had: Values, unseen: Values, rng: np.random.Generator, *, draws: int = 999) -> float:
     """P-value of a permutation test: how often models without any trace of the samples would be told apart as well.
 
-    Without a trace of the samples, the two models of a pair may change roles: the share is compared with those after
-    changing the roles in any of the pairs.  That is exact, and at the smallest 2 / 2^pairs, since
-    all changed is as none.
+    Without a trace of the samples, the two models of a pair can swap roles: the share is compared with the shares after
+    swapping roles in any of the pairs.  The test is exact; its smallest value is 2 / 2^pairs, since swapping all pairs
+    equals swapping none.
 
     Args:
         had: signals, as for `log_ratios`.
         unseen: signals of their partners.
-        rng: draws which pairs change roles, if there are more ways than draws.
-        draws: how many ways to try at most.
+        rng: draws the pairs that swap roles, if there are more combinations than draws.
+        draws: largest number of combinations to try.
     """
     pairs = len(had)
     every = 2**pairs <= draws + 1
@@ -165,13 +165,13 @@ def flip_test(had: Values, unseen: Values, rng: np.random.Generator, *, draws: i
 def interval(share: float, by_pair: Values) -> tuple[float, float]:
     """95 % confidence interval of a share over pairs of models, by Student's t.
 
-    Each pair is attacked by what the others tell, so pairs are not independent.  Where there is nothing to find, all
-    of a share is in products of two pairs' noise, each of which counts for both: its variance is twice that of
-    independent pairs, and is taken to be so throughout.
+    Each pair is attacked by estimates from the others, so pairs are not independent.  Where there is nothing to find,
+    a share consists of products of two pairs' noise, each of which counts for both pairs: its variance is twice that of
+    independent pairs.  This factor is used throughout.
 
     Args:
         share: over all pairs.
-        by_pair: what each pair says of it, `(pairs,)`: its own share, or its `pseudo_values`.
+        by_pair: each pair's estimate of it, `(pairs,)`: its own share, or its `pseudo_values`.
     """
     reach = student.ppf(0.975, len(by_pair) - 1) * by_pair.std(ddof=1) * np.sqrt(2 / len(by_pair))
     return float(max(0.0, share - reach)), float(min(1.0, share + reach))

@@ -42,7 +42,7 @@ from unregress.retraining.workload import Workload
 from unregress.training.runtime import Runtime
 
 FALSE_ALARMS = 0.01
-"""The rate at which the true positives are counted, if ten false alarms or more make it up."""
+"""False positive rate at which the true positive rate is measured, if it amounts to ten false alarms or more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,9 @@ class ULiRA(DeepMetric):
 
     Hayes et al. let each model forget some samples of its own.  Here a `share` of all samples are the targets, and
     each model forgets those in its half, a random `share` of it: so every target is forgotten by one half of the
-    models and unknown to the other, and a handful of models suffices.  The models that are attacked do not include
-    the audited one, and the request is another: what is examined is the method, on random requests of these data.
-    Name `Retrain` among the methods to see the attack fail.
+    models and was never seen by the other, and a handful of models suffices.  Neither the audited model nor its request
+    takes part: the metric examines the method, on random requests of the same data.
+    Include `Retrain` among the methods as a control, on which the attack fails.
 
     Raises:
         SettingError: the models are odd in number or fewer than six, the share is not between 0 and 1, or as
@@ -63,10 +63,10 @@ class ULiRA(DeepMetric):
     about: ClassVar[tuple[MetricInfo, ...]] = (
         MetricInfo(
             metric="ulira",
-            title="U-LiRA: told who had a sample",
+            title="U-LiRA: recognising the model that had a sample",
             meaning="Of two models, one was trained on a sample and then forgot it, the other never had it. How "
             "often an attacker who knows many such models is right about which is which, for random samples of the "
-            "training set. The original's row is without any forgetting: what there is to find.",
+            "training set. The original's row is without any forgetting, and shows how much there is to find.",
             ideal="0.5: the attacker guesses, as with retrained models. If the original's value is near 0.5 too, "
             "models of these data remember no single sample, and the test shows nothing.",
             unit=Unit.SHARE,
@@ -94,7 +94,7 @@ class ULiRA(DeepMetric):
     models: int = 16
     """Originals to train, each on a half; an even number, 6 or more."""
     share: float = 0.1
-    """Part of its half that each forgets."""
+    """Share of its half that each model forgets."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,7 +105,7 @@ class ULiRA(DeepMetric):
             )
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
-        """As `DeepMetric`; and that enough samples would be forgotten, and kept."""
+        """Check the methods' names, and that enough samples would be forgotten and kept."""
         size = len(case.rows("train"))
         count = round(self.share * size)
         few = DataError(
@@ -127,7 +127,7 @@ class ULiRA(DeepMetric):
         return ("random",)
 
     def _draw_halves(self, case: Case, runtime: Runtime) -> tuple[Index, Mask]:
-        """The samples to forget, and the training samples of each model."""
+        """Draw the samples to forget, and the training samples of each model."""
         rng, members = stream(runtime, "ulira"), case.rows("train")
         chosen = np.sort(rng.choice(len(members), round(self.share * len(members)), replace=False))
         has = np.zeros((self.models, case.splits.size), dtype=np.bool_)
@@ -135,9 +135,9 @@ class ULiRA(DeepMetric):
         return members[chosen], has
 
     def examine(self, panel: Panel) -> Iterator[MetricResult]:
-        """How well each method's models, and the originals, are told apart; intervals are over pairs of models.
+        """Attack each method's models, and the originals; intervals are over pairs of models.
 
-        Here `p` says how often models that know nothing would be told apart as well, see `flip_test`.
+        Here `p` says how often models without any memory would be told apart as well, see `flip_test`.
         """
         targets, has = self._draw_halves(panel.case, panel.runtime)
         note = f"{self.models} models, {len(targets)} random samples"
@@ -164,7 +164,7 @@ class ULiRA(DeepMetric):
         jobs = {}
         for number, row in enumerate(has):
             job = partial(
-                _attacked, factory, dict(self.methods), panel.original.name, row, targets, runtime.seed + number
+                _train_and_attack, factory, dict(self.methods), panel.original.name, row, targets, runtime.seed + number
             )
             jobs[f"model {number + 1}"] = job
         found: dict[str, list[Values]] = {}
@@ -175,7 +175,7 @@ class ULiRA(DeepMetric):
         return {name: np.stack(each) for name, each in found.items()}
 
 
-def _attacked(
+def _train_and_attack(
     factory: ModelFactory,
     methods: Mapping[str, Method],
     original: str,
@@ -199,10 +199,10 @@ def half_of(case: Case, has: NDArray[np.bool_], targets: Index) -> Case:
     """A case with some of the training samples, of which the targets are to be forgotten.
 
     Args:
-        case: the whole.
-        has: which samples, `(n,)`.
-        targets: positions in the whole.
+        case: the case with all training samples.
+        has: mask of the samples to train on, `(n,)`.
+        targets: positions in all training samples.
     """
     rows = np.flatnonzero(has)
-    # No held-out sample is of the kind that random samples are.
+    # Random samples have no kind of their own, so no held-out sample counts as forget-like.
     return part_of(case, rows, ForgetRequest.where(np.isin(rows, targets), reason="U-LiRA"))

@@ -15,7 +15,7 @@ from unregress.errors import DataError, SettingError
 from unregress.evidence import Curve, Figure, Measurement, MetricInfo
 from unregress.metrics import Metric
 from unregress.metrics.base import Panel
-from unregress.metrics.findings import findings
+from unregress.metrics.validation import validated_results
 
 PANEL = panel({name: {"train-forget": seen([1.0, 2.0])} for name in ("original", "mine")})
 GOOD = Measurement(metric="bias", split="train-forget", model="mine", value=1.0)
@@ -40,7 +40,7 @@ class Own(Metric):
 
 
 def shown(*found: Any) -> list[Any]:
-    return list(findings(Own(*found), PANEL))
+    return list(validated_results(Own(*found), PANEL))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_each_measure_is_given_once() -> None:
 
 def test_what_a_metric_raises_is_named() -> None:
     with pytest.raises(
-        SettingError, match=r"`Own\.measure` raised KeyError: 'gone' \(.*test_findings\.py:\d+, in meas"
+        SettingError, match=r"`Own\.measure` raised KeyError: 'gone' \(.*test_validation\.py:\d+, in meas"
     ):
         shown(GOOD, KeyError("gone"))
     with pytest.raises(DataError):
