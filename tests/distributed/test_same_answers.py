@@ -81,7 +81,7 @@ def test_a_model_that_is_not_called_whole_is_explained(
 ) -> None:
     assert alone["unlike/bypassed"] == ["", ""]
     for message in together[strategy][0]["unlike/bypassed"]:
-        assert "calls a part or a method of the model" in message and "one device" in message
+        assert "calls a submodule or another method of the model" in message and "one device" in message
 
 
 def test_an_audit_measured_relearning(alone: Answers) -> None:

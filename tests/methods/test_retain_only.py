@@ -39,7 +39,7 @@ def test_finetuning_is_plain_training_on_the_retain_set():
 
 
 def test_retraining_is_plain_training_of_a_fresh_model_on_the_retain_set():
-    """The fresh model is what retraining without a single epoch hands back."""
+    """A fresh model: the result of retraining for zero epochs."""
     case = MLP.case()
     fresh = Retrain(recipe=replace(WHOLE_BATCH, epochs=0)).unlearn(trained_on(MLP), case, CPU).model
     result = Retrain(recipe=WHOLE_BATCH).unlearn(trained_on(MLP), case, CPU)
