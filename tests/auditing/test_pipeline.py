@@ -138,7 +138,7 @@ def test_a_number_that_nothing_explains_is_refused_and_not_left_to_the_page() ->
     found = r"`Misnamed.measure` measures 'biass', which `Misnamed.about` does not explain\. Expected one of 'bias'"
     with pytest.raises(SettingError, match=found):
         unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Misnamed()])
-    with pytest.raises(SettingError, match=r"`Returning.measure` hands back something of type float"):
+    with pytest.raises(SettingError, match=r"`Returning.measure` yields something of type float"):
         unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Returning()])
     report = unregress.audit(small_case(), fresh(), RUNTIME, metrics=[Explained()])
     assert report.value("bias", "train-retain", "original") == 1.0
@@ -237,7 +237,7 @@ def test_two_golds_have_a_distance_between_them_and_give_ranks(
     assert {measure.p for measure in report.measures if measure.model in report.golds} == {None}
 
 
-@pytest.mark.parametrize(("golds", "said"), [(1, "there is 1:"), (4, "there are 4:"), (5, None)])
+@pytest.mark.parametrize(("golds", "said"), [(1, "there is 1,"), (4, "there are 4,"), (5, None)])
 def test_how_much_the_noise_floor_rests_on_is_said(golds: int, said: str | None) -> None:
     report = unregress.audit(small_case(), fresh(), RUNTIME, golds=[net() for _ in range(golds)], metrics=ERRORS)
     about_floor = caveats(report, "noise floor")
