@@ -27,7 +27,7 @@ from unregress.datasets.text.vocabulary import Vocabulary
 from unregress.demo import TRAINING
 from unregress.models.sentence_pair import SentencePairLSTM
 from unregress.models.tft import tft
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 from unregress.tasks.forecasting import ForecastingTask
 
 GOLDS = 16

@@ -25,7 +25,7 @@ from unregress.files.writing import write_json
 from unregress.methods import Unlearned
 from unregress.metrics.collect import collect
 from unregress.parallel.jobs import one_thread
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 
 TRAINING = Recipe(epochs=300, lr=0.01, batch_size=32, schedule="one-cycle")
 REPAIR = Recipe(epochs=30, lr=3e-3, batch_size=32, schedule="one-cycle")

@@ -27,7 +27,8 @@ from .metrics.collect import collect
 from .metrics.predictions import Predictions
 from .report import print_table, render_html
 from .retraining.model_factory import retrain
-from .tasks.base import MappingTask, Task, TensorTask
+from .tasks.adapters import MappingTask, TensorTask
+from .tasks.base import Task
 from .tasks.losses import Huber, Quantile
 from .training.recipe import Recipe
 from .training.runtime import Runtime

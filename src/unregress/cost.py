@@ -1,4 +1,4 @@
-"""What a job cost: counted work beside measured seconds."""
+"""Cost of a job: sample passes through a model, and seconds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Samples passed through a model, and seconds.  Costs add up.
+    """Number of sample passes through a model, and seconds; costs can be added.
 
     >>> Cost(forward=10, backward=10, seconds=1.0) + Cost(forward=5)
     Cost(forward=15, backward=10, seconds=1.0)
     """
 
     forward: int = 0
-    """Samples × forward passes, any helper's included."""
+    """Samples × forward passes, including those of a helper."""
     backward: int = 0
-    """Samples × backward passes, any helper's included."""
+    """Samples × backward passes, including those of a helper."""
     seconds: float = 0.0
-    """Wall time on the machine at hand."""
+    """Wall-clock time in seconds, on the machine that ran the job."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -33,7 +33,7 @@ class Cost:
         return self.forward + self.backward
 
     def share_of(self, retraining: Cost) -> float:
-        """This cost's passes as a share of retraining's; infinite if that took none.
+        """Passes of this cost divided by those of retraining; infinite if retraining took none.
 
         >>> Cost(forward=10, backward=10).share_of(Cost(forward=100, backward=100))
         0.1

@@ -56,26 +56,26 @@ METHODS: tuple[Method, ...] = (
     ),
     Retrain(recipe=TRAINING),
 )
-"""The audited methods: the paper's learning rates, and epochs that cost each about a quarter of retraining.  One more
-retraining is audited like them, to show a model that passes."""
+"""The audited methods, with the paper's learning rates and epochs for about a quarter of retraining's cost each.  One
+more retraining is audited as well, to show a model that passes."""
 
 METRICS = default_metrics(Anamnesis(recipe=Recipe(epochs=10, lr=0.01, batch_size=32)))
-"""The default metrics; relearning at 0.01, as the published code does."""
+"""The default metrics, with a learning rate of 0.01 for relearning as in the published code."""
 
 CAVEATS = (
-    "The membership attack says little about this request: the forgotten patients differ from the kept ones by their "
-    "score, and an attacker takes that for not having been trained on.",
-    "The inputs are standardised with all 442 patients, as scikit-learn gives them: that trace of the forgotten stays.",
+    "The membership attack says little about this request: the forgotten patients differ from the retained ones in "
+    "their score, and the attack mistakes this difference for not having been trained on.",
+    "The inputs are standardised over all 442 patients, as in scikit-learn: this trace of the forgotten ones remains.",
 )
 
 
 def build_model() -> nn.Module:
-    """A fresh, untrained network: ten measurements in, one score out."""
+    """Make a new, untrained network with ten measurements as input and one score as output."""
     return nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
 
 
 def patients() -> Splits:
-    """scikit-learn's 442 diabetes patients in a fixed random order: 300 to train on, 60 and 82 held out."""
+    """The 442 diabetes patients of scikit-learn in a fixed random order: 300 for training, 60 and 82 held out."""
     table = load_diabetes()
     # The columns come with mean 0 and squares that sum to 1; this gives them variance 1.
     inputs = torch.tensor(table.data * len(table.data) ** 0.5, dtype=torch.float32)
@@ -89,7 +89,7 @@ def patients() -> Splits:
 
 
 def deletion_case() -> Case:
-    """The demo's job: the patients, the network, and the request to forget those with a score of 200 or more."""
+    """The demo's case: the patients, the network, and the request to forget patients with a score of 200 or more."""
     data = patients()
     request = ForgetRequest.band(data.train[:][1], low=200, reason="Forget all patients with a score of 200 or more")
     return Case(task=TensorTask(build_model=build_model, loss="l1"), splits=data, request=request)
@@ -98,24 +98,24 @@ def deletion_case() -> Case:
 def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, config: str = "") -> None:
     """Unlearn and audit on real patients.
 
-    In under a minute and on embedded data: trains a network, takes a deletion request, retrains the
-    reference, runs the methods and audits them all.  The same seed gives the same models and the same numbers.
+    In under a minute, on the diabetes data of scikit-learn: trains a network, takes a deletion request, retrains the
+    reference, runs the methods and audits all models.  The same seed gives the same models and the same numbers.
 
     Args:
-        output: folder to write: audit.html, audit.json, request.json, config.yaml and every model's weights.
-        seed: seed of everything random.
-        golds: number of retrained models, each with another seed; their differences are the noise floor.
+        output: folder to write: audit.html, audit.json, request.json, config.yaml and the weights of every model.
+        seed: seed of all random draws.
+        golds: number of retrained models, each with its own seed; their differences are the noise floor.
         config: the resolved configuration.
 
     Raises:
         SettingError: `golds` is below 1.
-        RunFolderError: `output` holds something else.
+        RunFolderError: `output` exists and is not a run with the same configuration, or cannot be written.
     """
     if golds < 1:
         raise SettingError(f"golds is {golds}", expected="1 or more")
     console = Console(highlight=False)
     settings = "".join(f"# {line}\n" for line in (f"Original and golds: {TRAINING}", *map(str, METHODS)))
-    # Matrices this small are multiplied faster by one thread, and always in the same order.
+    # One thread multiplies such small matrices faster, and always in the same order.
     with new_run(output, config + settings) as folder, one_thread():
         case, runtime = deletion_case(), Runtime(accelerator="cpu", seed=seed)
         original, warnings = _original(console, case, runtime)
@@ -142,7 +142,7 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
 
 
 def _original(console: Console, case: Case, runtime: Runtime) -> tuple[Unlearned, tuple[str, ...]]:
-    """Train the model that is to forget; returns it with the preflight's warnings about the data."""
+    """Train the original; returns it with the preflight's warnings about the data."""
     _say(
         console,
         "1. The original",
@@ -155,7 +155,7 @@ def _original(console: Console, case: Case, runtime: Runtime) -> tuple[Unlearned
 
 
 def _golds(console: Console, case: Case, runtime: Runtime, original: Unlearned, count: int) -> list[Unlearned]:
-    """Retrain without the forgotten patients, under the seeds that follow the runtime's own."""
+    """Retrain without the forgotten patients, with the seeds that follow the runtime's seed."""
     _say(
         console,
         "3. The reference",
@@ -169,7 +169,7 @@ def _golds(console: Console, case: Case, runtime: Runtime, original: Unlearned, 
 
 
 def _unlearned(console: Console, case: Case, runtime: Runtime, original: Unlearned) -> dict[str, Unlearned]:
-    """Run every method on the original; results by the method's name."""
+    """Run every method on the original; returns the results by name of method."""
     _say(
         console,
         "4. Unlearning",
@@ -195,8 +195,8 @@ def _audit(
     _say(
         console,
         "5. The audit",
-        "Do they answer as if they had never seen these patients? The golds say what that would be like. PASS: it "
-        "could be one more of them. FAIL: it could not, for the reason given.",
+        "Do the models predict as if they had never seen these patients? The golds show what that would look like. "
+        "PASS: the model could be one more gold. FAIL: it could not, for the reason given.",
     )
     saved = {**models, **{f"retrained-{number}": gold for number, gold in enumerate(golds, 1)}}
     for name, made in saved.items():

@@ -311,7 +311,7 @@ class Noisy(Rows):
 
 def test_samples_that_are_others_at_each_read_are_a_caveat_without_a_preflight() -> None:
     x, y = table()
-    said = "are others when they are read again"
+    said = "change when they are read again"
     report = unregress.audit(small_case(test=Noisy(x[TEST], y[TEST])), fresh(), RUNTIME, metrics=ERRORS)
     (caveat,) = caveats(report, said)
     assert caveat.startswith("32 of 32 test samples, the first at position 0, ")

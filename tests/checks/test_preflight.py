@@ -117,7 +117,7 @@ def test_a_forgotten_sample_with_a_twin_in_the_retain_set_is_a_warning():
     inputs[9], targets[9] = inputs[3], targets[3]  # 3 is forgotten, 9 is not
     inputs[5], targets[5] = inputs[11], targets[11]  # both are forgotten: nothing is kept of them
     (warning,) = preflight(case_of(TensorDataset(inputs, targets)), CPU).warnings
-    assert warning.startswith("1 of the 5 samples to forget have a twin")
+    assert warning.startswith("1 of the 5 samples to forget have a duplicate")
 
 
 def test_texts_are_content_too():
@@ -197,7 +197,7 @@ def test_samples_that_are_others_at_each_read_are_refused_with_a_remedy(split, d
     data = {"train": TensorDataset(INPUTS, TARGETS)} | {split: Noisy(inputs, targets, draw=draw)}
     model, before = mlp(), random_states()
     count = len(inputs)
-    found = rf"^{count} of {count} {split} samples, the first at position 0, are others when they are read again"
+    found = rf"^{count} of {count} {split} samples, the first at position 0, change when they are read again"
     with pytest.raises(DataError, match=found) as refused:
         preflight(case_of(**data), CPU, model)
     assert random_states() == before

@@ -96,17 +96,17 @@ def test_an_input_with_three_targets_is_a_warning_of_each_kind(kind):
     """As one photograph under three ages."""
     retained, held_out = preflight(shared_inputs((62.0, 53.0, 61.0), kind=kind), CPU).warnings
     assert retained.startswith("1 of the 5 samples to forget have the inputs of a retained sample with another target")
-    assert "train 3 as train 9" in retained
+    assert "train 3 and train 9" in retained
     assert (
-        held_out.startswith("1 test samples have the inputs of a sample to forget") and "test 1 as train 3" in held_out
+        held_out.startswith("1 test samples have the inputs of a sample to forget") and "test 1 and train 3" in held_out
     )
 
 
 def test_whole_samples_are_not_counted_again():
     with pytest.raises(DataError, match="same content"):
         preflight(shared_inputs((62.0, 62.0, 62.0)), CPU)
-    overlap, twin = preflight(shared_inputs((62.0, 62.0, 62.0)), CPU, allow_overlap=True).warnings
-    assert "same content" in overlap and "twin" in twin
+    overlap, duplicate = preflight(shared_inputs((62.0, 62.0, 62.0)), CPU, allow_overlap=True).warnings
+    assert "same content" in overlap and "have a duplicate" in duplicate
 
 
 @pytest.mark.parametrize("first", ["x", "labels"])

@@ -182,16 +182,16 @@ DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     ),
     "request missing": (
         lambda run, other: (run / "request.json").unlink(),
-        "as it was written: request.json is missing",
+        "was changed: request.json is missing",
     ),
     "weights swapped": (
         lambda run, other: shutil.copy(other / "unlearned.safetensors", run),
-        "unlearned.safetensors is not the one that was written",
+        "unlearned.safetensors was changed after it was written",
     ),
     "manifest truncated": (lambda run, other: cut(run, "manifest.json"), "manifest.json cannot be read"),
     "a file added": (
         lambda run, other: (run / "notes.txt").write_text("mine"),
-        "as it was written: notes.txt was added",
+        "was changed: notes.txt was added",
     ),
 }
 
@@ -250,7 +250,7 @@ def test_an_original_that_forgot_this_request_already_is_refused(
     words = ["audit", *PROJECT, *REQUEST, f"--models.original={runs / name}", f"--models.mine={runs / 'FineTune'}",
              "--output", str(tmp_path / "audit"), *more]  # fmt: skip
     found = refused(words, capsys)
-    assert f"{runs / name} is given as the original, and has already been made to forget this request." in found
+    assert f"{runs / name} is given as the original, but it has already forgotten this request." in found
     assert "Expected a model that was trained on the samples to forget" in found
     assert list(tmp_path.iterdir()) == []
 

@@ -30,7 +30,7 @@ def test_what_was_converted_is_in_the_record_and_in_the_report(runs: Path, tmp_p
     forget = ["forget", *PROJECT, *REQUEST, "--checkpoint", str(file), "--method", "FineTune", *SHORT]
     assert main([*forget, "--output", str(tmp_path / "run")]) == 0
     first, second = json.loads((tmp_path / "run" / "history.json").read_text())["notes"]
-    assert "a wrapper's names" in first and "bfloat16" in second and "loses nothing" in second
+    assert "a wrapper's prefix" in first and "bfloat16" in second and "without loss" in second
     audit = ["audit", *PROJECT, "--request.from_run", str(runs / "retrained"), f"--models.original={file}",
              f"--models.mine={tmp_path / 'run'}"]  # fmt: skip
     assert main([*audit, "--output", str(tmp_path / "audit")]) == 0

@@ -123,7 +123,7 @@ def test_no_name_and_no_data(capsys: pytest.CaptureFixture[str], here: Path) -> 
         "error: No experiment is named. Name one of those that `unregress reproduce --list` shows. ",
     )
     code, _, err = ended(["reproduce", ROW], capsys)
-    assert code == 2 and "No data are named" in err and "--data-root" in err
+    assert code == 2 and "No data folder is given" in err and "--data-root" in err
     assert list(here.iterdir()) == []
 
 

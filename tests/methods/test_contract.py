@@ -370,7 +370,7 @@ def test_a_method_that_hands_back_something_else_is_told_what_is_expected(hand_b
         def run(self, student, case, runtime):
             return hand_back(student)
 
-    with pytest.raises(SettingError, match=rf"`Own.run` hands back .*{found}\. Expected an `Unlearned`"):
+    with pytest.raises(SettingError, match=rf"`Own.run` returns .*{found}\. Expected an `Unlearned`"):
         Own().unlearn(ORIGINAL, MLP.case(), CPU)
 
 

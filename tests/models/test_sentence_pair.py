@@ -17,7 +17,7 @@ from unregress.hooks.activations import activations, execution_order
 from unregress.methods import Blindspot, Retrain, train
 from unregress.metrics.collect import collect
 from unregress.models.sentence_pair import SentencePairLSTM
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 

@@ -23,7 +23,7 @@ from unregress.parallel.jobs import run_all
 from unregress.parallel.pickling import SHARED
 from unregress.retraining.model_factory import retrain
 from unregress.retraining.model_store import Store
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 
 pytestmark = pytest.mark.slow
 HERE = os.pathsep.join(str(Path(__file__).resolve().parents[k] / name) for k, name in ((2, "src"), (1, "")))

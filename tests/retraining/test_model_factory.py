@@ -96,7 +96,7 @@ def test_a_failed_gold_leaves_the_others_in_the_store(tmp_path: Path) -> None:
 
 
 def test_a_seed_twice_is_refused() -> None:
-    with pytest.raises(SettingError, match="each seed once"):
+    with pytest.raises(SettingError, match="distinct seeds"):
         retrain(case_of(), RECIPE, CPU, [1, 2, 1])
 
 

@@ -166,7 +166,7 @@ def swapped(entry: Path) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], type[UnregressError], str]] = {
     "other layout": (lambda entry: edited(entry, layout=LAYOUT + 1), StaleError, f"layout {LAYOUT + 1}"),
-    "config edited": (lambda entry: edited(entry, seed=7), StaleError, "made from other things"),
+    "config edited": (lambda entry: edited(entry, seed=7), StaleError, "belongs to another key"),
     "config no json": (lambda entry: (entry / "config.yaml").write_text("{"), StaleError, "not an entry"),
     "config no object": (lambda entry: (entry / "config.yaml").write_text("[1]"), StaleError, "not an entry"),
     "a text as config": (lambda entry: (entry / "config.yaml").write_text('"layout"'), StaleError, "not an entry"),
@@ -178,18 +178,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[UnregressError], str]] = 
         StaleError,
         "weights.safetensors is missing",
     ),
-    "weights truncated": (truncated, StaleError, "weights.safetensors is not the one that was written"),
+    "weights truncated": (truncated, StaleError, "weights.safetensors was changed after it was written"),
     "weights empty": (
         lambda entry: (entry / "weights.safetensors").write_bytes(b""),
         StaleError,
-        "weights.safetensors is not the one that was written",
+        "weights.safetensors was changed after it was written",
     ),
-    "weights swapped": (swapped, StaleError, "weights.safetensors is not the one that was written"),
+    "weights swapped": (swapped, StaleError, "weights.safetensors was changed after it was written"),
     "manifest damaged": (lambda entry: (entry / "manifest.json").write_text("{"), StaleError, "manifest.json cannot"),
     "a file added": (lambda entry: (entry / "notes.txt").write_text("mine"), StaleError, "notes.txt was added"),
     "no history": (lambda entry: (entry / "history.json").unlink(), CheckpointError, "history.json"),
     "history damaged": (lambda entry: (entry / "history.json").write_text("{}"), CheckpointError, "history.json"),
-    "other data": (of_other_data, StaleError, "history.json is not the one that was written"),
+    "other data": (of_other_data, StaleError, "history.json was changed after it was written"),
 }
 
 
@@ -262,7 +262,7 @@ def test_an_audit_is_made_once_and_comes_back_as_it_was(
     (entry,) = entries(tmp_path)
     assert sorted(file.name for file in entry.iterdir()) == ["audit.json", "config.yaml", "manifest.json"]
     (entry / "audit.json").write_text("{}")
-    with pytest.raises(StaleError, match=r"audit\.json is not the one that was written"):
+    with pytest.raises(StaleError, match=r"audit\.json was changed after it was written"):
         kept.report(FACTS, CODE, make)
     (entry / "manifest.json").unlink()
     with pytest.raises(StaleError, match="not an audit report"):

@@ -117,10 +117,10 @@ def test_a_plateau_schedule_is_refused_before_anything_is_read(stack: int, tmp_p
         retrain(closed, recipe, CPU, SEEDS, stack=stack, store=Store(root=tmp_path))
     assert "'plateau'" in caught.value.found and caught.value.remedy == SEPARATE_HINT
     with pytest.raises(SettingError):
-        Retraining(stack=stack).require_possible(closed, CPU, recipe)
+        Retraining(recipe=recipe, stack=stack).require_possible(closed, CPU)
     assert not list(tmp_path.iterdir())
-    Retraining(stack=stack, golds=1).require_possible(closed, CPU, recipe)
-    Retraining(stack=stack).require_possible(closed, CPU, RECIPE)
+    Retraining(recipe=recipe, stack=stack, golds=1).require_possible(closed, CPU)
+    Retraining(recipe=RECIPE, stack=stack).require_possible(closed, CPU)
     assert len(retrain(case_of(), recipe, CPU, SEEDS[:1], stack=stack)) == 1
 
 
@@ -260,13 +260,16 @@ def named(x: Tensor, y: Tensor) -> dict[str, Any]:
 
 
 REFUSED: dict[str, tuple[Callable[[], Case], str]] = {
-    "dropout": (lambda: case_of(build=dropping), "draw nothing"),
+    "dropout": (lambda: case_of(build=dropping), "without random layers"),
     "an LSTM": (of_texts, "no LSTM"),
-    "a state that is no buffer": (lambda: case_of(build=Unregistered), "a model's losses would not be"),
-    "such a state behind large targets": (lambda: case_of(far(), build=Unregistered), "a model's gradients would"),
-    "in training alone": (lambda: case_of(build=lambda: Unregistered(always=False)), "a model's losses would not"),
-    "a buffer that is replaced": (lambda: case_of(build=Replacing), "a model's buffer 'mean' would not be"),
-    "other draws": (lambda: case_of(build=lambda: Tossing(3, 1)), "a model's losses would not be"),
+    "a state that is no buffer": (lambda: case_of(build=Unregistered), "a model's losses would differ"),
+    "such a state behind large targets": (
+        lambda: case_of(far(), build=Unregistered),
+        "a model's gradients would differ",
+    ),
+    "in training alone": (lambda: case_of(build=lambda: Unregistered(always=False)), "a model's losses would differ"),
+    "a buffer that is replaced": (lambda: case_of(build=Replacing), "a model's buffer 'mean' would differ"),
+    "other draws": (lambda: case_of(build=lambda: Tossing(3, 1)), "a model's losses would differ"),
     "a row for padding": (lambda: case_of(words(), build=padded), "embedding that is trained has a `padding_idx`"),
     "other classes": (lambda: case_of(build=lambda: weight_norm(nn.Linear(3, 1))), "same class"),
     "a loss that reads numbers": (
@@ -275,7 +278,7 @@ REFUSED: dict[str, tuple[Callable[[], Case], str]] = {
     ),
     "texts": (
         lambda: case_of(Listed(*table(), item=named), task=MappingTask(lambda: nn.Linear(3, 1), ignore=["id"])),
-        "type <class 'list'>.*nothing but tensors|of type <class 'str'>.*nothing but tensors",
+        "type <class 'list'>.*batches of tensors only|of type <class 'str'>.*batches of tensors only",
     ),
 }
 
@@ -347,7 +350,7 @@ def test_a_stack_leaves_out_what_the_store_holds_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stack", [0, -1, 1.5, True])
 def test_a_stack_of_none_is_refused(stack: Any) -> None:
-    with pytest.raises(SettingError, match="how many models to train as one"):
+    with pytest.raises(SettingError, match="models to train in one loop"):
         retrain(case_of(), RECIPE, CPU, SEEDS, stack=stack)
 
 

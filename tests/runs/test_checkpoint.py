@@ -190,16 +190,16 @@ UNREADABLE = {
     "a number of NumPy's": (lambda path: torch.save({"loss": np.float64(1)}, path), r"object \(numpy\.\S+\)", "alone"),
     "another pickle": (
         lambda path: path.write_bytes(pickle.dumps([1, 2])),
-        "a pickle, but not of `torch.save`",
+        "a pickle that `torch.save` did not write",
         "alone",
     ),
-    "text": (as_text, "it is no file of weights", "alone"),
-    "empty": (lambda path: path.touch(), "it is empty", "once more"),
-    "half": (half(lambda path: torch.save(mlp().state_dict(), path)), "truncated or damaged", "once more"),
+    "text": (as_text, "it is not a weights file", "alone"),
+    "empty": (lambda path: path.touch(), "it is empty", "again"),
+    "half": (half(lambda path: torch.save(mlp().state_dict(), path)), "truncated or damaged", "again"),
     "half, old": (
         half(lambda path: torch.save(mlp().state_dict(), path, _use_new_zipfile_serialization=False)),
         "truncated or damaged",
-        "once more",
+        "again",
     ),
 }
 

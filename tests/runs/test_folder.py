@@ -206,7 +206,7 @@ def test_a_folder_that_holds_what_the_run_has_not_written_is_refused_and_unchang
 def test_a_changed_file_is_named_and_kept_and_a_missing_one_written_again(tmp_path: Path) -> None:
     write(tmp_path / "run", "seed: 0\n", x="1", y="1")
     (tmp_path / "run" / "x").write_text("my correction")
-    with pytest.raises(RunFolderError, match=r"did not write: x \(changed\)"):
+    with pytest.raises(RunFolderError, match=r"would delete them: x \(changed\)"):
         write(tmp_path / "run", "seed: 0\n", x="1", y="1")
     assert (tmp_path / "run" / "x").read_text() == "my correction"
     (tmp_path / "run" / "x").unlink()

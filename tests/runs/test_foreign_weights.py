@@ -45,7 +45,7 @@ WRAPPED: dict[str, Callable[[], nn.Module]] = {
 def test_a_wrappers_names_are_taken_off_and_said(make: Callable[[], nn.Module], tmp_path: Path) -> None:
     state, model = make().state_dict(), normalised()
     (note,) = load_weights(model, written(state, tmp_path))
-    assert "a wrapper's names" in note and "w.pt" in note
+    assert "a wrapper's prefix" in note and "w.pt" in note
     own = [value for name, value in state.items() if not name.endswith("n_averaged")]
     assert list(weights(model).values()) == [value.numpy().tobytes() for value in own]
 
@@ -63,7 +63,7 @@ def test_a_models_own_part_may_be_called_module(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "said"),
-    [(torch.bfloat16, "loses nothing"), (torch.float16, "loses nothing"), (torch.float64, "rounded")],
+    [(torch.bfloat16, "without loss"), (torch.float16, "without loss"), (torch.float64, "with rounding")],
 )
 def test_other_precisions_are_converted_and_said(dtype: torch.dtype, said: str, tmp_path: Path) -> None:
     saved, model = mlp(), mlp()
@@ -79,13 +79,9 @@ def test_other_precisions_are_converted_and_said(dtype: torch.dtype, said: str, 
 def test_numbers_of_another_kind_are_refused_by_name(dtype: torch.dtype, tmp_path: Path) -> None:
     model, state = normalised(), normalised().state_dict()
     before = weights(model)
-    with pytest.raises(
-        CheckpointError, match=f"2.weight holds numbers of type {str(dtype)[6:]}, the model's of float32"
-    ):
+    with pytest.raises(CheckpointError, match=f"2.weight has type {str(dtype)[6:]}, the model's has float32"):
         load_weights(model, written({**state, "2.weight": state["2.weight"].to(dtype)}, tmp_path))
-    with pytest.raises(
-        CheckpointError, match=r"1\.num_batches_tracked holds numbers of type float32, the model's of int64"
-    ):
+    with pytest.raises(CheckpointError, match=r"1\.num_batches_tracked has type float32, the model's has int64"):
         load_weights(model, written({**state, "1.num_batches_tracked": torch.tensor(3.0)}, tmp_path))
     assert weights(model) == before
 

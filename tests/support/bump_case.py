@@ -1,4 +1,4 @@
-"""A small table with a bump that only the forgotten samples show, and models that saw it or did not."""
+"""A small regression table whose forgotten samples have much higher targets, and helpers to compare audits of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RELEARN = unregress.Anamnesis(recipe=unregress.Recipe(epochs=3, lr=0.01, batch_s
 
 
 class Rows(Dataset[tuple[Tensor, ...]]):
-    """The same data as a `TensorDataset`, one row at a time: the streaming path."""
+    """A dataset that is read row by row through a `DataLoader`, unlike a `TensorDataset`."""
 
     def __init__(self, *tensors: Tensor) -> None:
         self.tensors = tensors
@@ -47,14 +47,14 @@ def net() -> nn.Module:
 
 
 class Shift(nn.Module):
-    """Puts a fresh model near the data's centre."""
+    """Rescales outputs, so that a fresh model's predictions are near the targets' mean."""
 
     def forward(self, z: Tensor) -> Tensor:
         return 50 + 10 * z
 
 
 def small_case(**changes: Any) -> unregress.Case:
-    """The table's case; `kind=Rows` streams it, fields of `Case` and `Splits` can be replaced."""
+    """Build the table's case; `changes` replace fields of `Case` and `Splits`, `kind=Rows` makes it stream."""
     kind = changes.pop("kind", TensorDataset)
     x, y = table()
     fields: dict[str, Any] = {
@@ -68,7 +68,7 @@ def small_case(**changes: Any) -> unregress.Case:
 
 
 class Answers(nn.Module):
-    """Answers from a table of inputs and predictions, whatever it was trained on."""
+    """A model that looks predictions up in a table by the input."""
 
     def __init__(self, x: Tensor, prediction: Tensor) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Answers(nn.Module):
 
 
 def answers_of(model: nn.Module) -> tuple[Tensor, Tensor]:
-    """All inputs of the table, and what a model predicts for them."""
+    """All inputs of the table, and a model's predictions for them."""
     x, _ = table()
     with torch.no_grad():
         return x, model.eval()(x).squeeze(1)
@@ -91,23 +91,23 @@ Key = tuple[str, str, str]
 
 
 def numbers(report: AuditReport) -> dict[Key, tuple[float | None, str, str]]:
-    """Value, bound and note by (metric, part, model)."""
+    """Value, bound and note of each measurement by (metric, part, model)."""
     return {(m.metric, m.split, m.model): (m.value, m.bound, m.note) for m in report.measures}
 
 
 def curves(figures: Iterable[Figure]) -> Mapping[str, Any]:
-    """Everything drawn, by figure and model, whatever the order."""
+    """The curves of some figures by figure and model, without their order."""
     return {figure.key: {c.model: (c.x, c.y) for c in figure.curves} for figure in figures}
 
 
 SHARES = dict.fromkeys(("attack", "attack-accuracy"), 0.03)
-"""How far rounding may move an attack's shares: a sample on the boundary may fall on either side of it."""
+"""Absolute tolerance of attack metrics, which are shares of samples: rounding may move a sample over the boundary."""
 
 
 def differing(
     first: AuditReport, second: AuditReport, *, rel: float, scale: Mapping[str, float] | None = None
 ) -> dict[Key, Any]:
-    """The measures that do not agree to a relative tolerance, those of some metrics after multiplication."""
+    """Measurements that differ by more than a relative tolerance; `scale` multiplies the first report's metrics."""
     left, right = numbers(first), numbers(second)
     wrong: dict[Key, Any] = {key: None for key in left.keys() ^ right.keys()}
     for key in left.keys() & right.keys():
@@ -120,7 +120,7 @@ def differing(
 
 
 def measured(report: AuditReport, metric: str, part: str, model: str) -> float:
-    """A value that exists."""
+    """The value of a measurement; raises if it has none."""
     found: Measurement = report.measure(metric, part, model)
     if found.value is None:
         raise ValueError(f"{metric} of {model} on {part} has no value: {found.note}")

@@ -1,4 +1,4 @@
-"""Trained models, made once."""
+"""Session fixtures: the case of `bump_case`, an original and six golds."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def original(case: unregress.Case) -> unregress.Unlearned:
 
 @pytest.fixture(scope="session")
 def golds(case: unregress.Case, original: unregress.Unlearned) -> list[unregress.Unlearned]:
-    """Six golds that differ only by seed: enough for a verdict, and one more to be judged."""
+    """Six golds that differ only in their seed: five for a verdict, and one to be judged."""
     retrain = unregress.Retrain(recipe=RECIPE)
     return [retrain.unlearn(original.model, case, replace(RUNTIME, seed=seed)) for seed in range(1, 7)]

@@ -1,4 +1,4 @@
-"""The models, batch structures and methods that every contract is tested on."""
+"""The models, batch structures and methods that the contract tests run over."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "UniformAmnesiac": {"low": 0, "high": 10},
     "Blindspot": {"layers": 1},
 }
-"""Settings of methods whose defaults do not suit the small models here."""
+"""Settings of methods whose defaults do not suit these small models."""
 
 
 def brief(kind: type[Method], **settings: Any) -> Method:
-    """A method of that class, each of its recipes brief."""
+    """Build a method of a class, with short recipes."""
     recipes = {each.name: BRIEF for each in fields(kind) if isinstance(each.default, Recipe)}
     return kind(**recipes, **SETTINGS.get(kind.__name__, {}), **settings)
 
@@ -48,11 +48,11 @@ METHODS: dict[str, Method] = {
     for name, kind in vars(methods).items()
     if name in methods.__all__ and isinstance(kind, type) and issubclass(kind, Method) and not isabstract(kind)
 } | {"Blindspot-raw": brief(Blindspot, attention="raw")}
-"""Every method that the library offers, by name."""
+"""Every public method of the library, by name."""
 
 
 def with_recipe(method: Method, **changes: Any) -> Method:
-    """The method with some values of each of its recipes changed, a helper's too."""
+    """Change fields of all of a method's recipes, the helper's included."""
     own = {each.name: getattr(method, each.name) for each in fields(method)}
     return replace(method, **{name: replace(it, **changes) for name, it in own.items() if isinstance(it, Recipe)})
 
@@ -84,13 +84,13 @@ def dropping_out() -> nn.Module:
 
 
 def log_cosh(prediction: Tensor, target: Tensor) -> Tensor:
-    """A per-sample loss of the user's own."""
+    """A user-defined per-sample loss."""
     return torch.log(torch.cosh((prediction - target).clamp(-20, 20)))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A model with data and a loss that suit it."""
+    """A model builder with the shapes of its data and a loss."""
 
     build: Callable[[], nn.Module]
     inputs: tuple[int, ...] = (3,)
@@ -98,7 +98,7 @@ class Kind:
     loss: str | PerSampleLoss = "l1"
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Inputs, and targets that depend on them; the same for every output, if there are several."""
+        """Inputs, and targets that depend on them; several outputs have equal targets."""
         inputs = numbers(SAMPLES, *self.inputs)
         targets = 5 + 3 * inputs.flatten(1).sum(1)
         return inputs, targets.reshape(-1, *(1 for _ in self.outputs)).expand(-1, *self.outputs)
@@ -124,7 +124,7 @@ MODELS: dict[str, Kind] = {
 
 
 class Halves(nn.Module):
-    """Dropout, so that any difference in random draws shows; called in as many ways as batches have structures."""
+    """A model with dropout, which reveals different random draws, and with one or two inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Halves(nn.Module):
 
 
 class NestedTask(Task[dict[str, Any]]):
-    """Batches of nested structure: `{"inputs": [left, (right,)], "meta": {"y": targets}}`."""
+    """A task whose batches are nested: `{"inputs": [left, (right,)], "meta": {"y": targets}}`."""
 
     def build_model(self) -> nn.Module:
         return Halves()
@@ -152,7 +152,7 @@ class NestedTask(Task[dict[str, Any]]):
 
 
 def structured(name: str, inputs: Tensor, targets: Tensor) -> tuple[Task[Any], Dataset[Any]]:
-    """The same samples for the same model, in one of several batch structures."""
+    """Task and dataset for the same samples and model in one of the batch structures `STRUCTURES`."""
     left, right = inputs[:, :2], inputs[:, 2:]
     match name:
         case "tuple":
@@ -160,7 +160,7 @@ def structured(name: str, inputs: Tensor, targets: Tensor) -> tuple[Task[Any], D
         case "streaming":
             return TensorTask(Halves), Listed(inputs, targets)
         case "inputs":
-            # The second input is an optional argument: that it is one must be said.
+            # The second input is an optional argument of the model, so the number of inputs must be given.
             return TensorTask(Halves, inputs=2), TensorDataset(left, right, targets)
         case "dict":
             items = Listed(left, right, targets, item=lambda a, b, y: {"left": a, "right": b, "labels": y})
@@ -175,12 +175,12 @@ STRUCTURES = ("tuple", "streaming", "inputs", "dict", "nested")
 
 
 def trained_on(kind: Kind, seed: int = 0) -> nn.Module:
-    """A model of that kind with weights of its own; the same for the same seed."""
+    """Build a model of a kind with weights drawn from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return kind.build()
 
 
 def same(first: Unlearned, second: Unlearned) -> bool:
-    """Whether two results have the same bytes of weights and buffers, and the same history."""
+    """Whether two results have bit-identical weights and buffers, and the same history."""
     return weights(first.model) == weights(second.model) and first.history == second.history

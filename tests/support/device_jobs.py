@@ -1,4 +1,4 @@
-"""Jobs that the GPU tests run on the device and on the CPU, and their results as numbers that can be compared."""
+"""Jobs that GPU tests run on the device and on the CPU, with results as numbers for comparison."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Answers = dict[str, Any]
 
 
 def runtime_on(device: str, precision: Precision = "64-true", **more: Any) -> Runtime:
-    """A runtime on one device; in double precision, so that only the order of additions differs between devices."""
+    """A runtime on one device; double precision keeps differences between devices at the level of rounding."""
     return Runtime(accelerator=device, precision=precision, **more)
 
 
 def case_for(kind: Kind, *, train: Dataset[Any] | None = None, validation: bool = True, **more: Any) -> Case:
-    """The only place where the GPU tests build a case of a `Kind`."""
+    """Build a case of a `Kind` for the GPU tests."""
     if train is not None:
         more["train"] = train
     if validation:
@@ -34,7 +34,7 @@ def case_for(kind: Kind, *, train: Dataset[Any] | None = None, validation: bool 
 
 
 def held_out_case(task: TensorTask) -> Case:
-    """A case with three splits of 40 samples, enough for an audit's attacks."""
+    """A case with three splits of 40 samples each, enough for an audit's attacks."""
     inputs = numbers(120, 3)
     targets = 50 + 10 * inputs[:, 0] + inputs[:, 1]
     parts = [TensorDataset(inputs[rows], targets[rows]) for rows in torch.arange(120).tensor_split(3)]
@@ -60,7 +60,7 @@ def answers(made: Unlearned, case: Case, runtime: Runtime) -> Answers:
 
 
 def audited(runtime: Runtime, task: TensorTask) -> AuditReport:
-    """An audit by the default metrics, relearning among them, of an original and a model that Blindspot made."""
+    """Audit an original and a Blindspot model with the default metrics, relearning included."""
     case = held_out_case(task)
     original = train(case, Recipe(epochs=10, lr=0.01, batch_size=9), runtime)
     golds = [METHODS["Retrain"].unlearn(original.model, case, replace(runtime, seed=seed)) for seed in (1, 2)]

@@ -1,4 +1,4 @@
-"""A user's project whose second process fails in the middle of a training, in one way or another."""
+"""A user's project whose second process fails during training, in one of several ways."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ending", "load_data", "make_model", "raising", "refusing"]
 
 
 class Failing(TensorTask):
-    """Does as told at the twentieth loss."""
+    """A task that fails at the twentieth loss: an `UnregressError`, another exception, or a killed process."""
 
     def __init__(self, how: str) -> None:
         super().__init__(make_model)
@@ -31,15 +31,15 @@ class Failing(TensorTask):
 
 
 def refusing() -> TensorTask:
-    """An error that the command line explains."""
+    """A task that raises an `UnregressError`."""
     return Failing("refuse")
 
 
 def raising() -> TensorTask:
-    """An error that it does not know."""
+    """A task that raises an exception of its own code."""
     return Failing("raise")
 
 
 def ending() -> TensorTask:
-    """The process is killed, as when memory runs out."""
+    """A task whose process is killed, as when memory runs out."""
     return Failing("end")

@@ -1,6 +1,6 @@
-"""What is done with one process and with two, and compared: `python -m support.distributed_worker STRATEGY FOLDER`.
+"""Trainings and audits whose results are compared between one process and two: `-m support.distributed_worker FOLDER`.
 
-Double precision, so that what processes add up in another order differs in the last digits only.
+Double precision keeps differences from the order of sums at the level of rounding.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ KINDS = {
     "lstm": Kind(lambda: Recurrent(batch_first=False), inputs=(4, 3)),
     "idle": Kind(Idle),
 }
-# Not a multiple of two, so that shares differ; one row a batch, so that the second process has none.
+# Batch sizes that are not a multiple of two give unequal shares; with one row the second process has none.
 CHANGES: dict[str, dict[str, Any]] = {
     "shares": {"batch_size": 7},
     "one-row": {"batch_size": 1, "epochs": 1, "optimizer": "sgd", "lr": 1e-4},
@@ -86,14 +86,14 @@ def jobs() -> Iterator[tuple[str, Method, Kind, dict[str, Any], dict[str, Any]]]
         yield f"{name}/augmented", METHODS[name], KINDS["mlp"], {"augment": jitter}, {}
         yield f"{name}/streaming", METHODS[name], KINDS["mlp"], {"train": Listed(inputs, targets)}, {}
         yield f"{name}/batchnorm", with_recipe(METHODS[name], batch_size=6), normal, {}, {"sync_batch_norm": True}
-    # What two processes do otherwise than one, but both alike: dropping out, and batch statistics of their own rows.
+    # Results that depend on the number of processes, but not on the strategy: dropout, batch statistics of local rows.
     relearning = with_recipe(METHODS["FineTune"], schedule="plateau", batch_size=10)
     yield "unlike/dropout", relearning, Kind(dropping_out), {}, {}
     yield "unlike/batchnorm", relearning, Kind(batch_normalised), {}, {}
 
 
 def results(runtime: Runtime) -> dict[str, Any]:
-    """Everything that must be the same, as plain data."""
+    """Run all jobs; return the results that must agree, as plain data."""
     found: dict[str, Any] = {}
     for name, method, kind, more, changes in jobs():
         validation = TensorDataset(*(part[:7] for part in kind.tensors()))
@@ -123,7 +123,7 @@ def outcome(made: Unlearned, case: Case, runtime: Runtime) -> dict[str, Any]:
 
 
 def audited(runtime: Runtime) -> list[tuple[Any, ...]]:
-    """The default metrics of an audit, relearning among them, on enough samples for its attacks."""
+    """Measurements of an audit with the default metrics, relearning included, on enough samples for its attacks."""
     inputs = numbers(120, 3)
     targets = 50 + 10 * inputs[:, 0] + inputs[:, 1]
     parts = [TensorDataset(inputs[rows], targets[rows]) for rows in torch.arange(120).tensor_split(3)]
@@ -184,7 +184,7 @@ if __name__ == "__main__":
         together = Runtime(accelerator="cpu", precision="64-true", devices=2, strategy=strategy)  # type: ignore[arg-type]
         done = results(together)
         (Path(sys.argv[1]) / f"{strategy}-{together.process_group.rank}.pickle").write_bytes(pickle.dumps(done))
-    # The process that ends first must not break a connection in use; see `unregress.__main__` for the rest.
+    # No process may end while another still uses its connection; see `unregress.__main__` for the rest.
     together.process_group.barrier()
     destroy_process_group()
     os._exit(0)

@@ -1,4 +1,4 @@
-"""A folder of generated faces in UTKFace's layout, and models so small that an experiment takes a second."""
+"""Generated face images in UTKFace's layout, and a model so small that an experiment takes a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unregress.experiments.families.base import Family, Loaded
 from unregress.experiments.runner import Outcome, reproduce
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac
 from unregress.retraining.model_store import Store
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -34,12 +34,12 @@ CODE = ("datasets/images/age_images",)
 
 
 def write_faces(root: Path, *, each: int = 2, swapped: bool = False) -> Path:
-    """JPEGs of 16x16 pixels, the brighter the older, of ages 5 to 76; and their index.
+    """Write JPEGs of 16x16 pixels for ages 5 to 76, whose brightness increases with age, and their index.
 
     Args:
         root: folder to fill.
-        each: photographs of each age; with two there are 84 for training and twice 30 held out.
-        swapped: give two training photographs each other's age.
+        each: photographs of each age; two give 84 for training, 30 for validation and 30 for testing.
+        swapped: exchange the ages of two training photographs.
     """
     (root / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def write_faces(root: Path, *, each: int = 2, swapped: bool = False) -> Path:
 
 
 class Tiny(nn.Module):
-    """Mean brightness in 12 regions to an age; the layer to compare is `body`, the last one is linear."""
+    """A network from the mean brightness of 12 regions to an age; Blindspot compares the layer `body`."""
 
     def __init__(self, width: int = 6) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Tiny(nn.Module):
 
 
 def faces(root: Path, cache: Path, *, width: int = 6, loss: str = "l1", padding: int = 1) -> Loaded:
-    """The folder with the small model; what a family's `open` returns."""
+    """Load the folder for the small model, as a family's `open` does."""
     from unregress.datasets.images.age_images import age_images
 
     splits = age_images(str(root), index="utkface.csv", size=8, padding=padding, cache=str(cache))
@@ -81,7 +81,7 @@ def faces(root: Path, cache: Path, *, width: int = 6, loss: str = "l1", padding:
 
 
 def named(splits: Splits, task: TensorTask, **columns: Any) -> Loaded:
-    """Splits with their targets as attributes, and the same further columns in each split, cut to its length."""
+    """Add attributes to splits: their targets, and further columns, cut to each split's length."""
     attributes = {}
     for name in ("train", "validation", "test"):
         part = getattr(splits, name)
@@ -91,7 +91,7 @@ def named(splits: Splits, task: TensorTask, **columns: Any) -> Loaded:
 
 
 def table(targets: tuple[list[float], list[float], list[float]], *, loss: str = "l1") -> Loaded:
-    """Targets of the three splits, with pixels that are as bright."""
+    """Splits with the given targets and images of the same brightness."""
     parts = [
         TensorDataset(
             torch.tensor(each).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 4, 4, 3).clone(), torch.tensor(each)
@@ -153,7 +153,7 @@ def run(
     runtime: Runtime = RUNTIME,
     workers: int = 1,
 ) -> tuple[Outcome, list[str]]:
-    """Run an experiment; the outcome, and the kinds of the entries that were made, in order."""
+    """Run an experiment; return its outcome, and the kinds of the store's new entries in order."""
     said: list[str] = []
     outcome = reproduce(
         experiment or young(),
@@ -172,7 +172,7 @@ def run(
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Everything in a folder, hidden files too."""
+    """Contents of all files in a folder, hidden ones included, by relative path."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in _walk(folder)}
 
 

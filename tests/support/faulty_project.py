@@ -1,4 +1,4 @@
-"""A user's project that raises in one place or another, as its options say."""
+"""A user's project that raises an exception at a place given by its options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unregress import Case, Method, Runtime, Splits, TensorTask, Unlearned
 
 
 class OwnError(Exception):
-    """An exception class of the user's, whose text cannot be made."""
+    """A user's exception class whose `__str__` raises."""
 
     def __str__(self) -> str:
         raise TypeError("no text")
@@ -61,7 +61,7 @@ RAISING: dict[str, Callable[[], object]] = {
 
 
 class Rows(Dataset[tuple[Tensor, Tensor]]):
-    """Samples of which number 17 may be broken."""
+    """A dataset whose sample 17 may be broken."""
 
     def __init__(self, size: int, seed: int, broken: str) -> None:
         self.x = torch.randn(size, 3, generator=torch.Generator().manual_seed(seed))
@@ -80,11 +80,11 @@ class Rows(Dataset[tuple[Tensor, Tensor]]):
 
 
 def load_data(broken: str = "", split: str = "train") -> Splits:
-    """Data.
+    """Splits whose reading may raise.
 
     Args:
-        broken: where, and what is raised: `data:ValueError`, `item:KeyError`.
-        split: which part of the data.
+        broken: place and exception, such as `data:ValueError` or `item:KeyError`.
+        split: the split that is broken.
     """
     if broken.startswith("data:"):
         RAISING[broken[5:]]()
@@ -105,7 +105,7 @@ def load_data(broken: str = "", split: str = "train") -> Splits:
 
 
 class Faulty(TensorTask):
-    """Raises in one of its methods, or in its model."""
+    """A task that raises in one of its methods, or in its model."""
 
     def __init__(self, broken: str) -> None:
         self.broken = broken
@@ -135,10 +135,10 @@ class Net(nn.Module):
 
 
 def make_task(broken: str = "") -> TensorTask:
-    """A task.
+    """A task that may raise.
 
     Args:
-        broken: where, and what is raised: `build:ValueError`.
+        broken: place and exception, such as `build:ValueError`.
     """
     if broken.startswith("task:"):
         RAISING[broken[5:]]()
@@ -150,7 +150,7 @@ class Broken(Method):
     """A method that raises.
 
     Args:
-        broken: what is raised.
+        broken: name of the exception.
     """
 
     broken: str = "ValueError"

@@ -1,4 +1,4 @@
-"""Audits of two seeds made by hand, so that every number in a table can be checked by hand."""
+"""Handwritten audits of two seeds, so that every number of a table can be checked by hand."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def report(
     seed: int = 0,
     outcome: Outcome = "FAIL",
 ) -> AuditReport:
-    """An audit with these values, bounds by metric and model, and what it concludes of FineTune."""
+    """Build an audit with given values, bounds by (metric, model), and a verdict on FineTune."""
     measures = [
         Measurement(
             metric=metric, split=split, model=model, bound=(bounds or {}).get((metric, model), "="),
-            # Golds that the table above leaves out are like the second of them, and the constant is always 64.
+            # Golds without values in the table have those of the second gold; the constant always has 64.
             value=64.0 if model == "constant" else row[model if model in row else "retrained #2"],
         )
         for (metric, split), row in values.items()
@@ -120,7 +120,7 @@ def report(
 
 
 def experiment(**changes: Any) -> Experiment:
-    """An experiment whose numbers no table has."""
+    """Build an experiment with invented published numbers."""
     fields: dict[str, Any] = {
         "name": "young",
         "title": "Young faces",
@@ -140,12 +140,12 @@ def experiment(**changes: Any) -> Experiment:
 
 
 def reports() -> tuple[AuditReport, ...]:
-    """Two seeds; relearning of the second was cut off for FineTune."""
+    """Audits of two seeds; in the second, FineTune's anamnesis index is a lower bound."""
     return report(FIRST), report(SECOND, bounds={("ain", "FineTune"): ">="}, seed=1, outcome="PASS")
 
 
 def renamed(found: AuditReport, old: str, new: str) -> AuditReport:
-    """The report with another name for a model."""
+    """Rename a model in a report."""
     return replace(
         found,
         models=tuple(replace(model, name=new) if model.name == old else model for model in found.models),

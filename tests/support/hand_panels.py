@@ -1,4 +1,4 @@
-"""Predictions and panels made by hand, so that metrics can be checked without a model."""
+"""Handwritten predictions and panels, so that metrics can be checked without a model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from unregress.metrics.predictions import Predictions
 
 
 def role(name: str) -> Role:
-    """Of a model in a panel made by hand: `original`, `gold`, `gold 2`, …, `constant`, or any other name."""
+    """The role of a model by its name: `original`, `gold`, `gold 2`, …, `constant`; others are unlearned."""
     if name in ("original", "constant"):
         return "original" if name == "original" else "reference"
     return "gold" if name.split()[0] == "gold" else "unlearned"
 
 
 def seen(prediction: ArrayLike, target: ArrayLike | None = None, loss: ArrayLike | None = None) -> Predictions:
-    """Predictions for samples 0, 1, 2, …; targets default to 1, losses to absolute errors."""
+    """Build predictions for samples 0, 1, 2, …; targets default to 1, losses to absolute errors."""
     predicted = np.asarray(prediction, dtype=np.float64)
     true = np.ones_like(predicted) if target is None else np.asarray(target, dtype=np.float64)
     error = np.abs(predicted - true).reshape(len(predicted), -1).mean(axis=1)
@@ -35,7 +35,7 @@ def seen(prediction: ArrayLike, target: ArrayLike | None = None, loss: ArrayLike
 
 
 def panel(parts: Mapping[str, Mapping[str, Predictions]], seed: int = 0) -> Panel:
-    """A panel of the given predictions, by model and part; the models themselves are never asked."""
+    """Build a panel from predictions by model and part; its models are placeholders."""
     request = unregress.ForgetRequest(size=2, forget=(0,), reason="by hand")
     task = unregress.TensorTask(build_model=nn.Identity)
     case = unregress.Case(
@@ -53,17 +53,17 @@ Key = tuple[str, str, str]
 
 
 def measures(metric: Metric, asked: Panel) -> dict[Key, Measurement]:
-    """What a metric finds, by (metric, part, model)."""
+    """A metric's measurements by (metric, part, model)."""
     return {(m.metric, m.split, m.model): m for m in metric.measure(asked) if isinstance(m, Measurement)}
 
 
 def values(metric: Metric, asked: Panel) -> dict[Key, float | None]:
-    """The numbers that a metric finds, by (metric, part, model)."""
+    """A metric's values by (metric, part, model)."""
     return {key: measure.value for key, measure in measures(metric, asked).items()}
 
 
 def features(rng: np.random.Generator, count: int, shift: float = 0.0, **wide: Any) -> Predictions:
-    """Predictions with random loss, activations (3) and gradients (2), all moved by `shift`."""
+    """Predictions with random loss, 3 activations and 2 gradients, all shifted by `shift`."""
     drawn = rng.normal(size=(count, 6)) + shift
     return Predictions(
         index=np.arange(count),

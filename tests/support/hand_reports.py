@@ -1,4 +1,4 @@
-"""Numbers and parts for a report made by hand, so that every number on the page can be checked by hand."""
+"""Handwritten parts of a report, so that every number of its page can be checked by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HELPER = "Blindspot's helper"
 
 
 def _over(*values: float) -> dict[str, float]:
-    """The golds' values, by name."""
+    """Values by the golds' names."""
     return dict(zip(GOLDS, values, strict=True))
 
 
@@ -54,10 +54,10 @@ VALUES: dict[tuple[str, str], dict[str, float]] = {
 }  # fmt: skip
 
 INTERVALS = {"original": (0.66, 0.76), "FineTune": (0.56, 0.655), "Blindspot": (0.42, 0.52)}
-"""Of the AUC."""
+"""Confidence intervals of the AUC."""
 
 RANKS = {"original": 1 / 6, "FineTune": 1 / 6, "Amnesiac": 1.0, "Blindspot": 0.5}
-"""Of W1 and AUC."""
+"""Ranks (`p`) of W1 and AUC."""
 
 CAPPED = "Cut off after 20 steps."
 PAIRS = "88 against 21."
@@ -75,7 +75,7 @@ def passes(each: int, seconds: float) -> Cost:
 
 
 def measures() -> tuple[Measurement, ...]:
-    """All of `VALUES`: a bound with a note, a note to a whole row, intervals of the AUC, ranks of W1 and AUC."""
+    """Measurements of all `VALUES`, with a bound and its note, a note for a whole row, intervals and ranks."""
     found = []
     for (metric, split), row in VALUES.items():
         for model, value in row.items():
@@ -101,11 +101,11 @@ FILES = {
     "Amnesiac": ModelFile(name="amnesiac.pt", sha256=""),
     GOLDS[0]: ModelFile(name="gold.safetensors", sha256="2c" * 32, folder="e1" * 32),
 }
-"""One with all, one that lies in no run folder, one without digest; none of Blindspot."""
+"""Model files: complete, outside a run folder, and without digest; Blindspot has none."""
 
 
 def models() -> tuple[AuditedModel, ...]:
-    """Golds differ in their seconds only: 39.7, 40.2, 40.3, 40.4, 41.0, of which 40.3 is the middle one."""
+    """Audited models; golds differ only in their seconds: 39.7, 40.2, 40.3, 40.4, 41.0, with median 40.3."""
     recipe = {"epochs": 60, "lr": 0.003}
     retrain = ModelRecord(method="Retrain", settings={"recipe": recipe}, kind="retrained", recipe=recipe)
     seconds = (39.7, 40.2, 41.0, 40.4, 40.3)
@@ -141,12 +141,12 @@ def models() -> tuple[AuditedModel, ...]:
 
 
 def criteria(error: float, distance: float, auc: float, kept: float) -> tuple[Criterion, ...]:
-    """Four criteria.
+    """Four criteria with given values.
 
-    Noticed by hand: from the golds' 58.5 the lower limit 53.4 is 5.1 of 17.0 on the way to the original's 41.5, or
-    30 %; of the distance's squares, 5.66 ** 2 - 1.6 ** 2 / 2 = 30.76 of 21.9 ** 2 - 1.6 ** 2 = 477.05, the root of
-    whose ratio is 25 %; the limit 0.75 of the AUC lies beyond the original's 0.71; what was to be kept has no such
-    share.
+    Detectable shares of the original's effect, by hand.  Error: the lower limit 53.4 is 5.1 of 17.0 on the way from the
+    golds' 58.5 to the original's 41.5, or 30 %.  Distance: 5.66 ** 2 - 1.6 ** 2 / 2 = 30.76 is 6.4 % of
+    21.9 ** 2 - 1.6 ** 2 = 477.05, whose root is 25 %.  AUC: none, since the limit 0.75 is beyond the original's 0.71.
+    Retained error: none by definition.
     """
     return (
         Criterion(
@@ -171,7 +171,7 @@ def criteria(error: float, distance: float, auc: float, kept: float) -> tuple[Cr
 
 
 def verdicts() -> tuple[Verdict, ...]:
-    """All three outcomes; in the order of the models, not of reading."""
+    """Verdicts with all three outcomes, in the order of the models."""
 
     def of(model: str, outcome: Outcome, *numbers: float) -> Verdict:
         return Verdict(
@@ -189,7 +189,7 @@ def verdicts() -> tuple[Verdict, ...]:
 
 
 def figures() -> tuple[Figure, ...]:
-    """A density with one curve for all golds, and losses to a threshold with a curve of two golds each."""
+    """A density with one curve for all golds, and a loss with threshold and curves of two golds."""
     names = ("original", "FineTune", "Amnesiac", "Blindspot", GOLDS[0], HELPER)
     curves = tuple(Curve(model=name, x=(0.0, 1.0, 2.0), y=(1.0, 3.0 + i, 0.5)) for i, name in enumerate(names))
     second = Curve(model=GOLDS[1], x=(0.0, 1.0), y=(2.0, 3.0))
@@ -202,7 +202,7 @@ def figures() -> tuple[Figure, ...]:
 
 
 def without(report: AuditReport, *names: str) -> AuditReport:
-    """The report as if some models had never been audited."""
+    """Remove models from a report."""
     return replace(
         report,
         models=tuple(model for model in report.models if model.name not in names),
@@ -216,7 +216,7 @@ def without(report: AuditReport, *names: str) -> AuditReport:
 
 
 def with_one_gold(report: AuditReport) -> AuditReport:
-    """As an audit with one gold leaves it: no distance and no rank of it, and no verdict but that there is none."""
+    """The report of an audit with one gold: no distance of the gold, no ranks, all verdicts INCONCLUSIVE."""
     fewer = without(report, *GOLDS[1:])
     return replace(
         fewer,
@@ -230,7 +230,7 @@ def with_one_gold(report: AuditReport) -> AuditReport:
 
 
 def with_no_gold(report: AuditReport) -> AuditReport:
-    """As an audit without golds leaves it: no distance, no rank, no verdict."""
+    """The report of an audit without golds: no distances, ranks or verdicts."""
     fewer = without(report, *GOLDS)
     return replace(
         fewer,

@@ -1,4 +1,4 @@
-"""A table of noise, a network that learns it by heart, and what the deep metrics say of them; trained once."""
+"""A table of noise, a network that memorises it, and the deep metrics' findings on them, computed once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unregress.metrics.base import Panel, Subject
 from unregress.metrics.collect import collect
 from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -49,7 +49,7 @@ def noise(samples: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def case_of_heart(**changes: Any) -> Case:
-    """60 samples whose targets are noise, 12 of them to be forgotten."""
+    """A case of 60 samples whose targets are noise, 12 of them to be forgotten."""
     fields: dict[str, Any] = {
         "task": TensorTask(build_model=net, loss="mse"),
         "request": ForgetRequest.random(60, 12, seed=0, reason="test"),
@@ -60,7 +60,7 @@ def case_of_heart(**changes: Any) -> Case:
 
 
 def panel_of(case: Case | None = None, runtime: Runtime = CPU) -> Panel:
-    """A panel of untrained models: deep metrics ask it for names, parts and the case."""
+    """A panel of untrained models: deep metrics read only names, parts and the case."""
     case = case or case_of_heart()
     everywhere = collect(net(), case.task, case.source("train_eval"), runtime)
     mask = case.requested.mask
@@ -86,5 +86,5 @@ def findings(
 
 @cache
 def measured(which: Literal["klom", "ulira"]) -> dict[tuple[str, str, str], Measurement]:
-    """The findings by metric, part and model."""
+    """Measurements of a deep metric by (metric, part, model), computed once."""
     return {(found.metric, found.split, found.model): found for found in findings(which)}

@@ -1,4 +1,4 @@
-"""What a process group of one process computes, beside the same without a group: `-m support.one_process_group`.
+"""Compare trainings in a process group of one process with those without a group: `-m support.one_process_group`.
 
 Started by `torchrun --nproc_per_node 1` with the device's type as its argument; prints one line of JSON.
 """
@@ -25,7 +25,7 @@ STEPS = 3
 
 
 def trained(model: nn.Module, called: Any, inputs: Tensor) -> None:
-    """Take some steps of Adam on the mean absolute prediction."""
+    """Take `STEPS` steps of Adam on the mean absolute prediction."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(STEPS):
         optimizer.zero_grad()

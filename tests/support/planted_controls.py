@@ -1,7 +1,7 @@
-"""Planted controls: models whose forgetting is known, on three tasks small enough to train a dozen models in seconds.
+"""Planted controls: models with known forgetting errors, on three tasks small enough to train a dozen in seconds.
 
-On each task the forgotten samples carry something that the model can see and that decides their target, so that an
-original has learnt what golds cannot know.
+On each task the forgotten samples have a visible feature that determines their target, so that an original has learnt
+a relation that golds cannot know.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from support.bump_case import small_case
 RUNTIME = unregress.Runtime(accelerator="cpu")
 TRAIN, TEST = slice(0, 300), slice(300, 450)
 SIZES = (0.05, 1.0, 4.0, 16.0)
-"""Of planted noise and bias, in units of the noise floor."""
+"""Sizes of planted noise and bias, in units of the noise floor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """A task to plant models on, and how its originals and golds are trained."""
+    """A case for planted models, with the recipe of its originals and golds."""
 
     case: unregress.Case
     recipe: unregress.Recipe
@@ -39,13 +39,13 @@ class Ground:
 
 
 def table() -> Ground:
-    """Three inputs; the fifth of the samples with a large second one has targets about 30 above the others'."""
+    """Table of three inputs; the fifth of the samples with a large second input has targets about 30 higher."""
     recipe = unregress.Recipe(epochs=60, lr=0.02, batch_size=64, schedule="one-cycle")
     return Ground(case=small_case(), recipe=recipe)
 
 
 def pictures() -> Ground:
-    """12 × 12 pixels, target by the brightness of a spot; a fifth has two spots and a target 15 above its sum's."""
+    """Images of 12 × 12 pixels; targets are the brightness of a spot, or of two spots plus 15 for a fifth of them."""
     generator = torch.Generator().manual_seed(0)
     count = 450
     picture = 0.1 * torch.randn(count, 1, 12, 12, generator=generator)
@@ -71,7 +71,7 @@ def _network_for_pictures() -> nn.Module:
 
 
 def series() -> Ground:
-    """16 steps of a slow process, target the next; a fifth ends in a jump, after which it goes back to where it was."""
+    """Series of 16 steps of a slow process, with the next step as target; a fifth has a jump in the last step only."""
     generator = torch.Generator().manual_seed(0)
     count, steps = 450, 16
     noise = torch.randn(count, steps + 1, generator=generator)
@@ -99,7 +99,7 @@ class Recurrent(nn.Module):
 
 
 class Scaled(nn.Module):
-    """Puts a fresh model near the data's centre."""
+    """Rescales outputs, so that a fresh model's predictions are near the targets' mean."""
 
     def forward(self, z: Tensor) -> Tensor:
         return 30 + 10 * z
@@ -119,7 +119,7 @@ def _case(network: Callable[[], nn.Module], x: Tensor, y: Tensor, kind: Tensor, 
 
 
 class Planted(nn.Module):
-    """Answers from a table of inputs, whatever anyone was trained on."""
+    """A model that looks predictions up in a table by the input."""
 
     def __init__(self, x: Tensor, answers: Tensor) -> None:
         super().__init__()
@@ -132,12 +132,12 @@ class Planted(nn.Module):
 
 
 def plant(ground: Ground, original: nn.Module, gold: nn.Module, floor: float) -> dict[str, nn.Module]:
-    """Models with a known fault each: a gold's answers, changed.
+    """Build models with one known fault each, by changing a gold's predictions.
 
     Args:
-        ground: the task.
-        original: says how far away a model that forgot nothing is.
-        gold: whose answers.
+        ground: the case.
+        original: its distance to the gold sets the size of one fault.
+        gold: the model whose predictions are changed.
         floor: the mean paired difference of golds on the forgotten samples, in target units.
     """
     x, y = _data(ground.case)
@@ -158,7 +158,7 @@ def plant(ground: Ground, original: nn.Module, gold: nn.Module, floor: float) ->
         return Planted(x, new)
 
     def moved(by: float) -> nn.Module:
-        """Towards the targets, not past them; away from them if negative."""
+        """Move predictions towards the targets, but not past them; away from them if negative."""
         return changed(forget, (own + error.sign() * error.abs().clamp(max=by))[forget])
 
     return {

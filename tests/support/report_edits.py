@@ -1,4 +1,4 @@
-"""Every single-field edit of a report's JSON, made by program."""
+"""Generate every single-field edit of a report's JSON."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ VALUES: dict[str, Any] = {
     "control characters": CONTROL,
     "HTML": HOSTILE,
 }
-"""What a field is replaced by."""
+"""Replacement values by name."""
 
 
 class Edit(NamedTuple):
-    """One field, by the path that leads to it, and what becomes of it."""
+    """The path of one field, and the name of its replacement value."""
 
     path: tuple[str | int, ...]
     kind: str
 
     @property
     def field(self) -> str:
-        """The name of the field, or of that whose entry it is."""
+        """The name of the field, or of the list or object that contains it."""
         return next(str(step) for step in reversed(self.path) if isinstance(step, str))
 
     def of(self, data: dict[str, Any]) -> dict[str, Any]:

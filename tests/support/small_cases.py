@@ -1,4 +1,4 @@
-"""Small data, models and cases that many tests share; all of them the same each time."""
+"""Small, deterministic data, models and cases that many tests share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU = Runtime(accelerator="cpu")
 class Listed(Dataset[Any]):
     """A map-style dataset that is not a `TensorDataset`, so that it streams through a `DataLoader`.
 
-    Reading a forbidden position raises; `read` says which ones were asked for.
+    Reading a forbidden position raises; `read` records the positions read.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Listed(Dataset[Any]):
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal numbers, the same each time."""
+    """Standard normal numbers drawn from a seed."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -62,7 +62,7 @@ def flat_case(
     test_forget_like: Sequence[int] | None = None,
     **splits: Any,
 ) -> Case:
-    """A case from its fields and those of its `Splits`, side by side."""
+    """Build a case from its own fields and those of its `Splits`."""
     return Case(
         task=task,
         splits=Splits(**splits),
@@ -80,7 +80,7 @@ def case_of(
     forget: Sequence[int] = (0, 3, 5, 11, 17),
     **more: Any,
 ) -> Case:
-    """A case over `(x, y)` samples; `more` are further fields of `Case` and `Splits`."""
+    """Build a case over `(x, y)` samples; `more` are further fields of `Case` and `Splits`."""
     data: Any = TensorDataset(*table()) if train is None else train
     if "request" not in more:
         more["request"] = ForgetRequest(size=len(data), forget=tuple(forget), reason="test")
@@ -89,14 +89,14 @@ def case_of(
 
 
 def batch_of(*tensors: Tensor, forget: Sequence[int] = ()) -> Batch:
-    """A batch of all given rows, some of them to be forgotten."""
+    """Build a batch of all given rows, some of them to be forgotten."""
     mask = torch.zeros(len(tensors[0]), dtype=torch.bool)
     mask[list(forget)] = True
     return Batch(torch.arange(len(mask)), mask, list(tensors))
 
 
 def filled(model: nn.Module, value: float) -> nn.Module:
-    """The model with every parameter set to one value."""
+    """Set every parameter of a model to one value."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(value)

@@ -1,4 +1,4 @@
-"""Programs that are started in processes of their own."""
+"""Run programs in subprocesses."""
 
 from __future__ import annotations
 

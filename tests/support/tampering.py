@@ -1,4 +1,4 @@
-"""What can be done to evidence, and what shows it: the table of docs/evidence.md, and what its test runs."""
+"""Ways to tamper with evidence, and the checks that detect them: the table of docs/evidence.md and its test's cases."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from unregress.runs.manifest import MANIFEST, read_manifest, write_manifest
 
 
 class Tampering(NamedTuple):
-    """One thing that somebody does to the folders of a chain: original, FineTune, an audit of it."""
+    """A manipulation of the folders of a chain: an original, FineTune and Blindspot models, and an audit of them."""
 
     what: str
-    """In words, for the table."""
+    """Description for the table."""
     do: Callable[[Path], object]
-    """Does it, given the folder that holds all of them."""
+    """Carries it out, given the parent folder of the chain."""
     folder: str = "FineTune"
-    """Which folder it is done to."""
+    """Name of the folder that is changed."""
     names: str = ""
-    """What `unregress verify` of that folder complains of, as a pattern; empty if it finds nothing."""
+    """Regular expression for the complaint of `unregress verify` on that folder; empty if there is none."""
     refused: bool = True
-    """Whether `forget` and `audit` refuse the folder, so far as it holds a model."""
+    """Whether `forget` and `audit` refuse the folder, if it has a model."""
     later: bool = True
-    """Whether `unregress verify` of the audit that was made from it finds it."""
+    """Whether `unregress verify` of the audit made from the folder detects it."""
 
 
 def edit(file: str, **changes: Any) -> Callable[[Path], None]:
@@ -44,7 +44,7 @@ def edit(file: str, **changes: Any) -> Callable[[Path], None]:
 
 
 def replace(file: str, old: str, new: str) -> Callable[[Path], None]:
-    """Change a piece of a text file."""
+    """Replace a piece of a text file."""
 
     def do(runs: Path) -> None:
         text = (runs / file).read_text()
@@ -102,7 +102,7 @@ def both(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 def drop_person(digest: bool = False, history: bool = False) -> Callable[[Path], None]:
-    """Take one person out of the request; with its digest; with the digest in the record, too."""
+    """Remove one sample from the request; optionally adapt the request's digest, and the digest in history.json."""
 
     def do(runs: Path) -> None:
         content = json.loads((runs / "FineTune/request.json").read_text())
@@ -151,7 +151,7 @@ def swap_folders(runs: Path) -> None:
 
 
 def swap_original(runs: Path) -> None:
-    """Another training, whose weights are other ones, in the place of the original; well sealed."""
+    """Replace the original's weights by other ones, and write its manifest again."""
     model = tiny.make_model()
     load_weights(model, runs / "FineTune/unlearned.safetensors")
     save_weights(model, runs / "original/original.safetensors")
@@ -189,7 +189,7 @@ def gold_weights(runs: Path) -> None:
 
 HISTORY, CONFIG, REQUEST = "FineTune/history.json", "FineTune/config.yaml", "FineTune/request.json"
 WEIGHTS = "FineTune/unlearned.safetensors"
-WRITTEN = "is not the one that was written"
+WRITTEN = "was changed after it was written"
 DEEP = b"[" * 100_000
 CHEAP = {"forward": 1, "backward": 1, "seconds": 0.1}
 RELABELLED = replace(HISTORY, '"method": "FineTune"', '"method": "Retrain"')
@@ -410,4 +410,4 @@ TAMPERINGS = (
         names=f"gold-.*: weights.safetensors {WRITTEN}",
     ),
 )
-"""Where `names` is empty and `later` is false, only the digest that was quoted elsewhere shows it."""
+"""If `names` is empty and `later` is false, only a digest noted elsewhere reveals the manipulation."""

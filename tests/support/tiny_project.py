@@ -1,4 +1,4 @@
-"""A user's project, small enough to train in a blink."""
+"""A user's project that trains in a moment: tasks and data, valid and faulty, for the command line."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def make_task(loss: str = "l1") -> TensorTask:
     """A task.
 
     Args:
-        loss: by name.
+        loss: the loss by name.
     """
     return TensorTask(build_model=make_model, loss=loss)
 
 
 def load_data(samples: int = 120, seed: int = 0, named: bool = True) -> Splits:
-    """Data drawn at random.
+    """Splits drawn at random.
 
     Args:
-        samples: in all.
-        seed: of the draw.
+        samples: number of samples in all splits.
+        seed: seed of the draw.
         named: whether the samples have ids.
     """
     x = torch.randn(samples, 3, generator=torch.Generator().manual_seed(seed))
@@ -41,59 +41,59 @@ def load_data(samples: int = 120, seed: int = 0, named: bool = True) -> Splits:
 
 
 def without_test() -> Splits:
-    """No test data."""
+    """Splits without test data."""
     data = load_data()
     return Splits(train=data.train, validation=data.validation, ids=data.ids)
 
 
 class Scaled(nn.Sequential):
-    """A weight behind the last linear layer."""
+    """A model with a weight behind its last linear layer."""
 
     def __init__(self) -> None:
         super().__init__(*make_model(), nn.PReLU())
 
 
 def scaled_task() -> TensorTask:
-    """A model that does not end in a linear layer."""
+    """A task whose model does not end in a linear layer."""
     return TensorTask(build_model=Scaled)
 
 
 def overlapping() -> Splits:
-    """Test data that are training data, and one NaN."""
+    """Splits whose test data are the training data, and whose validation data are NaN."""
     data = load_data()
     broken = TensorDataset(torch.full((4, 3), torch.nan), torch.zeros(4))
     return Splits(train=data.train, validation=broken, test=data.train)
 
 
 def missing_file() -> Splits:
-    """A file that is not there."""
+    """A loading function that reads a missing file."""
     return load_data(int(Path("no-such-table.csv").read_text()))
 
 
 def missing_package() -> Splits:
-    """A package that is not there."""
+    """A loading function that imports a missing package."""
     import no_such_package  # type: ignore[import-not-found]
 
     return load_data(no_such_package.SIZE)
 
 
 def buggy() -> Splits:
-    """A mistake."""
+    """A loading function that raises."""
     raise ValueError("mistake in line 7")
 
 
 def nothing() -> Splits:
-    """A forgotten return."""
+    """A loading function that returns None."""
     return None  # type: ignore[return-value]
 
 
 def wide_task() -> TensorTask:
-    """Another architecture than the trained one."""
+    """A task with another architecture than the trained model's."""
     return TensorTask(build_model=lambda: nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 1)))
 
 
 def interrupted() -> TensorTask:
-    """A user who presses Ctrl-C while a model is made."""
+    """A task whose `build_model` raises KeyboardInterrupt, as on Ctrl-C."""
 
     def stop() -> nn.Module:
         raise KeyboardInterrupt
@@ -102,7 +102,7 @@ def interrupted() -> TensorTask:
 
 
 def late_file() -> TensorTask:
-    """A file that is missed only while running."""
+    """A task whose `build_model` reads a missing file."""
 
     def read() -> nn.Module:
         return nn.Linear(3, int(Path("no-such-weights.bin").read_text()))
@@ -111,5 +111,5 @@ def late_file() -> TensorTask:
 
 
 def unannotated():
-    """A task, but the signature does not say so."""
+    """A task from a function without return annotation."""
     return make_task()

@@ -1,4 +1,4 @@
-"""A small web server on this machine for the tests of downloads."""
+"""A local web server with configurable faults, for tests of downloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Page:
-    """What is behind a path, and how the server misbehaves there."""
+    """The content at a path, and the server's faults there."""
 
     body: bytes
     etag: str = '"1"'
@@ -22,22 +22,22 @@ class Page:
     heeds_condition: bool = True
     says_length: bool = True
     cuts: list[int] = field(default_factory=list)
-    """After how many bytes of the whole file the connection is cut, answer by answer."""
+    """For successive answers, the byte of the file after which the connection is cut."""
     refusals: list[int] = field(default_factory=list)
-    """Status codes to answer with first."""
+    """Status codes of the first answers."""
     asked: list[str] = field(default_factory=list)
-    """The Range of each request, empty for all."""
+    """The Range header of each request, empty for the whole file."""
 
 
 class Web:
-    """Pages by their paths."""
+    """The server's pages by path."""
 
     def __init__(self, port: int) -> None:
         self.address = f"http://127.0.0.1:{port}"
         self.pages: dict[str, Page] = {}
 
     def put(self, path: str, body: bytes, **how: Any) -> str:
-        """Publish a page; returns its url."""
+        """Publish a page; return its URL."""
         self.pages[path] = Page(body, **how)
         return f"{self.address}/{path}"
 
@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[Web]:
-    """A server for as long as the block lasts."""
+    """Run the server during the block."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     web = Web(server.server_address[1])
     server.RequestHandlerClass = type("WithPages", (Handler,), {"web": web})

@@ -81,8 +81,8 @@ def test_other_levels() -> None:
     ("given", "expected"),
     [
         (batch([Y, Y]), "target is a list of 2.*single `target`"),
-        (batch(Y, weight=torch.ones(2, 2)), "has weights.*Leave out `weight`"),
-        (batch(Y, decoder_lengths=torch.tensor([1, 2])), "1 to 2 steps ahead.*`min_prediction_length`"),
+        (batch(Y, weight=torch.ones(2, 2)), "has sample weights.*without `weight`"),
+        (batch(Y, decoder_lengths=torch.tensor([1, 2])), "horizons of 1 to 2 steps.*`min_prediction_length`"),
         ([Y, Y, Y], "a list of 3.*collate"),
         (Y, "a Tensor.*collate"),
     ],

@@ -18,7 +18,7 @@ from unregress.evidence.model_record import class_path
 from unregress.methods.base import Unlearned
 from unregress.metrics import Metric
 from unregress.tasks.weights import weights_of
-from unregress.training.fresh_model import misshapen
+from unregress.training.fresh_model import architecture_mismatches
 from unregress.training.runtime import Runtime
 
 
@@ -90,7 +90,9 @@ def _check_names(
     retrained = {name: model for name, role, model in candidates if role == "gold"}
     yield from check_golds(retrained, models, case.requested)
     if original in models:
-        yield from misshapen({name: module_of(gold) for name, gold in retrained.items()}, module_of(models[original]))
+        yield from architecture_mismatches(
+            {name: module_of(gold) for name, gold in retrained.items()}, module_of(models[original])
+        )
     keys = Counter(about.metric for metric in metrics for about in metric.about)
     if repeated := [key for key, count in keys.items() if count > 1]:
         yield SettingError(

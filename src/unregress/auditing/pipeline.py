@@ -13,7 +13,7 @@ from unregress.auditing.checks import check
 from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
 from unregress.auditing.training import DeepTests, Log, Retraining, TrainedGold, announce_deep_tests, train_golds
-from unregress.checks.survey import unsteady
+from unregress.checks.survey import nondeterministic_splits
 from unregress.data.case import Case
 from unregress.errors import SettingError
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measurement, ModelFile
@@ -196,7 +196,7 @@ class AuditJob:
         case, runtime, rule = self.case, self.runtime, self.rule
         models = participants(self.models, self.golds, self.original)
         # A preflight refuses such data; without one they become a caveat.
-        unstable = [f"{found.found}." for found in unsteady(case, runtime)]
+        unstable = [f"{found.found}." for found in nondeterministic_splits(case, runtime)]
         with runtime.isolated_rng("audit"):
             features = any(metric.needs_features for metric in self.metrics)
             panel, found = assemble(case, models, runtime, features=features)

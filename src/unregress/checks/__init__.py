@@ -1,1 +1,1 @@
-"""Checks before any work: data, duplicates and the model, all complaints at once."""
+"""Checks of data, duplicates and model before any work; all problems are reported at once."""

@@ -1,4 +1,4 @@
-"""Try a model on a few samples: whether it fits task and data, and whether it has learnt anything of them."""
+"""Try a model on a few samples: does it fit task and data, and does it predict better than a constant?"""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from unregress.training.runtime import Runtime, evaluating
 
 
 def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> float:
-    """Predict two retain samples and check that prediction, target and loss fit.  Reads no forget sample.
+    """Predict two retain samples and check that prediction, target and loss fit; forget samples are not read.
 
     Args:
-        case: whose task and data.
-        model: moved to the runtime's device; its modes stay.
-        runtime: where to run.
+        case: the task and the data.
+        model: moved to the runtime's device; its train or evaluation mode stays.
+        runtime: device, precision and seed.
 
     Returns:
-        The largest prediction or target of the two, in absolute value.
+        The largest absolute value among predictions and targets of the two samples.
 
     Raises:
         ModelError: the model does not accept the task's batches, shapes do not fit, or predictions are not finite.
@@ -37,45 +37,45 @@ def quick_check(case: Case, model: nn.Module, runtime: Runtime) -> float:
         raise ModelError(
             "The model predicts NaN or infinity for the first retained samples",
             expected="finite predictions",
-            remedy="Check the model's weights, and that inputs are finite",
+            remedy="Check that the model's weights and the inputs are finite",
         )
     return size
 
 
 def predicted_size(case: Case, model: nn.Module, runtime: Runtime) -> float:
-    """As `quick_check`, but infinite if predictions are not finite."""
+    """As `quick_check`, but returns infinity, instead of raising, where predictions are not finite."""
     rows = _retained_pair(case)
     try:
         wrapped = runtime.set_up(model)
         (batch,) = runtime.load(case.source("train_eval"), [rows])
-        case.task.require_meant(unwrapped(model), batch.data)
+        case.task.require_unambiguous_inputs(unwrapped(model), batch.data)
         with evaluating(wrapped), torch.no_grad():
             prediction, target = case.task.predict(wrapped, batch.data), case.task.target(batch.data)
             case.task.checked_loss(prediction, target)
     except UnregressError:
         raise
     except Exception as error:
-        raise _unpredicted(error, model, runtime) from error
+        raise _prediction_error(error, model, runtime) from error
     if not bool(prediction.isfinite().all()):
         return float("inf")
     return max(float(each.detach().double().nan_to_num(nan=0.0).abs().max()) for each in (prediction, target))
 
 
 def _retained_pair(case: Case) -> torch.Tensor:
-    """Positions of the first two training samples that are not to be forgotten; fewer where there are fewer."""
+    """Positions of the first two training samples to retain, or of fewer if there are fewer."""
     rows = case.rows("train")
     return torch.from_numpy(rows[~case.forget_mask[rows]][:2])
 
 
-def _unpredicted(error: Exception, model: nn.Module, runtime: Runtime) -> ModelError:
-    """Why a model does not predict: most often its precision, if that is not the runtime's, or else the adapter."""
+def _prediction_error(error: Exception, model: nn.Module, runtime: Runtime) -> ModelError:
+    """Explain why a model does not predict: its precision differs from the runtime's, or it does not fit the task."""
     own = {str(each.dtype).removeprefix("torch.") for each in model.parameters() if each.is_floating_point()}
     if runtime.precision == "32-true" and own - {"float32"}:
         return ModelError(
             f"The model's weights are {', '.join(sorted(own))}, and the runtime computes in single precision: "
             f"{described(error)}",
-            expected="weights, inputs and runtime of one precision",
-            remedy="Call `model.float()`, which loses nothing of half precision; or set `Runtime(precision=...)`: "
+            expected="the same precision of weights, inputs and runtime",
+            remedy="Call `model.float()`, which is exact for half precision, or set `Runtime(precision=...)` to "
             "`bf16-true` or `64-true`",
         )
     return ModelError(
@@ -85,11 +85,11 @@ def _unpredicted(error: Exception, model: nn.Module, runtime: Runtime) -> ModelE
     )
 
 
-def in_training(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[ModelError]:
-    """A complaint if the model does not predict two retained samples, as they are trained on, in training mode."""
+def check_training_mode(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[ModelError]:
+    """Complain if the model cannot predict two retained samples, augmented as in training, in training mode."""
     rows = _retained_pair(case)
     if len(rows) < 2:
-        # Batch normalisation could not work on one, which is said where it is trained.
+        # Batch normalisation does not train on one sample; `fit` reports that.
         return
     try:
         wrapped = runtime.set_up(runtime.private_copy(model).train())
@@ -104,13 +104,20 @@ def in_training(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[Mode
     except Exception as error:
         yield ModelError(
             f"In training mode the model does not predict this task's batches: {described(error)}",
-            expected="what `task.predict` gets from the model in evaluation mode",
-            remedy="Take what is needed of its output in the task's `predict`, or train with `Recipe(mode='eval')`",
+            expected="the same kind of output as in evaluation mode",
+            remedy="Select the prediction from the output in the task's `predict`, or train with `Recipe(mode='eval')`",
         )
 
 
-def unmasked(case: Case, model: nn.Module, rows: torch.Tensor, runtime: Runtime) -> list[ModelError]:
-    """A complaint if the task's loss, or its gradient, is NaN where some of several outputs are not known."""
+def check_unknown_outputs(case: Case, model: nn.Module, rows: torch.Tensor, runtime: Runtime) -> list[ModelError]:
+    """Complain if the task's loss or its gradient is NaN for samples some of whose outputs are unknown.
+
+    Args:
+        case: the task and the data.
+        model: a model; it is copied.
+        rows: positions of training samples with known and unknown outputs.
+        runtime: device, precision and seed.
+    """
     wrapped = runtime.set_up(runtime.private_copy(model))
     (batch,) = runtime.load(case.source("train_eval"), [rows])
     with evaluating(wrapped), torch.no_grad():
@@ -118,31 +125,31 @@ def unmasked(case: Case, model: nn.Module, rows: torch.Tensor, runtime: Runtime)
     prediction = prediction.detach().requires_grad_()
     losses = case.task.checked_loss(prediction, case.task.target(batch.data))
     (gradient,) = torch.autograd.grad(losses.sum(), prediction, materialize_grads=True)
-    # Infinite ones are another matter: targets may be too large for the loss.
+    # Infinite values do not count here: the targets may be too large for the loss.
     found = [name for name, values in (("loss", losses), ("loss's gradient", gradient)) if values.isnan().any()]
     if not found:
         return []
     return [
         ModelError(
-            f"Some outputs are not known (NaN in the target of training sample {int(rows[0])}, for one), and there the "
-            f"task's {found[0]} is NaN",
-            expected="a loss over the outputs that are known, with finite gradients",
-            remedy="Use a named loss (`l1`, `mse`, `huber`, `quantile`), which leaves unknown outputs out, or replace "
-            "NaN in the target before anything is computed from it: what is masked afterwards leaves NaN gradients",
+            f"Some outputs are not known (NaN in the target of training sample {int(rows[0])}, for example), and the "
+            f"task's {found[0]} is NaN there",
+            expected="a loss over the known outputs, with finite gradients",
+            remedy="Use a named loss (`l1`, `mse`, `huber`, `quantile`), which ignores unknown outputs, or replace NaN "
+            "in the target before any computation: masking the loss afterwards leaves NaN gradients",
         )
     ]
 
 
 CONSTANT_ROWS = 2000
-"""On how many training samples, evenly spread, an original is compared with a constant."""
+"""Number of training samples, evenly spaced, on which an original is compared with a constant."""
 
 
 def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> Iterator[str]:
-    """A warning if the original has learnt nothing of what it was trained on.
+    """Warn if the original predicts its training data no better than a constant.
 
     Args:
-        case: the data.
-        runtime: where to predict.
+        case: the task and the data.
+        runtime: device, precision and seed.
         model: the original; it is copied.
     """
     members = torch.from_numpy(case.rows("train_eval"))
@@ -150,19 +157,19 @@ def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> I
     retained = ~case.forget_mask[rows.numpy()]
     if not retained.any():
         return
-    twin = runtime.set_up(runtime.private_copy(model))
+    copied = runtime.set_up(runtime.private_copy(model))
     predictions, targets = [], []
-    with evaluating(twin), torch.no_grad():
+    with evaluating(copied), torch.no_grad():
         for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size)):
-            predictions.append(case.task.point(case.task.predict(twin, batch.data)).cpu().double())
+            predictions.append(case.task.point(case.task.predict(copied, batch.data)).cpu().double())
             targets.append(case.task.target(batch.data).cpu().double())
     target = torch.cat(targets).numpy()
     own = np.abs(torch.cat(predictions).numpy() - target)
     constant = np.abs(median(target[retained]) - target)
-    # By either measure, since the one that it was trained by is not known.
+    # Both by absolute and by squared error, since the training loss is not known.
     if mean(own) >= mean(constant) and root_mean_square(own) >= root_mean_square(constant):
         yield (
-            "The model is no better than a constant on what it was trained on: its mean absolute error on "
+            "The model is no better than a constant on its training data: its mean absolute error on "
             f"{len(rows)} training samples is {mean(own):.4g}, that of the retained targets' median "
             f"{mean(constant):.4g}"
         )

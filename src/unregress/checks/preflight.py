@@ -1,4 +1,4 @@
-"""Find before any work what would go wrong later, and say all of it at once."""
+"""Check data, model, method and recipes before any work, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -11,34 +11,40 @@ import numpy as np
 import torch
 from torch import nn
 
-from unregress.checks.duplicates import overlap, seen_again, twins
-from unregress.checks.model_check import in_training, no_better_than_constant, quick_check, unmasked
-from unregress.checks.survey import Survey, evaluated, survey, unsteady_split
+from unregress.checks.duplicates import held_out_duplicates, overlap, retained_duplicates
+from unregress.checks.model_check import (
+    check_training_mode,
+    check_unknown_outputs,
+    no_better_than_constant,
+    quick_check,
+)
+from unregress.checks.survey import Survey, changed_samples, evaluated_splits, survey
 from unregress.data.case import Case
 from unregress.errors import ModelError, RequestError, UnregressError, raise_all
 from unregress.errors.user_code import described
 from unregress.tasks.unwrap import unwrapping
-from unregress.training.fresh_model import fresh_model, misshapen
+from unregress.training.fresh_model import architecture_mismatches, fresh_model
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 
-class Objecting(Protocol):
-    """What a preflight asks of a method: see `unregress.Method`."""
+class MethodLike(Protocol):
+    """The part of `unregress.Method` that a preflight uses."""
 
     @property
     def uses_original(self) -> bool:
-        """Whether what the model has learnt matters to it."""
+        """Whether the method uses the original's weights."""
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterable[UnregressError]:
-        """What would stop it."""
+        """Problems that would stop the method."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """What a preflight found that is worth knowing and no reason to stop."""
+    """Result of a preflight without errors."""
 
     warnings: tuple[str, ...]
+    """Findings that do not prevent the work."""
 
 
 def preflight(
@@ -46,51 +52,51 @@ def preflight(
     runtime: Runtime,
     model: nn.Module | None = None,
     *,
-    method: Objecting | None = None,
+    method: MethodLike | None = None,
     recipe: Recipe | None = None,
     golds: Sequence[nn.Module] = (),
     allow_overlap: bool = False,
 ) -> Preflight:
-    """Read every split once, ask model, method, recipe and golds, and complain about all that would spoil the work.
+    """Check data, model, method, recipe and golds before any work; each split is read once.
 
-    Checked are the data: NaN, infinity and numbers beyond the runtime's precision, where of several outputs some may be
-    unknown (NaN in the target) if the loss leaves them out; samples that are others each time
-    they are read; samples that occur in two splits; a band of targets that does not hold for the rows it names.  With
-    a model: that it predicts the task's batches, in evaluation mode and in that of the recipes, and that `build_model`
-    makes its architecture.  With a method: what it objects to, such as layers that the model does not have.
+    Checks of the data: NaN, infinity and numbers beyond the runtime's precision (of several outputs some may be NaN in
+    the target, unknown, if the loss ignores them); samples that change between two reads; samples in two splits; a
+    band of targets that does not match the rows of the request.  With a model: it predicts the task's batches, in
+    evaluation mode and in the mode of the recipes, and `build_model` makes its architecture.  With a method: its
+    objections, such as layers that the model does not have.
 
-    Warnings are given of samples to forget whose content or inputs stay in the retain set, or are held out too, and of
-    an original that is no better than a constant.  The global random state is as it was afterwards.
+    Warnings: samples to forget whose content or inputs are also retained or held out, and an original that predicts
+    no better than a constant.  The global random state is restored afterwards.
 
     Args:
-        case: what is to be done.
-        runtime: where to run.
+        case: the task, the data and the request, if any.
+        runtime: device, precision and seed.
         model: the model to unlearn; it is copied, not changed.
-        method: what will make it forget.
-        recipe: how models will be trained; a method's own recipes are looked at too.
-        golds: models that were retrained already.
-        allow_overlap: turn samples shared between splits into a warning.
+        method: the unlearning method.
+        recipe: training settings to check; the recipes of the method are checked too.
+        golds: models that have been retrained already.
+        allow_overlap: report samples shared between splits as a warning.
 
     Raises:
-        PreflightError: more than one complaint; a single one is raised as itself.
+        PreflightError: there are several errors; a single error is raised as it is.
     """
     # A dataset may draw from the global random state.
     with runtime.isolated_rng("preflight"):
-        complaints, warnings, partial = _data(case, runtime, allow_overlap)
+        complaints, warnings, partial = _check_data(case, runtime, allow_overlap)
         try:
-            asked = fresh_model(case) if model is None and recipe is not None else model
+            checked = fresh_model(case) if model is None and recipe is not None else model
         except UnregressError as error:
-            complaints, asked = [error, *complaints], None
-        if asked is not None:
+            complaints, checked = [error, *complaints], None
+        if checked is not None:
             recipes = [*([recipe] if recipe else []), *_recipes(method)]
-            about_model = list(_asked(case, runtime, asked, method, recipes))
+            about_model = list(_check_model(case, runtime, checked, method, recipes))
             if partial and not about_model and not complaints:
-                about_model += unmasked(case, asked, torch.tensor(partial), runtime)
+                about_model += check_unknown_outputs(case, checked, torch.tensor(partial), runtime)
             if not about_model and not recipes:
-                # How it will be trained is not known.
-                warnings += [str(error) for error in in_training(case, runtime, asked)]
-            complaints = [*about_model, *misshapen({f"{n}": gold for n, gold in enumerate(golds, 1)}, asked),
-                          *complaints]  # fmt: skip
+                # Without a recipe the mode in training is not known.
+                warnings += [str(error) for error in check_training_mode(case, runtime, checked)]
+            numbered = {f"{number}": gold for number, gold in enumerate(golds, 1)}
+            complaints = [*about_model, *architecture_mismatches(numbered, checked), *complaints]
         raise_all(complaints)
         if model is not None:
             warnings += unwrapping(model)
@@ -100,26 +106,27 @@ def preflight(
 
 
 def _recipes(method: object) -> list[Recipe]:
+    """The recipes among a method's hyper-parameters."""
     fields = dataclasses.fields(method) if dataclasses.is_dataclass(method) else ()
     return [value for each in fields if isinstance(value := getattr(method, each.name), Recipe)]
 
 
-def _asked(
-    case: Case, runtime: Runtime, model: nn.Module, method: Objecting | None, recipes: Sequence[Recipe]
+def _check_model(
+    case: Case, runtime: Runtime, model: nn.Module, method: MethodLike | None, recipes: Sequence[Recipe]
 ) -> Iterator[UnregressError]:
-    """What model and method object to."""
+    """Complaints about the model, and the method's objections."""
     try:
         quick_check(case, runtime.private_copy(model), runtime)
     except UnregressError as error:
-        # What a method finds with a model that does not predict is a consequence.
+        # The method's objections to a model that does not predict would only be consequences.
         yield error
         return
     if any(recipe.mode == "train" for recipe in recipes):
-        yield from in_training(case, runtime, model)
+        yield from check_training_mode(case, runtime, model)
     if method is None:
         return
     try:
-        _ = case.requested  # a method needs one
+        _ = case.requested  # raises if there is no request
         yield from method.objections(runtime.private_copy(model), case, runtime)
     except UnregressError as error:
         yield error
@@ -127,53 +134,62 @@ def _asked(
         yield ModelError(f"{type(method).__name__} cannot work with this model: {described(error)}")
 
 
-def _data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[UnregressError], list[str], list[int]]:
-    """Complaints and warnings about the data, each split of which is read once.
+def _check_data(case: Case, runtime: Runtime, allow_overlap: bool) -> tuple[list[UnregressError], list[str], list[int]]:
+    """Read each split once and check the data.
 
     Returns:
-        Complaints, warnings, and the first training samples of which only some outputs are known.
+        Complaints, warnings, and positions of the first training samples with known and unknown outputs.
     """
     complaints: list[UnregressError] = []
     warnings: list[str] = []
     band = case.request is not None and case.request.target_band is not None
-    found = [survey(case, split, runtime, targets=band and split == "train_eval") for split in evaluated(case)]
+    found = [survey(case, split, runtime, targets=band and split == "train_eval") for split in evaluated_splits(case)]
     for each in found:
         complaints += each.complaints
         if each.contents is not None:
-            complaints += [complaint] if (complaint := unsteady_split(case, each.split, runtime)) is not None else []
+            if (changed := changed_samples(case, each.split, runtime)) is not None:
+                complaints.append(changed)
         elif not each.complaints:
-            warnings.append(f"The content of the {each.split} samples cannot be seen: shared ones go unnoticed")
-    for place, first in enumerate(found):
-        for second in found[place + 1 :]:
+            warnings.append(f"The content of the {each.split} samples cannot be seen: duplicates are not detected")
+    for number, first in enumerate(found, 1):
+        for second in found[number:]:
             if (shared := overlap(first, second)) is not None and allow_overlap:
-                warnings.append(f"{shared.found}: attacks and held-out errors take them for unseen")
+                warnings.append(f"{shared.found}: attacks and held-out errors treat them as unseen")
             elif shared is not None:
                 complaints.append(shared)
     train = found[0]
     if band and not train.complaints:
         _compare_band(case, train, complaints, warnings)
     forgotten = case.forget_mask[case.rows("train")]
-    warnings += twins(train, forgotten)
-    warnings += [warning for each in found[1:] if (warning := seen_again(train, each, forgotten)) is not None]
+    warnings += retained_duplicates(train, forgotten)
+    warnings += [warning for each in found[1:] if (warning := held_out_duplicates(train, each, forgotten)) is not None]
     return complaints, warnings, train.partial
 
 
 def _compare_band(case: Case, train: Survey, complaints: list[UnregressError], warnings: list[str]) -> None:
-    """Complain if the request's band does not hold for the rows that it names, up to the targets' rounding."""
+    """Complain if the request's rows are not those within its band of targets, up to rounding of the targets.
+
+    Args:
+        case: the data and a request with a band.
+        train: the training set, with targets.
+        complaints: extended in place.
+        warnings: extended in place.
+    """
     targets = torch.cat(train.targets).double().numpy()
     if targets.ndim > 1 and targets[0].size > 1:
         complaints.append(
             RequestError(
-                f"The request is a band of targets, and a target has the shape {targets.shape[1:]}",
-                remedy="Choose the samples yourself with `ForgetRequest.where`",
+                f"The request is a band of targets, and each target has shape {targets.shape[1:]}",
+                expected="one number per target",
+                remedy="Select the samples with `ForgetRequest.where`",
             )
         )
         return
     values, forgotten = targets.reshape(-1), case.forget_mask[case.rows("train")]
     low, high = (np.nan if limit is None else float(limit) for limit in case.requested.target_band or ())
-    # A task may convert targets after the band was made: what is at a limit may come to lie beside it.
+    # A task may convert targets after the band was made, which may move a target at a limit across it.
     near = 1e-6 * np.abs([low, high])
-    # Comparisons with a limit that is not there are false.
+    # Comparisons with NaN, a missing limit, are false.
     outside = forgotten & ((values < low - near[0]) | (values > high + near[1]))
     inside = ~forgotten & ~((values <= low + near[0]) | (values >= high - near[1]))
     found = (
@@ -181,7 +197,7 @@ def _compare_band(case: Case, train: Survey, complaints: list[UnregressError], w
         f"band of targets, and {inside.sum()} within it are retained"
     )
     if inside.any() and not outside.any() and case.splits.ids is not None:
-        # To data with ids, records in the band may have been added since the request was made.
+        # With ids, records within the band may have been added since the request was made.
         warnings.append(found)
     elif inside.any() or outside.any():
         complaints.append(

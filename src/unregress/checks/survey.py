@@ -1,4 +1,4 @@
-"""Read a split once: what its samples contain, and which of them hold values that nothing can be trained on."""
+"""Read a split once: hash its samples, and find values that cannot be trained on."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from unregress.errors import DataError, UnregressError
 from unregress.errors.user_code import described
 from unregress.training.runtime import Runtime
 
-FEW = 64
-"""How many samples with unknown outputs are noted: a loss is tried on them."""
-_REPAIR = "Drop or repair them before training"
+PARTIAL_SAMPLES = 64
+"""Largest number of samples with unknown outputs that are noted, to try the loss on them."""
+_REPAIR = "Remove or repair them before training"
 
 
 @dataclass
 class Survey:
-    """What one reading of a split found."""
+    """Content and problems of a split, found in one pass over it."""
 
     split: Split
     rows: Tensor
-    """Positions of the samples, ascending: of the training set those to retain or to forget."""
+    """Positions of the samples, ascending; in the training set those to retain and to forget."""
     contents: list[bytes] | None = field(default_factory=list)
-    """A hash of each sample; None where batches hide what they hold."""
+    """Hash of each sample; None if the content of batches cannot be read."""
     inputs: list[bytes] | None = field(default_factory=list)
-    """A hash of each sample's inputs; None where they cannot be told from the target."""
+    """Hash of each sample's inputs; None if inputs cannot be told from targets."""
     targets: list[Tensor] = field(default_factory=list)
-    """The targets by batch, where they were asked for."""
+    """Targets by batch, if requested."""
     partial: list[int] = field(default_factory=list)
-    """The first positions of samples of which only some of several outputs are known (NaN in the target)."""
+    """Positions of the first samples some of whose outputs are unknown (NaN in the target) and some known."""
     complaints: list[UnregressError] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """What messages call the split."""
+        """Name of the split in messages."""
         return name_of(self.split)
 
 
 def name_of(split: Split) -> str:
-    """What messages call a split."""
+    """Name of a split in messages."""
     return "train" if split == "train_eval" else split
 
 
@@ -54,28 +54,28 @@ def survey(case: Case, split: Split, runtime: Runtime, *, targets: bool = False)
     """Read all samples of a split.
 
     Args:
-        case: whose data.
-        split: which of them; `train_eval` for the training set.
-        runtime: worker processes, and the precision that values must fit into.
+        case: the task and the data.
+        split: the split to read; `train_eval` for the training set.
+        runtime: number of worker processes, and the precision into which values must fit.
         targets: whether to keep the targets.
     """
     found = Survey(split, torch.from_numpy(case.rows(split)))
     source = case.source(split)
     batches = source.fetch(chunked(found.rows, 4096), workers=runtime.workers)
     bad: dict[str, list[int]] = defaultdict(list)
-    aside: list[bool] | None = None
+    is_target: list[bool] | None = None
     try:
         for batch in batches:
             target = _target(case, batch)
             parts = list(columns(batch.data, len(batch.index)))
-            if aside is None or len(aside) != len(parts):
-                # Told by the first batch for all: in a small one numbers may be equal by chance.
-                aside = [holds_target(part, target) for part in parts]
-            _keep(found, parts, aside, len(batch.index))
+            if is_target is None or len(is_target) != len(parts):
+                # Decided on the first batch for all: in a small last batch values may be equal by chance.
+                is_target = [holds_target(part, target) for part in parts]
+            _add_hashes(found, parts, is_target, len(batch.index))
             if targets:
                 found.targets.append(target.detach().cpu())
-            found.partial += batch.index[_unknown(target)][: FEW - len(found.partial)].tolist()
-            for kind, rows in _bad_values(target, parts, aside, runtime):
+            found.partial += batch.index[_unknown(target)][: PARTIAL_SAMPLES - len(found.partial)].tolist()
+            for kind, rows in _bad_values(target, parts, is_target, runtime):
                 bad[kind] += batch.index[rows].tolist()
     except UnregressError as error:
         found.complaints.append(error)
@@ -101,49 +101,57 @@ def survey(case: Case, split: Split, runtime: Runtime, *, targets: bool = False)
 
 
 def _target(case: Case, batch: Batch) -> Tensor:
+    """The targets of a batch.
+
+    Raises:
+        DataError: they are not a tensor of real numbers with one row per sample.
+    """
     target: object = case.task.target(batch.data)
     if not isinstance(target, Tensor) or target.is_complex() or target.shape[:1] != batch.index.shape:
-        of = type(target).__name__
+        kind = type(target).__name__
         if isinstance(target, Tensor):
-            of = f"{target.dtype} with shape {tuple(target.shape)}"
+            kind = f"{target.dtype} with shape {tuple(target.shape)}"
         raise DataError(
-            f"The targets of {len(batch.index)} samples are of {of}",
+            f"The targets of {len(batch.index)} samples are of {kind}",
             expected=f"a tensor of real numbers, shape ({len(batch.index)}, ...)",
-            remedy="Convert them in the task's `target` or in the dataset; a complex number is two outputs: "
-            "`torch.view_as_real`",
+            remedy="Convert them in the task's `target` or in the dataset; give a complex number as two "
+            "outputs: `torch.view_as_real`",
         )
     return target
 
 
-def _keep(found: Survey, parts: list[Column], aside: list[bool], samples: int) -> None:
+def _add_hashes(found: Survey, parts: list[Column], is_target: list[bool], samples: int) -> None:
+    """Add the hashes of a batch's samples and inputs to a survey."""
     if not parts:
         found.contents = found.inputs = None
     if found.contents is None:
         return
-    whole, inputs = hashes_apart(parts, samples, aside)
+    whole, inputs = hashes_apart(parts, samples, is_target)
     found.contents += whole
-    if all(aside):
+    if all(is_target):
         found.inputs = None
     if found.inputs is not None:
         found.inputs += inputs
 
 
 def _bad_values(
-    target: Tensor, parts: list[Column], aside: list[bool], runtime: Runtime
+    target: Tensor, parts: list[Column], is_target: list[bool], runtime: Runtime
 ) -> Iterator[tuple[str, Tensor]]:
-    """What is wrong with which rows of a batch."""
+    """Kinds of bad values, each with the mask of rows of a batch that have them."""
     unknown = _unknown(target)
-    wrong_target = _rows(~target.detach().cpu().isfinite()) & ~unknown
+    wrong_target = _any_in_row(~target.detach().cpu().isfinite()) & ~unknown
     yield "a NaN or infinite target", wrong_target
     tensors = [part.detach().cpu() for part in parts if isinstance(part, Tensor)]
-    inputs = [part for part, left_out in zip(parts, aside, strict=True) if isinstance(part, Tensor) and not left_out]
+    inputs = [
+        part for part, target_part in zip(parts, is_target, strict=True) if isinstance(part, Tensor) and not target_part
+    ]
     wrong = torch.zeros_like(wrong_target)
     for column in inputs if bool(unknown.any()) else tensors:
-        wrong |= _rows(~column.detach().cpu().isfinite())
+        wrong |= _any_in_row(~column.detach().cpu().isfinite())
     yield "a NaN or infinite input", wrong & ~wrong_target
     if runtime.precision == "64-true":
         return
-    # They would become infinite in the precision in which models compute.
+    # Values beyond single precision would become infinite in the model's computation.
     yield "a target beyond single precision", _too_large(target)
     too_large = torch.zeros_like(wrong_target)
     for column in inputs:
@@ -152,7 +160,7 @@ def _bad_values(
 
 
 def _unknown(target: Tensor) -> Tensor:
-    """Rows of which only some of several outputs are known: some NaN, some not, none infinite."""
+    """Mask of rows with known and unknown outputs: some NaN, some not, none infinite."""
     values = target.detach().cpu()
     if not values.is_floating_point() or values.shape[1:].numel() < 2:
         return torch.zeros(len(values), dtype=torch.bool)
@@ -162,34 +170,36 @@ def _unknown(target: Tensor) -> Tensor:
 
 
 def _too_large(column: Tensor) -> Tensor:
+    """Mask of rows with a finite value that is infinite in single precision."""
     values = column.detach().cpu()
     if values.dtype != torch.float64:
         return torch.zeros(len(values), dtype=torch.bool)
-    return _rows(values.isfinite() & values.float().isinf())
+    return _any_in_row(values.isfinite() & values.float().isinf())
 
 
-def _rows(wrong: Tensor) -> Tensor:
-    """Which rows hold any such value."""
+def _any_in_row(wrong: Tensor) -> Tensor:
+    """Mask of rows with any true entry."""
     return wrong.flatten(1).any(1) if wrong.ndim > 1 else wrong
 
 
-def unsteady(case: Case, runtime: Runtime) -> list[DataError]:
-    """Complaints about splits that are evaluated on and give other samples when they are read again.
+def nondeterministic_splits(case: Case, runtime: Runtime) -> list[DataError]:
+    """Complain about splits used in evaluation whose samples change between two reads.
 
-    Some rows are read twice, under seeds that differ: the library seeds each of its jobs in the same way, so that a
-    random dataset gives one job the same numbers each time, and only another job's are of other samples.
+    Some rows are read twice, under different seeds.  Since the library seeds each job in the same way, a random dataset
+    would give the same samples within a job, but different samples to different jobs.
 
     Args:
-        case: whose data.
-        runtime: where to run.
+        case: the data.
+        runtime: gives the seed.
     """
-    return [complaint for split in evaluated(case) if (complaint := unsteady_split(case, split, runtime)) is not None]
+    found = [changed_samples(case, split, runtime) for split in evaluated_splits(case)]
+    return [complaint for complaint in found if complaint is not None]
 
 
-def unsteady_split(case: Case, split: Split, runtime: Runtime) -> DataError | None:
-    """A complaint about one split, see `unsteady`."""
+def changed_samples(case: Case, split: Split, runtime: Runtime) -> DataError | None:
+    """Complain if samples of a split change between two reads; see `nondeterministic_splits`."""
     source, rows = case.source(split), torch.from_numpy(case.rows(split))
-    rows = rows[:: max(1, len(rows) // _AGAIN)][:_AGAIN]
+    rows = rows[:: max(1, len(rows) // _READ_TWICE)][:_READ_TWICE]
     read = []
     for time in ("first", "second"):
         with runtime.isolated_rng(f"read for the {time} time"):
@@ -200,18 +210,18 @@ def unsteady_split(case: Case, split: Split, runtime: Runtime) -> DataError | No
     name = name_of(split)
     training = "Pass batched augmentation as `Splits(augment=...)`, or unaugmented samples as `Splits(train_eval=...)`"
     return DataError(
-        f"{len(changed)} of {len(rows)} {name} samples, the first at position {changed[0]}, are others when they are "
-        "read again, so that models would be measured on different samples",
-        expected="a dataset that gives the same sample each time",
-        remedy=training if split == "train_eval" else f"Take what is random out of the {name} data",
+        f"{len(changed)} of {len(rows)} {name} samples, the first at position {changed[0]}, change when they are "
+        "read again: models would be measured on different samples",
+        expected="a deterministic dataset, which gives the same sample in each read",
+        remedy=training if split == "train_eval" else f"Remove the randomness from the {name} data",
     )
 
 
-_AGAIN = 32
-"""How many samples are read twice: enough to meet an augmentation that leaves most samples alone."""
+_READ_TWICE = 32
+"""Number of samples that are read twice: enough to detect an augmentation that changes few samples."""
 
 
-def evaluated(case: Case) -> list[Split]:
-    """The splits that a case has, the training set as it is evaluated on."""
+def evaluated_splits(case: Case) -> list[Split]:
+    """The splits of a case that are used in evaluation; `train_eval` is the training set without augmentation."""
     held_out: list[Split] = ["validation", "test"]
     return ["train_eval", *(split for split in held_out if getattr(case.splits, split) is not None)]

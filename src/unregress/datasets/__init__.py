@@ -1,1 +1,1 @@
-"""Datasets.  Import each from its own module, since each needs other packages."""
+"""Readers of public datasets; import each from its own module, since their dependencies differ."""

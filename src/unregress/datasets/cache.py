@@ -15,13 +15,13 @@ from unregress.files.partial import unfinished
 
 
 def cache_folder(given: str | None = None) -> Path:
-    """The given folder, or else `unregress` in the user's cache folder (on Linux `~/.cache`, or `XDG_CACHE_HOME`)."""
+    """The given folder; by default `unregress` in the user's cache folder (Linux: `~/.cache` or `XDG_CACHE_HOME`)."""
     return user_cache_path("unregress", appauthor=False) if given is None else Path(given)
 
 
 @contextmanager
 def written(path: Path) -> Iterator[str]:
-    """The name of a temporary file, which is renamed to `path` if the block ends without an error.
+    """Write a file atomically: yield a temporary name, which is renamed to `path` if the block succeeds.
 
     Raises:
         SettingError: the folder cannot be written, or its disk is full.

@@ -1,7 +1,7 @@
-"""The processes that do one job together, and the collective operations between them.
+"""The process group of a job, and the collective operations of its processes.
 
-They are started by `torchrun` or by the command line (`unregress.cli.launch`), run the same program, and find each
-other through the environment variables that `torchrun` sets.
+The processes are started by `torchrun` or by the command line (`unregress.cli.launch`), run the same program, and
+connect through the environment variables that `torchrun` sets.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a job.  With one process every operation is free and returns its argument."""
+    """The processes of a job; with a single process every operation returns its argument at no cost."""
 
     rank: int = 0
-    """Number of this process, counted from 0."""
+    """Index of this process, counted from 0."""
     world_size: int = 1
     """Number of processes."""
     local_rank: int = 0
-    """Number of this process on its machine, counted from 0; also the number of its device."""
+    """Index of this process on its machine, counted from 0; also the index of its device."""
     local_world_size: int = 1
     """Number of processes on this machine."""
 
@@ -40,7 +40,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def share(self, rows: Tensor) -> Tensor:
-        """This process's share of a batch: shares differ by one row at most, and may be empty.
+        """This process's share of a batch; shares differ in size by one row at most and may be empty.
 
         >>> [ProcessGroup(rank, 3).share(torch.arange(5)).tolist() for rank in range(3)]
         [[0, 1], [2, 3], [4]]
@@ -48,16 +48,16 @@ class ProcessGroup:
         return rows.tensor_split(self.world_size)[self.rank]
 
     def mean_loss(self, losses: Tensor, count: int) -> Tensor:
-        """The loss to back-propagate in this process, so that gradients averaged over processes are the batch mean's.
+        """The loss to back-propagate in this process; averaged over processes, its gradient is that of the batch mean.
 
         Args:
-            losses: of this process's samples, `(n,)`.
-            count: samples in the whole batch.
+            losses: losses of this process's samples, `(n,)`.
+            count: number of samples in the whole batch.
         """
         return losses.mean() if self.world_size == 1 else losses.sum() * (self.world_size / count)
 
     def all_reduce(self, values: Tensor) -> Tensor:
-        """The sum over all processes, element by element, without a gradient; the same bytes in each."""
+        """Element-wise sum over all processes, without a gradient; every process gets the same bytes."""
         if self.world_size > 1:
             values = values.detach().clone()
             dist.all_reduce(values)
@@ -80,14 +80,14 @@ class ProcessGroup:
         return [value for each in lists for value in each]
 
     def barrier(self) -> None:
-        """Wait until all processes have arrived here; fails if one of them has failed."""
+        """Wait until all processes have reached this point; fails if one of them has failed."""
         if self.world_size > 1:
-            # `dist.barrier` would only be queued on GPUs.
+            # On GPUs `dist.barrier` is only queued, and does not wait.
             self.all_gather([self.rank])
 
 
 SINGLE = ProcessGroup()
-"""A job of one process."""
+"""The group of a job with a single process."""
 
 
 def current_process_group() -> ProcessGroup:
@@ -99,13 +99,13 @@ def current_process_group() -> ProcessGroup:
 
 
 def init_process_group(device: torch.device) -> None:
-    """Connect the processes, unless they are connected; each waits for all.
+    """Connect the processes, unless they are connected already; each waits for all others.
 
     Args:
-        device: of this process.
+        device: the device of this process.
 
     Raises:
-        SettingError: there is no backend for such devices.
+        SettingError: there is no backend for this kind of device.
     """
     if device.type not in ("cpu", "cuda"):
         raise SettingError(
@@ -122,26 +122,29 @@ def init_process_group(device: torch.device) -> None:
 
 @cache
 def device_mesh(kind: str) -> DeviceMesh:
-    """The initialised group as a mesh of one dimension, for DTensor and FSDP.
+    """The initialised group as a one-dimensional mesh, for DTensor and FSDP.
 
     Args:
-        kind: of device, `cpu` or `cuda`.
+        kind: kind of device, `cpu` or `cuda`.
     """
     return init_device_mesh(kind, (dist.get_world_size(),))
 
 
 def destroy_process_group() -> None:
-    """Disconnect the processes, if they are connected; called when all have finished."""
+    """Disconnect the processes, if they are connected; call it when all have finished."""
     if dist.is_available() and dist.is_initialized():
         device_mesh.cache_clear()
         dist.destroy_process_group()
 
 
 def require_process_group(devices: int | list[int]) -> ProcessGroup:
-    """The group, with one process for each device asked for on this machine; `devices=1` takes a group of any size.
+    """The current group, checked to have one process per device on this machine; `devices=1` accepts any size.
+
+    Args:
+        devices: number of devices, or a list of device indices.
 
     Raises:
-        SettingError: this machine has another number of processes.
+        SettingError: the number of processes on this machine is not that of the devices.
     """
     asked, group = len(devices) if isinstance(devices, list) else devices, current_process_group()
     if asked == group.local_world_size or (asked == 1 and not isinstance(devices, list)):
@@ -156,7 +159,7 @@ def require_process_group(devices: int | list[int]) -> ProcessGroup:
 
 
 def peer_failed(error: BaseException) -> bool:
-    """Whether an error only says that the connection to another process of the group was lost."""
+    """Whether an error only reports that the connection to another process of the group was lost."""
     if isinstance(error, dist.DistError):
         return True
     text = str(error)

@@ -1,4 +1,4 @@
-"""Replicas of a model in several processes: tied together for a training, and gathered again afterwards."""
+"""Train replicas of a model in several processes, and gather the weights afterwards."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from unregress.errors import ModelError
 from unregress.tasks.unwrap import Transparent
 
 Strategy = Literal["ddp", "fsdp2"]
+"""The values of `Runtime.strategy`."""
 
 
 class _DataParallel(Transparent, DistributedDataParallel):
-    """Data parallelism that gives a task the attributes of the model inside."""
+    """DistributedDataParallel that passes on the attributes of its model, which a task may use."""
 
 
 def replicate(replica: nn.Module, device: torch.device, strategy: Strategy) -> nn.Module:
-    """Tie this process's replica of a model to those of the others: gradients are averaged over processes.
+    """Connect this process's replica of a model to the others: gradients are averaged over processes.
 
     Args:
-        replica: the same model in every process, on the device already; changed with `fsdp2`.
-        device: of this process.
-        strategy: `ddp` for a whole model in each process, `fsdp2` for a shard of each weight.
+        replica: the same model in every process, on the device; changed in place with `fsdp2`.
+        device: the device of this process.
+        strategy: `ddp` for a whole model in each process, `fsdp2` for a shard of each weight in each process.
 
     Returns:
         The module to call: a wrapper with `ddp`, the replica itself with `fsdp2`.
@@ -40,13 +41,13 @@ def replicate(replica: nn.Module, device: torch.device, strategy: Strategy) -> n
         ModelError: the model cannot be sharded.
     """
     if strategy == "ddp":
-        numbers = [device.index] if device.type == "cuda" else None
-        # A step need not use all weights, as with one process.  `broadcast_buffers` below is called between steps:
-        # within a step PyTorch would overwrite what a model that is called twice still needs for its gradient.
+        indices = [device.index] if device.type == "cuda" else None
+        # A step may leave weights unused, as with one process.  `broadcast_buffers` below is called between steps:
+        # within a step PyTorch would overwrite buffers that a model called twice still needs for its gradient.
         with catch_warnings():
-            # Newer versions of PyTorch have renamed it; older ones do not know the new name.
+            # Newer versions of PyTorch have renamed the argument; older versions lack the new name.
             filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
-            return _DataParallel(replica, device_ids=numbers, find_unused_parameters=True, broadcast_buffers=False)
+            return _DataParallel(replica, device_ids=indices, find_unused_parameters=True, broadcast_buffers=False)
     mesh = device_mesh(device.type)
     try:
         for block in _blocks(replica):
@@ -55,16 +56,16 @@ def replicate(replica: nn.Module, device: torch.device, strategy: Strategy) -> n
     except (ValueError, NotImplementedError, RuntimeError, AssertionError) as error:
         raise ModelError(
             f"The model's weights cannot be sharded: {error}",
-            expected="a model that `torch.distributed.fsdp.fully_shard` takes",
+            expected="a model that `torch.distributed.fsdp.fully_shard` supports",
             remedy="Use `strategy='ddp'`",
         ) from error
     return replica
 
 
 def _blocks(model: nn.Module) -> Iterator[nn.Module]:
-    """The modules to shard one by one: items of `Sequential` and `ModuleList`, innermost first.
+    """The modules to shard separately: items of `Sequential` and `ModuleList`, innermost first.
 
-    Blocks that share a weight with the rest of the model are not sharded by themselves.
+    Modules that share a weight with the rest of the model are not sharded separately.
     """
     owners: dict[int, int] = {}
     for module in model.modules():
@@ -86,10 +87,10 @@ def _blocks(model: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def require_forward_call(model: nn.Module, group: ProcessGroup) -> Iterator[None]:
-    """Check that a model in several processes is called as `model(...)`, which is where the processes synchronise.
+    """Check that the block calls the model as `model(...)`, where the processes synchronise.
 
     Raises:
-        ModelError: within the block a part or a method of it was called instead.
+        ModelError: the block called a submodule or another method of the model instead.
     """
     if group.world_size == 1:
         yield
@@ -107,15 +108,15 @@ def require_forward_call(model: nn.Module, group: ProcessGroup) -> Iterator[None
         handle.remove()
     if cause is not None or not calls:
         raise ModelError(
-            "With several processes, the task's `predict` calls a part or a method of the model directly",
-            expected="`model(...)`, where the processes synchronise",
-            remedy="Let the model's `forward` call it, or use one device",
+            "With several processes, the task's `predict` calls a submodule or another method of the model directly",
+            expected="a call of `model(...)`, where the processes synchronise",
+            remedy="Call it in the model's `forward`, or use one device",
         ) from cause
 
 
 @torch.no_grad()
 def broadcast_buffers(model: nn.Module, group: ProcessGroup) -> None:
-    """Give every process the buffers of rank 0, such as batch statistics, which differ with each process's rows."""
+    """Copy the buffers of rank 0, such as batch statistics, to every process; they depend on each process's rows."""
     if group.world_size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
@@ -123,7 +124,7 @@ def broadcast_buffers(model: nn.Module, group: ProcessGroup) -> None:
 
 @torch.no_grad()
 def gather_weights(model: nn.Module, replica: nn.Module, group: ProcessGroup) -> None:
-    """Copy a replica's weights and buffers, gathered from all processes, into the model that it was copied from."""
+    """Gather a replica's weights and buffers from all processes, and copy them into the model."""
     broadcast_buffers(replica, group)
     for own, trained in zip(model.parameters(), replica.parameters(), strict=True):
         own.copy_(trained.full_tensor() if isinstance(trained, DTensor) else trained)

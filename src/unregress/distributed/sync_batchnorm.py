@@ -1,4 +1,4 @@
-"""Batch normalisation over the rows of all processes."""
+"""Synchronise batch normalisation over the rows of all processes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from unregress.distributed.process_group import device_mesh
 
 
 def synchronise_batch_norm(model: nn.Module, kind: str) -> nn.Module:
-    """Let batch normalisation take its statistics over the rows of all processes.
+    """Let batch normalisation compute its statistics over the rows of all processes.
 
-    On GPUs this is `torch.nn.SyncBatchNorm`, which does not compute on CPUs.
+    On GPUs this is `torch.nn.SyncBatchNorm`, which does not support CPUs.
 
     Args:
-        model: changed.
-        kind: of device, `cpu` or `cuda`.
+        model: changed in place.
+        kind: kind of device, `cpu` or `cuda`.
 
     Returns:
-        The model, or what replaces it if it is a batch normalisation itself.
+        The model, or its replacement if it is itself a batch normalisation layer.
     """
     if kind == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -35,6 +35,7 @@ def synchronise_batch_norm(model: nn.Module, kind: str) -> nn.Module:
 
 
 def _normalise(module: _BatchNorm, mesh: DeviceMesh, values: Tensor) -> Tensor:
+    """Forward pass of a batch normalisation layer, with statistics over all processes while it trains."""
     if not (module.training or module.running_mean is None):
         unchanged: Tensor = type(module).forward(module, values)
         return unchanged
@@ -56,7 +57,7 @@ def _normalise(module: _BatchNorm, mesh: DeviceMesh, values: Tensor) -> Tensor:
 
 
 def _sum(values: Tensor, mesh: DeviceMesh) -> Tensor:
-    """The sum over all processes, whose gradient is the sum of what each process back-propagates into it."""
+    """Sum over all processes; its gradient is the sum of the gradients of all processes."""
     total = DTensor.from_local(values, mesh, [Partial()], run_check=False).redistribute(mesh, [Replicate()])
     local: Tensor = total.to_local(grad_placements=[Partial()])
     return local
@@ -64,7 +65,7 @@ def _sum(values: Tensor, mesh: DeviceMesh) -> Tensor:
 
 @torch.no_grad()
 def _update_running_statistics(module: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
-    """Average a batch's statistics into the running ones, as PyTorch does."""
+    """Update the running statistics with those of a batch, as PyTorch does."""
     if module.running_mean is None or module.running_var is None or not module.training:
         return
     if module.num_batches_tracked is not None:

@@ -1,6 +1,6 @@
-"""Errors by remedy: one class per thing a user can do about it.
+"""Exception classes, one for each kind of remedy.
 
-Every error says what was found, what is expected and what to do.  The command line prints them
+Every error states what was found, what is expected and what to do.  The command line prints them
 without a traceback and exits with a non-zero code.
 """
 
@@ -13,14 +13,14 @@ class UnregressError(Exception):
     """Base of every error that the library raises on purpose.
 
     Args:
-        found: what was found, as a sentence without its full stop.
-        expected: what is expected instead; empty where `found` says it already.
-        remedy: what to do about it.
+        found: the problem, as a sentence without its full stop.
+        expected: the valid state or value; empty where `found` says it already.
+        remedy: what the user can do about it.
     """
 
     def __init__(self, found: str, *, expected: str = "", remedy: str = "") -> None:
         self.found, self.expected, self.remedy = found, expected, remedy
-        # Where it quotes another error, that one's full stop is enough.
+        # A quoted error message ends with a full stop already.
         parts = [f"{found.removesuffix('.')}."]
         if expected:
             parts.append(f"Expected {expected}.")
@@ -34,15 +34,15 @@ class RequestError(UnregressError):
 
 
 class DataError(UnregressError):
-    """A dataset holds something that cannot be trained or measured on: correct the data."""
+    """A dataset is unfit for training or measurement: correct the data."""
 
 
 class ModelError(UnregressError):
-    """Model, task and data do not fit each other: correct the model or the task."""
+    """Model, task and data are incompatible: correct the model or the task."""
 
 
 class LayerError(ModelError):
-    """A layer was named that the model lacks or that cannot serve: choose another layer."""
+    """A named layer does not exist in the model or has an unsuitable output: choose another layer."""
 
 
 class SettingError(UnregressError):
@@ -50,7 +50,7 @@ class SettingError(UnregressError):
 
 
 class DivergenceError(UnregressError):
-    """Training left the finite numbers or ran away: lower the learning rate, clip, or look at the data."""
+    """Training diverged: lower the learning rate, clip gradients, or inspect the data."""
 
 
 class CheckpointError(UnregressError):
@@ -58,26 +58,26 @@ class CheckpointError(UnregressError):
 
 
 class RunFolderError(UnregressError):
-    """The output folder holds something else: choose another folder."""
+    """A file or folder cannot be written there, or would overwrite other files: choose another folder."""
 
 
 class StaleError(UnregressError):
-    """An artefact belongs to another request, dataset or version: create it again."""
+    """A stored file belongs to another request, dataset or version, or was changed: create it again."""
 
 
 class VerdictError(UnregressError):
-    """A model did not pass where it was required to: unlearn in another way, or retrain."""
+    """A model did not pass an audit that it was required to pass: unlearn in another way, or retrain."""
 
 
 class JobsError(UnregressError):
-    """Some of many independent jobs failed, each for the reason listed: correct it, and run the failed ones again."""
+    """Some of several independent jobs failed: correct the listed reasons, and run the failed jobs again."""
 
 
 class PreflightError(UnregressError):
-    """Several complaints found before any work was done, all at once.
+    """Several problems found before any work was done, reported together.
 
     Attributes:
-        complaints: the single errors, in the order in which they were found.
+        complaints: the individual errors, in the order in which they were found.
     """
 
     def __init__(self, complaints: Sequence[UnregressError]) -> None:
@@ -89,7 +89,7 @@ class PreflightError(UnregressError):
 
 
 def raise_all(complaints: Sequence[UnregressError]) -> None:
-    """Raise nothing for no complaint, the complaint itself for one, and `PreflightError` for more."""
+    """Raise a single complaint as it is and several as one `PreflightError`; do nothing if there is none."""
     if len(complaints) == 1:
         raise complaints[0]
     if complaints:
@@ -97,11 +97,11 @@ def raise_all(complaints: Sequence[UnregressError]) -> None:
 
 
 def require(rules: Iterable[tuple[str, bool, str]], *, remedy: str = "") -> None:
-    """Raise a `SettingError` for each rule that is broken, all of them at once.
+    """Raise a `SettingError` for each rule that is broken, all of them together.
 
     Args:
-        rules: what was found, whether it is valid, and what is expected.
-        remedy: what to do about any of them.
+        rules: for each rule the problem, whether it is satisfied, and the expected value.
+        remedy: the remedy of each error.
 
     >>> require([("lr is -1", -1 > 0, "a positive number"), ("epochs is 2", 2 > 0, "1 or more")])
     Traceback (most recent call last):
@@ -111,11 +111,11 @@ def require(rules: Iterable[tuple[str, bool, str]], *, remedy: str = "") -> None
 
 
 def require_fields(name: str, settings: object, rules: Iterable[tuple[str, bool, str]]) -> None:
-    """Raise a `SettingError` for each field of a settings object that is out of range, all of them at once.
+    """Raise a `SettingError` for each field of a settings object that is out of range, all of them together.
 
     Args:
-        name: what to call the object in messages.
-        settings: whose fields.
-        rules: a field's name, whether its value is valid, and what is expected.
+        name: the object's name in messages.
+        settings: the object.
+        rules: for each rule the field's name, whether its value is valid, and the expected value.
     """
     require((f"{name}.{field} is {getattr(settings, field)!r}", valid, wanted) for field, valid, wanted in rules)

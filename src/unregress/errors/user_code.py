@@ -8,37 +8,40 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-_OURS = str(Path(__file__).resolve().parents[1]) + os.sep
+_LIBRARY = str(Path(__file__).resolve().parents[1]) + os.sep
+_TASKS = f"{_LIBRARY}tasks{os.sep}"
 _PYTHON = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
-_BORDERS = {
+_CALLS = {
     "build_model": "making the model",
     "predict": "predicting with the model",
     "loss": "computing the loss",
     "checked_loss": "computing the loss",
     "imitation_loss": "computing the loss",
 }
-"""What is going on while functions of `task.py` of these names run what the user has given."""
-_LONGEST = 600
-"""Characters of an exception's message that are shown: some quote whole tensors."""
+"""Functions of `tasks/` that call the user's models and losses, with a description for messages."""
+_MAX_LENGTH = 600
+"""Longest message of an exception that is shown in full, in characters: some quote whole tensors."""
 
 
 def is_users(error: BaseException) -> bool:
-    """Whether an exception came out of the user's own code, or out of what the user has given to this library.
+    """Whether an exception was raised by the user's code, or by a dataset, model or loss that the user supplied.
 
-    It did if a frame of its traceback is the user's, if the user's file does not compile, if a sample could not be
-    read (which a note says), or if a model or loss of another library was running.
+    This is so if a frame of its traceback is the user's, if the user's file does not compile, if a sample could not be
+    read (recorded as a note on the exception), or if a model or loss of another library was running.
     """
-    return bool(frames_of_user(error) or _uncompiled(error) or getattr(error, "__notes__", None) or _doing(error))
+    return bool(
+        frames_of_user(error) or _uncompiled(error) or getattr(error, "__notes__", None) or _running_call(error)
+    )
 
 
 def frames_of_user(error: BaseException) -> list[traceback.FrameSummary]:
-    """The frames of an exception's traceback that lie in neither this library, Python nor an installed package."""
+    """The traceback frames outside this library, Python itself and installed packages."""
     return [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users_file(frame.filename)]
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception, and those that it was raised from or while handling, from the last to the first."""
+    """An exception, its cause or context, and so on to the first exception of the chain."""
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:
@@ -48,9 +51,9 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def described(error: BaseException) -> str:
-    """An exception in one line: its type, its message, the user's function and line where it was raised.
+    """Describe an exception in one line: type, message, and the user's function and line that raised it.
 
-    Notes that were added to the exception, such as the position of the sample being read, are appended.
+    Notes added to the exception, such as the position of the sample being read, are appended.
 
     >>> described(KeyError("age"))
     "KeyError: 'age'"
@@ -61,32 +64,32 @@ def described(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """An exception's message in one line, whatever its class makes of it."""
+    """An exception's message in one line, also where its `__str__` raises."""
     if isinstance(error, SyntaxError):
-        # Its text ends with the file's name, which the place says better.
+        # `str(error)` ends with the file's name, which `_place` adds in full.
         return error.msg
     try:
         lines = [" ".join(line.split()) for line in str(error).splitlines()]
     except Exception:
-        return "(its message cannot be made: `__str__` of the exception raises)"
+        return "(no message: `__str__` of the exception raises)"
     if lines and lines[0].startswith("Caught ") and "DataLoader worker" in lines[0]:
-        # PyTorch puts the traceback of another process into the message; its last line is the exception.
+        # PyTorch puts a worker's traceback into the message; its last line is the exception.
         lines = [line.partition(": ")[2] or line for line in lines if line][-1:]
     text = " ".join(line for line in lines if line)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
 
 def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
-    # What a generator or a library raises instead may have lost the user's frames; its cause has not.
+    # An exception raised in place of the user's may lack the user's frames; its cause has them.
     source = next((each for each in chain(error) if frames_of_user(each)), error)
     if own := frames_of_user(source):
         last = own[-1]
-        entry = own[_last_of_ours(source, own)]
+        entry = own[_entry_index(source, own)]
         via = "" if entry is last or entry.name.startswith("<") else f", called by {entry.name}"
         return f" ({last.filename}:{last.lineno}, in {last.name}{via})"
-    return f", while {doing}" if (doing := _doing(error)) else ""
+    return f", while {call}" if (call := _running_call(error)) else ""
 
 
 def _uncompiled(error: BaseException) -> bool:
@@ -94,21 +97,21 @@ def _uncompiled(error: BaseException) -> bool:
 
 
 def _is_users_file(name: str) -> bool:
-    return not (name.startswith((_OURS, *_PYTHON, "<")) or any(folder in name for folder in _INSTALLED))
+    return not (name.startswith((_LIBRARY, *_PYTHON, "<")) or any(folder in name for folder in _INSTALLED))
 
 
-def _last_of_ours(error: BaseException, own: list[traceback.FrameSummary]) -> int:
-    """Which of the user's frames is the first that this library has called last."""
+def _entry_index(error: BaseException, own: list[traceback.FrameSummary]) -> int:
+    """The index of the user's frame through which this library's last call entered the user's code."""
     count = start = 0
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith(_OURS):
+        if frame.filename.startswith(_LIBRARY):
             start = count
         elif _is_users_file(frame.filename):
             count += 1
     return min(start, len(own) - 1)
 
 
-def _doing(error: BaseException) -> str:
-    """What was going on where this library called a model or a loss of another library; empty if it did not."""
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_OURS)]
-    return _BORDERS.get(ours[-1].name, "") if ours and ours[-1].filename == f"{_OURS}task.py" else ""
+def _running_call(error: BaseException) -> str:
+    """Name the call of a model or loss from another library that raised; empty if there was none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_LIBRARY)]
+    return _CALLS.get(frames[-1].name, "") if frames and frames[-1].filename.startswith(_TASKS) else ""

@@ -1,4 +1,4 @@
-"""Words for messages: foreign text safe to show, the first few of many values, names of types."""
+"""Format values for messages: escape control characters, abbreviate long lists, name types."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 
 def printable(text: str) -> str:
-    r"""Text with everything escaped that would act on a terminal instead of being shown; line breaks stay.
+    r"""Escape the characters that a terminal would interpret instead of showing; line breaks are kept.
 
-    Escaped are control characters, marks that change the direction of writing, and lone surrogates.
+    These are control characters, marks that change the direction of writing, and lone surrogates.
 
     >>> printable("a\x1b[2Jb\n\u202ec")
     'a\\x1b[2Jb\n\\u202ec'
@@ -19,12 +19,12 @@ def printable(text: str) -> str:
 
 
 def _shown(character: str) -> bool:
-    # Python counts spaces of other widths as not printable.
+    # `isprintable` is false for every space but the ASCII one.
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def without_addresses(text: str) -> str:
-    """The text of an object without its address in memory, which differs from process to process.
+    """Remove memory addresses from an object's text: they differ from process to process.
 
     >>> without_addresses("<function loss at 0x7f3a5c0d>")
     '<function loss>'
@@ -33,7 +33,7 @@ def without_addresses(text: str) -> str:
 
 
 def some(values: Sequence[object], count: int = 5) -> str:
-    """The first few of some values, and how many more there are.
+    """List the first few values, and the number of those left out.
 
     >>> some([1, 2, 3], 2)
     '1, 2 and 1 more'
@@ -43,7 +43,7 @@ def some(values: Sequence[object], count: int = 5) -> str:
 
 
 def type_names(values: Iterable[object]) -> str:
-    """The names of some values' types.
+    """List the distinct type names of some values.
 
     >>> type_names(["p1", 2])
     'int and str'

@@ -1,1 +1,1 @@
-"""The paper's experiments: what is forgotten from which data by which model, and what was published about it."""
+"""The paper's experiments: declared in YAML, run with cached trainings, and reported beside the published numbers."""

@@ -1,8 +1,8 @@
-"""What an experiment is: one YAML file for each row of the paper's tables, with the published numbers in it.
+"""Read experiments and their settings from YAML: one file for each row of the paper's tables, with published numbers.
 
-Settings lie beside them: `images-as_published.yaml` holds what the paper states for its image experiments,
-`images-tuned.yaml` what serves them better; likewise for `text` and `series`.  A kind of data that the paper does not
-have, such as `diabetes`, has one file, `diabetes.yaml`, for any tuning.
+Settings have files of their own: `images-as_published.yaml` has the paper's settings for its image experiments and
+`images-tuned.yaml` better ones; the same for `text` and `series`.  A kind of data that is not in the paper, such as
+`diabetes`, has a single file, `diabetes.yaml`.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Forget:
-    """Which samples one request names: a closed band of targets, a share at one end, an attribute, or chance."""
+    """The samples of one request: a closed target band, a share of extreme targets, an attribute's value, or a draw."""
 
     low: float | None = None
-    """Targets of at least this, in the data's own units."""
+    """Smallest target to forget, in the data's own units."""
     high: float | None = None
-    """Targets of at most this."""
+    """Largest target to forget."""
     lowest: float | None = None
-    """This share of the training samples, those with the lowest targets (and all that equal the last of them)."""
+    """Share of the training samples to forget, with the lowest targets; ties with the last of them are included."""
     highest: float | None = None
-    """This share of the training samples, those with the highest targets."""
+    """Share of the training samples to forget, with the highest targets."""
     column: str | None = None
-    """An attribute that the data come with, such as the year; `equal` says which value."""
+    """Name of an attribute of the samples, such as the year; those whose value is `equal` are forgotten."""
     equal: int | str | None = None
     random: int | None = None
-    """So many samples, drawn with seed 0."""
+    """Number of samples to draw with seed 0."""
 
     def limits(self, targets: NDArray[Any]) -> tuple[float | None, float | None]:
-        """The closed band, a share at one end made one by the training targets; both None where it is no band."""
+        """The closed target band, computed from `targets` for a share; both limits None if it is no band."""
         low, high, ordered = self.low, self.high, np.sort(targets)
         if self.lowest is not None:
             high = float(ordered[round(self.lowest * len(ordered)) - 1])
@@ -59,7 +59,7 @@ class Forget:
         return low, high
 
     def fixed(self, targets: NDArray[Any]) -> Forget:
-        """The same request with the limits that these targets give it, so that a part of the data is asked alike."""
+        """Replace a share by the target band that it gives on these targets, to apply it to a part of the data."""
         if self.lowest is None and self.highest is None:
             return self
         low, high = self.limits(targets)
@@ -68,7 +68,7 @@ class Forget:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """One method with several values of one setting (Table 4)."""
+    """Several runs of one method that differ in the value of one setting (Table 4)."""
 
     method: str
     field: str
@@ -78,32 +78,32 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One row of the paper's tables, its twin on data that can be had, or a further experiment."""
+    """One row of the paper's tables, its twin on publicly available data, or a further experiment."""
 
     name: str
     title: str
     family: str
     """Data, model and loss: a name in `families.FAMILIES`."""
     forget: list[Forget]
-    """One request, or several that arrive one after another, each of them cumulative."""
+    """One request, or several successive ones, each of which includes those before."""
     source: str = NOT_IN_THE_PAPER
     """Table, section or figure of the paper."""
     methods: list[str] = field(default_factory=list)
-    """Which of the settings' methods; empty for all."""
+    """Names of the settings' methods to run; empty for all."""
     sweep: Sweep | None = None
     anamnesis: bool = True
-    """Whether to measure the anamnesis index, which costs more than the rest; not where the paper has none."""
+    """Whether to measure the anamnesis index, which costs more than all else; False where the paper has none."""
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
     """Published numbers by metric and model."""
     twin_of: str | None = None
-    """The experiment whose data cannot be had here, which this one repeats on other data."""
+    """Name of the experiment, on data that are not publicly available, that this one repeats on other data."""
 
     def chosen(self, settings: Settings, layers: Mapping[str, int | None]) -> dict[str, Method]:
         """The methods of this experiment by name.
 
         Args:
-            settings: of the family's kind.
-            layers: which activations of the family's model Blindspot compares, with their channel axis or None.
+            settings: settings for the family's kind of data.
+            layers: layers of the family's model whose activations Blindspot compares, with channel axis or None.
         """
         axes = {name: axis for name, axis in layers.items() if axis is not None}
         known = {
@@ -121,24 +121,24 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How models are trained and made to forget."""
+    """Recipes and methods for one kind of data."""
 
     training: Recipe
-    """Of the original and the golds."""
+    """Recipe of originals and golds."""
     methods: dict[str, Method]
     relearning: Recipe
-    """Of the anamnesis index; its epochs are the cap."""
+    """Recipe of the anamnesis index, whose epochs are the largest number of relearning epochs."""
     shuffles: int = 5
-    """Of the anamnesis index."""
+    """Repetitions of the anamnesis index with other batch orders."""
     relearned: int | None = None
-    """The anamnesis index is measured for so many seeds only, for it costs more than all the rest; None for all."""
+    """Number of seeds for which the anamnesis index, which costs more than all else, is measured; None for all."""
     samples: int | None = None
-    """At most so many samples of each split, drawn with seed 0; None for all."""
+    """Largest number of samples per split, drawn with seed 0; None for all."""
 
 
 @cache
 def names() -> list[str]:
-    """All experiments: those of `order.yaml` in the paper's order, twins after their originals; others after these."""
+    """Names of all experiments: those in `order.yaml`, which follows the paper, then the others alphabetically."""
     listed: list[str] = yaml.safe_load(_folder("rows").joinpath("order.yaml").read_text(encoding="utf-8"))
     files = {file.name.removesuffix(".yaml") for file in _folder("rows").iterdir()}
     return [*listed, *sorted(files - {*listed, "order"})]
@@ -151,10 +151,10 @@ def has_published_settings(kind: str) -> bool:
 
 @cache
 def experiment(name: str) -> Experiment:
-    """One experiment.
+    """Read an experiment by name.
 
     Raises:
-        SettingError: there is none of that name; names the nearest.
+        SettingError: there is no such experiment; the remedy names the most similar one.
     """
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
@@ -171,13 +171,13 @@ def experiment(name: str) -> Experiment:
 
 @cache
 def settings(kind: str, tuning: Tuning, scale: Scale) -> Settings:
-    """The settings of a kind of data.
+    """Read the settings for a kind of data.
 
     Args:
-        kind: `images`, `text`, `series` or another, as a family's `kind`.
-        tuning: as published, or with annealing schedules (docs/reproduction.md says how far they are tuned).  Ignored
-            for a kind of data that is not in the paper.
-        scale: the paper's training, one that a laptop can do, or one that only shows that everything runs.
+        kind: `images`, `text`, `series` or another `Family.kind`.
+        tuning: `as_published`, or `tuned` with annealing schedules (see docs/reproduction.md).  Ignored for data that
+            are not in the paper.
+        scale: `paper` for the paper's training, `reduced` for one that a laptop can do, `smoke` for a quick test.
     """
     written = _read("settings", f"{kind}-{tuning}" if has_published_settings(kind) else kind)
     scales = written.pop("scales")
@@ -185,7 +185,7 @@ def settings(kind: str, tuning: Tuning, scale: Scale) -> Settings:
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings with some of them replaced; `training` is replaced as a whole."""
+    """Merge changes into nested settings; `training` is replaced as a whole."""
     merged = dict(base)
     for key, value in changes.items():
         inside = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "training"
@@ -194,17 +194,17 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _build(kind: type[T], written: Mapping[str, Any]) -> T:
-    """Parse against the class's signature: a name that it does not know is refused."""
+    """Build a dataclass from parsed YAML with jsonargparse, which refuses unknown names."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind)
     made = parser.instantiate(parser.parse_object(dict(written)))
     return kind(**{field.name: made[field.name] for field in fields(kind)})  # type: ignore[arg-type] # a dataclass
 
 
-def _folder(room: str) -> Any:
-    return resources.files("unregress.experiments") / room
+def _folder(name: str) -> Any:
+    return resources.files("unregress.experiments") / name
 
 
-def _read(room: str, name: str) -> dict[str, Any]:
-    written: dict[str, Any] = yaml.safe_load(_folder(room).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+def _read(folder: str, name: str) -> dict[str, Any]:
+    written: dict[str, Any] = yaml.safe_load(_folder(folder).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
     return written

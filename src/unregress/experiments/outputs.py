@@ -1,4 +1,4 @@
-"""Everything an experiment leaves in its folder: table, figures, page, audits, and what made them."""
+"""Write an experiment's results to its folder: table, figures, page, audits, and the settings used."""
 
 from __future__ import annotations
 
@@ -34,36 +34,21 @@ def write(
 
     Args:
         folder: an existing folder.
-        experiment: what was run.
-        family: on which data.
-        used: the settings, how.
-        outcome: what came of it.
+        experiment: the experiment.
+        family: its dataset and model.
+        used: its settings.
+        outcome: its audits.
         scale: the settings' scale.
-        tuning: which settings.
-        command: the words that run it again.
+        tuning: the settings' tuning.
+        command: the command line that repeats the experiment.
 
     Returns:
         The table.
     """
     rows, verdicts = summarise(experiment, family, outcome.stages), judged(outcome.stages)
-    first = outcome.stages[0][0]
-    seeds = len(outcome.stages[0])
-    golds = len(first.golds)
-    versions = {"unregress": first.version, **first.settings["versions"]}
     notes = _notes(outcome, experiment, family, used)
-    facts = {
-        "Source": f"{experiment.source}{f'; a twin of {experiment.twin_of}' if experiment.twin_of else ''}",
-        "Data": f"{family.title}; " + ", ".join(f"{part} {size:,}" for part, size in first.samples.items()),
-        "Model": family.model,
-        "Settings": f"{tuning if has_published_settings(family.kind) else family.kind}, scale {scale}",
-        "Training": str(used.training),
-        **{name: str(method) for name, method in experiment.chosen(used, family.layers).items()},
-        "Relearning": str(used.relearning),
-        "Seeds": f"{plural(seeds, 'original')}, {plural(golds, 'gold')}",
-        "Machine": f"{first.settings['device']}, {platform.machine()}, {plural(first.settings['threads'], 'thread')}",
-        "Versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
-        "Command": command,
-    }
+    settings_name = f"{tuning if has_published_settings(family.kind) else family.kind}, scale {scale}"
+    facts = _facts(experiment, family, used, outcome, settings_name, command)
     audits = _audits(folder, outcome)
     write_text(folder / "table.md", markdown(rows, verdicts))
     write_text(folder / "table.csv", comma_separated(rows))
@@ -76,11 +61,32 @@ def write(
     }
     write_text(folder / "result.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     _figures(folder / "figures", rows, outcome)
-    lead = f"{plural(seeds, 'seed')} of {family.model} on {family.title}"
+    lead = f"{plural(len(outcome.stages[0]), 'seed')} of {family.model} on {family.title}"
     lead += ", with what the paper printed beside it." if experiment.paper else "."
     page = render_page(experiment, rows, outcome.stages, verdicts, lead=lead, facts=facts, notes=notes, audits=audits)
     write_text(folder / "index.html", page)
     return rows
+
+
+def _facts(
+    experiment: Experiment, family: Family, used: Settings, outcome: Outcome, settings_name: str, command: str
+) -> dict[str, str]:
+    """Data, settings, machine and versions of an experiment, as text by name."""
+    first = outcome.stages[0][0]
+    versions = {"unregress": first.version, **first.settings["versions"]}
+    return {
+        "Source": f"{experiment.source}{f'; a twin of {experiment.twin_of}' if experiment.twin_of else ''}",
+        "Data": f"{family.title}; " + ", ".join(f"{part} {size:,}" for part, size in first.samples.items()),
+        "Model": family.model,
+        "Settings": settings_name,
+        "Training": str(used.training),
+        **{name: str(method) for name, method in experiment.chosen(used, family.layers).items()},
+        "Relearning": str(used.relearning),
+        "Seeds": f"{plural(len(outcome.stages[0]), 'original')}, {plural(len(first.golds), 'gold')}",
+        "Machine": f"{first.settings['device']}, {platform.machine()}, {plural(first.settings['threads'], 'thread')}",
+        "Versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "Command": command,
+    }
 
 
 def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Settings) -> list[str]:
@@ -89,7 +95,7 @@ def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Setti
         notes.append("The paper's numbers are for other data: compare orderings, not values.")
     if not has_published_settings(family.kind):
         notes.append("The paper has no such experiment; its settings are ours.")
-    notes += _unlike_the_paper(experiment, family, used)
+    notes += _differences_from_paper(experiment, family, used)
     if experiment.anamnesis and used.relearned is not None:
         notes.append(f"Relearning was measured for {plural(used.relearned, 'seed')} only.")
     if used.samples is not None:
@@ -103,8 +109,8 @@ def _notes(outcome: Outcome, experiment: Experiment, family: Family, used: Setti
     return list(dict.fromkeys([*notes, *outcome.notes, *caveats]))
 
 
-def _unlike_the_paper(experiment: Experiment, family: Family, used: Settings) -> list[str]:
-    """In which settings a run differs from the paper's."""
+def _differences_from_paper(experiment: Experiment, family: Family, used: Settings) -> list[str]:
+    """Notes on settings that differ from the paper's."""
     if not has_published_settings(family.kind):
         return []
     notes = []

@@ -1,4 +1,4 @@
-"""An experiment's outcome as a page, and its figures as files."""
+"""Render an experiment's results as an HTML page, and select its figures."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def render_page(
     notes: Sequence[str],
     audits: Sequence[str],
 ) -> str:
-    """One self-contained HTML page: tables with the paper's numbers, figures, links to the audits.
+    """Render one self-contained HTML page: tables with the paper's numbers, figures, links to the audits.
 
     Args:
-        experiment: what it is about.
+        experiment: the experiment.
         rows: its table.
         stages: its audits; the first seed's figures are shown.
-        verdicts: what the audits concluded.
-        lead: what was done, in a sentence.
+        verdicts: the audits' verdicts.
+        lead: a sentence that summarises the experiment.
         facts: settings and versions, by name.
-        notes: what to know before believing a number.
+        notes: caveats.
         audits: the audits' pages, relative to this one.
     """
     environment = Environment(
@@ -61,7 +61,7 @@ def render_page(
 
 
 def figures(rows: Sequence[Row], stages: Sequence[Sequence[AuditReport]]) -> dict[str, Figure]:
-    """The figures by file name: those of the first seed's audits, and errors over several requests (Figure 7)."""
+    """Figures by file name: those of the first seed's audits, and errors over several requests (Figure 7)."""
     several = len(stages) > 1
     found = {
         f"{figure.key}-{number}" if several else figure.key: figure
@@ -73,13 +73,13 @@ def figures(rows: Sequence[Row], stages: Sequence[Sequence[AuditReport]]) -> dic
     return found
 
 
-def _over_requests(rows: Sequence[Row], aside: Sequence[str]) -> Iterator[Figure]:
-    """The error on each part of the data after each request, a line for each model but those aside (Figure 7)."""
+def _over_requests(rows: Sequence[Row], omitted: Sequence[str]) -> Iterator[Figure]:
+    """Figures of the error on each part of the data after each request, with a line per model (Figure 7)."""
     metric = next((row.metric for row in rows if row.published == "err_Dt_r"), None)
     errors = [row for row in rows if row.metric == metric]
     for split in dict.fromkeys(row.split for row in errors):
         shown = [row for row in errors if row.split == split]
-        models = [model for model in shown[0].cells if model not in aside]
+        models = [model for model in shown[0].cells if model not in omitted]
         yield Figure(
             key=split,
             title=f"{shown[0].title}, {split}, after each request",

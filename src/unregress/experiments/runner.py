@@ -1,4 +1,4 @@
-"""Run an experiment: train, retrain, unlearn, audit, for several seeds; nothing that the store holds is made again."""
+"""Run an experiment: train, retrain, unlearn and audit under several seeds, with a store as cache."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from unregress.evidence import AuditReport
 from unregress.evidence.verdict import Rule, judge
 from unregress.experiments.experiment import Experiment, Settings
 from unregress.experiments.families.base import Family, Loaded
+from unregress.methods import Method
 from unregress.metrics import Anamnesis, Metric, default_metrics
 from unregress.parallel.jobs import run_all
-from unregress.retraining.fingerprint import case_fingerprint, fresh_of, kind_of
+from unregress.retraining.fingerprint import case_fingerprint, forget_like_digest, fresh_of
 from unregress.retraining.model_factory import ModelFactory, StoredModel
 from unregress.retraining.model_store import Store
 from unregress.training.runtime import Runtime
@@ -33,9 +34,9 @@ class Outcome:
     """The audits of an experiment."""
 
     stages: tuple[tuple[AuditReport, ...], ...]
-    """For each request in turn, one audit per seed."""
+    """For each request in order, one audit per seed."""
     notes: tuple[str, ...]
-    """What the data's reader and the preflight say."""
+    """Notes of the data's reader, and warnings of the preflight."""
 
 
 def reproduce(
@@ -50,67 +51,47 @@ def reproduce(
     runtime: Runtime,
     workers: int = 1,
 ) -> Outcome:
-    """Run an experiment, or what of it is not in the store yet.
+    """Run an experiment; models and audits that are in the store are loaded.
 
-    Seed s trains original s, from which every method starts; golds have the seeds after the first, and every audit
-    compares with all of them.  With several requests each method goes on from its own last model, and the request is
-    cumulative: what an earlier one named is still to be forgotten, so that no later step can teach it again.
+    Every method starts from each original, one per seed.  Golds have the seeds after the first, and every audit
+    compares with all golds.  With several requests each method continues from its own previous model, and requests are
+    cumulative: a later request includes the samples of the earlier ones, so that no later step can train on them again.
 
     Args:
-        experiment: what to forget, by which methods.
+        experiment: the samples to forget, and the methods.
         family: the data's description.
         loaded: the data.
-        settings: how to train and to unlearn.
+        settings: recipes and methods.
         seeds: number of originals, each with its own run of every method.
         golds: number of retrained models; five or more allow a verdict.
-        store: what was made before.
-        runtime: where to run; its own seed is the first.
-        workers: how many trainings at a time.  Several compute on one CPU thread each, as `run_all` says; a single one
-            keeps PyTorch's threads, and rounds as the others do where there is only one.
+        store: cache of models and audits.
+        runtime: device and precision; its seed is the first one.
+        workers: number of trainings in parallel.  Several workers compute on one CPU thread each, see `run_all`; a
+            single one uses PyTorch's number of threads, and gives the same bits only if that is one.
 
     Raises:
-        SettingError: there are no seeds.
-        JobsError: with several workers, some trainings failed; the others are done and kept.
-        UnregressError: as the trainings and the audit raise.
+        SettingError: a number is below 1, or a later request leaves out samples of an earlier one.
+        JobsError: with several workers, some trainings failed; the others are stored.
+        UnregressError: as raised by trainings and audits.
     """
     if seeds < 1 or golds < 1:
         raise SettingError(f"seeds is {seeds} and golds {golds}", expected="1 or more of each")
     if workers < 1:
         raise SettingError(f"workers is {workers}", expected="1 or more")
-    targets = loaded.attributes["train"]["target"]
-    whole = len(targets)
-    experiment = replace(experiment, forget=[each.fixed(targets) for each in experiment.forget])
-    loaded = part(loaded, settings.samples)
-    cases = [case_of(loaded, stage, experiment, whole) for stage in range(len(experiment.forget))]
-    for earlier, later in pairwise(cases):
-        if taught := set(earlier.requested.forget) - set(later.requested.forget):
-            raise SettingError(
-                f"A later request of {experiment.name} leaves out {len(taught)} samples that an earlier one forgot",
-                expected="cumulative requests: a later step would teach the samples again",
-            )
+    cases = _cases(experiment, loaded, settings)
     notes = list(loaded.notes)
     for case in cases:
-        # The published splits share a few samples: a caveat, not a reason to stop.
+        # The published splits share a few samples: report this, but do not stop.
         found = preflight(case, runtime, allow_overlap=True).warnings
         notes += [warning for warning in found if warning not in notes]
     methods = experiment.chosen(settings, family.layers)
-    run = _Run(experiment, family, settings, store, runtime)
-    makers = [run.factory(case).for_workers(workers) for case in cases]
-    first = runtime.seed
-    # None of these waits for another; what methods make of the originals does.
-    jobs = {f"original {seed}": partial(makers[0].original, first + seed) for seed in range(seeds)}
-    for stage, factory in enumerate(makers, 1):
-        of = f" of request {stage}" if len(makers) > 1 else ""
-        jobs |= {f"gold {n}{of}": partial(factory.gold, first + n) for n in range(1, golds + 1)}
-    originals, *retrained = _split(run.trained(jobs, workers), seeds, golds)
+    run = _Run(experiment, family, settings, store, runtime, workers)
+    factories = [run.factory(case).for_workers(workers) for case in cases]
+    originals, *retrained = run.references(factories, seeds, golds)
     current = {(seed, name): originals[seed] for seed in range(seeds) for name in methods}
     stages = []
-    for factory, its_golds in zip(makers, retrained, strict=True):
-        jobs = {
-            f"{name} of original {seed}": partial(factory.unlearned, methods[name], start, first + seed)
-            for (seed, name), start in current.items()
-        }
-        current = dict(zip(current, run.trained(jobs, workers), strict=True))
+    for factory, its_golds in zip(factories, retrained, strict=True):
+        current = run.unlearned(factory, methods, current)
         reports = []
         for seed in range(seeds):
             models = {"original": originals[seed], **{name: current[seed, name] for name in methods}}
@@ -119,37 +100,73 @@ def reproduce(
     return Outcome(stages=tuple(stages), notes=tuple(notes))
 
 
-def _split(made: list[StoredModel], seeds: int, golds: int) -> list[list[StoredModel]]:
-    """The originals, and each request's golds."""
-    return [made[:seeds], *(made[start : start + golds] for start in range(seeds, len(made), golds))]
+def _cases(experiment: Experiment, loaded: Loaded, settings: Settings) -> list[Case]:
+    """Build the case of each request, on as many samples as the settings say; check that requests are cumulative."""
+    targets = loaded.attributes["train"]["target"]
+    experiment = replace(experiment, forget=[each.fixed(targets) for each in experiment.forget])
+    kept = part(loaded, settings.samples)
+    cases = [case_of(kept, stage, experiment, len(targets)) for stage in range(len(experiment.forget))]
+    for earlier, later in pairwise(cases):
+        if left_out := set(earlier.requested.forget) - set(later.requested.forget):
+            raise SettingError(
+                f"A later request of {experiment.name} leaves out {len(left_out)} samples that an earlier one forgot",
+                expected="cumulative requests: a later step would train on these samples again",
+            )
+    return cases
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What the models of one experiment have in common."""
+    """Trains and audits the models of one experiment."""
 
     experiment: Experiment
     family: Family
     settings: Settings
     store: Store
     runtime: Runtime
+    workers: int
+
+    def references(self, factories: Sequence[ModelFactory], seeds: int, golds: int) -> list[list[StoredModel]]:
+        """Train the originals and all golds, none of which depends on another.
+
+        Returns:
+            The originals, then each request's golds.
+        """
+        first = self.runtime.seed
+        jobs = {f"original {seed}": partial(factories[0].original, first + seed) for seed in range(seeds)}
+        for stage, factory in enumerate(factories, 1):
+            suffix = f" of request {stage}" if len(factories) > 1 else ""
+            jobs |= {f"gold {n}{suffix}": partial(factory.gold, first + n) for n in range(1, golds + 1)}
+        made = self.trained(jobs)
+        return [made[:seeds], *(made[start : start + golds] for start in range(seeds, len(made), golds))]
+
+    def unlearned(
+        self, factory: ModelFactory, methods: Mapping[str, Method], current: Mapping[tuple[int, str], StoredModel]
+    ) -> dict[tuple[int, str], StoredModel]:
+        """Continue every method under every seed from its current model; models by seed and method."""
+        jobs = {
+            f"{name} of original {seed}": partial(factory.unlearned, methods[name], start, self.runtime.seed + seed)
+            for (seed, name), start in current.items()
+        }
+        return dict(zip(current, self.trained(jobs), strict=True))
 
     def factory(self, case: Case) -> ModelFactory:
-        """Makes the models of one request, or takes them from the store."""
+        """A factory of the models of one request."""
         key = {**case_fingerprint(case, self.runtime, fresh_of(case, self.runtime)), "family": self.experiment.family}
         recipe, code = self.settings.training, self.family.code
         return ModelFactory(
             case=case, recipe=recipe, runtime=self.runtime, store=self.store, known=key, code_modules=code
         )
 
-    def trained(self, jobs: Mapping[str, Callable[[], StoredModel]], workers: int) -> list[StoredModel]:
-        """The models of some jobs, in their order."""
+    def trained(self, jobs: Mapping[str, Callable[[], StoredModel]]) -> list[StoredModel]:
+        """Run the jobs; return their models in the order of the jobs."""
+        workers = self.workers
         if workers == 1:
             return [job() for job in jobs.values()]
         done = self.runtime.track(run_all(jobs, workers=workers), f"training with {workers} workers", len(jobs))
         made = []
         for name, each in done:
-            # What a worker says is not heard here.
+            # The logs of workers are discarded.
             self.store.log(f"ready: {name}")
             made.append(each)
         return made
@@ -157,7 +174,7 @@ class _Run:
     def audit(
         self, factory: ModelFactory, models: dict[str, StoredModel], golds: Sequence[StoredModel], seed: int
     ) -> AuditReport:
-        """The audit of one seed's models, judged by the present rule."""
+        """Audit one seed's models, or load the audit; verdicts are computed by the present rule."""
         case, runtime, metrics = factory.case, factory.runtime_for(self.runtime.seed + seed), self._metrics(seed)
         key = {
             **factory.common_key,
@@ -167,7 +184,7 @@ class _Run:
             "models": {name: each.key for name, each in models.items()},
             "golds": [each.key for each in golds],
             "reason": case.requested.reason,
-            "test": [case.splits.content_digest("test"), kind_of(case, "test")],
+            "test": [case.splits.content_digest("test"), forget_like_digest(case, "test")],
         }
         named, retrained = {name: each.unlearned for name, each in models.items()}, [each.unlearned for each in golds]
         report = self.store.report(
@@ -184,44 +201,52 @@ class _Run:
 
 
 def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:
-    """The request of one stage with the data, and which held-out samples are of its kind."""
+    """Build the case of one request, with the forget-like samples of the held-out splits.
+
+    Args:
+        loaded: the data, or a part of them.
+        stage: index of the request in `experiment.forget`.
+        experiment: the experiment.
+        whole: number of training samples before a part was taken, to which numbers of samples to draw refer.
+    """
     targets = loaded.attributes["train"]["target"]
     forget, reason = experiment.forget[stage], experiment.title
     if len(experiment.forget) > 1:
         reason += f": request {stage + 1}"
     if forget.random is not None:
-        # Of a part of the data, the same share.
+        # Draw the same share from a part of the data.
         count = max(1, round(forget.random * len(targets) / whole))
         request = ForgetRequest.random(len(targets), count, seed=0, reason=reason)
         return Case(task=loaded.task, splits=loaded.splits, request=request)
     if forget.column is not None:
-        alike = {name: each[forget.column] == forget.equal for name, each in loaded.attributes.items()}
-        return _grouped(loaded, ForgetRequest.where(alike["train"], reason=reason), alike)
+        masks = {name: each[forget.column] == forget.equal for name, each in loaded.attributes.items()}
+        return _with_forget_like(loaded, ForgetRequest.where(masks["train"], reason=reason), masks)
     low, high = forget.limits(targets)
     request = ForgetRequest.band(targets, low, high, reason=reason)
-    # By what is known of the samples: a series' own targets are in another scale than the request's.
-    return _grouped(
+    # Targets from the attributes: those of a series' dataset have another scale than the request.
+    return _with_forget_like(
         loaded, request, {name: request.in_target_band(each["target"]) for name, each in loaded.attributes.items()}
     )
 
 
-def _grouped(loaded: Loaded, request: ForgetRequest, alike: dict[str, Mask]) -> Case:
+def _with_forget_like(loaded: Loaded, request: ForgetRequest, masks: dict[str, Mask]) -> Case:
+    """Build a case whose forget-like held-out samples are given by a mask for each split."""
     return Case(
         task=loaded.task,
         splits=loaded.splits,
         request=request,
-        validation_forget_like=_places(alike["validation"]),
-        test_forget_like=_places(alike["test"]),
+        validation_forget_like=_positions(masks["validation"]),
+        test_forget_like=_positions(masks["test"]),
     )
 
 
-def _places(mask: Mask) -> list[int]:
-    places: list[int] = np.flatnonzero(mask).tolist()
-    return places
+def _positions(mask: Mask) -> list[int]:
+    positions: list[int] = np.flatnonzero(mask).tolist()
+    return positions
 
 
 def part(loaded: Loaded, samples: int | None) -> Loaded:
-    """At most so many samples of each split, in their order."""
+    """Draw at most `samples` samples from each split with seed 0, and keep their order."""
     if samples is None:
         return loaded
     parts: dict[str, Any] = {}

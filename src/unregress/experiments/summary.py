@@ -1,4 +1,4 @@
-"""An experiment's outcome as one table: mean and spread over seeds, the paper's numbers beside them."""
+"""Summarise an experiment's audits in one table: mean and standard deviation over seeds, beside the paper's numbers."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ DASH = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One model's values of one measure, over seeds; the golds', over golds."""
+    """One model's values of one metric, one per seed; for golds, one per gold."""
 
     values: tuple[float | None, ...]
-    """By seed; None where the number does not exist."""
+    """Values by seed; None where the metric has no value."""
     bound: Literal["=", "<=", ">=", "~"] = "="
-    """Whether the mean is one, or a bound since some measurements were cut off; `~` if in both directions."""
+    """`=` for an exact mean, `<=` or `>=` if some values are bounds; `~` if they are bounds in both directions."""
     paper: float | None = None
 
     @property
     def known(self) -> list[float]:
-        """The values that exist."""
+        """The values that are not None."""
         return [value for value in self.values if value is not None]
 
     @property
@@ -45,7 +45,7 @@ class Cell:
         return stdev(self.known) if len(self.known) > 1 else None
 
     def text(self) -> str:
-        """Mean ± spread, with the sign of its bound."""
+        """Format mean ± standard deviation, with the sign of the bound."""
         if self.mean is None or not math.isfinite(self.mean):
             return DASH
         sign = {"=": "", "<=": "≤ ", ">=": "≥ ", "~": "≈ "}[self.bound]
@@ -55,40 +55,40 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One measure on one part of the data, at one stage."""
+    """One metric on one part of the data, after one request."""
 
     stage: int
-    """Counted from 1."""
+    """Number of the request, from 1."""
     metric: str
     title: str
     split: str
     published: str | None
-    """The paper's name for it, where its tables have it."""
+    """The metric's name in the paper's tables; None if it is not there."""
     cells: dict[str, Cell]
-    """By model.  The golds are one, `retrained`: of a distance to the golds it is the noise floor."""
+    """Cells by model.  All golds share the cell `retrained`, which for a distance to golds is the noise floor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What the audits of one model concluded, at one stage."""
+    """The verdicts on one model after one request."""
 
     stage: int
-    """Counted from 1."""
+    """Number of the request, from 1."""
     model: str
     outcomes: tuple[Outcome, ...]
-    """By seed."""
+    """Outcomes by seed."""
     reason: str
-    """The first seed's."""
+    """Reason of the first seed's verdict."""
 
     def text(self) -> str:
-        """The outcome of a single seed, or of several counted, as in `FAIL 2, PASS 1`."""
+        """Format the outcome of a single seed, or the counts of several, such as `FAIL 2, PASS 1`."""
         if len(self.outcomes) == 1:
             return self.outcomes[0]
         return ", ".join(f"{outcome} {count}" for outcome, count in sorted(Counter(self.outcomes).items()))
 
 
 def summarise(experiment: Experiment, family: Family, stages: Sequence[Sequence[AuditReport]]) -> tuple[Row, ...]:
-    """The table of an experiment: every measure of its audits."""
+    """Build the table of an experiment, with every metric of its audits."""
     return tuple(
         row for number, reports in enumerate(stages, 1) for row in _rows(number, experiment, family.error, reports)
     )
@@ -102,7 +102,7 @@ def _rows(stage: int, experiment: Experiment, error: str, reports: Sequence[Audi
         numbers = experiment.paper.get(published or "", {})
         cells = {}
         for model in models:
-            # Every seed's audit has the same golds.
+            # All seeds' audits have the same golds.
             named = [(first, gold) for gold in first.golds] if model == RETRAINED else [(r, model) for r in reports]
             found = [_measure(report, about.metric, split, name) for report, name in named]
             cells[model] = _cell(found, numbers.get(model))
@@ -110,7 +110,7 @@ def _rows(stage: int, experiment: Experiment, error: str, reports: Sequence[Audi
 
 
 def judged(stages: Sequence[Sequence[AuditReport]]) -> tuple[Judged, ...]:
-    """The verdicts of an experiment's audits; none where there are no golds."""
+    """Collect the verdicts of an experiment's audits; empty if there are no golds."""
     return tuple(
         Judged(
             stage=number,
@@ -124,10 +124,10 @@ def judged(stages: Sequence[Sequence[AuditReport]]) -> tuple[Judged, ...]:
 
 
 def _published(metric: str, split: str, error: str) -> str | None:
-    """The paper's name for a measure.
+    """The paper's name of a metric.
 
-    Its err_Dt_f is measured on training data by its caption, on test data by its subscript and code: its number
-    stands beside both.
+    err_Dt_f is measured on training data according to the paper's caption, on test data according to its subscript
+    and code: its number is shown beside both.
     """
     if metric == error:
         return {"test-retain": "err_Dt_r", "test-forget": "err_Dt_f", "train-forget": "err_Dt_f"}.get(split)
@@ -150,12 +150,12 @@ def _cell(found: Sequence[Measurement | None], paper: float | None) -> Cell:
 
 
 def markdown(rows: Sequence[Row], verdicts: Sequence[Judged] = (), *, brief: bool = False) -> str:
-    """The table in Markdown, a table for each stage; the paper's numbers in a line of their own, verdicts at the end.
+    """Format the results in Markdown: a table per request, the paper's numbers in rows of their own, verdicts last.
 
     Args:
         rows: from `summarise`.
         verdicts: from `judged`.
-        brief: only the paper's metrics, the paired difference, and the error on the forget set.
+        brief: show only the paper's metrics and the paired difference.
     """
     parts = []
     for stage in dict.fromkeys(row.stage for row in rows):
@@ -177,7 +177,7 @@ def markdown(rows: Sequence[Row], verdicts: Sequence[Judged] = (), *, brief: boo
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
-    """The table as csv: one line for each stage, measure, part and model, every seed's value among them."""
+    """Format the table as csv: one line per request, metric, part and model, with the values of all seeds."""
     runs = max((len(cell.values) for row in rows for cell in row.cells.values()), default=0)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

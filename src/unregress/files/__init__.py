@@ -1,1 +1,1 @@
-"""Files written whole or not at all, and JSON read into typed records."""
+"""Atomic writing of files and folders, and JSON parsed into dataclasses."""

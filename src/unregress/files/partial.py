@@ -1,4 +1,8 @@
-"""Files and folders that are being written: hidden beside their place, and removed once no process writes them."""
+"""Atomic writing of files and folders: written under a hidden name, then renamed; leftovers are removed.
+
+Each is written beside its final path under a hidden name and protected by a lock file, so that other processes can
+tell one in progress from the leftovers of a process that was killed.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +18,25 @@ from pathlib import Path
 from filelock import FileLock
 
 _LOCK = re.compile(r"\..+\.[0-9a-f]{8}\.partial\.lock", re.DOTALL)
-_PATIENCE = 10
-"""Seconds in which a lock of a new name is had; another process holds it for an instant at most, while it looks."""
+_LOCK_TIMEOUT = 10
+"""Seconds to wait for the lock of a new name; `sweep` of another process may hold it for a moment."""
 
 
 @contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
-    """A hidden path beside `path` at which to write; what is still there when the block ends is removed.
+    """Provide a hidden path beside `path` to write to; remove what is left there when the block ends.
 
-    A lock file beside it is held as long as this process lives.  What a process leaves that is killed is removed by
-    the next one that writes in the same folder, see `sweep`.
+    The block has to rename the finished file, or call `put` for a folder.  A lock file is held during the block.  If
+    the process is killed, the next one that writes in the same folder removes the leftovers, see `sweep`.
 
     Args:
-        path: where the finished file or folder belongs; its folder must exist.
+        path: final path of the file or folder; its parent folder must exist.
 
     Yields:
-        A path at which there is nothing yet.
+        A path that does not exist yet.
 
     Raises:
-        OSError: nothing can be written there, or a device or pipe is there, which must not be replaced.
+        OSError: the folder is not writable, or `path` is a device or pipe, which must not be replaced.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "it is neither a file nor a folder", str(path))
@@ -40,34 +44,34 @@ def unfinished(path: Path) -> Iterator[Path]:
     hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     lock = hidden.with_name(f"{hidden.name}.lock")
     try:
-        with FileLock(lock, timeout=_PATIENCE):
+        with FileLock(lock, timeout=_LOCK_TIMEOUT):
             try:
                 yield hidden
             finally:
-                _settle(hidden)
+                _clean_up(hidden)
     finally:
-        _unlock(hidden)
+        _remove_lock(hidden)
 
 
 def put(hidden: Path, target: Path) -> None:
-    """Move a finished folder to its place.  A folder that is there is set aside, and removed when the block ends.
+    """Move a finished folder to its final path; an existing folder is replaced when the block ends.
 
     Args:
-        hidden: what `unfinished(target)` yielded.
-        target: the place.
+        hidden: the path that `unfinished(target)` yielded.
+        target: the final path.
 
     Raises:
-        OSError: it cannot be moved; what was there is put back when the block ends.
+        OSError: it cannot be moved; the existing folder is restored when the block ends.
     """
     if target.exists():
-        os.rename(target, _aside(hidden))
+        os.rename(target, _backup(hidden))
     os.rename(hidden, target)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes left unfinished in a folder that have ended, and put back what they had set aside.
+    """Remove unfinished files that ended processes left in a folder, and restore folders that they had moved away.
 
-    What living processes write stays: they hold a lock, which also those on other hosts see that share the disk.
+    Files of running processes are kept: those hold a lock, which is visible to other hosts that share the disk.
     """
     try:
         names = os.listdir(folder)
@@ -77,34 +81,35 @@ def sweep(folder: Path) -> None:
         # OSError: another process holds the lock, or the folder is not writable for this user.
         with suppress(OSError):
             with FileLock(lock, timeout=0):
-                _settle(lock.with_suffix(""))
-            _unlock(lock.with_suffix(""))
+                _clean_up(lock.with_suffix(""))
+            _remove_lock(lock.with_suffix(""))
 
 
-def _settle(hidden: Path) -> None:
-    """Put back a folder that was set aside and not replaced; remove what is not needed any more."""
-    target, aside = hidden.with_name(hidden.name[1:].rsplit(".", 2)[0]), _aside(hidden)
-    if aside.exists() and not os.path.lexists(target):
+def _clean_up(hidden: Path) -> None:
+    """Restore the backup of a folder that was not replaced; remove the unfinished one and a backup no longer needed."""
+    target, backup = hidden.with_name(hidden.name[1:].rsplit(".", 2)[0]), _backup(hidden)
+    if backup.exists() and not os.path.lexists(target):
         with suppress(OSError):
-            os.rename(aside, target)
-    if aside.exists() and (hidden.exists() or not os.path.lexists(target)):
-        # Nothing has replaced it, and another process has taken its place: all stays.
+            os.rename(backup, target)
+    if backup.exists() and (hidden.exists() or not os.path.lexists(target)):
+        # Another process has written to the path, or the backup could not be restored: keep everything.
         return
-    if aside.exists():
-        shutil.rmtree(aside, ignore_errors=True)
+    if backup.exists():
+        shutil.rmtree(backup, ignore_errors=True)
     if hidden.is_dir():
         shutil.rmtree(hidden, ignore_errors=True)
     else:
         hidden.unlink(missing_ok=True)
 
 
-def _unlock(hidden: Path) -> None:
-    """Remove the lock file, by which the next process finds what is left, if nothing is."""
-    if not hidden.exists() and not _aside(hidden).exists():
-        # Where none could be made, that error is the one to tell.
+def _remove_lock(hidden: Path) -> None:
+    """Remove the lock file, unless there are leftovers that the next process has to find by it."""
+    if not hidden.exists() and not _backup(hidden).exists():
+        # If the lock file could not be made, that error is raised already.
         with suppress(OSError):
             hidden.with_name(f"{hidden.name}.lock").unlink()
 
 
-def _aside(hidden: Path) -> Path:
+def _backup(hidden: Path) -> Path:
+    """Path to which an existing folder is moved while it is being replaced."""
     return hidden.with_suffix(".replaced")

@@ -1,4 +1,4 @@
-"""Read JSON into dataclasses: every type is checked, and every complaint names its field."""
+"""Parse JSON into dataclasses; check every type, and name the field in every complaint."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_o
 
 T = TypeVar("T")
 
-_DEEPEST = 32
-"""How deep the content of a field of type `Any` may be nested."""
-_WIDEST = 2**63
-"""Larger whole numbers are nothing that was counted, and overflow in arithmetic."""
-_WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_MAX_DEPTH = 32
+"""Deepest nesting allowed in a field of type `Any`."""
+_INTEGER_LIMIT = 2**63
+"""Bound of integers: larger ones overflow in arithmetic, and are no counts."""
+_TYPE_NAMES: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 class Misfit(ValueError):
-    """Data that are not of the expected form.
+    """Data that do not match the expected types.
 
     Attributes:
-        complaints: one for each field, `verdicts[2].criteria[0].value is 'text', expected a number`.
+        complaints: one for each field, such as `verdicts[2].criteria[0].value is 'text', expected a number`.
     """
 
     def __init__(self, complaints: Sequence[str]) -> None:
@@ -34,13 +34,18 @@ class Misfit(ValueError):
 
 
 def parse(text: bytes) -> Any:
-    """The content of a JSON file, without the extensions that Python takes beyond the standard.
+    """Parse JSON strictly, without Python's extensions of the standard.
 
     Raises:
-        Misfit: it is not UTF-8, not JSON, nested too deep, holds NaN, an infinity or a field twice.
+        Misfit: it is not UTF-8 or not JSON, is nested too deep, or has NaN, an infinity or a duplicate field.
     """
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_once)
+        return json.loads(
+            text.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_without_duplicates,
+        )
     except UnicodeDecodeError as error:
         raise Misfit([f"byte {error.start} is not UTF-8"]) from error
     except Misfit:
@@ -52,19 +57,19 @@ def parse(text: bytes) -> Any:
 
 
 def build(kind: type[T], value: Any, where: str = "") -> T:
-    """A value of a type from its plain form, as `dataclasses.asdict` and JSON leave it.
+    """Convert parsed JSON into a value of a type: the inverse of `dataclasses.asdict`.
 
-    Lists become tuples and objects become dataclasses, whose fields must all be there.  Known are dataclasses,
-    `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `Literal`, unions, `None`, `bool`, `int`, `float` (which
-    takes whole numbers, as they are), `str` and `Any`.
+    Lists become tuples and objects become dataclasses, all of whose fields must be present.  Supported types:
+    dataclasses, `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `Literal`, unions, `None`, `bool`, `int`,
+    `float` (which accepts whole numbers, unconverted), `str` and `Any`.
 
     Args:
         kind: the type.
-        value: its plain form, from `parse`.
-        where: the path of the value, put before those of its fields.
+        value: parsed JSON, from `parse`.
+        where: path of the value, a prefix of its fields' paths in complaints.
 
     Raises:
-        Misfit: something is missing, unknown or of another type: all complaints at once.
+        Misfit: a field is missing, unknown or of another type; all complaints together.
     """
     complaints: list[str] = []
     built = _built(kind, value, where, complaints)
@@ -89,16 +94,16 @@ def _built(kind: Any, value: Any, where: str, complaints: list[str]) -> Any:
         return value
     if kind in (None, NoneType) and value is None:
         return value
-    if kind in _WORDS and _is(kind, value):
+    if kind in _TYPE_NAMES and _is_scalar_of(kind, value):
         return value
     complaints.append(f"{where or 'it'} is {_shown(value)}, expected {_expected(kind)}")
     return value
 
 
-def _is(kind: Any, value: Any) -> bool:
-    """Whether a scalar is of a type; true and false are not whole numbers here."""
+def _is_scalar_of(kind: Any, value: Any) -> bool:
+    """Whether a scalar is of a type; true and false do not count as whole numbers."""
     if type(value) is int and kind in (int, float):
-        return abs(value) < _WIDEST
+        return abs(value) < _INTEGER_LIMIT
     if type(value) is float and kind is float:
         return math.isfinite(value)
     return type(value) is kind
@@ -123,7 +128,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _one_of(kinds: Sequence[Any], value: Any, where: str, complaints: list[str]) -> Any:
-    """The first type that fits.  Where none does and there is one besides None, its own complaints say more."""
+    """The value as the first type of a union that fits; of `X | None`, the complaints are those of `X`."""
     if value is None and NoneType in kinds:
         return None
     others = [kind for kind in kinds if kind is not NoneType]
@@ -150,9 +155,9 @@ def _items(kind: Any, value: list[Any], where: str, complaints: list[str]) -> li
 
 
 def _any(value: Any, where: str, complaints: list[str], depth: int = 0) -> Any:
-    """Plain data of any form, but not nested so deep that reading them recursively would fail."""
-    if isinstance(value, dict | list) and depth == _DEEPEST:
-        complaints.append(f"{where or 'it'} is nested more than {_DEEPEST} deep")
+    """Any parsed JSON whose nesting is not too deep for recursive code."""
+    if isinstance(value, dict | list) and depth == _MAX_DEPTH:
+        complaints.append(f"{where or 'it'} is nested more than {_MAX_DEPTH} deep")
     elif isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             _any(part, where, complaints, depth + 1)
@@ -167,7 +172,7 @@ def _expected(kind: Any) -> str:
         return "a list"
     if origin is dict or is_dataclass(kind):
         return "an object"
-    return "null" if kind in (None, NoneType) else _WORDS[kind]
+    return "null" if kind in (None, NoneType) else _TYPE_NAMES[kind]
 
 
 def _shown(value: Any) -> str:
@@ -177,13 +182,13 @@ def _shown(value: Any) -> str:
         return "a list"
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    if isinstance(value, int) and abs(value) >= _WIDEST:
+    if isinstance(value, int) and abs(value) >= _INTEGER_LIMIT:
         return "a whole number of more than 18 digits"
     return _clipped(value)
 
 
 def _clipped(value: Any) -> str:
-    """A text or number from a file, so short that it can be quoted, without control characters."""
+    """The `repr` of a text or number, shortened for quoting; control characters are escaped."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:40]}…"
 
@@ -192,7 +197,7 @@ def _bare(name: str) -> str:
     return _clipped(name).strip("'\"")
 
 
-def _no_number(text: str) -> NoReturn:
+def _refuse_constant(text: str) -> NoReturn:
     raise Misfit([f"it holds {text}, expected a finite number"])
 
 
@@ -203,7 +208,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     built = dict(pairs)
     if len(built) < len(pairs):
         names = [name for name, _ in pairs]

@@ -1,4 +1,4 @@
-"""Write files so that a failure names the path; compute the digest of a file."""
+"""Write files atomically, with errors that name the path; read files safely; compute SHA-256 of files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from unregress.files.partial import unfinished
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failure to write `path` inside the block into an error that names it.
+    """Convert an `OSError` inside the block into an error that names `path`.
 
     Args:
-        path: the file or folder that is being written.
+        path: the file or folder being written.
 
     Raises:
-        RunFolderError: the disk is full, or the file system refuses to write there.
+        RunFolderError: the disk is full, or the path is not writable.
     """
     try:
         yield
@@ -40,12 +40,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically; an existing file is replaced.
 
     Raises:
-        RunFolderError: it cannot be written.
+        RunFolderError: the file cannot be written.
     """
     with writing(path):
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
-            # A device or a pipe, which cannot be replaced.
+            # Write into a device or pipe directly: it must not be replaced.
             target.write_text(text, encoding="utf-8", newline="\n")
             return
         with unfinished(target) as hidden:
@@ -54,7 +54,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write plain data as JSON; the same data give the same bytes.
+    """Write plain data as JSON; equal data give equal bytes.
 
     Raises:
         RunFolderError: the file cannot be written.
@@ -63,24 +63,24 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def content_of(path: Path) -> bytes:
-    """The bytes of a file of unknown origin.
+    """Read a regular file; refuse pipes and devices, whose reading might never end.
 
     Raises:
-        OSError: it cannot be read, or is not a regular file: reading a pipe might never end.
+        OSError: it cannot be read, or is not a regular file.
     """
-    # Not before it is opened: what is looked at is what is read.
-    with open(path, "rb", opener=_at_once) as file:
+    # Checked on the open file, so that it cannot be exchanged between check and reading.
+    with open(path, "rb", opener=_open_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         return file.read()
 
 
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting for a pipe's writer."""
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; if it is a pipe, do not wait for its writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal: what `sha256sum` prints."""
+    """SHA-256 of a file's bytes in hexadecimal digits, as `sha256sum` prints it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

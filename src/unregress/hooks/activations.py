@@ -1,4 +1,4 @@
-"""Leased forward hooks: read a model's inner activations without changing the model."""
+"""Record a model's inner activations with temporary forward hooks, without changing the model."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import evaluating
 
 Recording = dict[str, list[Tensor]]
-"""Per layer, its output in each call of one forward pass (a shared encoder is called more than once)."""
+"""Outputs by layer name, one for each call in a forward pass (a shared encoder is called more than once)."""
 
 
 @contextmanager
 def activations(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
-    """Record the outputs of named layers while the block runs; the hooks are gone afterwards.
+    """Record the outputs of named layers within the block; the hooks are removed afterwards.
 
-    Each entry has the samples on its first axis.  Of a layer that returns several things (an LSTM
-    its outputs and state) the first tensor is recorded.  Clear the recording between forward passes.
+    Each entry has the samples on its first axis.  If a layer returns several values (an LSTM returns outputs and
+    state), the first tensor is recorded.  Clear the recording between forward passes.
+
+    Args:
+        model: the model whose layers are recorded.
+        layers: names of submodules.
 
     Raises:
-        LayerError: the model has no layer of that name.
+        LayerError: the model has no layer of a given name, or a layer returns no tensor.
     """
     modules = dict(model.named_modules())
     recording: Recording = {}
@@ -38,7 +42,7 @@ def activations(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
     try:
         for name in layers:
             if name not in modules:
-                raise _unknown(name, list(modules))
+                raise _unknown_layer(name, list(modules))
             handles.append(modules[name].register_forward_hook(_recorder(recording, name)))
         yield recording
     finally:
@@ -51,7 +55,7 @@ def _recorder(recording: Recording, name: str) -> Any:
         tensor = _first_tensor(output)
         if tensor is None:
             raise LayerError(f"Layer {name!r} ({type(module).__name__}) returns no tensor")
-        # Recurrent and attention layers put time first unless told otherwise.
+        # Recurrent and attention layers have time on the first axis unless `batch_first` is set.
         attention = getattr(module, "self_attn", module)
         time_first = tensor.ndim == 3 and getattr(attention, "batch_first", True) is False
         recording.setdefault(name, []).append(tensor.transpose(0, 1) if time_first else tensor)
@@ -60,6 +64,7 @@ def _recorder(recording: Recording, name: str) -> Any:
 
 
 def _first_tensor(output: Any) -> Tensor | None:
+    """The first tensor in a nested output; None if there is none."""
     if isinstance(output, Tensor):
         return output
     items = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else ()
@@ -70,11 +75,16 @@ _NORMALISING = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def execution_order(model: nn.Module, task: Task[Any], batch: Batch) -> list[str]:
-    """Names of the layers that hold weights of their own, in the order in which they last run.
+    """Names of the layers with weights, in the order of their last call.
 
-    Containers are not listed, even if they hold a weight beside their layers (a class token, a position
-    embedding), nor is normalisation, which only rescales the layer before it.  The model is evaluated on
-    the batch once, without gradients.
+    Containers are not listed, even if they have a weight beside their layers (a class token, a position
+    embedding), and neither are normalisation layers, which only rescale the layer before them.  The model is
+    evaluated on the batch once, without gradients.
+
+    Args:
+        model: the model; its modes are restored.
+        task: the task, which predicts the batch.
+        batch: any batch.
     """
     order: list[str] = []
     handles = []
@@ -95,7 +105,7 @@ def execution_order(model: nn.Module, task: Task[Any], batch: Batch) -> list[str
     for name, module in inner.named_modules():
         if "parametrizations" in name.split(".") or isinstance(module, _NORMALISING):
             continue
-        # A parametrised layer (weight norm) keeps its weights one level below itself.
+        # A parametrised layer (weight norm) has its weights in a submodule.
         if hasattr(module, "parametrizations") or next(module.parameters(recurse=False), None) is not None:
             handles.append(module.register_forward_hook(note(name)))
     try:
@@ -108,24 +118,24 @@ def execution_order(model: nn.Module, task: Task[Any], batch: Batch) -> list[str
 
 
 def resolve_layers(wanted: int | Sequence[str], model: nn.Module, task: Task[Any], batch: Batch) -> tuple[str, ...]:
-    """Turn a choice of layers into names: in execution order for a number, as named otherwise.
+    """Resolve a choice of layers to names; a number gives them in execution order.
 
     Args:
-        wanted: names or shell-style patterns (`layer?`), or the number k of the last hidden layers
-            by execution order (all of them if there are fewer); the output layer is not hidden.
-        model: whose layers; evaluated on `batch` once if a number is given.
-        task: how to predict on `batch`.
+        wanted: names or shell-style patterns (`layer?`), or the number of last hidden layers by
+            execution order (all hidden layers if there are fewer); the output layer is not hidden.
+        model: the model; it is evaluated on `batch` once if a number is given.
+        task: the task, which predicts the batch.
         batch: any batch.
 
     Raises:
-        LayerError: nothing matches, or there is no hidden layer.
+        LayerError: a name or pattern matches no layer, or there is no hidden layer.
     """
     if isinstance(wanted, int):
         hidden = execution_order(model, task, batch)[:-1]
         if wanted < 1 or not hidden:
             raise LayerError(
-                f"The last {wanted} hidden layers were asked for, and the model has {len(hidden)}",
-                expected="one or more of one or more",
+                f"The last {wanted} hidden layers are to be compared, and the model has {len(hidden)}",
+                expected="at least one, and a model with at least one",
                 remedy="Change `layers`, or set the attention weight to 0",
             )
         return tuple(hidden[-wanted:])
@@ -134,16 +144,16 @@ def resolve_layers(wanted: int | Sequence[str], model: nn.Module, task: Task[Any
     for pattern in wanted:
         matching = [name for name in names if name == pattern or fnmatchcase(name, pattern)]
         if not matching:
-            raise _unknown(pattern, names)
+            raise _unknown_layer(pattern, names)
         chosen += [name for name in matching if name not in chosen]
     return tuple(chosen)
 
 
-def _unknown(name: str, available: Sequence[str]) -> LayerError:
+def _unknown_layer(name: str, available: Sequence[str]) -> LayerError:
     shown = [other for other in available if other]
     near = get_close_matches(name, shown, n=1)
     return LayerError(
         f"The model has no layer {name!r}",
         expected=f"one of {', '.join(shown)}",
-        remedy=f"Did you mean {near[0]!r}?" if near else "Patterns such as 'layer?' are allowed",
+        remedy=f"Did you mean {near[0]!r}?" if near else "Name one of these, or use a pattern such as 'layer?'",
     )

@@ -1,8 +1,8 @@
 """Distance between two models' activations: attention transfer, and the paper's Eq. 8 as printed.
 
 Attention transfer is after Zagoruyko and Komodakis, "Paying More Attention to Attention" (ICLR 2017).
-An activation is read as `(n, channels, positions)`.  Which axis holds the channels is decided once per
-layer, from its type, and recorded.
+An activation has axes for samples, channels and positions.  The channel axis is decided once per layer, from
+its type, and recorded.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def attention_map(activation: Tensor, channel_axis: int | None) -> Tensor:
 
     Args:
         activation: `(n, ...)`.
-        channel_axis: the axis to average; None for activations without channels, such as `(n, features)`.
+        channel_axis: the axis to average over; None for activations without channels, such as `(n, features)`.
 
     >>> attention_map(torch.tensor([[1.0, 0.0], [3.0, 2.0]]), None)[1]
     tensor([0.9138, 0.4061])
     """
-    energy = _wide(activation).square()
+    energy = _at_least_float32(activation).square()
     if channel_axis is not None:
         energy = energy.mean(channel_axis)
     energy = energy.flatten(1)
@@ -62,20 +62,20 @@ def transfer_distance(first: Tensor, second: Tensor, channel_axis: int | None) -
 
 def raw_distance(first: Tensor, second: Tensor) -> Tensor:
     """Euclidean norm of the activations' difference (paper Eq. 8 as printed); shape `(n,)`."""
-    distance: Tensor = torch.linalg.vector_norm(_wide(first - second).flatten(1), dim=1)
+    distance: Tensor = torch.linalg.vector_norm(_at_least_float32(first - second).flatten(1), dim=1)
     return distance
 
 
-def _wide(values: Tensor) -> Tensor:
-    """At least float32: half precision overflows when squared."""
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Convert to float32 at least, since half precision overflows when squared."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 class AttentionLoss:
-    """Sum over layers, and over the calls of each layer, of the distance between two recordings.
+    """Distance between two recordings of activations, summed over layers and the calls of each layer.
 
     Args:
-        axes: channel axis per layer name; None for no channels.
+        axes: channel axis by layer name; None for activations without channels.
         raw: use Eq. 8 as printed instead of attention transfer.
     """
 
@@ -83,11 +83,11 @@ class AttentionLoss:
         self.axes, self.raw = axes, raw
 
     def __call__(self, student: Recording, teacher: Recording) -> Tensor:
-        """Per-sample distances, `(n,)`, without λ; the recordings hold the same samples."""
+        """Distance of each sample, `(n,)`, not multiplied by λ; both recordings are of the same samples."""
         terms = [
-            raw_distance(mine, its) if self.raw else transfer_distance(mine, its, axis)
+            raw_distance(own, other) if self.raw else transfer_distance(own, other, axis)
             for name, axis in self.axes.items()
-            for mine, its in zip(student[name], teacher[name], strict=True)
+            for own, other in zip(student[name], teacher[name], strict=True)
         ]
         return torch.stack(terms).sum(0)
 
@@ -101,17 +101,28 @@ def channel_axes(
     *,
     raw: bool,
 ) -> dict[str, int | None]:
-    """The channel axis of each layer: as stated, or by the layer's type and its output's rank.
+    """Determine the channel axis of each layer: as stated, or from its type and the number of axes of its output.
 
-    Two axes `(n, features)`: no channels, features are positions.  Four or five (images, volumes):
-    axis 1.  Three: axis 1 behind a convolution or batch normalisation `(n, channels, length)`, the
-    last axis behind linear, recurrent and attention layers `(n, time, features)`.  Where only one
-    position is left, as in the last block of a ResNet18 on small images, the layer is a vector: no channels.
+    Two axes `(n, features)`: no channels; features are positions.  Four or five (images, volumes): axis 1.
+    Three: axis 1 of convolutions and batch normalisation `(n, channels, length)`, the last axis of linear,
+    recurrent and attention layers `(n, time, features)`.  An output with a single position, as in the last block
+    of a ResNet18 on small images, is a vector: no channels.
+
+    Args:
+        model: the model; evaluated on `batch` once.
+        names: names of the layers to compare.
+        stated: channel axis by layer name, where the user has given one.
+        task: the task, which predicts the batch.
+        batch: any batch.
+        raw: whether activations are compared by Eq. 8 as printed.
+
+    Returns:
+        The channel axis by layer name; None for a layer without channels.
 
     Raises:
-        LayerError: an axis is stated for another layer, a layer's axis cannot be told, its output lacks
-            a sample axis, it does not run, or it is a single number per sample, whose normalised map is
-            always 1 (unless `raw`).
+        LayerError: an axis is stated for another layer, the axis of a layer is ambiguous, its output has
+            no sample axis, it does not run, or it returns a single number per sample, whose normalised map
+            is always 1 (unless `raw`).
     """
     inner = unwrapped(model)
     modules = dict(inner.named_modules())
@@ -119,20 +130,12 @@ def channel_axes(
         samples = len(task.predict(model, batch.data))
     if unused := [name for name in stated if name not in names]:
         raise LayerError(
-            f"channel_axis names {', '.join(map(repr, unused))}, and the layers compared are {', '.join(names)}",
+            f"channel_axis names {', '.join(map(repr, unused))}, and the compared layers are {', '.join(names)}",
             remedy="Correct the name, or add it to `layers`",
         )
     axes: dict[str, int | None] = {}
     for name in names:
-        if name not in recording:
-            raise LayerError(f"Layer {name!r} does not run when the model predicts", remedy="Choose another")
-        example = recording[name][0]
-        if example.ndim < 2 or len(example) != samples:
-            raise LayerError(
-                f"Layer {name!r} returns shape {tuple(example.shape)} for {samples} samples",
-                expected="samples on the first axis and at least one more axis (a packed sequence has neither)",
-                remedy="Choose another layer, or set the attention weight to 0",
-            )
+        example = _example(name, recording, samples)
         axis = _axis(name, modules[name], example, stated)
         one_position = axis is not None and example[0].numel() == example.shape[axis]
         axes[name] = None if one_position else axis
@@ -145,7 +148,30 @@ def channel_axes(
     return axes
 
 
+def _example(name: str, recording: Recording, samples: int) -> Tensor:
+    """A layer's first recorded output.
+
+    Raises:
+        LayerError: the layer did not run, or its output has no sample axis.
+    """
+    if name not in recording:
+        raise LayerError(f"Layer {name!r} does not run when the model predicts", remedy="Choose another layer")
+    example = recording[name][0]
+    if example.ndim < 2 or len(example) != samples:
+        raise LayerError(
+            f"Layer {name!r} returns shape {tuple(example.shape)} for {samples} samples",
+            expected="samples on the first axis and at least one more axis (a packed sequence has neither)",
+            remedy="Choose another layer, or set the attention weight to 0",
+        )
+    return example
+
+
 def _axis(name: str, module: nn.Module, example: Tensor, stated: Mapping[str, int]) -> int | None:
+    """The channel axis of one layer, as stated or from its type; None if its output is `(n, features)`.
+
+    Raises:
+        LayerError: the stated axis does not exist, or the type does not determine the axis.
+    """
     if name in stated:
         axis = stated[name]
         if not -example.ndim < axis < example.ndim or axis == 0:
@@ -161,7 +187,7 @@ def _axis(name: str, module: nn.Module, example: Tensor, stated: Mapping[str, in
     if isinstance(module, _CHANNELS_LAST):
         return -1
     raise LayerError(
-        f"Layer {name!r} ({type(module).__name__}) returns shape {tuple(example.shape)}, whose channel "
-        "axis its type does not tell",
+        f"Layer {name!r} ({type(module).__name__}) returns shape {tuple(example.shape)}, and its type does "
+        "not determine the channel axis",
         remedy=f"State it: `channel_axis={{{name!r}: 1}}` or -1",
     )

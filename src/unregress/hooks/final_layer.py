@@ -1,7 +1,7 @@
-"""What an attacker reads at a model's final linear layer: its input and the loss gradient by its parameters.
+"""Attack features of the final linear layer: its input and the gradient of the loss by its parameters, per sample.
 
-Both come batched, out of one ordinary forward pass: with layer output z = W a + b, the gradient by (W, b) is
-∂ℓ/∂z ⊗ (a, 1), and ∂ℓ/∂z needs only the few operations behind the layer.
+One forward pass gives both for a whole batch: with layer output z = W a + b, the gradient by (W, b) is
+∂ℓ/∂z ⊗ (a, 1), and ∂ℓ/∂z needs only the operations after the layer.
 """
 
 from __future__ import annotations
@@ -23,36 +23,41 @@ from unregress.tasks.unwrap import unwrapped
 
 @dataclass(frozen=True)
 class Head:
-    """A model's final linear layer, and the axis of its input that the samples are on."""
+    """A model's final linear layer, and the sample axis of its input."""
 
     layer: nn.Linear
     sample_axis: int
 
 
 def final_linear(model: nn.Module, task: Task[Any], batch: Batch) -> Head:
-    """The linear layer that runs last.
+    """Find the linear layer that runs last.
+
+    Args:
+        model: the model; evaluated on a few samples.
+        task: the task, which predicts the batch.
+        batch: any batch.
 
     Raises:
-        ModelError: the last layer with weights is not linear, or mixes samples.
+        ModelError: the last layer with weights is not linear, or its input has no clear sample axis.
     """
-    remedy = "Leave out `Representation`, and use the paper's attack with `Membership(features=('loss',))`"
-    # Two samples tell the order of layers as well as a whole batch does.
+    remedy = "Do not use `Representation`, and use the paper's attack with `Membership(features=('loss',))`"
+    # Two samples show the order of layers as well as a whole batch.
     few = replace(batch, data=task.select(batch.data, torch.zeros(2, dtype=torch.int64, device=_device(model))))
     order = execution_order(model, task, few)
     last = unwrapped(model).get_submodule(order[-1]) if order else unwrapped(model)
     if not isinstance(last, nn.Linear):
         raise ModelError(
-            f"The model's last layer with weights is {order[-1] if order else 'not there'!r}, a {type(last).__name__}",
+            f"The model's last layer with weights is {order[-1] if order else 'missing'!r}, a {type(last).__name__}",
             expected="a final `torch.nn.Linear`, whose input and gradients the attack uses",
             remedy=remedy,
         )
-    # Time may come before samples, with as many steps as samples: only another batch size tells the axes apart.
-    # Not from one sample to two: some models squeeze a single sample's axis away.
+    # The time axis may come first and have as many steps as there are samples: only another batch size shows which
+    # axis is which.  Two and three samples, since some models squeeze the axis of a single sample.
     two, three = (_input_shape(model, last, task, batch, rows) for rows in ([0, 0], [0, 0, 0]))
     changed = [axis for axis, (a, b) in enumerate(zip(two, three, strict=False)) if a != b]
     if len(changed) != 1 or len(two) != len(three):
         raise ModelError(
-            f"The final linear layer is given shape {tuple(two)} for two samples and {tuple(three)} for three",
+            f"The final linear layer has input of shape {tuple(two)} for two samples and {tuple(three)} for three",
             expected="one axis that grows with the number of samples",
             remedy=remedy,
         )
@@ -60,6 +65,7 @@ def final_linear(model: nn.Module, task: Task[Any], batch: Batch) -> Head:
 
 
 def _input_shape(model: nn.Module, layer: nn.Linear, task: Task[Any], batch: Batch, rows: list[int]) -> torch.Size:
+    """Shape of the layer's input in its last call, when the model predicts rows of a batch."""
     shapes: list[torch.Size] = []
     handle = layer.register_forward_hook(
         lambda _, args, kwargs, __: shapes.append((args[0] if args else kwargs["input"]).shape), with_kwargs=True
@@ -78,17 +84,17 @@ def _device(model: nn.Module) -> torch.device:
 
 @dataclass(frozen=True)
 class Watch:
-    """Inputs and outputs of the head in each of its calls, while a model predicts."""
+    """Recorded inputs and outputs of the head, one for each of its calls in a forward pass."""
 
     head: Head
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
     def features(self, losses: Tensor) -> dict[str, Tensor]:
-        """Activation `(n, features)` and gradient `(n, parameters)` per sample, given the samples' losses `(n,)`.
+        """Activation `(n, features)` and gradient `(n, parameters)` of each sample, given the losses `(n,)`.
 
-        Calls of the layer, and axes between the sample's and the feature's (time steps), share its
-        parameters: their gradients add up, while their activations stand side by side.
+        Repeated calls of the layer, and axes between samples and features (time steps), share its
+        parameters: their gradients are summed, while their activations are concatenated.
         """
         # A call whose output the loss does not use has gradient zero.
         found: tuple[Tensor | None, ...] = torch.autograd.grad(losses.sum(), self.outputs, allow_unused=True)
@@ -103,6 +109,7 @@ class Watch:
         return {"activation": activation.flatten(1), "gradient": gradient}
 
     def _steps(self, values: list[Tensor], samples: int) -> Tensor:
+        """Concatenate the values of all calls and time steps; `(n, steps, features)`, float32 at least."""
         axis = self.head.sample_axis
         rows = [value.movedim(axis, 0).reshape(samples, -1, value.shape[-1]) for value in values]
         joined = torch.cat(rows, dim=1)
@@ -111,21 +118,21 @@ class Watch:
 
 @contextmanager
 def watched(head: Head) -> Iterator[Watch]:
-    """Watch the head during one forward pass under `torch.no_grad`.
+    """Record the head's calls during one forward pass under `torch.no_grad`.
 
-    Autograd is switched on at the head's output, and only from there on: the backbone keeps no graph.
+    Autograd is enabled from the head's output on, so that no graph is kept of the layers before it.
     """
     watch = Watch(head)
 
-    def cut(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
+    def record(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
         torch.set_grad_enabled(True)
         watch.inputs.append((args[0] if args else kwargs["input"]).detach())
-        # A head that is called again on its own output is watched through all its calls.
+        # Where a head is called again on its own output, the graph continues through all its calls.
         watch.outputs.append(output if output.requires_grad else output.detach().requires_grad_())
-        # A copy, since the model may go on in place.
+        # A copy, since the model may modify the output in place.
         return watch.outputs[-1].clone()
 
-    handle = head.layer.register_forward_hook(cut, with_kwargs=True)
+    handle = head.layer.register_forward_hook(record, with_kwargs=True)
     try:
         yield watch
     finally:

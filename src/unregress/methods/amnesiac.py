@@ -1,4 +1,4 @@
-"""Amnesiac unlearning: fine-tune on D with random labels in place of the forget set's own.
+"""Amnesiac unlearning: fine-tune on D, with random labels for the forget set.
 
 After Graves, Nagisetty and Ganesh, "Amnesiac Machine Learning" (AAAI 2021), as the paper adapts it
 to regression.
@@ -25,14 +25,14 @@ from unregress.training.runtime import Runtime
 
 @dataclass(frozen=True, kw_only=True)
 class _Amnesiac(Method):
-    """Draw one random label per forget sample, once, then fine-tune on D_r and the relabelled D_f."""
+    """Draw a random label for each forget sample once, then fine-tune on D_r and the relabelled D_f."""
 
     recipe: Recipe = Recipe(epochs=1, lr=1e-3)
-    """How to fine-tune; as published for AgeDB: 1 epoch at 0.001."""
+    """Settings of the fine-tuning; as published for AgeDB: 1 epoch at 0.001."""
 
     @abstractmethod
     def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
-        """Random labels of shape `(n_forget, *out)` in target units, and notes on how they were drawn."""
+        """Draw random labels, `(n_forget, *out)` in target units; returns them with notes on how they were drawn."""
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.requested.retain[:1]))
@@ -45,18 +45,18 @@ class _Amnesiac(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class UniformAmnesiac(_Amnesiac):
-    """Labels from a uniform distribution: the paper's "Reg Amnesiac" baseline (Section 6.5).
+    """Amnesiac unlearning with uniformly distributed labels: the paper's "Reg Amnesiac" baseline (Section 6.5).
 
     Raises:
-        SettingError: `low` is above `high`, or they are not whole numbers although `discrete` is set.
+        SettingError: `low` is above `high`, or one of them is not a whole number although `discrete` is set.
     """
 
     low: float = 1.0
-    """Smallest label; as published: 1."""
+    """Smallest label, in target units; as published: 1."""
     high: float = 101.0
-    """Largest label; as published: 101."""
+    """Largest label, in target units; as published: 101."""
     discrete: bool = True
-    """Draw whole numbers, both ends included (as published), rather than any number in between."""
+    """Draw whole numbers from `low` to `high`, both included (as published), instead of real numbers."""
 
     def __post_init__(self) -> None:
         inf = float("inf")
@@ -78,17 +78,18 @@ class UniformAmnesiac(_Amnesiac):
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianAmnesiac(_Amnesiac):
-    """Labels from a normal distribution with the labels' mean and deviation (paper Section 4.2, Algorithm 2).
+    """Amnesiac unlearning with normally distributed labels (paper Section 4.2, Algorithm 2).
 
-    The paper says in two ways whose labels: Section 6.5 and the published code take the whole training set's, as is
-    the default here; Algorithm 2's comment says the forget set's, which is `statistics="forget"`.
+    Mean and standard deviation are those of existing labels.  The paper is ambiguous about which: Section 6.5 and the
+    published code use the whole training set, the default here; the comment in Algorithm 2 names the forget set, which
+    is `statistics="forget"`.
 
     Raises:
-        SettingError: `statistics` is none of the three.
+        SettingError: `statistics` has another value than the three allowed.
     """
 
     statistics: Literal["all", "retain", "forget"] = "all"
-    """Whose labels' mean and standard deviation: the whole training set's, D_r's or D_f's."""
+    """Labels whose mean and standard deviation are used: the whole training set's, D_r's or D_f's."""
 
     def __post_init__(self) -> None:
         if self.statistics not in ("all", "retain", "forget"):
@@ -96,14 +97,14 @@ class GaussianAmnesiac(_Amnesiac):
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """Whose labels are modelled, which the paper says in two ways."""
+        """The choice of labels for mean and deviation, where it differs from Algorithm 2."""
         if self.statistics == "forget":
             return ()
         whole = "the whole training set, as paper Section 6.5 and the published code do"
         return (
-            f"GaussianAmnesiac takes mean and deviation of the labels of "
-            f"{whole if self.statistics == 'all' else 'the retain set'}; Algorithm 2's comment says those of the "
-            "forget set, which would redraw the labels that are to be forgotten.",
+            f"GaussianAmnesiac uses mean and deviation of the labels of "
+            f"{whole if self.statistics == 'all' else 'the retain set'}; the comment in Algorithm 2 names those of the "
+            "forget set, which would reproduce the distribution of the labels that are to be forgotten.",
         )
 
     def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
@@ -113,19 +114,20 @@ class GaussianAmnesiac(_Amnesiac):
             "forget": torch.tensor(case.requested.forget),
         }[self.statistics]
         labels = read_targets(case.source("train_eval"), case.task, rows).double()
-        mean, deviation = _moments(labels)
+        mean, deviation = _mean_and_deviation(labels)
         drawn = mean + deviation * torch.randn(shape, generator=generator, dtype=torch.float64)
-        note = f"labels drawn from N({_shown(mean)}, {_shown(deviation)}) of {self.statistics} labels"
+        note = f"labels drawn from N({_format(mean)}, {_format(deviation)}) of {self.statistics} labels"
         return drawn, (note,)
 
 
-def _moments(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each output's known labels; 0 where none is."""
+def _mean_and_deviation(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each output's known labels; 0 for an output without any."""
     if labels.ndim == 1 or not labels.isnan().any():
         return labels.mean(0), labels.std(0, correction=0)
     mean = labels.nanmean(0)
     return mean.nan_to_num(), (labels - mean).square().nanmean(0).sqrt().nan_to_num()
 
 
-def _shown(values: Tensor) -> str:
+def _format(values: Tensor) -> str:
+    """Numbers with four significant digits, separated by commas."""
     return ", ".join(f"{value:.4g}" for value in values.flatten().tolist())

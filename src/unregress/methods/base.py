@@ -1,4 +1,4 @@
-"""The contract of an unlearning method: one function from a model and a case to an unlearned model."""
+"""Base class of unlearning methods, their result, and the training of an original."""
 
 from __future__ import annotations
 
@@ -29,51 +29,52 @@ from unregress.training.runtime import Runtime
 
 @dataclass(frozen=True, kw_only=True)
 class Unlearned:
-    """What a method hands back."""
+    """Result of an unlearning method, or of a training: the model, its history, cost and provenance."""
 
     model: nn.Module
-    """The new model, on the device and in the mode of the one given."""
+    """The new model, on the device and in the mode of the given model."""
     history: tuple[Epoch, ...]
     cost: Cost
-    """The whole job, a helper's training included."""
+    """Cost of the whole job, including the training of a helper."""
     record: ModelRecord | None = None
-    """How the model was made: method, settings, seed, and what it started from.  `Method.unlearn` sets it."""
+    """Provenance of the model: method, settings, seed, and digests of the weights it started from; set by
+    `Method.unlearn`."""
     deviations: tuple[str, ...] = ()
-    """Where the method departs from the paper."""
+    """Differences between the method and the paper."""
     notes: tuple[str, ...] = ()
-    """What the method decided by itself: the layers it found, the labels' statistics it used."""
+    """Choices that the method made from the data, such as layers to compare or statistics of labels."""
     helper: nn.Module | None = None
-    """The partly trained model that taught this one, if any: an audit shows what it does by itself."""
+    """The partly trained teacher model, if the method has one; an audit reports on it as well."""
     request: ForgetRequest | None = None
-    """What it was made to forget, beside what it had forgotten before (`ForgetRequest.others`); None for an original,
-    and where it is not known."""
+    """The request that the model was unlearned for, including earlier requests (`ForgetRequest.others`); None for an
+    original, or if it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """Makes a trained model forget.
+    """Base class of unlearning methods.
 
-    An implementation is a frozen dataclass whose fields are its hyper-parameters, and one method,
-    `run`.  `unlearn` sees to the rest, equally for all: the input model is copied and stays
-    bit-identical, random draws come from the runtime's seed and leave the global state alone.
+    A method is a frozen dataclass whose fields are its hyper-parameters, with one function to implement, `run`.
+    `unlearn` does the rest for all methods: it copies the model, which stays bit-identical, seeds random draws with the
+    runtime's seed, and restores the global random state.
     """
 
     retrains: ClassVar[bool] = False
-    """Whether the method trains from scratch on the retain set, so that its models can be golds: `Retrain` and its
-    subclasses."""
+    """Whether the method trains from scratch on the retain set, so that its models can be golds; true for `Retrain` and
+    its subclasses."""
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """Where the method, as it is set up, departs from the paper."""
+        """Differences between the method, with its settings, and the paper."""
         return ()
 
     @property
     def uses_original(self) -> bool:
-        """Whether what the model has learnt matters, and not its architecture alone."""
+        """Whether the method uses the original's weights, and not only its architecture."""
         return True
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterable[UnregressError]:
-        """What would stop `run` before its first training, for a preflight to say with all else; by default nothing.
+        """Problems that would stop `run`, for a preflight to report before any training; by default none.
 
         Args:
             student: a private copy of the original.
@@ -84,10 +85,10 @@ class Method(ABC):
 
     @abstractmethod
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
-        """Do the work, under the method's seed.
+        """Unlearn the request of a case; called with the random state seeded.
 
         Args:
-            student: a private copy of the original, to change in place or to replace.
+            student: a private copy of the original, which may be changed in place or replaced.
             case: the request and the data.
             runtime: where to run.
         """
@@ -96,13 +97,13 @@ class Method(ABC):
         """Make a copy of `model` forget `case.request`.
 
         Args:
-            model: the trained model; untouched, down to its mode, gradients and random state.
+            model: the trained model; it is not changed, nor are its modes and gradients.
             case: the request and the data.
-            runtime: where to run, and the seed.
+            runtime: device, precision and seed.
 
         Raises:
-            SettingError: the method's `run` does not hand back what it should.
-            DivergenceError: the new model's weights are not finite, or it predicts numbers of another size altogether.
+            SettingError: the method's `run` does not return an `Unlearned` with a model and a cost.
+            DivergenceError: the new model's weights are not finite, or its predictions are far too large.
             RequestError: the case has no request.
             UnregressError: the case does not fit the model; see `unregress.errors`.
         """
@@ -112,11 +113,11 @@ class Method(ABC):
             student = runtime.private_copy(model)
             size = quick_check(case, student, runtime)
             parents = (weights_of(unwrapped(model)),) if self.uses_original else ()
-            done = _checked(self, self.run(student, case, runtime))
-            _require_sane(done, self, size, case, runtime)
+            done = _require_unlearned(self, self.run(student, case, runtime))
+            _require_no_divergence(done, self, size, case, runtime)
         for made in (done.model, done.helper):
             if made is not None:
-                return_to(made, unwrapped(model))
+                restore_placement(made, unwrapped(model))
         return replace(
             done,
             notes=(*done.notes, *unwrapping(model)),
@@ -128,7 +129,7 @@ class Method(ABC):
 
 
 def record_of_method(method: Method, seed: int | None = None, parents: tuple[str, ...] = ()) -> ModelRecord:
-    """The record of a model that a method makes.
+    """Make the record of a model made by a method.
 
     Args:
         method: the method.
@@ -148,16 +149,20 @@ def record_of_method(method: Method, seed: int | None = None, parents: tuple[str
 
 
 def record_of_training(recipe: Recipe, seed: int | None = None) -> ModelRecord:
-    """The record of an original that is trained by a recipe, under a seed."""
+    """Make the record of an original, trained with a recipe under a seed."""
     settings = settings_of(recipe)
     return ModelRecord(method="train", settings={"recipe": settings}, kind="trained", recipe=settings, seed=seed)
 
 
-def _checked(method: Method, done: object) -> Unlearned:
-    """What `run` handed back, of the user's own methods too."""
+def _require_unlearned(method: Method, done: object) -> Unlearned:
+    """Check the type of the value returned by `run`, which may be a user's own method.
+
+    Raises:
+        SettingError: it is not an `Unlearned` with a model and a cost.
+    """
     found = f"something of type {type(done).__name__}"
     if isinstance(done, Unlearned):
-        # Of the types that it declares, which nothing has checked.
+        # A dataclass does not check the types of its fields.
         model: object = done.model
         cost: object = done.cost
         if isinstance(model, nn.Module) and isinstance(cost, Cost):
@@ -165,14 +170,21 @@ def _checked(method: Method, done: object) -> Unlearned:
         found = f"an `Unlearned` whose model is of type {type(model).__name__} and whose cost is of type"
         found += f" {type(cost).__name__}"
     raise SettingError(
-        f"`{type(method).__name__}.run` hands back {found}",
+        f"`{type(method).__name__}.run` returns {found}",
         expected="an `Unlearned` with the new model and its `Cost`",
-        remedy="Write `return Unlearned(model=student, history=(), cost=Cost())`",
+        remedy="Return `Unlearned(model=student, history=(), cost=Cost())`",
     )
 
 
-def _require_sane(done: Unlearned, method: Method, size: float, case: Case, runtime: Runtime) -> None:
-    """Refuse a model that a training which ran away has left, whatever the method watched.
+def _require_no_divergence(done: Unlearned, method: Method, size: float, case: Case, runtime: Runtime) -> None:
+    """Refuse a model whose training has diverged, for methods that do not check it themselves.
+
+    Args:
+        done: result of the method.
+        method: the method, for messages.
+        size: largest absolute prediction or target of the original, from `quick_check`.
+        case: the request and the data.
+        runtime: where to run.
 
     Raises:
         DivergenceError: weights are NaN or infinite, or predictions far beyond the size of the original's.
@@ -185,13 +197,14 @@ def _require_sane(done: Unlearned, method: Method, size: float, case: Case, runt
     found = predicted_size(case, done.model, runtime)
     if found > EXPLODED * max(1.0, size):
         raise DivergenceError(
-            f"{name} made a model that predicts {found:.3g} where predictions and targets are at most {size:.3g}",
+            f"{name} made a model that predicts {found:.3g}, where targets and the original's predictions are at most "
+            f"{size:.3g}",
             remedy=remedy,
         )
 
 
-def return_to(student: nn.Module, model: nn.Module) -> None:
-    """Put the student on the device, in the precision and in the modes of the model it was copied from."""
+def restore_placement(student: nn.Module, model: nn.Module) -> None:
+    """Give the student the device, precision and modes of the model that it was copied from, and no gradients."""
     home = next(model.parameters(), torch.empty(0)).device
     student.to(home).zero_grad(set_to_none=True)
     originals = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -202,13 +215,13 @@ def return_to(student: nn.Module, model: nn.Module) -> None:
 
 
 def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
-    """Train a fresh model on all of D: the original.  `Retrain` makes the gold, on D_r alone.
+    """Train an original: a new model, on all of D.  `Retrain` makes golds, on D_r alone.
 
     Args:
-        case: the data; the task builds the model, under the runtime's seed.  A request is not needed; samples that
-            requests before it forgot (`ForgetRequest.others`) are left out.
-        recipe: how to train.
-        runtime: where to train.
+        case: task and data; a request is not needed.  Samples of earlier requests (`ForgetRequest.others`) are left
+            out.
+        recipe: training settings.
+        runtime: device, precision and seed; the task builds the model under its seed.
     """
     started = time.perf_counter()
     with runtime.isolated_rng("train"):

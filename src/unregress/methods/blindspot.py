@@ -26,37 +26,37 @@ from unregress.training.runtime import Runtime
 
 @dataclass(frozen=True, kw_only=True)
 class Blindspot(Method):
-    """Imitate, on the forget set, a helper that never saw it, while fitting the retain set.
+    """Imitate, on the forget set, a helper that was not trained on it, while fitting the retain set.
 
-    A fresh helper B is trained briefly on D_r.  Then the original M is trained on D with the
-    per-sample loss (1 - l_f) L_r + l_f (L_f + L_attn): on retain samples the task's loss against
-    the true target, on forget samples the task's loss against B's prediction plus λ times the
-    distance between M's and B's activations (Eq. 9).  B sees forget rows only; the forget labels
-    are never used.
+    A new helper B is trained briefly on D_r.  Then the original M is trained on D with the per-sample loss
+    (1 - l_f) L_r + l_f (L_f + L_attn): on retain samples the task's loss against the true target, on forget samples
+    the task's loss against B's prediction, plus λ times the distance between the activations of M and B (Eq. 9).
+    As a teacher, B predicts the forget rows only.  The forget labels are never used.
 
-    Departs from the paper in three points: the attention term is by default the published code's, not Eq. 8
-    as printed; activations that are vectors, or have a single position left, are compared as one map over their
-    features, where the published code compares constants; and where the task's loss is a quantile loss, L_f
-    compares predictions level by level, since Eq. 7's pinball loss would draw all levels to the helper's point.
+    Differences from the paper: by default the attention term is that of the published code, not Eq. 8 as printed.
+    Activations that are vectors, or have a single position, are compared as one map over their features, where the
+    published code compares constants.  With a quantile loss, L_f compares predictions level by level, since the
+    pinball loss of Eq. 7 would pull all levels towards the helper's point prediction.
 
     Raises:
-        SettingError: a setting is out of range; all of them at once.
-        LayerError: a layer does not exist or cannot serve, when unlearning.
+        SettingError: settings are out of range; all of them are reported at once.
+        LayerError: when unlearning, a layer does not exist or cannot be compared.
     """
 
     helper: Recipe = Recipe(epochs=2, lr=0.01)
-    """How the helper is trained on D_r; as published for AgeDB: 2 epochs at 0.01."""
+    """Training of the helper on D_r; as published for AgeDB: 2 epochs at 0.01."""
     recipe: Recipe = Recipe(epochs=1, lr=1e-3)
-    """How the original is trained to forget; as published for AgeDB: 1 epoch at 0.001.
-    Its `mode` is the student's: in training mode (as published) batch statistics and dropout act."""
+    """Training of the original to forget; as published for AgeDB: 1 epoch at 0.001.  Its `mode` is that of the student:
+    `train`, as published, uses batch statistics and dropout."""
     attention_weight: float = 50.0
-    """λ of Eq. 8; as published: 50.  Zero leaves the activations alone."""
+    """λ of Eq. 8; as published: 50.  With 0 activations are not compared."""
     attention: Literal["transfer", "raw"] = "transfer"
     """How activations are compared: attention transfer (published code) or Eq. 8 as printed."""
     layers: int | Sequence[str] = 3
-    """Layers to compare: names, patterns (`layer?`), or how many of the last hidden ones in execution order."""
+    """Layers to compare: names, patterns (`layer?`), or the number of last hidden layers in execution order."""
     channel_axis: Mapping[str, int] = field(default_factory=dict)
-    """Channel axis by layer name, where the layer's type does not tell: see `unregress.hooks.attention_transfer`."""
+    """Channel axis by layer name, where the layer's type does not determine it; see
+    `unregress.hooks.attention_transfer`."""
     helper_mode: Literal["eval", "train"] = "eval"
     """Mode of the helper while it teaches; as published: eval."""
 
@@ -76,10 +76,10 @@ class Blindspot(Method):
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """How predictions and activations are compared, where paper and published code say it differently."""
+        """Differences in how predictions and activations are compared."""
         quantiles = (
-            "With a quantile loss, Blindspot compares forget predictions with the helper's level by level: Equation "
-            "7's pinball loss would draw all levels to the helper's point prediction.",
+            "With a quantile loss, Blindspot compares forget predictions with the helper's level by level: the pinball "
+            "loss of Equation 7 would pull all levels towards the helper's point prediction.",
         )
         if self.attention == "raw" or not self.attention_weight:
             return quantiles
@@ -87,40 +87,40 @@ class Blindspot(Method):
             "Blindspot's attention term is attention transfer, as in the published code: the mean squared "
             "difference of normalised maps of squared activations, averaged over channels.  Equation 8 as "
             "printed, the norm of the activations' difference, is `attention='raw'`.",
-            "Activations without channels (vectors), or with a single position left, are one map over their "
-            "features; the published code maps them to a single constant, so that their attention loss is always zero.",
+            "Activations without channels (vectors), or with a single position, are compared as one map over their "
+            "features; the published code maps them to a constant, so that their attention loss is always zero.",
             *quantiles,
         )
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
-        for ask in (lambda: fresh_model(case, student), lambda: self._resolve(student, case, runtime)):
+        for check in (lambda: fresh_model(case, student), lambda: self._compared_layers(student, case, runtime)):
             try:
-                ask()
+                check()
             except UnregressError as error:
                 yield error
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         helper = fresh_model(case, student)
-        axes, notes = self._resolve(student, case, runtime)
-        helped = fit(helper, case, self.helper, retain_objective(case), runtime, stage="helper")
+        axes, notes = self._compared_layers(student, case, runtime)
+        helper_training = fit(helper, case, self.helper, retain_objective(case), runtime, stage="helper")
         helper.requires_grad_(False).train(self.helper_mode == "train")
         teacher = runtime.set_up(helper)
         loss = self._loss(case, teacher, AttentionLoss(axes, raw=self.attention == "raw"))
         objective = Objective.over(torch.from_numpy(case.rows("train")), loss)
-        taught = fit(student, case, self.recipe, objective, runtime, stage="unlearn")
-        teaching = Cost(forward=len(taught.history) * len(case.requested.forget))
+        unlearning = fit(student, case, self.recipe, objective, runtime, stage="unlearn")
+        teaching = Cost(forward=len(unlearning.history) * len(case.requested.forget))
         return Unlearned(
             model=student,
-            history=(*helped.history, *taught.history),
-            cost=helped.cost + taught.cost + teaching,
+            history=(*helper_training.history, *unlearning.history),
+            cost=helper_training.cost + unlearning.cost + teaching,
             notes=notes,
             helper=helper,
         )
 
-    def _resolve(
+    def _compared_layers(
         self, student: nn.Module, case: Case, runtime: Runtime
     ) -> tuple[dict[str, int | None], tuple[str, ...]]:
-        """Names and channel axes of the layers to compare, found once, on two forget rows."""
+        """Channel axes by name of the layers to compare, and a note that lists them; two forget rows are predicted."""
         if not self.attention_weight:
             return {}, ()
         rows = torch.tensor(case.requested.forget[:2])
@@ -133,25 +133,25 @@ class Blindspot(Method):
         return axes, (f"activations compared at: {listed}",)
 
     def _loss(self, case: Case, teacher: nn.Module, distance: AttentionLoss) -> SampleLoss:
-        """Eq. 9 per sample."""
+        """The per-sample loss of Eq. 9."""
         task, layers = case.task, list(distance.axes)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             with activations(unwrapped(model), layers) as of_student:
                 prediction = task.predict(model, batch.data)
             retained, forgotten = batch.retained.to(prediction.device), batch.forgotten.to(prediction.device)
-            # Retain rows first, then forget rows: the order within a batch means nothing to a mean.
+            # Retain rows first, then forget rows: the mean does not depend on the order within a batch.
             losses: list[Tensor] = []
             if len(retained):
-                kept = task.select(batch.data, retained)
-                losses.append(task.checked_loss(prediction[retained], task.target(kept)))
+                target = task.target(task.select(batch.data, retained))
+                losses.append(task.checked_loss(prediction[retained], target))
             if len(forgotten):
                 with torch.no_grad(), activations(unwrapped(teacher), layers) as of_helper:
-                    taught = task.predict(teacher, task.select(batch.data, forgotten))
-                imitation = task.imitation_loss(prediction[forgotten], taught)
+                    teaching = task.predict(teacher, task.select(batch.data, forgotten))
+                imitation = task.imitation_loss(prediction[forgotten], teaching)
                 if layers:
-                    seen = {name: [a[forgotten] for a in calls] for name, calls in of_student.items()}
-                    imitation = imitation + self.attention_weight * distance(seen, of_helper)
+                    own = {name: [a[forgotten] for a in calls] for name, calls in of_student.items()}
+                    imitation = imitation + self.attention_weight * distance(own, of_helper)
                 losses.append(imitation)
             return torch.cat(losses)
 

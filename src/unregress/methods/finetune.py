@@ -1,4 +1,4 @@
-"""Fine-tuning on what is retained: the paper's baseline."""
+"""Fine-tuning on the retain set: the paper's baseline."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from unregress.training.runtime import Runtime
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Method):
-    """Continue training the original on D_r, so that D_f fades (paper Section 6.2).
+    """Continue training the original on D_r, so that it gradually forgets D_f (paper Section 6.2).
 
-    Never reads a forget sample.
+    Forget samples are never read.
     """
 
     recipe: Recipe = Recipe(epochs=5, lr=1e-3)
-    """How to continue; as published for AgeDB: 5 epochs at 0.001."""
+    """Settings of the fine-tuning; as published for AgeDB: 5 epochs at 0.001."""
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         fitted = fit(student, case, self.recipe, retain_objective(case), runtime, stage="unlearn")

@@ -26,26 +26,26 @@ from unregress.training.runtime import Runtime, evaluating
 class NegGradPlus(Method):
     """Minimise the mean retain loss minus `alpha` times the mean forget loss, each forget loss up to a bound.
 
-    Each step takes one batch of D_r and one of D_f.  A regression loss has no largest value, so that ascent on it would
-    end in ever larger predictions: a forgotten sample whose loss has reached its bound therefore no longer counts.  By
-    default the bound is the loss of a constant prediction, the median of the retained targets, on the same sample: what
-    a model that knows nothing of the sample would be charged.
+    Each step takes one batch of D_r and one of D_f.  A regression loss has no upper limit, so that unbounded ascent
+    would make predictions ever larger.  A forget sample whose loss has reached its bound therefore no longer
+    contributes to the gradient.  By default the bound is the loss, on the same sample, of a constant prediction: the
+    median of the retained targets, as predicted by a model that knows nothing of the sample.
 
-    Forget labels are used, and the loss on them only grows: a sample may be missed by more than a retrained model
-    misses it.
+    Forget labels are used, and the loss on them only grows: the error on a forget sample may become larger than that of
+    a retrained model.
 
     Raises:
-        SettingError: a setting is out of range; all of them at once.
+        SettingError: settings are out of range; all of them are reported at once.
     """
 
     recipe: Recipe = Recipe(epochs=5, lr=1e-3)
-    """How to train, starting from the original."""
+    """Settings of the training, which starts from the original."""
     alpha: float = 0.05 / 0.95
-    """Weight of the forget loss beside the retain loss; as published for small data: β = 0.95 of one and 0.05 of the
-    other.  Zero is fine-tuning."""
+    """Weight of the forget loss relative to the retain loss; as published for small data: β = 0.95 of the retain loss
+    and 0.05 of the forget loss.  Zero is fine-tuning."""
     bound: float | None = None
-    """Loss, in the loss's own units, from which on a forgotten sample no longer counts; None for that of the median of
-    the retained targets on the same sample; infinity for the published method."""
+    """Loss, in the loss's own units, above which a forget sample no longer contributes; None for the loss, on the same
+    sample, of the median of the retained targets; infinity for the published method."""
 
     def __post_init__(self) -> None:
         require_fields(
@@ -53,23 +53,23 @@ class NegGradPlus(Method):
             self,
             [
                 ("alpha", 0 <= self.alpha < float("inf"), "a number, 0 or more"),
-                ("bound", self.bound is None or self.bound > 0, "a positive number, or none for a constant's loss"),
+                ("bound", self.bound is None or self.bound > 0, "a positive number, or None for a constant's loss"),
             ],
         )
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """The bound, and which list of batches an epoch goes by."""
+        """The bound of the forget loss, and the length of an epoch."""
         found = (
-            "An epoch of NegGradPlus passes once over the longer of retain and forget batches; the published code's "
-            "passes over the retain set.",
+            "An epoch of NegGradPlus is one pass over the larger of retain and forget set; in the published code it is "
+            "one pass over the retain set.",
         )
         if self.bound == float("inf"):
             return found
         bound = "that of the retained targets' median" if self.bound is None else f"{self.bound:g}"
         return (
             f"NegGradPlus does not raise a forgotten sample's loss beyond {bound}; the published objective has no "
-            "bound, and a regression loss no largest value.",
+            "bound, and a regression loss has no upper limit.",
             *found,
         )
 
@@ -90,7 +90,7 @@ class NegGradPlus(Method):
         return Unlearned(model=student, history=fitted.history, cost=fitted.cost)
 
     def _bounded_loss(self, case: Case) -> SampleLoss:
-        """The task's loss, constant from its bound on."""
+        """The task's loss, constant above each sample's bound."""
         task = case.task
         bounds = self._bounds(case)
 
@@ -103,7 +103,7 @@ class NegGradPlus(Method):
         return loss
 
     def _bounds(self, case: Case) -> Callable[[Tensor, Tensor], Tensor]:
-        """From predictions and targets to each sample's bound, `(n,)`."""
+        """A function from predictions and targets to each sample's bound, `(n,)`."""
         if (bound := self.bound) is not None:
             return lambda prediction, target: torch.full(target.shape[:1], bound)
         retained = read_targets(case.source("train_eval"), case.task, torch.from_numpy(case.requested.retain))
@@ -113,10 +113,10 @@ class NegGradPlus(Method):
         def of_constant(prediction: Tensor, target: Tensor) -> Tensor:
             if prediction.shape[: target.ndim] != target.shape:
                 raise ModelError(
-                    f"Predictions have shape {tuple(prediction.shape)} and targets {tuple(target.shape)}, so that no "
-                    "prediction stands for a constant",
-                    expected="predictions that continue the targets' axes",
-                    remedy="Set the forget loss's `bound`",
+                    f"Predictions have shape {tuple(prediction.shape)} and targets {tuple(target.shape)}, so that a "
+                    "constant prediction is not defined",
+                    expected="predictions whose first axes are those of the targets",
+                    remedy="Set `bound` of `NegGradPlus`",
                 )
             levels = [1] * (prediction.ndim - target.ndim)
             constant = middle.to(prediction).reshape((*middle.shape, *levels)).expand(prediction.shape)
@@ -125,7 +125,7 @@ class NegGradPlus(Method):
         return of_constant
 
     def _require_bound(self, student: nn.Module, case: Case, runtime: Runtime) -> None:
-        """Refuse a task by whose loss a constant prediction cannot be judged.
+        """Refuse a task whose loss is not defined for a constant prediction.
 
         Raises:
             ModelError: the loss of a constant prediction is not defined or not finite.
@@ -140,6 +140,6 @@ class NegGradPlus(Method):
         if not bool(found.isfinite().all()):
             raise ModelError(
                 "The loss of a constant prediction, the median of the retained targets, is not finite",
-                expected="a bound for the loss of forgotten samples",
-                remedy="Set the forget loss's `bound`",
+                expected="a finite loss, which bounds the loss of forget samples",
+                remedy="Set `bound` of `NegGradPlus`",
             )

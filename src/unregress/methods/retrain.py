@@ -1,4 +1,4 @@
-"""Retraining from scratch without the forget set: the reference ("gold") that methods are judged by."""
+"""Retraining from scratch without the forget set: the reference ("gold") for other methods."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from unregress.training.runtime import Runtime
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Method):
-    """Train a fresh model on D_r alone (paper Section 3.1).
+    """Train a new model on D_r alone (paper Section 3.1).
 
-    Never reads a forget sample.  The original's weights are not used, only its architecture: the
-    fresh model comes from the task's `build_model` under the runtime's seed.
+    Forget samples are never read.  Of the original only the architecture is used: the new model is made by the
+    task's `build_model` under the runtime's seed.
     """
 
     retrains: ClassVar[bool] = True
 
     recipe: Recipe = Recipe(epochs=100, lr=0.01, schedule="plateau")
-    """How the original was trained; as published: 100 epochs of Adam from 0.01, reduced on plateau."""
+    """Training settings, which should be those of the original; as published: 100 epochs of Adam from 0.01, reduced on
+    plateau."""
 
     @property
     def uses_original(self) -> bool:
-        """No: its architecture alone matters."""
+        """False: only the original's architecture is used."""
         return False
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:

@@ -1,1 +1,1 @@
-"""Model architectures.  Import each from its own module, since each needs other packages."""
+"""Model architectures.  Import each from its own module, since they need different packages."""

@@ -1,4 +1,4 @@
-"""AllCNN with one output, an image network of convolutions only, that takes images as bytes."""
+"""AllCNN for regression: a convolutional network with one output, which takes images as bytes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ STAGES = (
     ((192, 192, 3, 1), (192, 192, 3, 1), (192, 192, 3, 2)),
     ((192, 192, 3, 1), (192, 192, 1, 1)),
 )
-"""Channels in and out, kernel and stride of each convolution."""
+"""Input channels, output channels, kernel size and stride of each convolution, by stage."""
 
 
 def allcnn_regressor() -> nn.Sequential:
-    """A fresh AllCNN that predicts one number per image; output `(n, 1)`.
+    """Make a new AllCNN that predicts one number per image; output `(n, 1)`.
 
-    All-CNN-C of Springenberg et al. (2015), "Striving for Simplicity", Table 1, but for the third convolution, which
-    has 192 maps instead of 96 as in the code that was published for the paper's AgeDB notebook.  As commonly in
-    unlearning code, each convolution is followed by batch normalisation, which stands for the original's dropout, and
-    the mean over positions by a linear layer: in the original a 1x1 convolution before the mean, which is the same but
-    for a rectification.
+    This is All-CNN-C of Springenberg et al. (2015), "Striving for Simplicity", Table 1, with three changes.  The third
+    convolution has 192 maps instead of 96, as in the code published for the paper's AgeDB notebook.  As is common in
+    unlearning code, each convolution is followed by batch normalisation, in place of dropout, and the mean over
+    positions by a linear layer, in place of a 1x1 convolution with a ReLU before the mean.
 
-    Its stages are called `stage1` to `stage3`; an image of 32 by 32 leaves them as 192 maps of 16 by 16, 192 of 8 by 8,
-    and 192 of 8 by 8, all of them rectified.  `stage?` names them for Blindspot.  Any side from 1 pixel will do.
+    The stages are called `stage1` to `stage3` (for Blindspot: `stage?`).  For images of 32 by 32 their outputs, after
+    ReLU, are 192 maps of 16 by 16, 8 by 8, and 8 by 8.  Images may have any size from 1 by 1 pixel.
     """
     parts: OrderedDict[str, nn.Module] = OrderedDict(pixels=Pixels())
     for number, stage in enumerate(STAGES, 1):
@@ -38,7 +37,8 @@ def allcnn_regressor() -> nn.Sequential:
 
 
 def _convolution(channels: int, maps: int, kernel: int, stride: int) -> nn.Sequential:
-    # The normalisation has a bias of its own.  Nothing is rectified in place: a hook may hold what is rectified.
+    """A convolution with batch normalisation and ReLU."""
+    # The normalisation has its own bias.  The ReLU is not in place, since a hook may keep its input.
     convolution = nn.Conv2d(channels, maps, kernel, stride=stride, padding=kernel // 2, bias=False)
     return nn.Sequential(
         OrderedDict(convolution=convolution, normalisation=nn.BatchNorm2d(maps), rectification=nn.ReLU())

@@ -1,4 +1,4 @@
-"""ResNet18 with one output (paper Section 6.2), torchvision's, that takes images as bytes."""
+"""ResNet18 for regression (paper Section 6.2): torchvision's, with one output, which takes images as bytes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torchvision.models import resnet18
 
 
 class Pixels(nn.Module):
-    """Bytes `(n, height, width, 3)` to numbers in [-1, 1], `(n, 3, height, width)`, channels last in memory."""
+    """Convert bytes `(n, height, width, 3)` to numbers in [-1, 1], `(n, 3, height, width)`, channels last in memory."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         return pixels.permute(0, 3, 1, 2).to(torch.get_default_dtype()).div(127.5).sub(1.0)
 
 
 def resnet18_regressor() -> nn.Sequential:
-    """A fresh ResNet18 that predicts one number per image; output `(n, 1)`.
+    """Make a new ResNet18 that predicts one number per image; output `(n, 1)`.
 
     Its blocks are called `resnet.layer1` to `resnet.layer4`.
     """

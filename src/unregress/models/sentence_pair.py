@@ -1,7 +1,7 @@
-"""The similarity of two sentences from one LSTM that reads both (paper Section 6.2: an LSTM with GloVe, on STS-B).
+"""Similarity of two sentences, predicted by one LSTM that reads both (paper Section 6.2: LSTM with GloVe, on STS-B).
 
-The paper leaves widths and head open.  Here the pair's features are those of InferSent (Conneau et al., 2017): both
-ends, their absolute difference and their product.
+The paper does not specify widths and output layers.  Here the features of a pair are those of InferSent (Conneau et
+al., 2017): both final states, their absolute difference and their product.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from torch.nn import functional
 from unregress.errors import ModelError, SettingError, UnregressError, raise_all
 
 CHUNKS = 4
-"""Groups of similar length that a batch is read in."""
+"""Number of groups of similar length into which a batch is divided."""
 
 
 class SentencePairLSTM(nn.Module):
-    """One number per pair of sentences; output `(n, 1)`.
+    """Predict one number per pair of sentences; output `(n, 1)`.
 
-    Both sentences are embedded and read by the same LSTM to their true ends u and v; then [u, v, |u − v|, u·v] goes
-    through a hidden linear layer and a ReLU to the output.  Padding changes nothing.
+    The same LSTM reads both embedded sentences; u and v are its states at their last words.  A hidden linear layer, a
+    ReLU and an output layer are applied to [u, v, |u − v|, u·v].  Padding does not change the result.
 
     Layers to compare in Blindspot, in execution order: `embedding` `(n, 2·length, dim)`, `lstm`
-    `(n, 2·length, hidden)`, zero at padding, and `hidden` `(n, head)`.  Name `("lstm", "hidden")`: with frozen vectors
-    `embedding` is the same in all models.
+    `(n, 2·length, hidden)`, zero at padding, and `hidden` `(n, head)`.  Choose `("lstm", "hidden")`, since frozen
+    embeddings are the same in all models.
 
     Args:
-        words: size of the vocabulary, for an embedding that is learned; none if there are `vectors`.
-        vectors: the embedding `(words, dim)`, as from `unregress.datasets.text.glove`; copied, row 0 is padding.
-        frozen: whether `vectors` stay as they are; a learned embedding never does.
-        dim: numbers per word of a learned embedding.
+        words: size of the vocabulary, to learn an embedding; None if there are `vectors`.
+        vectors: given embedding `(words, dim)`, as from `unregress.datasets.text.glove`; copied; row 0 is padding.
+        frozen: whether `vectors` are not trained.
+        dim: width of a learned embedding.
         hidden: width of the LSTM.
         head: width of the hidden linear layer.
 
@@ -51,7 +51,7 @@ class SentencePairLSTM(nn.Module):
         super().__init__()
         _check(words, vectors, {"dim": dim, "hidden": hidden, "head": head})
         if vectors is not None:
-            # Copied: two models that shared the matrix would not be two models.
+            # Copied, so that models do not share the matrix.
             self.embedding = nn.Embedding.from_pretrained(vectors.clone(), freeze=frozen, padding_idx=0)
         else:
             self.embedding = nn.Embedding(words or 0, dim, padding_idx=0)
@@ -63,38 +63,37 @@ class SentencePairLSTM(nn.Module):
         """Predict from word ids `(n, length)`, int64, padded with 0 on the right.
 
         Raises:
-            ModelError: the two differ in shape, or a sentence has no word.
+            ModelError: `first` and `second` differ in shape, or a sentence has no word.
         """
         if first.shape != second.shape or first.ndim != 2:
             raise ModelError(
                 f"The sentences have shapes {tuple(first.shape)} and {tuple(second.shape)}",
-                expected="word ids of one shape, (n, length)",
+                expected="word ids of the same shape, (n, length)",
             )
         words = torch.cat([first, second], dim=1)
         _, ends = self.lstm(self.embedding(words), (words != 0).view(len(words), 2, -1).sum(-1))
         u, v = ends.unbind(1)
-        # Not in place: a hook that records `hidden` must see what the layer returned.
+        # Not in place: a hook that records `hidden` must keep the layer's output.
         activated = functional.relu(self.hidden(torch.cat([u, v, (u - v).abs(), u * v], dim=1)))
         output: Tensor = self.output(activated)
         return output
 
 
 class PairLSTM(nn.LSTM):
-    """An LSTM that reads each sample's two sentences apart, no further than to their ends.
+    """An LSTM that reads the two sentences of each sample separately, up to their last words.
 
-    It gives back samples on the first axis, so that its output can be recorded and compared as a layer's.
+    Its output has samples on the first axis, so that it can be recorded and compared like that of other layers.
     """
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Read both sentences of each sample.
 
         Args:
-            embedded: the two sentences side by side, `(n, 2·length, dim)`.
-            lengths: words of each sentence, `(n, 2)`, at least 1.
+            embedded: the two sentences, concatenated, `(n, 2·length, dim)`.
+            lengths: number of words of each sentence, `(n, 2)`, at least 1.
 
         Returns:
-            The states `(n, 2·length, hidden)`, zero at padding and as wide as the input whatever the batch, and each
-            sentence's last state `(n, 2, hidden)`.
+            The states, `(n, 2·length, hidden)`, zero at padding, and each sentence's last state, `(n, 2, hidden)`.
 
         Raises:
             ModelError: a sentence has no word.
@@ -103,14 +102,14 @@ class PairLSTM(nn.LSTM):
         width = places // 2
         long = lengths.flatten()
         order = long.argsort()
-        # Read in groups of similar length, each only as far as its longest: two to three times as fast on a CPU
-        # as the whole batch at once, and faster than a packed sequence.
+        # Groups of similar length are read only up to their longest sentence: on a CPU two to three times as fast as
+        # the whole batch at once, and faster than a packed sequence.
         groups = order.chunk(CHUNKS)
         ends = torch.stack([long[group[-1]] for group in groups]).tolist()
         if not long[order[0]]:
             raise ModelError("A sentence has no word", expected="at least one word id that is not 0")
         steps = torch.arange(width, device=embedded.device)
-        # Positions in the flat list of all words.  One gather for all groups, since each costs a whole gradient.
+        # Positions in the flat list of all words.  One gather for all groups, since the gradient of each is full-size.
         wanted = [group[:, None] * width + steps[:end] for group, end in zip(groups, ends, strict=True)]
         read = embedded.reshape(samples * places, -1).index_select(0, torch.cat([w.flatten() for w in wanted]))
         states, last = [], []
@@ -127,17 +126,16 @@ class PairLSTM(nn.LSTM):
 
 
 def _check(words: int | None, vectors: Tensor | None, widths: dict[str, int]) -> None:
+    """Check the arguments of `SentencePairLSTM`, and report all problems at once."""
     complaints: list[UnregressError] = [
         SettingError(f"SentencePairLSTM's {name} is {width!r}", expected="1 or more")
         for name, width in widths.items()
         if width < 1
     ]
     if (words is None) == (vectors is None):
-        complaints.append(SettingError("SentencePairLSTM needs one of `words` and `vectors`, and not both"))
+        complaints.append(SettingError("SentencePairLSTM needs exactly one of `words` and `vectors`"))
     elif words is not None and words < 2:
-        complaints.append(
-            SettingError(f"SentencePairLSTM's words is {words}", expected="2 or more, padding among them")
-        )
+        complaints.append(SettingError(f"SentencePairLSTM's words is {words}", expected="2 or more, including padding"))
     elif vectors is not None and vectors.ndim != 2:
         complaints.append(
             SettingError(f"SentencePairLSTM's vectors have shape {tuple(vectors.shape)}", expected="(words, dim)")

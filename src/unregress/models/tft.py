@@ -1,4 +1,4 @@
-"""The Temporal Fusion Transformer (Lim et al., 2021; paper Section 6.2), pytorch-forecasting's, for series' windows."""
+"""Temporal Fusion Transformer of pytorch-forecasting (Lim et al., 2021; paper Section 6.2), for windows of series."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 LAYERS = ("static_enrichment", "post_attn_gate_norm", "pre_output_gate_norm")
-"""Layers to compare in Blindspot: what the recurrent part says of each hour, `(n, encoder + horizon, hidden)`, what
-the forecast's hours hear of it through attention, and what the output layer reads, both `(n, horizon, hidden)`."""
+"""Layers to compare in Blindspot: the output of the recurrent part, `(n, encoder + horizon, hidden)`, the output of the
+attention, and the input of the output layer, both `(n, horizon, hidden)`."""
 AXES = dict.fromkeys(LAYERS, -1)
-"""Their channel axis, for Blindspot's `channel_axis`."""
+"""Channel axis of these layers, for Blindspot's `channel_axis`."""
 
 
 def tft(
@@ -39,27 +39,27 @@ def tft(
     dropout: float = 0.1,
     levels: Sequence[float] = (0.1, 0.5, 0.9),
 ) -> nn.Module:
-    """A fresh Temporal Fusion Transformer, without trainer and logging; `prediction` is `(n, horizon, levels)`.
+    """Make a new Temporal Fusion Transformer, without trainer and logging; its `prediction` is `(n, horizon, levels)`.
 
-    It predicts in the units of its input: nothing is scaled back.  The target is read in the encoder alone, the other
-    variables in both.
+    Predictions are in the units of the input; they are not rescaled.  The target is an input of the encoder only, the
+    other variables are inputs of encoder and decoder.
 
     Args:
         static: categorical variables that do not change over time, with their number of categories, in the order of
             the batches' columns.
-        known: the further categorical variables, known in advance.
-        reals: the real variables, known in advance.
-        target: name of the last real variable, which is to be forecast.
-        encoder: hours that are looked back.
-        hidden: width.
-        heads: of the attention; `hidden` is a multiple.
-        lstm_layers: LSTM layers of encoder and decoder.
-        continuous: width in which a real variable is first seen.
-        dropout: share of what is dropped out.
-        levels: quantiles.
+        known: other categorical variables, known in advance, with their number of categories.
+        reals: real variables, known in advance.
+        target: name of the variable to forecast; it is the last real variable.
+        encoder: number of past time steps (hours) that the encoder reads.
+        hidden: width of the hidden layers; a multiple of `heads`.
+        heads: number of attention heads.
+        lstm_layers: number of LSTM layers in encoder and decoder.
+        continuous: width into which each real variable is first transformed.
+        dropout: dropout probability.
+        levels: levels of the predicted quantiles.
 
     Raises:
-        SettingError: a number is out of range; all of them at once.
+        SettingError: numbers are out of range; all of them are reported at once.
     """
     rules = {
         "encoder": (encoder, encoder >= 1, "1 or more"),
@@ -72,7 +72,7 @@ def tft(
     require((f"tft's {name} is {value!r}", fine, expected) for name, (value, fine, expected) in rules.items())
     categories = {**static, **known}
     with warnings.catch_warnings():
-        # Lightning warns that the losses below, which no trainer of its own ever uses, are modules.
+        # Lightning warns that the losses below are modules; they are not used here.
         warnings.filterwarnings("ignore", message="Attribute '(loss|logging_metrics)' is an instance of `nn.Module`")
         model: nn.Module = TemporalFusionTransformer(
             hidden_size=hidden,
@@ -84,7 +84,7 @@ def tft(
             output_size=len(levels),
             loss=QuantileLoss(quantiles=list(levels)),
             logging_metrics=nn.ModuleList(),
-            output_transformer=_as_it_is,
+            output_transformer=_prediction,
             static_categoricals=list(static),
             time_varying_categoricals_encoder=list(known),
             time_varying_categoricals_decoder=list(known),
@@ -98,15 +98,16 @@ def tft(
 
 
 def _width(categories: int, hidden: int) -> int:
-    """Numbers per category, by pytorch-forecasting's rule of thumb.
+    """Width of an embedding, by the rule of thumb of pytorch-forecasting, but at least 2.
 
-    But at least 2, where that says 1 for two categories: a single number is spread over the width and then normalised
-    as a layer, which leaves zero, whatever the category.
+    For two categories the rule gives 1.  A single number would be expanded to the hidden width and then normalised,
+    which gives zero for every category.
     """
     numbers: int = round(1.6 * categories**0.56)
     return min(hidden, max(2, numbers))
 
 
-def _as_it_is(output: dict[str, Any]) -> Tensor:
+def _prediction(output: dict[str, Any]) -> Tensor:
+    """The prediction in an output, not rescaled."""
     prediction: Tensor = output["prediction"]
     return prediction

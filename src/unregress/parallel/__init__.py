@@ -1,1 +1,1 @@
-"""Independent jobs side by side, in processes or on a cluster."""
+"""Run independent jobs in parallel, in processes of this machine or on a cluster."""

@@ -27,8 +27,8 @@ from unregress.parallel.pickling import SHARED, Array, Known, pack, unpack
 
 T = TypeVar("T")
 Parcel = tuple[bytes, list[Array]]
-_ALONE = threading.Lock()
-"""Held while a job of another process runs in this one, whose threads share one random state."""
+_ONE_JOB = threading.Lock()
+"""Lets a worker process run one job at a time: its threads would share one random state."""
 
 
 def _ignore() -> None:
@@ -38,28 +38,28 @@ def _ignore() -> None:
 def run_all(
     jobs: Mapping[str, Callable[[], T]], *, workers: int = 1, ended: Callable[[], object] = _ignore
 ) -> Iterator[tuple[str, T]]:
-    """Run every job, and yield the results in the jobs' order.
+    """Run independent jobs, and yield their results in the order of the jobs.
 
-    Each job computes on one thread, whatever the number of workers: another number of threads adds up in another
-    order, and results would depend on how many jobs ran beside one another.  So on a CPU use as many workers as
-    cores; on one GPU, as many as its memory holds.
+    Each job computes on one CPU thread, whatever the number of workers: the number of threads decides the order of
+    floating-point sums, and results must not depend on how many jobs ran in parallel.  So use as many workers as there
+    are CPU cores, or on one GPU as many as fit into its memory.
 
-    With one worker the jobs run in this process, one after the other.  Otherwise a job is pickled by value and sent to
-    another process, with functions that exist only in a script or a notebook.  Its large tensors and arrays are
-    written to a temporary file, once for all jobs, and mapped by every process of this machine, so that R trainings
-    do not hold R copies of the data.  An `np.memmap` is mapped again by each process.  Dask sends large arrays to each
-    of its workers, Ray with each job, and a job there works on a copy.
+    With one worker the jobs run in this process, one after the other.  Otherwise each job is pickled by value,
+    functions of scripts and notebooks included, and sent to another process.  Large tensors and arrays are written to a
+    temporary file, once for all jobs, and memory-mapped by every process of this machine, so that R trainings do not
+    hold R copies of the data.  An `np.memmap` is mapped again by each process.  Dask sends large arrays once to each
+    of its workers, Ray with each job; a job there works on a copy.
 
     Args:
-        jobs: what to do, by name.  A job draws from no generator but its own, and shares nothing with the others.
-        workers: how many at a time; with Dask, as many as the cluster has, if this is more than one.
-        ended: called when a job has succeeded or failed, in the order in which they end.
+        jobs: functions without arguments, by name.  A job uses no shared random generator and no shared state.
+        workers: number of jobs that run at the same time; with Dask, any number above 1 means all its workers.
+        ended: called after each job, whether it succeeded or failed, in the order in which they end.
 
     Yields:
-        Name and result of each job that succeeded, as soon as those before it are done.
+        Name and result of each successful job, as soon as all jobs before it have ended.
 
     Raises:
-        JobsError: some jobs failed (raised when all the others are done), or a worker was lost.
+        JobsError: some jobs failed (raised after all others have ended), or a worker was lost.
         SettingError: `workers` is below 1, or joblib is set to threads, which share one random state, or to a backend
             that is not installed.
 
@@ -69,15 +69,15 @@ def run_all(
     if type(workers) is not int or workers < 1:
         raise SettingError(f"workers is {workers!r}", expected="a whole number, 1 or more")
     failures: dict[str, _Failure] = {}
-    done = enumerate(map(_attempt, jobs.values())) if workers == 1 else _elsewhere(jobs, workers)
-    names, early = list(jobs), dict[int, T | _Failure]()
-    next_one = 0
-    for number, found in done:
+    done = enumerate(map(_attempt, jobs.values())) if workers == 1 else _in_workers(jobs, workers)
+    names, waiting = list(jobs), dict[int, T | _Failure]()
+    position = 0
+    for number, outcome in done:
         ended()
-        early[number] = found
-        while next_one in early:
-            name, result = names[next_one], early.pop(next_one)
-            next_one += 1
+        waiting[number] = outcome
+        while position in waiting:
+            name, result = names[position], waiting.pop(position)
+            position += 1
             if isinstance(result, _Failure):
                 failures[name] = result
             else:
@@ -88,7 +88,7 @@ def run_all(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let PyTorch compute on a single CPU thread in the block, so that sums have one order."""
+    """Limit PyTorch to one CPU thread inside the block, so that the order of sums is fixed."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,11 +99,11 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error as text, as it is sent between processes."""
+    """The error of a job as text, which can be sent between processes."""
 
     message: str
     trace: str
-    """Empty for an error that the library raises on purpose."""
+    """Traceback; empty for an `UnregressError`."""
 
 
 def _attempt(job: Callable[[], T]) -> T | _Failure:
@@ -113,7 +113,7 @@ def _attempt(job: Callable[[], T]) -> T | _Failure:
     except UnregressError as error:
         return _Failure(str(error), "")
     except (Exception, SystemExit) as error:
-        # Raised by the user's code; `sys.exit` would end a worker silently.
+        # Errors of the user's code, and `sys.exit`, which would end a worker silently.
         return _Failure(described(error), traceback.format_exc())
 
 
@@ -127,47 +127,47 @@ def _failed(failures: Mapping[str, _Failure], total: int) -> JobsError:
     return error
 
 
-def _elsewhere(jobs: Mapping[str, Callable[[], T]], workers: int) -> Iterator[tuple[int, T | _Failure]]:
-    """Number and result of each job, from joblib's workers, in the order in which they end."""
+def _in_workers(jobs: Mapping[str, Callable[[], T]], workers: int) -> Iterator[tuple[int, T | _Failure]]:
+    """Run the jobs in joblib's workers; yield number and result of each in the order in which they end."""
     backend, _ = get_active_backend()
     if getattr(backend, "uses_threads", False):
         raise SettingError(
             f"joblib is set to {type(backend).__name__} with {workers} workers",
-            expected="workers that are processes: trainings seed the random state that all threads share",
+            expected="worker processes: threads share one random state, which trainings seed",
             remedy="Use `workers=1`, or a backend such as loky, dask with one thread per worker, or ray",
         )
-    # All are pickled before the first one begins, so that a job that cannot be sent fails now, not hours later.
+    # Pickle all jobs before the first one starts, so that one that cannot be sent fails now and not hours later.
     parcels = list(_parcels(jobs))
     try:
-        # An error within a job is its result; an exception here concerns the workers.
+        # Errors of jobs come as results; an exception here concerns the workers.
         yield from _by_dask(backend, parcels) if hasattr(backend, "client") else _by_joblib(backend, parcels, workers)
     except Exception as error:
         raise JobsError(
-            f"A worker process ended in the middle of its job, or was lost: {_words(error)}",
+            f"A worker process ended in the middle of its job, or was lost: {_first_line(error)}",
             expected="enough memory for all workers",
-            remedy="Use fewer workers; models that are in a store are not trained again",
+            remedy="Use fewer workers; models in a store are not trained again",
         ) from error
 
 
 def _by_joblib(backend: Any, parcels: list[Parcel], workers: int) -> Iterator[tuple[int, Any]]:
-    # Some backends can only return all results at the end.
+    # Some backends cannot return results before the end.
     order = "generator_unordered" if backend.supports_return_generator else "list"
-    # Of a mapped file, pages that are written to are copied: tensors must be writable, and the data stay as they are.
+    # Mode "c" copies on write: tensors must be writable, and the file must not change.
     pool = joblib.Parallel(
         n_jobs=workers, return_as=order, pre_dispatch="all", batch_size=1, max_nbytes=SHARED - 1, mmap_mode="c"
     )
     for number, result in pool(joblib.delayed(_unpack_and_attempt)(*each, sys.path) for each in enumerate(parcels)):
-        yield number, _opened(result)
+        yield number, _unpickled(result)
 
 
 def _by_dask(backend: Any, parcels: list[Parcel]) -> Iterator[tuple[int, Any]]:
-    """Submit to joblib's Dask client directly: joblib waits forever for a job whose worker died."""
+    """Submit the jobs to joblib's Dask client directly: joblib waits forever for a job whose worker died."""
     from distributed import as_completed
 
     arrays = {id(array): array for _, held in parcels for array in held}
     # Dask refuses to scatter an empty list.
-    there = backend.client.scatter(list(arrays.values()), broadcast=True, hash=False) if arrays else []
-    sent = dict(zip(arrays, there, strict=True))
+    futures = backend.client.scatter(list(arrays.values()), broadcast=True, hash=False) if arrays else []
+    sent = dict(zip(arrays, futures, strict=True))
     jobs = {}
     for number, (packed, held) in enumerate(parcels):
         parcel = packed, [sent[id(array)] for array in held]
@@ -176,24 +176,24 @@ def _by_dask(backend: Any, parcels: list[Parcel]) -> Iterator[tuple[int, Any]]:
     try:
         for job in as_completed(jobs):  # type: ignore[no-untyped-call]
             if job.status == "finished":
-                yield jobs[job], _opened(job.result()[1])
+                yield jobs[job], _unpickled(job.result()[1])
             else:
-                why = "the data were lost with it" if job.status == "cancelled" else _words(job.exception())
+                why = "the data were lost with it" if job.status == "cancelled" else _first_line(job.exception())
                 yield jobs[job], _Failure(f"a worker process ended in the middle of it: {why}", "")
     finally:
         backend.client.cancel(list(jobs))
 
 
-def _words(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
 
 
-def _opened(result: bytes | _Failure) -> Any:
+def _unpickled(result: bytes | _Failure) -> Any:
     return result if isinstance(result, _Failure) else pickle.loads(result)
 
 
 def _parcels(jobs: Mapping[str, Callable[[], Any]]) -> Iterator[Parcel]:
-    """Each job as bytes with the large arrays that they refer to, which are the same objects for all jobs."""
+    """Pickle each job without its large arrays; jobs that use the same array share one object."""
     known: Known = {}
     for name, job in jobs.items():
         try:
@@ -202,19 +202,19 @@ def _parcels(jobs: Mapping[str, Callable[[], Any]]) -> Iterator[Parcel]:
             raise SettingError(
                 f"The job {name!r} cannot be sent to another process: {error}",
                 expected="a task, data and methods that can be pickled",
-                remedy="Use `workers=1`, or keep open files, locks and the like out of them",
+                remedy="Use `workers=1`, or remove open files, locks and other objects that cannot be pickled",
             ) from error
 
 
 def _unpack_and_attempt(number: int, parcel: Parcel, paths: Sequence[str]) -> tuple[int, bytes | _Failure]:
     packed, arrays = parcel
-    # A worker may have been started before the folders of the user's modules were added to the path.
+    # A worker may be older than an entry of this process's `sys.path`.
     sys.path.extend(path for path in paths if path not in sys.path)
-    # The result is pickled by value too: tensors that PyTorch shares end with the process that sent them.
-    with _ALONE:
-        return number, _attempt(lambda: bytes(cloudpickle.dumps(unpack(packed, [_own(array) for array in arrays])())))
+    # Pickle the result by value too: memory that PyTorch shares ends with the process that sent it.
+    with _ONE_JOB:
+        return number, _attempt(lambda: bytes(cloudpickle.dumps(unpack(packed, [_writable(a) for a in arrays])())))
 
 
-def _own(array: Array) -> Array:
-    """The array where it is a private view of a file, as joblib hands it over; a copy of what a backend keeps."""
+def _writable(array: Array) -> Array:
+    """The array itself if it is a private view of a file, as from joblib; otherwise a copy of the backend's array."""
     return array if isinstance(array, np.memmap) and array.mode == "c" else array.copy()

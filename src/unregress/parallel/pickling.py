@@ -1,6 +1,6 @@
 """Pickle objects with large arrays stored out of band, so that arrays shared by many jobs are sent once.
 
-An array of a file (`np.memmap`) is sent as the file's name.
+A memory-mapped array (`np.memmap`) is sent as the name of its file.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
 SHARED = 1_000_000
-"""Tensors and arrays of this many bytes and more are sent once, as joblib does with arguments."""
+"""Smallest size in bytes of tensors and arrays that are stored out of band; joblib's default for arguments."""
 
 Array = NDArray[Any]
 Known = dict[tuple[Any, ...], Array]
-"""Arrays by memory and layout: the first one of a piece of memory represents all, and keeps it from being freed."""
+"""Arrays by memory address and layout.  The entry represents all arrays of that memory, and keeps it from being freed.
+"""
 
 
 class Mapped(NamedTuple):
-    """The place of an array in a file."""
+    """The position of a memory-mapped array in its file."""
 
     path: str
     mode: str
     start: int
-    """Byte of the array's first entry."""
+    """Offset of the array's first entry in bytes."""
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
     def open(self) -> Array:
-        """Map the array again, as `np.memmap`."""
+        """Map the file again, as `np.memmap`."""
         last = sum(step * (size - 1) for step, size in zip(self.strides, self.shape, strict=True))
         length = last + self.dtype.itemsize
         plain: Array = np.memmap(self.path, dtype=np.uint8, mode=self.mode, offset=self.start, shape=(length,))  # type: ignore[call-overload]
@@ -46,10 +47,10 @@ class Mapped(NamedTuple):
 
 
 def mapped(array: Array) -> Mapped | None:
-    """The place in a file of an array that maps the file; None for any other array.
+    """The position of a memory-mapped array in its file; None for any other array.
 
-    None also for a private copy of a file (mode `c`), whose changes exist in this process only.  Of a file that this
-    process writes to, others map a private copy.
+    None also for copy-on-write maps (mode `c`), whose changes exist in this process only.  A file that this process
+    writes to is mapped copy-on-write by the others.
     """
     root: Any = array
     while root is not None and not (isinstance(root, np.memmap) and isinstance(root.base, mmap.mmap)):
@@ -66,11 +67,13 @@ def mapped(array: Array) -> Mapped | None:
 
 
 def pack(held: Any, known: Known) -> tuple[bytes, list[Array]]:
-    """Pickle an object by value, with functions of scripts and notebooks, without its large arrays and CPU tensors.
+    """Pickle an object by value, and its large arrays and CPU tensors out of band.
+
+    By value includes functions that are defined in a script or notebook.
 
     Args:
-        held: anything that can be pickled.
-        known: arrays that are shared already; the object's arrays are added.  Objects with the same array share it.
+        held: any object that can be pickled.
+        known: the arrays of objects packed earlier; this object's arrays are added.  Equal arrays are shared.
 
     Returns:
         Bytes and arrays for `unpack`.
@@ -82,7 +85,7 @@ def pack(held: Any, known: Known) -> tuple[bytes, list[Array]]:
 
 
 def unpack(packed: bytes, arrays: list[Array]) -> Any:
-    """The inverse of `pack`.  The object's tensors and arrays are writable, so `arrays` must not be used elsewhere.
+    """Restore an object from `pack`; it shares memory with `arrays` and may write to it.
 
     Args:
         packed: bytes from `pack`.
@@ -99,27 +102,27 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         self._places: dict[tuple[Any, ...], int] = {}
 
     def persistent_id(self, held: Any) -> tuple[str, Any] | None:
-        """For a large array or tensor, its kind and its place."""
+        """Kind and position of a large array or tensor; None for objects that are pickled in band."""
         if type(held) is Tensor:
-            # A file keeps no strides, and convolutions round differently if weights are not channels-last any more.
+            # A file keeps no strides, and convolutions of channels-last weights round differently without them.
             if held.numel() * held.element_size() < SHARED or not held.is_contiguous():
                 return None
             try:
                 return "tensor", self._place(held.numpy())
             except (RuntimeError, TypeError):
-                # On an accelerator, with gradients, sparse, bfloat16: unknown to NumPy, so pickled by value.
+                # NumPy has no view of tensors on an accelerator, with gradients, sparse or bfloat16.
                 return None
         if type(held) not in (np.ndarray, np.memmap) or held.nbytes < SHARED:
             return None
         if (where := mapped(held)) is not None:
             return type(held).__name__ + " of a file", tuple(where)
-        # Arrays of objects have no bytes to share, and an overlapping view has more bytes than memory.
+        # Arrays of objects have no bytes to share; an overlapping view has more bytes than memory.
         if held.dtype.hasobject or 0 in held.strides:
             return None
         return type(held).__name__, (self._place(np.asarray(held)), held.flags.writeable)
 
     def _place(self, array: Array) -> int:
-        """The array's place in `used`, the same for all arrays of the same memory."""
+        """The array's index in `used`, equal for all arrays of the same memory."""
         key = (array.ctypes.data, array.shape, array.strides, array.dtype)
         array = self._known.setdefault(key, array)
         if key not in self._places:
@@ -135,7 +138,7 @@ class _Unpacker(pickle.Unpickler):
         self._found: dict[tuple[str, Any], Any] = {}
 
     def persistent_load(self, named: tuple[str, Any]) -> Any:
-        """The object that `_Packer.persistent_id` named; the same one each time."""
+        """The object for an id from `_Packer.persistent_id`; the same object each time."""
         if named not in self._found:
             self._found[named] = self._load(*named)
         return self._found[named]

@@ -1,1 +1,1 @@
-"""Many trained models of one case: made, kept in a store, trained as a stack, and their time estimated."""
+"""Train many models of one case: cached in a store, optionally vectorised over models, with time estimates."""

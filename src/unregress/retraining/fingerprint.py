@@ -1,4 +1,4 @@
-"""Key of a model trained on a user-defined task: data, fresh weights, source code, observed behaviour, version."""
+"""Cache key of a model: data, request, initial weights, settings, source code and observed behaviour."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unregress.data.splits import Split
 from unregress.errors.wording import without_addresses
 from unregress.methods.base import Method, record_of_method
 from unregress.parallel.jobs import one_thread
-from unregress.retraining.model_store import CacheKey, plain
+from unregress.retraining.model_store import CacheKey, without_docstrings
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import fresh_model
 from unregress.training.precision import Precision
@@ -30,18 +30,18 @@ from unregress.training.runtime import Runtime
 
 
 def task_fingerprint(case: Case, runtime: Runtime) -> CacheKey:
-    """The part of a model's key that a user-defined task, its data and the request decide.
+    """Compute the part of a model's key that depends on a user-defined task, its data and the request.
 
-    Experiments know which modules decide their models.  Of a user's code the key holds names, the source of the classes
-    and functions that the case holds, and its behaviour: the fresh model, and what collation, augmentation, model and
-    loss make of 64 samples, gradients included.  A change that shows in none of them, as in a function that only those
-    functions call for samples of a kind that is not among the 64, is not noticed.  For such changes the task has a
-    `version` (`Task.version`), which is part of the key.  It stands beside the observations and not in their place:
-    an author who forgets to raise it must not be served a model of other code.
+    Experiments list the modules that determine their models.  The code of a user's task is identified by names, by the
+    source of the classes and functions in the case, and by its behaviour: the fresh model, and the results of
+    collation, augmentation, model and loss on 64 samples, gradients included.  A change that affects none of these is
+    not noticed, for example in a function called by those functions, for samples that are not among the 64.  For such
+    changes a task has a `version` (`Task.version`), which is part of the key.  It supplements the observations and does
+    not replace them, so that forgetting to raise it rarely returns a model of other code.
 
     Args:
         case: task, data and request.
-        runtime: its precision and evaluation.
+        runtime: its precision is part of the key.
     """
     fresh = fresh_of(case, runtime)
     functions = [*vars(case.task).values(), case.splits.augment, case.splits.collate]
@@ -54,7 +54,7 @@ def task_fingerprint(case: Case, runtime: Runtime) -> CacheKey:
 
 
 def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> CacheKey:
-    """What decides the models of any case, whoever wrote its task: names, data, request, and the fresh model."""
+    """Compute the part of a model's key that does not depend on the task's code: names, data, request, fresh model."""
     held_out = None if case.splits.validation is None else case.splits.content_digest("validation")
     return {
         "task": without_addresses(str(case.task)),
@@ -64,57 +64,57 @@ def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> CacheKey
         "precision": runtime.precision,
         "data": {"train": case.splits.data_digest, "validation": held_out},
         "request": case.requested.digest,
-        # A plateau schedule watches the validation samples that are not of the forgotten kind.
-        "alike": kind_of(case, "validation"),
+        # A plateau schedule watches the validation samples that are not forget-like.
+        "forget_like": forget_like_digest(case, "validation"),
     }
 
 
-def kind_of(case: Case, split: Split) -> str | None:
-    """SHA-256 of which samples of a held-out split are of the forgotten kind; None where there is no such split."""
+def forget_like_digest(case: Case, split: Split) -> str | None:
+    """SHA-256 of the mask of forget-like samples in a held-out split; None if the case has no such split."""
     if getattr(case.splits, split) is None:
         return None
     return hashlib.sha256(case.forget_like(split).tobytes()).hexdigest()
 
 
 def fresh_of(case: Case, runtime: Runtime) -> nn.Module:
-    """The task's untrained model under seed 0, whatever the runtime's: it stands for the architecture."""
+    """Build the task's untrained model under seed 0, whatever the runtime's, to identify the architecture."""
     with replace(runtime, seed=0).isolated_rng("fresh"):
         return fresh_model(case).eval()
 
 
 def method_fingerprint(method: Method) -> CacheKey:
-    """A method's name and settings; for a user's class also its text form and the source of its classes."""
+    """Compute a method's part of the key: name and settings; of a user's class also its `str` and its source."""
     record = record_of_method(method)
     if not record.module:
         return record.as_config()
-    # What a user's settings are may show in their text alone.
+    # Settings of a user's own types may be visible in `str` only.
     shown = without_addresses(str(method))
     return {**record.as_config(), "shown": shown, "source": source_of([method])}
 
 
 def source_of(things: Iterable[Any]) -> str:
-    """SHA-256 of the source of some objects' classes, and of functions, less comments; empty if there is none to see.
+    """SHA-256 of the source of functions and of objects' classes, without comments; empty if none is available.
 
-    Those of Python, PyTorch and this library are left out; so is what was typed at a prompt.
+    Code of Python, PyTorch and this library is left out, as is code typed at a prompt.
     """
     found: dict[str, str] = {}
     for thing in things:
         while isinstance(thing, (functools.partial, MethodType)):
             thing = thing.func if isinstance(thing, functools.partial) else thing.__func__
         if isinstance(thing, FunctionType):
-            of: list[Any] = [thing]
+            definitions: list[Any] = [thing]
         else:
-            of = list((thing if isinstance(thing, type) else type(thing)).__mro__)
-        for each in of:
+            definitions = list((thing if isinstance(thing, type) else type(thing)).__mro__)
+        for each in definitions:
             name = f"{each.__module__}.{each.__qualname__}"
-            if name not in found and not _ours(each.__module__):
+            if name not in found and not _is_known_code(each.__module__):
                 found[name] = _source(each)
-    seen = "".join(f"{name}\0{source}\0" for name, source in sorted(found.items()) if source)
-    return hashlib.sha256(seen.encode()).hexdigest() if seen else ""
+    text = "".join(f"{name}\0{source}\0" for name, source in sorted(found.items()) if source)
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
-def _ours(module: str) -> bool:
-    """Whether a module's code needs no looking at: its version is known, or the key holds its source already."""
+def _is_known_code(module: str) -> bool:
+    """Whether a module's source can be left out: it belongs to a library or is in the key already."""
     root = module.partition(".")[0]
     if module.startswith("unregress.models."):
         return False
@@ -127,16 +127,17 @@ def _source(thing: Any) -> str:
     except (OSError, TypeError):
         return ""
     try:
-        return plain(source)
+        return without_docstrings(source)
     except SyntaxError:
-        # A lambda in the middle of a statement.
+        # The source of a lambda may be part of a statement.
         return source
 
 
 def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 64) -> str:
-    """SHA-256 of some samples as a training sees them, and of predictions, losses and gradients of a fresh model.
+    """SHA-256 of some training batches, and of a fresh model's predictions, losses and gradients on them.
 
-    Spread evenly over the training set, which may be sorted: a loss may treat the ends of the targets differently.
+    The samples are spread evenly over the training set, which may be sorted: a loss may treat extreme targets
+    differently.
     """
     precision: Precision = "64-true" if runtime.precision == "64-true" else "32-true"
     probe = replace(runtime, accelerator="cpu", devices=1, precision=precision, seed=0, workers=0, progress=False)
@@ -144,7 +145,7 @@ def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 64
     rows = members[torch.linspace(0, len(members) - 1, samples).round().long().unique()]
     chunks = chunked(rows, samples)
     found: list[str] = []
-    # Bytes of the same sums only on one thread, and on the CPU.
+    # Sums are reproducible to the bit on one CPU thread only.
     with one_thread(), probe.isolated_rng("behaviour"):
         model = probe.set_up(probe.private_copy(fresh)).eval()
         for batch in probe.load(case.source("train"), chunks, augmentation=probe.generator("behaviour")):
@@ -157,16 +158,16 @@ def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 64
 
 
 def _step(case: Case, model: nn.Module, batch: Batch, probe: Runtime) -> str:
-    """SHA-256 of losses and gradients in training mode, under the seed that is set."""
+    """SHA-256 of losses and gradients in training mode, under the present seed; the error's name if it fails."""
     model.train()
     try:
         losses = case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data))
         probe.backward(losses.mean())
     except Exception as error:
-        # Some models cannot be trained in this mode, or at all: a training will say so in better words.
+        # A model that cannot be trained is reported by its training, not here.
         return type(error).__name__
     total = hashlib.sha256(losses.detach().numpy().tobytes())
     for name, parameter in model.named_parameters():
-        slope = b"none" if parameter.grad is None else parameter.grad.to_dense().numpy().tobytes()
-        total.update(f"{name} {parameter.requires_grad} ".encode() + slope)
+        gradient = b"none" if parameter.grad is None else parameter.grad.to_dense().numpy().tobytes()
+        total.update(f"{name} {parameter.requires_grad} ".encode() + gradient)
     return total.hexdigest()

@@ -1,4 +1,4 @@
-"""Estimate what trainings will take, less what the store holds already."""
+"""Count the work of trainings whose models are not in the store yet."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NOTHING = Workload(models=0, passes=0)
 
 
 def missing_golds(factory: ModelFactory, seeds: Sequence[int], stack: int = 1) -> Workload:
-    """What the golds of some seeds will take.
+    """Count the work of training the golds of some seeds that are not stored.
 
     Args:
-        factory: makes them.
+        factory: the factory that makes them.
         seeds: one per gold.
-        stack: how many are trained in one loop.
+        stack: number of golds trained in one loop.
     """
     todo = NOTHING
     for group in groups(seeds, stack):
@@ -30,19 +30,19 @@ def missing_golds(factory: ModelFactory, seeds: Sequence[int], stack: int = 1) -
 
 
 def missing_chain(factory: ModelFactory, seed: int, methods: Iterable[Method], *, original: bool = True) -> Workload:
-    """What the original of a seed and the models that methods make of it will take.
+    """Count the work of training the original of a seed, and of the methods that start from it.
 
     Args:
-        factory: makes them.
-        seed: of all of them.
-        methods: each starts from the original.
-        original: False for methods that start from another model, which has no key: everything counts.
+        factory: the factory that makes the models.
+        seed: the seed of all trainings.
+        methods: unlearning methods, each of which starts from the original.
+        original: False for methods that start from a given model, which has no key: their work always counts.
     """
     case = factory.case
     if not original:
         return sum((plan_of(method, len(case.rows("train"))) for method in methods), NOTHING)
     first = original_spec(case, factory.recipe, seed)
-    # Without any stored original, no model made from one is stored: then the data need not be hashed for its key.
+    # If no original is stored, no model made from one is: then the key, for which data are hashed, is not needed.
     key = factory.digest(first) if factory.store is not None and factory.store.may_hold(first.kind) else ""
     specs = (unlearned_spec(case, method, key, seed) for method in methods)
     return sum((_missing(factory, spec) for spec in specs), _missing(factory, first))

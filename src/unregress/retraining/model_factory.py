@@ -1,4 +1,4 @@
-"""Many trainings of one case that differ by their seed: originals, golds, and what methods make of them."""
+"""Train or load the originals, golds and unlearned models of one case under several seeds."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from unregress.training.runtime import Runtime
 
 
 class StoredModel(NamedTuple):
-    """A model and its place in the store."""
+    """A model and the digest of its key in the store."""
 
     unlearned: Unlearned
     key: str
-    """Digest of its key; empty where there is no store."""
+    """Digest of its key; empty without a store."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFactory:
-    """Makes the models of one case, or takes them from a store.
+    """Makes the models of one case, or loads them from a store.
 
     Raises:
         RequestError: the case has no request.
@@ -44,12 +44,12 @@ class ModelFactory:
     recipe: Recipe
     """How originals and golds are trained."""
     runtime: Runtime
-    """Where; its seed is replaced by each model's own."""
+    """Device and precision; its seed is replaced by each model's own."""
     store: Store | None = None
     known: CacheKey | None = None
-    """What decides the models beside method and seed, where that is known better than `task_fingerprint` can tell."""
+    """The key that all models have in common, if it is known; by default `task_fingerprint` computes it."""
     code_modules: tuple[str, ...] = ()
-    """Modules of unregress whose code decides them too, see `Store.model`."""
+    """Further modules of unregress whose code determines the models, see `Store.model`."""
 
     def __post_init__(self) -> None:
         _ = self.case.requested  # without a request there is neither a gold nor an unlearned model
@@ -61,12 +61,12 @@ class ModelFactory:
             )
 
     def original(self, seed: int) -> StoredModel:
-        """A model trained on all of D."""
+        """Train, or load, a model on all of D."""
         spec = original_spec(self.case, self.recipe, seed)
         return self._stored(spec, lambda: train(self.case, self.recipe, self.runtime_for(seed)))
 
     def gold(self, seed: int) -> StoredModel:
-        """A model trained on D_r alone."""
+        """Train, or load, a model on D_r alone."""
         method = Retrain(recipe=self.recipe)
         return self._stored(
             gold_spec(self.case, self.recipe, seed),
@@ -74,10 +74,10 @@ class ModelFactory:
         )
 
     def golds(self, seeds: Sequence[int], *, workers: int = 1, stack: int = 1) -> list[StoredModel]:
-        """Golds of several seeds, side by side, see `retrain`."""
+        """Train, or load, the golds of several seeds in parallel, see `retrain`."""
         if len(set(seeds)) < len(seeds):
             raise SettingError(
-                f"The golds' seeds are {list(seeds)}", expected="each seed once: equal seeds, equal models"
+                f"The golds' seeds are {list(seeds)}", expected="distinct seeds: equal ones give equal models"
             )
         stacks = groups(seeds, stack)
         if any(len(group) > 1 for group in stacks):
@@ -88,10 +88,10 @@ class ModelFactory:
             return [made for _, group in run_all(jobs, workers=workers, ended=advance) for made in group]
 
     def train_stacked(self, seeds: Sequence[int]) -> list[StoredModel]:
-        """Golds that are trained in one loop, if they are more than one; those that can be made are stored.
+        """Train, or load, the golds of several seeds in one loop, and store those that do not diverge.
 
         Raises:
-            DivergenceError: the training of some seeds was given up; the others' golds are stored.
+            DivergenceError: some trainings diverged; the golds of the other seeds are stored.
         """
         stacked = self.to_stack(seeds)
 
@@ -100,7 +100,7 @@ class ModelFactory:
             models = retrain_stacked(self.case, self.recipe, self.runtime, stacked, self.fresh)
             return dict(zip(stacked, models, strict=True))
 
-        def one(seed: int) -> Unlearned:
+        def gold_of(seed: int) -> Unlearned:
             if isinstance(found := trained()[seed], DivergenceError):
                 raise DivergenceError(f"Under seed {seed}: {found.found}", remedy=found.remedy)
             return found
@@ -109,7 +109,7 @@ class ModelFactory:
         for seed in seeds:
             try:
                 if len(stacked) > 1 and seed in stacked:
-                    made.append(self._stored(gold_spec(self.case, self.recipe, seed, stacked), partial(one, seed)))
+                    made.append(self._stored(gold_spec(self.case, self.recipe, seed, stacked), partial(gold_of, seed)))
                 else:
                     made.append(self.gold(seed))
             except DivergenceError as error:
@@ -121,16 +121,16 @@ class ModelFactory:
         return made
 
     def to_stack(self, seeds: Sequence[int]) -> Sequence[int]:
-        """Of golds that are to be trained in one loop, those that the store does not hold as trained separately."""
+        """Select the seeds to train in one loop: those whose golds are not stored as separate trainings."""
         if len(seeds) <= 1:
             return seeds
         case, recipe = self.case, self.recipe
         separate = [seed for seed in seeds if self.holds(gold_spec(case, recipe, seed))]
-        # A gold that is stored as part of this very stack is taken from it.
+        # Keep a seed whose gold is also stored as part of this stack.
         return [s for s in seeds if s not in separate or self.holds(gold_spec(case, recipe, s, seeds))]
 
     def unlearned(self, method: Method, start: StoredModel, seed: int) -> StoredModel:
-        """What a method makes of a model, under a seed of its own."""
+        """Unlearn with a method, starting from the given model, or load the result."""
 
         def make() -> Unlearned:
             made = method.unlearn(start.unlearned.model, self.case, self.runtime_for(seed))
@@ -139,7 +139,7 @@ class ModelFactory:
         return self._stored(unlearned_spec(self.case, method, start.key, seed), make)
 
     def holds(self, spec: ModelSpec) -> bool:
-        """Whether the store holds a model."""
+        """Whether a model is stored."""
         return self.store is not None and self.store.may_hold(spec.kind) and self.store.holds(*self._key(spec))
 
     def digest(self, spec: ModelSpec) -> str:
@@ -148,25 +148,25 @@ class ModelFactory:
 
     @cached_property
     def fresh(self) -> nn.Module:
-        """The architecture; untrained."""
+        """An untrained model, which stands for the architecture."""
         return fresh_of(self.case, self.runtime)
 
     @cached_property
     def common_key(self) -> CacheKey:
-        """What all models of the case have in common; reads through the data once, before jobs are sent out."""
+        """The part of the key that all models of the case share; computing it reads all data once."""
         return task_fingerprint(self.case, self.runtime) if self.known is None else self.known
 
     def for_workers(self, workers: int) -> ModelFactory:
-        """A factory to send out with jobs: what all of them need is computed once, here.
+        """Prepare a factory for jobs in workers: compute here what all of them need.
 
-        It logs nothing from other processes, nor where a progress bar shows the same.
+        It logs neither from other processes nor beside a progress bar.
 
         Args:
-            workers: how many processes there will be.
+            workers: number of worker processes.
         """
         store = None
         if self.store is not None:
-            # A worker may have been started in another folder.
+            # The working directory of a worker may be another one.
             log = silent if workers > 1 or self.runtime.progress else self.store.log
             store = Store(root=self.store.root.absolute(), log=log)
         runtime = replace(self.runtime, progress=self.runtime.progress and workers == 1)
@@ -177,14 +177,14 @@ class ModelFactory:
         return sent
 
     def runtime_for(self, seed: int) -> Runtime:
-        """The runtime of the model with that seed."""
+        """The runtime with another seed."""
         return replace(self.runtime, seed=seed)
 
     def _key(self, spec: ModelSpec) -> tuple[str, CacheKey, tuple[str, ...]]:
         return spec.kind, {**self.common_key, **spec.key}, (*self.code_modules, *spec.code_modules)
 
     def _stored(self, spec: ModelSpec, make: Callable[[], Unlearned]) -> StoredModel:
-        """The model from the store, or made now and stored."""
+        """Load the model from the store, or make and store it."""
         if self.store is None:
             return StoredModel(make(), "")
         seed = spec.key["seed"]
@@ -194,7 +194,7 @@ class ModelFactory:
 
 
 def silent(text: str) -> None:
-    """Lines of several processes would run into one another, and into a progress bar."""
+    """Discard a log line: lines of several processes would disturb each other and the progress bar."""
 
 
 def retrain(
@@ -207,31 +207,31 @@ def retrain(
     stack: int = 1,
     store: Store | None = None,
 ) -> list[Unlearned]:
-    """The golds of an audit: models trained on D_r from scratch, that differ by their seed only.
+    """Train the golds of an audit: models trained on D_r from scratch that differ only in their seed.
 
-    Each is what `Retrain(recipe=recipe)` makes under its seed, computed on one CPU thread, so that the number of
-    workers changes nothing; see `unregress.parallel.jobs.run_all` for workers and memory.  A stack of small models is
-    several times as fast as one after the other, and rounds differently; refused there are plateau schedules, whose
-    rates would differ between models, networks that draw (dropout), LSTMs, precisions other than `32-true`, `augment`
-    and `collate`.
+    Each equals the result of `Retrain(recipe=recipe)` under its seed on one CPU thread, whatever the number of
+    workers; see `unregress.parallel.jobs.run_all` for workers and memory.  Training small models as a stack, in one
+    vectorised loop, is several times as fast as one after the other, and rounds differently.  A stack allows no plateau
+    schedule (learning rates would differ between models), no random layers (dropout), no LSTM, no precision other than
+    `32-true`, no `augment` and no `collate`.
 
     Args:
         case: the request and the data.
-        recipe: how the original was trained.
-        runtime: where to train; its own seed is not used.
-        seeds: one per gold, none twice.
-        workers: how many to train at a time; with stacks, how many stacks.
-        stack: how many to train as one, in one process.
-        store: where golds are kept, and found again by another run.  All workers must see its folder.
+        recipe: the recipe that the original was trained with.
+        runtime: device and precision; its own seed is not used.
+        seeds: distinct seeds, one per gold.
+        workers: number of trainings in parallel; with stacks, number of stacks.
+        stack: number of golds trained in one loop, in one process.
+        store: cache of golds across runs; its folder must be visible to all workers.
 
     Returns:
-        The golds in the seeds' order.
+        The golds in the order of the seeds.
 
     Raises:
         RequestError: the case has no request.
-        JobsError: a training failed; the others are done, and kept if there is a store.
-        SettingError: a seed is named twice, or there is no worker or stack of none; or recipe, runtime or data do not
-            allow a stack.
+        JobsError: a training failed; the others have ended, and their golds are in the store if there is one.
+        SettingError: a seed occurs twice, `workers` or `stack` is below 1, or recipe, runtime or data do not allow a
+            stack.
     """
     factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=store)
     return [made.unlearned for made in factory.golds(seeds, workers=workers, stack=stack)]
@@ -240,7 +240,7 @@ def retrain(
 def groups(seeds: Sequence[int], stack: int) -> list[Sequence[int]]:
     """Divide seeds into groups of models that are trained in one loop."""
     if type(stack) is not int or stack < 1:
-        raise SettingError(f"stack is {stack!r}", expected="a whole number, 1 or more: how many models to train as one")
+        raise SettingError(f"stack is {stack!r}", expected="a whole number, 1 or more: models to train in one loop")
     return [seeds[start : start + stack] for start in range(0, len(seeds), stack)]
 
 

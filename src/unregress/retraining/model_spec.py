@@ -1,4 +1,4 @@
-"""Models before they are made: the part of their key in the store that is their own, and the work they take."""
+"""Specifications of models to make: their own part of the store's key, and the work of making them."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ from unregress.training.recipe import Recipe
 
 
 class ModelSpec(NamedTuple):
-    """A model before it is made."""
+    """The specification of a model to make."""
 
     kind: str
-    """Begins the name of its entry in the store."""
+    """Prefix of its entry's name in the store."""
     key: CacheKey
-    """What decides it beside what all models of a case have in common; its `seed` among it."""
+    """The part of its key that differs between models of a case, including its `seed`."""
     title: str
     workload: Workload
     code_modules: tuple[str, ...] = ()
-    """Modules of unregress whose code decides it, beside those of all models."""
+    """Modules of unregress whose code determines it, besides those of all models."""
 
 
 def original_spec(case: Case, recipe: Recipe, seed: int) -> ModelSpec:
-    """An original, trained on all samples that no earlier request has removed.
+    """Specify an original, trained on all samples except those that earlier requests removed.
 
     Args:
-        case: only what earlier requests exclude matters.
+        case: the data; of its request only the samples that earlier requests exclude matter.
         recipe: how it is trained.
-        seed: of the training.
+        seed: the training's seed.
     """
-    key: CacheKey = {"method": record_of_training(recipe).as_config(), "seed": seed, "request": None, "alike": None}
+    config = record_of_training(recipe).as_config()
+    key: CacheKey = {"method": config, "seed": seed, "request": None, "forget_like": None}
     if len(excluded := case.requested.excluded):
         key["excluded"] = hashlib.sha256(excluded.tobytes()).hexdigest()
     return ModelSpec("original", key, "an original", plan_of(recipe, len(case.rows("train"))))
 
 
 def gold_spec(case: Case, recipe: Recipe, seed: int, stack: Sequence[int] = ()) -> ModelSpec:
-    """A gold.
+    """Specify a gold.
 
     Args:
         case: the request and the data.
         recipe: how it is trained.
-        seed: of the training.
-        stack: the seeds of all golds that are trained in one loop with it, on which its rounding depends.
+        seed: the training's seed.
+        stack: the seeds of all golds trained in the same loop, on which its rounding depends.
     """
     key: CacheKey = {"method": record_of_method(Retrain(recipe=recipe)).as_config(), "seed": seed}
     workload = plan_of(recipe, len(case.requested.retain))
@@ -60,13 +61,13 @@ def gold_spec(case: Case, recipe: Recipe, seed: int, stack: Sequence[int] = ()) 
 
 
 def unlearned_spec(case: Case, method: Method, start: str, seed: int) -> ModelSpec:
-    """A model that a method makes of another one.
+    """Specify the result of an unlearning method.
 
     Args:
         case: the request and the data.
-        method: makes it.
-        start: digest of the key of the model that it comes from.
-        seed: of the method.
+        method: the method.
+        start: digest of the key of the model that the method starts from.
+        seed: the method's seed.
     """
     key, kind = {"method": method_fingerprint(method), "seed": seed, "from": start}, type(method).__name__
     return ModelSpec(kind, key, f"{kind}'s model", plan_of(method, len(case.rows("train"))))

@@ -1,4 +1,4 @@
-"""A folder of trained models that nothing is trained twice for: keyed by what a model was made from."""
+"""A cache of trained models and audits in a folder, keyed by data, request, settings, seed and source code."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from unregress.runs.provenance import require_whole
 from unregress.training.runtime import Runtime
 
 CacheKey = dict[str, Any]
-"""What a stored model or audit was made from, as plain data; its SHA-256 names the entry."""
+"""Everything that determines a stored model or audit, as plain data; its SHA-256 names the entry."""
 PACKAGE = Path(__file__).resolve().parents[1]
 LAYOUT = 3
-"""Version of an entry's files; raised when a reader of the old one would misread the new one."""
+"""Version of an entry's files; to be raised when code for the old layout would misread the new one."""
 REPORT = "audit.json"
-_ANOTHER = "another store: `--store` of `unregress reproduce`, `--retrain.store` of `unregress audit`"
+_ANOTHER_STORE = "another store: `--store` of `unregress reproduce`, `--retrain.store` of `unregress audit`"
 TRAINING = ("data", "distributed", "hooks", "methods", "tasks", "training")
-"""The folders whose code decides what a trained model is, beside the code of its data and architecture."""
+"""Folders whose code determines a trained model, besides the code of its data and architecture."""
 MEASURING = (*TRAINING, "auditing", "evidence/audit_report", "evidence/findings", "evidence/model_record",
              "evidence/nan_means", "evidence/noise_floor", "metrics", "retraining/model_factory")  # fmt: skip
-"""The folders and modules whose code decides what an audit measures; the verdict is computed again on each reading."""
+"""Folders and modules whose code determines an audit's measurements; verdicts are computed again on each reading."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Models and audits by what they were made from: data, request, settings, seed and code.
+    """A cache of models and audits, keyed by data, request, settings, seed and code.
 
-    An entry is a run folder, written whole or not at all, so an interrupted run goes on where it was.
-    Threads, device and the version of PyTorch are recorded with the results but are no part of the key: a store may
-    be carried to another machine, where the same training would round, and on a GPU drop out, differently.
+    An entry is a run folder, which is written atomically, so that an interrupted run can be resumed.
+    Threads, device and the version of PyTorch are recorded with the results but are not part of the key: a store may
+    be copied to another machine, where the same training would round, and on a GPU draw dropout, differently.
     """
 
     root: Path
     log: Callable[[str], None] = print
-    """Called with a line for everything that is made."""
+    """Called with a line for each entry that is made."""
 
     def model(
         self,
@@ -59,23 +59,23 @@ class Store:
         *,
         title: str = "",
     ) -> tuple[str, Unlearned]:
-        """The model that was made from these things, or else one that is made now and kept.
+        """Load the model with this key, or make and store it.
 
         Args:
-            kind: what sort of model; begins the entry's folder name.
-            key: everything that decides it, as plain data; `request` is the digest of what it has forgotten,
-                or None.
-            code_modules: modules beside `TRAINING` whose code decides it, as `models/resnet`.
+            kind: kind of model, the prefix of the entry's folder name.
+            key: everything that determines it, as plain data; `request` is the digest of the request that it has
+                forgotten, or None.
+            code_modules: modules besides `TRAINING` whose code determines it, such as `models/resnet`.
             case: the data, and the request.
-            runtime: loads the weights.
-            make: makes it.
-            title: what it is, for people; by default the entry's name.
+            runtime: used to load the weights.
+            make: called to make the model if it is not stored.
+            title: description for the log; by default the entry's name.
 
         Returns:
             The digest of the key, and the model.
 
         Raises:
-            StaleError: the entry is another version's, or was changed.
+            StaleError: the entry was written by another version, or was changed.
         """
         digest, path, config = self._model(kind, key, code_modules)
         forgot = key["request"] is not None
@@ -89,26 +89,26 @@ class Store:
         except (StaleError, CheckpointError) as error:
             raise StaleError(f"An entry of the store is damaged: {error.found}", remedy=_remedy(path)) from error
         if not isinstance(read, Unlearned):
-            raise StaleError(f"{path} holds no record of its model", remedy=_remedy(path))
+            raise StaleError(f"{path} has no record of its model", remedy=_remedy(path))
         return digest, read
 
     def digest(self, kind: str, key: CacheKey, code_modules: Sequence[str]) -> str:
-        """The digest of the key that a model has or would have; arguments as for `model`."""
+        """Digest of a model's key, whether it is stored or not; arguments as for `model`."""
         return self._model(kind, key, code_modules)[0]
 
     def holds(self, kind: str, key: CacheKey, code_modules: Sequence[str]) -> bool:
-        """Whether there is an entry of a model; arguments as for `model`."""
+        """Whether a model is stored; arguments as for `model`."""
         return self._model(kind, key, code_modules)[1].exists()
 
     def may_hold(self, kind: str) -> bool:
-        """Whether there is any entry of a kind, which takes no look through the data to know."""
+        """Whether any entry of a kind is stored; unlike `holds`, this needs no key and so no hashing of the data."""
         return any(self.root.glob(f"{kind}-*"))
 
     def _model(self, kind: str, key: CacheKey, code_modules: Sequence[str]) -> tuple[str, Path, str]:
         return self._entry(kind, {**key, "code": code((*TRAINING, *code_modules))})
 
     def report(self, key: CacheKey, code_modules: Sequence[str], make: Callable[[], AuditReport]) -> AuditReport:
-        """The audit of these things, or else one that is made now and kept; arguments as for `model`."""
+        """Load the audit with this key, or make and store it; arguments as for `model`."""
         _, path, config = self._entry("audit", {**key, "code": code((*MEASURING, *code_modules))})
         if not self._found(path, config):
             self.log("making an audit")
@@ -127,7 +127,7 @@ class Store:
         return digest, self.folder(kind, digest), config
 
     def folder(self, kind: str, digest: str) -> Path:
-        """Where the entry of a kind and a key's digest lies, whether it is there or not."""
+        """Path of the entry of a kind and a key's digest, whether it exists or not."""
         return self.root / f"{kind}-{digest[:20]}"
 
     @contextmanager
@@ -136,7 +136,7 @@ class Store:
             with new_run(path, config) as folder:
                 yield folder
         except RunFolderError as error:
-            raise RunFolderError(error.found, expected=error.expected, remedy=f"Name {_ANOTHER}") from error
+            raise RunFolderError(error.found, expected=error.expected, remedy=f"Name {_ANOTHER_STORE}") from error
 
     def _found(self, path: Path, config: str) -> bool:
         if not path.exists():
@@ -154,20 +154,20 @@ class Store:
                 remedy=remedy,
             )
         if written != json.loads(config):
-            raise StaleError(f"{path} says that it was made from other things", remedy=remedy)
+            raise StaleError(f"{path} belongs to another key", remedy=remedy)
         return True
 
 
 def _remedy(path: Path) -> str:
-    return f"Remove {path}, or name {_ANOTHER}"
+    return f"Remove {path}, or name {_ANOTHER_STORE}"
 
 
 @cache
 def code(modules: tuple[str, ...]) -> str:
-    """SHA-256 over the source of some folders and modules, without docstrings and comments.
+    """SHA-256 of the source of some folders and modules, without docstrings and comments.
 
     Args:
-        modules: folders, with all that lies in them at any depth, or modules, such as `models/resnet`.
+        modules: folders, which include their subfolders, or modules, such as `models/resnet`.
 
     Raises:
         FileNotFoundError: there is no such folder or module.
@@ -179,12 +179,12 @@ def code(modules: tuple[str, ...]) -> str:
             raise FileNotFoundError(f"unregress has no module or folder {module!r}")
         for file in [single] if single.is_file() else sorted((PACKAGE / module).rglob("*.py")):
             name = file.relative_to(PACKAGE).as_posix()
-            total.update(f"{name}\0{plain(file.read_text(encoding='utf-8'))}\0".encode())
+            total.update(f"{name}\0{without_docstrings(file.read_text(encoding='utf-8'))}\0".encode())
     return total.hexdigest()
 
 
-def plain(source: str) -> str:
-    """Source text without what only people read."""
+def without_docstrings(source: str) -> str:
+    """Remove docstrings, comments and formatting from source code."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

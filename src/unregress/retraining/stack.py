@@ -1,4 +1,4 @@
-"""Many models of one architecture as one module, each weight a stack: `torch.func.vmap` computes all of them at once.
+"""Evaluate several models of one architecture in a single call, with stacked weights and `torch.func.vmap`.
 
 After JAX's `vmap` (Bradbury et al. 2018).
 """
@@ -22,17 +22,17 @@ from unregress.tasks.unwrap import private_copy
 from unregress.training.runtime import Runtime
 
 SEPARATE_HINT = "Train the models separately (`stack` 1), with as many `workers` as there are cores"
-"""What to do with models that cannot be stacked."""
+"""Remedy for models that cannot be stacked."""
 RTOL = 1e-3
-"""Share of its size by which a step in a stack may differ from that of a model alone, as rounding could make it."""
+"""Relative tolerance, of norms, between a step of the stack and the step of a separate model; covers rounding."""
 
 
 class Stack:
-    """Many models as the weights of one.
+    """Several models of one architecture with stacked weights.
 
     Args:
-        models: of one architecture, none of which is touched before `write_back`.
-        task: what they do.
+        models: the models; unchanged until `write_back`.
+        task: computes predictions and losses.
 
     Raises:
         SettingError: PyTorch cannot stack them.
@@ -40,7 +40,7 @@ class Stack:
 
     def __init__(self, models: list[nn.Module], task: Task[Any]) -> None:
         self._models = models
-        # A copy: what a forward pass keeps in the module is of all models at once, and of no use to one.
+        # A copy, since a forward pass may store stacked tensors in the module.
         self.module = private_copy(models[0])
         self._losses = _Losses(self.module, task)
         with self._explained():
@@ -49,50 +49,50 @@ class Stack:
 
     @property
     def trainable(self) -> list[nn.Parameter]:
-        """The stacks that are not frozen."""
+        """The stacked weights that are not frozen."""
         return [stack for stack in self.weights.values() if stack.requires_grad]
 
     def unstack_batch(self, data: Any, rows: int) -> Any:
-        """A batch that holds so many rows, one model's after the other's, with a first axis for the models.
+        """Split a batch of all models' rows, ordered by model, into a first axis for the models.
 
         Raises:
-            SettingError: it holds a tensor of another number of rows.
+            SettingError: a tensor of the batch has another number of rows.
         """
         count = len(self._models)
 
-        def one(tensor: Tensor) -> Tensor:
+        def split(tensor: Tensor) -> Tensor:
             if tensor.ndim == 0 or len(tensor) != rows:
                 raise SettingError(
-                    f"A batch of {rows} samples holds a tensor of shape {tuple(tensor.shape)}",
-                    expected="one row for each sample, where models are trained as one",
+                    f"A batch of {rows} samples has a tensor of shape {tuple(tensor.shape)}",
+                    expected="one row for each sample, to train models in one loop",
                     remedy=SEPARATE_HINT,
                 )
             return tensor.reshape(count, rows // count, *tensor.shape[1:])
 
-        return map_leaves(one, data)
+        return map_leaves(split, data)
 
     def losses(self, data: Any) -> Tensor:
-        """Losses `(models, n)`, of rows of each model's own, as `unstack_batch` returns them."""
+        """Losses `(models, n)` of a batch from `unstack_batch`, in which each model has its own rows."""
 
-        def of_one(state: dict[str, Tensor], own: Any) -> Tensor:
+        def losses_of_model(state: dict[str, Tensor], own: Any) -> Tensor:
             losses: Tensor = functional_call(self._losses, state, (own,))
             return losses
 
         state = {f"model.{name}": each for name, each in (*self.weights.items(), *self.buffers.items())}
         with self._explained():
-            losses: Tensor = vmap(of_one, randomness="error")(state, data)
+            losses: Tensor = vmap(losses_of_model, randomness="error")(state, data)
         return losses
 
     def clip(self, norm: float) -> None:
-        """Clip each model's gradients to a norm of their own."""
-        slopes = [stack.grad for stack in self.trainable if stack.grad is not None]
-        norms = torch.stack([slope.flatten(1).square().sum(1) for slope in slopes]).sum(0).sqrt()
-        share = (norm / (norms + 1e-6)).clamp(max=1)
-        for slope in slopes:
-            slope.mul_(broadcast_like(share, slope))
+        """Clip the gradient norm of each model separately."""
+        gradients = [stack.grad for stack in self.trainable if stack.grad is not None]
+        norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
+        scale = (norm / (norms + 1e-6)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(broadcast_like(scale, gradient))
 
     def write_back(self) -> None:
-        """Put its own weights and buffers into each model."""
+        """Copy the stacked weights and buffers back into the models."""
         stacks = {**self.weights, **self.buffers}
         for k, model in enumerate(self._models):
             for name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -100,7 +100,7 @@ class Stack:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn PyTorch's errors into one that says what cannot be stacked, and what to do."""
+        """Convert PyTorch's errors into a `SettingError` that names the cause and a remedy."""
         try:
             yield
         except torch.OutOfMemoryError:
@@ -108,20 +108,20 @@ class Stack:
         except (RuntimeError, ValueError, AttributeError, TypeError) as error:
             why = next(iter(str(error).splitlines()), type(error).__name__)
             raise SettingError(
-                f"{len(self._models)} models cannot be trained as one: {why}",
-                expected="models that draw nothing (no dropout), of layers that `torch.func.vmap` knows (no LSTM), and "
-                "batches of nothing but tensors",
+                f"{len(self._models)} models cannot be trained in one loop: {why}",
+                expected="models without random layers (dropout), layers that `torch.func.vmap` supports (no LSTM), "
+                "and batches of tensors only",
                 remedy=SEPARATE_HINT,
             ) from error
 
 
 class _Losses(nn.Module):
-    """A model's per-sample losses, as a module that has the model's weights."""
+    """A module that computes per-sample losses with a model's weights, for `functional_call`."""
 
     def __init__(self, model: nn.Module, task: Task[Any]) -> None:
         super().__init__()
         self.model = model
-        # In a tuple, for a task may be a module itself.
+        # A tuple keeps a task that is a module from being registered as a submodule.
         self._held = (task,)
 
     def forward(self, data: Any) -> Tensor:
@@ -129,25 +129,25 @@ class _Losses(nn.Module):
         return task.checked_loss(task.predict(self.model, data), task.target(data))
 
 
-def require_alike(models: list[nn.Module], case: Case, rows: Tensor, runtime: Runtime, mode: str) -> None:
-    """Take a first step with each model by itself and with all in a stack, on copies: losses, gradients, buffers agree.
+def require_equal_step(models: list[nn.Module], case: Case, rows: Tensor, runtime: Runtime, mode: str) -> None:
+    """Check that a first step of the stack equals the models' separate steps: losses, gradients and buffers.
 
-    They do not where something beside weights and buffers decides: state that is not registered, buffers that are
-    replaced, draws that PyTorch does not know of.
+    They differ if results depend on anything besides weights and buffers: state that is not registered, buffers that
+    are replaced and not changed in place, random draws outside PyTorch's generators.
 
     Args:
-        models: untouched.
+        models: the models; the steps are taken with copies.
         case: task and data.
-        rows: of the training set, for the step.
-        runtime: where.
+        rows: rows of the training set for the step.
+        runtime: device and precision.
         mode: `train` or `eval`.
 
     Raises:
-        SettingError: they do not agree, or cannot be stacked.
+        SettingError: they differ, or the models cannot be stacked.
     """
     padded = (part for part in models[0].modules() if isinstance(part, nn.Embedding) and part.padding_idx is not None)
     if any(part.weight.requires_grad for part in padded):
-        # `vmap` would keep gradients from the first model's row alone.
+        # `vmap` would ignore the padding row's gradients for the first model only.
         raise SettingError(
             "An embedding that is trained has a `padding_idx`", expected="none in a stack", remedy=SEPARATE_HINT
         )
@@ -159,12 +159,12 @@ def require_alike(models: list[nn.Module], case: Case, rows: Tensor, runtime: Ru
     together.mean(1).sum().backward()
     for k, model in enumerate(models):
         alone = private_copy(model).train(mode == "train")
-        # A draw that is one for all in the stack is each one's own here.
+        # Own random state, so that a draw shared by the stack shows as a difference.
         with runtime.isolated_rng(f"stacked/alone {k}"):
             losses = _Losses(alone, case.task)(map_leaves(itemgetter(k), data))
             losses.mean().backward()
-        slopes = [(stack.weights[name].grad, weight.grad) for name, weight in alone.named_parameters()]
-        used = [(ours[k].flatten(), its.flatten()) for ours, its in slopes if ours is not None and its is not None]
+        gradients = [(stack.weights[name].grad, weight.grad) for name, weight in alone.named_parameters()]
+        used = [(ours[k].flatten(), its.flatten()) for ours, its in gradients if ours is not None and its is not None]
         pairs = {
             "losses": (together[k], losses),
             "gradients": tuple(torch.cat(side) for side in zip(*used, strict=True)),
@@ -173,12 +173,12 @@ def require_alike(models: list[nn.Module], case: Case, rows: Tensor, runtime: Ru
         for what, (found, wanted) in pairs.items():
             if bool((found - wanted).double().norm() > RTOL * wanted.double().norm()):
                 raise SettingError(
-                    f"After a first step in a stack, a model's {what} would not be what they are alone",
-                    expected="weights and buffers, these changed in place, and nothing else that decides",
+                    f"After a first step in a stack, a model's {what} would differ from a separate training's",
+                    expected="models that depend on nothing but weights and buffers, and change buffers in place",
                     remedy=SEPARATE_HINT,
                 )
 
 
-def broadcast_like(share: Tensor, like: Tensor) -> Tensor:
-    """A number for each model, in a shape that broadcasts over a stack of that tensor's shape."""
-    return share.view(-1, *[1] * (like.ndim - 1))
+def broadcast_like(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape one value per model, `(models,)`, so that it broadcasts over a stacked tensor."""
+    return values.view(-1, *[1] * (like.ndim - 1))

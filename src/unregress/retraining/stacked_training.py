@@ -1,8 +1,8 @@
 """Train several retrained models of a small network in one vectorised loop, so that the per-step overhead is paid once.
 
-A loop of its own, beside `unregress.training.loop.fit`: its batches hold rows of as many orders as there are models,
-each model has its own history and may diverge without the others, and gradients are clipped for each.  What a step is,
-when a schedule goes on and when a loss diverges, it takes from there.
+This is a second training loop beside `unregress.training.loop.fit`: a batch contains rows for each model in the model's
+own order, each model has its own history and may diverge without the others, and gradients are clipped for each model.
+Optimiser step, schedule and divergence checks are those of `fit`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.errors import DivergenceError, require
-from unregress.methods.base import Unlearned, record_of_method, return_to
+from unregress.methods.base import Unlearned, record_of_method, restore_placement
 from unregress.methods.retrain import Retrain
-from unregress.retraining.stack import SEPARATE_HINT, Stack, require_alike
+from unregress.retraining.stack import SEPARATE_HINT, Stack, require_equal_step
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight
 from unregress.training.loop import Epoch, Fitted, end_epoch, update
@@ -32,27 +32,27 @@ from unregress.training.runtime import Runtime
 def retrain_stacked(
     case: Case, recipe: Recipe, runtime: Runtime, seeds: Sequence[int], like: nn.Module
 ) -> list[Unlearned | DivergenceError]:
-    """What `Retrain(recipe=recipe)` makes under each of the seeds, up to rounding, all of them trained as one.
+    """Retrain under several seeds in one loop; up to rounding, results equal those of `Retrain(recipe=recipe)`.
 
-    Each starts from its own weights and goes through its own batches in its own order.  Only what a dataset draws by
-    itself, such as crops in `__getitem__`, differs from separate trainings.
+    Each model has its own initial weights, and its own batches in its own order.  Only random draws inside a dataset,
+    such as crops in `__getitem__`, differ from separate trainings.
 
     Args:
         case: the request and the data.
-        recipe: how each is trained.
-        runtime: where; its seed is not used.
+        recipe: the recipe of each training.
+        runtime: device and precision; its seed is not used.
         seeds: one per model.
-        like: a model of the architecture; untouched.
+        like: a model of the architecture; unchanged.
 
     Returns:
-        By seed, the model, or why its training was given up; that of the others is not touched by it.
+        For each seed the model, or the error if its training diverged, which does not affect the others.
 
     Raises:
         SettingError: model, loss, recipe, data or precision need separate trainings.
     """
     started = time.perf_counter()
     require_stackable(case, recipe, runtime)
-    # Of no epoch, so that they begin as they would in a training of their own.
+    # Zero epochs: initial weights as in a separate training.
     fresh = Retrain(recipe=replace(recipe, epochs=0))
     found: dict[int, Unlearned | DivergenceError] = {}
     for seed in seeds:
@@ -60,27 +60,27 @@ def retrain_stacked(
             found[seed] = fresh.unlearn(like, case, replace(runtime, seed=seed))
         except DivergenceError as error:
             found[seed] = error
-    born = {seed: made for seed, made in found.items() if isinstance(made, Unlearned)}
-    models, runtimes = [made.model for made in born.values()], [replace(runtime, seed=seed) for seed in born]
-    # What a dataset draws by itself is decided by the first seed.
+    initial = {seed: made for seed, made in found.items() if isinstance(made, Unlearned)}
+    models, runtimes = [made.model for made in initial.values()], [replace(runtime, seed=seed) for seed in initial]
+    # Random draws inside a dataset follow the first seed.
     with replace(runtime, seed=seeds[0]).isolated_rng("stacked"):
         fits = fit_stacked(models, case, recipe, runtimes) if models else []
     retrain, seconds = Retrain(recipe=recipe), (time.perf_counter() - started) / len(seeds)
-    for (seed, made), fit in zip(born.items(), fits, strict=True):
+    for (seed, made), fit in zip(initial.items(), fits, strict=True):
         if isinstance(fit, DivergenceError):
             found[seed] = fit
         else:
-            return_to(made.model, like)
+            restore_placement(made.model, like)
             cost = replace(fit.cost, seconds=seconds)
             found[seed] = replace(made, history=fit.history, cost=cost, record=record_of_method(retrain, seed))
     return list(found.values())
 
 
 def require_stackable(case: Case, recipe: Recipe, runtime: Runtime) -> None:
-    """Refuse, before anything is trained, what several models cannot share in one loop.
+    """Refuse, before anything is trained, settings and data that one loop cannot serve for several models.
 
     Raises:
-        SettingError: recipe, precision or data need separate trainings; all reasons at once.
+        SettingError: recipe, precision or data need separate trainings; all reasons together.
     """
     data = case.splits
     rules = [
@@ -98,11 +98,11 @@ def require_stackable(case: Case, recipe: Recipe, runtime: Runtime) -> None:
         (
             "The data have a `collate` of their own",
             data.collate is None,
-            "none, for it may look at a batch as a whole",
+            "none, since it may depend on the whole batch",
         ),
     ]
     require(
-        ((f"{found}, and models are to be trained as one", fine, wanted) for found, fine, wanted in rules),
+        ((f"{found}, and models are to be trained in one loop", fine, wanted) for found, fine, wanted in rules),
         remedy=SEPARATE_HINT,
     )
 
@@ -110,17 +110,17 @@ def require_stackable(case: Case, recipe: Recipe, runtime: Runtime) -> None:
 def fit_stacked(
     models: Sequence[nn.Module], case: Case, recipe: Recipe, runtimes: Sequence[Runtime], *, stage: str = "train"
 ) -> list[Fitted | DivergenceError]:
-    """Train models in place on D_r, as `fit` does with each on `retain_objective(case)`, all in one.
+    """Train several models in place on D_r in one loop, each as by `fit` with `retain_objective(case)`.
 
     Args:
-        models: of one architecture; left on the runtime's device.
+        models: models of one architecture; afterwards on the runtime's device.
         case: the request and the data.
-        recipe: how to train each; its schedule is not `plateau`.
-        runtimes: where to train, which is the same for all, and each one's seed.
-        stage: name of this training in history, and of its random streams.
+        recipe: the recipe of each training; its schedule is not `plateau`.
+        runtimes: one per model, which differ in their seeds only.
+        stage: name of this training in the history, and of its random streams.
 
     Returns:
-        Each model's history and cost, or why its training was given up.
+        For each model its history and cost, or the error if its training diverged.
 
     Raises:
         SettingError: `torch.func` cannot stack the model or the loss.
@@ -128,11 +128,11 @@ def fit_stacked(
     started, runtime, count = time.perf_counter(), runtimes[0], len(models)
     rows = torch.from_numpy(case.requested.retain)
     inner = [unwrapped(runtime.set_up(model)) for model in models]
-    require_alike(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
+    require_equal_step(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
     stack = Stack(inner, case.task)
     optimizer = recipe.make_optimizer(stack.trainable)
     orders, draws = [each.generator(f"{stage}/order") for each in runtimes], runtime.generator(f"{stage}/augment")
-    # One scale for all: they go through the same rows.
+    # One scale for all models: they are trained on the same rows.
     scale = TargetScale()
     records = [_Record(model, stage, scale) for model in inner]
     steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
@@ -142,10 +142,10 @@ def fit_stacked(
         for epoch in range(1, recipe.epochs + 1):
             stack.module.train(recipe.mode == "train")
             orderings = [chunked(rows, recipe.batch_size, shuffle=order) for order in orders]
-            # One batch of all models' rows: read and moved as any other.
-            whole = [torch.cat(chunks) for chunks in zip(*orderings, strict=True)]
+            # Each batch has the rows of all models, ordered by model.
+            batches = [torch.cat(chunks) for chunks in zip(*orderings, strict=True)]
             sums, rate = list[Tensor](), recipe.lr
-            for batch in runtime.load(case.source("train"), whole, augmentation=draws):
+            for batch in runtime.load(case.source("train"), batches, augmentation=draws):
                 losses = stack.losses(stack.unstack_batch(batch.data, len(batch.index)))
                 rate = update(losses.mean(1).sum(), optimizer, schedule, runtime, clip)
                 scale.watch(case, batch)
@@ -161,7 +161,7 @@ def fit_stacked(
 
 
 class _Record:
-    """One model's history, up to where its training was given up."""
+    """One model's history, up to the epoch in which it diverged."""
 
     def __init__(self, model: nn.Module, stage: str, scale: TargetScale) -> None:
         self._model, self._before = model, largest_weight(model)
@@ -170,7 +170,7 @@ class _Record:
         self._failed: DivergenceError | None = None
 
     def end_epoch(self, sums: Tensor, count: int, epoch: int, rate: float, runtime: Runtime) -> None:
-        """Note an epoch's mean loss, unless the model diverged before or does so now."""
+        """Record an epoch's mean loss, or that the model diverged; ignored after a divergence."""
         if self._failed is None:
             try:
                 loss = self._monitor.mean(sums, count, epoch, runtime.process_group)
@@ -180,7 +180,7 @@ class _Record:
                 self._history.append(Epoch(stage=self._monitor.stage, epoch=epoch, loss=loss, validation=None, lr=rate))
 
     def end(self, cost: Cost, runtime: Runtime) -> Fitted | DivergenceError:
-        """What came of the training, when the model has its weights back."""
+        """The training's result, after a final check of the weights, which must be back in the model."""
         if self._failed is None:
             try:
                 size = self._monitor.scale.value(runtime.process_group)

@@ -1,4 +1,4 @@
-"""Measure how fast models are trained on this machine, by training some."""
+"""Measure the training throughput of this machine with short trial trainings."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ from unregress.training.runtime import Runtime
 def measure_throughput(
     case: Case, recipe: Recipe, runtime: Runtime, *, workers: int = 1, stack: int = 1, samples: int = 2048
 ) -> Throughput:
-    """How fast models will be made, from short trainings that are thrown away.
+    """Measure the throughput of training with short trials, whose models are discarded.
 
-    As many at a time as there will be: side by side they slow each other down.  The first round warms up, and starts
-    worker processes, which are kept for what follows.
+    As many trials run in parallel as there will be workers, since parallel trainings slow each other down.  A first
+    round, which does not count, warms up and starts the worker processes.
 
     Args:
         case: task and data; only retained samples are read.
-        recipe: its batches and optimiser.
-        runtime: where.
-        workers: how many will train at a time.
-        stack: how many will train as one.
-        samples: how many to train on at most, once.
+        recipe: batch size and optimiser are used.
+        runtime: device and precision.
+        workers: number of trainings in parallel.
+        stack: number of models trained in one loop.
+        samples: largest number of samples of a trial, which passes them once.
     """
     rows = case.requested.retain[:samples]
     factory = ModelFactory(
         case=_part(case, rows), recipe=replace(recipe, epochs=1, schedule="constant"), runtime=runtime
     ).for_workers(workers)
-    little = replace(factory, case=_part(case, rows[: 2 * recipe.batch_size]))
-    jobs = {f"trial {n}": partial(_tried, factory, little, range(n * stack, (n + 1) * stack)) for n in range(workers)}
+    small = replace(factory, case=_part(case, rows[: 2 * recipe.batch_size]))
+    jobs = {f"trial {n}": partial(_trial, factory, small, range(n * stack, (n + 1) * stack)) for n in range(workers)}
     found = [dict(run_all(jobs, workers=workers)) for _ in range(2)][-1].values()
     return Throughput(*(sum(each) / workers for each in zip(*found, strict=True)))
 
 
 def _part(case: Case, rows: Index) -> Case:
-    """A case that retains these rows, and is to forget a copy of the first: a gold leaves something out."""
+    """A case that retains these rows and forgets a copy of the first, since a request must not be empty."""
     return part_of(case, [rows[0], *rows], ForgetRequest.where(np.arange(1 + len(rows)) == 0, reason="throughput"))
 
 
-def _tried(factory: ModelFactory, little: ModelFactory, seeds: range) -> Throughput:
-    """Seconds per pass of models that are trained as one, and seconds that each of some little ones takes besides."""
+def _trial(factory: ModelFactory, small: ModelFactory, seeds: range) -> Throughput:
+    """Measure seconds per sample pass, and the overhead per model from a small training that is stored and read."""
     cost = _cost(factory, seeds)
-    sample, passes = cost.seconds / cost.passes, plan_of(little.recipe, len(little.case.requested.retain)).passes
+    sample, passes = cost.seconds / cost.passes, plan_of(small.recipe, len(small.case.requested.retain)).passes
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
-        replace(little, store=Store(root=Path(folder), log=silent)).train_stacked(seeds)
+        replace(small, store=Store(root=Path(folder), log=silent)).train_stacked(seeds)
         seconds = (time.perf_counter() - started) / len(seeds)
     return Throughput(sample, max(0.0, seconds - passes * sample))
 
 
 def _cost(factory: ModelFactory, seeds: range) -> Cost:
-    """What training one of them costs, less building and checking it."""
+    """The cost of training one of the models, without building and checking it."""
     case, runtimes = factory.case, [factory.runtime_for(seed) for seed in seeds]
     with factory.runtime.isolated_rng("trial"):
         models = [case.task.build_model() for _ in seeds]

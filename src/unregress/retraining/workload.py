@@ -1,4 +1,4 @@
-"""The work of many trainings, counted, and how long it takes at a measured throughput."""
+"""The number of models and sample passes of planned trainings, and their duration at a measured throughput."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from unregress.training.recipe import Recipe
 
 
 class Throughput(NamedTuple):
-    """How fast models are made here."""
+    """Measured speed of making models on this machine."""
 
     sample: float
     """Seconds per sample pass."""
     model: float = 0.0
-    """Seconds per model besides: building, checking, writing and reading it."""
+    """Further seconds per model, for building, checking, writing and reading it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What many trainings will take, before they are begun.
+    """The work of planned trainings.
 
     >>> plan = Workload(models=2, passes=3_000_000)
     >>> plan.describe(Throughput(sample=0.001, model=30.0), workers=2)
@@ -29,10 +29,10 @@ class Workload:
     """
 
     models: int
-    """Models to be trained."""
+    """Number of models to be trained."""
     passes: int
-    """Samples × forward and backward passes, predictions included.  A plateau's validation and a teacher's forward
-    passes are left out."""
+    """Number of samples times forward and backward passes, predictions included; without the validation of plateau
+    schedules and the forward passes of teachers."""
 
     def __add__(self, other: Workload) -> Workload:
         return Workload(models=self.models + other.models, passes=self.passes + other.passes)
@@ -41,35 +41,35 @@ class Workload:
         return Workload(models=self.models * times, passes=self.passes * times)
 
     def seconds(self, pace: Throughput, workers: int = 1) -> float:
-        """How long it will take.
+        """Estimated duration.
 
         Args:
-            pace: from `measure_throughput`, of as many workers side by side.
-            workers: how many train at a time.
+            pace: from `measure_throughput` with the same number of workers.
+            workers: number of trainings in parallel.
         """
         return (self.passes * pace.sample + self.models * pace.model) / workers
 
     def describe(self, pace: Throughput, workers: int = 1) -> str:
-        """The workload in words; arguments as for `seconds`."""
+        """Describe workload and duration in a sentence; arguments as for `seconds`."""
         seconds = self.seconds(pace, workers)
         size, unit = next(
             (s, u) for s, u in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * s or s == 1
         )
-        crew = "one worker" if workers == 1 else f"{workers} workers"
+        count = "one worker" if workers == 1 else f"{workers} workers"
         return (
             f"{self.models} models to train, {self.passes:,} sample passes: about {seconds / size:.0f} {unit} "
-            f"with {crew}."
+            f"with {count}."
         )
 
 
 def plan_of(work: Recipe | Method, samples: int) -> Workload:
-    """What one training or unlearning takes: each epoch of each of its recipes passes the samples there and back.
+    """Count the work of one training or unlearning: a forward and a backward pass per sample and epoch.
 
-    A method without recipes is counted as one pass there and back.
+    The epochs of all recipes of a method are added; a method without recipes counts as one epoch.
 
     Args:
         work: a recipe, or a method, whose fields are searched for recipes.
-        samples: number of training samples; what is forgotten is not taken off.
+        samples: number of training samples; forgotten ones are not subtracted.
 
     >>> plan_of(Recipe(epochs=3), 100)
     Workload(models=1, passes=600)

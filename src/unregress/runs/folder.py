@@ -1,4 +1,4 @@
-"""Run folders: written whole or not at all, and never over another run or what a user has put there."""
+"""Create run folders atomically, and never over another run or over the user's files."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from unregress.runs.config_diff import differences
 from unregress.runs.manifest import MANIFEST, departures, read_manifest, sources, write_manifest
 
 CONFIG = "config.yaml"
-"""The file that makes a folder a run folder: the run's resolved configuration."""
+"""The run's resolved configuration, which every run folder has."""
 _BESIDE_CONFIG = (MANIFEST, "digests.json", "history.json", "audit.json")
-"""Files of which one lies beside the `config.yaml` of a run, and hardly beside that of a user's own project; the
-first is missing from folders that earlier versions wrote."""
+"""Files that tell a run folder from a user's project with a `config.yaml`: a run folder has at least one.  Folders of
+earlier versions have no manifest."""
 _REMEDY = "Choose another `--output`, or remove the folder yourself"
 
 
 @contextmanager
 def new_run(path: str | Path, config: str, made_from: Mapping[str, Path] | None = None) -> Iterator[Path]:
-    """A folder to fill, which takes its place at `path` when the block ends without an error.
+    """Create a run folder atomically: yield a hidden folder, which is moved to `path` if the block succeeds.
 
-    Until then it is a hidden sibling of `path`; after an error it is removed and nothing is left.
-    A folder of an earlier run with the same configuration is replaced as a whole.
+    After an error the hidden folder, a sibling of `path`, is removed.  The folder of an earlier run with the same
+    configuration is replaced as a whole.
 
     Args:
-        path: where the run folder belongs; missing parents are made.
+        path: the run folder; missing parents are made.
         config: the resolved configuration, written as `config.yaml`.
         made_from: run folders and weights files that the run starts from, by their roles.  The manifest, which is
-            written at the end, holds their digests as they are now.
+            written at the end, records their digests from the beginning of the block.
 
     Yields:
         The hidden folder, with `config.yaml` in it.
 
     Raises:
-        RunFolderError: something else is at `path`, which stays as it is, or nothing can be written there.
+        RunFolderError: there are other files at `path`, which are kept, or the path cannot be written.
     """
     target = Path(os.path.realpath(path))
-    # Before anything else: a run that was set aside by a process that was killed is put back.
+    # First restore an earlier run that a killed process had moved away.
     sweep(target.parent)
     check_run(target, config)
     found = sources(made_from or {})
@@ -54,7 +54,7 @@ def new_run(path: str | Path, config: str, made_from: Mapping[str, Path] | None 
             hidden.mkdir()
         write_text(hidden / CONFIG, config)
         yield hidden
-        # Again, for the time that the run took.
+        # Check again: the path may have changed during the run.
         check_run(target, config)
         with _writing(target):
             write_manifest(hidden, found)
@@ -62,22 +62,22 @@ def new_run(path: str | Path, config: str, made_from: Mapping[str, Path] | None 
 
 
 def check_run(path: str | Path, config: str) -> None:
-    """Refuse a place where a run must not be written: look before a long computation.
+    """Refuse a path where a run must not be written; call it before a long computation.
 
     Args:
-        path: where the run folder belongs.
+        path: the run folder.
         config: the resolved configuration.
 
     Raises:
-        RunFolderError: `path` is a file, lies in another run's folder, or is a folder with anything but an unchanged
-            run of the same configuration.
+        RunFolderError: `path` is a file, is inside another run's folder, or is a folder whose content is not an
+            unchanged run of the same configuration.
     """
     path = Path(path)
     try:
         if outer := next((each for each in Path(os.path.realpath(path)).parents if _is_run(each)), None):
             raise RunFolderError(
-                f"{path} lies in {outer}, the folder of another run, which would no longer be as it was written",
-                expected="a place outside all run folders",
+                f"{path} is inside {outer}, the folder of another run, and would change it",
+                expected="a path outside all run folders",
                 remedy="Choose an `--output` beside it",
             )
         if not os.path.lexists(path):
@@ -91,7 +91,7 @@ def check_run(path: str | Path, config: str) -> None:
         written = path / CONFIG
         if not written.is_file():
             raise RunFolderError(
-                f"{path} holds files and is not a run folder: it has no {CONFIG}",
+                f"{path} contains files and is not a run folder: it has no {CONFIG}",
                 expected="a new or an empty folder",
                 remedy=_REMEDY,
             )
@@ -103,29 +103,29 @@ def check_run(path: str | Path, config: str) -> None:
                 expected="a new or an empty folder, or one of a run with the same configuration",
                 remedy=_REMEDY,
             )
-        _require_nothing_else(path)
+        _require_only_run_files(path)
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", remedy="Choose another `--output`") from error
 
 
-def _require_nothing_else(path: Path) -> None:
-    """Refuse to replace a run folder that holds more than what the run wrote."""
+def _require_only_run_files(path: Path) -> None:
+    """Refuse to replace a run folder with files that the run did not write or that were changed since."""
     try:
         manifest = read_manifest(path)
     except StaleError as error:
         raise RunFolderError(error.found, expected="the manifest of a run", remedy=_REMEDY) from error
     if manifest is None:
         raise RunFolderError(
-            f"{path} has no {MANIFEST}, so that which of its files a run wrote is not known",
+            f"{path} has no {MANIFEST}, so that the run's files cannot be told from others",
             expected="a new or an empty folder, or one of a run with the same configuration and its manifest",
             remedy=_REMEDY,
         )
     found = departures(path, manifest)
     if found.changed or found.foreign:
         raise RunFolderError(
-            f"{path} holds what this run would delete and did not write: "
+            f"{path} contains files that no run wrote or that were changed, and this run would delete them: "
             + ", ".join([*(f"{name} (changed)" for name in found.changed), *found.foreign]),
-            expected="a new or an empty folder, or one of a run with the same configuration, as it was written",
+            expected="a new or an empty folder, or an unchanged one of a run with the same configuration",
             remedy="Move these files elsewhere, choose another `--output`, or remove the folder yourself",
         )
 
@@ -136,7 +136,7 @@ def _is_run(folder: Path) -> bool:
 
 def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
-        # Not empty after success, or where somebody else has written meanwhile.
+        # The folder is not empty after success, or if another process has written to it.
         with suppress(OSError):
             folder.rmdir()
 
@@ -148,6 +148,6 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise RunFolderError(
             f"{path} cannot be written: {error.strerror}",
-            expected="a place where folders can be made, with space left on its disk",
+            expected="a path where folders can be created, on a disk with free space",
             remedy="Choose another `--output`",
         ) from error

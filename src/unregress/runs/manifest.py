@@ -1,7 +1,7 @@
-"""The manifest of a run folder: SHA-256 of each of its files, and of what the run was made from.
+"""The manifest of a run folder: SHA-256 of each file, and of the folders and files that the run started from.
 
-The digest of a folder is that of its manifest, which holds the digests of the folders it was made from, which are
-those of their manifests: so one digest stands for a folder and all its ancestors.
+The digest of a folder is that of its manifest.  Since a manifest contains the digests of the run's sources, which are
+digests of manifests too, a single digest identifies a folder and all its ancestors.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from unregress.files.writing import content_of, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 _LAYOUT = 1
-_OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""Files that operating systems put into folders which people look at."""
+_SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""Files that file managers create in folders, which are ignored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A run folder or a file of weights that a run was made from."""
+    """A run folder or weights file that a run started from."""
 
     role: str
-    """What it was for the run: `checkpoint`, `original`, `gold 1`."""
+    """Its role in the run: `checkpoint`, `original`, `gold 1`."""
     name: str
-    """Its own name, without the folders that it lies in."""
+    """Name of the file or folder, without its path."""
     digest: str
-    """Of a run folder, that of its manifest; of a file, its own; empty for a folder without manifest."""
+    """SHA-256 of a folder's manifest or of a file; empty for a folder without manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a run folder holds, and what it was made from."""
+    """Digests of a run folder's files and sources."""
 
     layout: int
     made_from: tuple[Source, ...]
     files: dict[str, str]
-    """SHA-256 of every file but the manifest, by its path in the folder."""
+    """SHA-256 of every file except the manifest, by path relative to the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Departures:
-    """In what a folder is not as its manifest says."""
+    """Differences between a folder and its manifest."""
 
     missing: tuple[str, ...]
     changed: tuple[str, ...]
@@ -57,12 +57,12 @@ class Departures:
     def __iter__(self) -> Iterator[str]:
         """One complaint for each file."""
         yield from (f"{printable(name)} is missing" for name in self.missing)
-        yield from (f"{printable(name)} is not the one that was written" for name in self.changed)
+        yield from (f"{printable(name)} was changed after it was written" for name in self.changed)
         yield from (f"{printable(name)} was added" for name in self.foreign)
 
 
 def sources(made_from: Mapping[str, Path]) -> tuple[Source, ...]:
-    """What a run is made from, as it is now.
+    """Names and current digests of the folders and files that a run starts from.
 
     Args:
         made_from: run folders and weights files by their roles.
@@ -74,17 +74,17 @@ def sources(made_from: Mapping[str, Path]) -> tuple[Source, ...]:
 
 
 def digest_of_folder(path: Path) -> str:
-    """The digest of a run folder, as `sha256sum FOLDER/manifest.json` prints it, or of a weights file.
+    """SHA-256 of a run folder's manifest, as `sha256sum FOLDER/manifest.json` prints it, or of a weights file.
 
     Returns:
-        64 hexadecimal digits; empty where there is no such file, as in a folder that an earlier version wrote.
+        64 hexadecimal digits; empty if there is no such file, as in folders of earlier versions.
     """
     file = path / MANIFEST if path.is_dir() else path
     return sha256_of(file) if file.is_file() else ""
 
 
 def write_manifest(folder: Path, made_from: Sequence[Source]) -> None:
-    """Write the manifest of a folder that is finished.
+    """Write the manifest of a finished folder.
 
     Raises:
         RunFolderError: it cannot be written.
@@ -94,12 +94,12 @@ def write_manifest(folder: Path, made_from: Sequence[Source]) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a folder; None where there is none, as in a folder that an earlier version wrote.
+    """Read the manifest of a folder; None if there is none, as in folders of earlier versions.
 
     Raises:
         StaleError: it cannot be read.
     """
-    path, remedy = folder / MANIFEST, "Take the folder once more from where it is whole, or make it again"
+    path, remedy = folder / MANIFEST, "Copy the folder again from an intact source, or make it again"
     try:
         manifest = build(Manifest, parse(content_of(path)))
     except FileNotFoundError:
@@ -116,45 +116,45 @@ def read_manifest(folder: Path) -> Manifest | None:
     if paths := [source.name for source in manifest.made_from if not is_bare(source.name)]:
         raise StaleError(
             f"{path} cannot be read: made_from names {paths[0]!r}",
-            expected="names of folders and files, without the folders that they lie in",
+            expected="names of folders and files, without a path",
             remedy=remedy,
         )
     return manifest
 
 
 def is_bare(name: str) -> bool:
-    """Whether a text is the name of a file or folder, and no path that leads elsewhere."""
+    """Whether a text is the name of a file or folder, not a path."""
     return name not in ("", ".", "..") and "\0" not in name and name == PureWindowsPath(name).name
 
 
 def departures(folder: Path, manifest: Manifest) -> Departures:
-    """In what a folder is not as its manifest says; empty if it is whole.
+    """Compare a folder with its manifest; the result is empty if they agree.
 
-    Only files that are found in the folder are opened, whatever names the manifest lists.
+    Only files that exist in the folder are opened, so that paths in the manifest cannot lead out of it.
     """
     found, listed = set(_files(folder)), manifest.files
     return Departures(
         missing=tuple(sorted(listed.keys() - found)),
-        changed=tuple(name for name in sorted(listed.keys() & found) if not _is(folder / name, listed[name])),
+        changed=tuple(name for name in sorted(listed.keys() & found) if not _has_digest(folder / name, listed[name])),
         foreign=tuple(sorted(found - listed.keys())),
     )
 
 
-def _is(file: Path, digest: str) -> bool:
+def _has_digest(file: Path, digest: str) -> bool:
     try:
-        # A pipe that somebody has put there would never end.
+        # Reading a pipe might never end.
         return stat.S_ISREG(file.stat().st_mode) and sha256_of(file) == digest
     except OSError:
         return False
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Everything in a folder but its own manifest and folders, which are gone through; links are not followed."""
+    """Relative paths of all files in a folder and its subfolders, except the manifest; links are not followed."""
     for place, below, names in os.walk(folder):
         below.sort()
         inside = Path(place)
         links = [name for name in below if (inside / name).is_symlink()]
         for name in sorted([*names, *links]):
             path = (inside / name).relative_to(folder).as_posix()
-            if path != MANIFEST and name not in _OF_THE_SYSTEM:
+            if path != MANIFEST and name not in _SYSTEM_FILES:
                 yield path

@@ -1,4 +1,4 @@
-"""What a run folder holds, and whether it belongs to the present request and data."""
+"""Write models to run folders, read them back, and check that they fit the present request and data."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from unregress.runs.manifest import digest_of_folder
 from unregress.runs.provenance import LAYOUT, Record, record_of, require_whole, weights_file, write_record
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_chain import Chain
-from unregress.training.fresh_model import built
+from unregress.training.fresh_model import call_build_model
 from unregress.training.runtime import Runtime
 
 WEIGHTS_OF = "weights of "
-"""Before a role, in the comments of a `config.yaml`: the digest of the weights that a run started from."""
+"""Prefix of a role in the comments of `config.yaml` that state the digests of the weights that a run started from."""
 HELPER = "helper.safetensors"
-"""The weights of the model that taught a run folder's own, if one did."""
+"""Weights file of the helper (teacher), if the run folder's model had one."""
 
 
 def contents(case: Case, weights: Mapping[str, Path]) -> str:
-    """What a run is made from, by content, as comments for its `config.yaml`.
+    """SHA-256 of the run's request, data and weights, as comments for its `config.yaml`.
 
-    A configuration names files and functions.  The run is the same only if what they hold is: another
-    list of ids in the same file is another run, and must not be written over the first one's evidence.
+    A configuration names files and functions, whose content may change: another list of ids in the same file
+    makes another run, which must not overwrite the evidence of the first.
 
     Args:
         case: the data, and the request if there is one.
@@ -48,7 +48,7 @@ def contents(case: Case, weights: Mapping[str, Path]) -> str:
         if split == "train_eval" or getattr(case.splits, split) is not None:
             digests["train" if split == "train_eval" else split] = case.splits.content_digest(split)
     for name, path in weights.items():
-        # Not by their bare names: a model may be called `train`.
+        # The prefix keeps roles apart from splits: a model may be called `train`.
         digests[WEIGHTS_OF + name] = weights_digest(path)
         if path.is_dir() and (helper := record_of(path).helper) is not None:
             digests[f"helper of {name}"] = weights_digest(path / helper)
@@ -56,18 +56,18 @@ def contents(case: Case, weights: Mapping[str, Path]) -> str:
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 of a weights file, or of the one in a run folder, as `sha256sum` prints it.
+    """SHA-256 of a weights file, or of the weights in a run folder, as `sha256sum` prints it.
 
     Raises:
-        CheckpointError: the folder holds no model.
+        CheckpointError: the folder has no model.
     """
     file = weights_file(path)
-    # What is not there is complained about where it is read.
+    # Reading the weights reports a missing file.
     return sha256_of(file) if file.is_file() else "missing"
 
 
 def file_of(path: Path) -> ModelFile:
-    """The weights file of a run folder, or a weights file itself, with its digests."""
+    """Name and digests of a weights file, or of the weights in a run folder."""
     file = weights_file(path)
     return ModelFile(name=file.name, sha256=sha256_of(file), folder=digest_of_folder(path) if path.is_dir() else "")
 
@@ -76,14 +76,14 @@ def file_of(path: Path) -> ModelFile:
 def run_folder(
     group: ProcessGroup, path: Path, config: str, made_from: Mapping[str, Path] | None = None
 ) -> Iterator[Path]:
-    """A run folder, see `new_run`, of a job of one or several processes.
+    """Create a run folder (see `new_run`) in a job of one or several processes.
 
-    The first process's takes its place when all have come to the end of the block.  What the others write is thrown
-    away.
+    The folder of the main process is put in place when all processes have reached the end of the block.  The others
+    write to temporary folders, which are deleted.
 
     Args:
-        group: the processes, all of which call this.
-        path: where the run folder belongs.
+        group: the processes, all of which must call this.
+        path: the run folder.
         config: the resolved configuration.
         made_from: run folders and weights files that the job starts from, by their roles.
     """
@@ -102,23 +102,23 @@ def write_model(
     *,
     sketch: Sketch | None = None,
 ) -> None:
-    """Write weights, and how and for what they were made.
+    """Write a model's weights, those of its helper, and the record of how it was made.
 
     Args:
         folder: the run folder.
         weights: name of the weights file.
         made: the model.
-        case: the data it was made with.
-        request: what it has forgotten; None for an original.
-        warnings: what a preflight found.
-        sketch: which records it was trained on, by which today's data are compared.
+        case: the data that it was made with.
+        request: the request that it has forgotten; None for an original.
+        warnings: warnings of the preflight.
+        sketch: sketch of the training samples, for comparison with later data.
     """
     save_weights(made.model, folder / weights)
     if made.helper is not None:
         save_weights(made.helper, folder / HELPER)
     if made.record is None:
         raise SettingError(
-            "It is not recorded how the model was made",
+            "The model has no record of how it was made",
             expected="an `Unlearned` with its `record`, as `Method.unlearn` and `train` return",
         )
     record = Record(
@@ -141,24 +141,23 @@ def write_model(
 def read_model(
     path: Path, case: Case, runtime: Runtime, *, forgot: bool, told: Callable[[str], None] = lambda note: None
 ) -> nn.Module | Unlearned:
-    """A model from a weights file, or from a run folder with what is known of its making.
+    """Read a model from a weights file, or with its record from a run folder.
 
     Args:
         path: a weights file, or a run folder.
         case: the present request and data.
-        runtime: seeds what the model's constructor draws.
-        forgot: whether the model must have been made for the present request; an original need not.
-        told: gets notes on names and numbers of a weights file that were converted.
+        runtime: seeds the random draws of the model's constructor.
+        forgot: whether the model must have forgotten the present request; False for an original.
+        told: called with notes on converted names and numbers of a weights file.
 
     Raises:
         CheckpointError: the weights cannot be read or do not fit the task's model.
-        StaleError: the folder's model was made for another request or other data, or its files are not those that
-            were written together.
+        StaleError: the folder's model was made for another request or other data, or its files were changed.
     """
 
     def fresh() -> nn.Module:
         with runtime.isolated_rng("load"):
-            return built(case).eval()
+            return call_build_model(case).eval()
 
     model = fresh()
     if not path.is_dir():
@@ -194,22 +193,22 @@ def read_model(
 
 
 FEWEST = 0.5
-"""Share of the samples that a model was made with below which today's data are another dataset."""
+"""Smallest share of a model's training samples that must still exist for the data to count as the same dataset."""
 
 
 def require_same_data(path: Path, record: Record, data: TrainingRecords) -> float:
-    """Refuse other data than a run folder's model was made with, up to samples that were deleted, added or reordered.
+    """Refuse data that differ from those a model was made with by more than deleted, added or reordered samples.
 
     Args:
         path: the run folder.
-        record: its history.
+        record: the model's record.
         data: the present data.
 
     Returns:
-        The share of the samples that the model was made with that are still there; 1 for the very same data.
+        The share of the model's training samples that still exist unchanged; 1 for identical data.
 
     Raises:
-        StaleError: the data are others.
+        StaleError: it is another dataset, or the data differ and have no ids.
     """
     digest = record.data_digest
     if digest == data.digest:
@@ -220,22 +219,22 @@ def require_same_data(path: Path, record: Record, data: TrainingRecords) -> floa
     if record.records is None or data.ids is None:
         raise StaleError(
             found,
-            expected="the training set that it was made with: without an id for each sample (`Splits.ids`), none may "
-            "be deleted, added or moved",
-            remedy="Name that data, or make the model again",
+            expected="the training set that it was made with: without sample ids (`Splits.ids`), samples must not be "
+            "deleted, added or reordered",
+            remedy="Use that training set, or make the model again",
         )
     share = record.records.present(data)
     if share < FEWEST:
         raise StaleError(
-            f"{found}; about {share:.0%} of its samples are still there, with id and content",
-            expected=f"the training set that it was made with, at least {FEWEST:.0%} of it",
-            remedy="Name that data, or make the model again",
+            f"{found}; about {share:.0%} of its samples still exist, with the same id and content",
+            expected=f"at least {FEWEST:.0%} of the training set that it was made with",
+            remedy="Use that training set, or make the model again",
         )
     return share
 
 
 def changed_data(models: Mapping[str, Path], data: TrainingRecords) -> list[str]:
-    """What a reader must know about models that were made with other samples than today's.
+    """Notes for the report on models whose training data differed from the present data.
 
     Args:
         models: weights files and run folders by name.

@@ -1,4 +1,4 @@
-"""What is noted of a run folder's model: its request, making and ancestors; and whether its files are still those."""
+"""The record of how a run folder's model was made, and checks that the folder is unchanged."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from unregress.runs.request_record import REQUEST, read_request
 from unregress.training.loop import Epoch
 
 LAYOUT = 2
-"""Version of the fields of a `history.json`; raised when a reader of the old one would misread the new one."""
+"""Version of the fields of `history.json`; to be raised when code for the old fields would misread new ones."""
 HISTORY = "history.json"
-"""The record of how a run folder's model was made."""
+"""Name of the file with the record of how a run folder's model was made."""
+_COPY_AGAIN = "Copy the folder again from an intact source, or make the model again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +36,13 @@ class Record:
     weights: str
     """Name of the weights file in the folder."""
     helper: str | None
-    """Name of the file of the model that taught this one, if any."""
+    """Name of the weights file of its helper (teacher), if it had one."""
     request_digest: str | None
     """Digest of the request that it forgot; None for an original."""
     data_digest: str
     """Digest of the training set."""
     records: Sketch | None
-    """Which records it was trained on, by which today's data are compared."""
+    """Sketch of the training samples, for comparison with later data."""
     made: ModelRecord
     """Method, settings, recipe and parents."""
     notes: tuple[str, ...]
@@ -52,17 +53,17 @@ class Record:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write how a model was made.
+    """Write the record of how a model was made.
 
     Raises:
-        DivergenceError: a number in its history is not finite, which JSON cannot hold.
+        DivergenceError: a number in its history is not finite, which JSON cannot represent.
         RunFolderError: the file cannot be written.
     """
     try:
         text = json.dumps(asdict(record), indent=1, allow_nan=False)
     except ValueError as error:
         raise DivergenceError(
-            f"{record.made.method} returned a history or cost that holds a number that is not finite",
+            f"{record.made.method} returned a history or cost with a number that is not finite",
             expected="finite losses and learning rates",
             remedy="Lower its learning rate, or correct what it records",
         ) from error
@@ -70,10 +71,10 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def record_of(path: Path) -> Record:
-    """How a run folder's model was made.
+    """Read the record of how a run folder's model was made.
 
     Raises:
-        CheckpointError: the folder holds no model, or its record is not of the form that was written.
+        CheckpointError: the folder has no model, or its record is malformed.
         StaleError: another version of unregress wrote the record.
     """
     try:
@@ -89,20 +90,20 @@ def record_of(path: Path) -> Record:
         raise CheckpointError(
             f"{path / HISTORY} is not the record of a model: {error}",
             expected=f"the {HISTORY} that `unregress train` or `unregress forget` wrote",
-            remedy="Take the folder once more from where it is whole, or make the model again",
+            remedy=_COPY_AGAIN,
         ) from error
     for field in ("weights", "helper"):
         if (name := getattr(record, field)) is not None and not is_bare(name):
             raise CheckpointError(
                 f"{path / HISTORY} is not the record of a model: {field} is {name!r}",
                 expected="the name of a file in the same folder",
-                remedy="Take the folder once more from where it is whole, or make the model again",
+                remedy=_COPY_AGAIN,
             )
     return record
 
 
 def _require_layout(path: Path, found: Any) -> None:
-    """Refuse the record of another version, which noted other things."""
+    """Refuse a record in the layout of another version."""
     if not isinstance(found, dict) or "weights" not in found or (layout := found.get("layout", 1)) == LAYOUT:
         return
     raise StaleError(
@@ -113,53 +114,53 @@ def _require_layout(path: Path, found: Any) -> None:
 
 
 def weights_file(path: Path) -> Path:
-    """The file that is to be deployed: the one given, or the weights in a run folder.
+    """The weights file to deploy: the given file itself, or the weights in a run folder.
 
     Raises:
-        CheckpointError: the folder holds no model.
+        CheckpointError: the folder has no model.
     """
     return path / record_of(path).weights if path.is_dir() else path
 
 
 def unverified(path: Path) -> bool:
-    """Whether a folder has no manifest, so that nothing says whether its files are as they were written."""
+    """Whether a folder has no manifest, so that changes of its files cannot be noticed."""
     return path.is_dir() and not (path / MANIFEST).is_file()
 
 
-def require_remembering(path: Path, case: Case) -> None:
-    """Refuse as an original what was already made to forget the present request, lately or earlier.
+def require_not_forgotten(path: Path, case: Case) -> None:
+    """Refuse an original that has already forgotten the present request.
 
     Raises:
-        SettingError: it was, by the record in its run folder.
+        SettingError: the requests in its run folder, or in those before it, contain all samples to forget.
         StaleError: its requests cannot be read, or were made with other data.
     """
     forgotten = Chain.of([path], TrainingRecords(case.splits)).positions
     if forgotten.issuperset(case.requested.forget):
         raise SettingError(
-            f"{path} is given as the original, and has already been made to forget this request",
-            expected="a model that was trained on the samples to forget, and that no earlier request made forget them",
-            remedy="Name that one; to judge this one, list it among the models of an audit",
+            f"{path} is given as the original, but it has already forgotten this request",
+            expected="a model that was trained on the samples to forget and has not forgotten them",
+            remedy="Name the model before unlearning; to audit this one, list it among the models of an audit",
         )
 
 
 def require_whole(path: Path, request: str | None) -> None:
-    """Refuse a folder of which a file was changed, removed or added since it was written.
+    """Refuse a folder in which a file was changed, removed or added since it was written.
 
-    Of a folder without manifest, which an earlier version wrote, only the request can be checked; see `unverified`.
+    In a folder without manifest, from an earlier version, only the request can be checked; see `unverified`.
 
     Args:
         path: a run folder.
-        request: the digest of the request that its model is said to have forgotten.
+        request: digest of the request that its model has forgotten, from its record.
 
     Raises:
-        StaleError: the folder is not as it was written.
+        StaleError: the folder was changed.
     """
-    expected, remedy = "the files of one run, as it left them", "Take the folder once more from where it is whole, "
-    remedy += "or make it again; `unregress verify` looks at what it was made from, too"
+    expected, remedy = "the unchanged files of one run", "Copy the folder again from an intact source, or make it again"
+    remedy += "; `unregress verify` also checks the folders that it was made from"
     manifest = read_manifest(path)
     if found := [] if manifest is None else list(departures(path, manifest)):
-        raise StaleError(f"{path} is not as it was written: {'; '.join(found)}", expected=expected, remedy=remedy)
+        raise StaleError(f"{path} was changed: {'; '.join(found)}", expected=expected, remedy=remedy)
     if (path / REQUEST).exists() and read_request(path).digest != request:
         raise StaleError(
-            f"{path / REQUEST} is not the request that {path / HISTORY} is about", expected=expected, remedy=remedy
+            f"{path / REQUEST} and {path / HISTORY} are about different requests", expected=expected, remedy=remedy
         )

@@ -1,4 +1,4 @@
-"""Find records in today's training data by salted hashes of their ids, whatever their positions are now."""
+"""Find samples in the present training data by salted hashes of their ids, independent of their positions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from unregress.data.ids import id_texts, salt_of, salted
 from unregress.data.splits import Splits
 
 KEPT = 256
-"""Hashes in a sketch: its estimate of a share is off by three percentage points (standard error) at most."""
+"""Number of hashes in a sketch; the standard error of its estimated share is at most three percentage points."""
 
 
 @dataclass(frozen=True)
 class TrainingRecords:
-    """Today's training data, as records are looked up in them."""
+    """The present training data, indexed by hashes of ids and contents."""
 
     data: Splits
 
@@ -41,7 +41,7 @@ class TrainingRecords:
         return self.data.data_digest
 
     def by_hash(self, salt: str) -> dict[str, list[int]]:
-        """Positions of the samples by the salted hash of their id."""
+        """Positions of the samples for each salted hash of an id."""
         if salt not in self._known:
             places: dict[str, list[int]] = {}
             for position, text in enumerate(id_texts(self.data.ids or ())):
@@ -50,7 +50,7 @@ class TrainingRecords:
         return self._known[salt]
 
     def samples_by_hash(self, salt: str) -> set[str]:
-        """The salted hash of each sample: of its id and its content."""
+        """Salted hashes of all samples, each of id and content."""
         return {
             salted(salt, f"{text} {content.hex()}")
             for text, content in zip(id_texts(self.data.ids or ()), self.hashes, strict=True)
@@ -63,28 +63,28 @@ class TrainingRecords:
 
 @dataclass(frozen=True, kw_only=True)
 class Sketch:
-    """Which samples a model was trained on, by the lowest of their salted hashes.
+    """Bottom-k sketch of a training set: the lowest salted hashes of its samples.
 
-    The hashes are as good as random numbers, so that the lowest are a random draw of all samples, and the same one
-    each time.  How many of them are found again estimates the share of all samples that are still there, unchanged; see
-    Bar-Yossef et al. (2002) and Cohen (1997) for such bottom-k sketches.
+    The lowest hashes are a pseudo-random, reproducible sample of all hashes.  So the share of them that is found in
+    other data estimates the share of all samples that these data still contain, unchanged; see Bar-Yossef et al. (2002)
+    and Cohen (1997).
     """
 
     samples: int
-    """Training samples."""
+    """Number of training samples."""
     salt: str
     lowest: tuple[str, ...]
-    """Salted hashes of samples, id and content together, ascending; all of them where there are fewer than 256."""
+    """The 256 lowest salted hashes of samples, each of id and content, ascending; all if there are fewer."""
 
     @classmethod
     def of(cls, data: TrainingRecords) -> Sketch | None:
-        """The sketch of today's training data; None where samples have no ids."""
+        """Sketch the present training data; None if samples have no ids."""
         if data.ids is None:
             return None
         salt = salt_of(data.digest)
         return cls(samples=data.size, salt=salt, lowest=tuple(heapq.nsmallest(KEPT, data.samples_by_hash(salt))))
 
     def present(self, data: TrainingRecords) -> float:
-        """The share of the samples that are in today's training data, unchanged; an estimate."""
-        there = data.samples_by_hash(self.salt)
-        return sum(each in there for each in self.lowest) / max(1, len(self.lowest))
+        """Estimate the share of the sketched samples that the present training data contain, unchanged."""
+        present = data.samples_by_hash(self.salt)
+        return sum(each in present for each in self.lowest) / max(1, len(self.lowest))

@@ -1,4 +1,4 @@
-"""The chain of forget requests that were carried out on models, and where their samples are in today's data."""
+"""The chain of forget requests that some models have forgotten, and their samples in the present data."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from unregress.runs.request_record import Found, RequestRecord, read_requests, r
 
 @dataclass(frozen=True)
 class Chain:
-    """The requests that were carried out on some models, in order, each once; and where they are in today's data."""
+    """The requests that some models have forgotten, in order and without repetition, with the present data."""
 
     data: TrainingRecords
     records: tuple[RequestRecord, ...] = field(default=())
 
     @classmethod
     def of(cls, folders: Iterable[Path], data: TrainingRecords) -> Chain:
-        """The requests of some run folders.  Weights files and folders of originals bring none.
+        """Collect the requests of some run folders; weights files and folders of originals have none.
 
         Raises:
             StaleError: a folder's request cannot be read, or was made with other data.
@@ -31,57 +31,57 @@ class Chain:
 
     @cached_property
     def found(self) -> tuple[Found, ...]:
-        """Where each request's samples are."""
+        """Each request's samples in the present data."""
         return tuple(record.find(self.data) for record in self.records)
 
     @cached_property
     def positions(self) -> frozenset[int]:
-        """Positions of all samples that the requests forgot."""
+        """Present positions of all samples that the requests name."""
         return frozenset(i for found in self.found for i in found.positions)
 
     def requests(self, *, but: Iterable[int] = ()) -> list[ForgetRequest]:
-        """The requests in today's positions, without those whose samples are gone, and without the one named.
+        """The requests with present positions, except those whose samples no longer exist and the request `but`.
 
         Args:
             but: positions of the request to leave out.
         """
-        own, seen = self._place_of(but), set[int]()
+        own, seen = self._index_of(but), set[int]()
         made = []
-        for place, found in enumerate(self.found):
-            # A sample that two requests name counts for the first.
+        for index, found in enumerate(self.found):
+            # A sample that two requests name belongs to the first.
             positions = tuple(i for i in found.positions if i not in seen)
             seen |= set(positions)
-            if positions and place != own:
+            if positions and index != own:
                 made.append(request_of(self.data.size, positions, found.record.reason, found.record.target_band))
         return made
 
     def last(self) -> ForgetRequest | None:
-        """The last request beside all others; None without any, or if none of its samples is left."""
+        """The last request beside all others; None if there is none, or none of its samples exists."""
         if not self.found or not self.found[-1].positions:
             return None
         own = self.found[-1].request(self.data.size)
         return own.beside(*self.requests(but=own.forget))
 
     def before(self, request: Iterable[int]) -> tuple[RequestRecord, ...]:
-        """The records of all requests but one, also of those whose samples are gone.
+        """The records of all requests except one, including those whose samples no longer exist.
 
         Args:
-            request: positions of that one.
+            request: positions of the request to leave out.
         """
-        own = self._place_of(request)
-        return tuple(record for place, record in enumerate(self.records) if place != own)
+        own = self._index_of(request)
+        return tuple(record for index, record in enumerate(self.records) if index != own)
 
-    def _place_of(self, request: Iterable[int]) -> int | None:
-        """Which request of the chain names the same samples, but for those that earlier ones had forgotten already."""
+    def _index_of(self, request: Iterable[int]) -> int | None:
+        """Index of the request with these samples, not counting samples that earlier requests name; None if none."""
         asked, seen = set(request), set[int]()
-        for place, found in enumerate(self.found):
+        for index, found in enumerate(self.found):
             if asked - seen and asked - seen == set(found.positions) - seen:
-                return place
+                return index
             seen |= set(found.positions)
         return None
 
     def names(self, text: str) -> bool:
-        """Whether a request has named an id, whose samples may be gone since."""
+        """Whether a request names an id, also if its samples no longer exist."""
         return any(
             (hashed := salted(each.salt, text)) in each.ids or hashed in each.samples
             for each in self.records
@@ -90,10 +90,10 @@ class Chain:
 
     @property
     def by_id(self) -> bool:
-        """Whether some request is known by ids."""
+        """Whether some request names its samples by ids."""
         return any(each.salt for each in self.records)
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the evidence must know."""
+        """Notes for the report on samples that no longer exist or were added."""
         return [note for found in self.found for note in found.notes]

@@ -1,7 +1,7 @@
-"""Forget requests as run folders keep them: by record, together with those carried out before.
+"""Store forget requests in run folders by hashed sample ids, together with the earlier requests.
 
-A request names training samples by position.  Positions change as soon as rows are deleted, which is what happens after
-a request; so a run folder keeps hashes of the records' ids beside them, and finds the samples again in today's data.
+A request names training samples by position.  Positions change when rows are deleted, as they are after a request; so
+a run folder also stores hashes of the samples' ids, by which the samples are found in later data.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from unregress.runs.manifest import MANIFEST, read_manifest
 from unregress.runs.record_matching import TrainingRecords
 
 REQUEST = "request.json"
-"""The file in a run folder that holds its request and those before it."""
+"""Name of the file with a run folder's request and the earlier ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRecord:
-    """One forget request, in a form that outlives the positions of its samples.
+    """A forget request that identifies samples by hashed ids, so that it stays valid when positions change.
 
-    A record is known by a salted SHA-256 of its id as text.  The salt is made from the content of the data, so that the
-    same request on the same data gives the same bytes; it keeps hashes of different data from being compared, and does
-    not hide an id from somebody who has this file and a list of all ids to try.
+    Each id is stored as a salted SHA-256 of its text.  The salt is derived from the content of the data, so that the
+    same request on the same data gives the same bytes.  It prevents comparing hashes of different datasets; it does
+    not hide an id from a reader of this file who can try a list of all ids.
     """
 
     size: int
-    """Training samples when the request was made."""
+    """Number of training samples when the request was made."""
     forget: tuple[int, ...]
     """Positions of the samples to forget at that time, ascending."""
     excluded: tuple[int, ...]
-    """Positions, at that time, of the samples that requests before it had forgotten."""
+    """Positions, at that time, of the samples that earlier requests had forgotten."""
     reason: str
     target_band: tuple[float | None, float | None] | None
     digest: str
@@ -48,19 +48,19 @@ class RequestRecord:
     data_digest: str
     """SHA-256 of the training data at that time, see `Splits.data_digest`."""
     salt: str
-    """Put before each id; empty where the samples have no ids."""
+    """Salt of the hashes; empty if the samples have no ids."""
     ids: tuple[str, ...]
-    """Salted hashes of the ids of which every sample is to be forgotten, ascending."""
+    """Salted hashes of the ids whose samples are all to be forgotten, ascending."""
     samples: dict[str, tuple[str, ...]] = field(hash=False)
-    """For ids of which only some samples are to be forgotten: salted hashes of these samples' content."""
+    """For ids with only some samples to forget: salted hashes of these samples' contents, by hashed id."""
 
     @classmethod
     def of(cls, case: Case, before: Sequence[RequestRecord] = ()) -> RequestRecord:
-        """The record of a case's request.
+        """Build the record of a case's request.
 
         Args:
-            case: its request and the training data.
-            before: the requests carried out before, whose salt is used again.
+            case: the request and the training data.
+            before: the earlier requests, whose salt is reused.
         """
         request, salt = case.requested, ""
         whole: list[str] = []
@@ -90,7 +90,7 @@ class RequestRecord:
 
     def __post_init__(self) -> None:
         others = () if not self.excluded else (request_of(self.size, self.excluded, "before", None),)
-        # Refuses positions out of range or repeated.
+        # Building the request checks that positions are in range and distinct.
         own = request_of(self.size, self.forget, self.reason, self.target_band, others)
         if own.digest != self.digest:
             raise Misfit([f"digest is {self.digest[:12]}…, expected {own.digest[:12]}… by its positions"])
@@ -98,25 +98,25 @@ class RequestRecord:
             raise Misfit(["salt and ids do not belong together"])
 
     def find(self, data: TrainingRecords) -> Found:
-        """The request's samples in today's training data.
+        """Find the request's samples in the present training data.
 
         Raises:
-            StaleError: without ids the request holds only for the data that it was made with, and these are others.
+            StaleError: there are no ids, and the data differ from those that the request was made with.
         """
         if not self.salt or data.ids is None:
             if data.digest != self.data_digest:
                 raise StaleError(
                     f"The request {self.reason!r} was made with other data: their digest is {self.data_digest[:12]}…, "
                     f"the present one {data.digest[:12]}…",
-                    expected="the training set that the request was made with: its samples are known by position only",
-                    remedy="Name that data, or give each sample an id (`Splits.ids`) before the next request is made",
+                    expected="the training set that the request was made with: it names samples by position only",
+                    remedy="Use that training set; for later requests give each sample an id (`Splits.ids`)",
                 )
             return Found(self, self.forget, absent=0)
         places = data.by_hash(self.salt)
         positions = [i for hashed in self.ids for i in places.get(hashed, [])]
         absent = sum(hashed not in places for hashed in self.ids)
         for hashed, contents in self.samples.items():
-            # Samples of one id and one content cannot be told apart: all of them are meant.
+            # Samples with the same id and content cannot be told apart: all of them are forgotten.
             rows = {i: salted(self.salt, data.hashes[i].hex()) for i in places.get(hashed, [])}
             named = set(contents)
             positions += [i for i, content in rows.items() if content in named]
@@ -126,16 +126,16 @@ class RequestRecord:
 
 @dataclass(frozen=True)
 class Found:
-    """Where the samples of a recorded request are in today's training data."""
+    """The samples of a recorded request in the present training data."""
 
     record: RequestRecord
     positions: tuple[int, ...]
     absent: int
-    """How many of the records (ids, or samples of partly forgotten ids) have no sample any more."""
+    """Number of the request's ids (or samples of partly forgotten ids) that no longer have a sample."""
 
     @property
     def notes(self) -> Iterator[str]:
-        """What a reader of the evidence must know about samples that are gone or were added."""
+        """Notes for the report on samples that no longer exist or were added."""
         records = len(self.record.ids) + sum(map(len, self.record.samples.values()))
         if self.absent:
             yield (
@@ -149,36 +149,36 @@ class Found:
             )
 
     def request(self, size: int) -> ForgetRequest:
-        """The request in today's positions.
+        """The request with present positions.
 
         Raises:
-            RequestError: none of its samples is there any more.
+            RequestError: none of its samples exists any more.
         """
         if not self.positions:
             raise RequestError(
                 f"None of the records of the request {self.record.reason!r} is still in the training data",
-                expected="at least one of its samples: what is gone can be neither forgotten nor measured",
-                remedy="Name its run folder with `request.after`, so that later work takes account of it",
+                expected="at least one of its samples, to forget and to measure on",
+                remedy="Name its run folder with `request.after`, so that later requests take account of it",
             )
         return request_of(size, self.positions, self.record.reason, self.record.target_band)
 
 
 def write_request(folder: Path, case: Case, before: Sequence[RequestRecord] = ()) -> None:
-    """Write a run folder's request, and after it those that were carried out before.
+    """Write a run folder's request and the earlier requests.
 
     Args:
         folder: the run folder.
         case: the request and the data.
-        before: the requests before it, in order.
+        before: the earlier requests, in order.
     """
     own = RequestRecord.of(case, before)
     write_json(folder / REQUEST, {**asdict(own), "before": [asdict(each) for each in before]})
 
 
 def read_requests(path: Path) -> tuple[RequestRecord, ...]:
-    """The requests that a run folder's model has forgotten, its own last; none for other files and originals.
+    """Read the requests that a model has forgotten, the latest last; none for originals and other files.
 
-    Of a weights file that lies in the run folder that it was written to, these are the folder's.
+    For a weights file that is still in its run folder, these are the folder's requests.
 
     Raises:
         StaleError: the request cannot be read, or was changed after it was written.
@@ -192,7 +192,7 @@ def read_requests(path: Path) -> tuple[RequestRecord, ...]:
 
 
 def read_request(folder: Path) -> RequestRecord:
-    """A run folder's own request.
+    """Read a run folder's own request.
 
     Raises:
         StaleError: there is none, it cannot be read, or it was changed after it was written.
@@ -201,12 +201,12 @@ def read_request(folder: Path) -> RequestRecord:
 
 
 def _read(path: Path) -> tuple[RequestRecord, ...]:
-    again = "Take the folder once more from where it is whole, or make the model again"
+    again = "Copy the folder again from an intact source, or make the model again"
     try:
         written = content_of(path)
         content: Any = parse(written)
         if not isinstance(content, dict) or not isinstance(content.get("before"), list):
-            raise Misfit(["`before` is missing, expected a list of the requests carried out before"])
+            raise Misfit(["`before` is missing, expected a list of the earlier requests"])
         before = content.pop("before")
         read = [build(RequestRecord, each, f"before[{n}]") for n, each in enumerate(before)]
         requests = (*read, build(RequestRecord, content))
@@ -224,7 +224,7 @@ def _read(path: Path) -> tuple[RequestRecord, ...]:
     manifest = read_manifest(path.parent)
     if manifest is not None and manifest.files.get(path.name) != sha256(written).hexdigest():
         raise StaleError(
-            f"{path} is not the one that was written",
+            f"{path} was changed after it was written",
             expected=f"the file whose digest is in {MANIFEST}",
             remedy=again,
         )
@@ -238,5 +238,5 @@ def request_of(
     band: tuple[float | None, float | None] | None,
     others: tuple[ForgetRequest, ...] = (),
 ) -> ForgetRequest:
-    """A request from what records hold."""
+    """Build a request from the fields of a record."""
     return ForgetRequest(size=size, forget=forget, reason=reason, target_band=band, others=others)

@@ -1,1 +1,1 @@
-"""What the library must know of a user's model: how to build it, predict, find the target and compute the loss."""
+"""Task adapters and per-sample losses: build a user's model, predict, find the target, compute the loss."""

@@ -1,4 +1,4 @@
-"""The adapter for pytorch-forecasting's batches, `(x, (y, weight))`.  It imports nothing of that library."""
+"""Task adapter for batches of pytorch-forecasting, `(x, (y, weight))`; it does not import that library."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 from torch import Tensor, nn
 
 from unregress.errors import DataError, ModelError
-from unregress.tasks.base import _AdapterTask
+from unregress.tasks.adapters import AdapterTask
 from unregress.tasks.losses import PerSampleLoss
 
 ForecastBatch = Sequence[Any]
-"""`(x, (y, weight))`, as `TimeSeriesDataSet` collates it; x is a dict of tensors."""
+"""`(x, (y, weight))`, as collated by `TimeSeriesDataSet`; x is a dict of tensors."""
 
 
-class ForecastingTask(_AdapterTask[ForecastBatch]):
-    """Batches are pytorch-forecasting's `(x, (y, weight))`; the model is called with x and gives back `.prediction`.
+class ForecastingTask(AdapterTask[ForecastBatch]):
+    """Batches are pytorch-forecasting's `(x, (y, weight))`; the model is called as `model(x).prediction`.
 
-    Targets are `(n, horizon)` in the units in which the dataset gives them.  Predictions are
-    `(n, horizon, levels)`, and the point is the median; for a loss on points `(n, horizon, 1)`.  The loss of a
-    sample is the sum over levels and the mean over its horizon.
+    Targets are `(n, horizon)`, in the dataset's units.  With a quantile loss, predictions are `(n, horizon, levels)`
+    and the point prediction is the median; with a loss on points they are `(n, horizon, 1)`.  A sample's loss is
+    summed over levels and averaged over its horizon.
 
     Args:
-        build_model: makes a fresh, untrained model.
-        loss: `quantile` for the levels 0.1, 0.5, 0.9 (paper Section 6.3), `Quantile((...))` for others, or as in
-            `TensorTask`.
+        build_model: makes a new, untrained model.
+        loss: `quantile` for the levels 0.1, 0.5, 0.9 (paper Section 6.3), `Quantile((...))` for other levels, or any
+            loss that `TensorTask` takes.
 
     >>> import torch
     >>> from types import SimpleNamespace
@@ -40,12 +40,12 @@ class ForecastingTask(_AdapterTask[ForecastBatch]):
         super().__init__(build_model, loss)
 
     def predict(self, model: nn.Module, batch: ForecastBatch) -> Tensor:
-        """The model's prediction, `(n, horizon, levels)` or, for a loss on points, `(n, horizon)`.
+        """Predict a batch: `(n, horizon, levels)`, or `(n, horizon)` with a loss on points.
 
         Raises:
-            ModelError: the model gives back no prediction, or one for each of several targets.
+            ModelError: the model does not return a prediction, or returns one for each of several targets.
         """
-        x, _ = _opened(batch)
+        x, _ = _unpack(batch)
         output = model(x)
         if isinstance(output, Mapping):
             output = output.get("prediction")
@@ -54,18 +54,18 @@ class ForecastingTask(_AdapterTask[ForecastBatch]):
         if not isinstance(output, Tensor):
             raise ModelError(
                 f"The model's prediction is {_kind(output)}",
-                expected="one tensor, returned as it is or under `prediction`",
-                remedy="Of several targets choose one",
+                expected="one tensor, returned directly or as `prediction`",
+                remedy="If the dataset has several targets, choose one",
             )
-        return self._fit_to(output, self.target(batch))
+        return self._match_target_shape(output, self.target(batch))
 
     def target(self, batch: ForecastBatch) -> Tensor:
         """The targets, `(n, horizon)`.
 
         Raises:
-            DataError: there are several targets or weights, or samples differ in their horizon.
+            DataError: there are several targets, there are sample weights, or samples differ in their horizon.
         """
-        x, (y, weight) = _opened(batch)
+        x, (y, weight) = _unpack(batch)
         if not isinstance(y, Tensor):
             raise DataError(
                 f"The batch's target is {_kind(y)}",
@@ -74,25 +74,25 @@ class ForecastingTask(_AdapterTask[ForecastBatch]):
             )
         if weight is not None:
             raise DataError(
-                "The batch has weights, which methods and metrics would have to weigh samples by, and do not",
+                "The batch has sample weights, which methods and metrics do not support",
                 expected="`(x, (y, None))`",
-                remedy="Leave out `weight` of `TimeSeriesDataSet`",
+                remedy="Create `TimeSeriesDataSet` without `weight`",
             )
         lengths = x.get("decoder_lengths")
-        # Shorter ones are padded with zeros, which are no targets.
+        # Shorter horizons are padded with zeros, which are not targets.
         if lengths is not None and bool((lengths != y.shape[1]).any()):
             raise DataError(
-                f"Samples of a batch are forecast {int(lengths.min())} to {int(lengths.max())} steps ahead",
-                expected="one horizon",
+                f"Samples of a batch have horizons of {int(lengths.min())} to {int(lengths.max())} steps",
+                expected="the same horizon for all samples",
                 remedy="Give `TimeSeriesDataSet` a `min_prediction_length` equal to `max_prediction_length`",
             )
         return y
 
     def select(self, batch: ForecastBatch, rows: Tensor) -> ForecastBatch:
-        """Some rows of a batch, padded no further than the longest of them.
+        """Select rows of a batch, and cut the padding to the longest encoder among them.
 
-        Models tell where the encoder ends by the longest encoder of the batch: padding beyond it would be taken for
-        the forecast's own inputs.
+        Models take the longest encoder of the batch as the end of the encoder: padding beyond it would be read as
+        inputs of the forecast.
         """
         x, y = super().select(batch, rows)
         x = dict(x)
@@ -105,19 +105,25 @@ class ForecastingTask(_AdapterTask[ForecastBatch]):
         return x, y
 
 
-def _opened(batch: ForecastBatch) -> tuple[Mapping[str, Any], tuple[Any, Any]]:
+def _unpack(batch: ForecastBatch) -> tuple[Mapping[str, Any], tuple[Any, Any]]:
+    """Split a batch into x and (y, weight).
+
+    Raises:
+        DataError: the batch has another structure.
+    """
     if isinstance(batch, (list, tuple)) and len(batch) == 2:
         x, given = batch
         if isinstance(x, Mapping) and isinstance(given, (list, tuple)) and len(given) == 2:
             return x, (given[0], given[1])
     raise DataError(
-        f"The batch is {_kind(batch)}, of another form",
-        expected="`(x, (y, weight))`, as pytorch-forecasting makes them",
+        f"The batch is {_kind(batch)}, in another structure",
+        expected="`(x, (y, weight))`, as made by pytorch-forecasting",
         remedy="Pass `collate=` (for a `TimeSeriesDataSet` its `_collate_fn`), or use another task adapter",
     )
 
 
 def _kind(value: Any) -> str:
+    """The type of a value, and its length if it is a list or tuple."""
     if value is None:
         return "missing"
     return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (list, tuple)) else "")

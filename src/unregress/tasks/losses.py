@@ -1,7 +1,7 @@
 """Per-sample regression losses: `(n, *out)` predictions and targets in, `(n,)` losses out.
 
-A loss is any callable with that contract; these are the ones with names.  Where some of several outputs are not known
-(NaN in the target), they average over those that are.
+A loss is any callable with that contract; the losses here can be chosen by name.  Where a sample has several outputs
+and some are unknown (NaN in the target), they average over the known ones.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ def mean_over_outputs(values: Tensor) -> Tensor:
 
 
 def over_known(error: Tensor, target: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean of a function of errors over those outputs that are known: of several, those whose target is not NaN.
+    """Mean of a function of the errors over the known outputs of each sample; shape `(n,)`.
+
+    Of several outputs, those with a NaN target are unknown; a single output always counts.
 
     Args:
-        error: of each output, of the target's shape, or with further axes.
-        target: `(n, *out)`.
-        loss: from errors to losses of the target's shape.
+        error: error of each output, of the target's shape, or with further axes.
+        target: targets, `(n, *out)`.
+        loss: maps errors to losses of the target's shape.
 
     >>> target = torch.tensor([[0.0, 0.0], [0.0, torch.nan]])
     >>> over_known(torch.tensor([[1.0, 3.0], [4.0, 9.0]]) - target, target, torch.abs)
@@ -42,14 +44,14 @@ def over_known(error: Tensor, target: Tensor, loss: Callable[[Tensor], Tensor]) 
     if target.shape[1:].numel() <= 1:
         return mean_over_outputs(loss(error))
     unknown = target.isnan()
-    # Filled before anything is made of it, for NaN that is masked afterwards leaves NaN gradients.
+    # Replace NaN before any computation: NaN that is masked afterwards leaves NaN gradients.
     error = error.masked_fill(unknown.view(*unknown.shape, *[1] * (error.ndim - unknown.ndim)), 0.0)
-    # Without a known output the share is 0, and the mean no number.
+    # Without any known output the share is 0 and the mean is NaN.
     return mean_over_outputs(loss(error)) / (1 - unknown.flatten(1).mean(1, dtype=error.dtype))
 
 
 def require_same_shape(prediction: Tensor, target: Tensor) -> None:
-    """Refuse shapes that PyTorch would broadcast, as `(n,)` against `(n, 1)` to `(n, n)`.
+    """Refuse shapes that PyTorch would broadcast, such as `(n,)` against `(n, 1)`, which gives `(n, n)`.
 
     Raises:
         ModelError: the shapes differ.
@@ -57,16 +59,20 @@ def require_same_shape(prediction: Tensor, target: Tensor) -> None:
     if prediction.shape != target.shape:
         raise ModelError(
             f"Predictions have shape {tuple(prediction.shape)} and targets {tuple(target.shape)}",
-            expected="the same shape; differing ones would broadcast or fail",
+            expected="the same shape; different shapes would broadcast or fail",
             remedy="Reshape in the task's `predict` or `target`, e.g. `.squeeze(-1)` on the model's output",
         )
 
 
 def require_real(name: str, value: object) -> None:
-    """Refuse what a task of the user's own returns in place of a tensor of real numbers.
+    """Refuse a return value of the user's task that is not a tensor of real numbers.
+
+    Args:
+        name: function of the task, for the message.
+        value: its return value.
 
     Raises:
-        ModelError: it is something else.
+        ModelError: the value is something else.
     """
     if isinstance(value, Tensor) and not value.is_complex():
         return
@@ -74,14 +80,14 @@ def require_real(name: str, value: object) -> None:
     raise ModelError(
         f"The task's {name} returns {found}",
         expected="a tensor of real numbers",
-        remedy="Take real and imaginary parts as two outputs: `torch.view_as_real`"
+        remedy="Use real and imaginary parts as two outputs: `torch.view_as_real`"
         if isinstance(value, Tensor)
         else "Convert it in the task",
     )
 
 
 def described_output(value: object) -> str:
-    """The kind of a value that is no tensor, and what it holds.
+    """Describe a value that is not a tensor: its type, and its keys or length.
 
     >>> described_output((1, 2)), described_output({"logits": 1})
     ('a tuple of 2', 'a dict of logits')
@@ -94,10 +100,10 @@ def described_output(value: object) -> str:
 
 
 def in_precision_of(prediction: Tensor, target: Tensor) -> Tensor:
-    """Targets in the precision of the predictions that they are compared with, but in single precision at least.
+    """Convert targets to the precision of the predictions, but at least to single precision.
 
-    Half-precision predictions are of mixed precision, where losses are computed in single precision; targets that are
-    in half precision themselves stay in it.
+    Half-precision predictions come from mixed precision, where losses are computed in single precision.  Targets that
+    have the predictions' type already are kept, in half precision too.
 
     >>> in_precision_of(torch.ones(2), torch.ones(2, dtype=torch.float64)).dtype
     torch.float32
@@ -188,7 +194,7 @@ class Quantile:
         return over_known(error, target, loss)
 
     def point(self, prediction: Tensor) -> Tensor:
-        """The point prediction: the quantile whose level is nearest to one half; shape `(n, *out)`."""
+        """The point prediction: the quantile of the level nearest to 0.5; shape `(n, *out)`."""
         middle = min(range(len(self.levels)), key=lambda k: abs(self.levels[k] - 0.5))
         return prediction[..., middle]
 
@@ -197,10 +203,10 @@ NAMED: dict[str, PerSampleLoss] = {"l1": l1, "mse": mse, "huber": Huber(), "quan
 
 
 def named_loss(loss: str | PerSampleLoss) -> PerSampleLoss:
-    """The loss of that name (`l1`, `mse`, `huber`, `quantile`), or the callable itself.
+    """Look up a loss by name (`l1`, `mse`, `huber`, `quantile`); a callable is returned as it is.
 
     Raises:
-        SettingError: no loss has that name.
+        SettingError: there is no loss of that name.
     """
     if not isinstance(loss, str):
         return loss
@@ -208,6 +214,6 @@ def named_loss(loss: str | PerSampleLoss) -> PerSampleLoss:
         raise SettingError(
             f"There is no loss called {loss!r}",
             expected=f"one of {', '.join(NAMED)}",
-            remedy="Or pass a callable (prediction, target) -> (n,) losses",
+            remedy="Use one of these names, or pass a callable (prediction, target) -> (n,) losses",
         )
     return NAMED[loss]

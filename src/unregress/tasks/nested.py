@@ -1,4 +1,4 @@
-"""Apply a function to the tensors of a batch, however nested."""
+"""Apply a function to the tensors of a nested batch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def is_tensor(value: Any) -> bool:
 
 
 def map_leaves(function: Callable[[Any], Any], data: Any, is_leaf: Callable[[Any], bool] = is_tensor) -> Any:
-    """The same structure with `function` applied to each leaf.
+    """Apply `function` to each leaf of a nested structure; returns the same structure.
 
     Args:
         function: applied to leaves.
-        data: mappings, sequences, named tuples and dataclasses, nested in any way; what is neither a leaf nor one of
-            these is kept as it is.
-        is_leaf: whether a value is passed to `function` as a whole; by default tensors are.
+        data: mappings, sequences, named tuples and dataclasses, nested in any way; other values that are not leaves are
+            kept as they are.
+        is_leaf: whether a value is passed to `function` as a whole; by default whether it is a tensor.
 
     >>> import torch
     >>> map_leaves(torch.neg, {"x": [torch.tensor(1), "text"], "n": 2})
@@ -37,7 +37,7 @@ def map_leaves(function: Callable[[Any], Any], data: Any, is_leaf: Callable[[Any
         mapped = {key: map_leaves(function, value, is_leaf) for key, value in data.items()}
         if not isinstance(data, MutableMapping):
             return type(data)(mapped)  # type: ignore[call-arg]
-        # A copy keeps what else the mapping holds, such as a default factory.
+        # A copy keeps the mapping's other attributes, such as a default factory.
         result = copy(data)
         result.update(mapped)
         return result

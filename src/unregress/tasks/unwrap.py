@@ -1,4 +1,4 @@
-"""A model as users give it: taken out of PyTorch's wrappers, copied, and its weights looked at."""
+"""Take a user's model out of PyTorch's wrappers, copy it, and check its weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from unregress.errors import ModelError
 from unregress.errors.user_code import described
 
 WRAPPERS = ("_orig_mod", "module", "_forward_module")
-"""Where a wrapper keeps its model: `torch.compile`; DataParallel, DDP and AveragedModel; Lightning Fabric."""
+"""Attributes in which wrappers keep their model: `torch.compile`; DataParallel, DDP and AveragedModel; Lightning
+Fabric."""
 
 
 class Transparent(nn.Module):
-    """A wrapper of the model in its `module`, with the attributes of that model where it has none of its own."""
+    """A wrapper that passes on the attributes of the model in its `module`."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -31,10 +32,10 @@ class Transparent(nn.Module):
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside wrappers that add nothing to what it predicts; any other model is itself.
+    """Remove wrappers that do not change predictions; a model without such wrappers is returned as it is.
 
-    These are DataParallel, DistributedDataParallel, `torch.compile`'s and AveragedModel (EMA and SWA weights), and
-    whatever `Runtime.set_up` and `Runtime.training` put around a model.
+    These wrappers are DataParallel, DistributedDataParallel, `torch.compile`'s, AveragedModel (EMA and SWA weights) and
+    those of `Runtime.set_up` and `Runtime.training`.
 
     >>> unwrapped(nn.DataParallel(AveragedModel(nn.Linear(2, 1))))
     Linear(in_features=2, out_features=1, bias=True)
@@ -48,12 +49,12 @@ def _inside(model: nn.Module) -> nn.Module | None:
     if isinstance(model, (nn.DataParallel, DistributedDataParallel, AveragedModel, Transparent)):
         inner: nn.Module = model.module
         return inner
-    # By its name, since importing the compiler takes seconds.
+    # Compared by name, since importing the compiler takes seconds.
     return model._modules["_orig_mod"] if type(model).__name__ == "OptimizedModule" else None
 
 
 def unwrapping(model: nn.Module) -> tuple[str, ...]:
-    """A note for the record if `unwrapped` takes a model out of a wrapper."""
+    """A note for the model's record if `unwrapped` removes a wrapper; empty otherwise."""
     inner = unwrapped(model)
     if inner is model:
         return ()
@@ -61,7 +62,7 @@ def unwrapping(model: nn.Module) -> tuple[str, ...]:
 
 
 def plain(name: str) -> str:
-    """A weight's name without what wrappers have put into it, at its beginning or further inside.
+    """A weight's name without the parts that wrappers have added, at its start or inside.
 
     >>> plain("module._orig_mod.0.weight"), plain("encoder._orig_mod.bias")
     ('0.weight', 'encoder.bias')
@@ -70,28 +71,28 @@ def plain(name: str) -> str:
 
 
 def private_copy(model: nn.Module) -> nn.Module:
-    """A copy that shares nothing with `model`, without gradients and without PyTorch's wrappers around it.
+    """Copy a model without its gradients and PyTorch's wrappers; the copy shares no memory with it.
 
     Raises:
         ModelError: the model cannot be copied.
     """
     inner = unwrapped(model)
-    # What was computed from weights cannot be copied with its gradient, and need not be: it is computed again.
+    # Tensors computed from weights cannot be copied with their gradient; the next forward pass computes them again.
     computed = {id(tensor): tensor.detach().clone() for tensor in _recomputed(inner)}
     try:
         copied = copy.deepcopy(inner, computed)
     except Exception as error:
         raise ModelError(
             f"The model cannot be copied: {described(error)}",
-            expected="a module that `copy.deepcopy` copies",
-            remedy="Keep tensors made by computation out of the module's attributes",
+            expected="a module that `copy.deepcopy` can copy",
+            remedy="Do not store computed tensors (with a gradient) as attributes of the module",
         ) from error
     copied.zero_grad(set_to_none=True)
     return copied
 
 
 def _recomputed(model: nn.Module) -> list[Tensor]:
-    """Tensors that the next forward pass computes from weights: old weight and spectral normalisation, and pruning."""
+    """Tensors that each forward pass computes from weights, as hook-based weight or spectral norm and pruning do."""
     found = []
     for module in model.modules():
         for hook in module._forward_pre_hooks.values():
@@ -102,16 +103,16 @@ def _recomputed(model: nn.Module) -> list[Tensor]:
 
 
 def require_weights(model: nn.Module) -> None:
-    """Refuse a model of the task's with lazy layers.
+    """Refuse a model with lazy layers.
 
     Raises:
-        ModelError: some weights do not exist yet.
+        ModelError: some weights of the model do not exist yet.
     """
     if any(is_lazy(parameter) for parameter in model.parameters()):
         raise ModelError(
             "The task's `build_model` returns a model with lazy layers, whose weights do not exist yet",
             expected="a model whose weights exist",
-            remedy="Send one batch through it in `build_model`",
+            remedy="Call the model on one batch in `build_model`",
         )
 
 

@@ -1,4 +1,4 @@
-"""The digest of a model's architecture and weights."""
+"""Digest of a model's architecture and weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unregress.errors.wording import without_addresses
 
 
 def weights_of(model: nn.Module) -> str:
-    """SHA-256 of a model's architecture and weights; of a fresh one under a fixed seed, what it stands for."""
+    """SHA-256 of a model's architecture and weights, in hexadecimal digits."""
     total = hashlib.sha256(without_addresses(str(model)).encode())
     for name, value in model.state_dict().items():
         total.update(name.encode() + _bytes(value))
@@ -18,8 +18,8 @@ def weights_of(model: nn.Module) -> str:
 
 
 def _bytes(value: object) -> bytes:
-    # As bytes, since NumPy does not know all of PyTorch's numbers; a module's extra state may be any object.
+    # Viewed as bytes, since NumPy lacks some of PyTorch's types; a module's extra state may be any object.
     if not isinstance(value, Tensor):
         return without_addresses(repr(value)).encode()
-    found: bytes = value.to_dense().cpu().contiguous().reshape(-1).view(uint8).numpy().tobytes()
-    return found
+    content: bytes = value.to_dense().cpu().contiguous().reshape(-1).view(uint8).numpy().tobytes()
+    return content

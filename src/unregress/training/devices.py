@@ -1,4 +1,4 @@
-"""The device of a process, and moving batches to it."""
+"""Choose the device of a process, and move batches to it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from unregress.errors import SettingError
 from unregress.tasks.nested import map_leaves
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
-"""What a runtime's `accelerator` may be."""
+"""The values of `Runtime.accelerator`."""
 
 
 def choose_device(accelerator: str, devices: int | list[int]) -> torch.device:
-    """The device of this process.
+    """Choose the device of this process.
 
     Args:
-        accelerator: one of `ACCELERATORS`; `auto` is `mps` or `cuda` where there is one, `cpu` elsewhere.
-        devices: how many, one process each, or their numbers.
+        accelerator: one of `ACCELERATORS`; `auto` is `mps` or `cuda` if present, otherwise `cpu`.
+        devices: number of devices, with one process each, or a list of device indices.
 
     Raises:
-        SettingError: there is no such device, or the job has not one process for each device.
+        SettingError: there is no such device, or the number of processes is not that of the devices.
     """
     group = require_process_group(devices)
     if accelerator == "cpu":
@@ -43,8 +43,8 @@ def choose_device(accelerator: str, devices: int | list[int]) -> torch.device:
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Move a batch, however nested: its tensors, and objects with a method `to` of their own."""
-    waits = device.type in ("cpu", "mps")  # PyTorch's moves to MPS may be read too early otherwise
+    """Move a nested batch to a device: its tensors, and objects that have a method `to`."""
+    waits = device.type in ("cpu", "mps")  # a non-blocking copy to MPS may be read before it has finished
 
     def moved(part: Any) -> Any:
         return part.to(device) if waits or not isinstance(part, Tensor) else part.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Stop a training whose loss or weights run away, upwards or downwards."""
+"""Stop a training whose loss or weights diverge."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from unregress.errors import DivergenceError
 from unregress.tasks.unwrap import not_finite
 
 RUNAWAY = 1e3
-"""A mean loss this many times the larger of the first step's loss and the targets' own size is divergence; downwards,
-where a log-likelihood of small targets may go, also this many times 1."""
+"""A training has diverged if its mean loss exceeds this many times the first step's loss and the targets' scale.
+A negative mean loss (log-likelihoods of small targets may be negative) must also be below minus this number."""
 EXPLODED = 1e6
-"""Predictions and weights this many times as large as all that was there before are not the result of a training."""
+"""A training has diverged if predictions or weights exceed this many times the largest values before it."""
 _REMEDY = "Lower the learning rate, set `clip_norm`, or check the data with `unregress.preflight`"
 
 
 class TargetScale:
-    """The mean of |y| + y² over the retained targets seen in the first epoch: which losses are of a normal size.
+    """The mean of |y| + y² over the retained targets of the first epoch: the scale of ordinary losses.
 
-    The sum serves absolute and squared losses alike.  Forgotten targets are left out, since a method may not read them.
+    The sum suits absolute and squared losses.  Forgotten targets are left out, since a method may not read them.
     """
 
     def __init__(self) -> None:
@@ -33,18 +33,18 @@ class TargetScale:
         self._value: float | None = None
 
     def watch(self, case: Case, batch: Batch) -> None:
-        """Take in a batch's targets, until `value` is first asked for."""
+        """Add a batch's targets; ignored once `value` has been computed."""
         if self._value is None:
             target = case.task.target(batch.data).detach()
             target = target[batch.retained.to(target.device)].double()
-            # An unknown output (NaN) has no size.
+            # Unknown outputs (NaN) do not count.
             unknown = target.isnan() | batch.is_padding
             target = target.masked_fill(unknown, 0.0)
             self._sizes.append((target.abs() + target.square()).sum())
             self._counts.append((~unknown).sum())
 
     def value(self, group: ProcessGroup) -> float:
-        """The mean over all processes' targets; 0 where none was seen."""
+        """The mean over the targets of all processes; 0 if there were none."""
         if self._value is None:
             if not self._sizes:
                 return 0.0
@@ -55,11 +55,11 @@ class TargetScale:
 
 
 class DivergenceMonitor:
-    """Stops a training when a loss is NaN or infinite, or its mean runs away in either direction.
+    """Stop a training when a loss is NaN or infinite, or its mean diverges in either direction.
 
     Args:
         stage: name of the training, for messages.
-        scale: of the targets; several losses of one training may share it.
+        scale: scale of the targets; the losses of one training share it.
     """
 
     def __init__(self, stage: str, scale: TargetScale) -> None:
@@ -67,17 +67,16 @@ class DivergenceMonitor:
         self.reference: float | None = None
 
     def mean(self, sums: Tensor, count: int, epoch: int, group: ProcessGroup) -> float:
-        """The epoch's mean loss.
+        """Compute and check the epoch's mean loss.
 
         Args:
-            sums: each step's summed losses, of this process.
-            count: samples seen in the epoch, by all processes.
+            sums: sum of this process's losses at each step, `(steps,)`.
+            count: samples seen in the epoch by all processes.
             epoch: counted from 1.
-            group: whose losses count.
+            group: processes over which the losses are summed.
 
         Raises:
-            DivergenceError: the loss is not finite, or far beyond the first step's and the targets' size,
-                upwards or downwards.
+            DivergenceError: a loss is not finite, or the mean exceeds `RUNAWAY` in either direction.
         """
         sums = group.all_reduce(sums)
         finite = torch.isfinite(sums)
@@ -102,7 +101,7 @@ class DivergenceMonitor:
 
 
 def largest_weight(model: nn.Module) -> float:
-    """The largest trainable weight in absolute value; 0 without any."""
+    """The largest absolute value of the trainable weights; 0 if there are none."""
     sizes = [
         torch.linalg.vector_norm(weight.detach(), torch.inf)
         for weight in model.parameters()
@@ -112,18 +111,18 @@ def largest_weight(model: nn.Module) -> float:
 
 
 def check_weights(model: nn.Module, stage: str, *, before: float, scale: float) -> None:
-    """Look at the weights that the last step left, which no loss has seen.
+    """Check the weights after a training.
 
-    A loss that is bounded shows nothing of weights that run away.
+    No loss has been computed after the last step, and a bounded loss does not show that weights diverge.
 
     Args:
-        model: after the training.
+        model: the trained model.
         stage: name of the training, for messages.
-        before: `largest_weight` of the model before it.
-        scale: `TargetScale.value`; its root is of the size of the targets.
+        before: `largest_weight` of the model before the training.
+        scale: `TargetScale.value`; its square root is of the order of the targets.
 
     Raises:
-        DivergenceError: a weight is NaN or infinite, or far beyond weights and targets at the start.
+        DivergenceError: a weight is NaN or infinite, or exceeds `EXPLODED` times the weights and targets at the start.
     """
     if broken := not_finite(model):
         raise DivergenceError(
@@ -133,7 +132,7 @@ def check_weights(model: nn.Module, stage: str, *, before: float, scale: float) 
     reference = max(1.0, before, sqrt(scale))
     if (found := largest_weight(model)) > EXPLODED * reference:
         raise DivergenceError(
-            f"The weights grew to {found:.3g} in stage {stage!r}, where weights and targets were at most about "
-            f"{reference:.3g}",
+            f"The weights grew to {found:.3g} in stage {stage!r}; weights and targets were at most about "
+            f"{reference:.3g} before",
             remedy=_REMEDY,
         )

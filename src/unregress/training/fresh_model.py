@@ -1,4 +1,4 @@
-"""Fresh models from a task: new each time, and of the architecture of the model to unlearn."""
+"""Build new models from a task, and compare their architecture with that of the model to unlearn."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from unregress.tasks.unwrap import require_weights, unwrapped
 
 
 def fresh_model(case: Case, like: nn.Module | None = None) -> nn.Module:
-    """A fresh model from the task, made sure to be a new one.
+    """Build a new, untrained model with the task's `build_model`, and check that it is new.
 
     Args:
-        case: whose task.
-        like: a model whose architecture the fresh one must have.
+        case: gives the task.
+        like: a model whose architecture the new one must have.
 
     Raises:
-        ModelError: `build_model` fails, returns no model, or the same one twice, so that training it would train the
-            user's own; or one of another architecture.
+        ModelError: `build_model` fails, does not return a model, returns the same model twice (training it would change
+            the user's own), or returns another architecture.
     """
-    fresh, again = built(case), built(case)
+    fresh, second = call_build_model(case), call_build_model(case)
     require_weights(fresh)
-    known = {parameter.data_ptr() for parameter in again.parameters()}
+    known = {parameter.data_ptr() for parameter in second.parameters()}
     if any(parameter.data_ptr() in known for parameter in fresh.parameters() if parameter.numel()):
         raise ModelError(
             "The task's `build_model` returns the same model each time",
-            expected="a function that makes a new, untrained model whenever it is called",
+            expected="a function that makes a new, untrained model in each call",
             remedy="Pass `lambda: MyModel(...)` or the class, not `lambda: my_model`",
         )
-    if like is not None and (differing := differences(fresh, like)):
-        if prefix := _prefix(fresh, like):
+    if like is not None and (differing := architecture_differences(fresh, like)):
+        if prefix := _wrapped_name(fresh, like):
             raise ModelError(
-                f"The given model is a {type(like).__name__}, in which the model that `build_model` makes is called "
-                f"{prefix!r}",
-                expected="the model itself, or one in a wrapper of PyTorch's (DataParallel, AveragedModel, compiled)",
+                f"The given model is a {type(like).__name__} that contains, as {prefix!r}, a model like that of "
+                "`build_model`",
+                expected="the model itself, or a PyTorch wrapper of it (DataParallel, AveragedModel, compiled)",
                 remedy=f"Pass `model.{prefix}`, or let `build_model` return the {type(like).__name__}",
             )
         raise ModelError(
-            f"The task's `build_model` makes another architecture than the given model's; they differ in "
+            f"The task's `build_model` makes another architecture than that of the given model; they differ in "
             f"{', '.join(differing[:3])}",
             expected="the architecture of the model to unlearn",
             remedy="Correct `build_model`",
@@ -49,18 +49,18 @@ def fresh_model(case: Case, like: nn.Module | None = None) -> nn.Module:
     return fresh
 
 
-def built(case: Case) -> nn.Module:
-    """What the task's `build_model` makes.
+def call_build_model(case: Case) -> nn.Module:
+    """Call the task's `build_model`, and remove wrappers from its result.
 
     Raises:
-        ModelError: it fails, or what it makes is no model.
+        ModelError: it fails, or does not return a model.
     """
     try:
         made: object = case.task.build_model()
     except Exception as error:
         raise ModelError(
             f"The task's `build_model` fails: {described(error)}",
-            expected="a function without arguments that makes a model",
+            expected="a function without arguments that returns a model",
         ) from error
     if not isinstance(made, nn.Module):
         raise ModelError(
@@ -71,8 +71,8 @@ def built(case: Case) -> nn.Module:
     return unwrapped(made)
 
 
-def differences(first: nn.Module, second: nn.Module) -> list[str]:
-    """Names of weights and buffers that only one of two models has, or that differ in shape."""
+def architecture_differences(first: nn.Module, second: nn.Module) -> list[str]:
+    """Names of weights and buffers that only one of two models has or that differ in shape, with both shapes."""
     one, other = ({name: tuple(value.shape) for name, value in unwrapped(model).state_dict().items()}
                   for model in (first, second))  # fmt: skip
     found = []
@@ -84,8 +84,8 @@ def differences(first: nn.Module, second: nn.Module) -> list[str]:
     return found
 
 
-def _prefix(fresh: nn.Module, like: nn.Module) -> str:
-    """Under which name a model holds one like the fresh one and nothing else; empty if it does not."""
+def _wrapped_name(fresh: nn.Module, like: nn.Module) -> str:
+    """Name of the submodule of `like` that matches `fresh` and holds all weights of `like`; empty if there is none."""
     own = list(fresh.state_dict())
     for name, part in like.named_modules():
         if name and list(part.state_dict()) == own and len(like.state_dict()) == len(own):
@@ -93,14 +93,14 @@ def _prefix(fresh: nn.Module, like: nn.Module) -> str:
     return ""
 
 
-def misshapen(golds: Mapping[str, nn.Module], original: nn.Module) -> Iterator[ModelError]:
-    """Complaints about golds whose weights have other names or shapes than the original's."""
+def architecture_mismatches(golds: Mapping[str, nn.Module], original: nn.Module) -> Iterator[ModelError]:
+    """Complain about golds whose weights differ from the original's in name or shape."""
     for name, gold in golds.items():
-        if differing := differences(gold, original):
+        if differing := architecture_differences(gold, original):
             rest = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             yield ModelError(
-                f"Gold {name!r} is of another architecture than the original; they differ in "
+                f"Gold {name!r} has another architecture than the original; they differ in "
                 f"{', '.join(differing[:3])}{rest}",
-                expected="golds that differ from the original by their training alone",
-                remedy="Retrain in the original's architecture, embeddings for what is forgotten included",
+                expected="golds that differ from the original only in their training",
+                remedy="Retrain in the original's architecture; keep its embeddings of forgotten categories",
             )

@@ -1,4 +1,4 @@
-"""The training loop of every method: a method supplies an objective, never a loop."""
+"""The training loop shared by all methods; a method supplies the objective."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from unregress.training.runtime import Runtime, evaluating
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """What happened in one epoch."""
+    """Losses and learning rate of one epoch."""
 
     stage: str
-    """Which training this epoch belongs to: `train`, `helper`, `unlearn`."""
+    """Name of the training that the epoch belongs to: `train`, `helper` or `unlearn`."""
     epoch: int
     """Counted from 1."""
     loss: float
-    """Mean per-sample loss while training; of an objective of several terms, their weighted sum."""
+    """Mean per-sample training loss; for an objective of several terms, the weighted sum of their means."""
     validation: float | None
-    """Mean task loss on the monitored validation rows; None where nothing needs it."""
+    """Mean task loss on the validation rows that a plateau schedule monitors; None without such a schedule or rows."""
     lr: float
     """Learning rate of the last step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A finished training."""
+    """Result of a training: its epochs and its cost."""
 
     history: tuple[Epoch, ...]
     cost: Cost
@@ -60,39 +60,39 @@ def fit(
     stage: str,
     after_step: Callable[[int, nn.Module], bool] | None = None,
 ) -> Fitted:
-    """Train `model` in place on some rows of the training set.
+    """Train `model` in place to minimise an objective on rows of the training set.
 
     Args:
         model: trained in place and left on the runtime's device.
-        case: where the rows come from.
-        recipe: how to train.
-        objective: what to minimise, and on which rows.
-        runtime: where to train.
-        stage: name of this training in history, and of its random streams.
-        after_step: called with the number of steps done and the model as it is then, which may be another object than
-            `model`; training stops when it returns True.
+        case: the task and the data.
+        recipe: passes, batches, optimiser and schedule.
+        objective: losses to minimise, and the rows of each.
+        runtime: device, processes, precision and seed.
+        stage: name of this training in the history and of its random streams.
+        after_step: called after each step with the number of steps done and the current model, which may be another
+            object than `model`; training stops when it returns True.
 
     Raises:
-        DivergenceError: a loss became NaN, infinite or far larger than it began, or the weights did.
-        ModelError: no parameter can be trained.
+        DivergenceError: a loss or the weights became NaN, infinite, or far larger than at the start.
+        ModelError: all parameters are frozen, or the loss has no gradient.
         DataError: batch normalisation was given a batch of one sample.
     """
     started, before = time.perf_counter(), largest_weight(model)
-    streams = [_Stream(term, number, stage, recipe, runtime) for number, term in enumerate(objective.terms)]
+    streams = [_TermBatches(term, number, stage, recipe, runtime) for number, term in enumerate(objective.terms)]
     steps = max(len(stream.lengths) for stream in streams)
     _require_rows_to_normalise(streams, runtime)
     watched = objective.validation_rows(case) if recipe.schedule == "plateau" else None
     scale, history, trained = TargetScale(), list[Epoch](), 0
     monitors = [DivergenceMonitor(stage, scale) for _ in streams]
     with (
-        runtime.training(model, lambda twin: recipe.make_optimizer(_trainable(twin))) as (wrapped, optimizer),
+        runtime.training(model, lambda copied: recipe.make_optimizer(_trainable(copied))) as (wrapped, optimizer),
         runtime.per_process_rng(stage),
         runtime.bar(stage, recipe.epochs * steps) as advance,
     ):
         training = _Training(wrapped, optimizer, recipe.make_schedule(optimizer, steps), case, recipe, runtime, scale)
         for epoch in range(1, recipe.epochs + 1):
             taken = training.epoch(streams, steps, after_step, advance)
-            # Read back once per epoch, so that an accelerator never waits for the loop.
+            # Losses are copied from the device once per epoch, so that an accelerator does not wait for the loop.
             means = [
                 monitor.mean(sums, seen, epoch, runtime.process_group)
                 for monitor, sums, seen in zip(monitors, taken.sums.unbind(1), taken.seen, strict=True)
@@ -106,13 +106,13 @@ def fit(
             if taken.stopped:
                 break
     check_weights(model, stage, before=before, scale=scale.value(runtime.process_group))
-    looked = 0 if watched is None else len(watched) * len(history)
+    evaluated = 0 if watched is None else len(watched) * len(history)
     seconds = time.perf_counter() - started
-    return Fitted(history=tuple(history), cost=Cost(forward=trained + looked, backward=trained, seconds=seconds))
+    return Fitted(history=tuple(history), cost=Cost(forward=trained + evaluated, backward=trained, seconds=seconds))
 
 
-class _Stream:
-    """The batches of one term, epoch after epoch, with random streams of their own."""
+class _TermBatches:
+    """Draws the batches of one term of the objective, with the term's own random streams."""
 
     def __init__(self, term: Term, number: int, stage: str, recipe: Recipe, runtime: Runtime) -> None:
         self.term, self._batch_size = term, recipe.batch_size
@@ -122,28 +122,29 @@ class _Stream:
         self.lengths = [len(chunk) for chunk in chunked(term.rows, self._batch_size, shuffle=torch.Generator())]
 
     def chunks(self, steps: int) -> list[Tensor]:
-        """The rows of so many batches: passes over all rows, shuffled again for each pass."""
+        """Rows of the next `steps` batches; the term's rows are passed again, in a new order, as often as needed."""
         chunks: list[Tensor] = []
         while len(chunks) < steps:
             chunks += chunked(self.term.rows, self._batch_size, shuffle=self._order)
         return chunks[:steps]
 
 
-class _Taken(NamedTuple):
-    """The steps of one epoch."""
+class _EpochSteps(NamedTuple):
+    """Losses and sample counts of the steps of one epoch."""
 
     sums: Tensor
-    """Each term's summed losses at each step, of this process; `(steps, terms)`."""
+    """Sum of this process's losses by step and term; `(steps, terms)`."""
     seen: list[int]
-    """Each term's samples, of all processes."""
+    """Number of samples of each term, over all processes."""
     rate: float
     """Learning rate of the last step."""
     stopped: bool
+    """Whether `after_step` ended the training."""
 
 
 @dataclass
 class _Training:
-    """What the steps of a training need, and how many were done."""
+    """State of a running training: the model, its optimiser and the number of steps done."""
 
     model: nn.Module
     optimizer: Optimizer
@@ -156,12 +157,12 @@ class _Training:
 
     def epoch(
         self,
-        streams: Sequence[_Stream],
+        streams: Sequence[_TermBatches],
         steps: int,
         after_step: Callable[[int, nn.Module], bool] | None,
         advance: Callable[[], None],
-    ) -> _Taken:
-        """One step for each tuple of batches, one batch of each term."""
+    ) -> _EpochSteps:
+        """Run one epoch: in each step, draw a batch of every term and update the weights."""
         unwrapped(self.model).train(self.recipe.mode == "train")
         source, group = self.case.source("train"), self.runtime.process_group
         chunks = [stream.chunks(steps) for stream in streams]
@@ -174,7 +175,7 @@ class _Training:
         for batches in zip(*loaded, strict=True):
             counts = [len(own[len(sums)]) for own in chunks]
             pairs = zip(streams, batches, strict=True)
-            losses = [_per_sample(stream.term.loss, self.model, batch, group) for stream, batch in pairs]
+            losses = [_sample_losses(stream.term.loss, self.model, batch, group) for stream, batch in pairs]
             parts = zip(streams, losses, counts, strict=True)
             means = [stream.term.weight * group.mean_loss(each, count) for stream, each, count in parts]
             rate = self._update(torch.stack(means).sum())
@@ -188,7 +189,7 @@ class _Training:
                 if stopped := group.broadcast(after_step(self.step, self.model)):
                     break
         seen = [sum(len(chunk) for chunk in own[: len(sums)]) for own in chunks]
-        return _Taken(torch.stack(sums), seen, rate, stopped)
+        return _EpochSteps(torch.stack(sums), seen, rate, stopped)
 
     def _update(self, objective: Tensor) -> float:
         norm = self.recipe.clip_norm
@@ -199,11 +200,13 @@ class _Training:
 def evaluate(
     model: nn.Module, case: Case, split: Literal["train_eval", "validation"], rows: Tensor, runtime: Runtime
 ) -> float:
-    """Mean task loss over some rows, in evaluation mode; each submodule's mode is as before afterwards."""
+    """Mean task loss over rows of a split, in evaluation mode; each submodule's own mode is restored."""
     chunks = chunked(rows, runtime.evaluation_batch_size)
     with evaluating(model), torch.no_grad():
         losses = [
-            _counted(case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data)), batch)
+            _zero_if_padding(
+                case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data)), batch
+            )
             for batch in runtime.load(case.source(split), chunks, share=case.task)
         ]
     total = torch.stack([each.sum() for each in losses]).double().sum()
@@ -211,34 +214,36 @@ def evaluate(
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters to train; a `ModelError` if all are frozen."""
     found = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not found:
-        raise ModelError("All of the model's parameters are frozen", expected="at least one to train")
+        raise ModelError("All of the model's parameters are frozen", expected="at least one trainable parameter")
     return found
 
 
-def _counted(losses: Tensor, batch: Batch) -> Tensor:
+def _zero_if_padding(losses: Tensor, batch: Batch) -> Tensor:
+    """Let the losses of a padding batch count as 0; the gradient stays connected, so that processes stay in step."""
     return losses * 0 if batch.is_padding else losses
 
 
 def require_gradient(losses: Tensor) -> None:
-    """Refuse losses that do not depend on any weight that is trained.
+    """Refuse losses without a gradient.
 
     Raises:
-        ModelError: they do not.
+        ModelError: the losses do not depend on any trainable weight.
     """
     if not losses.requires_grad:
         raise ModelError(
             "The loss does not depend on the model's weights: it has no gradient",
             expected="a prediction and a loss that PyTorch can differentiate",
-            remedy="Take `.detach()`, `.item()`, `torch.no_grad()` and NumPy out of what model, task and loss compute",
+            remedy="Remove `.detach()`, `.item()`, `torch.no_grad()` and NumPy from model, task and loss",
         )
 
 
 def update(
     objective: Tensor, optimizer: Optimizer, schedule: Schedule, runtime: Runtime, clip: Callable[[], None] | None
 ) -> float:
-    """One optimiser step down an objective; returns the learning rate that it was taken at."""
+    """Take one optimiser step to minimise an objective; returns the learning rate of the step."""
     optimizer.zero_grad(set_to_none=True)
     require_gradient(objective)
     runtime.backward(objective)
@@ -251,34 +256,40 @@ def update(
     return rate
 
 
-def _require_rows_to_normalise(streams: Sequence[_Stream], runtime: Runtime) -> None:
+def _require_rows_to_normalise(streams: Sequence[_TermBatches], runtime: Runtime) -> None:
+    """Refuse batches with fewer rows than processes when batch normalisation is synchronised."""
     fewest = min(min(stream.lengths, default=0) for stream in streams)
     processes = runtime.process_group.world_size
     if runtime.sync_batch_norm and fewest < processes:
         raise DataError(
-            f"A batch has {fewest} rows for {processes} processes, and batch normalisation is to be synchronised",
-            expected="a row for each process in every batch",
-            remedy="Change `batch_size`, or leave out `sync_batch_norm`",
+            f"A batch has {fewest} rows for {processes} processes, and `sync_batch_norm` is set",
+            expected="at least one row per process in every batch",
+            remedy="Change `batch_size`, or do not set `sync_batch_norm`",
         )
 
 
-def _per_sample(sample_loss: SampleLoss, model: nn.Module, batch: Batch, group: ProcessGroup) -> Tensor:
+def _sample_losses(sample_loss: SampleLoss, model: nn.Module, batch: Batch, group: ProcessGroup) -> Tensor:
+    """Losses of a batch, `(n,)`.
+
+    Raises:
+        DataError: batch normalisation was given a batch of one sample.
+    """
     try:
         with require_forward_call(model, group):
-            return _counted(sample_loss(model, batch), batch)
+            return _zero_if_padding(sample_loss(model, batch), batch)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise DataError(
-            "Batch normalisation was given a batch of one sample to train on",
+            "Batch normalisation was given a training batch of one sample",
             expected="two samples or more per batch",
-            remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`; of several processes "
-            "each needs two, unless `sync_batch_norm` is set",
+            remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`; with several "
+            "processes each needs two samples, unless `sync_batch_norm` is set",
         ) from error
 
 
 def end_epoch(schedule: Schedule, loss: float) -> None:
-    """Let schedules that go by epochs go on; one-cycle went with each step."""
+    """Advance a schedule that changes by epoch; the one-cycle schedule advances with each step."""
     if isinstance(schedule, ReduceLROnPlateau):
         schedule.step(loss)
     elif isinstance(schedule, StepLR):

@@ -1,4 +1,4 @@
-"""What a training minimises: a weighted sum of mean losses, each over rows of its own."""
+"""Training objectives: a weighted sum of mean losses, each over its own rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ SampleLoss = Callable[[nn.Module, Batch], Tensor]
 
 
 Watched = Literal["retain", "all", "none"]
+"""The values of `Objective.validation`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """A per-sample loss, and the rows of the training set that it is taken over."""
+    """One term of an objective: a per-sample loss, the training rows that it is averaged over, and a weight."""
 
     rows: Tensor
     """Positions in the training set, `(n,)` int64."""
@@ -32,33 +33,34 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What `fit` minimises: the sum over terms of weight times mean loss (paper Eq. 9 is one such mean).
+    """The objective that `fit` minimises: the sum over terms of weight times mean loss (paper Eq. 9 has one term).
 
-    Each step draws one batch for every term.  An epoch has as many steps as the term with the most batches; its rows
-    are passed once.  The other terms' rows are passed again until the epoch is over, in a new order each time.
+    Each step draws one batch for every term.  An epoch has as many steps as the term with the most batches, so that
+    its rows are passed once.  The rows of the other terms are passed repeatedly until the epoch ends, in a new order
+    each time.
     """
 
     terms: tuple[Term, ...]
-    """The first one's order of rows is drawn as if there were no others."""
+    """The terms; further terms do not change the order of rows drawn for the first."""
     validation: Watched = "retain"
-    """Whose mean task loss a plateau schedule watches: the validation samples that are not of the forgotten kind, or
-    all of them; with `none`, and without validation data, the training loss."""
+    """Validation samples whose mean task loss a plateau schedule monitors: those outside the forgotten group (`retain`)
+    or all of them.  With `none`, and without validation data, it monitors the training loss."""
 
     @classmethod
     def over(
         cls, rows: Tensor, loss: SampleLoss, *, validation: Literal["retain", "all", "none"] = "retain"
     ) -> Objective:
-        """A single term: the mean loss over some rows.
+        """Make an objective of one term: the mean loss over the given rows.
 
         Args:
             rows: positions in the training set.
             loss: per-sample losses of a batch.
-            validation: as the field.
+            validation: see the field of that name.
         """
         return cls(terms=(Term(rows=rows, loss=loss),), validation=validation)
 
     def validation_rows(self, case: Case) -> Tensor | None:
-        """Positions of the validation samples that a plateau schedule watches; None for the training loss."""
+        """Positions of the validation samples that a plateau schedule monitors; None for the training loss."""
         if case.splits.validation is None or self.validation == "none":
             return None
         rows = (
@@ -68,12 +70,12 @@ class Objective:
 
 
 def retain_objective(case: Case) -> Objective:
-    """The task's loss on the retain set D_r; nothing forgotten is read."""
+    """The task's loss on the retain set D_r; the forget set is not read."""
     return Objective.over(torch.from_numpy(case.requested.retain), task_loss(case))
 
 
 def task_loss(case: Case) -> SampleLoss:
-    """The task's own loss against the true targets."""
+    """The task's loss against the true targets."""
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         return case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data))
@@ -82,10 +84,10 @@ def task_loss(case: Case) -> SampleLoss:
 
 
 def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
-    """The task's loss, with the forget rows' targets replaced by given labels; unknown outputs (NaN) stay unknown.
+    """The task's loss, with the targets of the forget set replaced by given labels; unknown outputs (NaN) stay unknown.
 
     Args:
-        case: whose forget rows.
+        case: the task, the data and the request.
         labels: one label per forget row, in the request's order; shape `(n_forget, *out)`.
     """
     place = torch.zeros(case.splits.size, dtype=torch.int64)
@@ -105,7 +107,7 @@ def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
 
 
 def _partly_unknown(target: Tensor) -> Tensor:
-    """Where some of a sample's outputs are unknown (NaN); nowhere if all are, which says nothing of the task."""
+    """Mask of unknown outputs (NaN) of samples that also have known ones; of `target`'s shape."""
     unknown = target.isnan()
     wholly = unknown.flatten(1).all(1) if target.ndim > 1 else unknown
     return unknown & ~wholly.view(-1, *[1] * (target.ndim - 1))

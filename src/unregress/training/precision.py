@@ -1,4 +1,4 @@
-"""Floating-point precision: of a model's weights, and of what it computes."""
+"""Floating-point precision of a model's weights and of its computation."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ _WEIGHTS = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
 
 
 def convert_weights(model: nn.Module, precision: Precision) -> None:
-    """Convert weights and buffers, in place; `32-true` and `mixed` leave them as they are."""
+    """Convert weights and buffers in place; with `32-true` and `mixed` they stay as they are."""
     if precision in _WEIGHTS:
         model.to(_WEIGHTS[precision])
 
 
 def in_precision(model: nn.Module, precision: Precision, device: torch.device) -> nn.Module:
-    """The module to call in place of `model`; with `32-true` that is the model itself.
+    """Wrap a model so that it computes in the given precision; with `32-true` it is returned as it is.
 
     Args:
-        model: with converted weights, on the device.
-        precision: of the computation.
-        device: `16-mixed` computes in bfloat16 on a CPU, where PyTorch is slow in float16.
+        model: a model on the device, with converted weights.
+        precision: precision of the computation.
+        device: device of the model.  On a CPU `16-mixed` computes in bfloat16, since float16 is slow there.
     """
     return model if precision == "32-true" else _InPrecision(model, precision, device)
 
 
 def loss_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
-    """The loss scaling that keeps float16 gradients from vanishing; does nothing in any other precision."""
+    """Loss scaling against float16 gradients that vanish; disabled in all other precisions."""
     return torch.amp.GradScaler(device.type, enabled=precision == "16-mixed" and device.type != "cpu")
 
 
 class _InPrecision(Transparent):
-    """A model whose inputs are converted before it is called, and its outputs back to float32 (with `64-true` float64).
+    """A wrapper that converts a model's inputs, and its outputs back to float32 (float64 with `64-true`).
 
-    Attributes are those of the model.
+    It passes on the model's attributes.
     """
 
     def __init__(self, module: nn.Module, precision: Precision, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Progress bars on the terminal: one live display, in which a bar within a bar stands below it."""
+"""Progress bars on the terminal; nested bars are shown below each other in one live display."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _display: ContextVar[Progress | None] = ContextVar("display", default=None)
 
 @contextmanager
 def bar(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar, to be advanced by a call."""
+    """Show a progress bar; the function that the block receives advances it by one."""
     with _shared_display() as display:
         task = display.add_task(description, total=total)
         try:
@@ -24,7 +24,7 @@ def bar(description: str, total: int) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _shared_display() -> Iterator[Progress]:
-    """The one live display of the terminal: the outermost bar opens and closes it."""
+    """The live display shared by nested bars; the outermost bar opens and closes it."""
     if (outer := _display.get()) is not None:
         yield outer
         return

@@ -1,4 +1,4 @@
-"""The global random state: seeded while a job draws from it, and as it was afterwards."""
+"""Seed the global random state for a block of code, and restore it afterwards."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 @contextmanager
 def seeded_rng(seed: int, device: torch.device, *, double: bool) -> Iterator[None]:
-    """Seed Python, NumPy and PyTorch while the block runs, with gradients on.
+    """Seed Python, NumPy and PyTorch within the block, with gradients enabled; restore their states afterwards.
 
     Args:
         seed: a whole number, 0 or more.
-        device: whose generator to seed and restore beside the CPU's.
+        device: its generator is seeded and restored as well as the CPU's.
         double: whether new tensors are float64.
     """
     before = random.getstate(), np.random.get_state(), torch.get_default_dtype()

@@ -1,4 +1,4 @@
-"""How to train, as a value: passes, batches, optimiser, learning-rate schedule."""
+"""Training settings: epochs, batch size, optimiser and learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value can be compared with limits; true and false cannot, though Python would."""
+    """Whether a value is a real number; booleans do not count."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train: passes, batches, optimiser, schedule.
+    """Training settings: epochs, batch size, optimiser and learning-rate schedule.
 
     Raises:
-        SettingError: a value is outside its range; all of them at once.
+        SettingError: values are outside their range; all of them are reported at once.
     """
 
     epochs: int = 1
-    """Passes over the rows that are trained on."""
+    """Passes over the training rows."""
     lr: float = 1e-3
-    """Learning rate; the peak of a one-cycle schedule, the start of the others."""
+    """Learning rate: the peak of a one-cycle schedule, the initial rate of the others."""
     batch_size: int = 256
     """Samples per step."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """Optimiser; SGD has momentum 0.9."""
     weight_decay: float = 0.0
-    """Weight decay, as PyTorch's optimiser of that name understands it."""
+    """Weight decay, as defined by the PyTorch optimiser that is used."""
     schedule: Literal["constant", "step", "plateau", "one-cycle"] = "constant"
     """Learning rate over time: constant; times `gamma` every `patience` epochs; times `gamma` after
     more than `patience` epochs without a better loss (validation's, or training's where there is no
@@ -53,11 +53,11 @@ class Recipe:
     gamma: float = 0.1
     """Factor of the step and plateau schedules (paper Section 6.3: 0.1)."""
     patience: int = 10
-    """Epochs between steps, or epochs that a plateau lasts before the rate falls."""
+    """Epochs between steps, or epochs without improvement before a plateau schedule reduces the rate."""
     clip_norm: float | None = None
     """Largest gradient norm; None for no clipping."""
     mode: Literal["train", "eval"] = "train"
-    """Mode of the model while it trains; `eval` freezes batch statistics and drops nothing out."""
+    """Mode of the model while it trains; `eval` freezes batch statistics and disables dropout."""
 
     def __post_init__(self) -> None:
         clip = self.clip_norm
@@ -68,7 +68,7 @@ class Recipe:
             ("weight_decay", _is_number(self.weight_decay) and 0 <= self.weight_decay < inf, "0 or more"),
             ("gamma", _is_number(self.gamma) and 0 < self.gamma <= 1, "above 0, at most 1"),
             ("patience", type(self.patience) is int and self.patience >= 1, "a whole number, 1 or more"),
-            ("clip_norm", clip is None or (_is_number(clip) and clip > 0), "a positive number or none"),
+            ("clip_norm", clip is None or (_is_number(clip) and clip > 0), "a positive number or None"),
             ("optimizer", self.optimizer in _OPTIMIZERS, f"one of {', '.join(_OPTIMIZERS)}"),
             ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
             ("mode", self.mode in ("train", "eval"), "train or eval"),
@@ -76,10 +76,10 @@ class Recipe:
         require_fields("Recipe", self, rules)
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """The optimiser for some parameters; fused where it can be, which takes a quarter of the time.
+        """Make the optimiser for some parameters; fused where possible, which takes a quarter of the time.
 
-        Shards of parameters have no fused steps.  Neither are clipped trainings fused: rounding would differ from that
-        of earlier versions.
+        Sharded parameters do not support fused steps.  Trainings with clipped gradients are not fused either, so that
+        rounding stays the same as in earlier versions.
         """
         own = list(parameters)
         plain = all(type(p.data) is Tensor and p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in own)
@@ -87,10 +87,12 @@ class Recipe:
         return _OPTIMIZERS[self.optimizer](own, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
 
     def make_schedule(self, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
-        """The learning-rate schedule; None for a constant one.  One-cycle goes by steps, the others by epochs.
+        """Make the learning-rate schedule; None for a constant rate.
+
+        A one-cycle schedule advances with each step, the others with each epoch.
 
         Raises:
-            SettingError: a one-cycle schedule has a single step.
+            SettingError: a one-cycle schedule would have a single step.
         """
         match self.schedule:
             case "step":
@@ -100,11 +102,11 @@ class Recipe:
             case "one-cycle":
                 steps = self.epochs * steps_per_epoch
                 if steps == 1:
-                    # PyTorch would take this one step at the cycle's very end, where the rate is nearly zero.
+                    # PyTorch would take this single step at the end of the cycle, where the rate is nearly zero.
                     raise SettingError(
                         "A one-cycle schedule has a single step",
                         expected="two steps or more",
-                        remedy="More epochs, smaller batches, or a constant schedule",
+                        remedy="Use more epochs, smaller batches, or a constant schedule",
                     )
                 return OneCycleLR(optimizer, max_lr=self.lr, total_steps=max(1, steps))
             case _:

@@ -1,4 +1,4 @@
-"""Where and how a job runs: device, processes, precision, seeds."""
+"""Device, processes, precision and seeds of a job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode while the block runs; every submodule's own mode is back afterwards."""
+    """Put a model in evaluation mode within the block; each submodule's own mode is restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -45,34 +45,36 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 class Runtime:
     """Device, processes, precision and seed of a job.
 
-    Every random draw comes from a generator made from `seed` and a stream's name, so that two
-    steps never share draws and the same seed gives the same bytes on a CPU.  The global random
-    state of Python, NumPy and PyTorch is the same after a job as before it.
+    Every random draw comes from a generator seeded with `seed` and the name of a stream, so that two steps
+    never share draws and the same seed gives the same bytes on a CPU.  The global random state of Python,
+    NumPy and PyTorch is the same after a job as before it.
 
-    On several devices each has a process of its own, and all of them together give the answer of one, up to rounding;
-    see docs/scaling.md.
+    Several devices have one process each; together they give the same results as one process, up to rounding; see
+    docs/scaling.md.
 
     Raises:
-        SettingError: a value is out of range; or, when first used, the accelerator is not present or the job has not
-            one process for each device.
+        SettingError: a value is out of range; or, at the first use, the accelerator is not present or the number of
+            processes is not that of the devices.
     """
 
     accelerator: str = "auto"
-    """`cpu`, `cuda`, `mps`, or `auto` for the best there is."""
+    """`cpu`, `cuda`, `mps`, or `auto` for the fastest that is present."""
     devices: int | list[int] = 1
-    """How many, one process each; `[k]` for device number k.  Under `torchrun`, 1 stands for all of its processes."""
+    """Number of devices, with one process each, or a list of device indices.  Under `torchrun`, 1 means all of its
+    processes."""
     strategy: Strategy = "ddp"
-    """What several processes hold of a model in training: all of it (`ddp`), or each a shard (`fsdp2`)."""
+    """How several processes train a model: with a whole copy each (`ddp`), or with a shard of the weights each
+    (`fsdp2`)."""
     sync_batch_norm: bool = False
-    """Whether batch normalisation takes its statistics over the rows of all processes, or of each one's own."""
+    """Whether batch normalisation computes its statistics over the rows of all processes, not of each one alone."""
     precision: Precision = "32-true"
-    """Floating-point precision: `true` for weights and computation, `mixed` for the computation alone (autocast)."""
+    """Floating-point precision: `true` applies to weights and computation, `mixed` to computation only (autocast)."""
     seed: int = 0
     """Seed of everything random."""
     workers: int = 0
-    """Worker processes of a streaming `DataLoader`; resident data needs none."""
+    """Worker processes of the `DataLoader` that streams a dataset; data in memory does not use them."""
     evaluation_batch_size: int = 1024
-    """Samples per forward pass where nothing is trained."""
+    """Samples per forward pass in evaluation."""
     progress: bool = False
     """Show progress bars on the terminal."""
 
@@ -86,26 +88,26 @@ class Runtime:
             ("accelerator", self.accelerator in ACCELERATORS, f"one of {', '.join(ACCELERATORS)}"),
             ("workers", self.workers >= 0, "0 or more"),
             ("evaluation_batch_size", self.evaluation_batch_size >= 1, "1 or more"),
-            ("devices", enough, "1 or more, or a list of devices' numbers"),
+            ("devices", enough, "1 or more, or a list of device indices"),
             ("seed", self.seed >= 0, "0 or more"),
             ("strategy", self.strategy in ("ddp", "fsdp2"), "ddp or fsdp2"),
             ("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
-            ("precision", not scaled, "bf16-mixed with fsdp2, whose shards a loss scale does not fit"),
+            ("precision", not scaled, "bf16-mixed with fsdp2, since loss scaling does not support sharded gradients"),
         ]
         require_fields("Runtime", self, rules)
 
     def __getstate__(self) -> dict[str, Any]:
-        """The settings alone: an opened device belongs to its process, and only the settings can be sent to others."""
+        """Pickle the settings only: the chosen device and process group belong to this process."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def device(self) -> torch.device:
-        """The device that models and batches are on while the job runs."""
+        """The device for models and batches while the job runs."""
         return choose_device(self.accelerator, self.devices)
 
     @cached_property
     def process_group(self) -> ProcessGroup:
-        """The processes that do this job; the first use waits until all are connected."""
+        """The processes of this job; the first use waits until all are connected."""
         group = require_process_group(self.devices)
         if group.world_size > 1:
             init_process_group(self.device)
@@ -119,20 +121,20 @@ class Runtime:
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()[:8], "big") >> 1
 
     def generator(self, stream: str) -> Generator:
-        """A fresh CPU generator for one named stream of draws; the same name starts the same draws."""
+        """Make a CPU generator for a named stream of draws; the same name gives the same draws."""
         return Generator().manual_seed(self._stream_seed(stream))
 
     def isolated_rng(self, stream: str) -> AbstractContextManager[None]:
-        """Seed the global random state for one named stream, and restore it on leaving.
+        """Seed the global random state for a named stream within the block, and restore it afterwards.
 
-        Models initialise themselves and drop out from the global state, so it must be seeded; the
-        user's own draws must not notice.  Inside, gradients are on, and with precision `64-true` new
-        tensors are float64.
+        Initialisation and dropout of models draw from the global state, so it must be seeded without
+        affecting the user's own draws.  Within the block gradients are enabled, and with precision
+        `64-true` new tensors are float64.
         """
         return seeded_rng(self._stream_seed(stream), self.device, double=self.precision == "64-true")
 
     def private_copy(self, model: nn.Module) -> nn.Module:
-        """A copy that shares nothing with `model`, without gradients and without PyTorch's wrappers around it.
+        """Copy a model without its gradients and PyTorch's wrappers; the copy shares no memory with it.
 
         Raises:
             ModelError: the model cannot be copied.
@@ -140,9 +142,11 @@ class Runtime:
         return private_copy(model)
 
     def set_up(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device and precision, in place; what is returned is what to call.
+        """Move a model to the device and convert it to the precision, in place.
 
-        That is the model itself, or with another precision than `32-true` a wrapper with the model's attributes.
+        Returns:
+            The module to call: the model itself, or with another precision than `32-true` a wrapper that passes on
+            the model's attributes.
         """
         convert_weights(model, self.precision)
         return in_precision(model.to(self.device), self.precision, self.device)
@@ -151,14 +155,17 @@ class Runtime:
     def training(
         self, model: nn.Module, make_optimizer: Callable[[nn.Module], Optimizer]
     ) -> Iterator[tuple[nn.Module, Optimizer]]:
-        """What to call and what to step while `model` trains; it has the weights when the block ends without an error.
+        """Prepare a model for training; it has the trained weights when the block ends without an error.
 
-        With one process that is the model itself, as `set_up` returns it.  With several it is a replica, which holds
-        only a shard of the weights if the strategy says so, and which is discarded afterwards.
+        With one process the module to call is that of `set_up`.  With several it is a replica, which with `fsdp2`
+        holds a shard of the weights only, and which is discarded afterwards.
 
         Args:
             model: moved to the device; with several processes its weights change when the block ends.
-            make_optimizer: makes one for a model.
+            make_optimizer: makes the optimiser for a model.
+
+        Yields:
+            The module to call and the optimiser to step.
         """
         if self.process_group.world_size == 1:
             yield self.set_up(model), make_optimizer(model)
@@ -172,7 +179,7 @@ class Runtime:
         gather_weights(model.to(self.device), replica, self.process_group)
 
     def per_process_rng(self, stream: str) -> AbstractContextManager[None]:
-        """With several processes, let each draw from a stream of its own: they drop out in different rows."""
+        """With several processes, seed each with its own stream, so that their dropout differs."""
         return (
             nullcontext()
             if self.process_group.world_size == 1
@@ -180,17 +187,17 @@ class Runtime:
         )
 
     def backward(self, loss: Tensor) -> None:
-        """Back-propagate, with the precision's loss scaling."""
+        """Back-propagate, with the loss scaling that the precision needs."""
         self._scaler.scale(loss).backward()
 
     def clip(self, optimizer: Optimizer, norm: float) -> None:
-        """Clip the global norm of the gradients that an optimiser is about to use."""
+        """Clip the global norm of the gradients of an optimiser's parameters."""
         self._scaler.unscale_(optimizer)
-        # A norm that is not finite raises nothing here: `fit` reports divergence, and says what to do.
+        # A norm that is not finite does not raise here: `fit` reports divergence, with a remedy.
         clip_grad_norm_([weight for group in optimizer.param_groups for weight in group["params"]], norm)
 
     def step(self, optimizer: Optimizer) -> None:
-        """Let an optimiser step; with `16-mixed` not if gradients overflowed."""
+        """Take an optimiser step; with `16-mixed` it is skipped if gradients overflowed."""
         self._scaler.step(optimizer)
         self._scaler.update()
 
@@ -202,20 +209,20 @@ class Runtime:
         augmentation: Generator | None = None,
         share: Task[Any] | None = None,
     ) -> Iterator[Batch]:
-        """The batches of the given rows on the device, augmented if the source says so.
+        """Load the batches of the given rows onto the device, augmented if the source has an augmentation.
 
         Args:
-            source: what to read.
+            source: the split to read.
             chunks: rows, one tensor per batch.
-            augmentation: generator for the source's batched augmentation; without it none is done.
-            share: the task, for only this process's share of each batch.  A batch that does not go round is one row
-                that counts for nothing, for processes must stay in step.
+            augmentation: generator for the source's batched augmentation; without it batches are not augmented.
+            share: the task, to load only this process's share of each batch.  An empty share is replaced by one
+                padding row (`Batch.is_padding`), since processes must stay in step.
         """
-        # Drawn on both of the source's paths, so that both leave the generator in the same state.
+        # Drawn for streamed data and data in memory, so that both leave the generator in the same state.
         seed = 0 if augmentation is None else int(torch.randint(2**62, (), generator=augmentation))
         augments = source.augment is not None and augmentation is not None
         task = share if self.process_group.world_size > 1 else None
-        # What a batch's augmentation draws depends on the whole batch, which is therefore read by every process.
+        # The draws of a batch's augmentation depend on the whole batch, so every process reads all of it.
         read = [own_rows(chunk, self.process_group) for chunk in chunks] if task and not augments else chunks
         for batch, chunk in zip(source.fetch(read, workers=self.workers, seed=seed), chunks, strict=True):
             data = to_device(batch.data, self.device)
@@ -233,7 +240,7 @@ class Runtime:
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Callable[[], None]]:
-        """A progress bar if `progress` is set, to be advanced by a call; a bar within a bar stands below it."""
+        """Show a progress bar if `progress` is set; the function that the block receives advances it by one."""
         if not self.progress:
             yield lambda: None
             return

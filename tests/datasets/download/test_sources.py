@@ -92,7 +92,7 @@ def test_zip_archives(web: Web, tmp_path: Path, name: str, archive: str, files: 
 def test_what_is_there_is_not_fetched_again(web: Web, tmp_path: Path) -> None:
     imdb = tar({"imdb_crop/imdb.mat": b"imdb", "imdb_crop/00/a.jpg": b"a"}, "w")
     web.put("imdb_crop.tar", imdb)
-    with pytest.raises(DataError, match=r"wiki_crop.tar is not given out: the server answers 404"):
+    with pytest.raises(DataError, match=r"The server refuses .*wiki_crop.tar: 404"):
         fetch("imdb-wiki", tmp_path, lambda line: None)
     assert listed(tmp_path / "imdb-wiki") == ["imdb_crop"]
 

@@ -111,7 +111,7 @@ def test_scale_of_some_steps() -> None:
 
 
 def test_a_client_without_a_step_to_scale_by() -> None:
-    with pytest.raises(DataError, match="Of b no hour is left"):
+    with pytest.raises(DataError, match="No hour of b is left"):
         Scaler.fit(SERIES, mask(0, 2))
 
 

@@ -155,7 +155,7 @@ def test_a_missing_file_says_where_there_is_one(path: Path, cache: Path) -> None
         ("", "begins with ''"),
         ("one line", "begins with 'one line'"),
         ("word,1.0,2.0\n", "begins with 'word,1.0,2.0'"),
-        ("400000 3\nthe 1.0 2.0 3.0\n", "Remove a header line"),
+        ("400000 3\nthe 1.0 2.0 3.0\n", "Remove the first line"),
         ("PK\x03\x04 glove.6B.50d.txt\n", "Unpack the archive"),
         ("the 1.0 two 3.0\n", "begins with 'the 1.0 two 3.0'"),
         (", 1.0 2.0\n" + "x" * 70_000, "a line of more than 65536 bytes"),

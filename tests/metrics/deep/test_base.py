@@ -19,7 +19,7 @@ from unregress.metrics.base import Subject
 from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA
 from unregress.retraining.workload import plan_of
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 from unregress.training.recipe import Recipe
 
 SHORT = Recipe(epochs=2, lr=0.01, batch_size=30)

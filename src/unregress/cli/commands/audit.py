@@ -30,7 +30,7 @@ from unregress.metrics import Metric, Published
 from unregress.report import print_table, render_html
 from unregress.runs.manifest import MANIFEST, digest_of_folder
 from unregress.runs.model_io import contents, file_of, read_model, run_folder
-from unregress.runs.provenance import require_remembering
+from unregress.runs.provenance import require_not_forgotten
 from unregress.tasks.base import Task
 from unregress.training.runtime import Runtime
 
@@ -88,7 +88,7 @@ def audit(
     asked = request.resolve(data, task, paths.values())
     case = Case(task=task, splits=data, request=asked.request)
     if original in models:
-        require_remembering(models[original], case)
+        require_not_forgotten(models[original], case)
     retraining, deep = resolve(retrain, deep, models, original, golds or [], runtime)
     recipe = None if retraining is None else retraining.recipe
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.

@@ -19,11 +19,11 @@ from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import changed_data, contents, read_model, run_folder, write_model
-from unregress.runs.provenance import require_remembering
+from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import read_requests, write_request
 from unregress.tasks.base import Task
-from unregress.training.fresh_model import built
+from unregress.training.fresh_model import call_build_model
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -100,7 +100,7 @@ def forget(
     # Retraining starts from fresh weights, even if a checkpoint is given.
     started = None if isinstance(method, Retrain) else checkpoint
     if started is not None:
-        require_remembering(started, case)
+        require_not_forgotten(started, case)
     notes: list[str] = []
     given = _trained(checkpoint, method, case, runtime, notes.append)
     model = module_of(given)
@@ -144,7 +144,7 @@ def _trained(
         )
     if checkpoint is None:
         with runtime.isolated_rng("load"):
-            return built(case).eval()
+            return call_build_model(case).eval()
     return read_model(checkpoint, case, runtime, forgot=False, told=told)
 
 

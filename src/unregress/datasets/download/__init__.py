@@ -1,1 +1,1 @@
-"""Downloads: resumed, verified, unpacked."""
+"""Download datasets: resume interrupted downloads, verify checksums, unpack archives."""

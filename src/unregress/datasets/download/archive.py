@@ -1,8 +1,8 @@
 """Unpack archives atomically and safely.
 
-The standard library unpacks; what is added here is that nothing appears under its name before all of it is unpacked,
-that paths which lead out of the folder and truncated tar archives are refused, and that files which are already in the
-folder stay.  `pooch.Untar` and `pooch.Unzip` do none of these (`Untar` checks paths only from Python 3.12).
+On top of the standard library: files get their names only after everything is unpacked, paths that lead out of the
+folder and truncated tar archives are refused, and other files in the folder are kept.  `pooch.Untar` and `pooch.Unzip`
+do none of these (`Untar` checks paths only from Python 3.12).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from unregress.errors import DataError, SettingError
 def extract(
     archive: str | Path, folder: str | Path, *, inside: str = "", only: Sequence[str] = (), extras: Sequence[str] = ()
 ) -> list[str]:
-    """Unpack a zip or tar archive, compressed or not; returns the names of what was unpacked into `folder`, sorted.
+    """Unpack a zip or tar archive, compressed or not; return the sorted names of the unpacked files and folders.
 
-    It is unpacked into a hidden folder within `folder`, and its files and folders are renamed when it is complete, so
-    that each of them is complete.  Files and folders of the same names are replaced; others stay.
+    The archive is unpacked into a hidden folder within `folder`, and its files and folders are renamed when all are
+    complete.  Existing files and folders of the same names are replaced; others are kept.
 
     Args:
         archive: zip, tar, tar.gz, tar.bz2 or tar.xz; recognised by content.
@@ -53,13 +53,13 @@ def extract(
         if missing := [name for name in only if name not in names] or ([] if names else [inside or "file"]):
             raise DataError(
                 f"There is no {' and no '.join(missing)} in {source}",
-                remedy="Fetch it again; if it stays so, the archive was changed at its source: unpack it by hand",
+                remedy="Fetch it again; if that does not help, the archive changed at its source: unpack it by hand",
             )
         for name in names:
             _clear(target / name)
             os.replace(wanted / name, target / name)
         return names
-    # RuntimeError: members with a password, and (as NotImplementedError) unknown compressions.
+    # RuntimeError: members with a password; its subclass NotImplementedError: unknown compressions.
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
         raise DataError(f"{source} cannot be unpacked: {error}", remedy="Delete it and fetch it again") from error
     except OSError as error:
@@ -84,12 +84,12 @@ def _unpack(source: Path, target: Path, inside: str, only: Sequence[str]) -> Non
     if not source.is_file() or not tarfile.is_tarfile(source):
         raise DataError(
             f"{source} is not a zip or tar archive",
-            remedy="Delete it and fetch it again; if it stays so, open it: servers send a page that says what is wrong",
+            remedy="Delete it and fetch it again; if that does not help, open it: it may be an error page",
         )
     if not hasattr(tarfile, "data_filter"):
         raise SettingError("This Python unpacks tar archives without a check", remedy="Update it: 3.11.4 or later does")
     with tarfile.open(source) as packed:
-        # Listed while it is unpacked: to list an archive of half a million faces takes minutes.
+        # List members while unpacking: listing an archive of half a million faces takes minutes.
         packed.extractall(target, members=_members(source, packed, inside, only), filter="data")
         # `tarfile` does not notice that an archive is truncated between two files or in a header.
         if packed.fileobj is not None:
@@ -106,7 +106,7 @@ def _members(source: Path, packed: tarfile.TarFile, inside: str, only: Sequence[
 
 
 def _safe(source: Path, names: list[str]) -> list[str]:
-    """The names, if none of them leads out of the folder; links are checked by `tarfile`."""
+    """The names, after a check that none of them leads out of the folder; `tarfile` checks links."""
     for name in names:
         if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
             raise DataError(
@@ -119,7 +119,7 @@ def _safe(source: Path, names: list[str]) -> list[str]:
 def _wanted(name: str, inside: str, only: Sequence[str]) -> bool:
     parts = PurePosixPath(name).parts
     under = PurePosixPath(inside).parts
-    if parts[:1] == ("__MACOSX",) or parts[: len(under)] != under:  # __MACOSX: Finder's notes
+    if parts[:1] == ("__MACOSX",) or parts[: len(under)] != under:  # __MACOSX: metadata of the macOS Finder
         return False
     return not only or parts[len(under) : len(under) + 1] in [(each,) for each in only]
 

@@ -44,7 +44,7 @@ def download(
     timeout: float = 60.0,
     pause: float = 1.0,
 ) -> Path:
-    """Download a file unless it exists already; returns its path.
+    """Download a file unless it exists already; return its path.
 
     The data are written to `PATH.partial`, and the file gets its name when it is complete and its checksum is right.
     A file that exists is downloaded again only if its checksum differs.  An interrupted download is resumed by the next
@@ -89,14 +89,14 @@ def download(
             raise DataError(
                 f"{url} has another checksum: {error}",
                 expected=checksum.lower(),
-                remedy="Try again; if it stays so, the file was changed at its source: fetch it by hand and look at it",
+                remedy="Try again; if that does not help, the file has changed at its source: fetch it and inspect it",
             ) from error
     return target
 
 
 @dataclass(frozen=True)
 class _Resuming:
-    """A downloader as `pooch.retrieve` takes it, which resumes what an earlier call has left in `PATH.partial`."""
+    """A downloader for `pooch.retrieve` that resumes the part in `PATH.partial`, left by an earlier call."""
 
     partial: Partial
     say: Callable[[str], None]
@@ -122,7 +122,7 @@ class _Resuming:
 
 
 def _attempt(partial: Partial, timeout: float, say: Callable[[str], None]) -> str | None:
-    """Download the missing part; returns the problem if another attempt may succeed, None if the file is complete."""
+    """Download the missing part; return None if the file is complete, or a problem that may be temporary."""
     if partial.whole:
         return None
     # A compressed answer has another length.
@@ -187,17 +187,17 @@ def _receive(response: IO[bytes], partial: Partial, length: int | None, say: Cal
 
 
 def _refused(url: str, error: HTTPError) -> str:
-    """The problem, if another attempt may succeed."""
+    """Describe a temporary refusal; raise a permanent one."""
     if error.code in RETRIED:
         return f"the server answers {error.code} {error.reason}"
     remedy = "Look on the dataset's home page where it is now, and fetch it by hand"
     if error.code in (401, 403):
         remedy = "Look on the dataset's home page whether it asks for a login or consent, and fetch it by hand"
-    raise DataError(f"{url} is not given out: the server answers {error.code} {error.reason}", remedy=remedy) from error
+    raise DataError(f"The server refuses {url}: {error.code} {error.reason}", remedy=remedy) from error
 
 
 def _unreachable(url: str, error: Exception) -> str:
-    """The problem, if another attempt may succeed."""
+    """Describe a temporary network problem; raise a permanent one."""
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, socket.gaierror | ConnectionRefusedError | ssl.SSLCertVerificationError):
         raise DataError(

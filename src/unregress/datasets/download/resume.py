@@ -1,4 +1,4 @@
-"""Partly downloaded files, each with a note of the version on the server that it is a part of."""
+"""Partly downloaded files, and the version on the server that each is a part of."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unregress.errors import DataError
 
 @dataclass(frozen=True)
 class Version:
-    """What a server states about a file, by which a changed file is recognised."""
+    """HTTP headers that identify a version of a file, so that a change is noticed."""
 
     url: str
     etag: str
@@ -60,7 +60,7 @@ class Partial:
 
     @property
     def have(self) -> int:
-        """Bytes after which the download can be resumed; 0 if the server states nothing that identifies a version."""
+        """Bytes after which the download can be resumed; 0 if no header identifies the version."""
         known = self.version is not None and self.version.condition and self.path.exists()
         return self.path.stat().st_size if known else 0
 
@@ -86,7 +86,7 @@ class Partial:
 
 @contextlib.contextmanager
 def writing_to(target: Path) -> Iterator[None]:
-    """Turn errors of the disk into a `DataError` with a remedy."""
+    """Convert an `OSError` inside the block into a `DataError` with a remedy."""
     try:
         yield
     except OSError as error:

@@ -24,7 +24,7 @@ class Remote:
     holds: tuple[str, ...] = ()
     """For an archive: the files or folders to unpack; if all of them exist, it is not downloaded."""
     extras: tuple[str, ...] = ()
-    """Files to unpack besides, if the archive has them."""
+    """Optional further files to unpack, if the archive has them."""
     inside: str = ""
     """The folder within the archive that holds them."""
     checksum: str = ""
@@ -37,7 +37,7 @@ class Source:
 
     remotes: tuple[Remote, ...] = ()
     steps: str = ""
-    """If nothing can be downloaded, what to do, as an error's remedy; `{folder}` stands for the dataset's folder."""
+    """Instructions if nothing can be downloaded, used as an error's remedy; `{folder}` is the dataset's folder."""
     note: str = ""
     """Advice that is printed at the end; `{folder}` as in `steps`."""
 

@@ -60,7 +60,7 @@ def age_images(
             parts[name] = None
             continue
         chosen = torch.from_numpy(rows)
-        # The table is in the order of the splits: a slice of a memory map stays one.
+        # Rows are ordered by split, so that each split is a slice of the memory map and not a copy.
         parts[name] = TensorDataset(pixels[rows[0] : rows[-1] + 1], ages[chosen])
     ids = table.loc[table["split"] == "train", "path"].tolist()
     augment = CropAndFlip(padding)
@@ -68,13 +68,13 @@ def age_images(
 
 
 def read_index(path: Path) -> pd.DataFrame:
-    """The index file, checked, ordered by split; columns age, path, split (train, validation, test).
+    """Read and check the index file; rows are ordered by split, columns are age, path, split.
 
     Raises:
         DataError: as for `age_images`.
     """
     try:
-        # A path is a text, whatever it looks like: 00012, 7 or NA.
+        # Read paths as text, also those such as 00012, 7 or NA.
         table = pd.read_csv(path, dtype={"path": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DataError(
@@ -110,7 +110,7 @@ def read_index(path: Path) -> pd.DataFrame:
 
 
 class CropAndFlip:
-    """Zero-pad, crop at random to the old size, and mirror every second image: batched, on the batch's device.
+    """Zero-pad, crop at random to the original size, and mirror with probability 1/2: batched, on the batch's device.
 
     As in He et al. (2016) for small images.  The draws come from a CPU generator, so that they are the
     same on every device.
@@ -138,10 +138,10 @@ class CropAndFlip:
 
 
 def _pixels(root: Path, paths: list[str], size: int, cache: Path) -> Tensor:
-    """The decoded images, `(n, size, size, 3)` uint8, from the cache or newly decoded into it.
+    """The decoded images, `(n, size, size, 3)` uint8, read from the cache or decoded into it.
 
-    The cache's name is a digest of each file's path, length and time of change, so that another or
-    changed folder is never answered from an old table.
+    The cache file's name is a digest of each image's path, size and modification time, so that a changed
+    folder is decoded again.
     """
     key = hashlib.sha256(f"v1 {size}".encode())
     absent: list[str] = []
@@ -160,7 +160,7 @@ def _pixels(root: Path, paths: list[str], size: int, cache: Path) -> Tensor:
     table = cache / f"images-{key.hexdigest()[:24]}.npy"
     if not table.exists():
         _decode(root, paths, size, table)
-    # Copy-on-write: PyTorch wants writable memory, and nothing ever reaches the file.
+    # Copy-on-write: PyTorch requires writable memory, and the file must not change.
     return torch.from_numpy(np.load(table, mmap_mode="c"))
 
 
@@ -168,7 +168,7 @@ def _decode(root: Path, paths: list[str], size: int, table: Path) -> None:
     with written(table) as unfinished:
         pixels = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(paths), size, size, 3))
         if hasattr(os, "posix_fallocate"):
-            # A mapped file that finds the disk full later on would end the process.
+            # Reserve the space now: a full disk would later kill the process that writes to the map.
             with open(unfinished, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, os.path.getsize(unfinished))
         broken: list[str] = []
@@ -196,6 +196,6 @@ def _image(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
             if colour.size != (size, size):
                 colour = colour.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(colour)
-    # Pillow says SyntaxError or ValueError of some damaged files.
+    # Pillow raises SyntaxError or ValueError for some damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

@@ -63,21 +63,21 @@ def imdb_wiki(
 
 
 def write_index(root: str | Path, index: str = "imdb_wiki.csv", min_score: float = 1.0, seed: int = 0) -> Path:
-    """Write an index (columns age, path, split) of the images that are fit for training; returns its path.
+    """Write an index (columns age, path, split) of the images that are fit for training; return its path.
 
-    **An index that exists is used as it is**, whatever the other arguments: so the published one of the Deep Imbalanced
-    Regression benchmark (Yang et al., 2021: 191,509 train, 11,022 validation, 11,022 test), laid into `root`, wins.
-    For other arguments name another `index`, or remove it.
+    **An existing index is used unchanged**, and the other arguments are ignored.  This allows for the published index
+    of the Deep Imbalanced Regression benchmark (Yang et al., 2021: 191,509 train, 11,022 validation, 11,022 test) in
+    `root`.  For other arguments name another `index`, or remove the file.
 
-    Taken are images in which a face was found with a score above `min_score`, and no second face (the age might be
-    another person's), of people aged 1 to 100; of a path that is named twice, the first.  The split is drawn at random:
-    11,022 images each for validation and test, or the same share (5.16 %) of fewer than 213,553.  Unlike the published
-    one, it isn't balanced over the ages.  As in that one, photographs of one person can be in several splits.
+    The index lists images of people aged 1 to 100 in which a face was found with a score above `min_score`, and no
+    second face (the age might be another person's).  If a path occurs twice, its first row is used.  The split is drawn
+    at random: 11,022 images each for validation and test, or the same share (5.16 %) of fewer than 213,553.  Unlike
+    the published split, it is not balanced over the ages.  As there, one person's photographs can be in several splits.
 
     Args:
         root: folder that holds `imdb_crop/`, `wiki_crop/` or both.
-        index: name of the index file in `root`, or its full path, should `root` be read-only.
-        min_score: the face detector's score, above which an image is taken; about 0 to 7.
+        index: name of the index file in `root`, or its full path if `root` is read-only.
+        min_score: lower bound (exclusive) of the face detector's score; scores are about 0 to 7.
         seed: of the split.
 
     Raises:
@@ -147,7 +147,7 @@ def _records(root: Path) -> pd.DataFrame:
 
 
 def _part(path: Path, name: str, complaints: list[UnregressError]) -> pd.DataFrame:
-    """One file's rows; what is wrong with it is added to the complaints."""
+    """One file's rows; problems with it are added to `complaints`."""
     fields = _struct(path, name, complaints)
     if not fields:
         return pd.DataFrame()
@@ -174,10 +174,10 @@ def _part(path: Path, name: str, complaints: list[UnregressError]) -> pd.DataFra
 
 
 def _struct(path: Path, name: str, complaints: list[UnregressError]) -> dict[str, NDArray[Any]]:
-    """The fields that are needed, each flat; empty if the file lacks one."""
+    """The required fields, each flattened; empty if one is missing."""
     try:
         struct = loadmat(path, variable_names=[name]).get(name)
-    # What scipy says of damaged files; NotImplementedError of version 7.3, which the publishers do not use.
+    # Exceptions of scipy for damaged files; NotImplementedError: version 7.3, which the publishers do not use.
     except (OSError, ValueError, TypeError, LookupError, NotImplementedError, OverflowError, MemoryError,
             zlib.error, MatReadError) as error:  # fmt: skip
         complaints.append(
@@ -218,14 +218,14 @@ def _fit(records: pd.DataFrame, min_score: float, root: Path) -> pd.DataFrame:
         counts = ", ".join(f"{int(passed.sum())} {what}" for what, passed in tests.items())
         raise DataError(
             f"None of the {len(records)} images that the .mat files under {root} name is fit for training: {counts}",
-            expected="images of which all of this is true",
+            expected="images for which all three are true",
             remedy="Lower `min_score`, or fetch the files again",
         )
     return chosen.astype({"age": np.int64})
 
 
 def _splits(samples: int, seed: int) -> NDArray[np.str_]:
-    """The split of each sample, in the index's words."""
+    """The split of each sample: train, val or test."""
     held = min(HELD_OUT, round(samples * HELD_OUT / PUBLISHED))
     splits = np.full(samples, "train")
     drawn = np.random.default_rng(seed).permutation(samples)

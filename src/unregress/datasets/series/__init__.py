@@ -1,1 +1,1 @@
-"""Time series: electricity, ETT, and windows over them."""
+"""Hourly time series (electricity load, ETT), cut into forecasting windows."""

@@ -24,13 +24,14 @@ def fields_of(line: str, separator: str) -> list[str]:
 
 
 def lines_of(path: str | Path, separator: str) -> Iterator[str]:
-    """The lines of a table, its header first, each with as many fields as the header.
+    """Yield the lines of a table, header first, and check that each has as many fields as the header.
 
-    Of a row with a field too many pandas drops the last, or, where all rows have one, takes the first for an index.
-    Line `n` of the file is the `n`-th: empty lines are left out at the end and refused elsewhere.
+    pandas does not check this: it drops a surplus last field, or, if all rows have one, uses the first as an index.
+    Empty lines are skipped at the end of the file and refused elsewhere, so that line numbers stay right.
 
     Raises:
-        DataError: the header is missing, it names a column twice, or a line has more or fewer fields; names the first.
+        DataError: the header is missing or names a column twice, or a line (the first is named) has more or fewer
+            fields.
         OSError: the file cannot be opened.
         ValueError: it is not text.
     """
@@ -61,16 +62,16 @@ def lines_of(path: str | Path, separator: str) -> Iterator[str]:
 
 
 def times_of(texts: pd.Series[str], form: str, path: str | Path, line: int = 2) -> NDArray[Any]:
-    """Points in time, `(n,)` datetime64 to the second, from a column of a table.
+    """Parse a column of times, `(n,)` datetime64 with seconds.
 
     Args:
         texts: the column.
-        form: how they are written, as `strptime` has it; nothing is guessed.
-        path: whose, for the complaint.
-        line: the first one's line in the file.
+        form: the times' format, as for `strptime`.
+        path: the file, for error messages.
+        line: line number of the first time in the file.
 
     Raises:
-        DataError: one is written otherwise; names the first.
+        DataError: a time (the first is named) has another format.
     """
     times = pd.to_datetime(texts, format=form, errors="coerce").to_numpy("datetime64[s]")
     if len(bad := np.flatnonzero(np.isnat(times))):
@@ -81,17 +82,17 @@ def times_of(texts: pd.Series[str], form: str, path: str | Path, line: int = 2) 
 
 
 def first_of(times: NDArray[Any], step: np.timedelta64[Any], what: str, line: int = 2) -> np.datetime64[Any]:
-    """The first of some points in time, after a check that it is a whole step and that they are one step apart.
+    """Check that times are one step apart and start at a multiple of the step after 00:00; return the first.
 
     Args:
         times: points in time, `(n,)` datetime64, at least one.
-        step: from one to the next, and from 00:00 to the first.
-        what: whose, for the complaint.
-        line: the first one's line in the file.
+        step: distance of successive times.
+        what: the file, for error messages.
+        line: line number of the first time in the file.
 
     Raises:
-        DataError: there is a gap, or a time is repeated, earlier than the one before or between two steps (00:30 for
-            hours); names the first.
+        DataError: there is a gap, or a time (the first is named) is repeated, earlier than its predecessor or between
+            two steps (00:30 for hours).
     """
     minutes = int(step.astype("timedelta64[m]").astype(int))
     wrong = np.flatnonzero(np.diff(times) != step)
@@ -108,10 +109,10 @@ def first_of(times: NDArray[Any], step: np.timedelta64[Any], what: str, line: in
         raise DataError(
             f"{found}; {len(wrong)} such rows in all" if len(wrong) > 1 else found,
             expected=f"one row every {minutes} minutes, in order",
-            remedy="Repair the file: a window must not reach over a gap, nor an hour count twice",
+            remedy="Repair the file: windows must not span a gap, and no hour may occur twice",
         )
     first: np.datetime64[Any] = times[0]
-    # All others lie as it does: a step each after the one before.
+    # All others follow in whole steps, so that only the first need be checked.
     if int(first.astype("datetime64[s]").astype(np.int64)) % (60 * minutes):
         raise DataError(
             f"{_written(first)} in line {line} of {what} lies between two steps",
@@ -121,5 +122,5 @@ def first_of(times: NDArray[Any], step: np.timedelta64[Any], what: str, line: in
 
 
 def _written(time: np.datetime64[Any]) -> str:
-    """To the minute, and to the second where it has some."""
+    """A time as text, without seconds if they are zero."""
     return str(time.astype("datetime64[s]")).replace("T", " ").removesuffix(":00")

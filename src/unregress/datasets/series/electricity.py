@@ -37,7 +37,7 @@ def electricity(
     horizon: int = 1,
     stride: int = 1,
 ) -> WindowedSeries:
-    """Clients of the full record, cut as published.
+    """Windows over clients of the full record, with the published boundaries.
 
     The boundaries are those of the Temporal Fusion Transformer's published code (google-research/tft,
     `data_formatters/electricity.py` and `script_download_data.py`); the paper states none.  Of the days since
@@ -54,15 +54,15 @@ def electricity(
         end: day after the last one.
         encoder: hours looked back.
         horizon: hours forecast.
-        stride: take every so many-th hour of the training period.
+        stride: distance in hours of successive training windows.
 
     Raises:
-        DataError: the file cannot be read or is not as it should be.
+        DataError: the file cannot be read or has another format.
         SettingError: a number is out of range.
     """
     limits = _boundaries(train, validation, test, end)
     series = read_record(Path(root) / RECORD, clients, until=min(limits.end, COMPLETE[1]))
-    # Twice: who has too little to train on, by the training period; what is kept of the others, by all.
+    # Clients are chosen by their hours in the training period, then cut to the whole period.
     able = series.between(limits.train, limits.validation, at_least=encoder + horizon).clients
     if clients is not None and (short := [name for name in clients if name not in able]):
         raise DataError(
@@ -90,24 +90,24 @@ def electricity_client(
     horizon: int = 1,
     stride: int = 1,
 ) -> WindowedSeries:
-    """One client whose hours are in a csv file of their own, cut from the record's first day to its last.
+    """Windows over one client from a csv file of its own, from the record's first day to its last.
 
-    The published boundaries (`electricity`) keep 219 days to train on and 7 to test on, which is little for a single
-    client: by default the training period is all that lies before, and the test period all that lies behind.
+    The published boundaries (`electricity`) leave 219 days for training and 7 for testing, which is little for a single
+    client: by default training begins with the record's first day, and testing ends with its last.
 
     Args:
         root: folder of the file.
         file: its name; see `read_client`.
-        train: as for `electricity`, like the other numbers.
+        train: first day of the training period, counted from 2011-01-01 as all days.
         validation: first day of the validation period.
         test: first day of the test period.
         end: day after the last one.
         encoder: hours looked back.
         horizon: hours forecast.
-        stride: take every so many-th hour of the training period.
+        stride: distance in hours of successive training windows.
 
     Raises:
-        DataError: the file cannot be read or is not as it should be.
+        DataError: the file cannot be read or has another format.
         SettingError: a number is out of range.
     """
     limits = _boundaries(train, validation, test, end)
@@ -121,18 +121,18 @@ def _boundaries(*days: int) -> Boundaries:
 
 
 def read_client(path: str | Path) -> Series:
-    """One client's hours, from a csv file with the columns date, hour and the client's name.
+    """Read one client's hours from a csv file with the columns date, hour and the client's name.
 
-    *Unit.*  Values are taken as they are, and scaled later.  In `LD_MT200_hour.csv` they are sums of the record's four
-    quarters (kW): four times the hour's mean power, which `read_record` gives; a fourth of them is the hour's energy in
-    kWh.  The file itself shows it: its last hour, of one quarter, is a fourth of the one before.
+    *Unit.*  Values are not converted.  In `LD_MT200_hour.csv` they are sums of the record's four quarters (kW), four
+    times the hour's mean power that `read_record` returns; a fourth of them is the hour's energy in kWh.  The file's
+    last hour confirms this: it has one quarter, and a fourth of the value of the hour before.
 
     The record's incomplete first and last hour (2011-01-01 00:00, of three quarters, and 2015-01-01 00:00, of one) are
-    left out where they are.
+    left out if the file has them.
 
     Raises:
-        DataError: the file cannot be read, has other columns, lines with more or fewer fields than its header, dates
-            of another form than 2012-01-01, hours that are none, or gaps.
+        DataError: the file cannot be read, or has other columns, lines with more or fewer fields than its header, dates
+            of another format than 2012-01-01, hours outside 0 to 23, or gaps.
     """
     try:
         table = pd.read_csv(StringIO("".join(lines_of(path, ","))), dtype={"date": str, "hour": str})

@@ -1,14 +1,14 @@
-"""The hours of LD2011_2014.txt, the full record of the electricity load of 370 clients.
+"""Read LD2011_2014.txt, the full record of the electricity load of 370 clients, as hourly means.
 
 *Hours.*  The file has a mean power (kW) for every quarter of an hour, stamped at the quarter's end.  The hour 08:00 is
-made of the stamps 08:00 to 08:45, as `resample("1h").mean()` does it in the Temporal Fusion Transformer's published
-preprocessing, and so covers the time from 07:45 to 08:45.  Only hours of four quarters are taken: the record's first
-and last stamps begin and end in the middle of one.
+the mean of the stamps 08:00 to 08:45, as computed by `resample("1h").mean()` in the Temporal Fusion Transformer's
+published preprocessing; so it covers the time from 07:45 to 08:45.  Only hours of four quarters are used: the record
+begins and ends in the middle of an hour.
 
-*Daylight saving.*  Stamps are local time in days of 24 hours.  Says the archive: in March the hour from 01:00, which
-does not exist, is zero for all clients, and in October the hour from 01:00 holds the load of two.  Both stand in
-the data as they are, as in the published preprocessing: six hours in three years (2011 has neither, in the clients
-that were looked at).  They count as values, and a band may meet them.
+*Daylight saving.*  Stamps are local time in days of 24 hours.  According to the archive, the hour from 01:00 that does
+not exist in March is zero for all clients, and the hour from 01:00 in October has the load of two hours.  Neither is
+corrected, as in the published preprocessing: six hours in three years (the inspected clients have neither in 2011).
+They count as values, and may lie in a request's target band.
 """
 
 from __future__ import annotations
@@ -38,25 +38,24 @@ QUARTER = np.timedelta64(15, "m")
 
 
 def read_record(path: str | Path, clients: Sequence[str] | None = None, *, until: int = COMPLETE[1]) -> Series:
-    """The full record, hour by hour: the mean power of each hour's four quarters, in kW, which is its energy in kWh.
+    """Read the full record as hourly means of power in kW, which equal the hour's energy in kWh.
 
-    The 700 MB are read in chunks, and of them only the hourly means are held (104 MB).  Zeros before a client's first
-    load, when it had not joined yet, and after its last are no data, as in the published preprocessing.
+    The file of 700 MB is read in chunks; only the hourly means are held in memory (104 MB).  Zeros before a client's
+    first load, when it had not joined yet, and after its last count as missing, as in the published preprocessing.
 
-    *Truncated files* are refused: all hours but the record's first (2011-01-01 00:00, of three quarters) and last
-    (2015-01-01 00:00, of one), which are left out, must have their four quarters, every line but the record's last
-    must end with a newline, and the hours must go on up to `until`.
+    *Truncated files* are refused: every hour must have four quarters, except the record's first (2011-01-01 00:00, of
+    three) and last (2015-01-01 00:00, of one), which are left out; every line but the record's last must end with a
+    newline; and the hours must reach `until`.
 
     Args:
-        path: LD2011_2014.txt: fields separated by semicolons, decimal commas, the first column a stamp.
-        clients: which, in the order wanted.  None for all that have any load, in the file's order: clients of the
-            header that the result's `clients` lack have none.
-        until: the hour (`hour_of`) before which the file must not stop; by default, the record's end.
+        path: LD2011_2014.txt: fields separated by semicolons, decimal commas, the first column a time stamp.
+        clients: names of the clients to read, in this order.  None for all that have any load, in the file's order;
+            clients without load are left out.
+        until: the hour (`hour_of`) that the file must reach; by default, the record's end.
 
     Raises:
-        DataError: the file cannot be read or is truncated, a client is not in it or, asked for by name, has no load, a
-            column is named twice, a line has more or fewer fields than the header, a field is not a number, or there is
-            a gap.
+        DataError: the file cannot be read or is truncated, a named client is not in it or has no load, a column is
+            named twice, a line has more or fewer fields than the header, a field is not a number, or there is a gap.
     """
     hours, means, names = _hourly(Path(path), clients, until)
     records: dict[str, tuple[int, Values]] = {}
@@ -74,7 +73,7 @@ def read_record(path: str | Path, clients: Sequence[str] | None = None, *, until
 
 
 def _hourly(path: Path, clients: Sequence[str] | None, until: int) -> tuple[NDArray[np.int64], Values, list[str]]:
-    """The hours of four quarters, their means `(hours, clients)` and the clients' names."""
+    """Complete hours, their means `(hours, clients)` and the clients' names."""
     hours: list[NDArray[np.int64]] = []
     sums: list[Values] = []
     counts: list[NDArray[np.int64]] = []
@@ -87,7 +86,7 @@ def _hourly(path: Path, clients: Sequence[str] | None, until: int) -> tuple[NDAr
         while chunk := list(islice(lines, CHUNK)):
             table = pd.read_csv(StringIO("".join(chunk)), sep=";", decimal=",", **options)
             times = times_of(table[0], STAMP, path, line)
-            # The stamp before, so that a gap between two chunks is one too.
+            # With the last stamp of the chunk before, so that a gap between two chunks is found.
             first_of(np.concatenate([before, times]), QUARTER, str(path), line - len(before))
             values = _numbers(path, table, places, line)
             hour = times.astype("datetime64[h]").astype(np.int64)
@@ -104,7 +103,7 @@ def _hourly(path: Path, clients: Sequence[str] | None, until: int) -> tuple[NDAr
         ) from error
     if not hours:
         raise DataError(f"{path} has no rows", expected="one every quarter of an hour")
-    # An hour that two chunks share stands twice.
+    # An hour that is split over two chunks occurs twice.
     every = np.concatenate(hours)
     starts = np.flatnonzero(np.append(True, np.diff(every) != 0))
     every, quarters = every[starts], np.add.reduceat(np.concatenate(counts), starts)
@@ -116,7 +115,7 @@ def _hourly(path: Path, clients: Sequence[str] | None, until: int) -> tuple[NDAr
 def _refuse_truncated(
     path: Path, hours: NDArray[np.int64], quarters: NDArray[np.int64], until: int, line: int, last: str
 ) -> None:
-    """Refuse a record whose hours are not whole or not enough; `line` is the number of its last one, `last`."""
+    """Refuse a truncated record; `line` is the number of its last line, `last`."""
     short = np.flatnonzero((quarters < 4) & ~np.isin(hours, [COMPLETE[0] - 1, COMPLETE[1]]))
     if len(short):
         where = f"Line 2 of {path} begins" if short[0] == 0 else f"Line {line} is the last of {path}, which stops"
@@ -135,7 +134,7 @@ def _refuse_truncated(
 
 
 def _chosen(path: Path, present: list[str], clients: Sequence[str] | None) -> dict[str, int]:
-    """The clients wanted, in their order, and the columns that they are in."""
+    """The requested clients, in their order, with their columns in the file."""
     places = {name: column for column, name in enumerate(present, 1)}
     missing = [name for name in clients or () if name not in places]
     if missing or not present:
@@ -147,7 +146,7 @@ def _chosen(path: Path, present: list[str], clients: Sequence[str] | None) -> di
 
 
 def _numbers(path: Path, table: pd.DataFrame, places: dict[str, int], line: int) -> NDArray[Any]:
-    """The clients' columns, in their order, of a table whose first row is a certain line of the file."""
+    """The clients' values, `(rows, clients)`, of a table whose first row is the given line of the file."""
     for name, column in places.items():
         if not pd.api.types.is_numeric_dtype(table[column]):
             texts = table[column].astype(str)

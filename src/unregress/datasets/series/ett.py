@@ -31,11 +31,11 @@ def ett(
     horizon: int = 1,
     stride: int = 1,
 ) -> WindowedSeries:
-    """One column of a transformer's record as a single series, cut as published.
+    """Windows over one column of a transformer's record, with the published boundaries.
 
-    Published (Informer's `data/data_loader.py`): of months of 30 days, 12 to train, 4 to validate and 4 to test; the
-    last 3,020 of 17,420 hours are not used.  The other columns are not read: the task is to forecast a series from
-    its own past.
+    Published (Informer's `data/data_loader.py`): 12 months of 30 days for training, 4 for validation and 4 for testing;
+    the last 3,020 of 17,420 hours are not used.  The other columns are not read: the task is to forecast a series
+    from its own past.
 
     Args:
         root: folder of the file.
@@ -44,10 +44,10 @@ def ett(
         months: months of training, validation and test.
         encoder: hours looked back.
         horizon: hours forecast.
-        stride: take every so many-th hour of the training period.
+        stride: distance in hours of successive training windows.
 
     Raises:
-        DataError: the file cannot be read, is not as it should be, or has gaps.
+        DataError: the file cannot be read, has another format, or has gaps.
         SettingError: a number is out of range.
     """
     series = read_ett(Path(root) / file, target)
@@ -59,7 +59,7 @@ def ett(
 
 
 def read_ett(path: str | Path, target: str = "OT") -> Series:
-    """One column of an hourly csv file with a column `date` (2016-07-01 00:00:00).
+    """Read one column of an hourly csv file with a column `date` (2016-07-01 00:00:00).
 
     Raises:
         DataError: the file cannot be read, lacks the columns, has lines with more or fewer fields than its header,

@@ -1,4 +1,4 @@
-"""Hourly series of one or several clients, read without gaps or misplaced fields, and their scale."""
+"""Hourly series of one or several clients without gaps, and their standardisation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def time_of(hour: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Hourly values of several clients, one client after another in flat arrays, each without a gap.
+    """Hourly values of several clients in flat arrays, one client after another, each without a gap.
 
     Build it with `of`.  A *step* is one hour of one client, a position in these arrays.
     """
@@ -47,18 +47,18 @@ class Series:
     clients: tuple[str, ...]
     """Names."""
     client: NDArray[np.int16]
-    """Which client each step is of, `(steps,)`."""
+    """Index into `clients` of each step, `(steps,)`."""
     hour: Hours
-    """When, `(steps,)`."""
+    """Hour of each step, `(steps,)`."""
     value: Values
-    """How much, in the data's own units, `(steps,)`."""
+    """Value of each step in the data's own units, `(steps,)`."""
 
     @classmethod
     def of(cls, records: Mapping[str, tuple[int, Values]]) -> Series:
-        """Series from the first hour and the values of each client.
+        """Build a series from the first hour and the values of each client.
 
         Raises:
-            DataError: the series has no client, or a value is missing or infinite; names the first.
+            DataError: the series has no client, or a value (the first is named) is missing or infinite.
         """
         if not records:
             raise DataError("There is no series with any value", expected="at least one client")
@@ -87,7 +87,7 @@ class Series:
         return np.arange(len(self)) - starts[self.client]
 
     def between(self, start: int, end: int, *, at_least: int = 1) -> Series:
-        """The hours from `start` to before `end`, of the clients with at least so many of them."""
+        """The hours from `start` (inclusive) to `end` (exclusive), of clients with `at_least` hours in this period."""
         records = {}
         for name, (first, values) in self.records().items():
             cut = slice(max(0, start - first), max(0, end - first))
@@ -110,7 +110,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Scaler:
-    """Each client's values with mean 0 and standard deviation 1."""
+    """Mean and standard deviation of each client, to standardise values with."""
 
     mean: Values
     """`(clients,)`, in the data's own units."""
@@ -119,21 +119,20 @@ class Scaler:
 
     @classmethod
     def fit(cls, series: Series, steps: Mask) -> Scaler:
-        """Mean and standard deviation of some of each client's steps, and of no other.
+        """Compute each client's mean and standard deviation over the given steps.
 
-        *Which steps?*  The scale that a model's data have is a function of the data it is fitted on, so that scaling
-        by all of the training period would hand every model, also the one retrained without D_f, two numbers of
-        each client that forgotten values have gone into.  A model is also bound to the scale it was trained in: the
-        original cannot be fed another one's inputs.  Hence two scalers.  The *units*, fitted on the whole training
-        period, serve once, to say what is asked: "targets of at most −0.85" needs fixed numbers, and the request must
-        look at the values that it names.  The *scale*, fitted on the training steps that are not forgotten, is
-        then used for all models alike, original, gold, helper and unlearned ones: none of the weights, and nothing
-        that is kept with them, has seen a statistic of forgotten values through it.  The paper only says that the data
-        are normalised before training: one scaler for both, which is `fit(series, whole training period)`.
+        *Which steps?*  A scaler fitted on the whole training period would leak two statistics of forgotten values, per
+        client, to every model, golds included.  And since a model's inputs must stay in the scale that it was trained
+        in, original and golds cannot have different scales.  Hence two scalers.  The *units*, fitted on the whole
+        training period, are used once, to state the request: "targets of at most −0.85" needs fixed numbers, and the
+        request has to read the values that it names.  The *scale*, fitted on the training steps that are not forgotten,
+        is used for all models: original, gold, helper and unlearned.  So no statistic of forgotten values reaches any
+        weights through it.  The paper only says that the data are normalised before training: one scaler for both,
+        which is `fit(series, whole training period)`.
 
         Args:
-            series: whose values.
-            steps: which of them, `(steps,)` bool.
+            series: the values.
+            steps: the steps to use, `(steps,)` bool.
 
         Raises:
             DataError: a client has none of these steps.
@@ -143,17 +142,17 @@ class Scaler:
         count = np.bincount(owner, minlength=number)
         if not count.all():
             raise DataError(
-                f"Of {series.clients[int(np.argmin(count > 0))]} no hour is left to be scaled by",
+                f"No hour of {series.clients[int(np.argmin(count > 0))]} is left to compute its scale from",
                 expected="for each client at least one hour of training data that is retained",
                 remedy="Leave the client out, or forget less",
             )
         mean = np.bincount(owner, chosen, number) / count
-        # From deviations, not from squares: values may be large and close together.
+        # From deviations: squares of large values that are close together lose precision.
         deviation = np.sqrt(np.bincount(owner, (chosen - mean[owner]) ** 2, number) / count)
-        # Rounding in the mean leaves a constant client a deviation that is not quite zero.
+        # Rounding of the mean leaves constant values a tiny deviation.
         constant = deviation <= 1e-12 * np.abs(mean)
         return cls(mean=mean, deviation=np.where(constant, 1.0, deviation))
 
     def transform(self, series: Series) -> Values:
-        """The series' values in units of this scale, `(steps,)`."""
+        """Standardise the series' values, `(steps,)`."""
         return (series.value - self.mean[series.client]) / self.deviation[series.client]

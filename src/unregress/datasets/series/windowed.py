@@ -1,4 +1,4 @@
-"""Cut a series into windows and into training, validation and test data; forget some of its hours."""
+"""Cut a series into windows for training, validation and test, and request the forgetting of some hours."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Part = Literal["train", "validation", "test"]
 Mode = Literal["label", "purge"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 YEAR = 365.25 * 24
-"""Hours; the unit in which models are told the time."""
+"""Hours in a year, the unit of the models' time input."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Boundaries:
-    """The hours (since 1970-01-01 00:00) at which the parts of a series begin, and the last one ends.
+    """The hours (since 1970-01-01 00:00) at which training, validation and test periods begin, and the last ends.
 
     Raises:
         SettingError: they are not ascending.
@@ -46,39 +46,39 @@ class Boundaries:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowedSeries:
-    """A series cut into windows: which there are, to which part each belongs, and which are to be forgotten.
+    """A series cut into windows, each assigned to training, validation or test.
 
-    A window belongs to the part in which all the hours lie that it forecasts.  Its encoder may look back into the part
-    before, as in the published preprocessing of the electricity data (Lim et al., 2021), but not to before
-    the training period: held-out windows read values that were trained on, and never forecast one.
+    A window belongs to the part that contains all hours it forecasts.  Its encoder may reach back into the part before,
+    as in the published preprocessing of the electricity data (Lim et al., 2021), but not to before the training
+    period: held-out windows read values that were trained on, and never forecast one.
 
-    *Forgetting.*  A step of a series is read by many windows, and forecast by few.  Mode `label`, as published:
-    forgotten are the windows that forecast a forgotten step.  The gold then never meets such a value as a
-    target, but does as an input, up to `encoder` times, in retained windows.  Mode `purge`: forgotten is every
-    window that touches a forgotten step at all, encoder included, as an erasure of the values themselves would want.
-    It is meant for stretches of time and for few steps: with scattered ones, such as a quartile, and a week of
-    encoder, hardly any window is left, and it refuses.
+    *Forgetting.*  A step of a series is an input of many windows, and a target of few.  Mode `label`, as published,
+    forgets the windows that forecast a forgotten step; golds then never see such a value as a target, but up to
+    `encoder` times as an input of retained windows.  Mode `purge` forgets every window that contains a forgotten step,
+    encoder included, as an erasure of the values themselves requires.  It is meant for stretches of time and for few
+    steps: with scattered steps, such as a quartile, and an encoder of a week hardly any window is left, and the
+    request is refused.
 
     Raises:
-        SettingError: a number is out of range; all of them at once.
+        SettingError: a number is out of range; all of them together.
         DataError: the series stops before the end of the test period, or has no training window.
     """
 
     series: Series
     boundaries: Boundaries
     encoder: int = 168
-    """Hours that a forecast looks back; as published: a week."""
+    """Length of the encoder in hours; as published: a week."""
     horizon: int = 1
     """Hours that are forecast; as published (Section 6.3): 1."""
     stride: int = 1
-    """Take every so many-th hour of the training period, for runs on few cores.  A number that has no divisor in
-    common with 24 and 7, such as 5, still meets every hour of the week; all held-out windows are kept."""
+    """Distance in hours of successive training windows, to reduce the work.  A number without a common divisor with
+    24 and 7, such as 5, still covers every hour of the week; all held-out windows are kept."""
 
     def __post_init__(self) -> None:
         sizes = {"encoder": self.encoder, "horizon": self.horizon, "stride": self.stride}
         require((f"{name} is {size}", size >= 1, "1 or more") for name, size in sizes.items())
         if (last := int(self.series.hour.max())) + 1 < self.boundaries.end:
-            # A copy that was cut off would give a shorter test period, or none.
+            # A truncated file would silently shorten the test period.
             raise DataError(
                 f"The last hour of the series is {time_of(last)}",
                 expected=f"hours up to {time_of(self.boundaries.end - 1)}, where the test period ends",
@@ -94,7 +94,7 @@ class WindowedSeries:
 
     @property
     def variables(self) -> Mapping[str, Any]:
-        """The windows' variables, as `unregress.models.tft` wants them; see `Windows`."""
+        """The windows' variables, as arguments of `unregress.models.tft`; see `Windows`."""
         return {
             "static": {"client": len(self.series.clients)},
             "known": {"hour": 24, "weekday": 7},
@@ -110,21 +110,21 @@ class WindowedSeries:
 
     @cached_property
     def training(self) -> Mask:
-        """The steps of the training period, first week included, `(steps,)`."""
+        """Mask of the steps in the training period, first week included, `(steps,)`."""
         return self._during(self.boundaries.train, self.boundaries.validation)
 
     @cached_property
     def units(self) -> Scaler:
-        """The scale of the whole training period, in which a request states its limits; see `Scaler.fit`."""
+        """The scaler of the whole training period, in whose units a request states its limits; see `Scaler.fit`."""
         return Scaler.fit(self.series, self.training)
 
     def places(self, part: Part) -> Index:
-        """The step that each window of a part forecasts first, ascending."""
+        """The first forecast step of each window of a part, ascending."""
         limits = self.boundaries
         start = getattr(limits, part)
         end = {"train": limits.validation, "validation": limits.test, "test": limits.end}[part]
         hour, age = self.series.hour, self.series.age
-        # As old as its encoder is long, counted from the training period on, and as far from its client's end.
+        # Enough hours before the step for the encoder, within the training period, and after it for the horizon.
         old = np.minimum(age, hour - limits.train) >= self.encoder
         last = np.append(age[1:] == 0, True)
         left = np.flatnonzero(last)[self.series.client] - np.arange(len(age))
@@ -146,7 +146,7 @@ class WindowedSeries:
         return inside
 
     def touched(self, part: Part, steps: Mask, mode: Mode = "label") -> Mask:
-        """Which windows of a part forecast one of these steps, or (`purge`) touch it anywhere; `(n,)`."""
+        """Mask of a part's windows that forecast one of these steps, or (`purge`) contain one at all; `(n,)`."""
         if mode not in ("label", "purge"):
             raise SettingError(f"The mode is {mode!r}", expected="label or purge")
         so_far = np.concatenate([[0], np.cumsum(steps)])
@@ -155,10 +155,10 @@ class WindowedSeries:
         return found
 
     def splits(self, forgotten: Mask | None = None) -> Splits:
-        """The parts as data for a case, in the scale of the training steps that are not to be forgotten.
+        """The three parts, scaled by the training steps that are not to be forgotten.
 
         Args:
-            forgotten: the steps to forget, `(steps,)`; None scales by the whole training period.
+            forgotten: mask of the steps to forget, `(steps,)`; None scales by the whole training period.
         """
         kept = self.training if forgotten is None else self.training & ~forgotten
         values = Scaler.fit(self.series, kept).transform(self.series)
@@ -181,16 +181,16 @@ class WindowedSeries:
         )
 
     def case(self, task: Task[Any], forgotten: Mask, *, reason: str, mode: Mode = "label", most: float = 0.9) -> Case:
-        """A request to forget some steps, with the data scaled by the others.
+        """A case with a request to forget some steps, and data scaled by the other steps.
 
-        Held-out windows that forecast such a step are the ones alike.
+        Held-out windows that forecast such a step are forget-like.
 
         Args:
-            task: as from `ForecastingTask`.
-            forgotten: the steps, `(steps,)`, as from `band`; of held-out parts they only say what is alike.
-            reason: why.
+            task: a `ForecastingTask`.
+            forgotten: mask of the steps, `(steps,)`, as from `band`; those of held-out parts mark forget-like windows.
+            reason: the request's reason.
             mode: `label` or `purge`.
-            most: largest share of the training windows that may go.
+            most: largest share of the training windows that may be forgotten.
 
         Raises:
             RequestError: no window is to be forgotten, or more than `most` of them.
@@ -207,11 +207,11 @@ class WindowedSeries:
             )
         request = ForgetRequest.where(forget, reason=reason)
         splits = self.splits(forgotten)
-        alike = {part: np.flatnonzero(self.touched(part, forgotten)).tolist() for part in PARTS[1:]}
+        forget_like = {part: np.flatnonzero(self.touched(part, forgotten)).tolist() for part in PARTS[1:]}
         return Case(
             task=task,
             splits=splits,
             request=request,
-            validation_forget_like=None if splits.validation is None else alike["validation"],
-            test_forget_like=None if splits.test is None else alike["test"],
+            validation_forget_like=None if splits.validation is None else forget_like["validation"],
+            test_forget_like=None if splits.test is None else forget_like["test"],
         )

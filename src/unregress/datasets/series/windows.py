@@ -1,6 +1,6 @@
-"""Windows of a series as pytorch-forecasting's models read them.
+"""Windows of a series in the format of pytorch-forecasting's models.
 
-No window is ever kept: a batch of them is gathered when it is wanted.
+Windows are not stored: each batch is gathered from the series when it is read.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from unregress.data.request import Index
 from unregress.datasets.series.series import Series, time_of
 
 Window = tuple[dict[str, Tensor], tuple[Tensor, None]]
-"""`(x, (y, None))`, one or a batch."""
+"""`(x, (y, None))`, of one window or a batch."""
 
 
 class Windows(Dataset[Window]):
-    """A part's windows as `(x, (y, None))`, in pytorch-forecasting's form, whole batches at a time.
+    """The windows of one part as `(x, (y, None))`, in pytorch-forecasting's format, read in batches.
 
     With n windows, E hours of encoder and H of horizon, x has `encoder_cat` `(n, E, 3)` int64 (client, hour of
     the day, day of the week from Monday), `encoder_cont` `(n, E, 2)` float32 (years since validation begins; scaled
-    value), `decoder_cat` and `decoder_cont` `(n, H, ...)` likewise, `encoder_target`, `decoder_target`,
+    value), `decoder_cat` and `decoder_cont` `(n, H, ...)` for the horizon, `encoder_target`, `decoder_target`,
     `encoder_lengths`, `decoder_lengths`, `decoder_time_idx` (hours since 1970), `groups` (client) and `target_scale`
     (0 and 1: nothing is to be scaled back).  y is `(n, H)`, the scaled values that are forecast.  As in
     `TimeSeriesDataSet`, `decoder_cont` holds them too, and models know not to look.
@@ -75,7 +75,7 @@ class Windows(Dataset[Window]):
 
 
 def collate(batch: Any) -> Window:
-    """A batch of `Windows`, which comes as one, or a list of single windows."""
+    """Collate single windows into a batch; a batch from `Windows.__getitems__` is returned as it is."""
     if isinstance(batch, list):
         windows: list[Window] = batch
         names = windows[0][0]

@@ -25,7 +25,7 @@ from unregress.datasets.text.vocabulary import PADDING, UNKNOWN, Vocabulary
 from unregress.errors import DataError, UnregressError, raise_all
 
 LONGEST = 1 << 16
-"""Bytes of a line; a file with a longer one is of another kind, and is not read into memory to find its end."""
+"""Longest line in bytes; a file with a longer line has another format, and is not read further."""
 
 CUT_OFF = "cut off"
 
@@ -36,9 +36,9 @@ class WordVectors:
 
     vectors: Tensor
     """`(len(vocabulary), dim)` float32, row by word id.  Padding is zero; the reserved unknown word, and every word
-    that the file lacks, has the mean of the vectors that were found: it is in the midst of the words, not far off."""
+    that is not in the file, has the mean of the vectors found, which is a typical vector."""
     missing: tuple[str, ...]
-    """The vocabulary's words that the file lacks."""
+    """The vocabulary's words that are not in the file."""
 
     def __str__(self) -> str:
         words, dim = self.vectors.shape
@@ -46,20 +46,20 @@ class WordVectors:
 
 
 def glove(path: str | Path, vocabulary: Vocabulary, cache: str | None = None) -> WordVectors:
-    """The vectors of a vocabulary's words, from one of GloVe's text files.
+    """Read the vectors of a vocabulary's words from one of GloVe's text files.
 
-    The file is read once, line by line, and never held; what the vocabulary needs of it is kept in the cache, under
-    the file's name, size and time of change and the vocabulary's digest.  Words are looked up as they stand in the
-    vocabulary, in lower case: the capitalised words of the 840B file are not used.
+    The file is read line by line, and only once: the vocabulary's vectors are cached by the file's name, size and
+    modification time and the vocabulary's digest.  The vocabulary's words are in lower case: the capitalised words of
+    the 840B file are not used.
 
     Args:
         path: an unpacked text file: a word and its numbers per line, separated by spaces.
-        vocabulary: which words.
-        cache: folder for what was read; by default `unregress` in the user's cache folder.
+        vocabulary: the words.
+        cache: folder for the vectors; by default `unregress` in the user's cache folder.
 
     Raises:
-        DataError: the file does not exist, has another form, is damaged, or has none of the words.
-        PreflightError: it is damaged in several ways, all at once.
+        DataError: the file does not exist, has another format, is damaged, or has none of the words.
+        PreflightError: it is damaged in several ways, all reported together.
         SettingError: the cache folder cannot be written.
     """
     path = Path(path)
@@ -88,11 +88,11 @@ def glove(path: str | Path, vocabulary: Vocabulary, cache: str | None = None) ->
     return WordVectors(vectors, missing)
 
 
-# gensim's `KeyedVectors.load_word2vec_format(no_header=True)` does not do: it cuts a line at every space, and fails at
-# the words of the 840B file that have spaces of their own (". . .", "at name@domain.com"); and it keeps all 2.2
-# million words in memory.
+# gensim's `KeyedVectors.load_word2vec_format(no_header=True)` does not suit: it splits a line at every space and so
+# fails at words of the 840B file that contain spaces (". . .", "at name@domain.com"); and it keeps all 2.2 million
+# words in memory.
 def _read(path: Path, file: BinaryIO, vocabulary: Vocabulary) -> dict[str, Tensor]:
-    """Vectors `(len(vocabulary), dim)`, zero where there is none, and which are known, `(len(vocabulary),)` bool."""
+    """Vectors `(len(vocabulary), dim)`, zero where missing, and a mask of those found, `(len(vocabulary),)` bool."""
     dim = _dimension(path, file)
     wanted = {word.encode(): row for row, word in enumerate(vocabulary.words, UNKNOWN + 1)}
     vectors = np.zeros((len(vocabulary), dim), dtype=np.float32)
@@ -108,7 +108,7 @@ def _read(path: Path, file: BinaryIO, vocabulary: Vocabulary) -> dict[str, Tenso
         elif spaces > dim and b"." in (last := word.split(b" ")[-1]) and _is_number(last):
             wrong = f"more than {dim}"
         elif (row := wanted.get(word)) is not None and not known[row]:
-            # Of a word that occurs twice, the first is the more frequent one.
+            # Words are sorted by frequency: of two equal ones the first is the more frequent.
             try:
                 with np.errstate(over="ignore"):
                     vectors[row] = [float(text) for text in line.rsplit(b" ", dim)[1:]]
@@ -124,7 +124,7 @@ def _read(path: Path, file: BinaryIO, vocabulary: Vocabulary) -> dict[str, Tenso
 
 
 def _dimension(path: Path, file: BinaryIO) -> int:
-    """Numbers per word, by the first line, whose word has no space in any of the published files."""
+    """Numbers per word, from the first line: its word has no space in any of the published files."""
     first = file.readline(LONGEST)
     file.seek(0)
     numbers = first.split(b" ")[1:]
@@ -133,7 +133,7 @@ def _dimension(path: Path, file: BinaryIO) -> int:
         raise DataError(
             f"{path} begins with {start!r} and is not one of GloVe's files",
             expected="a word and its numbers per line, separated by spaces",
-            remedy="Unpack the archive" if first.startswith(b"PK") else "Remove a header line, if that is what it is",
+            remedy="Unpack the archive" if first.startswith(b"PK") else "Remove the first line if it is a header",
         )
     return len(numbers)
 

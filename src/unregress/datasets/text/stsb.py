@@ -23,26 +23,26 @@ from unregress.errors import DataError, UnregressError, raise_all
 SPLITS = {"train": ("train.tsv", "sts-train.csv"), "validation": ("dev.tsv", "sts-dev.csv"),
           "test": ("test.tsv", "sts-test.csv")}  # fmt: skip
 ORIGINAL = ("genre", "filename", "year", "old_index", "score", "sentence1", "sentence2")
-"""Columns of the original archive's files; what follows them in a line is the sentences' sources."""
+"""Columns of the original archive's files; further fields of a line name the sentences' sources."""
 NEEDED = ("genre", "filename", "year", "old_index", "sentence1", "sentence2", "score")
 
 
 def read_stsb(root: str | Path) -> dict[str, pd.DataFrame]:
-    """The tables train, validation and test, one row per line of the files and in their order.
+    """Read the tables train, validation and test, with one row per line of the files.
 
     Columns: id (such as `MSRvid/2012test/0178`), genre (main-captions, main-news, main-forum), filename (the corpus),
-    year (as it stands there: `2015`, `2012train`), year_number (`2012`), sentence1, sentence2, score (0 to 5).
+    year (as in the file: `2015`, `2012train`), year_number (`2012`), sentence1, sentence2, score (0 to 5).
 
-    Quotation marks are text: read as quotes, they swallow line ends, and rows with them.  No row is dropped, also of
-    the few pairs that stand in two splits (in the paper's splits 15 of test and 7 of validation stand in train, with
-    the same score), of which `unregress.preflight` complains unless it is told `allow_overlap=True`.
+    Quotation marks are read as text: parsed as quotes, they would join lines.  No row is dropped.  A few pairs occur
+    in two splits (in the paper's splits 15 of test and 7 of validation are also in train, with the same score);
+    `unregress.preflight` reports them unless called with `allow_overlap=True`.
 
     Args:
         root: folder of the three files, in one of the two layouts.
 
     Raises:
-        DataError: a file is missing or cannot be read, columns are missing, or values are not as they should be.
-        PreflightError: several of these, all at once.
+        DataError: a file is missing or cannot be read, columns are missing, or values are invalid.
+        PreflightError: several of these, all reported together.
     """
     folder, complaints = Path(root), list[UnregressError]()
     tables = {name: _table(folder, *files, complaints) for name, files in SPLITS.items()}
@@ -51,7 +51,7 @@ def read_stsb(root: str | Path) -> dict[str, pd.DataFrame]:
 
 
 def sentence_pairs(tables: Mapping[str, pd.DataFrame], vocabulary: Vocabulary, length: int | None = None) -> Splits:
-    """The tables as resident tensors `(first, second, score)`.
+    """Convert the tables to tensors `(first, second, score)` in memory.
 
     Word ids are int64, `(n, length)`, padded with 0; scores float32, `(n,)`.  Sample ids are the table's.
 
@@ -59,7 +59,7 @@ def sentence_pairs(tables: Mapping[str, pd.DataFrame], vocabulary: Vocabulary, l
         tables: as from `read_stsb`; all but train may be absent.
         vocabulary: for an embedding that is learned, `Vocabulary.of(sentences(tables["train"]))`: of all training
             sentences, those to be forgotten among them, since original and gold must have one architecture.
-        length: words per sentence, the rest is cut off; None for the longest of all tables, so that nothing is.
+        length: words per sentence, the rest is cut off; None for the longest sentence of all tables.
 
     Raises:
         DataError: a sentence has no word.
@@ -124,14 +124,14 @@ def _table(folder: Path, tsv: str, original: str, complaints: list[UnregressErro
 def _checked(
     path: Path, columns: list[str], lines: list[tuple[int, list[str]]], exact: bool, complaints: list[UnregressError]
 ) -> pd.DataFrame:
-    """The rows as a table; errors are added to `complaints`.
+    """Convert the lines to a table; problems are added to `complaints`.
 
     Args:
-        path: for the complaints.
+        path: the file, for error messages.
         columns: names of the lines' first fields.
         lines: line number and fields.
-        exact: whether a line may have no more fields than these.
-        complaints: where to add to.
+        exact: whether a line must have no further fields.
+        complaints: the list to add to.
     """
     wrong = [number for number, row in lines if len(row) < len(columns) or (exact and len(row) > len(columns))]
     count = f"{len(columns)}{'' if exact else ' or more'} fields, separated by tabs"

@@ -1,4 +1,4 @@
-"""Sentences to word ids: a regular expression, a list of words, two reserved ids."""
+"""Convert sentences to word ids: tokens by a regular expression, a list of words, two reserved ids."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from unregress.errors import DataError, SettingError
 
 PADDING, UNKNOWN = 0, 1
-"""Ids that are no word's: filler behind a sentence's end, and any word that the vocabulary lacks."""
+"""Reserved ids: padding behind a sentence's end, and words that are not in the vocabulary."""
 _TOKEN = re.compile(r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\d+(?:[.,]\d+)*(?!\w)|\w+|[^\w\s]")
 
 
 def tokens(sentence: str) -> list[str]:
-    """A sentence in lower case, cut into words, numbers, single signs and English clitics, as GloVe's words are.
+    """Split a sentence in lower case into words, numbers, punctuation and English clitics, as GloVe's tokens are.
 
-    GloVe 840B also has capitalised words; they are not used, so that one vocabulary serves every file.
+    GloVe 840B also has capitalised words; they are not used, so that one vocabulary suits every file.
 
     >>> tokens("Cuba doesn't see a 1,500.5 m “major role”.")
     ['cuba', 'does', "n't", 'see', 'a', '1,500.5', 'm', '“', 'major', 'role', '”', '.']
@@ -31,12 +31,12 @@ def tokens(sentence: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words and their ids; 0 is padding, 1 any other word.
+    """Words and their ids; 0 is padding, 1 an unknown word.
 
-    An embedding that is learned needs the words of all training sentences, those to be forgotten among them: original
-    and gold must have one architecture.  So that a forgotten sentence had a word remains visible in the vocabulary;
-    the gold leaves that word's vector as it was drawn.  With fixed vectors (GloVe) nothing is learned of words, and
-    the held-out sentences' may be among them.
+    A learned embedding needs the words of all training sentences, those to be forgotten included, since original and
+    gold must have the same architecture.  So the vocabulary reveals that some forgotten sentence had a word; in a gold
+    that word's vector keeps its initial value.  With fixed vectors (GloVe) nothing is learned about words, and the
+    vocabulary may contain those of held-out sentences.
 
     Raises:
         DataError: a word occurs twice.
@@ -51,7 +51,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, sentences: Iterable[str], minimum: int = 1) -> Vocabulary:
-        """The words that occur at least `minimum` times in some sentences, in alphabetical order.
+        """Build a vocabulary of the words that occur at least `minimum` times, in alphabetical order.
 
         >>> Vocabulary.of(["A man eats.", "A man."], minimum=2).words
         ('.', 'a', 'man')
@@ -76,14 +76,14 @@ class Vocabulary:
         return hashlib.sha256("\n".join(self.words).encode()).hexdigest()
 
     def encode(self, sentences: Sequence[str], length: int | None = None) -> Tensor:
-        """Word ids, padded with 0 on the right; `(n, length)` int64.
+        """Convert sentences to word ids, padded with 0 on the right; `(n, length)` int64.
 
         Args:
-            sentences: each with a word or sign.
-            length: words per sentence, the rest is cut off; None for the longest sentence's.
+            sentences: each with at least one word or punctuation mark.
+            length: words per sentence, the rest is cut off; None for the longest sentence's number.
 
         Raises:
-            DataError: a sentence has nothing but white space.
+            DataError: a sentence is empty or has only white space.
             SettingError: `length` is less than 1.
 
         >>> Vocabulary(("a", "man")).encode(["A man!", "man"])

@@ -1,7 +1,6 @@
-"""The data of the experiments with their models: what a row's `family` names.
+"""Registry of experiment families: datasets with their models, by the names used in experiments' `family`.
 
-Each module of this folder but `base` describes some of them in a dictionary `FAMILIES`, by name.  A new module is
-found without being named anywhere.
+Each module of this folder except `base` defines a dictionary `FAMILIES`.  New modules are found automatically.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What a family is: data that experiments are run on, with the model that is trained on them."""
+"""Define a family: a dataset for experiments, with the model that is trained on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unregress.experiments.experiment import Forget
 from unregress.tasks.base import Task
 
 Attributes = Mapping[str, NDArray[Any]]
-"""What is known of a split's samples, by name: arrays in the split's order."""
+"""Attributes of a split's samples by name: arrays in the order of the samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,52 +25,52 @@ class Loaded:
     splits: Splits
     task: Task[Any]
     attributes: Mapping[str, Attributes]
-    """By split: `target`, and what else a request may name."""
+    """By split: `target`, and further attributes that a request may name."""
     notes: tuple[str, ...] = ()
-    """What a reader of the results must know of them."""
+    """Notes on the data for readers of the results."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Data that experiments are run on, and the model that is trained on them."""
+    """A dataset for experiments, with the model that is trained on it."""
 
     title: str
     """The data's name."""
     model: str
     """The architecture's name."""
     kind: str
-    """Which settings are for it: the beginning of the names of files in `settings/`."""
+    """Kind of data, the first part of the file names in `settings/`."""
     error: Literal["mae", "rmse", "loss"]
-    """The measure in which the paper states errors."""
+    """The metric in which the paper states errors."""
     layers: Mapping[str, int | None]
-    """The activations that Blindspot compares, with their channel axis where their type does not tell."""
+    """Layers whose activations Blindspot compares, with the channel axis, or None if the layer's type determines it."""
     code: tuple[str, ...]
-    """Modules beside the library's core whose code decides what a trained model is: architecture, augmentation."""
+    """Modules besides the library's core whose code determines a trained model: architecture, augmentation."""
     open: Callable[[Path, tuple[Forget, ...]], Loaded]
     folder: str = ""
-    """The data's folder within a folder of several datasets; also their name for `download`."""
+    """Name of the data's folder within a folder of several datasets, and of the dataset to download."""
     needs: tuple[str, ...] = ()
-    """Files or folders that must be in it; of several in one entry, separated by `|`, one.  Empty for data
-    that come with a library."""
+    """Required files or folders; an entry may list alternatives separated by `|`.  Empty for data that come with a
+    library."""
     samples: int | None = None
-    """Training samples in all, for the cost that `--list` shows; None where it is not stated."""
+    """Number of training samples, for the cost that `--list` shows; None if unknown."""
     seconds: float | None = None
     """Measured seconds of training per 1,000 samples (forward and backward) on two CPU cores; None if not measured."""
 
     @property
     def shipped(self) -> bool:
-        """Whether the data come with a library, so that no folder need be named."""
+        """Whether the data come with a library, so that no folder is needed."""
         return not self.needs
 
     def root(self, data_root: Path) -> Path:
-        """The data's own folder: the one given, or the one of the family's name within it."""
+        """The data's own folder: `data_root / folder` if it has the data, otherwise `data_root`."""
         inner = data_root / self.folder
         if inner.is_dir() and (not self._absent(inner) or self._absent(data_root)):
             return inner
         return data_root
 
     def missing(self, data_root: Path) -> list[str]:
-        """Needed files and folders that do not exist."""
+        """Required files and folders that do not exist."""
         return self._absent(self.root(data_root))
 
     def _absent(self, root: Path) -> list[str]:
@@ -80,15 +80,15 @@ class Family:
         """Read the data.
 
         Args:
-            data_root: the data's own folder, or one that holds it under the family's name; None if they are shipped.
-            forget: the requests; how a series is scaled depends on them.
+            data_root: the data's own folder, or its parent; None for data that come with a library.
+            forget: the requests, on which the scaling of a series depends.
 
         Raises:
-            SettingError: no folder is named for data that no library ships, or a package is not installed.
+            SettingError: the data need a folder and none is given, or a package is not installed.
             DataError: the data are incomplete or malformed.
         """
         if data_root is None and not self.shipped:
-            raise SettingError("No data are named", remedy="Say with `--data-root` in which folder they are")
+            raise SettingError("No data folder is given", remedy="Name the folder with `--data-root`")
         root = self.root(data_root or Path())
         if missing := self._absent(root):
             raise DataError(

@@ -1,4 +1,4 @@
-"""scikit-learn's diabetes patients: ten measurements each, and how far the disease went in a year.
+"""scikit-learn's diabetes patients: ten measurements each, and the progression of the disease after a year.
 
 The data come with scikit-learn (Efron, Hastie, Johnstone and Tibshirani, Least Angle Regression, 2004), so that an
 experiment on them needs no data folder and takes minutes.  They are not in the unlearning paper.
@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 from unregress.data.splits import Splits
 from unregress.experiments.experiment import Forget
 from unregress.experiments.families.base import Family, Loaded
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 
 SIZES = {"train": 300, "validation": 60, "test": 82}
 
@@ -35,7 +35,7 @@ def mlp() -> nn.Module:
 
 
 def _patients(root: Path, forget: tuple[Forget, ...]) -> Loaded:
-    """The 442 patients in a fixed random order; `root` is not read, and the requests decide nothing."""
+    """Split the 442 patients in a fixed random order; `root` and `forget` are not used."""
     from sklearn.datasets import load_diabetes
 
     table = load_diabetes()

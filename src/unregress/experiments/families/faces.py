@@ -1,4 +1,4 @@
-"""Photographs of faces with their ages: AgeDB, UTKFace, IMDB-WIKI."""
+"""Families of face photographs with ages: AgeDB, UTKFace, IMDB-WIKI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from unregress.errors import DataError, raise_all
 from unregress.experiments.experiment import Forget
 from unregress.experiments.families.base import Family, Loaded
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 
 
 def _faces(index: str, architecture: str) -> Callable[[Path, tuple[Forget, ...]], Loaded]:

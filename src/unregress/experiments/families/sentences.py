@@ -1,4 +1,4 @@
-"""Pairs of sentences with a score of their similarity: STS-B."""
+"""Family of sentence pairs with a similarity score: STS-B."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unregress.experiments.experiment import Forget
 from unregress.experiments.families.base import Family, Loaded
-from unregress.tasks.base import TensorTask
+from unregress.tasks.adapters import TensorTask
 
 
 def _sentences(root: Path, forget: tuple[Forget, ...]) -> Loaded:
@@ -18,7 +18,7 @@ def _sentences(root: Path, forget: tuple[Forget, ...]) -> Loaded:
 
     tables = read_stsb(root)
     files = sorted(root.glob("glove*.txt"))
-    # Fixed vectors learn nothing of words, so the held-out sentences' words may be among them.
+    # With fixed vectors nothing is learned about words, so the vocabulary may contain held-out sentences' words.
     vocabulary = Vocabulary.of(sentences(*tables.values()) if files else sentences(tables["train"]))
     if files:
         largest = max(files, key=lambda file: file.stat().st_size)

@@ -1,4 +1,4 @@
-"""Hourly time series: the clients' consumption of electricity, and ETT's oil temperature."""
+"""Families of hourly time series: electricity load of clients, and ETT's oil temperature."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ FAMILIES = {
         code=("models/tft",),
         open=_series("etth1"),
     ),
-    # No experiment reports it: settings are tuned on it.
+    # Used to tune settings; no experiment reports it.
     "etth2": Family(
         title="ETTh2",
         model="TFT",

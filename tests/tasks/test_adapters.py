@@ -96,7 +96,7 @@ def test_a_missing_target_is_named_with_what_there_is():
 def test_a_trailing_axis_of_one_is_no_difference(predicted, target):
     """Published mistake 10, also for a batch of one: `(1, 1)` against `(1,)` must not lose the sample axis."""
     task = TensorTask(Sum)
-    prediction = task._fit_to(torch.zeros(predicted), torch.zeros(target))
+    prediction = task._match_target_shape(torch.zeros(predicted), torch.zeros(target))
     assert prediction.shape == target
     assert task.checked_loss(prediction, torch.zeros(target)).shape == target[:1]
 
@@ -104,7 +104,7 @@ def test_a_trailing_axis_of_one_is_no_difference(predicted, target):
 @pytest.mark.parametrize(("predicted", "target"), [((4, 2), (4,)), ((4, 3), (4, 1)), ((1, 4), (4,)), ((4, 1, 1), (4,))])
 def test_any_other_difference_is_refused(predicted, target):
     task = TensorTask(Sum)
-    prediction = task._fit_to(torch.zeros(predicted), torch.zeros(target))
+    prediction = task._match_target_shape(torch.zeros(predicted), torch.zeros(target))
     with pytest.raises(ModelError, match="the same shape"):
         task.checked_loss(prediction, torch.zeros(target))
 
