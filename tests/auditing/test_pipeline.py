@@ -237,7 +237,7 @@ def test_two_golds_have_a_distance_between_them_and_give_ranks(
     assert {measure.p for measure in report.measures if measure.model in report.golds} == {None}
 
 
-@pytest.mark.parametrize(("golds", "said"), [(1, "there is 1:"), (4, "there are 4:"), (5, None)])
+@pytest.mark.parametrize(("golds", "said"), [(1, "there is 1,"), (4, "there are 4,"), (5, None)])
 def test_how_much_the_noise_floor_rests_on_is_said(golds: int, said: str | None) -> None:
     report = unregress.audit(small_case(), fresh(), RUNTIME, golds=[net() for _ in range(golds)], metrics=ERRORS)
     about_floor = caveats(report, "noise floor")

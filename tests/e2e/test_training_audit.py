@@ -132,7 +132,7 @@ def test_a_recipe_of_another_kind_is_named_in_the_caveats(runs: Path, tmp_path: 
 LATE: dict[str, tuple[list[str], str]] = {
     "misnamed original": (["--original", "orignal"], "no model called 'orignal'"),
     "name of a reference": (["--models.constant={runs}/FineTune"], "'constant', a name that the report itself uses"),
-    "name of a gold to come": (["--models.retrained #3={runs}/FineTune"], "'retrained #3', as a row"),
+    "name of a gold to come": (["--models.retrained #3={runs}/FineTune"], "'retrained #3', a name that the report"),
     "unknown deep method": (["--deep.methods", "{FineTun: Retrain}"], "'FineTun', but no audited model.*'FineTune'"),
     "method by a wrong name": (["--deep.methods.FineTune", "Blindspott"], "no method 'Blindspott'.*'Blindspot'"),
     "no test data": (["--data", "support.tiny_project.without_test"], "no test data"),
@@ -181,7 +181,7 @@ def test_a_gold_that_would_be_trained_again_is_refused(
     assert main(gold) == 0
     words = audit(runs, tmp_path / "audit", "--retrain", "{golds: 3}", "--golds+", str(tmp_path / "gold"))
     code, _, err = ended(words, capsys)
-    assert code == 2 and "gold is given as a gold, and one of the same recipe and seed, 1002," in err
+    assert code == 2 and "gold is given as a gold, and a gold of the same recipe and seed, 1002," in err
     assert not cache.exists()
 
 
