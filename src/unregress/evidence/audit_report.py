@@ -15,7 +15,7 @@ from typing import Any, Literal
 from unregress.cost import Cost
 from unregress.errors import StaleError
 from unregress.evidence.findings import Figure, Measurement, MetricInfo, Recheck, Verdict
-from unregress.evidence.model_record import ModelRecord
+from unregress.evidence.model_record import Kind, ModelRecord
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_json
 
@@ -151,13 +151,16 @@ class AuditReport:
     def from_json(cls, path: str | Path) -> AuditReport:
         """Read what `to_json` wrote; equal to the report that was written.
 
+        Reports of layouts 3 and 4 are read too, since evidence is kept for years: the text that they hold on how a
+        model was made becomes the `method` of its record, without settings.
+
         Raises:
             StaleError: the file is not an audit report, one of another layout, or one whose fields are missing,
                 unknown, of another type or contradict each other: the message names the fields.
         """
         remedy = "Point to an `audit.json` that this version of unregress wrote, or audit again"
         try:
-            data = parse(content_of(Path(path)))
+            data = _in_present_layout(parse(content_of(Path(path))))
             if not isinstance(data, dict) or "schema" not in data:
                 raise Misfit(["it is not an object with a field `schema`"])
             if (schema := build(int, data["schema"], "schema")) != SCHEMA:
@@ -173,6 +176,25 @@ class AuditReport:
         except Misfit as error:
             raise StaleError(f"{path} is not a complete audit report: {error}", remedy=remedy) from error
         return report
+
+
+def _in_present_layout(data: Any) -> Any:
+    """Convert a report of layout 3 or 4; anything else is returned as it is."""
+    if not isinstance(data, dict) or data.get("schema") not in (3, 4) or not isinstance(data.get("models"), list):
+        return data
+    models = [_with_record(model) if isinstance(model, dict) else model for model in data["models"]]
+    return {"date": "", "earlier": [], **data, "models": models, "schema": SCHEMA}
+
+
+def _with_record(model: dict[str, Any]) -> dict[str, Any]:
+    """Convert a model of layout 3 or 4, which tells in a text how it was made."""
+    kinds: dict[object, Kind] = {"gold": "retrained", "original": "trained", "reference": "computed"}
+    kept = {"file": None, **model}
+    text = kept.pop("method", "")
+    if not isinstance(text, str):
+        return {**kept, "record": text}  # refused with the name of its field
+    record = asdict(ModelRecord(method=text, kind=kinds.get(model.get("role"), "unlearned")))
+    return {**kept, "record": {**record, "parents": []} if text else None}
 
 
 def contradictions(report: AuditReport) -> Iterator[str]:

@@ -67,7 +67,7 @@ class ModelRecord:
         return tuple(f"{name}={_text(value)}" for name, value in self.settings.items())
 
     def __str__(self) -> str:
-        if self.kind == "computed":
+        if self.kind == "computed" or not self.settings:
             return self.method
         return f"{self.method}({', '.join(self.lines())})"
 
