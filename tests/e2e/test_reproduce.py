@@ -383,7 +383,7 @@ def test_data_that_come_with_a_library_need_no_folder(here: Path, capsys: pytest
     report = AuditReport.from_json(here / "runs" / "diabetes-high" / "audits" / "seed-0.json")
     assert sum(report.samples[part] for part in ("train-retain", "train-forget")) == 120
     assert report.target_band is not None and report.target_band[0] == 214.0
-    assert {verdict.model for verdict in report.verdicts} == {"original", *MODELS}
+    assert set(report.named("original", "unlearned")) == {"original", *MODELS}
 
 
 def test_the_list_has_data_that_come_with_a_library(

@@ -163,6 +163,16 @@ def _hostile() -> Iterator[Trial]:
 
         return prepare
 
+    def made(folder: str, **fields: Any) -> Prepare:
+        def prepare(root: Path) -> None:
+            (root / "theirs.py").write_text(OWN)
+            path = root / "runs" / folder / "history.json"
+            told = json.loads(path.read_text())
+            path.write_text(json.dumps({**told, "made": {**told["made"], **fields}}), encoding="utf-8")
+            (path.parent / "manifest.json").unlink()
+
+        return prepare
+
     deep = (*audit("--retrain.golds", "3", "--retrain.store", "store"), "--deep", "{}")
     retrain = audit("--retrain.golds", "3", "--retrain.store", "store")
     finetune = "class_path: unregress.FineTune"
@@ -178,7 +188,20 @@ def _hostile() -> Iterator[Trial]:
         "a recipe of everything": ("original", "lr: 0.01", "lr: [0.01]", retrain),
     }
     for name, (folder, old, new, words) in own.items():
-        yield Trial(name=f"hostile: {name}", words=words, prepare=config(folder, old, new), codes=_NO)
+        yield Trial(name=f"hostile: {name}", words=words, prepare=config(folder, old, new), codes=_ANY)
+    records: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+        "a class of theirs": ("mine", {"method": "Mine", "module": "theirs"}, deep),
+        "a command": ("mine", {"method": "system", "module": "os"}, deep),
+        "a class within settings": ("mine", {"settings": {"recipe": {"class_path": "theirs.Mine"}}}, deep),
+        "settings of text": ("mine", {"settings": {"recipe": HOSTILE}}, deep),
+        "a recipe of theirs": ("original", {"recipe": {"class_path": "theirs.Mine"}}, retrain),
+        "a recipe that is a command": ("original", {"recipe": HOSTILE}, retrain),
+        "a recipe of text": ("original", {"recipe": {"epochs": "3"}}, retrain),
+        "a recipe of nothing": ("original", {"recipe": {"epochs": -3}}, retrain),
+        "a recipe of everything": ("original", {"recipe": {"lr": [0.01]}}, retrain),
+    }
+    for name, (folder, changes, words) in records.items():
+        yield Trial(name=f"hostile record: {name}", words=words, prepare=made(folder, **changes), codes=_NO)
     for name, fields in {
         "weights outside": {"weights": "../original/original.safetensors"},
         "weights of the root": {"weights": "/etc/passwd"},

@@ -91,13 +91,15 @@ def _metrics() -> dict[str, str]:
     def metric(body: str) -> str:
         return (
             "from dataclasses import dataclass\nfrom unregress.metrics import Metric\n"
-            "from unregress.evidence import About, Measure\n\n\n"
+            "from unregress.evidence import Measurement, MetricInfo\n\n\n"
             "@dataclass(frozen=True, kw_only=True)\nclass Mine(Metric):\n"
-            "    about = (About(metric='mine', title='Mine', meaning='m', ideal='i', unit='ratio', source='s'),)\n\n"
+            "    about = (MetricInfo(metric='mine', title='Mine', meaning='m', ideal='i', unit='ratio', source='s'),)\n\n"
             f"    def measure(self, panel):\n        {body}\n"
         )
 
-    found = "yield from (Measure(metric='mine', split='test-retain', model=s.name, value={}) for s in panel.subjects)"
+    found = (
+        "yield from (Measurement(metric='mine', split='test-retain', model=s.name, value={}) for s in panel.subjects)"
+    )
     return {
         "good": metric(found.format("1.0")),
         "raises": metric("raise ValueError('mistake')"),

@@ -255,7 +255,7 @@ def test_a_model_without_final_linear_layer_is_audited_without_looking_into_it()
     runtime = unregress.Runtime(accelerator="cpu")
     found = unregress.audit(case, models, runtime, metrics=[unregress.Errors(), Representation(), Membership()])
     assert {measure.metric for measure in found.measures if measure.value is not None} == {"mae", "rmse"}
-    (said,) = [caveat for caveat in found.caveats if "was left out" in caveat]
+    (said,) = [caveat for caveat in found.caveats if "final linear layer were left out" in caveat]
     assert "Model 'original': The model's last layer with weights is 'conv', a Conv1d" in said
     report = unregress.audit(case, models, runtime, metrics=[Membership(features=("loss",))])
     share = report.value("attack", "train-forget", "original")

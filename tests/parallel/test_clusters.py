@@ -126,5 +126,5 @@ def test_dask_names_the_job_whose_worker_died(dask: Any) -> None:
 
 
 def test_ray_says_that_a_worker_died(ray: Any) -> None:
-    with ray(), pytest.raises(JobsError, match=r"worker process ended.*ActorDiedError.*in a store already"):
+    with ray(), pytest.raises(JobsError, match=r"worker process ended.*ActorDiedError.*in a store"):
         list(run_all({"lives": mlp, "dies": lambda: os._exit(1)}, workers=2))

@@ -218,7 +218,7 @@ def test_real_pairs_ask_for_their_forgetting(data_root: Path) -> None:
 
 def test_the_real_splits_share_as_many_pairs_as_is_said(data_root: Path) -> None:
     assert read_stsb.__doc__ is not None
-    assert "15 of test and 7 of validation stand in train" in " ".join(read_stsb.__doc__.split())
+    assert "15 of test and 7 of validation are also in train" in " ".join(read_stsb.__doc__.split())
     pairs = {
         name: list(zip(table["sentence1"], table["sentence2"], table["score"], strict=True))
         for name, table in read_stsb(data_root / "stsb").items()
