@@ -176,19 +176,18 @@ def _hostile() -> Iterator[Trial]:
     deep = (*audit("--retrain.golds", "3", "--retrain.store", "store"), "--deep", "{}")
     retrain = audit("--retrain.golds", "3", "--retrain.store", "store")
     finetune = "class_path: unregress.FineTune"
+    # The configuration is compared with the record, and never read in its place.
     own = {
         "a class of theirs": ("mine", finetune, "class_path: theirs.Mine", deep),
         "a command": ("mine", finetune, "class_path: os.system", deep),
-        "a class within settings": ("mine", "recipe:\n", "recipe:\n      class_path: theirs.Mine\n", deep),
         "a tag": ("mine", "method:\n", f"method: {HOSTILE}\nmethod_was:\n", deep),
-        "a recipe of theirs": ("original", "recipe:\n", "recipe:\n  class_path: theirs.Mine\n", retrain),
         "a recipe that is a command": ("original", "recipe:\n", f"recipe: {HOSTILE}\nx:\n", retrain),
         "a recipe of text": ("original", "epochs: 3", "epochs: '3'", retrain),
         "a recipe of nothing": ("original", "epochs: 3", "epochs: -3", retrain),
         "a recipe of everything": ("original", "lr: 0.01", "lr: [0.01]", retrain),
     }
     for name, (folder, old, new, words) in own.items():
-        yield Trial(name=f"hostile: {name}", words=words, prepare=config(folder, old, new), codes=_ANY)
+        yield Trial(name=f"hostile: {name}", words=words, prepare=config(folder, old, new), codes=_NO)
     records: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         "a class of theirs": ("mine", {"method": "Mine", "module": "theirs"}, deep),
         "a command": ("mine", {"method": "system", "module": "os"}, deep),
