@@ -8,9 +8,9 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-import numpy as np
 import pytest
 
+from support.device_jobs import require_close
 from support.distributed_worker import jobs, results
 from support.subprocesses import torchrun
 from unregress import Runtime
@@ -35,22 +35,6 @@ def alone() -> Answers:
     return results(Runtime(accelerator="cpu", precision="64-true"))
 
 
-def require_same(mine: Any, its: Any, tolerance: float, where: str = "") -> None:
-    """Numbers within a tolerance, relative to one or to their size if that is larger; everything else equal."""
-    if isinstance(mine, dict):
-        assert mine.keys() == its.keys(), where
-        for key in mine:
-            require_same(mine[key], its[key], tolerance, f"{where}/{key}")
-    elif isinstance(mine, (list, tuple)):
-        assert len(mine) == len(its), where
-        for place, (one, other) in enumerate(zip(mine, its, strict=True)):
-            require_same(one, other, tolerance, f"{where}/{place}")
-    elif mine is None or isinstance(mine, str):
-        assert mine == its, where
-    else:
-        np.testing.assert_allclose(mine, its, rtol=tolerance, atol=tolerance, err_msg=where)
-
-
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("unlike/")])
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_processes_answer_as_one(
@@ -58,21 +42,21 @@ def test_two_processes_answer_as_one(
 ) -> None:
     # A bias before batch normalisation has no gradient but rounding, which Adam divides by its own size.
     tolerance = 1e-5 if name.endswith("float32") else 1e-6 if name.endswith("batchnorm") else 1e-10
-    require_same(together[strategy][0][name], alone[name], tolerance, name)
+    require_close(together[strategy][0][name], alone[name], tolerance, name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_both_processes_answer_alike(strategy: str, name: str, together: dict[str, tuple[Answers, Answers]]) -> None:
     first, second = together[strategy]
-    require_same(first[name], second[name], 0.0, name)
+    require_close(first[name], second[name], 0.0, name)
 
 
 def test_what_cannot_be_the_same_differs(together: dict[str, tuple[Answers, Answers]], alone: Answers) -> None:
     """The control of the tests above: they would notice."""
     for name in ("unlike/dropout", "unlike/batchnorm"):
         with pytest.raises(AssertionError):
-            require_same(together["ddp"][0][name], alone[name], 1e-6)
+            require_close(together["ddp"][0][name], alone[name], 1e-6)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
