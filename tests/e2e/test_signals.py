@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,28 @@ def test_a_second_signal_does_not_cut_clearing_up_short(number: signal.Signals) 
             cleared = True
     assert cleared and stop.number == number
     assert isinstance(caught.value, Terminated) == (number == signal.SIGTERM)
+
+
+class Dropping:
+    """An object in whose `__del__` a signal arrives: Python drops exceptions there."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_whose_exception_python_drops_is_raised_again(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt) as caught, stoppable() as stop:
+        Dropping(number)
+        time.sleep(30)
+    assert stop.number == number and isinstance(caught.value, Terminated) == (number == signal.SIGTERM)
+    assert capsys.readouterr().err == "" and sys.unraisablehook is usual
 
 
 def test_a_signal_that_is_somebody_else_s_business_stays_so() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 NOTHING_LEFT = "no unfinished run folder is left behind."
 GRACE = 5.0
 """Seconds of cleaning up during which further signals are ignored."""
+LATER = 0.01
+"""Seconds after which a signal is raised again whose exception Python dropped."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -50,12 +53,36 @@ class Stop:
         self.number, self._since = number, time.monotonic()
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
+    @contextmanager
+    def again_where_lost(self) -> Iterator[None]:
+        """Raise the exception once more where Python drops it.
+
+        Python prints and drops exceptions in callbacks of weak references and in `__del__`, which run between any two
+        instructions (importlib's locks have such a callback); the command would go on as if no signal had come.
+        """
+        usual = sys.unraisablehook
+
+        def hook(unraisable: sys.UnraisableHookArgs) -> None:
+            if self.number is None or not isinstance(unraisable.exc_value, KeyboardInterrupt):
+                usual(unraisable)
+                return
+            # From another thread and a moment later: raised within this hook, it would be dropped again.
+            number, self.number = self.number, None
+            main = threading.main_thread().ident
+            threading.Timer(LATER, signal.pthread_kill, (main, number)).start()
+
+        sys.unraisablehook = hook
+        try:
+            yield
+        finally:
+            sys.unraisablehook = usual
+
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
     """Let both signals raise a `KeyboardInterrupt` within the block."""
     stop = Stop()
-    with _handled(stop):
+    with _handled(stop), stop.again_where_lost():
         yield stop
 
 
