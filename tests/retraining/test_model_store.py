@@ -25,6 +25,7 @@ from unregress.methods import Retrain, Unlearned, train
 from unregress.metrics import Errors
 from unregress.retraining import model_store as module
 from unregress.retraining.model_store import LAYOUT, MEASURING, TRAINING, Store, code
+from unregress.tasks.weights import weights_of
 
 TARGETS = [float(age) for age in range(10, 34)]
 FACTS = {"data": "d", "request": None, "method": "train", "seed": 0}

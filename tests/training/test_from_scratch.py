@@ -27,7 +27,7 @@ from unregress import (
     train,
 )
 from unregress.auditing.training import Retraining
-from unregress.errors import DivergenceError, ModelError, SettingError
+from unregress.errors import DivergenceError, JobsError, ModelError, SettingError
 from unregress.retraining.model_store import Store
 from unregress.retraining.throughput import measure_throughput
 from unregress.tasks.weights import weights_of
@@ -86,8 +86,10 @@ def test_stacked_golds_from_one_start_equal_separate_ones():
 
 
 def test_a_start_of_another_architecture_is_refused():
-    with pytest.raises(ModelError, match="another architecture"):
+    with pytest.raises(JobsError, match="another architecture"):
         retrain(CASE, Recipe(epochs=0), CPU, [1], start=nn.Linear(3, 1))
+    with pytest.raises(ModelError, match="another architecture"):
+        train(CASE, Recipe(epochs=0), CPU, start=nn.Linear(3, 1))
 
 
 def test_a_function_is_given_the_retained_rows_only():
