@@ -16,6 +16,7 @@ from unregress.tasks.unwrap import private_copy
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import TrainingFunction, require_possible, train_from, training_name
+from unregress.training.objective import Watched
 from unregress.training.runtime import Runtime
 
 TRIAL_ROWS = 64
@@ -56,11 +57,12 @@ def try_training(case: Case, training: TrainingFunction, runtime: Runtime) -> tu
 def _trained(case: Case, training: TrainingFunction, runtime: Runtime) -> dict[str, str]:
     """Digests of the models that a function trains, by the name of what is changed; `start` is the untrained model."""
     rows = trial_rows(case)
+    watched: Watched = "all" if case.request is None else "retain"
     starts = [_start(case, runtime, number) for number in (0, 1)]
 
     def digest(start: nn.Module, seed: int) -> str:
         seeded = replace(runtime, seed=seed, progress=False)
-        made, _ = train_from(private_copy(start), case, training, rows, seeded, stage="trial", validation="retain")
+        made, _ = train_from(private_copy(start), case, training, rows, seeded, stage="trial", validation=watched)
         return weights_of(made.cpu())
 
     return {
