@@ -16,7 +16,7 @@ ORDER = """
     errors files cost evidence
     tasks distributed data training checks hooks methods
     runs parallel retraining
-    metrics auditing report
+    metrics auditing report project
     models datasets experiments
     __init__ demo cli __main__
 """

@@ -25,6 +25,7 @@ from .methods import (
 from .metrics import *  # noqa: F403
 from .metrics.collect import collect
 from .metrics.predictions import Predictions
+from .project import Forgotten, Project
 from .report import print_table, render_html
 from .retraining.model_factory import retrain
 from .tasks.adapters import MappingTask, TensorTask
@@ -42,12 +43,14 @@ __all__ = [
     "DeepTests",
     "FineTune",
     "ForgetRequest",
+    "Forgotten",
     "GaussianAmnesiac",
     "Huber",
     "MappingTask",
     "Method",
     "NegGradPlus",
     "Predictions",
+    "Project",
     "Quantile",
     "Recipe",
     "Retrain",

@@ -46,9 +46,10 @@ class Unlearned:
     notes: tuple[str, ...] = ()
     """Choices that the method made from the data, such as layers to compare or statistics of labels."""
     start: nn.Module | None = None
-    """For an original trained here, a model with its initial weights, from which golds can be trained too."""
+    """A model with the initial weights of the training from scratch that this model comes from; None if unknown.  The
+    next retraining can start from them."""
     start_digest: str = ""
-    """SHA-256 of the initial weights of a training from scratch; empty for a model that comes from another one."""
+    """SHA-256 of these weights; empty if unknown."""
     helper: nn.Module | None = None
     """The partly trained teacher model, if the method has one; an audit reports on it as well."""
     request: ForgetRequest | None = None

@@ -11,6 +11,7 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.errors import UnregressError
 from unregress.methods.base import Method, Unlearned
+from unregress.tasks.unwrap import private_copy
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import initial_model
 from unregress.training.from_scratch import Training, require_possible, train_from
@@ -52,7 +53,9 @@ class Retrain(Method):
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         initial = initial_model(case, student, self.start)
-        digest = weights_of(initial)
+        kept = private_copy(initial).cpu()
         rows = case.requested.retain
         trained, fitted = train_from(initial, case, self.recipe, rows, runtime, stage="train", validation="retain")
-        return Unlearned(model=trained, history=fitted.history, cost=fitted.cost, start_digest=digest)
+        return Unlearned(
+            model=trained, history=fitted.history, cost=fitted.cost, start=kept, start_digest=weights_of(kept)
+        )

@@ -72,7 +72,8 @@ class ModelFactory:
         method = Retrain(recipe=self.recipe, start=self.start)
         return self._stored(
             self.gold_spec(seed),
-            lambda: method.unlearn(self.fresh, self.case, self.runtime_for(seed)),
+            # Nobody starts from a gold's initial weights: keeping them would double the memory of many golds.
+            lambda: replace(method.unlearn(self.fresh, self.case, self.runtime_for(seed)), start=None),
         )
 
     def golds(self, seeds: Sequence[int], *, workers: int = 1, stack: int = 1) -> list[StoredModel]:

@@ -81,7 +81,7 @@ def retrain_stacked(
             restore_placement(made.model, like)
             cost = replace(fit.cost, seconds=seconds)
             record = replace(record_of_method(retrain, seed), start=made.start_digest)
-            found[seed] = replace(made, history=fit.history, cost=cost, record=record)
+            found[seed] = replace(made, history=fit.history, cost=cost, record=record, start=None)
     return list(found.values())
 
 

@@ -139,6 +139,8 @@ def forget(
         made = method.unlearn(model, case, runtime)
         record = None if made.record is None else made.record.following(record_of(given))
         made = replace(made, notes=(*made.notes, *notes), record=record)
+        if not method.retrains and isinstance(given, Unlearned):
+            made = replace(made, start=given.start)
         write_request(folder, case, asked.before)
         write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
     which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"

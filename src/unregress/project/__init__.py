@@ -1,0 +1,6 @@
+"""One object for a user's model, data and training: forget, audit, save."""
+
+from unregress.project.forgotten import Forgotten
+from unregress.project.project import Project
+
+__all__ = ["Forgotten", "Project"]

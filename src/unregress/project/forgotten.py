@@ -1,0 +1,63 @@
+"""The result of a project's forget request: the new model, and how to save it with its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from unregress.data.case import Case
+from unregress.methods.base import Unlearned
+from unregress.runs.manifest import digest_of_folder
+from unregress.runs.model_io import contents, run_folder, write_model
+from unregress.runs.record_matching import Sketch, TrainingRecords
+from unregress.runs.request_record import RequestRecord, write_request
+from unregress.training.runtime import Runtime
+
+UNLEARNED = "unlearned.safetensors"
+"""Name of the weights file of a model that has forgotten."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten(Unlearned):
+    """A model that has forgotten a request, with the data and the requests before it."""
+
+    case: Case = field(repr=False)
+    """The request and the data."""
+    before: tuple[RequestRecord, ...] = field(default=(), repr=False)
+    """The requests that the model had forgotten before."""
+    runtime: Runtime = field(default_factory=Runtime, repr=False)
+    source: Path | None = None
+    """File or run folder of the model that it was made from; None for a model in memory."""
+    warnings: tuple[str, ...] = ()
+    """Findings of the checks before the work."""
+
+    def save(self, folder: str | Path) -> str:
+        """Write the model and the evidence of how it was made to a run folder, as `unregress forget` does.
+
+        The folder has the weights (unlearned.safetensors), request.json, history.json, config.yaml and manifest.json;
+        `unregress verify` checks it, and `Project(model=folder)` and the commands take it as a model.
+
+        Args:
+            folder: a new folder, or that of the same work.
+
+        Returns:
+            The folder's digest, which is to be kept elsewhere as evidence.
+
+        Raises:
+            RunFolderError: there are other files in the folder, or it cannot be written.
+        """
+        weights = {} if self.source is None else {"checkpoint": self.source}
+        asked = {
+            "request": {"reason": self.case.requested.reason, "samples": len(self.case.requested.forget)},
+            "method": None if self.record is None else self.record.as_config(),
+            "seed": self.runtime.seed,
+        }
+        config = yaml.safe_dump(asked, sort_keys=False, allow_unicode=True)
+        config += contents(self.case, weights)
+        sketch = Sketch.of(TrainingRecords(self.case.splits))
+        with run_folder(self.runtime.process_group, Path(folder), config, weights) as place:
+            write_request(place, self.case, self.before)
+            write_model(place, UNLEARNED, self, self.case, self.case.requested, self.warnings, sketch=sketch)
+        return digest_of_folder(Path(folder))

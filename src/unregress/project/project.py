@@ -1,0 +1,334 @@
+"""A user's model, data and training in one object, which forgets on request and shows how well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from numpy.typing import ArrayLike
+from torch import nn
+
+from unregress.auditing.pipeline import audit
+from unregress.auditing.training import DeepTests, Retraining
+from unregress.checks.preflight import preflight
+from unregress.data.case import Case
+from unregress.data.loading import read_targets
+from unregress.data.request import ForgetRequest
+from unregress.data.splits import Splits
+from unregress.errors import RequestError, SettingError
+from unregress.evidence import AuditReport, ModelFile
+from unregress.evidence.verdict import Rule
+from unregress.files.writing import sha256_of
+from unregress.methods import Method, Retrain, Unlearned, train
+from unregress.metrics import Metric
+from unregress.project.forgotten import UNLEARNED, Forgotten
+from unregress.project.method_choice import BUDGET, choose_method
+from unregress.runs.checkpoint import save_weights
+from unregress.runs.model_io import changed_data, file_of, read_model, read_start
+from unregress.runs.provenance import require_not_forgotten
+from unregress.runs.record_matching import TrainingRecords
+from unregress.runs.request_chain import Chain
+from unregress.runs.request_record import RequestRecord
+from unregress.tasks.base import Task
+from unregress.training.from_scratch import Training
+from unregress.training.runtime import Runtime
+
+Model = nn.Module | Unlearned | str | Path
+"""A trained model: in memory, a weights file, or a run folder."""
+
+
+class Project:
+    """A user's model, data and training: everything that a request to forget needs.
+
+    Args:
+        task: how to build the model, predict a batch, find its targets and compute the loss.
+        training: how the original was trained: a `Recipe`, or a function `(data, start, seed) -> model`; golds are
+            trained in the same way.
+        model: the trained model: an `nn.Module`, a weights file, or a folder that `unregress train`, `unregress forget`
+            or `Forgotten.save` wrote.  None if it is still to be trained, by `train`.
+        splits: the data, if not given by `data`.
+        start: the model's initial weights, if known: an untrained `nn.Module`, or a weights file such as
+            `unregress.keep_start` writes.  A run folder of `unregress train` has them.
+        runtime: device, precision and seed.
+        store: folder in which trained golds are kept; None keeps none.
+        log: receives lines of progress; by default they are printed.
+        data: the fields of `Splits`: `train`, `validation`, `test`, `ids`, `subjects`, ...
+
+    Raises:
+        SettingError: the data are not named, named twice, or have a field that `Splits` does not have.
+        DataError: the data do not belong together, see `Splits`.
+        CheckpointError: the model cannot be read, or does not fit the task.
+        StaleError: the model's folder was changed, or belongs to other data.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task[Any],
+        training: Training,
+        model: Model | None = None,
+        splits: Splits | None = None,
+        start: nn.Module | str | Path | None = None,
+        runtime: Runtime = Runtime(),  # noqa: B008 frozen
+        store: str | Path | None = None,
+        log: Callable[[str], None] = print,
+        **data: Any,
+    ) -> None:
+        self.task, self.training, self.runtime, self.log = task, training, runtime, log
+        self.splits = _splits(splits, data)
+        self.store = None if store is None else Path(store)
+        self._source = Path(model) if isinstance(model, (str, Path)) else None
+        self._model = self._read(model) if isinstance(model, (str, Path)) else model
+        self._start = self._read_start(start)
+
+    @property
+    def model(self) -> nn.Module | Unlearned:
+        """The trained model.
+
+        Raises:
+            SettingError: there is none yet.
+        """
+        if self._model is None:
+            raise SettingError(
+                "The project has no model", expected="`Project(model=...)`, or a training by `project.train()`"
+            )
+        return self._model
+
+    @property
+    def start(self) -> nn.Module | None:
+        """The model's initial weights; None if unknown."""
+        return self._start
+
+    def train(self) -> Unlearned:
+        """Train the original, which becomes the project's model; its initial weights are kept."""
+        made = train(self._case(None), self.training, self.runtime)
+        self._model, self._start, self._source = made, made.start, None
+        return made
+
+    def request(
+        self,
+        *,
+        subjects: Iterable[Hashable] | None = None,
+        ids: Iterable[Hashable] | None = None,
+        band: tuple[float | None, float | None] | None = None,
+        where: ArrayLike | None = None,
+        reason: str,
+    ) -> ForgetRequest:
+        """Name the samples to forget, in exactly one way.
+
+        Args:
+            subjects: the people whose samples are to be forgotten, as in `Splits.subjects`: all of their samples, in
+                every split.
+            ids: ids of training samples, as in `Splits.ids`.
+            band: lowest and highest target, both included; None for no limit.
+            where: a mask over the training samples, `(n,)` bool.
+            reason: a reference to the request, which reports quote.
+
+        Raises:
+            RequestError: no or several ways are used, or nothing matches.
+        """
+        ways = {"subjects": subjects, "ids": ids, "band": band, "where": where}
+        if len(given := [name for name, value in ways.items() if value is not None]) != 1:
+            raise RequestError(
+                f"The request names its samples by {' and '.join(given) or 'nothing'}",
+                expected=f"exactly one of {', '.join(ways)}",
+            )
+        if subjects is not None:
+            return ForgetRequest.subjects(self.splits, subjects, reason=reason)
+        if band is not None:
+            targets = read_targets(self.splits.source("train_eval"), self.task).numpy()
+            return ForgetRequest.band(targets, *band, reason=reason)
+        if where is not None:
+            return ForgetRequest.where(where, reason=reason)
+        if self.splits.ids is None:
+            raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
+        return ForgetRequest.ids(self.splits.ids, ids or [], reason=reason)
+
+    def forget(
+        self,
+        request: ForgetRequest | None = None,
+        *,
+        method: Method | None = None,
+        budget: float = BUDGET,
+        after: Forgotten | None = None,
+        **named: Any,
+    ) -> Forgotten:
+        """Make the model forget.
+
+        Args:
+            request: the samples to forget; or name them as for `Project.request`: `subjects=[13], reason="..."`.
+            method: how; by default exact retraining if its estimated time is within the budget, from the original's
+                own initial weights where they are known, and else `Blindspot`.  The choice is logged and recorded.
+            budget: seconds that exact retraining may take.
+            after: the result of an earlier request, whose model forgets this request too; by default the project's
+                model, with the requests in its run folder.
+            named: as for `Project.request`.
+
+        Returns:
+            The model, which `save` writes with its evidence and `Project.audit` measures.
+
+        Raises:
+            RequestError: nothing matches the request.
+            PreflightError: data, model and method do not fit together.
+            SettingError: retraining would exceed the budget, and no other method can be derived.
+        """
+        asked = request if request is not None and not named else self.request(**named)
+        chain = self._chain(after)
+        case = self._case(asked.beside(*self._others(asked, chain, after)))
+        if self._source is not None and after is None:
+            require_not_forgotten(self._source, case)
+        told: tuple[str, ...] = ()
+        if method is None:
+            method, why = choose_method(case, self.training, self.start, self.runtime, budget)
+            self.log(why)
+            told = (why,)
+        given = self._given(after, method, case)
+        model = given.model if isinstance(given, Unlearned) else given
+        found = preflight(case, self.runtime, model, method=method)
+        made = method.unlearn(model, case, self.runtime)
+        parent = given.record if isinstance(given, Unlearned) else None
+        record = None if made.record is None else made.record.following(parent)
+        before = (*chain.before(case.requested.forget), *self._before(after))
+        source = None if after is not None or method.retrains else self._source
+        sources = {} if source is None else {"checkpoint": source}
+        warnings = (*found.warnings, *changed_data(sources, TrainingRecords(self.splits)))
+        for warning in warnings:
+            self.log(f"Warning: {warning}")
+        shared = {each.name: getattr(made, each.name) for each in fields(Unlearned)}
+        shared |= {"record": record, "notes": (*made.notes, *told)}
+        if not method.retrains:
+            # The model still comes from the original's initial weights, from which a later retraining can start.
+            shared |= {"start": self.start, "start_digest": "" if record is None else record.start}
+        return Forgotten(**shared, case=case, before=before, runtime=self.runtime, source=source, warnings=warnings)
+
+    def audit(
+        self,
+        *models: Forgotten,
+        golds: int | Sequence[Unlearned] = 5,
+        original: Model | None = None,
+        workers: int = 1,
+        stack: int = 1,
+        metrics: Sequence[Metric] | None = None,
+        deep: DeepTests | None = None,
+        rule: Rule = Rule(),  # noqa: B008 frozen
+    ) -> AuditReport:
+        """Measure how well models forgot, beside golds: models that are trained without the forgotten samples.
+
+        Args:
+            models: results of `forget`, all of the same request.
+            golds: number of golds to train by the project's `training`, or golds that exist already.
+            original: the model before it forgot; by default the project's model.
+            workers: number of trainings side by side.
+            stack: number of golds of a small network to train in one loop.
+            metrics: what to measure; by default the paper's metrics and repaired variants of them.
+            deep: tests of the methods themselves, with many trainings.
+            rule: how verdicts are reached.
+
+        Raises:
+            SettingError: no model is given, or they are about different requests.
+        """
+        if not models or any(each.case.requested.digest != models[0].case.requested.digest for each in models):
+            raise SettingError(
+                f"{len(models)} models are given" + (", about different requests" if models else ""),
+                expected="one or more results of `project.forget` for the same request",
+            )
+        case = models[0].case
+        judged = _named(models)
+        before = self.model if original is None else original
+        first = self._read(before) if isinstance(before, (str, Path)) else before
+        given = [] if isinstance(golds, int) else list(golds)
+        retraining = Retraining(
+            recipe=self.training,
+            golds=golds if isinstance(golds, int) else 0,
+            workers=workers,
+            stack=stack,
+            store=self.store,
+        )
+        return audit(
+            case,
+            {"original": first, **judged},
+            self.runtime,
+            golds=given,
+            retrain=retraining,
+            deep=deep,
+            metrics=metrics,
+            rule=rule,
+            caveats=tuple(dict.fromkeys(warning for each in models for warning in each.warnings)),
+            files={**self._file(original), **{name: _file_of_model(each) for name, each in judged.items()}},
+            log=self.log,
+        )
+
+    def _case(self, request: ForgetRequest | None) -> Case:
+        return Case(task=self.task, splits=self.splits, request=request)
+
+    def _read(self, path: str | Path) -> nn.Module | Unlearned:
+        return read_model(Path(path), self._case(None), self.runtime, forgot=False, told=self.log)
+
+    def _read_start(self, start: nn.Module | str | Path | None) -> nn.Module | None:
+        if isinstance(start, (str, Path)):
+            return read_start(Path(start), self._case(None), self.runtime)
+        if start is None and isinstance(self._model, Unlearned):
+            return self._model.start
+        return start
+
+    def _chain(self, after: Forgotten | None) -> Chain:
+        """The requests in the run folder of the model; none where another model is continued."""
+        folders = [] if self._source is None or after is not None else [self._source]
+        return Chain.of(folders, TrainingRecords(self.splits))
+
+    def _others(self, asked: ForgetRequest, chain: Chain, after: Forgotten | None) -> list[ForgetRequest]:
+        if after is not None:
+            return [after.case.requested]
+        known = self._model.request if isinstance(self._model, Unlearned) and self._source is None else None
+        return [*chain.requests(but=asked.forget), *([] if known is None else [known])]
+
+    def _before(self, after: Forgotten | None) -> tuple[RequestRecord, ...]:
+        return () if after is None else (*after.before, RequestRecord.of(after.case, after.before))
+
+    def _given(self, after: Forgotten | None, method: Method, case: Case) -> nn.Module | Unlearned:
+        if after is not None:
+            return after
+        if self._model is None and isinstance(method, Retrain):
+            with self.runtime.isolated_rng("load"):
+                return self.task.build_model().eval()
+        return self.model
+
+    def _file(self, original: Model | None) -> dict[str, ModelFile]:
+        path = self._source if original is None else Path(original) if isinstance(original, (str, Path)) else None
+        return {} if path is None else {"original": file_of(path)}
+
+
+def _splits(splits: Splits | None, data: Mapping[str, Any]) -> Splits:
+    known = [each.name for each in fields(Splits)]
+    if unknown := [name for name in data if name not in known]:
+        raise SettingError(
+            f"Project has no argument {', '.join(map(repr, unknown))}",
+            expected=f"data among {', '.join(known)}",
+        )
+    if (splits is None) == (not data):
+        raise SettingError(
+            "The project has no data" if splits is None else "The project's data are given as `splits` and one by one",
+            expected="`splits=Splits(...)`, or `train=`, `test=` and the other fields of `Splits`",
+        )
+    return Splits(**data) if splits is None else splits
+
+
+def _named(models: Sequence[Forgotten]) -> dict[str, Forgotten]:
+    """Names of models in a report: their methods', numbered where a method occurs again."""
+    named: dict[str, Forgotten] = {}
+    for model in models:
+        method = "unlearned" if model.record is None else model.record.method
+        number = sum(name.partition(" #")[0] == method for name in named) + 1
+        named[method if number == 1 else f"{method} #{number}"] = model
+    return named
+
+
+def _file_of_model(model: Forgotten) -> ModelFile:
+    """Name and digest of the file that `Forgotten.save` writes: the same weights give the same bytes."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / UNLEARNED
+        save_weights(model.model, path)
+        return ModelFile(name=UNLEARNED, sha256=sha256_of(path))

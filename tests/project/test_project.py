@@ -1,0 +1,184 @@
+"""One object for a user's model, data and training: forget, audit, save, and the next request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from support import own_training
+from support.tiny_project import load_data, make_task
+from unregress import FineTune, Project, Recipe, Retrain, Runtime, UnregressError
+from unregress.cli import main
+from unregress.errors import RequestError, SettingError
+from unregress.metrics import Errors
+from unregress.project.method_choice import choose_method
+from unregress.runs.checkpoint import save_weights
+from unregress.tasks.weights import weights_of
+
+CPU = Runtime(accelerator="cpu")
+RECIPE = Recipe(epochs=5, lr=1e-2, batch_size=16)
+SHORT = FineTune(recipe=Recipe(epochs=1))
+DATA = load_data()
+
+
+class Lines(list[str]):
+    def __call__(self, line: str) -> None:
+        self.append(line)
+
+
+def project_of(**changes: object) -> Project:
+    fields = {"task": make_task("mse"), "training": RECIPE, "splits": DATA, "runtime": CPU, "log": Lines()}
+    made = Project(**{**fields, **changes})
+    if "model" not in changes:
+        made.train()
+    return made
+
+
+def test_the_whole_job(tmp_path: Path) -> None:
+    project = project_of()
+    done = project.forget(ids=["p3", "p4"], reason="Art. 17, ticket 4711")
+    assert done.case.requested.forget == (3, 4) and done.case.requested.reason == "Art. 17, ticket 4711"
+    # Exact retraining is cheap here, and starts from the original's own initial weights.
+    assert done.record.method == "Retrain" and done.record.start == weights_of(project.start)
+    assert "budget of 600 s" in project.log[0] and done.notes[-1] == project.log[0]
+    digest = done.save(tmp_path / "deploy")
+    report = project.audit(done, golds=2, metrics=[Errors()])
+    assert [model.name for model in report.models if model.role in ("original", "unlearned")] == ["original", "Retrain"]
+    assert report.reason == "Art. 17, ticket 4711" and len(report.golds) == 2
+    # The verdict is about the file that was saved.
+    file = next(model.file for model in report.models if model.name == "Retrain")
+    manifest = json.loads((tmp_path / "deploy" / "manifest.json").read_text())
+    assert manifest["files"][file.name] == file.sha256
+    assert main(["verify", str(tmp_path / "deploy"), "--digest", digest]) == 0
+
+
+def test_exact_retraining_equals_the_method() -> None:
+    project = project_of()
+    done = project.forget(ids=["p3"], reason="test")
+    expected = Retrain(recipe=RECIPE, start=project.start).unlearn(project.model.model, done.case, CPU)
+    assert weights_of(done.model) == weights_of(expected.model)
+
+
+def test_the_next_request_keeps_what_was_forgotten(tmp_path: Path) -> None:
+    project = project_of()
+    first = project.forget(ids=["p3"], reason="first", method=SHORT)
+    second = project.forget(ids=["p7"], reason="second", method=SHORT, after=first)
+    first.save(tmp_path / "first")
+    deployed = project_of(model=tmp_path / "first")
+    again = deployed.forget(ids=["p7"], reason="second", method=SHORT)
+    for done in (second, again):
+        assert done.case.requested.excluded.tolist() == [3]
+        assert [record.reason for record in done.before] == ["first"]
+    assert weights_of(second.model) == weights_of(again.model)
+    # The initial weights of the original are known after the first request too.
+    assert weights_of(deployed.start) == weights_of(project.start) == second.start_digest
+
+
+def test_a_model_in_memory_and_a_weights_file(tmp_path: Path) -> None:
+    original = project_of()
+    bare = original.model.model
+    save_weights(bare, tmp_path / "model.safetensors")
+    save_weights(original.start, tmp_path / "start.safetensors")
+    digests = set()
+    for model in (bare, tmp_path / "model.safetensors", str(tmp_path / "model.safetensors")):
+        project = project_of(model=model)
+        assert project.start is None
+        digests.add(weights_of(project.forget(ids=["p1"], reason="test", method=SHORT).model))
+    assert len(digests) == 1
+    known = project_of(model=bare, start=tmp_path / "start.safetensors")
+    assert known.forget(ids=["p1"], reason="test").record.start == weights_of(original.start)
+
+
+def test_a_training_function_trains_original_golds_and_retraining() -> None:
+    project = project_of(training=own_training.by_rmsprop)
+    done = project.forget(band=(58, None), reason="high")
+    report = project.audit(done, golds=2, metrics=[Errors()])
+    recipes = [model.record.recipe for model in report.models if model.role != "reference"]
+    assert recipes == [{"class_path": "support.own_training.by_rmsprop", "init_args": {}}] * 4
+
+
+def test_data_may_be_given_one_by_one() -> None:
+    project = Project(
+        task=make_task(), training=RECIPE, train=DATA.train, test=DATA.test, ids=DATA.ids, runtime=CPU, log=Lines()
+    )
+    assert project.splits.ids == DATA.ids and project.splits.validation is None
+
+
+def test_methods_side_by_side_on_one_request() -> None:
+    project = project_of()
+    request = project.request(ids=["p2", "p9"], reason="test")
+    models = [project.forget(request, method=method) for method in (SHORT, FineTune(recipe=Recipe(epochs=2)))]
+    models.append(project.forget(request))
+    report = project.audit(*models, golds=2, metrics=[Errors()])
+    assert report.named("unlearned") == ["FineTune", "FineTune #2", "Retrain"]
+
+
+def test_a_method_is_derived_where_retraining_is_too_dear() -> None:
+    project = project_of()
+    case = project.forget(ids=["p2"], reason="test", method=SHORT).case
+    long = Recipe(epochs=100, lr=1e-2, batch_size=16)
+    method, why = choose_method(case, long, None, CPU, budget=0.0)
+    assert type(method).__name__ == "Blindspot" and "more than the budget of 0 s" in why
+    assert (method.helper.epochs, method.recipe.epochs, method.recipe.lr) == (10, 10, 1e-3)
+    with pytest.raises(SettingError, match="none can be derived"):
+        choose_method(case, own_training.by_rmsprop, None, CPU, budget=0.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "found"),
+    [
+        ({"reason": "x"}, RequestError, "nothing"),
+        ({"ids": ["p1"], "band": (1, 2), "reason": "x"}, RequestError, "ids and band"),
+        ({"ids": ["nobody"], "reason": "x"}, RequestError, "nobody"),
+        ({"ids": ["p1"], "reason": " "}, RequestError, "reason"),
+        ({"where": [True, False], "reason": "x"}, UnregressError, "2 samples"),
+    ],
+)
+def test_a_wrong_request_is_refused(arguments: dict[str, object], kind: type[Exception], found: str) -> None:
+    with pytest.raises(kind, match=found):
+        project_of().forget(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"splits": None}, "no data"),
+        ({"train": DATA.train}, "as `splits` and one by one"),
+        ({"splits": None, "trian": DATA.train}, "'trian'"),
+    ],
+)
+def test_wrong_data_are_refused(arguments: dict[str, object], found: str) -> None:
+    with pytest.raises(SettingError, match=found):
+        project_of(model=nn.Linear(3, 1), **arguments)
+
+
+def test_a_project_without_a_model_says_so() -> None:
+    project = project_of(model=None)
+    with pytest.raises(SettingError, match="no model"):
+        project.forget(ids=["p1"], reason="test", method=SHORT)
+
+
+def test_the_original_may_not_have_forgotten_already(tmp_path: Path) -> None:
+    project_of().forget(ids=["p1"], reason="test", method=SHORT).save(tmp_path / "run")
+    with pytest.raises(UnregressError):
+        project_of(model=tmp_path / "run").forget(ids=["p1"], reason="again", method=SHORT)
+
+
+def test_audits_are_of_one_request() -> None:
+    project = project_of()
+    with pytest.raises(SettingError, match="0 models"):
+        project.audit()
+    with pytest.raises(SettingError, match="different requests"):
+        project.audit(*(project.forget(ids=[name], reason="test", method=SHORT) for name in ("p1", "p2")))
+
+
+def test_the_user_s_model_and_random_state_stay_as_they_are() -> None:
+    torch.manual_seed(5)
+    project = project_of()
+    before, state = weights_of(project.model.model), torch.get_rng_state()
+    project.audit(project.forget(ids=["p1"], reason="test"), golds=1, metrics=[Errors()])
+    assert weights_of(project.model.model) == before and torch.equal(torch.get_rng_state(), state)
