@@ -32,7 +32,8 @@ def test_every_command_leaves_its_files_and_nothing_else(runs: Path) -> None:
     assert names(runs / "original") == ["config.yaml", "history.json", "manifest.json", *weights]
     assert names(runs / "audit") == ["audit.html", "audit.json", "config.yaml", "manifest.json"]
     for name in ("retrained", *METHODS):
-        files = ["config.yaml", "history.json", "manifest.json", "request.json", "unlearned.safetensors"]
+        weights = ["start.safetensors", "unlearned.safetensors"]
+        files = ["config.yaml", "history.json", "manifest.json", "request.json", *weights]
         assert names(runs / name) == sorted([*files, *["helper.safetensors"] * (name == "Blindspot")])
 
 

@@ -175,7 +175,7 @@ def test_the_command_prints_the_digest_and_exits_with_2(
     monkeypatch.chdir(runs)
     digest = digest_of_folder(runs / "FineTune")
     assert main(["verify", "FineTune", "--digest", digest.upper()]) == 0
-    assert capsys.readouterr().out.splitlines()[:2] == [f"{digest}  FineTune", "whole: FineTune, 5 files"]
+    assert capsys.readouterr().out.splitlines()[:2] == [f"{digest}  FineTune", "whole: FineTune, 6 files"]
     assert main(["verify", "FineTune", "--digest", "0" * 64]) == 2
     shown = capsys.readouterr()
     # A digest on standard output is of a folder that is whole and the one that was asked for.

@@ -27,6 +27,7 @@ from unregress.cli.exit_codes import culprit, ending
 from unregress.cli.help import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, USAGE
 from unregress.cli.interrupt import NOTHING_LEFT, WORDS, Stop, exit_code, stoppable
 from unregress.cli.launch import launch, require_room
+from unregress.cli.project_file import NAME, is_project_file, translated
 from unregress.cli.values import unusable
 from unregress.data.splits import Splits
 from unregress.demo import demo
@@ -131,6 +132,8 @@ class _Parser(ArgumentParser):
         where their names are the same: Retrain would train with Blindspot's `recipe`.
         """
         text = configuration.without(configuration.read(Path(path)), self.replaced)
+        if is_project_file(Path(path)):
+            text = translated(text, self.command, COMMANDS)
         with Path_fr(path).relative_path_context():
             found: Namespace = self.parse_string(text, os.path.basename(path), *arguments, **options)
         return found
@@ -158,7 +161,7 @@ def _run(words: Sequence[str], debug: bool) -> int:
     if _names_method(words):
         parsers["forget"].replaced = frozenset({"method"})
     try:
-        parsed = parser.parse_args([_underscored(word) for word in words])
+        parsed = parser.parse_args([_underscored(word) for word in _with_project_file(words)])
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         # Errors that the parser raises and does not catch.
         parser.error(message_of(error), error)
@@ -175,6 +178,15 @@ def _run(words: Sequence[str], debug: bool) -> int:
         values["config"] = parsers[name].dump(parsed[name])
     COMMANDS[name](**values)
     return 0
+
+
+def _with_project_file(words: Sequence[str]) -> list[str]:
+    """The words, preceded by the settings of `unregress.yaml` in the current folder if the command is about a task."""
+    command = COMMANDS.get(words[0])
+    asks_for_help = {"-h", "--help"} & set(words)
+    if command is None or asks_for_help or "task" not in signature(command).parameters or not Path(NAME).is_file():
+        return list(words)
+    return [words[0], "--config", NAME, *words[1:]]
 
 
 def _require_command(words: Sequence[str]) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
 from unregress.data.case import Case
+from unregress.evidence import ModelFile
+from unregress.files.writing import sha256_of
 from unregress.methods.base import Unlearned
+from unregress.runs.checkpoint import save_weights
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import contents, run_folder, write_model
 from unregress.runs.record_matching import Sketch, TrainingRecords
@@ -32,6 +37,14 @@ class Forgotten(Unlearned):
     """File or run folder of the model that it was made from; None for a model in memory."""
     warnings: tuple[str, ...] = ()
     """Findings of the checks before the work."""
+
+    @property
+    def file(self) -> ModelFile:
+        """Name and digest of the weights file that `save` writes: the same weights give the same bytes."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / UNLEARNED
+            save_weights(self.model, path)
+            return ModelFile(name=UNLEARNED, sha256=sha256_of(path))
 
     def save(self, folder: str | Path) -> str:
         """Write the model and the evidence of how it was made to a run folder, as `unregress forget` does.
@@ -61,3 +74,13 @@ class Forgotten(Unlearned):
             write_request(place, self.case, self.before)
             write_model(place, UNLEARNED, self, self.case, self.case.requested, self.warnings, sketch=sketch)
         return digest_of_folder(Path(folder))
+
+
+def named(models: Sequence[Forgotten]) -> dict[str, Forgotten]:
+    """Models by the names that a report gives them: their methods', numbered where a method occurs again."""
+    found: dict[str, Forgotten] = {}
+    for model in models:
+        method = "unlearned" if model.record is None else model.record.method
+        number = sum(name.partition(" #")[0] == method for name in found) + 1
+        found[method if number == 1 else f"{method} #{number}"] = model
+    return found

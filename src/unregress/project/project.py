@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -21,18 +20,20 @@ from unregress.data.splits import Splits
 from unregress.errors import RequestError, SettingError
 from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.verdict import Rule
-from unregress.files.writing import sha256_of
 from unregress.methods import Method, Retrain, Unlearned, train
 from unregress.metrics import Metric
-from unregress.project.forgotten import UNLEARNED, Forgotten
+from unregress.project.forgotten import Forgotten, named
 from unregress.project.method_choice import BUDGET, choose_method
-from unregress.runs.checkpoint import save_weights
+from unregress.project.settings import read_settings
+from unregress.project.table import Columns, Table
 from unregress.runs.model_io import changed_data, file_of, read_model, read_start
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import RequestRecord
+from unregress.tasks.adapters import TensorTask
 from unregress.tasks.base import Task
+from unregress.tasks.losses import PerSampleLoss
 from unregress.training.from_scratch import Training
 from unregress.training.runtime import Runtime
 
@@ -83,6 +84,73 @@ class Project:
         self._source = Path(model) if isinstance(model, (str, Path)) else None
         self._model = self._read(model) if isinstance(model, (str, Path)) else model
         self._start = self._read_start(start)
+
+    @classmethod
+    def open(cls, path: str | Path = "unregress.yaml", *, log: Callable[[str], None] = print) -> Project:
+        """Open the project whose settings are in a file, which the commands read too.
+
+        Args:
+            path: YAML with `task` and `data` (import paths of functions), `training` (settings of a recipe, or the
+                import path of a function), and where they are known `model`, `start` and `runtime`.
+            log: receives lines of progress.
+
+        Raises:
+            SettingError: the file cannot be read, or a setting is missing or wrong.
+        """
+        found = read_settings(Path(path))
+        present = found.model is not None and found.model.exists()
+        return cls(
+            task=found.task,
+            training=found.training,
+            model=found.model if present else None,
+            splits=found.splits,
+            start=found.start,
+            runtime=found.runtime,
+            store=found.store,
+            log=log,
+        )
+
+    @classmethod
+    def from_table(
+        cls,
+        table: Table,
+        *,
+        build_model: Callable[[], nn.Module],
+        features: Sequence[str],
+        target: str | Sequence[str],
+        id: str | None = None,
+        subject: str | None = None,
+        split: str | None = None,
+        validation: float = 0.1,
+        test: float = 0.2,
+        standardise: bool = True,
+        seed: int = 0,
+        loss: str | PerSampleLoss = "mse",
+        **settings: Any,
+    ) -> Project:
+        """Make a project of a table with a row for each record.
+
+        Args:
+            table: a data frame of pandas, polars or the like.
+            build_model: makes a new, untrained model, which takes the features, `(n, len(features))`.
+            features: columns of numbers, the inputs in this order.
+            target: column of the target, or of several outputs.
+            id: column that identifies a record.
+            subject: column that identifies the person a record belongs to; no person is then in two splits.
+            split: column with `train`, `validation` or `test`; None to draw them.
+            validation: share of the records, or people, for validation.
+            test: share for the test set.
+            standardise: whether features get mean 0 and variance 1 over the training records.
+            seed: seed of the draw.
+            loss: as in `TensorTask`.
+            settings: further arguments of `Project`: `training`, `model`, `runtime`, ...
+
+        Raises:
+            DataError: columns are missing, not numeric, or have missing values; all of them at once.
+        """
+        columns = Columns(features=features, target=target, id=id, subject=subject, split=split)
+        splits = columns.read(table, validation=validation, test=test, standardise=standardise, seed=seed)
+        return cls(task=TensorTask(build_model=build_model, loss=loss), splits=splits, **settings)
 
     @property
     def model(self) -> nn.Module | Unlearned:
@@ -236,7 +304,7 @@ class Project:
                 expected="one or more results of `project.forget` for the same request",
             )
         case = models[0].case
-        judged = _named(models)
+        judged = named(models)
         before = self.model if original is None else original
         first = self._read(before) if isinstance(before, (str, Path)) else before
         given = [] if isinstance(golds, int) else list(golds)
@@ -257,7 +325,7 @@ class Project:
             metrics=metrics,
             rule=rule,
             caveats=tuple(dict.fromkeys(warning for each in models for warning in each.warnings)),
-            files={**self._file(original), **{name: _file_of_model(each) for name, each in judged.items()}},
+            files={**self._file(original), **{name: each.file for name, each in judged.items()}},
             log=self.log,
         )
 
@@ -314,21 +382,3 @@ def _splits(splits: Splits | None, data: Mapping[str, Any]) -> Splits:
             expected="`splits=Splits(...)`, or `train=`, `test=` and the other fields of `Splits`",
         )
     return Splits(**data) if splits is None else splits
-
-
-def _named(models: Sequence[Forgotten]) -> dict[str, Forgotten]:
-    """Names of models in a report: their methods', numbered where a method occurs again."""
-    named: dict[str, Forgotten] = {}
-    for model in models:
-        method = "unlearned" if model.record is None else model.record.method
-        number = sum(name.partition(" #")[0] == method for name in named) + 1
-        named[method if number == 1 else f"{method} #{number}"] = model
-    return named
-
-
-def _file_of_model(model: Forgotten) -> ModelFile:
-    """Name and digest of the file that `Forgotten.save` writes: the same weights give the same bytes."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / UNLEARNED
-        save_weights(model.model, path)
-        return ModelFile(name=UNLEARNED, sha256=sha256_of(path))

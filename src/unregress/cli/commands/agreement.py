@@ -167,6 +167,9 @@ def _configured_method(config: Any) -> tuple[str, dict[str, Any]] | None:
     path, settings = at(config, "method", "class_path"), at(config, "method", "init_args")
     if isinstance(path, str):
         return path.rpartition(".")[2], settings if isinstance(settings, dict) else {}
+    if at(config, "request") is not None:
+        # No method was named: the command chose one, and says which in the record.
+        return None
     recipe, training = at(config, "recipe"), at(config, "training")
     if training is not None:
         # A function's import path may be another one than that of its definition; its settings are comparable.

@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from unregress.auditing.assemble import Candidate, module_of, record_of
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
+from unregress.cli.commands.recorded import recorded_recipe
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import run_summary, say, with_progress
 from unregress.data.case import Case
@@ -19,6 +22,7 @@ from unregress.errors import SettingError
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.methods.retrain import PUBLISHED
+from unregress.project.method_choice import BUDGET, choose_method
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import changed_data, contents, read_model, read_start, run_folder, write_model
 from unregress.runs.provenance import require_not_forgotten
@@ -26,6 +30,7 @@ from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import read_requests, write_request
 from unregress.tasks.base import Task
 from unregress.training.fresh_model import call_build_model
+from unregress.training.from_scratch import Training
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -89,12 +94,14 @@ def forget(
     task: Task,  # type: ignore[type-arg] # the parser takes functions for a bare class only
     data: Splits,
     request: RequestSpec,
-    method: Method,
     output: Path,
     config: str,
+    method: Method | None = None,
     checkpoint: Path | None = None,
+    recipe: Recipe | None = None,
     training: Callable[..., Any] | None = None,
     start: Path | None = None,
+    budget: float = BUDGET,
     runtime: Runtime = Runtime(),  # noqa: B008 frozen
     allow_overlap: bool = False,
 ) -> None:
@@ -107,13 +114,18 @@ def forget(
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`.
         request: which training samples to forget, and why.
-        method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.
         output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml, manifest.json.
         config: the resolved configuration.
+        method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.  By default exact
+            retraining, from the original's own initial weights if they are known, where its estimated time is within
+            the budget, and else Blindspot.
         checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
-        training: for Retrain, import path of the function that trains, in place of a recipe; see `unregress train`.
+        recipe: how the original was trained, where no method is named; by default as its run folder says.
+        training: for Retrain, and where no method is named, import path of the function that trains, in place of a
+            recipe; see `unregress train`.
         start: for Retrain, a weights file with the initial weights, such as start.safetensors in the folder that
             `unregress train` wrote; by default new ones.
+        budget: seconds that exact retraining may take, where no method is named.
         runtime: where to run.
         allow_overlap: continue although samples of one split also occur in another.
     """
@@ -121,13 +133,22 @@ def forget(
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
     asked = request.resolve(data, task, weights.values())
     case = Case(task=task, splits=data, request=asked.request)
-    method = _with_training(method, training, start, case, runtime)
+    notes: list[str] = []
+    given = None if method is None and checkpoint is None else _trained(checkpoint, method, case, runtime, notes.append)
+    if method is None:
+        how = _how_trained(checkpoint, recipe, training)
+        initial = given.start if isinstance(given, Unlearned) and start is None else _start(start, case, runtime)
+        method, why = choose_method(case, how, initial, runtime, budget)
+        say(why)
+        notes.append(why)
+    else:
+        method = _with_training(method, training, start, case, runtime)
+    if given is None:
+        given = _trained(checkpoint, method, case, runtime, notes.append)
     # Retraining starts from fresh weights, even if a checkpoint is given.
     started = None if isinstance(method, Retrain) else checkpoint
     if started is not None:
         require_not_forgotten(started, case)
-    notes: list[str] = []
-    given = _trained(checkpoint, method, case, runtime, notes.append)
     model = module_of(given)
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
@@ -172,11 +193,33 @@ def _with_training(
         return method
     if training is not None:
         method = replace(method, recipe=training)
-    return method if start is None else replace(method, start=read_start(start, case, runtime))
+    return method if start is None else replace(method, start=_start(start, case, runtime))
+
+
+def _start(start: Path | None, case: Case, runtime: Runtime) -> nn.Module | None:
+    return None if start is None else read_start(start, case, runtime)
+
+
+def _how_trained(checkpoint: Path | None, recipe: Recipe | None, training: Callable[..., Any] | None) -> Training:
+    """How the original was trained, as the options or its run folder say.
+
+    Raises:
+        SettingError: neither says it.
+    """
+    if training is not None and recipe is not None:
+        raise SettingError("Both `recipe` and `training` say how the original was trained", expected="one of them")
+    known = training or recipe or recorded_recipe(checkpoint)
+    if known is None:
+        raise SettingError(
+            "No method is named, and how the original was trained is not known",
+            expected="a method, or how to retrain exactly",
+            remedy="Name `--method`, `--recipe` or `--training`, or give a folder of `unregress train` as `checkpoint`",
+        )
+    return known
 
 
 def _trained(
-    checkpoint: Path | None, method: Method, case: Case, runtime: Runtime, told: Callable[[str], None]
+    checkpoint: Path | None, method: Method | None, case: Case, runtime: Runtime, told: Callable[[str], None]
 ) -> Candidate:
     """The model to unlearn; for retraining without a checkpoint, a fresh model of the architecture."""
     if checkpoint is None and not isinstance(method, Retrain):

@@ -1,0 +1,83 @@
+"""`unregress.yaml`: the settings of a project, which every command reads from the current folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unregress.cli.error_messages import nearest
+from unregress.errors import SettingError
+
+NAME = "unregress.yaml"
+"""Name of the file."""
+PROJECT = ("task", "data", "training", "model", "start", "runtime")
+"""Settings of a project; besides them the file may hold options of commands."""
+
+
+def is_project_file(path: Path) -> bool:
+    """Whether a configuration file is a project's."""
+    return path.name == NAME
+
+
+def translated(text: str, command: str, commands: Mapping[str, Callable[..., None]]) -> str:
+    """The part of a project file that concerns a command, with the names of that command's options.
+
+    `training` with settings is the `recipe` of `train` and `forget` and the `retrain.recipe` of `audit`; `model` is
+    the `checkpoint` of `forget`, the original of `audit`, and the folder that `train` writes.
+
+    Args:
+        text: the file's text, a YAML mapping.
+        command: name of the command.
+        commands: all commands by name, whose signatures have the options.
+
+    Raises:
+        SettingError: the file has a setting that is neither a project's nor an option of a command.
+    """
+    settings: dict[str, Any] = yaml.safe_load(text)
+    options = {name: list(signature(each).parameters) for name, each in commands.items()}
+    known = {*PROJECT, *(option for each in options.values() for option in each)} - {"config"}
+    _require_known(settings, known)
+    own = {
+        name: value
+        for name, value in settings.items()
+        if name in options[command] and name not in ("training", "start")
+    }
+    training, model = settings.get("training"), settings.get("model")
+    if isinstance(training, dict) and "class_path" not in training:
+        if command == "audit":
+            retrain = own.get("retrain")
+            if isinstance(retrain, dict):
+                own["retrain"] = {"recipe": training, **retrain}
+        elif "recipe" in options[command]:
+            own["recipe"] = training
+    elif training is not None and "training" in options[command]:
+        own["training"] = training
+    if settings.get("start") is not None and command == "train":
+        own["start"] = settings["start"]
+    if model is not None:
+        own |= _model(str(model), command, own)
+    return yaml.safe_dump(own, sort_keys=False)
+
+
+def _model(model: str, command: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The project's model as the option of a command."""
+    if command == "train" and not Path(model).suffix:
+        return {"output": own.get("output", model)}
+    if command == "forget":
+        return {"checkpoint": own.get("checkpoint", model)}
+    if command == "audit":
+        return {"models": {"original": model, **(own.get("models") or {})}}
+    return {}
+
+
+def _require_known(settings: Mapping[str, Any], known: Collection[str]) -> None:
+    if unknown := [str(name) for name in settings if name not in known]:
+        raise SettingError(
+            f"{NAME} has the setting {', '.join(map(repr, unknown))}",
+            expected=f"settings of a project ({', '.join(PROJECT)}), or options of commands",
+            remedy=nearest(unknown[0], known),
+        )

@@ -1,0 +1,83 @@
+"""Read a project's settings from `unregress.yaml`, which the commands read too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+from unregress.data.splits import Splits
+from unregress.errors import SettingError, UnregressError
+from unregress.errors.user_code import described
+from unregress.tasks.base import Task
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
+
+
+class Settings(NamedTuple):
+    """The settings of a project."""
+
+    task: Task[Any]
+    splits: Splits
+    training: Any
+    model: Path | None
+    start: Path | None
+    runtime: Runtime
+    store: Path | None
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a project's settings; options of commands in the same file are left out.
+
+    Import paths such as `my_model.task` are imported and called: a settings file is code of the user's own.
+
+    Raises:
+        SettingError: the file cannot be read, or a setting is missing or wrong.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}", expected="the settings of a project") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise SettingError(f"{path} holds no settings", expected="names with values, as in `task: my_model.task`")
+    own = {name: found[name] for name in ("task", "data", "training", "model", "start", "runtime") if name in found}
+    if isinstance(own.get("training"), dict) and "class_path" not in own["training"]:
+        own["recipe"] = own.pop("training")
+    retrain = found.get("retrain")
+    if isinstance(retrain, dict) and "store" in retrain:
+        own["store"] = retrain["store"]
+    set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_function_arguments(_settings)
+    try:
+        values = parser.instantiate(parser.parse_object(own)).as_dict()
+    except UnregressError:
+        raise
+    except (ArgumentError, TypeError, ValueError, AttributeError, LookupError) as error:
+        raise SettingError(f"{path}: {' '.join(str(error).split())}") from error
+    except Exception as error:
+        raise SettingError(f"{path} names code that fails: {described(error)}") from error
+    return _settings(**values)
+
+
+def _settings(
+    *,
+    task: Task,  # type: ignore[type-arg] # the parser takes functions for a bare class only
+    data: Splits,
+    recipe: Recipe | None = None,
+    training: Callable[..., Any] | None = None,
+    model: Path | None = None,
+    start: Path | None = None,
+    runtime: Runtime = Runtime(),  # noqa: B008 frozen
+    store: Path | None = None,
+) -> Settings:
+    """The settings by name, with the types by which they are parsed."""
+    how = recipe if training is None else training
+    if how is None:
+        raise SettingError("`training` is missing", expected="how the original was trained: settings, or a function")
+    return Settings(task, data, how, model, start, runtime, store)

@@ -1,0 +1,168 @@
+"""Splits of a table: a row for each record, with columns for features, target, id and subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+from torch.utils.data import TensorDataset
+
+from unregress.data.splits import Splits
+from unregress.errors import DataError, UnregressError, raise_all
+
+PARTS = ("train", "validation", "test")
+
+
+class Table(Protocol):
+    """The part of a data frame that is used: pandas', polars' and others' have it."""
+
+    @property
+    def columns(self) -> Any:
+        """The columns' names."""
+
+    def __getitem__(self, name: str) -> Any:
+        """A column."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns of a table hold what.
+
+    Raises:
+        DataError: when read, columns are missing, not numeric, or have missing values; all of them at once.
+    """
+
+    features: Sequence[str]
+    """Columns of numbers, the model's inputs in this order."""
+    target: str | Sequence[str]
+    """Column of the target, or of several outputs."""
+    id: str | None = None
+    """Column that identifies a record; None for records without ids."""
+    subject: str | None = None
+    """Column that identifies the person a record belongs to; None if each record is somebody else's."""
+    split: str | None = None
+    """Column with `train`, `validation` or `test` for each record; None to draw them."""
+
+    def read(
+        self, table: Table, *, validation: float = 0.1, test: float = 0.2, standardise: bool = True, seed: int = 0
+    ) -> Splits:
+        """Make splits of a table.
+
+        Where they are drawn, all records of a person come into one split: otherwise the model would know a person of
+        the test set from the training set.
+
+        Args:
+            table: a data frame of pandas, polars or the like.
+            validation: share of the records, or of the people, for validation; 0 for none.
+            test: share for the test set.
+            standardise: whether features are shifted and scaled to mean 0 and variance 1 over the training records.
+            seed: seed of the draw.
+        """
+        raise_all(list(self._complaints(table)))
+        parts = self._parts(table, validation, test, seed)
+        x = np.stack([_numbers(table, name) for name in self.features], axis=1)
+        y = np.stack([_numbers(table, name) for name in self._targets], axis=1)
+        scaler = StandardScaler().fit(x[parts == "train"]) if standardise else None
+        inputs = x if scaler is None else scaler.transform(x)
+        outputs = y[:, 0] if isinstance(self.target, str) else y
+        rows = {name: np.flatnonzero(parts == name) for name in PARTS}
+
+        def dataset(name: str) -> TensorDataset | None:
+            if not len(rows[name]):
+                return None
+            tensors = (torch.tensor(each[rows[name]], dtype=torch.float32) for each in (inputs, outputs))
+            return TensorDataset(*tensors)
+
+        train = dataset("train")
+        if train is None:
+            raise DataError("The table has no training records", expected="records for training")
+        fields: dict[str, Any] = {} if self.id is None else {"ids": _values(table, self.id)[rows["train"]].tolist()}
+        if self.subject is not None:
+            people = _values(table, self.subject)
+            for name, field in zip(PARTS, ("subjects", "validation_subjects", "test_subjects"), strict=True):
+                if len(rows[name]):
+                    fields[field] = people[rows[name]].tolist()
+        if scaler is not None:
+            fields["fitted"] = {"feature scaler": scaler}
+        named = {name: _values(table, name)[rows["train"]].tolist() for name in map(str, table.columns)}
+        return Splits(train=train, validation=dataset("validation"), test=dataset("test"), columns=named, **fields)
+
+    @property
+    def _targets(self) -> list[str]:
+        return [self.target] if isinstance(self.target, str) else list(self.target)
+
+    def _complaints(self, table: Table) -> Iterator[UnregressError]:
+        known = list(map(str, table.columns))
+        special = [name for name in (self.id, self.subject, self.split) if name is not None]
+        used = [*self.features, *self._targets, *special]
+        if missing := [name for name in used if name not in known]:
+            yield DataError(
+                f"The table has no column {', '.join(map(repr, missing))}", expected=f"columns among {', '.join(known)}"
+            )
+            return
+        if twice := sorted(set(self.features) & {*self._targets, *special}):
+            yield DataError(
+                f"{', '.join(map(repr, twice))} is among the features and is target, id or subject too",
+                expected="features that a prediction may be made from",
+            )
+        for name in (*self.features, *self._targets):
+            values = _values(table, name)
+            if values.dtype.kind not in "biuf":
+                yield DataError(
+                    f"The column {name!r} holds {values.dtype}, no numbers",
+                    expected="numbers",
+                    remedy="Encode categories beforehand, for example one column for each",
+                )
+            elif count := int((~np.isfinite(values.astype(np.float64))).sum()):
+                yield DataError(
+                    f"The column {name!r} has {count} missing or infinite values",
+                    expected="a number for each record",
+                    remedy="Drop these records, or fill the values in",
+                )
+        if self.split is not None and (other := set(_values(table, self.split).tolist()) - set(PARTS)):
+            yield DataError(
+                f"The column {self.split!r} holds {', '.join(sorted(map(repr, other))[:3])}",
+                expected=f"one of {', '.join(PARTS)} for each record",
+            )
+
+    def _parts(self, table: Table, validation: float, test: float, seed: int) -> NDArray[Any]:
+        """The split of each record, by name; `(n,)`."""
+        if self.split is not None:
+            return _values(table, self.split)
+        if not (validation >= 0 and test > 0 and validation + test < 1):
+            raise DataError(
+                f"Shares are validation={validation} and test={test}",
+                expected="validation 0 or more, test above 0, less than 1 together",
+            )
+        people = np.arange(len(table)) if self.subject is None else _codes(_values(table, self.subject))
+        count = int(people.max()) + 1
+        order = np.random.default_rng(seed).permutation(count)
+        ends = np.round(np.cumsum([test, validation]) * count).astype(int)
+        part = np.full(count, "train", dtype="U10")
+        part[order[: ends[0]]] = "test"
+        part[order[ends[0] : ends[1]]] = "validation"
+        found: NDArray[Any] = part[people]
+        return found
+
+
+def _codes(values: NDArray[Any]) -> NDArray[np.int64]:
+    """A number for each different value, in the order of first appearance."""
+    places: dict[Any, int] = {}
+    return np.array([places.setdefault(value, len(places)) for value in values.tolist()], dtype=np.int64)
+
+
+def _values(table: Table, name: str) -> NDArray[Any]:
+    column = table[name]
+    return np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
+
+
+def _numbers(table: Table, name: str) -> NDArray[np.float64]:
+    return _values(table, name).astype(np.float64)
