@@ -4,6 +4,7 @@ from unregress.methods.amnesiac import GaussianAmnesiac, UniformAmnesiac
 from unregress.methods.base import Method, Unlearned, train
 from unregress.methods.blindspot import Blindspot
 from unregress.methods.finetune import FineTune
+from unregress.methods.leave_out_edit import LeaveOutEdit
 from unregress.methods.neggrad import NegGradPlus
 from unregress.methods.retrain import Retrain
 
@@ -11,6 +12,7 @@ __all__ = [
     "Blindspot",
     "FineTune",
     "GaussianAmnesiac",
+    "LeaveOutEdit",
     "Method",
     "NegGradPlus",
     "Retrain",

@@ -1,0 +1,64 @@
+"""Leave-out predictions: for each training sample, the prediction of a model that was trained without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unregress.data.case import Case
+from unregress.errors import StaleError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LeaveOutTable:
+    """Predictions of training samples, and of never-seen samples, by models that were not trained on them.
+
+    The training samples are divided into folds, by people where these are known; for each fold one model is trained on
+    the others, predicts the fold, and is deleted.  What remains is one prediction for each sample, as of scikit-learn's
+    `cross_val_predict`.  Samples are found by a hash of their content, so that the table holds when others are deleted.
+
+    Raises:
+        StaleError: when read, a sample is not in the table.
+    """
+
+    keys: tuple[bytes, ...] = field(repr=False)
+    """SHA-256 of each training sample's content, inputs and target together."""
+    predictions: Tensor = field(repr=False)
+    """Raw prediction of each training sample by the model that never saw it; `(n, *out)`."""
+    folds: Tensor = field(repr=False)
+    """Fold of each training sample; `(n,)` int64."""
+    unseen: Tensor = field(repr=False)
+    """Raw predictions of samples that no model ever saw, each by the model of one fold; `(u, *out)`."""
+    unseen_keys: tuple[bytes, ...] = field(repr=False)
+    """SHA-256 of these samples' contents."""
+    seed: int = 0
+    """Seed of the trainings."""
+    partition: int = 0
+    """Number of the division into folds; a table that teaches a method must not judge it."""
+    start_digest: str = ""
+    """SHA-256 of the initial weights of all fold models; empty if each had its own."""
+    coupling: float = float("nan")
+    """κ: how far fold models are from the original on never-seen samples, relative to a training from other initial
+    weights; near 0 where the initial weights decide what is learnt, 1 where they do not."""
+
+    def targets(self, case: Case) -> Tensor:
+        """Leave-out predictions of a case's samples to forget, in the request's order; `(m, *out)`.
+
+        Raises:
+            StaleError: a sample is not in the table, as it was added or changed since, or removed after its request.
+        """
+        hashes = case.splits.row_hashes("train_eval")
+        return self.predictions[self._places([hashes[row] for row in case.requested.forget])]
+
+    def _places(self, hashes: Sequence[bytes]) -> Tensor:
+        known = {key: place for place, key in enumerate(self.keys)}
+        if missing := sum(key not in known for key in hashes):
+            raise StaleError(
+                f"{missing} of {len(hashes)} samples are not in the leave-out table",
+                expected="samples that the table was made with, unchanged",
+                remedy="Make the table again with the next training of the model",
+            )
+        return torch.tensor([known[key] for key in hashes], dtype=torch.int64)

@@ -1,0 +1,146 @@
+"""Products of per-sample gradients, layer by layer, against autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unregress.hooks import gram as module
+from unregress.hooks.gram import Traces, gram, record, supported_layers, traced
+
+
+class Tokens(nn.Module):
+    """An embedding that is used twice, with a convolution along the text and padding."""
+
+    def __init__(self, outputs: int = 1) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 4, padding_idx=0)
+        self.convolution = nn.Conv1d(4, 6, 3, padding="same")
+        self.head = nn.Linear(12, outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        both = [self.convolution(self.embedding(part).transpose(1, 2)).tanh().mean(2) for part in tokens.unbind(1)]
+        return self.head(torch.cat(both, 1))
+
+
+def image_net(outputs: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, (3, 2), dilation=(1, 2), groups=2, bias=False),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.LazyLinear(5),
+        nn.Tanh(),
+        nn.Linear(5, outputs),
+    )
+
+
+CASES = {
+    "mlp": (lambda k: nn.Sequential(nn.Linear(3, 7), nn.Tanh(), nn.Linear(7, k)), torch.randn(6, 3)),
+    "sequence": (
+        lambda k: nn.Sequential(nn.Linear(3, 40), nn.Tanh(), nn.Flatten(), nn.Linear(200, k)),
+        torch.randn(6, 5, 3),
+    ),
+    "long sequence": (
+        lambda k: nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(60, k)),
+        torch.randn(6, 20, 2),
+    ),
+    "images": (image_net, torch.randn(6, 3, 8, 7)),
+    "text": (Tokens, torch.randint(0, 9, (6, 2, 5))),
+}
+
+
+def expected(model: nn.Module, layer: nn.Module, inputs: Tensor) -> Tensor:
+    weights = [weight for weight in layer.parameters() if weight.requires_grad]
+    rows = []
+    for one in inputs.split(1):
+        for value in model(one).flatten():
+            pieces = torch.autograd.grad(value, weights, retain_graph=True)
+            rows.append(torch.cat([piece.flatten() for piece in pieces]))
+    jacobian = torch.stack(rows).double()
+    return jacobian @ jacobian.T
+
+
+def products(model: nn.Module, inputs: Tensor, chunk: int) -> dict[str, Tensor]:
+    layers = supported_layers(model)
+    traces = {name: Traces(layer) for name, layer in layers.items()}
+    count = 0
+    with traced(layers) as seen:
+        for part in inputs.split(chunk):
+            for calls in seen.values():
+                calls.clear()
+            outputs = model(part).flatten(1)
+            record(traces, seen, outputs)
+            count += outputs.numel()
+    return {name: gram(each, count) for name, each in traces.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("chunk", [6, 4])
+@pytest.mark.parametrize("block", [module.BLOCK, 50])
+def test_products_equal_autograd(
+    name: str, outputs: int, chunk: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
+    build, inputs = CASES[name]
+    torch.manual_seed(0)
+    model = build(outputs).eval()
+    model(inputs)
+    found = products(model, inputs, chunk)
+    assert len(found) >= 2
+    for layer, matrix in found.items():
+        wanted = expected(model, model.get_submodule(layer), inputs)
+        torch.testing.assert_close(matrix, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_one_position_by_hand() -> None:
+    # f = w a + b: the gradient by (w, b) is (a, 1), so the products are a a' + 1.
+    layer = nn.Linear(2, 1)
+    inputs = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
+    assert products(layer, inputs, 2)[""].tolist() == [[6.0, 2.0], [2.0, 11.0]]
+
+
+def test_frozen_weights_do_not_count() -> None:
+    layer = nn.Linear(2, 1)
+    layer.bias.requires_grad_(False)
+    inputs = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
+    assert products(layer, inputs, 2)[""].tolist() == [[5.0, 1.0], [1.0, 10.0]]
+    layer.weight.requires_grad_(False)
+    assert supported_layers(layer) == {}
+
+
+def test_layers_that_are_left_out() -> None:
+    shared = nn.Linear(3, 3)
+    tied = nn.Embedding(5, 3)
+    out = nn.Linear(3, 5, bias=False)
+    out.weight = tied.weight
+    model = nn.ModuleDict(
+        {
+            "twice": nn.Sequential(shared, shared),
+            "tied": tied,
+            "out": out,
+            "normed": torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)),
+            "reflecting": nn.Conv2d(3, 3, 3, padding_mode="reflect"),
+            "rescaling": nn.Embedding(5, 3, max_norm=1.0),
+            "lstm": nn.LSTM(3, 3),
+            "plain": nn.Linear(3, 3),
+        }
+    )
+    # One module under two names is one layer; its calls are added.
+    assert list(supported_layers(model)) == ["twice.0", "plain"]
+
+
+def test_samples_that_are_used_in_different_ways_are_refused() -> None:
+    layer = nn.Linear(2, 1)
+    traces = {"": Traces(layer)}
+    with traced({"": layer}) as seen:
+        for rows in (torch.randn(2, 2), torch.randn(2, 3, 2)):
+            seen[""].clear()
+            outputs = layer(rows).flatten(1)
+            record(traces, seen, outputs[:, :1])
+    with pytest.raises(ValueError, match="different shapes"):
+        gram(traces[""], 4)
