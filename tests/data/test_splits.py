@@ -85,6 +85,43 @@ def test_there_is_one_id_for_each_sample() -> None:
         Splits(train=DATA, ids=list("abcde"))
 
 
+@pytest.mark.parametrize(
+    "weights",
+    [range(6), np.arange(6, dtype=np.float32), torch.arange(6.0), pandas.Series(range(6)), tuple(range(6))],
+)
+def test_weights_may_stand_in_any_list_array_or_column(weights: Any) -> None:
+    found = Splits(train=DATA, weights=weights).weight_array
+    assert found is not None and found.dtype == np.float64 and found.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_weights_do_not_follow_the_array_that_was_given() -> None:
+    given = np.ones(6)
+    data = Splits(train=DATA, weights=given)
+    given[:] = 0
+    assert data.weight_array is not None and data.weight_array.sum() == 6
+    assert pickle.loads(cloudpickle.dumps(data)).weight_array.sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([1.0] * 5, "shape (5,) for 6"),
+        ([[1.0]] * 6, "shape (6, 1) for 6"),
+        (7, "shape () for 6"),
+        ([1, 1, -0.5, 1, 1, -2], "2 weights are negative, NaN or infinite; the first, at position 2, is -0.5"),
+        ([1, 1, 1, 1, 1, float("nan")], "1 weights are negative, NaN or infinite; the first, at position 5, is nan"),
+        ([float("inf")] * 6, "6 weights"),
+        ([0] * 6, "All weights are 0"),
+        (list("abcdef"), "not numbers"),
+        ([1, 1, 1, [1], 1, 1], "not numbers"),
+    ],
+)
+def test_unusable_weights_are_refused(weights: Any, words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Splits(train=DATA, weights=weights)
+    assert words in caught.value.found
+
+
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_missing_split_is_asked_for(split: Any) -> None:
     with pytest.raises(DataError) as refused:

@@ -15,7 +15,10 @@ from unregress.evidence import AuditReport
 from unregress.runs.model_io import weights_digest
 from unregress.runs.provenance import digest_of_folder
 
-TRAINED = "Recipe(epochs=30, lr=0.01, batch_size=256, optimizer='adam', weight_decay=0.0, schedule='plateau'"
+TRAINED = (
+    "Recipe(epochs=30, lr=0.01, batch_size=256, optimizer='adam', optimizer_options={}, weight_decay=0.0, "
+    "schedule='plateau'"
+)
 """How the original of `runs` was trained."""
 
 

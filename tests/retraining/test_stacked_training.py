@@ -291,6 +291,36 @@ def test_what_needs_to_be_alone_is_refused(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"schedule": "ReduceLROnPlateau"}, "'ReduceLROnPlateau'"),
+        ({"optimizer": "Adafactor"}, "'Adafactor'"),
+        ({"weights": "loss"}, "Recipe.weights"),
+        ({"weights": "sampling"}, "Recipe.weights"),
+        ({"ema": 0.9}, "Recipe.ema"),
+        ({"stop_after": 2}, "Recipe.stop_after"),
+    ],
+)
+def test_what_a_stack_does_not_do_is_refused(values: dict[str, Any], words: str) -> None:
+    case = case_of(Listed(*table(), forbidden=range(24)), weights=[1.0] * 24)
+    with pytest.raises(SettingError) as caught:
+        retrain(case, replace(RECIPE, **values), CPU, SEEDS, stack=3)
+    assert words in caught.value.found and caught.value.remedy == SEPARATE_HINT
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"optimizer": "RMSprop", "optimizer_options": {"alpha": 0.9, "momentum": 0.5}},
+        {"optimizer": "Adagrad", "schedule": "CosineAnnealingLR", "schedule_every": "step"},
+        {"schedule": "ExponentialLR", "schedule_options": {"gamma": 0.7}, "optimizer_options": {"betas": [0.8, 0.9]}},
+    ],
+)
+def test_any_elementwise_optimiser_and_schedule_is_what_it_is_alone(values: dict[str, Any]) -> None:
+    assert_as_alone(case_of(doubled(), build=double()), replace(RECIPE, **values))
+
+
 def test_all_complaints_come_at_once_and_before_anything_is_trained() -> None:
     case = case_of(Listed(*table(), forbidden=range(24)), augment=lambda data, draws: data, collate=default_collate)
     recipe, runtime = replace(RECIPE, schedule="plateau"), replace(CPU, precision="16-mixed")

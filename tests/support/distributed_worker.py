@@ -78,6 +78,13 @@ def jobs() -> Iterator[tuple[str, Method, Kind, dict[str, Any], dict[str, Any]]]
         for change, values in CHANGES.items():
             yield f"{name}/{change}", with_recipe(method, **values), KINDS["mlp"], {}, {}
         yield f"{name}/float32", method, KINDS["mlp"], {}, {"precision": "32-true"}
+    weighted = {"weights": [float(row % 4) for row in range(len(inputs))]}
+    for name in ("FineTune", "NegGradPlus", "Blindspot"):
+        for use in ("loss", "sampling"):
+            method = with_recipe(METHODS[name], weights=use, batch_size=7)
+            yield f"{name}/weights-{use}", method, KINDS["mlp"], weighted, {}
+    stopping = with_recipe(METHODS["FineTune"], epochs=6, lr=0.3, stop_after=2, optimizer="RMSprop", batch_size=5)
+    yield "FineTune/stopping", stopping, KINDS["mlp"], {}, {}
     for name in ("FineTune", "NegGradPlus", "Blindspot"):
         for kind in ("quantile", "conv", "lstm", "idle"):
             yield f"{name}/{kind}", METHODS[name], KINDS[kind], {}, {}
@@ -102,6 +109,7 @@ def results(runtime: Runtime) -> dict[str, Any]:
         found[name] = outcome(method.unlearn(model, case, place), case, place)
     case = KINDS["mlp"].case()
     found["train"] = outcome(train(case, Recipe(epochs=3, batch_size=7), runtime), case, runtime)
+    found["average"] = averaged(runtime)
     found["audit"] = audited(runtime)
     found["diverged"] = diverged(runtime)
     found["unlike/bypassed"] = [bypassed(runtime, task) for task in (CallingPart(Parts), CallingMethod(Parts))]
@@ -120,6 +128,17 @@ def outcome(made: Unlearned, case: Case, runtime: Runtime) -> dict[str, Any]:
         "cost": (made.cost.forward, made.cost.backward),
         "notes": made.notes,
     }
+
+
+def averaged(runtime: Runtime) -> dict[str, Any] | str:
+    """A training whose result is the moving average of its weights, or why it was refused."""
+    case = Kind(batch_normalised).case(validation=TensorDataset(*(part[:7] for part in KINDS["mlp"].tensors())))
+    recipe = Recipe(epochs=4, batch_size=6, ema=0.8, stop_after=3)
+    place = replace(runtime, sync_batch_norm=True)
+    try:
+        return outcome(train(case, recipe, place), case, place)
+    except UnregressError as error:
+        return f"{type(error).__name__}: {error.found}"
 
 
 def audited(runtime: Runtime) -> list[tuple[Any, ...]]:

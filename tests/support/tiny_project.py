@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,6 +39,12 @@ def load_data(samples: int = 120, seed: int = 0, named: bool = True) -> Splits:
     train = TensorDataset(*(torch.cat(both) for both in zip(parts[0].tensors, parts[1].tensors, strict=True)))
     ids = [f"p{number}" for number in range(len(train))] if named else None
     return Splits(train=train, validation=parts[2], test=parts[3], ids=ids)
+
+
+def weighted_data() -> Splits:
+    """Splits whose training samples have weights from 1 to 4."""
+    data = load_data()
+    return replace(data, weights=[1.0 + row % 4 for row in range(data.size)])
 
 
 def without_test() -> Splits:

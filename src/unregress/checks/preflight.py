@@ -28,6 +28,7 @@ from unregress.training.fresh_model import architecture_mismatches, fresh_model
 from unregress.training.from_scratch import Training
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
+from unregress.training.term_batches import sample_weights
 
 
 class MethodLike(Protocol):
@@ -93,6 +94,7 @@ def preflight(
         if checked is not None:
             trainings = [*([] if recipe is None else [recipe]), *_trainings(method)]
             recipes = [each for each in trainings if isinstance(each, Recipe)]
+            complaints += list(_check_weights(case, recipes))
             about_model = list(_check_model(case, runtime, checked, method, recipes))
             if partial and not about_model and not complaints:
                 about_model += check_unknown_outputs(case, checked, torch.tensor(partial), runtime)
@@ -123,6 +125,16 @@ def _trainings(method: object) -> list[Training]:
         for name, value in found
         if isinstance(value, Recipe) or (name in ("recipe", "helper") and callable(value))
     ]
+
+
+def _check_weights(case: Case, recipes: Sequence[Recipe]) -> Iterator[UnregressError]:
+    """Complain about a recipe that uses weights of samples if the data have none."""
+    for recipe in recipes:
+        try:
+            sample_weights(case, recipe)
+        except UnregressError as error:
+            yield error
+            return
 
 
 def _check_model(

@@ -139,7 +139,16 @@ def chunked(rows: Tensor, batch_size: int, *, shuffle: Generator | None = None) 
     """
     if shuffle is None:
         return list(rows.split(batch_size))
-    order = rows[torch.randperm(len(rows), generator=shuffle)]
+    return batched(rows[torch.randperm(len(rows), generator=shuffle)], batch_size)
+
+
+def batched(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Cut rows into batches to train on, in their order; a last batch of one row joins the batch before it.
+
+    Args:
+        order: positions, `(n,)`.
+        batch_size: rows of a batch.
+    """
     chunks = list(order.split(batch_size))
     if batch_size > 1 and len(chunks) > 1 and len(chunks[-1]) == 1:
         chunks[-2:] = [torch.cat(chunks[-2:])]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
@@ -19,6 +21,8 @@ from unregress.errors.user_code import frames_of_user
 
 Split = Literal["train", "train_eval", "validation", "test"]
 """A dataset of `Splits`; `train_eval` is the training set as it is evaluated, without augmentation."""
+Weights = npt.NDArray[np.float64]
+"""One weight per sample, `(n,)`."""
 HASH_SIZE = 32
 """Bytes of a sample's SHA-256."""
 
@@ -29,7 +33,7 @@ class Splits:
 
     Raises:
         DataError: a dataset has no length or no samples, `train_eval` is not of the size of `train`, or there is not
-            one id per training sample.
+            one id or weight per training sample.
     """
 
     train: Dataset[Any]
@@ -47,6 +51,9 @@ class Splits:
     ids: Sequence[Hashable] | None = None
     """The id of each training sample.  With ids, a request holds when rows are deleted, added or reordered; without,
     only for exactly the data that it was made with."""
+    weights: Sequence[float] | Weights | torch.Tensor | None = field(default=None, compare=False)
+    """One number per training sample, 0 or more, which a recipe uses as `Recipe.weights` says; kept as a float64
+    array."""
 
     def __post_init__(self) -> None:
         size = self.size
@@ -63,12 +70,21 @@ class Splits:
             complaints.append(
                 DataError(f"There are {len(self.ids)} ids for {size} training samples", expected="one id per sample")
             )
+        if self.weights is not None:
+            weights, about_weights = _as_weights(self.weights, size)
+            object.__setattr__(self, "weights", weights)
+            complaints += about_weights
         if not size:
             complaints.append(DataError("`train` has no samples", expected="data to train on"))
         for name, dataset in (("validation", self.validation), ("test", self.test)):
             if dataset is not None and not length_of(dataset, name):
                 complaints.append(DataError(f"`{name}` has no samples", remedy="Pass None, or data"))
         raise_all(complaints)
+
+    @property
+    def weight_array(self) -> Weights | None:
+        """The `weights` as they are kept: an array, `(n,)`; None if there are none."""
+        return None if self.weights is None else np.asarray(self.weights)
 
     @property
     def size(self) -> int:
@@ -141,6 +157,32 @@ class Splits:
     def __getstate__(self) -> dict[str, Any]:
         # Jobs in other processes need no hashes of all samples.
         return {name: value for name, value in vars(self).items() if name != "_hashes"}
+
+
+def _as_weights(weights: object, size: int) -> tuple[Weights, list[UnregressError]]:
+    """The weights of samples as an array, and complaints about them.
+
+    Args:
+        weights: a sequence, array, tensor or data frame's column.
+        size: number of training samples.
+    """
+    try:
+        numbers = weights.detach().cpu().numpy() if isinstance(weights, torch.Tensor) else weights
+        found = np.array(numbers, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        return np.ones(size), [DataError(f"`weights` are not numbers: {error}", expected="one number per sample")]
+    if found.shape != (size,):
+        text = f"`weights` have the shape {found.shape} for {size} training samples"
+        return found, [DataError(text, expected="one weight per sample")]
+    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    if len(bad):
+        text = (
+            f"{len(bad)} weights are negative, NaN or infinite; the first, at position {bad[0]}, is {found[bad[0]]:g}"
+        )
+        return found, [DataError(text, expected="numbers, 0 or more")]
+    if size and not found.any():
+        return found, [DataError("All weights are 0", expected="a positive weight for at least one sample")]
+    return found, []
 
 
 def length_of(dataset: Dataset[Any], name: str) -> int:

@@ -30,11 +30,12 @@ def part_of(case: Case, rows: Sequence[int] | Index, request: ForgetRequest) -> 
         request: which of these samples to forget, by position among `rows`.
     """
     chosen = [int(row) for row in rows]
-    train_eval = case.splits.train_eval
+    train_eval, weights = case.splits.train_eval, case.splits.weight_array
     splits = replace(
         case.splits,
         train=subset(case.splits.train, chosen),
         train_eval=None if train_eval is None else subset(train_eval, chosen),
         ids=None,
+        weights=None if weights is None else weights[chosen],
     )
     return Case(task=case.task, splits=splits, request=request)

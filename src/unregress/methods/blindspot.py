@@ -143,7 +143,7 @@ class Blindspot(Method):
 
     def _loss(self, case: Case, teacher: nn.Module, distance: AttentionLoss) -> SampleLoss:
         """The per-sample loss of Eq. 9."""
-        task, layers = case.task, list(distance.axes)
+        task, layers, weighted = case.task, list(distance.axes), self.recipe.weights == "loss"
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             with activations(unwrapped(model), layers) as of_student:
@@ -162,6 +162,8 @@ class Blindspot(Method):
                     own = {name: [a[forgotten] for a in calls] for name, calls in of_student.items()}
                     imitation = imitation + self.attention_weight * distance(own, of_helper)
                 losses.append(imitation)
-            return torch.cat(losses)
+            joined = torch.cat(losses)
+            # Weights are those of the batch's rows, in their order.
+            return joined if not weighted else joined[torch.cat([retained, forgotten]).argsort()]
 
         return loss

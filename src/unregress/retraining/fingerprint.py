@@ -63,10 +63,17 @@ def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> CacheKey
         "collate": getattr(case.splits.collate, "__qualname__", without_addresses(str(case.splits.collate))),
         "precision": runtime.precision,
         "data": {"train": case.splits.data_digest, "validation": held_out},
+        "weights": _weights_digest(case),
         "request": case.requested.digest,
-        # A plateau schedule watches the validation samples that are not forget-like.
+        # A plateau schedule or early stopping watches the validation samples that are not forget-like.
         "forget_like": forget_like_digest(case, "validation"),
     }
+
+
+def _weights_digest(case: Case) -> str | None:
+    """SHA-256 of the samples' weights; None if there are none."""
+    weights = case.splits.weight_array
+    return None if weights is None else hashlib.sha256(weights.tobytes()).hexdigest()
 
 
 def forget_like_digest(case: Case, split: Split) -> str | None:

@@ -20,7 +20,9 @@ from unregress.retraining.model_spec import ModelSpec, gold_spec, original_spec,
 from unregress.retraining.model_store import CacheKey, Store
 from unregress.retraining.stacked_training import require_stackable, retrain_stacked
 from unregress.training.from_scratch import Training, require_possible
+from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
+from unregress.training.term_batches import sample_weights
 
 
 class StoredModel(NamedTuple):
@@ -38,6 +40,7 @@ class ModelFactory:
     Raises:
         RequestError: the case has no request.
         SettingError: several processes do this job together.
+        DataError: the recipe uses weights of samples, and the data have none.
     """
 
     case: Case
@@ -55,6 +58,8 @@ class ModelFactory:
 
     def __post_init__(self) -> None:
         _ = self.case.requested  # without a request there is neither a gold nor an unlearned model
+        if isinstance(self.recipe, Recipe):
+            sample_weights(self.case, self.recipe)
         if (count := require_process_group(self.runtime.devices).world_size) > 1:
             raise SettingError(
                 f"Many trainings are asked of {count} processes that do one job together",
@@ -222,7 +227,7 @@ def retrain(
     workers; see `unregress.parallel.jobs.run_all` for workers and memory.  Training small models as a stack, in one
     vectorised loop, is several times as fast as one after the other, and rounds differently.  A stack allows no plateau
     schedule (learning rates would differ between models), no random layers (dropout), no LSTM, no precision other than
-    `32-true`, no `augment` and no `collate`.
+    `32-true`, no `augment`, no `collate`, no weights of samples, no moving average and no early stopping.
 
     Args:
         case: the request and the data.

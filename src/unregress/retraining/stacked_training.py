@@ -25,9 +25,11 @@ from unregress.retraining.stack import SEPARATE_HINT, Stack, require_equal_step
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight
 from unregress.training.from_scratch import Training, training_name
-from unregress.training.loop import Epoch, Fitted, end_epoch, update
+from unregress.training.loop import Epoch, Fitted, update
+from unregress.training.optimizers import NOT_ELEMENTWISE
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
+from unregress.training.schedules import MONITORING
 
 
 def retrain_stacked(
@@ -104,9 +106,17 @@ def require_stackable(case: Case, recipe: Training, runtime: Runtime) -> Recipe:
     rules = [
         (
             f"Recipe.schedule is {recipe.schedule!r}",
-            recipe.schedule != "plateau",
+            recipe.schedule not in MONITORING,
             "a schedule that is the same for all",
         ),
+        (
+            f"Recipe.optimizer is {recipe.optimizer!r}",
+            recipe.optimizer not in NOT_ELEMENTWISE,
+            "an optimiser whose step for a weight does not depend on other weights",
+        ),
+        (f"Recipe.weights is {recipe.weights!r}", recipe.weights == "none", "none"),
+        (f"Recipe.ema is {recipe.ema!r}", recipe.ema is None, "no average"),
+        (f"Recipe.stop_after is {recipe.stop_after!r}", recipe.stop_after is None, "the same epochs for all"),
         (f"Runtime.precision is {runtime.precision!r}", runtime.precision == "32-true", "32-true"),
         (
             "The data are augmented batch by batch",
@@ -134,7 +144,7 @@ def fit_stacked(
     Args:
         models: models of one architecture; afterwards on the runtime's device.
         case: the request and the data.
-        recipe: the recipe of each training; its schedule is not `plateau`.
+        recipe: the recipe of each training; one that `require_stackable` accepts.
         runtimes: one per model, which differ in their seeds only.
         stage: name of this training in the history, and of its random streams.
 
@@ -172,7 +182,7 @@ def fit_stacked(
                 advance()
             for record, own in zip(records, torch.stack(sums).unbind(1), strict=True):
                 record.end_epoch(own, len(rows), epoch, rate, runtime)
-            end_epoch(schedule, 0.0)
+            schedule.after_epoch(0.0)
     trained = recipe.epochs * len(rows)
     cost = Cost(forward=trained, backward=trained, seconds=(time.perf_counter() - started) / count)
     stack.write_back()

@@ -48,9 +48,8 @@ def measure_throughput(
     if not isinstance(recipe, Recipe):
         return _throughput_of_function(case, recipe, runtime, workers)
     rows = case.requested.retain[:samples]
-    factory = ModelFactory(
-        case=_part(case, rows), recipe=replace(recipe, epochs=1, schedule="constant"), runtime=runtime
-    ).for_workers(workers)
+    trial = replace(recipe, epochs=1, schedule="constant", schedule_options={}, schedule_every="epoch", stop_after=None)
+    factory = ModelFactory(case=_part(case, rows), recipe=trial, runtime=runtime).for_workers(workers)
     small = replace(factory, case=_part(case, rows[: 2 * recipe.batch_size]))
     jobs = {f"trial {n}": partial(_trial, factory, small, range(n * stack, (n + 1) * stack)) for n in range(workers)}
     found = [dict(run_all(jobs, workers=workers)) for _ in range(2)][-1].values()

@@ -32,18 +32,25 @@ class Workload:
     models: int
     """Number of models to be trained."""
     passes: int
-    """Number of samples times forward and backward passes, predictions included; without the validation of plateau
-    schedules and the forward passes of teachers."""
+    """Number of samples times forward and backward passes, predictions included; without validation during training
+    and the forward passes of teachers."""
 
     counted: bool = True
     """Whether the passes are known.  A training function counts as one epoch, at a pace that was measured with it."""
+    at_most: bool = False
+    """Whether trainings may stop early, so that passes and seconds are upper bounds."""
 
     def __add__(self, other: Workload) -> Workload:
         counted = self.counted and other.counted
-        return Workload(models=self.models + other.models, passes=self.passes + other.passes, counted=counted)
+        return Workload(
+            models=self.models + other.models,
+            passes=self.passes + other.passes,
+            counted=counted,
+            at_most=self.at_most or other.at_most,
+        )
 
     def __mul__(self, times: int) -> Workload:
-        return Workload(models=self.models * times, passes=self.passes * times, counted=self.counted)
+        return dataclasses.replace(self, models=self.models * times, passes=self.passes * times)
 
     def seconds(self, pace: Throughput, workers: int = 1) -> float:
         """Estimated duration.
@@ -61,25 +68,28 @@ class Workload:
             (s, u) for s, u in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * s or s == 1
         )
         count = "one worker" if workers == 1 else f"{workers} workers"
-        passes = f", {self.passes:,} sample passes" if self.counted else ""
-        return f"{self.models} models to train{passes}: about {seconds / size:.0f} {unit} with {count}."
+        bound = "at most " if self.at_most else ""
+        passes = f", {bound}{self.passes:,} sample passes" if self.counted else ""
+        return f"{self.models} models to train{passes}: {bound}about {seconds / size:.0f} {unit} with {count}."
 
 
 def plan_of(work: Training | Method, samples: int) -> Workload:
     """Count the work of one training or unlearning: a forward and a backward pass per sample and epoch.
 
     The epochs of all recipes of a method are added; a method without recipes counts as one epoch, and so does a
-    training function.
+    training function.  A recipe that stops early counts with all of its epochs.
 
     Args:
         work: a recipe, a training function, or a method, whose fields are searched for recipes.
         samples: number of training samples; forgotten ones are not subtracted.
 
     >>> plan_of(Recipe(epochs=3), 100)
-    Workload(models=1, passes=600)
+    Workload(models=1, passes=600, counted=True, at_most=False)
     """
     if not isinstance(work, Recipe | Method):
         return Workload(models=1, passes=2 * samples, counted=False)
     values = [work] if isinstance(work, Recipe) else [getattr(work, field.name) for field in dataclasses.fields(work)]
-    epochs = [value.epochs for value in values if isinstance(value, Recipe)]
-    return Workload(models=1, passes=2 * samples * (sum(epochs) if epochs else 1))
+    recipes = [value for value in values if isinstance(value, Recipe)]
+    epochs = sum(recipe.epochs for recipe in recipes) if recipes else 1
+    at_most = any(recipe.stop_after is not None for recipe in recipes)
+    return Workload(models=1, passes=2 * samples * epochs, at_most=at_most)

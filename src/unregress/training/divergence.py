@@ -66,12 +66,12 @@ class DivergenceMonitor:
         self.stage, self.scale = stage, scale
         self.reference: float | None = None
 
-    def mean(self, sums: Tensor, count: int, epoch: int, group: ProcessGroup) -> float:
+    def mean(self, sums: Tensor, count: float, epoch: int, group: ProcessGroup) -> float:
         """Compute and check the epoch's mean loss.
 
         Args:
             sums: sum of this process's losses at each step, `(steps,)`.
-            count: samples seen in the epoch by all processes.
+            count: samples seen in the epoch by all processes, or the sum of their weights.
             epoch: counted from 1.
             group: processes over which the losses are summed.
 

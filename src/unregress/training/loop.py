@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from unregress.cost import Cost
 from unregress.data.case import Case
@@ -21,9 +20,12 @@ from unregress.distributed.replicas import broadcast_buffers, require_forward_ca
 from unregress.errors import DataError, ModelError
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight
-from unregress.training.objective import Objective, SampleLoss, Term
-from unregress.training.recipe import Recipe, Schedule
+from unregress.training.final_weights import FinalWeights
+from unregress.training.objective import Objective, SampleLoss
+from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime, evaluating
+from unregress.training.schedules import Schedule
+from unregress.training.term_batches import TermBatches, sample_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,11 @@ class Epoch:
     epoch: int
     """Counted from 1."""
     loss: float
-    """Mean per-sample training loss; for an objective of several terms, the weighted sum of their means."""
+    """Mean per-sample training loss, weighted where samples' weights are factors; for an objective of several terms,
+    the weighted sum of their means."""
     validation: float | None
-    """Mean task loss on the validation rows that a plateau schedule monitors; None without such a schedule or rows."""
+    """Mean task loss on the validation rows that a plateau schedule or early stopping monitors; None without either, or
+    without rows."""
     lr: float
     """Learning rate of the last step."""
 
@@ -70,7 +74,7 @@ def fit(
         runtime: device, processes, precision and seed.
         stage: name of this training in the history and of its random streams.
         after_step: called after each step with the number of steps done and the current model, which may be another
-            object than `model`; training stops when it returns True.
+            object than `model`; training stops when it returns True, with the weights of that step (or their average).
 
     Raises:
         DivergenceError: a loss or the weights became NaN, infinite, or far larger than at the start.
@@ -78,10 +82,11 @@ def fit(
         DataError: batch normalisation was given a batch of one sample.
     """
     started, before = time.perf_counter(), largest_weight(model)
-    streams = [_TermBatches(term, number, stage, recipe, runtime) for number, term in enumerate(objective.terms)]
+    weights = sample_weights(case, recipe)
+    streams = [TermBatches(term, n, stage, recipe, runtime, weights) for n, term in enumerate(objective.terms)]
     steps = max(len(stream.lengths) for stream in streams)
     _require_rows_to_normalise(streams, runtime)
-    watched = objective.validation_rows(case) if recipe.schedule == "plateau" else None
+    watched = objective.validation_rows(case) if recipe.monitors else None
     scale, history, trained = TargetScale(), list[Epoch](), 0
     monitors = [DivergenceMonitor(stage, scale) for _ in streams]
     with (
@@ -89,44 +94,30 @@ def fit(
         runtime.per_process_rng(stage),
         runtime.bar(stage, recipe.epochs * steps) as advance,
     ):
-        training = _Training(wrapped, optimizer, recipe.make_schedule(optimizer, steps), case, recipe, runtime, scale)
+        schedule, final = recipe.make_schedule(optimizer, steps), FinalWeights(wrapped, recipe, runtime)
+        training, stopped = _Training(wrapped, optimizer, schedule, final, case, recipe, runtime, scale), False
         for epoch in range(1, recipe.epochs + 1):
             taken = training.epoch(streams, steps, after_step, advance)
             # Losses are copied from the device once per epoch, so that an accelerator does not wait for the loop.
             means = [
-                monitor.mean(sums, seen, epoch, runtime.process_group)
-                for monitor, sums, seen in zip(monitors, taken.sums.unbind(1), taken.seen, strict=True)
+                monitor.mean(sums, mass, epoch, runtime.process_group)
+                for monitor, sums, mass in zip(monitors, taken.sums.unbind(1), taken.masses, strict=True)
             ]
             loss: float = sum(stream.term.weight * mean for stream, mean in zip(streams, means, strict=True))
-            broadcast_buffers(wrapped, runtime.process_group)
-            validation = None if watched is None else evaluate(wrapped, case, "validation", watched, runtime)
-            end_epoch(training.schedule, loss if validation is None else validation)
+            for each in (wrapped, final.evaluated):
+                broadcast_buffers(each, runtime.process_group)
+            validation = None if watched is None else evaluate(final.evaluated, case, "validation", watched, runtime)
+            monitored, stopped = loss if validation is None else validation, taken.stopped
+            schedule.after_epoch(monitored)
             history.append(Epoch(stage=stage, epoch=epoch, loss=loss, validation=validation, lr=taken.rate))
             trained += sum(taken.seen)
-            if taken.stopped:
+            if final.after_epoch(monitored) or stopped:
                 break
+        final.apply(best=not stopped)
     check_weights(model, stage, before=before, scale=scale.value(runtime.process_group))
     evaluated = 0 if watched is None else len(watched) * len(history)
     seconds = time.perf_counter() - started
     return Fitted(history=tuple(history), cost=Cost(forward=trained + evaluated, backward=trained, seconds=seconds))
-
-
-class _TermBatches:
-    """Draws the batches of one term of the objective, with the term's own random streams."""
-
-    def __init__(self, term: Term, number: int, stage: str, recipe: Recipe, runtime: Runtime) -> None:
-        self.term, self._batch_size = term, recipe.batch_size
-        name = stage if number == 0 else f"{stage}/term {number + 1}"
-        self._order, self.draws = runtime.generator(f"{name}/order"), runtime.generator(f"{name}/augment")
-        # Chunked once for the lengths, which do not depend on the shuffle.
-        self.lengths = [len(chunk) for chunk in chunked(term.rows, self._batch_size, shuffle=torch.Generator())]
-
-    def chunks(self, steps: int) -> list[Tensor]:
-        """Rows of the next `steps` batches; the term's rows are passed again, in a new order, as often as needed."""
-        chunks: list[Tensor] = []
-        while len(chunks) < steps:
-            chunks += chunked(self.term.rows, self._batch_size, shuffle=self._order)
-        return chunks[:steps]
 
 
 class _EpochSteps(NamedTuple):
@@ -136,6 +127,8 @@ class _EpochSteps(NamedTuple):
     """Sum of this process's losses by step and term; `(steps, terms)`."""
     seen: list[int]
     """Number of samples of each term, over all processes."""
+    masses: list[float]
+    """What each term's sums are divided by for their mean, see `TermBatches.mass`."""
     rate: float
     """Learning rate of the last step."""
     stopped: bool
@@ -149,6 +142,7 @@ class _Training:
     model: nn.Module
     optimizer: Optimizer
     schedule: Schedule
+    final: FinalWeights
     case: Case
     recipe: Recipe
     runtime: Runtime
@@ -157,7 +151,7 @@ class _Training:
 
     def epoch(
         self,
-        streams: Sequence[_TermBatches],
+        streams: Sequence[TermBatches],
         steps: int,
         after_step: Callable[[int, nn.Module], bool] | None,
         advance: Callable[[], None],
@@ -173,12 +167,14 @@ class _Training:
         sums: list[Tensor] = []
         stopped, rate = False, 0.0
         for batches in zip(*loaded, strict=True):
-            counts = [len(own[len(sums)]) for own in chunks]
-            pairs = zip(streams, batches, strict=True)
-            losses = [_sample_losses(stream.term.loss, self.model, batch, group) for stream, batch in pairs]
-            parts = zip(streams, losses, counts, strict=True)
-            means = [stream.term.weight * group.mean_loss(each, count) for stream, each, count in parts]
+            losses = [
+                stream.weigh(_sample_losses(stream.term.loss, self.model, batch, group), batch)
+                for stream, batch in zip(streams, batches, strict=True)
+            ]
+            parts = zip(streams, losses, [own[len(sums)] for own in chunks], strict=True)
+            means = [stream.term.weight * stream.mean(each, chunk, group) for stream, each, chunk in parts]
             rate = self._update(torch.stack(means).sum())
+            self.final.after_step()
             for batch in batches:
                 self.scale.watch(self.case, batch)
             sums.append(torch.stack([each.detach().sum() for each in losses]))
@@ -188,8 +184,9 @@ class _Training:
                 broadcast_buffers(self.model, group)
                 if stopped := group.broadcast(after_step(self.step, self.model)):
                     break
-        seen = [sum(len(chunk) for chunk in own[: len(sums)]) for own in chunks]
-        return _EpochSteps(torch.stack(sums), seen, rate, stopped)
+        rows = [torch.cat(own[: len(sums)]) for own in chunks]
+        masses = [stream.mass(own) for stream, own in zip(streams, rows, strict=True)]
+        return _EpochSteps(torch.stack(sums), [len(own) for own in rows], masses, rate, stopped)
 
     def _update(self, objective: Tensor) -> float:
         norm = self.recipe.clip_norm
@@ -251,12 +248,11 @@ def update(
         clip()
     rate: float = optimizer.param_groups[0]["lr"]
     runtime.step(optimizer)
-    if isinstance(schedule, OneCycleLR):
-        schedule.step()
+    schedule.after_step()
     return rate
 
 
-def _require_rows_to_normalise(streams: Sequence[_TermBatches], runtime: Runtime) -> None:
+def _require_rows_to_normalise(streams: Sequence[TermBatches], runtime: Runtime) -> None:
     """Refuse batches with fewer rows than processes when batch normalisation is synchronised."""
     fewest = min(min(stream.lengths, default=0) for stream in streams)
     processes = runtime.process_group.world_size
@@ -286,11 +282,3 @@ def _sample_losses(sample_loss: SampleLoss, model: nn.Module, batch: Batch, grou
             remedy="Retain more samples, raise `batch_size`, or train with `Recipe(mode='eval')`; with several "
             "processes each needs two samples, unless `sync_batch_norm` is set",
         ) from error
-
-
-def end_epoch(schedule: Schedule, loss: float) -> None:
-    """Advance a schedule that changes by epoch; the one-cycle schedule advances with each step."""
-    if isinstance(schedule, ReduceLROnPlateau):
-        schedule.step(loss)
-    elif isinstance(schedule, StepLR):
-        schedule.step()

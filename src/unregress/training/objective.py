@@ -13,7 +13,7 @@ from unregress.data.case import Case
 from unregress.data.loading import Batch
 
 SampleLoss = Callable[[nn.Module, Batch], Tensor]
-"""(model, batch) -> per-sample losses `(n,)`."""
+"""(model, batch) -> per-sample losses `(n,)`, in the order of the batch's rows where samples are weighted."""
 
 
 Watched = Literal["retain", "all", "none"]
@@ -22,7 +22,10 @@ Watched = Literal["retain", "all", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One term of an objective: a per-sample loss, the training rows that it is averaged over, and a weight."""
+    """One term of an objective: a per-sample loss, the training rows that it is averaged over, and a weight.
+
+    The mean is over all rows alike, or as `Recipe.weights` says.
+    """
 
     rows: Tensor
     """Positions in the training set, `(n,)` int64."""
@@ -43,8 +46,8 @@ class Objective:
     terms: tuple[Term, ...]
     """The terms; further terms do not change the order of rows drawn for the first."""
     validation: Watched = "retain"
-    """Validation samples whose mean task loss a plateau schedule monitors: those outside the forgotten group (`retain`)
-    or all of them.  With `none`, and without validation data, it monitors the training loss."""
+    """Validation samples whose mean task loss a plateau schedule or early stopping monitors: those outside the
+    forgotten group (`retain`) or all of them.  With `none`, and without validation data, it is the training loss."""
 
     @classmethod
     def over(
@@ -60,7 +63,7 @@ class Objective:
         return cls(terms=(Term(rows=rows, loss=loss),), validation=validation)
 
     def validation_rows(self, case: Case) -> Tensor | None:
-        """Positions of the validation samples that a plateau schedule monitors; None for the training loss."""
+        """Positions of the validation samples that a training monitors; None for the training loss."""
         if case.splits.validation is None or self.validation == "none":
             return None
         rows = (
