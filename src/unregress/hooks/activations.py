@@ -52,15 +52,23 @@ def activations(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
 
 def _recorder(recording: Recording, name: str) -> Any:
     def hook(module: nn.Module, _: Any, output: Any) -> None:
-        tensor = _first_tensor(output)
+        tensor = samples_first(module, output)
         if tensor is None:
             raise LayerError(f"Layer {name!r} ({type(module).__name__}) returns no tensor")
-        # Recurrent and attention layers have time on the first axis unless `batch_first` is set.
-        attention = getattr(module, "self_attn", module)
-        time_first = tensor.ndim == 3 and getattr(attention, "batch_first", True) is False
-        recording.setdefault(name, []).append(tensor.transpose(0, 1) if time_first else tensor)
+        recording.setdefault(name, []).append(tensor)
 
     return hook
+
+
+def samples_first(layer: nn.Module, output: Any) -> Tensor | None:
+    """The first tensor in a layer's output, with the samples on its first axis; None if there is no tensor.
+
+    Recurrent and attention layers have time on the first axis unless `batch_first` is set.
+    """
+    tensor = _first_tensor(output)
+    attention = getattr(layer, "self_attn", layer)
+    time_first = tensor is not None and tensor.ndim == 3 and getattr(attention, "batch_first", True) is False
+    return tensor.transpose(0, 1) if tensor is not None and time_first else tensor
 
 
 def _first_tensor(output: Any) -> Tensor | None:

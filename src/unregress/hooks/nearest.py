@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.loading import chunked
-from unregress.hooks.activations import execution_order
+from unregress.hooks.activations import execution_order, samples_first
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime, evaluating
 
@@ -22,7 +22,7 @@ class _FirstLayerDone(Exception):
 
 
 def first_layer_features(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
-    """Outputs of the layer with weights that runs first, flattened; `(n, features)`.
+    """Outputs of the layer with weights that runs first, flattened; `(n, features)`, or no rows if samples share them.
 
     The forward pass ends there, so that it costs a small part of a prediction.
 
@@ -35,11 +35,11 @@ def first_layer_features(model: nn.Module, case: Case, rows: Tensor, runtime: Ru
     source, layer = case.source("train_eval"), _first(model, case, rows, runtime)
     found: list[Tensor] = []
 
-    def hook(_: nn.Module, __: object, output: object) -> None:
-        if isinstance(output, tuple):
-            output = output[0]
-        assert isinstance(output, Tensor)
-        flat = output.detach().float().flatten(1)
+    def hook(layer: nn.Module, _: object, output: object) -> None:
+        tensor = samples_first(layer, output)
+        if tensor is None:
+            raise _FirstLayerDone
+        flat = tensor.detach().float().reshape(len(tensor), -1)
         parts = min(WIDTH, flat.shape[1])
         found.append(nn.functional.adaptive_avg_pool1d(flat.unsqueeze(1), parts).squeeze(1).cpu())
         raise _FirstLayerDone
@@ -54,7 +54,8 @@ def first_layer_features(model: nn.Module, case: Case, rows: Tensor, runtime: Ru
                     continue
     finally:
         handle.remove()
-    return torch.cat(found)
+    features = torch.cat(found) if found else torch.empty(0, 0)
+    return features if len(features) == len(rows) else torch.empty(0, 0)
 
 
 def _first(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> nn.Module:
@@ -75,6 +76,8 @@ def _first(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> nn.M
 def nearest_rows(model: nn.Module, case: Case, count: int, draws: Generator, runtime: Runtime) -> Tensor:
     """Positions of the retained training samples nearest to the forgotten ones, in turn for each of these.
 
+    None are found where the first layer does not have the samples on its first axis.
+
     Args:
         model: the model, on the runtime's device.
         case: the request and the data.
@@ -87,6 +90,8 @@ def nearest_rows(model: nn.Module, case: Case, count: int, draws: Generator, run
         retain = retain[torch.randperm(len(retain), generator=draws)[:CANDIDATES]]
     forget = torch.tensor(case.requested.forget)
     features = first_layer_features(model, case, torch.cat([forget, retain]), runtime)
+    if not len(features):
+        return retain[:0]
     distances = torch.cdist(features[: len(forget)], features[len(forget) :])
     order = distances.topk(min(count, len(retain)), largest=False).indices
     # Column by column: every forgotten sample's nearest, then every one's second nearest, and so on.

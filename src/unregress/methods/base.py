@@ -14,7 +14,7 @@ from torch import nn
 from unregress.checks.model_check import predicted_size, quick_check
 from unregress.cost import Cost
 from unregress.data.case import Case
-from unregress.data.request import ForgetRequest
+from unregress.data.request import ForgetRequest, Index
 from unregress.errors import DivergenceError, SettingError, UnregressError
 from unregress.evidence.model_record import ModelRecord, module_of, plain
 from unregress.tasks.unwrap import not_finite, private_copy, unwrapped, unwrapping
@@ -243,7 +243,14 @@ def restore_placement(student: nn.Module, model: nn.Module) -> None:
         new.training = old.training
 
 
-def train(case: Case, recipe: Training, runtime: Runtime, *, start: nn.Module | None = None) -> Unlearned:
+def train(
+    case: Case,
+    recipe: Training,
+    runtime: Runtime,
+    *,
+    start: nn.Module | None = None,
+    left_out: Index | None = None,
+) -> Unlearned:
     """Train an original: a new model, on all of D.  `Retrain` makes golds, on D_r alone.
 
     Args:
@@ -252,6 +259,8 @@ def train(case: Case, recipe: Training, runtime: Runtime, *, start: nn.Module | 
         recipe: training settings, or a function `(data, start, seed) -> model`.
         runtime: device, precision and seed; the task builds the model under its seed.
         start: a model with the initial weights; None for new ones.
+        left_out: training samples that are not read, while a recipe takes the others in the order of a training with
+            them: what this original would have become without them.
 
     Returns:
         The model, with its initial weights as `start`.
@@ -261,7 +270,9 @@ def train(case: Case, recipe: Training, runtime: Runtime, *, start: nn.Module | 
         initial = initial_model(case, start=start)
         size = quick_check(case, initial, runtime)
         kept = private_copy(initial).cpu()
-        model, fitted = train_from(initial, case, recipe, case.rows("train"), runtime, stage="train", validation="all")
+        model, fitted = train_from(
+            initial, case, recipe, case.rows("train"), runtime, stage="train", validation="all", left_out=left_out
+        )
         if not isinstance(recipe, Recipe):
             _require_no_explosion(model, training_name(recipe), size, case, runtime)
     model.cpu().eval().zero_grad(set_to_none=True)

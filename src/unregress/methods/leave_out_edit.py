@@ -134,7 +134,7 @@ class _Edit:
 
     def __init__(self, method: LeaveOutEdit, model: nn.Module, case: Case, runtime: Runtime, targets: Tensor) -> None:
         self.method, self.case, self.runtime = method, case, runtime
-        self.model = unwrapped(runtime.set_up(model)).eval()
+        self.model = runtime.set_up(model).eval()
         self.cost = Cost()
         forget = torch.tensor(case.requested.forget)
         draws = runtime.generator("edit/anchors")
@@ -284,14 +284,16 @@ def _exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) 
     Raises:
         ModelError: there is none.
     """
-    layers = supported_layers(model)
+    layers = supported_layers(unwrapped(model))
     own = {name: _gradients(model, layer, case, rows, runtime) for name, layer in layers.items()}
     traces = {name: Traces(layer) for name, layer in layers.items()}
     exact: dict[str, nn.Module] = {}
+    raw = torch.empty(0)
     with traced(layers) as seen, evaluating(model), torch.enable_grad():
-        (batch,) = runtime.load(case.source("train_eval"), [rows])
-        raw = _flat(case.task.predict(model, batch.data))
-        record(traces, seen, raw)
+        if layers:
+            (batch,) = runtime.load(case.source("train_eval"), [rows])
+            raw = _flat(case.task.predict(model, batch.data))
+            record(traces, seen, raw)
     for name, gradients in own.items():
         expected = gradients @ gradients.T
         with suppress(ValueError, RuntimeError):
@@ -300,7 +302,7 @@ def _exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) 
                 exact[name] = layers[name]
     if not exact:
         raise ModelError(
-            f"The model, a {type(model).__name__}, has no layer that can be changed in closed form",
+            f"The model, a {type(unwrapped(model)).__name__}, has no layer that can be changed in closed form",
             expected="a linear, embedding or convolution layer with trainable weights of its own",
             remedy="Use another method, such as `Retrain` or `Blindspot`",
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
@@ -57,7 +58,15 @@ else:
 
 
 def train_from(
-    start: nn.Module, case: Case, training: Training, rows: Index, runtime: Runtime, *, stage: str, validation: Watched
+    start: nn.Module,
+    case: Case,
+    training: Training,
+    rows: Index,
+    runtime: Runtime,
+    *,
+    stage: str,
+    validation: Watched,
+    left_out: Index | None = None,
 ) -> tuple[nn.Module, Fitted]:
     """Train a model on rows of the training set.
 
@@ -66,6 +75,8 @@ def train_from(
         case: the task and the data.
         training: how to train.
         rows: positions of the rows to train on.
+        left_out: rows among them that are not read, while a recipe takes the others in the order of a training with
+            them; a training function is given the others only.
         runtime: device, precision and seed.
         stage: name of this training in the history and of its random streams.
         validation: the validation samples that the training may monitor, see `Objective.validation`.
@@ -78,10 +89,12 @@ def train_from(
         ModelError: a training function does not return a model of the architecture.
         SettingError: a training function is to run in several processes, or in another precision.
     """
-    objective = Objective.over(torch.from_numpy(rows), task_loss(case), validation=validation)
+    unread = None if left_out is None else torch.from_numpy(left_out)
+    objective = Objective.over(torch.from_numpy(rows), task_loss(case), validation=validation, left_out=unread)
     if isinstance(training, Recipe):
         return start, fit(start, case, training, objective, runtime, stage=stage)
     require_possible(training, runtime)
+    rows = rows if left_out is None else np.setdiff1d(rows, left_out)
     started = time.perf_counter()
     like = private_copy(start)
     watched = objective.validation_rows(case)

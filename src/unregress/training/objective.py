@@ -32,6 +32,9 @@ class Term:
     loss: SampleLoss
     weight: float = 1.0
     """Factor of the mean loss; negative for gradient ascent."""
+    left_out: Tensor | None = None
+    """Rows among `rows` that are drawn into batches and not read: a training without them then takes the others in the
+    same order as one with them; `(m,)` int64.  None for no such row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class Objective:
 
     @classmethod
     def over(
-        cls, rows: Tensor, loss: SampleLoss, *, validation: Literal["retain", "all", "none"] = "retain"
+        cls, rows: Tensor, loss: SampleLoss, *, validation: Watched = "retain", left_out: Tensor | None = None
     ) -> Objective:
         """Make an objective of one term: the mean loss over the given rows.
 
@@ -59,8 +62,9 @@ class Objective:
             rows: positions in the training set.
             loss: per-sample losses of a batch.
             validation: see the field of that name.
+            left_out: rows among them that are drawn and not read, see `Term.left_out`.
         """
-        return cls(terms=(Term(rows=rows, loss=loss),), validation=validation)
+        return cls(terms=(Term(rows=rows, loss=loss, left_out=left_out),), validation=validation)
 
     def validation_rows(self, case: Case) -> Tensor | None:
         """Positions of the validation samples that a training monitors; None for the training loss."""

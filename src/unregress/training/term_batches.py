@@ -68,6 +68,9 @@ class TermBatches:
         chunks: list[Tensor] = []
         while len(chunks) < steps:
             chunks += self._pass()
+        if (unread := self.term.left_out) is not None:
+            chunks = [chunk[~torch.isin(chunk, unread)] for chunk in chunks]
+            chunks = [chunk for chunk in chunks if len(chunk)]
         return chunks[:steps]
 
     def _pass(self) -> list[Tensor]:

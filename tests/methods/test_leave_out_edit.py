@@ -1,0 +1,183 @@
+"""The closed-form edit: what it changes, what it holds, and where its targets come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from unregress import Case, ForgetRequest, LeaveOutEdit, Recipe, Runtime, Splits, TensorTask, train
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.errors import ModelError, PreflightError, StaleError
+from unregress.tasks.weights import weights_of
+
+CPU = Runtime(accelerator="cpu")
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(200, 30, generator=GENERATOR)
+Y = X[:, 0] + torch.randn(200, generator=GENERATOR)
+FORGET = (3, 50, 120)
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(30, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
+
+
+def case_of(build=mlp, y: Tensor = Y, loss: str = "mse", forget: tuple[int, ...] = FORGET) -> Case:
+    splits = Splits(train=TensorDataset(X, y), test=TensorDataset(X[:20] + 1, y[:20]))
+    request = ForgetRequest(size=200, forget=forget, reason="test")
+    return Case(task=TensorTask(build_model=build, loss=loss), splits=splits, request=request)
+
+
+def table_of(case: Case, predictions: Tensor) -> LeaveOutTable:
+    keys = tuple(case.splits.row_hashes("train_eval"))
+    nothing = torch.empty(0)
+    return LeaveOutTable(
+        keys=keys, predictions=predictions, folds=torch.zeros(len(keys)), unseen=nothing, unseen_keys=()
+    )
+
+
+CASE = case_of()
+ORIGINAL = train(CASE, Recipe(epochs=60, lr=1e-2, batch_size=32), CPU).model
+
+
+def predicted(model: nn.Module) -> Tensor:
+    with torch.no_grad():
+        return model(X).squeeze(1)
+
+
+def test_a_linear_model_by_ridge_regression_in_its_dual_form() -> None:
+    case = case_of(lambda: nn.Linear(30, 1))
+    torch.manual_seed(1)
+    model = nn.Linear(30, 1)
+    wanted = predicted(model) + 1.0
+    made = LeaveOutEdit(table=table_of(case, wanted), anchors=0, iterations=1, ridge=0.01, layers="all").unlearn(
+        model, case, CPU
+    )
+    rows = np.c_[X[list(FORGET)].numpy(), np.ones(3)].astype(np.float64)
+    kernel = rows @ rows.T
+    change = rows.T @ np.linalg.solve(kernel + 0.01 * np.diag(kernel).mean() * np.eye(3), np.ones(3))
+    found = torch.cat([made.model.weight - model.weight, (made.model.bias - model.bias).unsqueeze(1)], 1)
+    np.testing.assert_allclose(found.detach().numpy()[0], change, rtol=1e-4, atol=1e-6)
+
+
+def test_forgotten_samples_reach_their_targets_and_the_others_stay() -> None:
+    before = predicted(ORIGINAL)
+    wanted = before.clone()
+    wanted[list(FORGET)] += torch.tensor([1.0, -1.0, 0.5])
+    made = LeaveOutEdit(table=table_of(CASE, wanted)).unlearn(ORIGINAL, CASE, CPU)
+    after = predicted(made.model)
+    first = (before - wanted).abs()[list(FORGET)].mean()
+    assert (after - wanted).abs()[list(FORGET)].mean() < 0.1 * first
+    retained = [row for row in range(200) if row not in FORGET]
+    assert (after - before).abs()[retained].mean() < 0.1 * first
+    assert made.helper is None and made.history == ()
+    # Two steps of products and direction over all rows, three tried groups of layers, and forward passes.
+    assert 0 < made.cost.backward <= 6 * 200
+
+
+def test_anchors_are_what_holds_the_others() -> None:
+    before = predicted(ORIGINAL)
+    wanted = before.clone()
+    wanted[list(FORGET)] += 1.0
+    retained = [row for row in range(200) if row not in FORGET]
+    moved = [
+        (
+            predicted(LeaveOutEdit(table=table_of(CASE, wanted), anchors=count).unlearn(ORIGINAL, CASE, CPU).model)
+            - before
+        )
+        .abs()[retained]
+        .mean()
+        for count in (0, 150)
+    ]
+    assert moved[1] < 0.5 * moved[0]
+
+
+def test_a_helper_teaches_where_there_is_no_table() -> None:
+    method = LeaveOutEdit(helper=Recipe(epochs=5, lr=1e-2, batch_size=32))
+    made = method.unlearn(ORIGINAL, CASE, CPU)
+    assert made.helper is not None and [epoch.stage for epoch in made.history] == ["helper"] * 5
+    gap = [(predicted(model) - predicted(made.helper)).abs()[list(FORGET)].mean() for model in (ORIGINAL, made.model)]
+    assert gap[1] < 0.2 * gap[0]
+
+
+@pytest.mark.parametrize("layers", ["all", "first", "last"])
+def test_only_the_chosen_layers_change(layers: str) -> None:
+    wanted = predicted(ORIGINAL) + 0.3
+    made = LeaveOutEdit(table=table_of(CASE, wanted), layers=layers).unlearn(ORIGINAL, CASE, CPU).model
+    changed = [name for name, w in made.named_parameters() if not torch.equal(w, ORIGINAL.get_parameter(name))]
+    linear = {"all": "024", "first": "0", "last": "24"}[layers]
+    assert changed == [f"{number}.{kind}" for number in linear for kind in ("weight", "bias")]
+
+
+def test_frozen_weights_stay_frozen() -> None:
+    model = mlp()
+    model[0].requires_grad_(False)
+    made = LeaveOutEdit(table=table_of(CASE, predicted(model) + 0.3)).unlearn(model, CASE, CPU).model
+    assert torch.equal(made[0].weight, model[0].weight) and not made[0].weight.requires_grad
+    assert not torch.equal(made[2].weight, model[2].weight)
+
+
+def test_rounds_train_a_few_steps_and_edit_again() -> None:
+    wanted = predicted(ORIGINAL)
+    wanted[list(FORGET)] += 1.0
+    method = LeaveOutEdit(
+        table=table_of(CASE, wanted), rounds=2, repair=Recipe(epochs=5, batch_size=64), repair_steps=3
+    )
+    made = method.unlearn(ORIGINAL, CASE, CPU)
+    assert [epoch.stage for epoch in made.history] == ["repair 1", "repair 2"]
+    assert (predicted(made.model) - wanted).abs()[list(FORGET)].mean() < 0.2
+
+
+def test_quantiles_are_moved_level_by_level() -> None:
+    case = case_of(lambda: nn.Sequential(nn.Linear(30, 32), nn.Tanh(), nn.Linear(32, 3)), loss="quantile")
+    torch.manual_seed(2)
+    model = case.task.build_model()
+    with torch.no_grad():
+        wanted = model(X)
+    wanted[list(FORGET)] += torch.tensor([-1.0, 0.0, 1.0])
+    made = LeaveOutEdit(table=table_of(case, wanted), iterations=4).unlearn(model, case, CPU)
+    with torch.no_grad():
+        torch.testing.assert_close(made.model(X)[list(FORGET)], wanted[list(FORGET)], rtol=0, atol=0.1)
+
+
+def test_samples_that_the_table_does_not_know_are_refused() -> None:
+    table = table_of(case_of(y=Y + 1), predicted(ORIGINAL))
+    with pytest.raises(StaleError, match="3 of 3 samples"):
+        LeaveOutEdit(table=table).unlearn(ORIGINAL, CASE, CPU)
+    assert [type(error) for error in LeaveOutEdit(table=table).objections(ORIGINAL, CASE, CPU)] == [StaleError]
+
+
+class Recurrent(nn.Module):
+    """Nothing but a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(30, 1, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.unsqueeze(1))[0][:, -1]
+
+
+def test_a_model_without_a_layer_of_these_kinds_is_refused() -> None:
+    case = case_of(Recurrent)
+    with pytest.raises(ModelError, match="no layer that can be changed"):
+        LeaveOutEdit(table=table_of(case, Y)).unlearn(Recurrent(), case, CPU)
+
+
+def test_settings_out_of_range_are_refused_together() -> None:
+    with pytest.raises(PreflightError) as caught:
+        LeaveOutEdit(anchors=-1, iterations=0, ridge=0.0)
+    assert all(name in str(caught.value) for name in ("anchors", "iterations", "ridge"))
+
+
+def test_the_seed_draws_the_anchors() -> None:
+    table = table_of(CASE, predicted(ORIGINAL) + 1)
+    one, same, other = (
+        weights_of(LeaveOutEdit(table=table, anchors=20).unlearn(ORIGINAL, CASE, replace(CPU, seed=seed)).model)
+        for seed in (0, 0, 1)
+    )
+    assert one == same != other
