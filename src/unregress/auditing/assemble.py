@@ -120,8 +120,8 @@ def assemble(case: Case, models: Sequence[Participant], runtime: Runtime, *, fea
         )
     caveats += _unknown_targets(subjects[0])
     group: Index = np.zeros(0, dtype=np.int64)
-    if (retained := case.retained_validation()) is not None:
-        group = np.setdiff1d(np.arange(len(case.source("validation"))), retained.numpy())
+    if case.splits.validation is not None:
+        group = np.flatnonzero(case.forget_like("validation"))
     return Panel(
         case=case, runtime=runtime, subjects=tuple(subjects), validation_forget_like=group, units=units
     ), caveats

@@ -41,7 +41,7 @@ def held_out_predictions(panel: Panel) -> dict[str, Predictions]:
     """Every model's predictions for all test samples, by the model's name; they are the same for every request."""
     case, runtime = panel.case, panel.runtime
     return {
-        subject.name: collect(subject.model, case.task, case.source("test"), runtime)
+        subject.name: collect(subject.model, case.task, case.splits.source("test"), runtime)
         for subject in panel.subjects
         if subject.model is not None
     }

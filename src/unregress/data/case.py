@@ -76,7 +76,8 @@ class Case:
         """
         source = self.splits.source(split)
         if not _of_training(split):
-            return source
+            gone = self._excluded_from(split)
+            return source if gone is None else dataclasses.replace(source, excluded=gone)
         return dataclasses.replace(source, forget=torch.from_numpy(self.forget_mask), excluded=self._excluded)
 
     @cached_property
@@ -93,15 +94,24 @@ class Case:
         mask[torch.from_numpy(self.request.excluded)] = True
         return mask
 
+    def _excluded_from(self, split: Split) -> torch.Tensor | None:
+        """True for each held-out sample of people that other requests forgot, `(size,)`; None if there are none."""
+        if self.request is None or not len(gone := self.request.excluded_from(split)):
+            return None
+        mask = torch.zeros(len(self.splits.source(split)), dtype=torch.bool)
+        mask[torch.from_numpy(gone)] = True
+        return mask
+
     def without_ids(self) -> Case:
         """The same case without the samples' ids, see `Splits.without_ids`."""
         return dataclasses.replace(self, splits=self.splits.without_ids())
 
     def rows(self, split: Split) -> Index:
-        """Positions of a split's samples, ascending; of the training set, those that no other request forgot."""
+        """Positions of a split's samples, ascending, without those that other requests forgot."""
         if _of_training(split) and self.request is not None:
             return self.request.members
-        return np.arange(len(self.splits.source(split)))
+        every = np.arange(len(self.splits.source(split)))
+        return every if self.request is None else np.setdiff1d(every, self.request.excluded_from(split))
 
     def retained(self, split: Split) -> Mask:
         """True for each sample of a split that is to be kept, or of a held-out split is like those, `(size,)`.
@@ -112,22 +122,22 @@ class Case:
             RequestError: the case has no request.
         """
         kept = ~self.forget_like(split)
-        if _of_training(split):
-            kept[self.requested.excluded] = False
+        gone = self.requested.excluded if _of_training(split) else self.requested.excluded_from(split)
+        kept[gone] = False
         return kept
 
     def retained_validation(self) -> torch.Tensor | None:
         """Positions of the validation samples that are not of the forgotten kind; None without validation data."""
         if self.splits.validation is None:
             return None
-        return torch.from_numpy(np.flatnonzero(~self.forget_like("validation")))
+        return torch.from_numpy(np.flatnonzero(self.retained("validation")))
 
     def forget_like(self, split: Split) -> Mask:
         """True for each sample of a split that is to be forgotten, or is of the forgotten kind, `(size,)`.
 
-        For the training set that is D_f itself; for held-out splits the positions given with the case, or else the
-        samples in the request's target band.  A band reads the split's targets, in their own precision, as the request
-        did: a limit such as 2.2 means the same sample in both.
+        For the training set that is D_f itself; for held-out splits the positions given with the case, or else those of
+        the people whom the request names, or those in its target band.  A band reads the split's targets, in their own
+        precision, as the request did: a limit such as 2.2 means the same sample in both.
 
         Raises:
             RequestError: the case has no request.
@@ -138,10 +148,13 @@ class Case:
         source = self.source(split)
         chosen = self.validation_forget_like if split == "validation" else self.test_forget_like
         if chosen is None and request.target_band is not None:
-            return request.in_target_band(read_targets(source, self.task).numpy())
+            alike = request.in_target_band(read_targets(source, self.task, torch.from_numpy(self.rows(split))).numpy())
+            mask = np.zeros(len(source), dtype=np.bool_)
+            mask[self.rows(split)] = alike
+            return mask
         mask = np.zeros(len(source), dtype=np.bool_)
-        if chosen is not None:
-            mask[list(chosen)] = True
+        mask[list(request.held_out(split) if chosen is None else chosen)] = True
+        mask[request.excluded_from(split)] = False
         return mask
 
 

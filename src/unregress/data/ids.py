@@ -8,11 +8,12 @@ from collections.abc import Hashable, Sequence
 from unregress.errors import DataError
 
 
-def plain_ids(ids: object) -> list[Hashable] | None:
+def plain_ids(ids: object, name: str = "ids") -> list[Hashable] | None:
     """Convert ids to a list of hashable values.
 
     Args:
         ids: a list, array, tensor or column of a table; None for no ids.
+        name: what messages call them.
 
     Raises:
         DataError: they are none of these, or an id is not hashable.
@@ -22,9 +23,9 @@ def plain_ids(ids: object) -> list[Hashable] | None:
     values = ids.tolist() if hasattr(ids, "tolist") else ids
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
         found = f"the text {ids!r}" if isinstance(ids, (str, bytes)) else f"of type {type(ids).__name__}"
-        raise DataError(f"`ids` is {found}", expected="a list with one id per training sample")
+        raise DataError(f"`{name}` is {found}", expected="a list with one id per sample")
     if unhashable := [value for value in values if not isinstance(value, Hashable)]:
-        raise DataError(f"An id is {unhashable[0]!r}", expected="a text or a number for each sample")
+        raise DataError(f"An entry of `{name}` is {unhashable[0]!r}", expected="a text or a number for each sample")
     return list(values)
 
 

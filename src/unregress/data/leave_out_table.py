@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unregress.data.case import Case
+from unregress.data.splits import HASH_SIZE as HASH_SIZE
 from unregress.errors import StaleError
 
 
@@ -43,6 +46,27 @@ class LeaveOutTable:
     coupling: float = float("nan")
     """κ: how far fold models are from the original on never-seen samples, relative to a training from other initial
     weights; near 0 where the initial weights decide what is learnt, 1 where they do not."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What records say of the table: a digest of its predictions, and how it was made."""
+        content = b"".join(self.keys) + self.predictions.numpy().tobytes() + self.unseen.numpy().tobytes()
+        return {"digest": hashlib.sha256(content).hexdigest(), "seed": self.seed, "partition": self.partition}
+
+    def without(self, case: Case) -> LeaveOutTable:
+        """A copy without a case's samples to forget, to keep once their request is closed."""
+        hashes = case.splits.row_hashes("train_eval")
+        gone = {hashes[row] for row in case.requested.forget}
+        kept = [place for place, key in enumerate(self.keys) if key not in gone]
+        rows = torch.tensor(kept, dtype=torch.int64)
+        keys = tuple(self.keys[place] for place in kept)
+        return replace(self, keys=keys, predictions=self.predictions[rows], folds=self.folds[rows])
+
+    def missing(self, case: Case) -> float:
+        """The share of a case's training samples, as far as no request forgot them, that the table does not know."""
+        hashes, known = case.splits.row_hashes("train_eval"), set(self.keys)
+        rows = case.rows("train")
+        return sum(hashes[row] not in known for row in rows) / len(rows)
 
     def targets(self, case: Case) -> Tensor:
         """Leave-out predictions of a case's samples to forget, in the request's order; `(m, *out)`.

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from unregress.data.bands import in_band, one_per_sample
 from unregress.errors import RequestError, raise_all
 from unregress.errors.wording import some, type_names
+
+if TYPE_CHECKING:
+    from unregress.data.splits import Splits
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -42,6 +46,12 @@ class ForgetRequest:
     """Why: the deletion request's reference, the experiment's name.  Goes into the evidence."""
     target_band: tuple[float | None, float | None] | None = None
     """For a request made by `band`, its closed limits; held-out samples between them are of the forgotten kind."""
+    by: Literal["samples", "subjects"] = "samples"
+    """Whether the request names samples, or people with all of their samples."""
+    validation: tuple[int, ...] = ()
+    """Positions of these people's samples among the validation data: no training monitors them."""
+    test: tuple[int, ...] = ()
+    """Positions of these people's samples among the test data, which are held-out samples of the forgotten kind."""
     others: tuple[ForgetRequest, ...] = ()
     """The other requests carried out on the same model, before this one or after it; set by `beside`.  Their samples
     are neither retained nor forgotten here: no training, evaluation or attack uses them."""
@@ -49,7 +59,8 @@ class ForgetRequest:
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "size", operator.index(self.size))
-            object.__setattr__(self, "forget", tuple(sorted(operator.index(i) for i in self.forget)))
+            for name in ("forget", "validation", "test"):
+                object.__setattr__(self, name, tuple(sorted(operator.index(i) for i in getattr(self, name))))
         except TypeError as error:
             raise RequestError(
                 f"Size or forget positions are not whole numbers: {error}",
@@ -139,6 +150,44 @@ class ForgetRequest:
         return cls(size=len(all_ids), forget=forget, reason=reason)
 
     @classmethod
+    def subjects(cls, splits: Splits, people: Iterable[Hashable], *, reason: str) -> ForgetRequest:
+        """Forget people: all of their training samples; their held-out samples are left out of every monitor too.
+
+        Args:
+            splits: the data, with `subjects`, and `validation_subjects` and `test_subjects` where there are such data.
+            people: the people, each once.
+            reason: why.
+
+        Raises:
+            RequestError: the data name no people, a person is in none of the splits or in held-out ones only, or is
+                named twice.
+        """
+        if isinstance(people, (str, bytes)):
+            raise RequestError(f"`subjects` is the text {people!r}", expected="a list of people")
+        known, wanted = splits.subjects, list(people)
+        if known is None:
+            raise RequestError(
+                "The data do not say whose record each sample is",
+                expected="`Splits(subjects=...)`, one entry for each training sample",
+            )
+        named = set(wanted)
+        places = {split: _places(splits.subjects_of(split), named) for split in ("train", "validation", "test")}
+        present = {person for person in known if person in named}
+        held = {person for split in ("validation", "test") for person in splits.subjects_of(split) or ()} & named
+        complaints = [*_absent_people(wanted, present, held, known)]
+        if repeated := _repeated(wanted):
+            complaints.append(RequestError(f"People named more than once: {some(repeated)}"))
+        raise_all(complaints)
+        return cls(
+            size=splits.size,
+            forget=places["train"],
+            validation=places["validation"],
+            test=places["test"],
+            reason=reason,
+            by="subjects",
+        )
+
+    @classmethod
     def band(
         cls, targets: ArrayLike, low: float | None = None, high: float | None = None, *, reason: str
     ) -> ForgetRequest:
@@ -219,6 +268,14 @@ class ForgetRequest:
         """Positions of the samples that `others` forget, ascending: neither retained nor forgotten here."""
         return np.unique(np.array([i for other in self.others for i in other.forget], dtype=np.int64))
 
+    def held_out(self, split: str) -> tuple[int, ...]:
+        """Positions of the named people's samples in a held-out split."""
+        return self.validation if split == "validation" else self.test if split == "test" else ()
+
+    def excluded_from(self, split: str) -> Index:
+        """Positions in a held-out split of samples of people that `others` forget, ascending."""
+        return np.unique(np.array([i for other in self.others for i in other.held_out(split)], dtype=np.int64))
+
     @cached_property
     def left_out(self) -> frozenset[int]:
         """Positions of all samples that this request or `others` forget: those that a gold never sees."""
@@ -236,10 +293,12 @@ class ForgetRequest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over size, forgotten and excluded positions; the reason does not count."""
+        """SHA-256 over size, forgotten and excluded positions, held-out ones too; the reason does not count."""
         positions: list[object] = [self.size, self.forget]
         if len(self.excluded):
             positions.append(self.excluded.tolist())
+        if self.validation or self.test:
+            positions.append({"validation": self.validation, "test": self.test})
         return hashlib.sha256(json.dumps(positions).encode()).hexdigest()
 
     def beside(self, *others: ForgetRequest) -> ForgetRequest:
@@ -280,6 +339,29 @@ class ForgetRequest:
         if self.target_band is None:
             return np.zeros(len(values), dtype=np.bool_)
         return in_band(one_per_sample(values), *self.target_band)
+
+
+def _places(subjects: Sequence[Hashable] | None, named: set[Hashable]) -> tuple[int, ...]:
+    return tuple(place for place, person in enumerate(subjects or ()) if person in named)
+
+
+def _absent_people(
+    wanted: Sequence[Hashable], present: set[Hashable], held: set[Hashable], known: Sequence[Hashable]
+) -> Iterator[RequestError]:
+    """Complain about people without training samples."""
+    if unknown := list(dict.fromkeys(person for person in wanted if person not in present and person not in held)):
+        yield RequestError(
+            f"People who are not in the data, {len(unknown)} of {len(wanted)}: {some(unknown)}",
+            # Never an example of one who is.
+            expected=f"entries of type {type_names(known)}",
+            remedy="Check the spelling and the type (text and numbers differ), or drop them",
+        )
+    if only := [person for person in dict.fromkeys(wanted) if person in held and person not in present]:
+        yield RequestError(
+            f"People with held-out samples only, {len(only)} of {len(wanted)}: {some(only)}",
+            expected="people whose samples the model was trained on",
+            remedy="Delete their held-out samples: there is nothing for the model to forget",
+        )
 
 
 def _repeated(values: Iterable[Hashable]) -> list[Hashable]:

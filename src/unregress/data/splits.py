@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -18,11 +18,14 @@ from unregress.data.ids import plain_ids
 from unregress.data.loading import Augment, Collate, Source, chunked
 from unregress.errors import DataError, UnregressError, raise_all
 from unregress.errors.user_code import frames_of_user
+from unregress.errors.wording import type_names
 
 Split = Literal["train", "train_eval", "validation", "test"]
 """A dataset of `Splits`; `train_eval` is the training set as it is evaluated, without augmentation."""
 Weights = npt.NDArray[np.float64]
 """One weight per sample, `(n,)`."""
+SUBJECTS: dict[str, Split] = {"subjects": "train", "validation_subjects": "validation", "test_subjects": "test"}
+"""The splits by the fields that say whose record each sample is."""
 HASH_SIZE = 32
 """Bytes of a sample's SHA-256."""
 
@@ -55,10 +58,33 @@ class Splits:
     """One number per training sample, 0 or more, which a recipe uses as `Recipe.weights` says; kept as a float64
     array."""
 
+    subjects: Sequence[Hashable] | None = None
+    """Whose record each training sample is, so that a request can name people; people have any number of samples."""
+    validation_subjects: Sequence[Hashable] | None = None
+    """Whose record each validation sample is; required where `subjects` is given and there are validation data."""
+    test_subjects: Sequence[Hashable] | None = None
+    """Whose record each test sample is; required where `subjects` is given and there are test data."""
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False, repr=False)
+    """Values of the training samples by name, such as a city or a date, by which a request can name samples."""
+    fitted: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What else was fitted on the training samples and so holds a trace of them, by name: a scaler, a vocabulary,
+    statistics of the targets.  An audit names it."""
+
     def __post_init__(self) -> None:
         size = self.size
         object.__setattr__(self, "ids", plain_ids(self.ids))
         complaints: list[UnregressError] = []
+        for name, split in SUBJECTS.items():
+            object.__setattr__(self, name, plain_ids(getattr(self, name), name))
+            complaints += _about_subjects(self, name, split)
+        for name, values in self.columns.items():
+            if len(values) != size:
+                complaints.append(
+                    DataError(
+                        f"The column {name!r} has {len(values)} values for {size} training samples",
+                        expected="one value for each",
+                    )
+                )
         if self.train_eval is not None and (found := length_of(self.train_eval, "train_eval")) != size:
             complaints.append(
                 DataError(
@@ -114,10 +140,16 @@ class Splits:
             name="train" if dataset is self.train else split,
         )
 
+    def subjects_of(self, split: Split) -> Sequence[Hashable] | None:
+        """Whose record each sample of a split is; None if unknown."""
+        if split in ("train", "train_eval"):
+            return self.subjects
+        return self.validation_subjects if split == "validation" else self.test_subjects
+
     def without_ids(self) -> Splits:
-        """The same data without the samples' ids, to be sent to other processes: training needs none."""
+        """The same data without the samples' ids and columns, to be sent to other processes: training needs none."""
         twin = copy.copy(self)
-        vars(twin)["ids"] = None
+        vars(twin).update(ids=None, columns={}, fitted={})
         return twin
 
     @cached_property
@@ -183,6 +215,38 @@ def _as_weights(weights: object, size: int) -> tuple[Weights, list[UnregressErro
     if size and not found.any():
         return found, [DataError("All weights are 0", expected="a positive weight for at least one sample")]
     return found, []
+
+
+def _about_subjects(splits: Splits, name: str, split: str) -> Iterator[UnregressError]:
+    """Complain about a split's people: their number, missing values, and types that differ from the training set's."""
+    found, dataset = getattr(splits, name), getattr(splits, split)
+    if found is None:
+        if splits.subjects is not None and dataset is not None:
+            yield DataError(
+                f"`subjects` is given, and `{name}` is not",
+                expected=f"whose record each {split} sample is, since a request is about all records of a person",
+            )
+        return
+    size = 0 if dataset is None else length_of(dataset, split)
+    if len(found) != size:
+        yield DataError(f"`{name}` has {len(found)} entries for {size} {split} samples", expected="one for each")
+    if missing := [place for place, value in enumerate(found) if _is_missing(value)]:
+        yield DataError(
+            f"`{name}` has {len(missing)} missing values, the first at position {missing[0]}",
+            expected="a person for each sample",
+            remedy="Drop these samples, or give each a person of its own",
+        )
+    kinds, known = ({type(value) for value in each or ()} for each in (found, splits.subjects))
+    if split != "train" and known and kinds and not kinds <= known:
+        yield DataError(
+            f"`{name}` holds {type_names(found)} and `subjects` {type_names(splits.subjects or ())}",
+            expected="the same type, or a person would not be found in both",
+        )
+
+
+def _is_missing(value: Hashable) -> bool:
+    """Whether a value stands for a missing one: None, NaN, or pandas' NA and NaT."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 
 def length_of(dataset: Dataset[Any], name: str) -> int:

@@ -14,6 +14,7 @@ from torch import nn
 from unregress.checks.model_check import predicted_size, quick_check
 from unregress.cost import Cost
 from unregress.data.case import Case
+from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import ForgetRequest, Index
 from unregress.errors import DivergenceError, SettingError, UnregressError
 from unregress.evidence.model_record import ModelRecord, module_of, plain
@@ -173,6 +174,8 @@ def record_of_training(training: Training, seed: int | None = None, start: str =
 
 def _setting(value: object) -> Any:
     """A setting of a method as plain data; a function that trains is recorded by its import path and settings."""
+    if isinstance(value, LeaveOutTable):
+        return value.summary
     if callable(value) and not isinstance(value, type | nn.Module):
         return training_record(value)
     return plain(value)

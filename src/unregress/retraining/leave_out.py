@@ -124,7 +124,7 @@ def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> In
     Folds have nearly equal numbers of samples: people are dealt out in a random order, each to the smallest fold.
     """
     rows = case.rows("train")
-    subjects = getattr(case.splits, "subjects", None)
+    subjects = case.splits.subjects
     people: Sequence[Hashable] = rows.tolist() if subjects is None else [subjects[row] for row in rows]
     members: dict[Hashable, list[int]] = {}
     for place, person in enumerate(people):

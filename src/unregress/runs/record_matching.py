@@ -6,10 +6,13 @@ import heapq
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from unregress.data.ids import id_texts, salt_of, salted
-from unregress.data.splits import Splits
+from unregress.data.splits import Split, Splits
 
+By = Literal["samples", "subjects"]
+"""Whether a request names samples or people."""
 KEPT = 256
 """Number of hashes in a sketch; the standard error of its estimated share is at most three percentage points."""
 
@@ -22,8 +25,12 @@ class TrainingRecords:
 
     @property
     def ids(self) -> Sequence[Hashable] | None:
-        """The id of each sample, if the data have any."""
-        return self.data.ids
+        """The id of each sample, or else whose record it is; None if the data have neither."""
+        return self.data.subjects if self.data.ids is None else self.data.ids
+
+    def named(self, by: By, split: Split = "train") -> Sequence[Hashable] | None:
+        """The ids, or the people, of a split's samples; None if the data have none."""
+        return self.data.subjects_of(split) if by == "subjects" else self.data.ids if split == "train" else None
 
     @property
     def size(self) -> int:
@@ -40,24 +47,25 @@ class TrainingRecords:
         """SHA-256 of the training data."""
         return self.data.data_digest
 
-    def by_hash(self, salt: str) -> dict[str, list[int]]:
-        """Positions of the samples for each salted hash of an id."""
-        if salt not in self._known:
+    def by_hash(self, salt: str, by: By = "samples", split: Split = "train") -> dict[str, list[int]]:
+        """Positions of a split's samples for each salted hash of an id, or of a person."""
+        key = (salt, by, split)
+        if key not in self._known:
             places: dict[str, list[int]] = {}
-            for position, text in enumerate(id_texts(self.data.ids or ())):
+            for position, text in enumerate(id_texts(self.named(by, split) or ())):
                 places.setdefault(salted(salt, text), []).append(position)
-            self._known[salt] = places
-        return self._known[salt]
+            self._known[key] = places
+        return self._known[key]
 
     def samples_by_hash(self, salt: str) -> set[str]:
         """Salted hashes of all samples, each of id and content."""
         return {
             salted(salt, f"{text} {content.hex()}")
-            for text, content in zip(id_texts(self.data.ids or ()), self.hashes, strict=True)
+            for text, content in zip(id_texts(self.ids or ()), self.hashes, strict=True)
         }
 
     @cached_property
-    def _known(self) -> dict[str, dict[str, list[int]]]:
+    def _known(self) -> dict[tuple[str, By, Split], dict[str, list[int]]]:
         return {}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from unregress.data.ids import salted
 from unregress.data.request import ForgetRequest
 from unregress.runs.record_matching import TrainingRecords
-from unregress.runs.request_record import Found, RequestRecord, read_requests, request_of
+from unregress.runs.request_record import Found, RequestRecord, read_requests
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Chain:
             positions = tuple(i for i in found.positions if i not in seen)
             seen |= set(positions)
             if positions and index != own:
-                made.append(request_of(self.data.size, positions, found.record.reason, found.record.target_band))
+                made.append(found.record.request_at(self.data.size, positions, found.held_out))
         return made
 
     def last(self) -> ForgetRequest | None:

@@ -7,8 +7,8 @@ a run folder also stores hashes of the samples' ids, by which the samples are fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 from unregress.data.case import Case
 from unregress.data.ids import id_texts, salt_of, salted
 from unregress.data.request import ForgetRequest
+from unregress.data.splits import Split
 from unregress.errors import RequestError, StaleError
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_json
 from unregress.runs.manifest import MANIFEST, read_manifest
-from unregress.runs.record_matching import TrainingRecords
+from unregress.runs.record_matching import By, TrainingRecords
 
+HELD_OUT: tuple[Split, ...] = ("validation", "test")
 REQUEST = "request.json"
 """Name of the file with a run folder's request and the earlier ones."""
 
@@ -53,6 +55,16 @@ class RequestRecord:
     """Salted hashes of the ids whose samples are all to be forgotten, ascending."""
     samples: dict[str, tuple[str, ...]] = field(hash=False)
     """For ids with only some samples to forget: salted hashes of these samples' contents, by hashed id."""
+    by: By = field(default="samples", metadata={"may_be_missing": True})
+    """Whether the ids are those of samples or of people."""
+    validation: tuple[int, ...] = field(default=(), metadata={"may_be_missing": True})
+    """Positions of the people's validation samples at that time."""
+    test: tuple[int, ...] = field(default=(), metadata={"may_be_missing": True})
+    """Positions of the people's test samples at that time."""
+    excluded_held_out: dict[str, tuple[int, ...]] = field(
+        default_factory=dict, hash=False, metadata={"may_be_missing": True}
+    )
+    """Positions of held-out samples, by split, of people whom earlier requests had forgotten."""
 
     @classmethod
     def of(cls, case: Case, before: Sequence[RequestRecord] = ()) -> RequestRecord:
@@ -65,9 +77,10 @@ class RequestRecord:
         request, salt = case.requested, ""
         whole: list[str] = []
         some: dict[str, tuple[str, ...]] = {}
-        if case.splits.ids is not None:
+        names = case.splits.subjects if request.by == "subjects" else case.splits.ids
+        if names is not None:
             salt = next((each.salt for each in before if each.salt), None) or salt_of(case.splits.data_digest)
-            texts = id_texts(case.splits.ids)
+            texts = id_texts(names)
             total, forgotten = Counter(texts), Counter(texts[i] for i in request.forget)
             whole = sorted(salted(salt, text) for text, count in forgotten.items() if count == total[text])
             partial = [i for i in request.forget if forgotten[texts[i]] < total[texts[i]]]
@@ -86,12 +99,30 @@ class RequestRecord:
             salt=salt,
             ids=tuple(whole),
             samples=dict(sorted(some.items())),
+            by=request.by,
+            validation=request.validation,
+            test=request.test,
+            excluded_held_out={
+                split: tuple(gone.tolist()) for split in HELD_OUT if len(gone := request.excluded_from(split))
+            },
         )
 
     def __post_init__(self) -> None:
-        others = () if not self.excluded else (request_of(self.size, self.excluded, "before", None),)
+        gone = self.excluded_held_out
+        before = (
+            ForgetRequest(
+                size=self.size,
+                forget=self.excluded,
+                reason="before",
+                validation=gone.get("validation", ()),
+                test=gone.get("test", ()),
+            )
+            if self.excluded
+            else None
+        )
         # Building the request checks that positions are in range and distinct.
-        own = request_of(self.size, self.forget, self.reason, self.target_band, others)
+        own = self.request_at(self.size, self.forget, self.held_out)
+        own = own if before is None else replace(own, others=(before,))
         if own.digest != self.digest:
             raise Misfit([f"digest is {self.digest[:12]}…, expected {own.digest[:12]}… by its positions"])
         if bool(self.salt) != bool(self.ids or self.samples):
@@ -103,7 +134,7 @@ class RequestRecord:
         Raises:
             StaleError: there are no ids, and the data differ from those that the request was made with.
         """
-        if not self.salt or data.ids is None:
+        if not self.salt or data.named(self.by) is None:
             if data.digest != self.data_digest:
                 raise StaleError(
                     f"The request {self.reason!r} was made with other data: their digest is {self.data_digest[:12]}…, "
@@ -111,8 +142,8 @@ class RequestRecord:
                     expected="the training set that the request was made with: it names samples by position only",
                     remedy="Use that training set; for later requests give each sample an id (`Splits.ids`)",
                 )
-            return Found(self, self.forget, absent=0)
-        places = data.by_hash(self.salt)
+            return Found(self, self.forget, absent=0, held_out=self.held_out)
+        places = data.by_hash(self.salt, self.by)
         positions = [i for hashed in self.ids for i in places.get(hashed, [])]
         absent = sum(hashed not in places for hashed in self.ids)
         for hashed, contents in self.samples.items():
@@ -121,7 +152,38 @@ class RequestRecord:
             named = set(contents)
             positions += [i for i, content in rows.items() if content in named]
             absent += len(named.difference(rows.values()))
-        return Found(self, tuple(sorted(positions)), absent=absent)
+        held_out: dict[str, tuple[int, ...]] = {split: self._held_out_in(split, data) for split in HELD_OUT}
+        return Found(self, tuple(sorted(positions)), absent=absent, held_out=held_out)
+
+    @property
+    def held_out(self) -> dict[str, tuple[int, ...]]:
+        """Positions of the people's held-out samples at that time, by split."""
+        return {"validation": self.validation, "test": self.test}
+
+    def request_at(self, size: int, forget: tuple[int, ...], held_out: Mapping[str, tuple[int, ...]]) -> ForgetRequest:
+        """The request with other positions.
+
+        Args:
+            size: number of training samples.
+            forget: positions of the training samples to forget.
+            held_out: positions of the people's held-out samples, by split.
+        """
+        return ForgetRequest(
+            size=size,
+            forget=forget,
+            reason=self.reason,
+            target_band=self.target_band,
+            by=self.by,
+            validation=held_out["validation"],
+            test=held_out["test"],
+        )
+
+    def _held_out_in(self, split: Split, data: TrainingRecords) -> tuple[int, ...]:
+        """Positions of the people's samples in a held-out split of the present data."""
+        if self.by != "subjects" or data.named("subjects", split) is None:
+            return ()
+        places = data.by_hash(self.salt, "subjects", split)
+        return tuple(sorted(place for hashed in self.ids for place in places.get(hashed, [])))
 
 
 @dataclass(frozen=True)
@@ -130,6 +192,8 @@ class Found:
 
     record: RequestRecord
     positions: tuple[int, ...]
+    held_out: Mapping[str, tuple[int, ...]]
+    """Present positions of the people's held-out samples, by split."""
     absent: int
     """Number of the request's ids (or samples of partly forgotten ids) that no longer have a sample."""
 
@@ -160,7 +224,7 @@ class Found:
                 expected="at least one of its samples, to forget and to measure on",
                 remedy="Name its run folder with `request.after`, so that later requests take account of it",
             )
-        return request_of(size, self.positions, self.record.reason, self.record.target_band)
+        return self.record.request_at(size, self.positions, self.held_out)
 
 
 def write_request(folder: Path, case: Case, before: Sequence[RequestRecord] = ()) -> None:
@@ -229,14 +293,3 @@ def _read(path: Path) -> tuple[RequestRecord, ...]:
             remedy=again,
         )
     return requests
-
-
-def request_of(
-    size: int,
-    forget: tuple[int, ...],
-    reason: str,
-    band: tuple[float | None, float | None] | None,
-    others: tuple[ForgetRequest, ...] = (),
-) -> ForgetRequest:
-    """Build a request from the fields of a record."""
-    return ForgetRequest(size=size, forget=forget, reason=reason, target_band=band, others=others)

@@ -70,9 +70,7 @@ class Objective:
         """Positions of the validation samples that a training monitors; None for the training loss."""
         if case.splits.validation is None or self.validation == "none":
             return None
-        rows = (
-            case.retained_validation() if self.validation == "retain" else torch.arange(len(case.source("validation")))
-        )
+        rows = case.retained_validation() if self.validation == "retain" else torch.from_numpy(case.rows("validation"))
         return rows if rows is not None and len(rows) else None
 
 

@@ -1,0 +1,114 @@
+"""Write leave-out tables to a folder, and read them back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unregress.data.leave_out_table import HASH_SIZE, LeaveOutTable
+from unregress.errors import CheckpointError, StaleError
+from unregress.files.typed_json import Misfit, build, parse
+from unregress.files.writing import content_of, write_text
+from unregress.runs.manifest import departures, read_manifest
+
+LAYOUT = 1
+"""Version of the files; to be raised when code for the old layout would misread the new one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """What a table's JSON file holds."""
+
+    layout: int
+    seed: int
+    partition: int
+    folds: int
+    start: str
+    """SHA-256 of the fold models' initial weights; empty if each had its own."""
+    coupling: float | None
+    """κ; None if it could not be measured."""
+
+
+def _names(partition: int) -> tuple[str, str]:
+    return f"table-{partition}.safetensors", f"table-{partition}.json"
+
+
+def write_table(folder: Path, table: LeaveOutTable) -> None:
+    """Write a table's predictions (safetensors) and description (JSON) into a folder.
+
+    Raises:
+        RunFolderError: the files cannot be written.
+    """
+    weights, text = _names(table.partition)
+    tensors = {
+        "keys": _bytes(table.keys),
+        "predictions": table.predictions.contiguous(),
+        "folds": table.folds,
+        "unseen_keys": _bytes(table.unseen_keys),
+        "unseen": table.unseen.contiguous(),
+    }
+    save_file(tensors, str(folder / weights))
+    coupling = table.coupling if table.coupling == table.coupling else None
+    described = _Description(
+        layout=LAYOUT,
+        seed=table.seed,
+        partition=table.partition,
+        folds=int(table.folds.max()) + 1,
+        start=table.start_digest,
+        coupling=coupling,
+    )
+    write_text(folder / text, json.dumps(asdict(described), indent=1) + "\n")
+
+
+def partitions_in(folder: Path) -> list[int]:
+    """Numbers of the divisions into folds whose tables a folder holds, ascending."""
+    found = (path.stem.removeprefix("table-") for path in folder.glob("table-*.json"))
+    return sorted(int(number) for number in found if number.isdigit())
+
+
+def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
+    """Read the table of one division into folds.
+
+    Raises:
+        CheckpointError: there is no such table, or it cannot be read.
+        StaleError: a file was changed after it was written, or is of another version.
+    """
+    weights, text = _names(partition)
+    expected = "a folder that `unregress table` or `Project.table` wrote"
+    manifest = read_manifest(folder)
+    if manifest is not None and (found := list(departures(folder, manifest))):
+        raise StaleError(f"{folder} was changed: {'; '.join(found)}", expected="the unchanged files of one run")
+    try:
+        described = build(_Description, parse(content_of(folder / text)))
+        tensors = load_file(folder / weights)
+    except (OSError, Misfit, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder} has no leave-out table of division {partition} that can be read: {error}", expected=expected
+        ) from error
+    if described.layout != LAYOUT or not {"keys", "predictions", "folds", "unseen_keys", "unseen"} <= tensors.keys():
+        raise StaleError(f"{folder / text} is of another version of unregress", expected=expected)
+    return LeaveOutTable(
+        keys=_keys(tensors["keys"]),
+        predictions=tensors["predictions"],
+        folds=tensors["folds"],
+        unseen=tensors["unseen"],
+        unseen_keys=_keys(tensors["unseen_keys"]),
+        seed=described.seed,
+        partition=described.partition,
+        start_digest=described.start,
+        coupling=float("nan") if described.coupling is None else described.coupling,
+    )
+
+
+def _bytes(keys: tuple[bytes, ...]) -> Tensor:
+    return torch.tensor(list(b"".join(keys)), dtype=torch.uint8).reshape(len(keys), HASH_SIZE)
+
+
+def _keys(tensor: Tensor) -> tuple[bytes, ...]:
+    return tuple(bytes(row) for row in tensor.numpy())
