@@ -30,6 +30,8 @@ def imported() -> None:
     import torch
 
     torch.set_num_threads(1)
+    # The first optimizer of a process imports torch's compiler, which takes longer than most trials.
+    torch.optim.Adam(torch.nn.Linear(1, 1).parameters())
     import docstring_parser
 
     # A third of what a command takes to begin, and the same each time.
@@ -42,14 +44,19 @@ def warmed(folder: Path) -> None:
     """Do here what every fork would do for the first time: import on first use, read docstrings, load fonts.
 
     Args:
-        folder: holds `runs/audit`, whose page is rendered once more.
+        folder: holds `runs/audit`, whose page is rendered.
     """
+    from fuzz.project import PROJECT, audit, forget
     from unregress.cli import main
+    from unregress.evidence import AuditReport
+    from unregress.report import render_html
 
+    render_html(AuditReport.from_json(folder / "runs" / "audit" / "audit.json"))
     with open(os.devnull, "w", encoding="utf-8") as sink, redirect_stdout(sink), redirect_stderr(sink):
         main(["report", str(folder / "runs" / "audit")])
         main(["forget", "--method", "Blindspot", "--request.band", "[1, 2]"])
-        main(["audit", "--metrics", "[Errors]"])
+        for words in (("train", *PROJECT, "--output", "out"), forget(), audit()):
+            main([*words, "--print_config"])
     # Collections would touch all objects, and each fork would have to copy them.
     gc.collect()
     gc.freeze()
