@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import resource
 import shutil
@@ -38,6 +39,10 @@ def imported() -> None:
     docstring_parser.parse_from_object = cache(docstring_parser.parse_from_object)
     import unregress.cli.dispatch
     import unregress.metrics  # noqa: F401
+
+    # What the library imports where it is used.
+    for name in ("scipy.stats", "sklearn.linear_model", "sklearn.model_selection", "sklearn.pipeline", "sklearn.svm"):
+        importlib.import_module(name)
 
 
 def warmed(folder: Path) -> None:
