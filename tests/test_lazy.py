@@ -37,6 +37,10 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
     assert loaded_by(code) == set()
 
 
+def test_a_command_begins_without_what_only_audits_use() -> None:
+    assert loaded_by("import unregress.cli.dispatch").isdisjoint({"sklearn", "matplotlib"})
+
+
 def test_names_are_loaded_when_they_are_asked_for() -> None:
     assert "torch" in loaded_by("import unregress; unregress.Blindspot")
     assert "torch" not in loaded_by("from unregress import Cost")

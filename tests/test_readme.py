@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -106,7 +104,11 @@ def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 @pytest.mark.skipif(not TOUR.is_file(), reason="there is no docs folder here")
-def test_the_tour_of_the_command_line_ends_as_it_says(tmp_path: Path) -> None:
+def test_the_tour_of_the_command_line_ends_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from unregress.cli import main
+
     text = TOUR.read_text(encoding="utf-8")
     (tour,) = [block for block in blocks(text, "sh") if "cd examples/own_model" in block.text]
     project = tmp_path / "project"
@@ -114,13 +116,15 @@ def test_the_tour_of_the_command_line_ends_as_it_says(tmp_path: Path) -> None:
     for block in blocks(text, "yaml"):
         name = block.text.split("\n")[0].removeprefix("# ")
         assert block.text == f"# {name}\n{(project / name).read_text(encoding='utf-8')}", name
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command adds the project's folder
+    monkeypatch.delitem(sys.modules, "my_model", raising=False)
 
     def run(*words: str) -> tuple[int, str]:
-        """In processes of its own, as for whoever types it."""
-        command = [sys.executable, "-m", "unregress", *words]
-        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
-        return done.returncode, done.stderr
+        """Here rather than in a process of its own, which would import PyTorch for each command."""
+        capsys.readouterr()
+        return main(words), capsys.readouterr().err
 
     called = commands(f"```sh\n{tour.text}```\n", "unregress")
     assert [words[0] for words in called] == ["train", "forget", "forget", "audit", "report"]

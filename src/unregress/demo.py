@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import track
-from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -76,6 +75,8 @@ def build_model() -> nn.Module:
 
 def patients() -> Splits:
     """The 442 diabetes patients of scikit-learn in a fixed random order: 300 for training, 60 and 82 held out."""
+    from sklearn.datasets import load_diabetes
+
     table = load_diabetes()
     # The columns come with mean 0 and squares that sum to 1; this gives them variance 1.
     inputs = torch.tensor(table.data * len(table.data) ** 0.5, dtype=torch.float32)

@@ -42,7 +42,8 @@ def trials() -> Iterator[Trial]:
     for n in range(30):
         file, content = ("w.pt", _torch(state())) if n % 2 else ("w.safetensors", save(state()))
         damaged = _damaged(content, n)
-        yield Trial(name=f"damaged {n}", words=forget(checkpoint=file), prepare=_written(file, _bytes(damaged)))
+        yield Trial(name=f"damaged {n}", words=forget(checkpoint=file), prepare=_written(file, _bytes(damaged)),
+                    draw=n // 6)  # fmt: skip
 
 
 def _written(file: str, write: Callable[[Path], object]) -> Prepare:

@@ -42,19 +42,20 @@ def trials() -> Iterator[Trial]:
         yield _trial(f"only {short(text)} {n}", text.encode("utf-8", "surrogateescape"), frozenset({REFUSED}))
     any_code = frozenset({DONE, DIVERGED, REFUSED})
     for path in _paths(GOOD):
-        for node in chosen(NODES, 4, *path):
+        for draw, node in enumerate(chosen(NODES, 4, *path)):
             # An output of another name is written where it says.
             writes = ("*",) if path == ("output",) else ("out", "out/*")
             content = yaml.safe_dump(_replaced(GOOD, path, node), sort_keys=False, allow_unicode=True)
-            yield _trial(f"{'.'.join(path)}: {short(repr(node))}", content.encode(), any_code, writes)
+            yield _trial(f"{'.'.join(path)}: {short(repr(node))}", content.encode(), any_code, writes, draw)
     for n in range(20):
-        yield _trial(f"damaged {n}", _damaged(TEXT.encode(), n), any_code, ("out*",))
+        yield _trial(f"damaged {n}", _damaged(TEXT.encode(), n), any_code, ("out*",), n // 2)
 
 
-def _trial(name: str, content: bytes, codes: frozenset[int], writes: tuple[str, ...] = ("out", "out/*")) -> Trial:
-    return Trial(
-        name=name, words=("forget", "--config", "job.yaml"), prepare=_file(content), codes=codes, writes=writes
-    )
+def _trial(
+    name: str, content: bytes, codes: frozenset[int], writes: tuple[str, ...] = ("out", "out/*"), draw: int = 0
+) -> Trial:
+    words = ("forget", "--config", "job.yaml")
+    return Trial(name=name, words=words, prepare=_file(content), codes=codes, writes=writes, draw=draw)
 
 
 def _file(content: bytes) -> Prepare:

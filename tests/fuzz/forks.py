@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import resource
 import shutil
@@ -30,6 +31,8 @@ def imported() -> None:
     import torch
 
     torch.set_num_threads(1)
+    # The first optimizer of a process imports torch's compiler, which takes longer than most trials.
+    torch.optim.Adam(torch.nn.Linear(1, 1).parameters())
     import docstring_parser
 
     # A third of what a command takes to begin, and the same each time.
@@ -37,19 +40,28 @@ def imported() -> None:
     import unregress.cli.dispatch
     import unregress.metrics  # noqa: F401
 
+    # What the library imports where it is used.
+    for name in ("scipy.stats", "sklearn.linear_model", "sklearn.model_selection", "sklearn.pipeline", "sklearn.svm"):
+        importlib.import_module(name)
+
 
 def warmed(folder: Path) -> None:
     """Do here what every fork would do for the first time: import on first use, read docstrings, load fonts.
 
     Args:
-        folder: holds `runs/audit`, whose page is rendered once more.
+        folder: holds `runs/audit`, whose page is rendered.
     """
+    from fuzz.project import PROJECT, audit, forget
     from unregress.cli import main
+    from unregress.evidence import AuditReport
+    from unregress.report import render_html
 
+    render_html(AuditReport.from_json(folder / "runs" / "audit" / "audit.json"))
     with open(os.devnull, "w", encoding="utf-8") as sink, redirect_stdout(sink), redirect_stderr(sink):
         main(["report", str(folder / "runs" / "audit")])
         main(["forget", "--method", "Blindspot", "--request.band", "[1, 2]"])
-        main(["audit", "--metrics", "[Errors]"])
+        for words in (("train", *PROJECT, "--output", "out"), forget(), audit()):
+            main([*words, "--print_config"])
     # Collections would touch all objects, and each fork would have to copy them.
     gc.collect()
     gc.freeze()

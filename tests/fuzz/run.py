@@ -1,8 +1,8 @@
 """Try the command line with bad input: `python -m fuzz.run [GROUP ...]` in `tests`, with `src` in PYTHONPATH.
 
 Without groups all of them are tried; `only=TEXT` takes the trials with TEXT in their name, `percent=30` a sample.  With
-`-`, lines such as `words 0 40`, for the first 40 percent of a group, are read from standard input, and each is answered
-by a line of JSON.
+`-`, lines such as `words 0 40 2`, for the first 40 percent of a group and two draws of each kind, are read from
+standard input, and each is answered by a line of JSON.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def runs() -> Iterator[Path]:
         yield base
 
 
-def tried(group: str, base: Path, part: tuple[int, int] = (0, 100), only: str = "") -> dict[str, Any]:
+def tried(
+    group: str, base: Path, part: tuple[int, int] = (0, 100), only: str = "", draws: int | None = None
+) -> dict[str, Any]:
     """What came of a group: how many trials, seconds, and of each bad one its name, words, faults and messages.
 
     Args:
@@ -56,9 +58,16 @@ def tried(group: str, base: Path, part: tuple[int, int] = (0, 100), only: str = 
         base: folder of the run folders that trials start from.
         part: from and to which percent of the trials to take; the same ones each time.
         only: part of the names of those to take.
+        draws: how many to take of each kind whose trials are drawn at random; None for all.
     """
     started, bad, codes = time.monotonic(), [], Counter[int]()
-    chosen = [each for each in trials(group) if crc32(each.name.encode()) % 100 in range(*part) and only in each.name]
+    chosen = [
+        each
+        for each in trials(group)
+        if crc32(each.name.encode()) % 100 in range(*part)
+        and only in each.name
+        and (draws is None or each.draw < draws)
+    ]
     for trial, ending in endings(chosen, base):
         codes[ending.code] += 1
         if found := faults(trial, ending):
@@ -94,8 +103,9 @@ def main(arguments: list[str]) -> int:
     if arguments == ["-"]:
         with runs() as base:
             for line in sys.stdin:
-                group, low, high = line.split()
-                print(json.dumps(tried(group, base, (int(low), int(high)))), flush=True)
+                group, *numbers = line.split()
+                low, high, draws = map(int, numbers)
+                print(json.dumps(tried(group, base, (low, high), draws=draws)), flush=True)
         return 0
     options = dict(each.split("=", 1) for each in arguments if "=" in each)
     percent, only = int(options.get("percent", 100)), options.get("only", "")

@@ -17,6 +17,8 @@ from fuzz.run import GROUPS, summary, told
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = 33
 """Percent of the trials that every run of the tests makes; the others are slow."""
+DRAWS = 2
+"""Trials of each kind that is drawn at random, such as values of one option; `python -m fuzz.run` tries all of them."""
 
 
 class Server:
@@ -34,7 +36,7 @@ class Server:
     def tried(self, group: str, part: tuple[int, int]) -> dict[str, Any]:
         """What came of a group, see `fuzz.run.tried`."""
         assert self.process.stdin and self.process.stdout
-        print(group, *part, file=self.process.stdin, flush=True)
+        print(group, *part, DRAWS, file=self.process.stdin, flush=True)
         found: dict[str, Any] = json.loads(self.process.stdout.readline())
         self.results.append(found)
         return found

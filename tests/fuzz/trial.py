@@ -50,6 +50,8 @@ class Trial:
     """Of the console."""
     largest: int | None = None
     """Bytes after which a file cannot grow any more, as if the disk were full."""
+    draw: int = 0
+    """Its number among trials of one kind that differ only by what was drawn at random; 0 for those made by hand."""
     hostile: bool = False
     """Whether the user's own code may write files, so that only its exit code and messages are looked at."""
 

@@ -45,26 +45,26 @@ def trials() -> Iterator[Trial]:
     yield from _taken()
     yield from _streams()
     for option in FORGET:
-        for value in chosen(VALUES, 5, option):
+        for draw, value in enumerate(chosen(VALUES, 5, option)):
             if (option, value) not in _LONG:
-                yield _with(option, value, forget(option, value))
+                yield _with(option, value, forget(option, value), draw=draw)
     for option in AUDIT:
-        for value in chosen(VALUES, 4, option):
+        for draw, value in enumerate(chosen(VALUES, 4, option)):
             if (option, value) not in _LONG:
                 codes = _ANY | ({NOT_PASSED} if option == "--require" else set())
-                yield _with(option, value, audit(option, value), codes)
+                yield _with(option, value, audit(option, value), codes, draw=draw)
     for option in REPRODUCE:
-        for value in chosen(VALUES, 3, option):
+        for draw, value in enumerate(chosen(VALUES, 3, option)):
             words = ("reproduce", "agedb-0-30", "--data-root", "nowhere", option, value)
-            yield _with(option, value, words, _NO)
+            yield _with(option, value, words, _NO, draw=draw)
 
 
-def _with(option: str, value: str, words: tuple[str, ...], codes: frozenset[int] = _ANY) -> Trial:
+def _with(option: str, value: str, words: tuple[str, ...], codes: frozenset[int] = _ANY, *, draw: int) -> Trial:
     # An output of another name is written where it says.
     writes = ("*",) if option == "--output" else ("out", "out/*", "home", "home/*")
     if option == "--retrain.store":
         writes = ("*",)
-    return Trial(name=f"{words[0]} {option} {short(value)}", words=words, codes=codes, writes=writes)
+    return Trial(name=f"{words[0]} {option} {short(value)}", words=words, codes=codes, writes=writes, draw=draw)
 
 
 def _refused() -> Iterator[Trial]:

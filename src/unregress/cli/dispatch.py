@@ -154,10 +154,11 @@ def _run(words: Sequence[str], debug: bool) -> int:
     set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
     parser = _Parser(usage=USAGE, description=DESCRIPTION, epilog=EXIT_CODES, version=version("unregress"))
     subcommands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands", prog="unregress")
-    parsers = {name: _parser(name, command) for name, command in COMMANDS.items()}
+    _require_command(words)
+    # To build the parsers of all commands takes several times as long as to parse; only the program's help shows all.
+    parsers = {name: _parser(name, COMMANDS[name]) for name in (words[:1] if words[0] in COMMANDS else COMMANDS)}
     for name, own in parsers.items():
         subcommands.add_subcommand(name, own, help=SUMMARIES[name])
-    _require_command(words)
     if _names_method(words):
         parsers["forget"].replaced = frozenset({"method"})
     try:

@@ -10,8 +10,6 @@ from warnings import catch_warnings, filterwarnings
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from unregress.distributed.process_group import ProcessGroup, device_mesh
@@ -48,6 +46,8 @@ def replicate(replica: nn.Module, device: torch.device, strategy: Strategy) -> n
             # Newer versions of PyTorch have renamed the argument; older versions lack the new name.
             filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
             return _DataParallel(replica, device_ids=indices, find_unused_parameters=True, broadcast_buffers=False)
+    from torch.distributed.fsdp import fully_shard
+
     mesh = device_mesh(device.type)
     try:
         for block in _blocks(replica):
@@ -125,6 +125,8 @@ def broadcast_buffers(model: nn.Module, group: ProcessGroup) -> None:
 @torch.no_grad()
 def gather_weights(model: nn.Module, replica: nn.Module, group: ProcessGroup) -> None:
     """Gather a replica's weights and buffers from all processes, and copy them into the model."""
+    from torch.distributed.tensor import DTensor
+
     broadcast_buffers(replica, group)
     for own, trained in zip(model.parameters(), replica.parameters(), strict=True):
         own.copy_(trained.full_tensor() if isinstance(trained, DTensor) else trained)

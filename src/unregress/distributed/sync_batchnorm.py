@@ -7,7 +7,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Partial, Replicate
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unregress.distributed.process_group import device_mesh
@@ -58,6 +57,8 @@ def _normalise(module: _BatchNorm, mesh: DeviceMesh, values: Tensor) -> Tensor:
 
 def _sum(values: Tensor, mesh: DeviceMesh) -> Tensor:
     """Sum over all processes; its gradient is the sum of the gradients of all processes."""
+    from torch.distributed.tensor import DTensor, Partial, Replicate
+
     total = DTensor.from_local(values, mesh, [Partial()], run_check=False).redistribute(mesh, [Replicate()])
     local: Tensor = total.to_local(grad_placements=[Partial()])
     return local

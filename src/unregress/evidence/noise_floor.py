@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from unregress.evidence.nan_means import scale_of
 
@@ -54,6 +53,8 @@ def mean_confidence_interval(toward: NDArray[Any], confidence: float = 0.95) -> 
     >>> round(low, 2), round(high, 2)
     (0.0, 4.48)
     """
+    from scipy.stats import t as student
+
     golds = len(toward)
     if golds < 2:
         return None
@@ -103,6 +104,8 @@ def prediction_interval(
     >>> round(low, 2), round(high, 2)
     (-2.97, 6.97)
     """
+    from scipy.stats import t as student
+
     count = len(values) if golds is None else golds
     if paired and np.min(values) <= 0:
         return 0.0, float(np.max(values))  # one gold equals all others, and so all are equal

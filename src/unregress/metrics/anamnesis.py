@@ -10,7 +10,6 @@ from statistics import median
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.stats import binom
 
 from unregress.errors import SettingError
 from unregress.evidence import Curve, Figure, Measurement, MetricInfo, Part, Unit
@@ -67,6 +66,8 @@ def interval(spans: Sequence[Span]) -> tuple[float, float] | None:
     >>> interval([(step, step) for step in (4.0, 2.0, 3.0, 3.0, 5.0)]), interval([(4.0, 4.0), (2.0, 2.0)])
     ((2.0, 5.0), None)
     """
+    from scipy.stats import binom
+
     count = len(spans)
     rank = max(0, int(binom.ppf(0.025, count, 0.5)) - 1)
     low, high = sorted(low for low, _ in spans)[rank], sorted(high for _, high in spans)[count - 1 - rank]

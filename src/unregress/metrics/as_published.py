@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.svm import SVC
 from torch import nn
 
 from unregress.data.case import Case
@@ -75,6 +74,8 @@ def published_attack(
         The share of queried samples that are called members, and the accuracy on members and others, which the
         attacker was trained on.
     """
+    from sklearn.svm import SVC
+
     losses, labels = np.concatenate([members, others])[:, None], np.repeat([1, 0], [len(members), len(others)])
     # The state has no effect here, but None would draw from NumPy's global generator.
     attacker = SVC(C=3, gamma="auto", kernel="rbf", random_state=0).fit(losses, labels)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde
 
 from unregress.evidence import Curve
 from unregress.evidence.nan_means import scale_of
@@ -28,6 +27,8 @@ def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = F
         at_least_zero: the values cannot be negative: mirror the kernels at zero, so that no mass is
             lost below it.  Without this, a density of distances is halved just where it matters.
     """
+    from scipy.stats import gaussian_kde
+
     values = values[np.isfinite(values)]
     # Rescaled by a power of two where values are too large to be squared.
     scale = max(1.0, scale_of(values))

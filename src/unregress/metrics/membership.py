@@ -8,10 +8,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from unregress.errors import SettingError
 from unregress.evidence import MetricInfo, Part, Unit
@@ -63,6 +59,11 @@ def attack(
         The share of queried samples that are called members, and the balanced accuracy on the held-out
         members and others.
     """
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
     features = np.vstack([members, others])
     labels = np.repeat([1, 0], [len(members), len(others)])
     x, x_held, y, y_held = train_test_split(features, labels, test_size=0.3, stratify=labels, random_state=seed)

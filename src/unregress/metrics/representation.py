@@ -8,11 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from unregress.errors import SettingError
 from unregress.evidence import MetricInfo, Part, Unit
@@ -39,6 +34,8 @@ def fold_numbers(labels: NDArray[Any], *, seed: int) -> NDArray[np.int64]:
         labels: 0 or 1 per sample.
         seed: of the draw.
     """
+    from sklearn.model_selection import StratifiedKFold
+
     folds = np.zeros(len(labels), dtype=np.int64)
     cut = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     for fold, (_, held_out) in enumerate(cut.split(labels, labels)):
@@ -58,6 +55,11 @@ def probe_auc(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any])
         labels: 0 or 1 per sample, `(n,)`.
         folds: in which fold a sample is held out, `(n,)`; both classes in each.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     areas = []
     for fold in np.unique(folds):
         held_out = folds == fold

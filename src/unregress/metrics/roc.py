@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from unregress.metrics.predictions import Values
 
@@ -18,6 +17,8 @@ def auc(members: Values, others: Values) -> float:
     >>> round(auc(np.array([3.0, 2.0, 0.0]), np.array([1.0, 2.0])), 4)  # (2 + 1.5 + 0) of 6 pairs
     0.5833
     """
+    from sklearn.metrics import roc_auc_score
+
     return float(roc_auc_score(np.repeat([1, 0], [len(members), len(others)]), np.concatenate([members, others])))
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import wasserstein_distance
 
 from unregress.evidence import Figure, MetricInfo, Part, Unit
 from unregress.evidence.nan_means import mean
@@ -28,6 +27,8 @@ def w1(first: Values, second: Values) -> float:
     >>> w1(np.array([0.0, 1.0]), np.array([3.0, 2.0]))
     2.0
     """
+    from scipy.stats import wasserstein_distance
+
     return mean_over_outputs(first, second, wasserstein_distance)
 
 

@@ -8,17 +8,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from matplotlib import style as mpl_style
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING
 
 from unregress.errors.wording import printable
 from unregress.evidence import AuditReport, Curve, Figure, Role
 from unregress.files.writing import writing
 from unregress.report.formatting import significant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WIDTH, HEIGHT = 400, 260
 """In user units of the SVG, which the page scales; text is 12 units high, about 10 px on a phone."""
@@ -165,6 +163,10 @@ def save_figure(figure: Figure, look: Mapping[str, Style], path: str | Path) -> 
     Raises:
         RunFolderError: it cannot be written.
     """
+    from matplotlib import style as mpl_style
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.lines import Line2D
+
     curves, look = _drawn(figure, look)
     with mpl_style.context({**_SETTINGS, "svg.hashsalt": figure.key}, after_reset=True):
         canvas = Canvas(figsize=(1.6 * WIDTH / 72, 1.4 * HEIGHT / 72), layout="constrained")
@@ -208,6 +210,9 @@ def _keys(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style]) ->
 
 def _svg(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style], prefix: str) -> str:
     # Ids depend on content instead of chance, so that the same figure gives the same bytes.
+    from matplotlib import style as mpl_style
+    from matplotlib.figure import Figure as Canvas
+
     settings = {**_SETTINGS, "svg.hashsalt": prefix}
     with mpl_style.context(settings, after_reset=True), io.StringIO() as out:
         canvas = Canvas(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
@@ -217,6 +222,8 @@ def _svg(figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style], pre
 
 
 def _draw(axes: Axes, figure: Figure, curves: Sequence[Curve], look: Mapping[str, Style]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for layer, curve in enumerate(curves):
         style = look[curve.model]
         axes.plot(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.stats import t as student
 
 from unregress.data.request import Index, Mask
 from unregress.errors import DataError
@@ -173,6 +172,8 @@ def interval(share: float, by_pair: Values) -> tuple[float, float]:
         share: over all pairs.
         by_pair: each pair's estimate of it, `(pairs,)`: its own share, or its `pseudo_values`.
     """
+    from scipy.stats import t as student
+
     reach = student.ppf(0.975, len(by_pair) - 1) * by_pair.std(ddof=1) * np.sqrt(2 / len(by_pair))
     return float(max(0.0, share - reach)), float(min(1.0, share + reach))
 
