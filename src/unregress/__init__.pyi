@@ -32,7 +32,7 @@ from .retraining.model_factory import retrain
 from .tasks.adapters import MappingTask, TensorTask
 from .tasks.base import Task
 from .tasks.losses import Huber, Quantile
-from .training.from_scratch import TrainingData, TrainingFunction
+from .training.from_scratch import TrainingData
 from .training.recipe import Recipe
 from .training.runtime import Runtime
 
@@ -63,7 +63,6 @@ __all__ = [
     "Task",
     "TensorTask",
     "TrainingData",
-    "TrainingFunction",
     "UniformAmnesiac",
     "Unlearned",
     "UnregressError",

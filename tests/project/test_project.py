@@ -15,7 +15,7 @@ from unregress import FineTune, Project, Recipe, Retrain, Runtime, UnregressErro
 from unregress.cli import main
 from unregress.errors import RequestError, SettingError
 from unregress.metrics import Errors
-from unregress.project.method_choice import choose_method
+from unregress.retraining.method_choice import choose_method
 from unregress.runs.checkpoint import save_weights
 from unregress.tasks.weights import weights_of
 

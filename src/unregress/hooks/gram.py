@@ -115,7 +115,7 @@ def record(traces: dict[str, Traces], seen: dict[str, list[tuple[Tensor, Tensor]
             allow_unused=True,
         )
         pairs = zip(flat, found, strict=True)
-        back.append([torch.zeros_like(out) if grad is None else grad for (_, (_, out)), grad in pairs])
+        back.append([_or_zero(grad, out) for (_, (_, out)), grad in pairs])
     chunks: dict[str, list[Trace]] = {name: [] for name in seen}
     for place, (name, (inputs, _)) in enumerate(flat):
         gradients = torch.stack([each[place].detach() for each in back], dim=1)
@@ -159,7 +159,7 @@ def _linear_products(layer: nn.Linear, inputs: Tensor, gradients: Tensor) -> Ten
     n, k, s, _ = gradients.shape
     rows, back = inputs.reshape(n * s, -1), gradients.reshape(n * k * s, -1)
     ahead = rows @ rows.T if layer.weight.requires_grad else rows.new_zeros(n * s, n * s)
-    if layer.bias is not None and layer.bias.requires_grad:
+    if _has_bias(layer):
         ahead = ahead + 1
     products = (back @ back.T).view(n, k, s, n, k, s) * ahead.view(n, 1, s, n, 1, s)
     return products.sum((2, 5)).reshape(n * k, n * k)
@@ -182,7 +182,7 @@ def _linear_blocks(layer: nn.Linear, calls: Sequence[Trace]) -> Iterator[Tensor]
         for start in range(0, out, width):
             piece = gradients[..., start : start + width]
             yield torch.einsum("nkso,nsi->nkoi", piece, inputs).reshape(n * k, -1)
-    if layer.bias is not None and layer.bias.requires_grad:
+    if _has_bias(layer):
         yield gradients.sum(2).reshape(n * k, out)
 
 
@@ -213,7 +213,7 @@ def _convolution_blocks(layer: nn.Conv1d | nn.Conv2d, calls: Sequence[Trace]) ->
             for start in range(first, first + out // groups, width):
                 end = min(start + width, first + out // groups)
                 yield _convolution_block(layer, calls, group, start, end).reshape(n * k, -1)
-    if layer.bias is not None and layer.bias.requires_grad:
+    if _has_bias(layer):
         yield sum(
             (call.gradients.flatten(3).sum(3) for call in calls[1:]), calls[0].gradients.flatten(3).sum(3)
         ).reshape(n * k, out)
@@ -251,6 +251,17 @@ def _unfolded(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
         sides = [side for each in reversed((0, *layer.padding) if flat else layer.padding) for side in (each, each)]
     images = functional.pad(inputs.unsqueeze(2) if flat else inputs, sides)
     return functional.unfold(images, kernel, dilation=dilation, stride=stride)
+
+
+def _has_bias(layer: nn.Module) -> bool:
+    """Whether a layer has a bias that is trained."""
+    bias: nn.Parameter | None = getattr(layer, "bias", None)
+    return bias is not None and bias.requires_grad
+
+
+def _or_zero(gradient: Tensor | None, output: Tensor) -> Tensor:
+    """A gradient; zero where the prediction does not depend on the output."""
+    return torch.zeros_like(output) if gradient is None else gradient
 
 
 def _join(parts: list[Tensor]) -> Tensor:

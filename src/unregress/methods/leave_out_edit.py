@@ -317,9 +317,10 @@ def _gradients(model: nn.Module, layer: nn.Module, case: Case, rows: Tensor, run
         for batch in runtime.load(case.source("train_eval"), chunked(rows, 1)):
             raw = case.task.predict(model, batch.data).flatten()
             for value in raw:
-                pieces = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
-                filled = [torch.zeros_like(w) if p is None else p for w, p in zip(weights, pieces, strict=True)]
-                found.append(torch.cat([piece.flatten() for piece in filled]).double().cpu())
+                pieces = torch.autograd.grad(
+                    value, weights, retain_graph=True, allow_unused=True, materialize_grads=True
+                )
+                found.append(torch.cat([piece.flatten() for piece in pieces]).double().cpu())
     return torch.stack(found)
 
 

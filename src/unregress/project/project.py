@@ -23,9 +23,9 @@ from unregress.evidence.verdict import Rule
 from unregress.methods import Method, Retrain, Unlearned, train
 from unregress.metrics import Metric
 from unregress.project.forgotten import Forgotten, named
-from unregress.project.method_choice import BUDGET, choose_method
 from unregress.project.settings import read_settings
 from unregress.project.table import Columns, Table
+from unregress.retraining.method_choice import BUDGET, choose_method
 from unregress.runs.model_io import changed_data, file_of, read_model, read_start
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import TrainingRecords

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 
 from unregress.data.splits import Splits
@@ -66,6 +65,8 @@ class Columns:
             standardise: whether features are shifted and scaled to mean 0 and variance 1 over the training records.
             seed: seed of the draw.
         """
+        from sklearn.preprocessing import StandardScaler  # takes a second, and only tables need it
+
         raise_all(list(self._complaints(table)))
         parts = self._parts(table, validation, test, seed)
         x = np.stack([_numbers(table, name) for name in self.features], axis=1)

@@ -22,7 +22,7 @@ from unregress.errors import SettingError
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.methods.retrain import PUBLISHED
-from unregress.project.method_choice import BUDGET, choose_method
+from unregress.retraining.method_choice import BUDGET, choose_method
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import changed_data, contents, read_model, read_start, run_folder, write_model
 from unregress.runs.provenance import require_not_forgotten
