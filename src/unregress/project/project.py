@@ -14,6 +14,7 @@ from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
+from unregress.data.conditions import matching
 from unregress.data.loading import read_targets
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
@@ -182,7 +183,7 @@ class Project:
         subjects: Iterable[Hashable] | None = None,
         ids: Iterable[Hashable] | None = None,
         band: tuple[float | None, float | None] | None = None,
-        where: ArrayLike | None = None,
+        where: ArrayLike | Mapping[str, Any] | None = None,
         reason: str,
     ) -> ForgetRequest:
         """Name the samples to forget, in exactly one way.
@@ -192,7 +193,8 @@ class Project:
                 every split.
             ids: ids of training samples, as in `Splits.ids`.
             band: lowest and highest target, both included; None for no limit.
-            where: a mask over the training samples, `(n,)` bool.
+            where: a mask over the training samples, `(n,)` bool, or conditions on `Splits.columns`, see
+                `data.conditions.matching`.
             reason: a reference to the request, which reports quote.
 
         Raises:
@@ -210,7 +212,8 @@ class Project:
             targets = read_targets(self.splits.source("train_eval"), self.task).numpy()
             return ForgetRequest.band(targets, *band, reason=reason)
         if where is not None:
-            return ForgetRequest.where(where, reason=reason)
+            mask = matching(self.splits.columns, where) if isinstance(where, Mapping) else where
+            return ForgetRequest.where(mask, reason=reason)
         if self.splits.ids is None:
             raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
         return ForgetRequest.ids(self.splits.ids, ids or [], reason=reason)

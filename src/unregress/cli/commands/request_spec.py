@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
+from unregress.cli.commands.records_file import read_column
+from unregress.data.conditions import matching
 from unregress.data.ids import id_texts
 from unregress.data.loading import read_targets
 from unregress.data.request import ForgetRequest
@@ -17,13 +19,13 @@ from unregress.runs.model_io import require_same_data
 from unregress.runs.provenance import HISTORY, record_of
 from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_chain import Chain
-from unregress.runs.request_record import Found, RequestRecord, read_request, read_requests
+from unregress.runs.request_record import HELD_OUT, Found, RequestRecord, read_request, read_requests
 from unregress.tasks.base import Task
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestSpec:
-    """The training samples to forget: `reason`, and exactly one of four ways to name them.
+    """The samples to forget: `reason`, and exactly one way to name them.
 
     Raises:
         RequestError: no or several ways, or values that make no sense; all of them at once.
@@ -40,13 +42,26 @@ class RequestSpec:
     """Number of samples to forget, drawn at random."""
     seed: int = 0
     """Seed of that draw."""
+    subjects: list[int | str] | None = None
+    """People to forget, as in the `subjects` that `data` gives, matched as text: all of their samples, in every split.
+    """
+    where: dict[str, Any] | None = None
+    """Conditions on the columns that `data` gives: '{city: Basel, year: [2015, 2016], age: {min: 60}}'."""
+    file: Path | None = None
+    """CSV, Parquet or JSON-lines file with the people, or ids, to forget."""
+    column: str | None = None
+    """Column of that file with the people or ids."""
+    by: Literal["subjects", "ids"] = "subjects"
+    """What that column holds."""
+    missing: Literal["error", "report"] = "error"
+    """With `report`, people and ids that are not in the data are counted in the report and no error."""
     from_run: Path | None = None
     """Run folder whose request to use again, with its reason; may also be the folder of an ancestor of the models."""
     after: list[Path] = field(default_factory=list)
     """Run folders of earlier requests on the model, if `checkpoint` is a bare weights file."""
 
     def __post_init__(self) -> None:
-        ways = ("ids_file", "band", "random", "from_run")
+        ways = ("subjects", "ids_file", "file", "where", "band", "random", "from_run")
         given = [way for way in ways if getattr(self, way) is not None]
         complaints: list[UnregressError] = []
         if len(given) != 1:
@@ -97,28 +112,58 @@ class RequestSpec:
             )
         folders = [*models, *self.after, *([] if self.from_run is None else [self.from_run])]
         chain = Chain.of(folders, records)
-        gone: list[str] = []
-        request = self._positions(splits, task, chain, gone) if own is None else own.request(splits.size)
+        gone, unknown = list[str](), list[str]()
+        request = self._named(splits, task, chain, gone, unknown) if own is None else own.request(splits.size)
         others = chain.requests(but=request.forget)
         asked = request.beside(*others)
         notes = [*chain.notes, *([] if own is None else own.notes)]
+        if unknown:
+            notes.append(f"{len(unknown)} {self._called} of the request are not in the data")
         if gone:
-            notes.append(f"{len(gone)} ids were forgotten by an earlier request, and their samples are gone")
+            notes.append(f"{len(gone)} {self._called} were forgotten by an earlier request, and their samples are gone")
         if already := len(request.forget) - len(asked.forget):
             notes.append(
                 f"{already} of {len(request.forget)} samples named are forgotten by an earlier request already"
             )
         return ResolvedRequest(request=asked, before=chain.before(request.forget), notes=tuple(dict.fromkeys(notes)))
 
-    def _positions(self, splits: Splits, task: Task[Any], chain: Chain, gone: list[str]) -> ForgetRequest:
-        """The request for the named samples; ids whose samples an earlier request removed are appended to `gone`."""
+    @property
+    def _called(self) -> str:
+        """What the request names, for messages."""
+        people = self.subjects is not None or (self.file is not None and self.by == "subjects")
+        return "people" if people else "ids"
+
+    def _named(
+        self, splits: Splits, task: Task[Any], chain: Chain, gone: list[str], unknown: list[str]
+    ) -> ForgetRequest:
+        """The request for the named samples.
+
+        Args:
+            splits: the data.
+            task: finds the targets of a band.
+            chain: the earlier requests.
+            gone: extended by the ids and people whose samples an earlier request removed.
+            unknown: extended by those that are not in the data, if these are only reported.
+        """
         size = splits.size
+        if self._called == "people":
+            wanted = (
+                list(map(str, self.subjects)) if self.subjects is not None else read_column(self._file, self.column)
+            )
+            known = (
+                {} if splits.subjects is None else dict(zip(id_texts(splits.subjects), splits.subjects, strict=True))
+            )
+            held = {str(each) for split in HELD_OUT for each in splits.subjects_of(split) or ()}
+            left = self._left(wanted, known.keys() | held if known else set(wanted), chain, gone, unknown)
+            return ForgetRequest.subjects(splits, [known.get(each, each) for each in left], reason=self.reason)
+        if self.where is not None:
+            return ForgetRequest.where(matching(splits.columns, self.where), reason=self.reason)
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
         if self.band is not None:
             targets = read_targets(splits.source("train_eval"), task)
             return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
-        if splits.ids is None and chain.by_id:
+        if splits.ids is None and chain.by_id and self.file is None:
             # A line such as 3 would be mistaken for a position.
             raise DataError(
                 "The earlier requests of this model are by id, and `data` gives no ids",
@@ -126,17 +171,34 @@ class RequestSpec:
                 remedy="Return `Splits(..., ids=...)`",
             )
         texts = id_texts(range(size) if splits.ids is None else splits.ids)
-        known, file = set(texts), cast(Path, self.ids_file)
-        wanted = read_ids(file, _KnownIds(known, chain))
-        gone += [each for each in wanted if each not in known and chain.names(each)]
-        left = [each for each in wanted if each not in gone]
+        present = set(texts)
+        if self.file is not None:
+            wanted = read_column(self.file, self.column)
+        else:
+            wanted = read_ids(cast(Path, self.ids_file), _KnownIds(present, chain))
+        return ForgetRequest.ids(texts, self._left(wanted, present, chain, gone, unknown), reason=self.reason)
+
+    @property
+    def _file(self) -> Path:
+        return cast(Path, self.file)
+
+    def _left(
+        self, wanted: list[str], present: Collection[str], chain: Chain, gone: list[str], unknown: list[str]
+    ) -> list[str]:
+        """The named ids or people that are still in the data, or are in no earlier request either."""
+        gone += [each for each in wanted if each not in present and chain.names(each)]
+        if self.missing == "report":
+            unknown += [each for each in wanted if each not in present and each not in gone]
+        left = [each for each in wanted if each not in gone and each not in unknown]
         if not left:
+            where = self.ids_file or self.file or "the request"
             raise RequestError(
-                f"All {len(wanted)} ids in {file} were forgotten by earlier requests, and their samples are gone",
-                expected="an id that no earlier request has named",
+                f"All {len(wanted)} {self._called} in {where} were forgotten by earlier requests"
+                f"{' or are not in the data' if unknown else ''}, and their samples are gone",
+                expected=f"{self._called} that no earlier request has named",
                 remedy="Nothing is left to be done for them",
             )
-        return ForgetRequest.ids(texts, left, reason=self.reason)
+        return left
 
 
 @dataclass(frozen=True, kw_only=True)

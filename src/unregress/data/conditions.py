@@ -1,0 +1,93 @@
+"""Select training samples by the values of their columns: equal to, one of, or between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from unregress.data.request import Mask
+from unregress.errors import RequestError, UnregressError, raise_all
+
+LIMITS = ("min", "max")
+
+
+def matching(columns: Mapping[str, Sequence[Any]], where: Mapping[str, Any]) -> Mask:
+    """Find the samples that meet all conditions; `(n,)` bool.
+
+    Args:
+        columns: one value for each sample, by name, see `Splits.columns`.
+        where: by column, a value that samples have, a list of values of which they have one, or limits
+            `{"min": ..., "max": ...}` between which they lie, both included.
+
+    Raises:
+        RequestError: a column does not exist, or its values cannot be compared with the condition.
+
+    >>> matching({"city": ["Basel", "Bern"], "year": [2014, 2016]}, {"year": {"min": 2015}}).tolist()
+    [False, True]
+    """
+    complaints: list[UnregressError] = []
+    if not where:
+        complaints.append(RequestError("There are no conditions", expected="a column with a condition"))
+    if unknown := [name for name in where if name not in columns]:
+        complaints.append(
+            RequestError(
+                f"The data have no column {', '.join(map(repr, unknown))}",
+                expected=f"columns among {', '.join(map(str, columns))}" if columns else "`Splits(columns=...)`",
+            )
+        )
+    raise_all(complaints)
+    found = np.ones(len(next(iter(columns.values()))), dtype=np.bool_)
+    for name, condition in where.items():
+        found &= _meets(name, columns[name], condition)
+    return found
+
+
+def _meets(name: str, values: Sequence[Any], condition: Any) -> Mask:
+    if isinstance(condition, Mapping):
+        if not condition or set(condition) - set(LIMITS):
+            raise RequestError(
+                f"The condition on {name!r} has {', '.join(sorted(map(repr, condition))) or 'nothing'}",
+                expected="`min`, `max` or both",
+            )
+        low, high = condition.get("min"), condition.get("max")
+        try:
+            inside = [(low is None or value >= low) and (high is None or value <= high) for value in values]
+        except TypeError as error:
+            raise RequestError(
+                f"The values of {name!r} cannot be compared with the limits {dict(condition)}: {error}",
+                expected="limits of the type of the values",
+            ) from error
+        return np.array(inside, dtype=np.bool_)
+    if isinstance(condition, (list, tuple, set, frozenset)):
+        return np.array([value in condition for value in values], dtype=np.bool_)
+    return np.array([bool(value == condition) for value in values], dtype=np.bool_)
+
+
+def touching(starts: Sequence[Any], ends: Sequence[Any], first: Any, last: Any) -> Mask:
+    """Find the windows of a series that touch a stretch of time; `(n,)` bool.
+
+    A window touches it if it has any moment in common with it: its encoder or its horizon, or both.
+
+    Args:
+        starts: first moment of each window, inputs included: numbers or times.
+        ends: last moment of each window, targets included.
+        first: first moment of the stretch.
+        last: last moment of the stretch; both are included.
+
+    Raises:
+        RequestError: the stretch is reversed, or outside of the series.
+
+    >>> touching([0, 3, 6], [4, 7, 10], 5, 6).tolist()
+    [False, True, True]
+    """
+    if first > last:
+        raise RequestError(f"The time range begins at {first} and ends at {last}", expected="the beginning first")
+    if last < min(starts) or first > max(ends):
+        raise RequestError(
+            f"The time range from {first} to {last} is outside of the series",
+            expected=f"a range that meets the series, which goes from {min(starts)} to {max(ends)}",
+        )
+    pairs = zip(starts, ends, strict=True)
+    return np.array([bool(start <= last and end >= first) for start, end in pairs], dtype=np.bool_)
