@@ -146,15 +146,15 @@ def files_of(patterns: str | Sequence[str]) -> list[Path]:
         SettingError: a pattern matches nothing.
     """
     names = [part.strip() for part in patterns.split(",")] if isinstance(patterns, str) else list(patterns)
-    found = {name: sorted(glob(name)) if has_magic(name) else [name] for name in names if name}
+    found = [(name, sorted(glob(name)) if has_magic(name) else [name]) for name in names if name]
     raise_all(
         [
             SettingError(f"No file matches {name!r}", expected="at least one file", remedy="Check folder and spelling")
-            for name, files in found.items()
+            for name, files in found
             if not files
         ]
     )
-    return [Path(file) for files in found.values() for file in files]
+    return [Path(file) for _, files in found for file in files]
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class _Metrics:
                 inside = "it reads the final layer's activations or gradients"
                 reason = inside if metric.needs_features else "it trains or runs the models themselves"
                 # Of a metric that is measured in part, the rest is left out.
-                left_out[metric.about[0].title if own is None else f"{metric.about[0].title}, in full"] = reason
+                left_out[metric.about[0].title if own is None else f"{metric.about[0].title} (in full)"] = reason
         if not measured:
             raise SettingError(
                 "None of the metrics can be measured from predictions alone",

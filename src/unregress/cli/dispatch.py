@@ -262,7 +262,7 @@ def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
         raise SettingError(f"An object that the configuration names cannot be created: {described(error)}") from error
     values = made[parsed.subcommand]
     for key, kind in (("task", Task), ("data", Splits)):
-        if key in values and not isinstance(values[key], kind):
+        if "task" in values and not isinstance(values[key], kind):
             raise SettingError(
                 f"`{key}` returned a {type(values[key]).__name__}",
                 expected=f"a function that returns a {kind.__name__}",

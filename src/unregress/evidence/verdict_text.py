@@ -142,9 +142,8 @@ def predictions_alone(left_out: Sequence[str]) -> str:
     """
     if not left_out:
         return ""
-    return (
-        f"Judged by predictions alone, without what needs the model, which no criterion reads: {', '.join(left_out)}."
-    )
+    listed = ", ".join(left_out)
+    return f"Judged by predictions alone; not measured, and read by no criterion of a verdict: {listed}."
 
 
 def limits(criterion: Criterion) -> str:
