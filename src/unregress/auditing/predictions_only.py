@@ -42,7 +42,7 @@ from unregress.tasks.adapters import TensorTask
 from unregress.tasks.losses import PerSampleLoss
 from unregress.training.runtime import Runtime
 
-NO_REASON = "not stated"
+NO_REASON = "reason not stated"
 """The request's reason where none is given."""
 _WORD_OF_THE_USER = (
     "Nothing but predictions is known of the models: that the retrained ones never saw the forgotten rows, and differ "
@@ -132,7 +132,11 @@ def audit_predictions(
         caveats=(_WORD_OF_THE_USER, *chosen.caveats(), *notes, *panel_caveats(panel, measures, rule), *caveats),
     )
     addition = verdict_text.predictions_alone(list(chosen.left_out))
-    verdicts = (replace(each, reason=f"{each.reason} {addition}".strip()) for each in judge(report, rule))
+    references = report.named("reference")
+    verdicts = (
+        each if each.model in references else replace(each, reason=f"{each.reason} {addition}".strip())
+        for each in judge(report, rule)
+    )
     return replace(report, verdicts=tuple(verdicts))
 
 
