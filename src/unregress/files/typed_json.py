@@ -59,7 +59,8 @@ def parse(text: bytes) -> Any:
 def build(kind: type[T], value: Any, where: str = "") -> T:
     """Convert parsed JSON into a value of a type: the inverse of `dataclasses.asdict`.
 
-    Lists become tuples and objects become dataclasses, all of whose fields must be present.  Supported types:
+    Lists become tuples and objects become dataclasses, all of whose fields must be present, except those with
+    `metadata={"may_be_missing": True}`, which files of earlier versions do not have.  Supported types:
     dataclasses, `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `Literal`, unions, `None`, `bool`, `int`,
     `float` (which accepts whole numbers, unconverted), `str` and `Any`.
 
@@ -115,7 +116,8 @@ def _record(kind: Any, value: Any, where: str, complaints: list[str]) -> Any:
         return value
     before, start = len(complaints), f"{where}." if where else ""
     hints = _hints(kind)
-    complaints += [f"{start}{name} is missing" for name in hints if name not in value]
+    optional = {field.name for field in fields(kind) if field.metadata.get("may_be_missing")}
+    complaints += [f"{start}{name} is missing" for name in hints if name not in value and name not in optional]
     complaints += [f"{start}{_bare(name)} is not a known field" for name in value if name not in hints]
     parts = {name: _built(hint, value[name], start + name, complaints) for name, hint in hints.items() if name in value}
     return kind(**parts) if len(complaints) == before else value
