@@ -233,6 +233,7 @@ def copied(asked: dict[str, Any]) -> None:
     [
         (without_last, DataError, "gold 2 lacks 3 rows of data, such as its row 378"),
         (with_strangers, DataError, "gold 2 has 1 rows whose ids are not in data, such as its row 381"),
+        (put("id", None), DataError, "unlearned has 1 rows without an id"),
         (with_a_repetition, DataError, "gold 2 names 1 ids more than once"),
         (
             put("prediction", np.nan),

@@ -56,6 +56,13 @@ def test_a_missing_file(name: str, tmp_path: Path) -> None:
     assert "cannot be read" in refused.value.found
 
 
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").mkdir()
+    with pytest.raises(DataError) as refused:
+        read_columns(tmp_path / "a.parquet")
+    assert "not a file" in refused.value.found
+
+
 def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("")
     assert read_columns(tmp_path / "a.csv") == {}

@@ -80,6 +80,8 @@ def read_table(name: str, source: Source) -> Table:
             expected="a table with one row for each sample",
         )
     given = None if ID not in columns else [_id_text(value) for value in plain_ids(columns[ID]) or []]
+    if given is not None and (unnamed := sum(identity in ("", "None", "nan") for identity in given)):
+        raise DataError(f"{title} has {unnamed} rows without an id", expected="an id for each row")
     if given is not None and (repeats := len(given) - len(set(given))):
         raise DataError(f"{title} names {repeats} ids more than once", expected="each id once, in the column `id`")
     return Table(name=title, columns=columns, rows=lengths.pop(), ids=given, path=path, bare=bare)

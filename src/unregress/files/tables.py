@@ -31,6 +31,8 @@ def read_columns(path: Path) -> Columns:
         DataError: the file cannot be read, or its rows are not those of one table.
         SettingError: pyarrow, which reads Parquet, is not installed.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} cannot be read: it is not a file", expected=_FORMATS)
     try:
         if path.suffix == ".parquet":
             return _parquet(path)
