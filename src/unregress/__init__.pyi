@@ -2,6 +2,7 @@
 
 from . import metrics
 from .auditing.pipeline import audit
+from .auditing.predictions_only import audit_predictions
 from .auditing.training import DeepTests, Retraining
 from .checks.preflight import preflight
 from .cost import Cost
@@ -67,6 +68,7 @@ __all__ = [
     "Unlearned",
     "UnregressError",
     "audit",
+    "audit_predictions",
     "collect",
     "preflight",
     "print_table",

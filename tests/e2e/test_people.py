@@ -93,7 +93,7 @@ def test_people_who_are_not_there_are_an_error_or_a_note(
         ("nr,x\n3,1\n", [], "nr"),
         ("nr,x\n3,1\n,2\n", ["--request.column", "nr"], "1 of 2 rows"),
         ("nr,x\n", ["--request.column", "nr"], "no rows"),
-        ("", ["--request.column", "nr"], "cannot be read"),
+        ("", ["--request.column", "nr"], "no columns"),
     ],
 )
 def test_a_faulty_file_is_refused(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from unregress.methods.base import Unlearned
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.collect import collect
 from unregress.metrics.predictions import Predictions, Values
+from unregress.tasks.base import Task
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime
 
@@ -109,7 +111,27 @@ def assemble(case: Case, models: Sequence[Participant], runtime: Runtime, *, fea
         subjects.append(Subject(name=name, role=role, model=model, parts=dict(split_parts(case, seen))))
     original = next(subject for subject in subjects if subject.role == "original")
     subjects.append(constant(case, original, runtime))
-    units = spreads(original)
+    subjects, units, remarks = in_common_units(subjects)
+    caveats += remarks
+    group: Index = np.zeros(0, dtype=np.int64)
+    if case.splits.validation is not None:
+        group = np.flatnonzero(case.forget_like("validation"))
+    return Panel(
+        case=case, runtime=runtime, subjects=tuple(subjects), validation_forget_like=group, units=units
+    ), caveats
+
+
+def in_common_units(subjects: Sequence[Subject]) -> tuple[list[Subject], Values, list[str]]:
+    """Put each of several outputs in units of its own spread; a single output stays as it is.
+
+    Args:
+        subjects: all models of a panel, the original among them.
+
+    Returns:
+        The models, the units `(*out)`, and caveats about outputs and unknown targets.
+    """
+    original = next(subject for subject in subjects if subject.role == "original")
+    caveats, units = [], spreads(original)
     if units.size > 1:
         subjects = [replace(s, parts={name: part.in_units(units) for name, part in s.parts.items()}) for s in subjects]
         listed = ", ".join(f"{unit:.3g}" for unit in units.ravel()[:10])
@@ -118,13 +140,7 @@ def assemble(case: Case, models: Sequence[Participant], runtime: Runtime, *, fea
             f"which is how far its retained targets are from their median on average: {listed}"
             f"{', …' if units.size > 10 else ''}."
         )
-    caveats += _unknown_targets(subjects[0])
-    group: Index = np.zeros(0, dtype=np.int64)
-    if case.splits.validation is not None:
-        group = np.flatnonzero(case.forget_like("validation"))
-    return Panel(
-        case=case, runtime=runtime, subjects=tuple(subjects), validation_forget_like=group, units=units
-    ), caveats
+    return list(subjects), units, [*caveats, *_unknown_targets(subjects[0])]
 
 
 def constant(case: Case, like: Subject, runtime: Runtime) -> Subject:
@@ -140,9 +156,19 @@ def constant(case: Case, like: Subject, runtime: Runtime) -> Subject:
             takes over.
         runtime: where that model runs.
     """
+    return constant_predictor(case.task, like, _raw_shape(case, like, runtime))
+
+
+def constant_predictor(task: Task[Any], like: Subject, raw_shape: torch.Size | None = None) -> Subject:
+    """Create the baseline of `constant` from a task's loss alone.
+
+    Args:
+        task: its loss is read.
+        like: an audited model.
+        raw_shape: shape of that model's raw prediction for one sample; None for the target's.
+    """
     middle = torch.from_numpy(like.parts["train-retain"].target).nanmedian(dim=0).values.nan_to_num()
-    raw_shape = _raw_shape(case, like, runtime)
-    parts = {name: _constant_predictions(case, seen, middle, raw_shape) for name, seen in like.parts.items()}
+    parts = {name: _constant_predictions(task, seen, middle, raw_shape) for name, seen in like.parts.items()}
     return Subject(name=CONSTANT, role="reference", model=None, parts=parts)
 
 
@@ -176,7 +202,7 @@ def _raw_shape(case: Case, like: Subject, runtime: Runtime) -> torch.Size | None
 
 
 def _constant_predictions(
-    case: Case, seen: Predictions, middle: torch.Tensor, raw_shape: torch.Size | None
+    task: Task[Any], seen: Predictions, middle: torch.Tensor, raw_shape: torch.Size | None
 ) -> Predictions:
     target = torch.from_numpy(seen.target)
     point = middle.expand(target.shape)
@@ -188,7 +214,7 @@ def _constant_predictions(
     if own[: target.ndim - 1] == target.shape[1:]:
         raw = point.reshape(*target.shape, *(1 for _ in own[target.ndim - 1 :])).expand(len(seen), *own)
         with suppress(ModelError):
-            found = case.task.checked_loss(raw, target).detach().double().cpu().numpy()
+            found = task.checked_loss(raw, target).detach().double().cpu().numpy()
             loss = found if np.isfinite(found).all() else loss
     return Predictions(index=seen.index, prediction=point.numpy().copy(), target=seen.target, loss=loss)
 

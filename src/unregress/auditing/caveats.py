@@ -15,7 +15,7 @@ from unregress.tasks.unwrap import unwrapping
 
 def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> Iterator[str]:
     """Caveats that follow from the data, the number of golds and the measurements."""
-    forgotten, golds = len(panel.case.requested.forget), len(panel.golds)
+    forgotten, golds = len(panel.original.parts["train-forget"]), len(panel.golds)
     if not golds:
         yield (
             "No model was retrained, so it is unknown how a model that never saw the forgotten samples would behave: "
@@ -39,8 +39,8 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
         yield f"Only {forgotten} samples are forgotten: shares and distributions are coarse."
     if "test-forget" not in panel.parts:
         yield (
-            "No held-out samples of the forgotten kind are known (the request is not a band of targets and the case "
-            "names no `test_forget_like`): errors on them are absent, and attacks compare with all test samples, which "
+            f"No held-out samples of the forgotten kind are known ({_unnamed(panel)}): errors on them are "
+            "absent, and attacks compare with all test samples, which "
             "are of the same kind only if the forgotten samples were drawn at random."
         )
     if not len(panel.validation_forget_like) and any(measure.metric == "relearn-steps" for measure in measures):
@@ -48,6 +48,13 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
             "Relearning was monitored on the forgotten samples themselves, since no held-out ones of their kind are "
             "known."
         )
+
+
+def _unnamed(panel: Panel) -> str:
+    """Why no held-out samples of the forgotten kind are known."""
+    if panel.case is None:
+        return "no row is in the part `test-forget`"
+    return "the request is not a band of targets and the case names no `test_forget_like`"
 
 
 def gold_caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], original: str) -> Iterator[str]:

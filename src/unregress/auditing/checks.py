@@ -129,6 +129,15 @@ def check_arguments(models: object, golds: object, metrics: object) -> Iterator[
     else:
         for number, gold in enumerate(golds, 1):
             yield from _check_model(f"Gold {number}", gold)
+    yield from check_metrics(metrics)
+
+
+def check_metrics(metrics: object) -> Iterator[SettingError]:
+    """Errors about metrics that are not a list of `Metric` objects with explanations.
+
+    Args:
+        metrics: expected to be a list of metrics, each with an `about`.
+    """
     if not _is_list(metrics):
         yield SettingError(
             f"`metrics` is {_described(metrics)}",

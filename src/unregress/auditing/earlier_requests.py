@@ -31,7 +31,7 @@ def recheck(panel: Panel, models: Sequence[Participant], rule: Rule) -> list[Rec
         models: the models with their records, by name and role.
         rule: how to judge.
     """
-    if not (others := panel.case.requested.others):
+    if not (others := panel.required_case.requested.others):
         return []
     tests = held_out_predictions(panel)
     return [_recheck(panel, other, tests, models, rule) for other in others]
@@ -39,7 +39,7 @@ def recheck(panel: Panel, models: Sequence[Participant], rule: Rule) -> list[Rec
 
 def held_out_predictions(panel: Panel) -> dict[str, Predictions]:
     """Every model's predictions for all test samples, by the model's name; they are the same for every request."""
-    case, runtime = panel.case, panel.runtime
+    case, runtime = panel.required_case, panel.runtime
     return {
         subject.name: collect(subject.model, case.task, case.splits.source("test"), runtime)
         for subject in panel.subjects
@@ -52,17 +52,17 @@ def panel_for(panel: Panel, other: ForgetRequest, tests: Mapping[str, Prediction
 
     Args:
         panel: the panel of the audited request.
-        other: one of `panel.case.requested.others`.
+        other: one of `panel.required_case.requested.others`.
         tests: from `held_out_predictions`.
 
     Raises:
         DataError: targets of the other request's samples cannot be used any more.
         ModelError: predictions for these samples are not finite, for example because their inputs were overwritten.
     """
-    own, runtime = panel.case.requested, panel.runtime
+    own, runtime = panel.required_case.requested, panel.runtime
     rest = [each for each in own.others if each is not other]
     request = other.beside(*rest, replace(own, others=()))
-    case = replace(panel.case, request=request, validation_forget_like=None, test_forget_like=None)
+    case = replace(panel.required_case, request=request, validation_forget_like=None, test_forget_like=None)
     rows = np.asarray(request.forget, np.int64)
     subjects = []
     for subject in panel.subjects:

@@ -12,7 +12,6 @@ from importlib.metadata import version
 import torch
 
 from unregress.auditing.assemble import Candidate
-from unregress.data.case import Case
 from unregress.errors import SettingError
 from unregress.evidence import AuditedModel, Measurement, MetricInfo, ModelFile, Role, Unit
 from unregress.evidence.model_record import ModelRecord
@@ -63,11 +62,11 @@ def audited_model(name: str, role: Role, candidate: Candidate, files: Mapping[st
     )
 
 
-def settings(case: Case, runtime: Runtime, metrics: Sequence[Metric], rule: Rule) -> dict[str, object]:
+def settings(task: str, runtime: Runtime, metrics: Sequence[Metric], rule: Rule) -> dict[str, object]:
     """Everything except data and models that the numbers depend on."""
     libraries = ("torch", "numpy", "scipy", "scikit-learn")
     return {
-        "task": type(case.task).__name__,
+        "task": task,
         "metrics": [str(metric) for metric in metrics],
         "rule": asdict(rule),
         "seed": runtime.seed,

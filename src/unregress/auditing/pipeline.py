@@ -213,7 +213,7 @@ class AuditJob:
             target_band=case.requested.target_band,
             samples={part: len(seen) for part, seen in panel.original.parts.items()},
             data_digest=case.splits.data_digest,
-            settings=settings(case, runtime, self.metrics, rule),
+            settings=settings(type(case.task).__name__, runtime, self.metrics, rule),
             models=(*(audited_model(*model, self.files) for model in models), constant),
             about=about(self.metrics, measures, panel.unit),
             measures=measures,

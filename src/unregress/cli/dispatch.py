@@ -19,6 +19,7 @@ from jsonargparse.typing import Path_fr
 
 from unregress.cli import configuration
 from unregress.cli.commands.audit import audit, report
+from unregress.cli.commands.audit_predictions import COMMAND, audit_predictions, routed
 from unregress.cli.commands.reproduce import reproduce
 from unregress.cli.commands.train_forget import forget, train
 from unregress.cli.commands.verify import verify
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "forget": forget,
     "audit": audit,
+    COMMAND: audit_predictions,
     "report": report,
     "verify": verify,
     "reproduce": reproduce,
@@ -152,6 +154,7 @@ def _run(words: Sequence[str], debug: bool) -> int:
         sys.path.insert(0, here)
     # `Splits` is a dataclass; with this setting `data` takes any function that returns one.
     set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
+    words = routed(words)
     parser = _Parser(usage=USAGE, description=DESCRIPTION, epilog=EXIT_CODES, version=version("unregress"))
     subcommands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands", prog="unregress")
     _require_command(words)
@@ -272,7 +275,7 @@ def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
         raise SettingError(f"An object that the configuration names cannot be created: {described(error)}") from error
     values = made[parsed.subcommand]
     for key, kind in (("task", Task), ("data", Splits)):
-        if key in values and not isinstance(values[key], kind):
+        if "task" in values and not isinstance(values[key], kind):
             raise SettingError(
                 f"`{key}` returned a {type(values[key]).__name__}",
                 expected=f"a function that returns a {kind.__name__}",

@@ -21,6 +21,7 @@ SUMMARIES = {
     "train": "Train the original model.",
     "forget": "Make a trained model forget.",
     "audit": "Measure how well models forgot, and judge it.",
+    "audit-predictions": "Judge models of which nothing but predictions is known.",
     "report": "Print an audit's table and render its page again.",
     "verify": "Check whether a run folder is as it was written.",
     "reproduce": "Run an experiment of the paper and show its published numbers beside ours.",

@@ -134,6 +134,18 @@ def insensitive(share: float, nearest: Criterion, golds: int, enough: int | None
     return f"{said}; more retrained models would not help, not even {most} that vary as these {golds} do."
 
 
+def predictions_alone(left_out: Sequence[str]) -> str:
+    """The addition to every reason of an audit that knew predictions and no model.
+
+    Args:
+        left_out: titles of what could not be measured.
+    """
+    if not left_out:
+        return ""
+    listed = ", ".join(left_out)
+    return f"Judged by predictions alone; not measured, and read by no criterion of a verdict: {listed}."
+
+
 def limits(criterion: Criterion) -> str:
     """The limits of one more gold's value, as the end of a sentence."""
     low, high = (None if n is None else shown(n) for n in (criterion.low, criterion.high))

@@ -128,6 +128,11 @@ class Anamnesis(Metric):
                 expected="alpha 0 or more, 1 epoch or more, 1 shuffle or more",
             )
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether the metric needs the models themselves: it trains copies of them."""
+        return True
+
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """AIN and steps of every model, and the relearning curves."""
         monitor = LossMonitor(panel, self.alpha)

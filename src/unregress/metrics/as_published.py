@@ -161,13 +161,18 @@ class Published(Metric):
                 expected=f"{FEWEST} samples or more, alpha 0 or more, 1 epoch or more",
             )
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether the metric needs the models themselves: it predicts augmented samples and relearns."""
+        return True
+
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The attack; if there are golds also the index and the distances, both relative to the first gold."""
-        rows = np.asarray(panel.case.requested.forget, dtype=np.int64)
+        rows = np.asarray(panel.required_case.requested.forget, dtype=np.int64)
         asked = [(subject, subject.model) for subject in panel.subjects if subject.model is not None]
         seen = {
             subject.name: predict_augmented(
-                model, panel.case, rows, panel.runtime, stream=f"published/forget/{subject.name}"
+                model, panel.required_case, rows, panel.runtime, stream=f"published/forget/{subject.name}"
             )
             for subject, model in asked
         }
@@ -180,7 +185,7 @@ class Published(Metric):
     def _attack(
         self, panel: Panel, asked: list[tuple[Subject, nn.Module]], seen: dict[str, Predictions]
     ) -> Iterator[Measurement]:
-        case, runtime = panel.case, panel.runtime
+        case, runtime = panel.required_case, panel.runtime
         rng = np.random.default_rng(runtime.generator("published/attack").initial_seed())
         test = [part for part in HELD_OUT if part in panel.parts]
         held_out = sum(len(panel.original.parts[part]) for part in test)

@@ -14,7 +14,7 @@ from torch import nn
 
 from unregress.data.case import Case
 from unregress.data.request import Index
-from unregress.errors import DataError, UnregressError
+from unregress.errors import DataError, ModelError, UnregressError
 from unregress.evidence import Figure, Measurement, MetricInfo, Part, Role, Unit
 from unregress.evidence.noise_floor import mean_confidence_interval, rank_test
 from unregress.metrics.predictions import Predictions, Values, require_aligned
@@ -33,7 +33,7 @@ class Subject:
     name: str
     role: Role
     model: nn.Module | None
-    """None for a predictor without a network, such as a constant."""
+    """None for a predictor without a network, such as a constant, and where only predictions are known."""
     parts: Mapping[Part, Predictions]
     """Predictions per part of the data: `train-retain`, `train-forget`, `test-retain`, `test-forget`.
     A part without samples is absent."""
@@ -47,7 +47,8 @@ class Panel:
         DataError: two models' predictions are about different samples, or parts of the data.
     """
 
-    case: Case
+    case: Case | None
+    """The job that models were made for; None where nothing but predictions is known."""
     runtime: Runtime
     subjects: tuple[Subject, ...]
     validation_forget_like: Index
@@ -64,6 +65,20 @@ class Panel:
                 )
             for part, seen in subject.parts.items():
                 require_aligned(seen, first.parts[part])
+
+    @property
+    def required_case(self) -> Case:
+        """The panel's case, for metrics that ask the models themselves (`Metric.needs_model`).
+
+        Raises:
+            ModelError: only predictions are known.
+        """
+        if self.case is None:
+            raise ModelError(
+                "The metric needs models, and only their predictions are known",
+                remedy="Leave it out, or override `needs_model` in a metric of your own",
+            )
+        return self.case
 
     @property
     def original(self) -> Subject:
@@ -107,6 +122,15 @@ class Metric(ABC):
     def needs_features(self) -> bool:
         """Whether predictions must carry the final layer's activations and gradients."""
         return False
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the metric asks the models themselves (trains or runs them), or what is inside them."""
+        return self.needs_features
+
+    def for_predictions(self) -> Metric | None:
+        """The metric as far as predictions and targets suffice; None if nothing of it can be measured then."""
+        return None if self.needs_model else self
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
         """List the errors in the options before anything is trained or measured; empty if there are none.

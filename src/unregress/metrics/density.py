@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unregress.evidence import Curve
+from unregress.evidence import CONSTANT, Curve
 from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Panel, Subject
 
@@ -50,7 +50,7 @@ def pooled(panel: Panel, values: Callable[[Subject], NDArray[Any]]) -> dict[str,
     """One sample per model, with all golds pooled under the first gold's name; constants are left out."""
     shown: dict[str, NDArray[Any]] = {}
     for subject in panel.subjects:
-        if subject.model is None:
+        if subject.name == CONSTANT:
             continue
         name = panel.golds[0].name if subject.role == "gold" else subject.name
         found = values(subject)

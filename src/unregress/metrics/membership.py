@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -132,6 +132,10 @@ class Membership(Metric):
     def needs_features(self) -> bool:
         """Whether the attack reads more than the loss."""
         return tuple(self.features) != ("loss",)
+
+    def for_predictions(self) -> Membership | None:
+        """The attack by the loss alone, if the loss is among the attacker's inputs."""
+        return replace(self, features=("loss",)) if "loss" in self.features else None
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The share of D_f called members, and the attack's held-out accuracy, per model."""

@@ -136,8 +136,7 @@ class MemoryKept(Metric):
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The memory kept by every model, with interval, p-value and power."""
-        case = panel.case
-        left_out = self._points(panel, self.table.targets(case))
+        left_out = self._points(panel, self.table.targets(panel.required_case))
         held = [part for part in HELD_OUT if part in panel.parts]
         places, unseen = self._unseen(panel, held)
         count = len(left_out)
@@ -180,7 +179,7 @@ class MemoryKept(Metric):
 
     def _points(self, panel: Panel, raw: torch.Tensor) -> Values:
         """Point predictions of raw ones, in the panel's units."""
-        points = panel.case.task.point(raw).numpy().astype(np.float64)
+        points = panel.required_case.task.point(raw).numpy().astype(np.float64)
         found: Values = (
             points.reshape(len(points), *panel.original.parts["train-forget"].target.shape[1:]) / panel.units
         )
@@ -192,7 +191,7 @@ class MemoryKept(Metric):
 
     def _unseen(self, panel: Panel, parts: Collection[Part]) -> tuple[Index, Values]:
         """Places among the test samples of the parts that the table knows, and their leave-out predictions."""
-        hashes = panel.case.splits.row_hashes("test")
+        hashes = panel.required_case.splits.row_hashes("test")
         known = {key: place for place, key in enumerate(self.table.unseen_keys)}
         index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
         pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]

@@ -81,11 +81,11 @@ class LossMonitor:
     """
 
     def __init__(self, panel: Panel, alpha: float) -> None:
-        self.case, self.runtime = panel.case, panel.runtime
+        self.case, self.runtime = panel.required_case, panel.runtime
         held_out = len(panel.validation_forget_like) > 0
         self.split: Literal["validation", "train_eval"] = "validation" if held_out else "train_eval"
         self.name: Part = "validation-forget" if held_out else "train-forget"
-        watched = panel.validation_forget_like if held_out else panel.case.requested.forget
+        watched = panel.validation_forget_like if held_out else self.case.requested.forget
         rows = torch.from_numpy(np.asarray(watched, np.int64))
         self.samples = len(rows)
         order = torch.randperm(self.samples, generator=self.runtime.generator("anamnesis/watched"))

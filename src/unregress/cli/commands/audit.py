@@ -58,6 +58,7 @@ def audit(
     """Measure how well models forgot, and judge it.
 
     Models are compared with the original, and with golds: models that were retrained without the forgotten samples.
+    With `--predictions FILES` it reads predictions in place of models, see `unregress audit-predictions --help`.
 
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
@@ -131,7 +132,7 @@ def audit(
     print_table(report)
     say("", f"Wrote {output}/audit.html and {output}/{AUDIT}", f"Digest of {output}: {digest_of_folder(output)}")
     if require == "pass":
-        _require_pass(report, output)
+        require_all_passed(report, output)
 
 
 def _by_name(golds: list[Path]) -> dict[str, Path]:
@@ -161,7 +162,12 @@ def _files(models: Mapping[str, Path], golds: Mapping[str, Path]) -> dict[str, M
     return {name: file_of(path) for name, path in named.items()}
 
 
-def _require_pass(report: AuditReport, output: Path) -> None:
+def require_all_passed(report: AuditReport, output: Path) -> None:
+    """Require that every model but the original passed, about earlier requests too.
+
+    Raises:
+        VerdictError: one did not.
+    """
     if not report.named("unlearned"):
         raise VerdictError("No model but the original was audited, so none passed", expected="an unlearned model")
     verdicts = [report.verdict(name) for name in report.named("unlearned")]

@@ -73,6 +73,11 @@ class DeepMetric(Metric):
             ]
         return []
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether the metric needs more than predictions: it trains models."""
+        return True
+
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """Yield the measurements, or rows without a value whose note says why a training failed.
 
@@ -84,7 +89,7 @@ class DeepMetric(Metric):
             DataError: the data are too few.
         """
         names = [subject.name for subject in panel.subjects if subject.role in ("unlearned", "gold")]
-        raise_all(self.objections(panel.case, names))
+        raise_all(self.objections(panel.required_case, names))
         try:
             yield from self.examine(panel)
         except UnregressError as error:

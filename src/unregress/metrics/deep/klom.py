@@ -107,8 +107,8 @@ class KLoM(DeepMetric):
         note = f"{self.models} models a side"
         for part in panel.parts:
             asked = panel.original.parts[part]
-            theirs = _side(golds, panel.case, part, asked)
-            sides = {name: _side(models, panel.case, part, asked) for name, models in seen.items()}
+            theirs = _side(golds, panel.required_case, part, asked)
+            sides = {name: _side(models, panel.required_case, part, asked) for name, models in seen.items()}
             unit = scale_of(theirs, *sides.values())
             theirs, sides = theirs / unit, {name: side / unit for name, side in sides.items()}
             if fixed := [name for name, side in {"the golds": theirs, **sides}.items() if not differ(side)]:
@@ -135,7 +135,7 @@ class KLoM(DeepMetric):
     def _trained(self, panel: Panel) -> tuple[list[BySplit], dict[str, list[BySplit]]]:
         """The predictions of all golds, and those of the other models by audited model."""
         runtime, original = panel.runtime, panel.original.name
-        factory = self.factory(panel.case, runtime).for_workers(self.workers)
+        factory = self.factory(panel.required_case, runtime).for_workers(self.workers)
         shared, start = panel.original.model, None
         if self.same_original and shared is not None:
             start = StoredModel(Unlearned(model=shared, history=(), cost=Cost()), weights_of(shared))

@@ -139,7 +139,7 @@ class ULiRA(DeepMetric):
 
         Here `p` says how often models without any memory would be told apart as well, see `flip_test`.
         """
-        targets, has = self._draw_halves(panel.case, panel.runtime)
+        targets, has = self._draw_halves(panel.required_case, panel.runtime)
         note = f"{self.models} models, {len(targets)} random samples"
         for name, residual in self._residuals(panel, targets, has).items():
             sides = paired(signals(residual), has[:, targets])
@@ -160,7 +160,7 @@ class ULiRA(DeepMetric):
     def _residuals(self, panel: Panel, targets: Index, has: Mask) -> dict[str, Values]:
         """Prediction - target of all models for all targets, by audited model; `(models, n, *out)`."""
         runtime = panel.runtime
-        factory = self.factory(panel.case, runtime).for_workers(self.workers)
+        factory = self.factory(panel.required_case, runtime).for_workers(self.workers)
         jobs = {}
         for number, row in enumerate(has):
             job = partial(
