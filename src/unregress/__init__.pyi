@@ -30,6 +30,10 @@ from .retraining.model_factory import retrain
 from .tasks.adapters import MappingTask, TensorTask
 from .tasks.base import Task
 from .tasks.losses import Huber, Quantile
+from .trainers.lightning_training import LightningTraining
+from .trainers.skorch_training import SkorchTraining
+from .trainers.start_weights import keep_start
+from .trainers.transformers_training import TransformersTraining
 from .training.from_scratch import TrainingData, TrainingFunction
 from .training.recipe import Recipe
 from .training.runtime import Runtime
@@ -44,6 +48,7 @@ __all__ = [
     "ForgetRequest",
     "GaussianAmnesiac",
     "Huber",
+    "LightningTraining",
     "MappingTask",
     "Method",
     "NegGradPlus",
@@ -54,16 +59,19 @@ __all__ = [
     "Retraining",
     "Rule",
     "Runtime",
+    "SkorchTraining",
     "Splits",
     "Task",
     "TensorTask",
     "TrainingData",
     "TrainingFunction",
+    "TransformersTraining",
     "UniformAmnesiac",
     "Unlearned",
     "UnregressError",
     "audit",
     "collect",
+    "keep_start",
     "preflight",
     "print_table",
     "render_html",
