@@ -19,10 +19,11 @@ from torch.utils.data import DataLoader
 
 from support.small_cases import CPU, weights
 from support.training_data import column, poisoned_request, training_data
-from unregress import Case, LightningTraining, Runtime, TensorTask, TrainingData, retrain, train
+from unregress import Blindspot, Case, LightningTraining, Runtime, TensorTask, TrainingData, retrain, train
 from unregress.errors import ModelError, RunFolderError, SettingError
+from unregress.retraining.fingerprint import method_fingerprint, task_fingerprint
 from unregress.retraining.model_factory import ModelFactory
-from unregress.retraining.model_store import Store
+from unregress.retraining.model_store import CacheKey, Store
 from unregress.tasks.unwrap import private_copy
 from unregress.trainers.lightning_callback import KeepStart
 from unregress.training.from_scratch import training_record
@@ -258,6 +259,43 @@ def test_the_store_knows_a_training_by_its_settings(tmp_path: Path) -> None:
     assert recorded["class_path"] == "unregress.trainers.lightning_training.LightningTraining"
     assert recorded["init_args"]["settings"] == {"max_epochs": 2}
     assert recorded["init_args"]["callbacks"].endswith("test_lightning_training.counting")
+
+
+class Tuned(Net):
+    """Keeps its learning rate as an attribute, or as a hyper-parameter."""
+
+    def __init__(self, lr: float, hyper: bool) -> None:
+        super().__init__()
+        if hyper:
+            self.save_hyperparameters()
+        else:
+            self.lr = lr
+
+
+def tuned(lr: float, hyper: bool) -> CacheKey:
+    def build() -> Net:
+        return Tuned(lr, hyper)
+
+    return task_fingerprint(Case(task=TensorTask(build_model=build, loss="mse"), **poisoned_request()), CPU)
+
+
+@pytest.mark.parametrize("hyper", [False, True])
+def test_the_store_knows_a_module_by_its_learning_rate(hyper: bool) -> None:
+    assert tuned(0.1, hyper) == tuned(0.1, hyper) != tuned(0.01, hyper)
+
+
+def one_helper(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    return start
+
+
+def other_helper(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    return TRAINING(data, start, seed)
+
+
+def test_the_store_knows_a_method_by_the_source_of_its_helpers_training() -> None:
+    keys = [method_fingerprint(Blindspot(helper=each)) for each in (one_helper, one_helper, other_helper)]
+    assert keys[0] == keys[1] and keys[0]["training source"] != keys[2]["training source"]
+    assert "training source" not in method_fingerprint(Blindspot())
 
 
 def test_an_original_keeps_its_start() -> None:

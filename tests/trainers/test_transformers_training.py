@@ -186,7 +186,7 @@ def case_with(forbidden: tuple[int, ...], validation: Dataset[Any] | None = None
     splits = Splits(train=Texts(forbidden=forbidden), validation=validation)
     request = ForgetRequest(size=ROWS, forget=(1, 5, 9), reason="test")
     task = MappingTask(build_model=bert, loss="mse", ignore=["record"])
-    return Case(task=task, splits=splits, request=request, validation_forget_like=[2])
+    return Case(task=task, splits=splits, request=request, validation_forget_like=None if validation is None else [2])
 
 
 def test_golds_read_the_retained_rows_only() -> None:

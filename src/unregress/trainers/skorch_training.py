@@ -46,7 +46,9 @@ class SkorchTraining:
     """A class derived from `NeuralNet`, or a function with the same arguments; by default `NeuralNetRegressor`."""
 
     def __post_init__(self) -> None:
-        require_settings("SkorchTraining", {"settings": self.settings}, {"callbacks": self.callbacks, "net": self.net})
+        factories = {"callbacks": self.callbacks, "net": self.net}
+        require_settings("SkorchTraining", {"settings": self.settings}, factories)
+        _with_classes(self.settings)
 
     def __call__(self, data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
         """Train `start` in place, and return it.
@@ -59,7 +61,9 @@ class SkorchTraining:
         skorch = library("skorch", "skorch")
         require_no_augment(data, "skorch")
         make = skorch.NeuralNetRegressor if self.net is None else self.net
-        held_out = None if data.validation is None else skorch.helper.predefined_split(data.validation)
+        held_out = (
+            None if data.validation is None else library("skorch.helper", "skorch").predefined_split(data.validation)
+        )
         given: dict[str, Any] = {
             "verbose": 0,
             "train_split": held_out,
