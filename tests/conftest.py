@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # No deadline: the first example pays for what torch loads lazily.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+if (found := importlib.util.find_spec("datasets")) is not None and found.origin is None:
+    # transformers would take the folder `tests/datasets` for the package of that name, which is not installed.
+    sys.modules["datasets"] = None  # type: ignore[assignment] # means that there is no such module
 
 
 @pytest.fixture(scope="session")

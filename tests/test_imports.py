@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "unregress"
 ORDER = """
     errors files cost evidence
     tasks distributed data training checks hooks methods
-    runs parallel retraining
+    runs trainers parallel retraining
     metrics auditing report project
     models datasets experiments
     __init__ demo cli __main__

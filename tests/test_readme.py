@@ -76,8 +76,8 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 def test_python_blocks_of_the_guides_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if page.stem == "lightning":
-        pytest.importorskip("lightning")
+    if needed := {"lightning": "lightning", "hugging-face": "transformers", "training": "skorch"}.get(page.stem):
+        pytest.importorskip(needed)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page.read_text(encoding="utf-8"), "python"):

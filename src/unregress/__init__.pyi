@@ -33,6 +33,10 @@ from .retraining.model_factory import retrain
 from .tasks.adapters import MappingTask, TensorTask
 from .tasks.base import Task
 from .tasks.losses import Huber, Quantile
+from .trainers.lightning_training import LightningTraining
+from .trainers.skorch_training import SkorchTraining
+from .trainers.start_weights import keep_start
+from .trainers.transformers_training import TransformersTraining
 from .training.from_scratch import TrainingData
 from .training.recipe import Recipe
 from .training.runtime import Runtime
@@ -49,6 +53,7 @@ __all__ = [
     "GaussianAmnesiac",
     "Huber",
     "LeaveOutEdit",
+    "LightningTraining",
     "MappingTask",
     "Method",
     "NegGradPlus",
@@ -60,16 +65,19 @@ __all__ = [
     "Retraining",
     "Rule",
     "Runtime",
+    "SkorchTraining",
     "Splits",
     "Task",
     "TensorTask",
     "TrainingData",
+    "TransformersTraining",
     "UniformAmnesiac",
     "Unlearned",
     "UnregressError",
     "audit",
     "audit_predictions",
     "collect",
+    "keep_start",
     "preflight",
     "print_table",
     "render_html",

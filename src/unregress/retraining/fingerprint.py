@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import FunctionType, MethodType
 from typing import Any
@@ -25,6 +25,7 @@ from unregress.parallel.jobs import one_thread
 from unregress.retraining.model_store import CacheKey, without_docstrings
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import fresh_model
+from unregress.training.from_scratch import parts_of
 from unregress.training.precision import Precision
 from unregress.training.runtime import Runtime
 
@@ -49,6 +50,7 @@ def task_fingerprint(case: Case, runtime: Runtime) -> CacheKey:
         **case_fingerprint(case, runtime, fresh),
         "source": source_of([case.task, *fresh.modules(), *functions]),
         "behaviour": _behaviour(case, fresh, runtime),
+        "attributes": _attributes(fresh),
         "version": str(case.task.version),
     }
 
@@ -68,6 +70,20 @@ def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> CacheKey
         # A plateau schedule or early stopping watches the validation samples that are not forget-like.
         "forget_like": forget_like_digest(case, "validation"),
     }
+
+
+def _attributes(fresh: nn.Module) -> str:
+    """SHA-256 of the numbers among a model's attributes, and of a LightningModule's hyper-parameters.
+
+    A model that makes its own optimiser keeps the learning rate there.
+    """
+    found = []
+    for name, module in fresh.named_modules():
+        hparams = getattr(module, "hparams", None)
+        values = {**vars(module), **(hparams if isinstance(hparams, Mapping) else {})}
+        numbers = {each: value for each, value in values.items() if isinstance(value, bool | int | float)}
+        found += [f"{name}.{each}={value!r}" for each, value in sorted(numbers.items(), key=lambda pair: str(pair[0]))]
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def _weights_digest(case: Case) -> str | None:
@@ -93,10 +109,16 @@ def method_fingerprint(method: Method) -> CacheKey:
     """Compute a method's part of the key: name and settings; of a user's class also its `str` and its source."""
     record = record_of_method(method)
     if not record.module:
-        return record.as_config()
+        functions = [part for each in vars(method).values() if _trains(each) for part in parts_of(each)]
+        return {**record.as_config(), **({"training source": source_of(functions)} if functions else {})}
     # Settings of a user's own types may be visible in `str` only.
     shown = without_addresses(str(method))
     return {**record.as_config(), "shown": shown, "source": source_of([method])}
+
+
+def _trains(value: object) -> bool:
+    """Whether a setting of a method is a training function."""
+    return callable(value) and not isinstance(value, type | nn.Module)
 
 
 def source_of(things: Iterable[Any]) -> str:

@@ -15,7 +15,7 @@ from unregress.retraining.fingerprint import method_fingerprint, source_of
 from unregress.retraining.model_store import CacheKey
 from unregress.retraining.workload import Workload, plan_of
 from unregress.tasks.weights import weights_of
-from unregress.training.from_scratch import Training
+from unregress.training.from_scratch import Training, parts_of
 from unregress.training.recipe import Recipe
 
 
@@ -72,7 +72,7 @@ def gold_spec(
 
 def code_of(training: Training) -> CacheKey:
     """The part of a key that stands for the code of a training function; empty for a recipe."""
-    return {} if isinstance(training, Recipe) else {"training source": source_of([training])}
+    return {} if isinstance(training, Recipe) else {"training source": source_of(parts_of(training))}
 
 
 def unlearned_spec(case: Case, method: Method, start: str, seed: int) -> ModelSpec:

@@ -28,7 +28,7 @@ LAYOUT = 3
 """Version of an entry's files; to be raised when code for the old layout would misread the new one."""
 REPORT = "audit.json"
 _ANOTHER_STORE = "another store: `--store` of `unregress reproduce`, `--retrain.store` of `unregress audit`"
-TRAINING = ("data", "distributed", "hooks", "methods", "tasks", "training")
+TRAINING = ("data", "distributed", "hooks", "methods", "tasks", "trainers", "training")
 """Folders whose code determines a trained model, besides the code of its data and architecture."""
 MEASURING = (*TRAINING, "auditing", "evidence/audit_report", "evidence/findings", "evidence/model_record",
              "evidence/nan_means", "evidence/noise_floor", "metrics", "retraining/model_factory")  # fmt: skip

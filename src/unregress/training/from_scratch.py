@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,12 +142,28 @@ def training_record(training: Training) -> dict[str, Any]:
     """A training as plain data, for records and keys: a recipe's settings, or the function's name and settings."""
     if isinstance(training, Recipe):
         return settings_of(training)
+    settings = {name: _recorded(value) for name, value in _settings(training).items()}
+    return {"class_path": training_name(training), "init_args": settings}
+
+
+def parts_of(training: TrainingFunction) -> list[Any]:
+    """A training function, and the functions among its settings: what its source code consists of."""
+    return [training, *(value for value in _settings(training).values() if callable(value))]
+
+
+def _settings(training: TrainingFunction) -> dict[str, Any]:
+    """The fields of a dataclass, or the arguments of a partial function; empty for any other."""
     if is_dataclass(training) and not isinstance(training, type):
-        return {"class_path": training_name(training), "init_args": settings_of(training)}
+        return {each.name: getattr(training, each.name) for each in fields(training)}
     if isinstance(training, functools.partial):
-        settings = {**{str(n): plain(each) for n, each in enumerate(training.args)}, **plain(training.keywords)}
-        return {"class_path": training_name(training.func), "init_args": settings}
-    return {"class_path": training_name(training), "init_args": {}}
+        return {**{str(n): each for n, each in enumerate(training.args)}, **training.keywords}
+    return {}
+
+
+def _recorded(value: object) -> Any:
+    """A setting as plain data; a function or class by its import path."""
+    named = callable(value) and (isinstance(value, type) or not is_dataclass(value))
+    return training_name(value) if named else plain(value)  # type: ignore[arg-type] # it is callable
 
 
 def training_name(training: Callable[..., Any]) -> str:
