@@ -25,7 +25,7 @@ from .methods import (
 from .metrics import *  # noqa: F403
 from .metrics.collect import collect
 from .metrics.predictions import Predictions
-from .report import print_table, render_html
+from .report import log_mlflow, model_card, print_table, render_html
 from .retraining.model_factory import retrain
 from .tasks.adapters import MappingTask, TensorTask
 from .tasks.base import Task
@@ -61,6 +61,8 @@ __all__ = [
     "UnregressError",
     "audit",
     "collect",
+    "log_mlflow",
+    "model_card",
     "preflight",
     "print_table",
     "render_html",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from unregress.data.case import Case
 from unregress.data.ids import id_texts, salt_of, salted
 from unregress.data.request import ForgetRequest
 from unregress.errors import RequestError, StaleError
-from unregress.files.typed_json import Misfit, build, parse
+from unregress.files.typed_json import Misfit, added, build, is_day, parse
 from unregress.files.writing import content_of, write_json
 from unregress.runs.manifest import MANIFEST, read_manifest
 from unregress.runs.record_matching import TrainingRecords
@@ -53,6 +53,10 @@ class RequestRecord:
     """Salted hashes of the ids whose samples are all to be forgotten, ascending."""
     samples: dict[str, tuple[str, ...]] = field(hash=False)
     """For ids with only some samples to forget: salted hashes of these samples' contents, by hashed id."""
+    requested_by: str = added("")
+    """Who asked; empty if not recorded."""
+    requested_on: str = added("")
+    """Day on which it was asked, as 2026-01-31; empty if not recorded."""
 
     @classmethod
     def of(cls, case: Case, before: Sequence[RequestRecord] = ()) -> RequestRecord:
@@ -86,6 +90,8 @@ class RequestRecord:
             salt=salt,
             ids=tuple(whole),
             samples=dict(sorted(some.items())),
+            requested_by=request.requested_by,
+            requested_on=request.requested_on,
         )
 
     def __post_init__(self) -> None:
@@ -94,6 +100,8 @@ class RequestRecord:
         own = request_of(self.size, self.forget, self.reason, self.target_band, others)
         if own.digest != self.digest:
             raise Misfit([f"digest is {self.digest[:12]}…, expected {own.digest[:12]}… by its positions"])
+        if self.requested_on and not is_day(self.requested_on):
+            raise Misfit([f"requested_on is {self.requested_on[:40]!r}, expected a day as 2026-01-31"])
         if bool(self.salt) != bool(self.ids or self.samples):
             raise Misfit(["salt and ids do not belong together"])
 
@@ -160,7 +168,8 @@ class Found:
                 expected="at least one of its samples, to forget and to measure on",
                 remedy="Name its run folder with `request.after`, so that later requests take account of it",
             )
-        return request_of(size, self.positions, self.record.reason, self.record.target_band)
+        made = request_of(size, self.positions, self.record.reason, self.record.target_band)
+        return replace(made, requested_by=self.record.requested_by, requested_on=self.record.requested_on)
 
 
 def write_request(folder: Path, case: Case, before: Sequence[RequestRecord] = ()) -> None:

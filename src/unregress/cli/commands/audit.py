@@ -111,6 +111,7 @@ def audit(
             metrics=[*metrics, *([Published()] if protocol == "published" else [])],
             rule=rule,
             files=_files(models, given),
+            not_found=[f"{note.removesuffix('.')}." for note in asked.notes],
             log=say,
         )
         # Everything that can be refused is refused before anything is trained for hours.
@@ -119,7 +120,7 @@ def audit(
         say(*(f"Warning: {warning}" for warning in warnings))
         if recipe is not None:
             say(*announcements(retrain, recipe, models[original], len(asked.request.forget), rule))
-        caveats = [*warnings, *notes, *asked.notes, *about_models(paths, read, original, case)]
+        caveats = [*warnings, *notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()
         if trained and recipe is not None:
             write_text(folder / GOLDS, gold_record(recipe, trained))
