@@ -27,6 +27,7 @@ from .metrics.collect import collect
 from .metrics.predictions import Predictions
 from .report import log_mlflow, model_card, print_table, render_html
 from .retraining.model_factory import retrain
+from .runs.remains import remains
 from .tasks.adapters import MappingTask, TensorTask
 from .tasks.base import Task
 from .tasks.losses import Huber, Quantile
@@ -65,6 +66,7 @@ __all__ = [
     "model_card",
     "preflight",
     "print_table",
+    "remains",
     "render_html",
     "retrain",
     "train",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from unregress.errors.wording import printable
 from unregress.evidence import AuditReport, Measurement
@@ -16,6 +17,16 @@ MARK = "<!-- unregress: model card -->"
 _SHOWN = (("mae", "train-forget"), ("auc", "train-forget"), ("w1", "train-forget"), ("mae", "test-retain"))
 """Metrics and parts of the data in the section's table, as far as they were measured."""
 _PARTS = {"train-forget": "forgotten records", "test-retain": "new records"}
+
+
+def is_card(path: str | Path) -> bool:
+    """Whether a file is a section that `model_card` wrote, by its first line.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return file.read(len(MARK)) == MARK.encode()
 
 
 def model_card(report: AuditReport) -> str:
