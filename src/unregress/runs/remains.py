@@ -102,6 +102,8 @@ class _Search:
     """Why weights with a digest may remember."""
     clean: set[str] = field(default_factory=set)
     """Digests of weights that do not: those to deploy, golds, and models that passed an audit."""
+    chains: dict[tuple[str | None, str], tuple[RequestRecord, ...]] = field(default_factory=dict)
+    """The requests in all run folders, each with those before it, by the digests of request and data."""
     related: set[Path] = field(default_factory=set)
     """Run folders that are about the same requests."""
     passed: bool = False
@@ -113,6 +115,7 @@ class _Search:
             self._look_into(place)
         data, ancestors = self._lineage()
         self._read_audits()
+        self._read_requests()
         found = [*self._models(data, ancestors), *self._weights(), *self._ids_files()]
         order = list(dict.fromkeys(each.path for each in sorted(found, key=lambda each: str(each.path))))
         by_path = {each.path: each for each in reversed(found)}
@@ -184,6 +187,16 @@ class _Search:
                     self.passed |= model.role == "unlearned" and digest in weights_in(self.own)
                     self.clean.add(digest)
 
+    def _read_requests(self) -> None:
+        for folder in self.folders:
+            try:
+                requests = read_requests(folder)
+            except StaleError as error:
+                self.unknown.append(error.found)
+                continue
+            for n, each in enumerate(requests):
+                self.chains[each.digest, each.data_digest] = requests[: n + 1]
+
     def _models(self, data: set[str], ancestors: set[Path]) -> Iterator[Remainder]:
         """The models in run folders that may remember, which makes their weights known."""
         for folder, manifest in self.folders.items():
@@ -197,7 +210,7 @@ class _Search:
             if not (record.data_digest in data or folder in ancestors or known):
                 self.unknown.append(f"{folder} was trained on other data")
                 continue
-            if folder in ancestors or known or set(read_requests(folder)) & set(self.wanted):
+            if known:
                 self.related.add(folder)
             if why := self._why(folder, record, manifest):
                 for name in filter(None, (record.weights, record.helper)):
@@ -213,7 +226,9 @@ class _Search:
         if manifest.files.get(record.weights) in weights_in(self.own):
             return ""
         excluded = mapping_of(folder / CONFIG).get("excluded")
-        left = remembered(self.wanted, record, read_requests(folder), excluded if isinstance(excluded, str) else None)
+        # Entries of a store have no file of their request: another run folder may have it.
+        requests = read_requests(folder) or self.chains.get((record.request_digest, record.data_digest), ())
+        left = remembered(self.wanted, record, requests, excluded if isinstance(excluded, str) else None)
         if left:
             reasons = ", ".join(repr(each.reason) for each in left)
             return f"It was trained on the samples of {reasons}."
