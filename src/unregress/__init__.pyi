@@ -31,6 +31,7 @@ from .runs.remains import remains
 from .tasks.adapters import MappingTask, TensorTask
 from .tasks.base import Task
 from .tasks.losses import Huber, Quantile
+from .training.from_scratch import TrainingData, TrainingFunction
 from .training.recipe import Recipe
 from .training.runtime import Runtime
 
@@ -57,6 +58,8 @@ __all__ = [
     "Splits",
     "Task",
     "TensorTask",
+    "TrainingData",
+    "TrainingFunction",
     "UniformAmnesiac",
     "Unlearned",
     "UnregressError",

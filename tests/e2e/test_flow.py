@@ -28,7 +28,8 @@ def read(path: Path) -> Any:
 
 def test_every_command_leaves_its_files_and_nothing_else(runs: Path) -> None:
     assert names(runs) == sorted(["original", "retrained", "retrained-2", *METHODS, "audit"])
-    assert names(runs / "original") == ["config.yaml", "history.json", "manifest.json", "original.safetensors"]
+    weights = ["original.safetensors", "start.safetensors"]
+    assert names(runs / "original") == ["config.yaml", "history.json", "manifest.json", *weights]
     assert names(runs / "audit") == ["audit.html", "audit.json", "config.yaml", "manifest.json"]
     for name in ("retrained", *METHODS):
         files = ["config.yaml", "history.json", "manifest.json", "request.json", "unlearned.safetensors"]

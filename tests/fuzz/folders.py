@@ -17,7 +17,7 @@ from fuzz.values import HOSTILE
 
 _NO, _ANY = frozenset({REFUSED}), frozenset({DONE, REFUSED})
 FILES = {
-    "original": ("config.yaml", "manifest.json", "history.json", "original.safetensors"),
+    "original": ("config.yaml", "manifest.json", "history.json", "original.safetensors", "start.safetensors"),
     "mine": ("config.yaml", "manifest.json", "history.json", "request.json", "unlearned.safetensors"),
     "gold": ("request.json", "history.json", "manifest.json", "unlearned.safetensors"),
 }

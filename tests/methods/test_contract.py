@@ -6,7 +6,7 @@ A method joins when it is offered by `unregress.methods`.
 from __future__ import annotations
 
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -344,7 +344,9 @@ def test_watching_a_plateau_is_counted():
 @every_method
 def test_the_record_says_method_and_settings(method):
     result = method.unlearn(ORIGINAL, MLP.case(), CPU)
-    assert result.record == record_of_method(method, CPU.seed, (weights_of(ORIGINAL),) if method.uses_original else ())
+    parents = (weights_of(ORIGINAL),) if method.uses_original else ()
+    assert result.record == replace(record_of_method(method, CPU.seed, parents), start=result.start_digest)
+    assert len(result.start_digest) == (64 if isinstance(method, Retrain) else 0)
     assert result.record.method == type(method).__name__
     assert result.record.settings["recipe"] == asdict(method.recipe)
     assert (result.record.kind == "retrained") == isinstance(method, Retrain)

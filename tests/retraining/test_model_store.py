@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from support.face_images import CODE, RUNTIME, SHORT, files, table
 from unregress.auditing.pipeline import audit
@@ -26,6 +25,7 @@ from unregress.methods import Retrain, Unlearned, train
 from unregress.metrics import Errors
 from unregress.retraining import model_store as module
 from unregress.retraining.model_store import LAYOUT, MEASURING, TRAINING, Store, code
+from unregress.tasks.weights import weights_of
 
 TARGETS = [float(age) for age in range(10, 34)]
 FACTS = {"data": "d", "request": None, "method": "train", "seed": 0}
@@ -74,10 +74,9 @@ def test_a_model_is_made_once_and_comes_back_as_it_was(
     (entry,) = entries(tmp_path)
     assert entry.name == f"original-{key[:20]}" and said == [f"making {entry.name}"]
     for found in (one, two):
-        assert replace(found, model=made.model) == replace(made, model=made.model)
-        state = found.model.state_dict()
-        assert state.keys() == made.model.state_dict().keys()
-        assert all(torch.equal(state[name], value) for name, value in made.model.state_dict().items())
+        assert replace(found, model=made.model, start=made.start) == replace(made, model=made.model)
+        for ours, theirs in ((found.model, made.model), (found.start, made.start)):
+            assert weights_of(ours) == weights_of(theirs)
     assert not two.model.training
     config = json.loads((entry / "config.yaml").read_text())
     assert {**FACTS, "layout": LAYOUT, "kind": "original", "code": code((*TRAINING, *CODE))} == config
@@ -227,7 +226,10 @@ def test_an_entry_of_an_earlier_version_has_no_manifest_and_is_read(ask: Ask, sa
     manifest = json.loads((entry / "manifest.json").read_text())
     written = {file.name: file.read_bytes() for file in entry.iterdir() if file.name != "manifest.json"}
     assert manifest["files"] == {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
-    assert sorted(written) == ["config.yaml", "history.json", "weights.safetensors"] and manifest["made_from"] == []
+    assert (
+        sorted(written) == ["config.yaml", "history.json", "start.safetensors", "weights.safetensors"]
+        and manifest["made_from"] == []
+    )
     (entry / "manifest.json").unlink()
     assert ask()[0] == key and len(said) == 1
     of_other_data(entry)

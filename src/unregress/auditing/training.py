@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import nn
+
 from unregress.data.case import Case
 from unregress.errors import SettingError, UnregressError, raise_all
 from unregress.methods.base import Method, Unlearned
@@ -18,7 +20,7 @@ from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.stacked_training import require_stackable
 from unregress.retraining.throughput import measure_throughput
-from unregress.training.recipe import Recipe
+from unregress.training.from_scratch import Training, require_possible
 from unregress.training.runtime import Runtime
 
 FIRST_SEED = 1001
@@ -35,8 +37,8 @@ class Retraining:
         SettingError: a number is out of range.
     """
 
-    recipe: Recipe | None = None
-    """The recipe by which the original was trained; required."""
+    recipe: Training | None = None
+    """How the original was trained: a recipe, or a function `(data, start, seed) -> model`; required."""
     golds: int = 5
     """Number of golds; their seeds begin 1001 above the runtime's."""
     workers: int = 1
@@ -45,6 +47,9 @@ class Retraining:
     """Number of golds of a small model to train as one stack: several times as fast, and rounded differently.  Not with
     a plateau schedule, whose rates would differ between models.  With more golds later, a stack that was not full is
     trained again."""
+    start: nn.Module | None = field(default=None, repr=False)
+    """A model with the initial weights of all golds, such as the original's `Unlearned.start`; None for new weights by
+    each gold's seed."""
     store: Path | None = None
     """Folder in which trained models are kept; None keeps none."""
 
@@ -69,11 +74,12 @@ class Retraining:
         recipe = self.require_recipe()
         # Its constructor refuses several processes.
         ModelFactory(case=case, recipe=recipe, runtime=runtime)
+        require_possible(recipe, runtime)
         if min(self.stack, self.golds) > 1:
             require_stackable(case, recipe, runtime)
 
-    def require_recipe(self) -> Recipe:
-        """The recipe.
+    def require_recipe(self) -> Training:
+        """How to train.
 
         Raises:
             SettingError: it is not named.
@@ -167,7 +173,7 @@ def train_golds(
         return []
     seeds, recipe, stack = retraining.seeds(runtime), retraining.require_recipe(), retraining.stack
     store = None if retraining.store is None else Store(root=retraining.store, log=log or silent)
-    factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=store)
+    factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, start=retraining.start, store=store)
     if log is not None:
         missing = missing_golds(factory, seeds, stack)
         if missing.models:

@@ -19,11 +19,13 @@ from unregress.checks.model_check import (
     quick_check,
 )
 from unregress.checks.survey import Survey, changed_samples, evaluated_splits, survey
+from unregress.checks.training_trial import try_training
 from unregress.data.case import Case
 from unregress.errors import ModelError, RequestError, UnregressError, raise_all
 from unregress.errors.user_code import described
 from unregress.tasks.unwrap import unwrapping
 from unregress.training.fresh_model import architecture_mismatches, fresh_model
+from unregress.training.from_scratch import Training
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -53,7 +55,7 @@ def preflight(
     model: nn.Module | None = None,
     *,
     method: MethodLike | None = None,
-    recipe: Recipe | None = None,
+    recipe: Training | None = None,
     golds: Sequence[nn.Module] = (),
     allow_overlap: bool = False,
 ) -> Preflight:
@@ -73,7 +75,8 @@ def preflight(
         runtime: device, precision and seed.
         model: the model to unlearn; it is copied, not changed.
         method: the unlearning method.
-        recipe: training settings to check; the recipes of the method are checked too.
+        recipe: how models will be trained; the method's own settings are checked too.  A training function is tried on
+            a few samples, see `checks.training_trial`.
         golds: models that have been retrained already.
         allow_overlap: report samples shared between splits as a warning.
 
@@ -88,11 +91,17 @@ def preflight(
         except UnregressError as error:
             complaints, checked = [error, *complaints], None
         if checked is not None:
-            recipes = [*([recipe] if recipe else []), *_recipes(method)]
+            trainings = [*([] if recipe is None else [recipe]), *_trainings(method)]
+            recipes = [each for each in trainings if isinstance(each, Recipe)]
             about_model = list(_check_model(case, runtime, checked, method, recipes))
             if partial and not about_model and not complaints:
                 about_model += check_unknown_outputs(case, checked, torch.tensor(partial), runtime)
-            if not about_model and not recipes:
+            for training in trainings:
+                if not isinstance(training, Recipe) and not about_model and not complaints:
+                    errors, noticed = try_training(case, training, runtime)
+                    about_model += errors
+                    warnings += noticed
+            if not about_model and not trainings:
                 # Without a recipe the mode in training is not known.
                 warnings += [str(error) for error in check_training_mode(case, runtime, checked)]
             numbered = {f"{number}": gold for number, gold in enumerate(golds, 1)}
@@ -105,10 +114,15 @@ def preflight(
         return Preflight(warnings=tuple(warnings))
 
 
-def _recipes(method: object) -> list[Recipe]:
-    """The recipes among a method's hyper-parameters."""
+def _trainings(method: object) -> list[Training]:
+    """The recipes and training functions among a method's hyper-parameters."""
     fields = dataclasses.fields(method) if dataclasses.is_dataclass(method) else ()
-    return [value for each in fields if isinstance(value := getattr(method, each.name), Recipe)]
+    found = [(each.name, getattr(method, each.name)) for each in fields]
+    return [
+        value
+        for name, value in found
+        if isinstance(value, Recipe) or (name in ("recipe", "helper") and callable(value))
+    ]
 
 
 def _check_model(

@@ -90,17 +90,22 @@ def reword(message: str, command: Callable[..., None] | None, name: str) -> Unre
         return _no_such_class(found, match[1] or match[2])
     # The parser quotes some objects with their memory addresses.
     text = re.sub(r"<([^<>]*?)(?: of type object)?(?: at 0x[0-9a-f]+)?>", r"\1", " ".join(found.text.split()))
-    text = text.rstrip(".")
-    called = found.key in ("task", "data")
+    text = re.sub(r"^Type \S*Callable\[.*?\] expects a function or a callable class: ", "", text).rstrip(".")
     return SettingError(
-        f"`{found.key}`: {text}" if found.key else text, expected=_IMPORTED if called else "", remedy=help_
+        f"`{found.key}`: {text}" if found.key else text, expected=_IMPORTED.get(found.key, ""), remedy=help_
     )
 
 
-_IMPORTED = (
+_RETURNING = (
     "the import path of a function that must say what it returns, as in `def make_task() -> unregress.TensorTask` and "
     "`def load_data() -> unregress.Splits`"
 )
+_IMPORTED = {
+    "task": _RETURNING,
+    "data": _RETURNING,
+    "training": "the import path of a function `(data, start, seed) -> model`, or of a class of such functions",
+}
+"""What the options that name the user's own code expect."""
 
 
 def _innermost(message: str) -> _ParserError:

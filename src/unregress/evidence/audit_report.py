@@ -15,7 +15,7 @@ from unregress.errors import SettingError, StaleError
 from unregress.evidence.contradictions import contradictions
 from unregress.evidence.findings import Figure, Measurement, MetricInfo, Recheck, Trace, Verdict
 from unregress.evidence.model_record import Kind, ModelRecord
-from unregress.files.typed_json import Misfit, added, build, parse
+from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_json
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class AuditReport:
     date: str = ""
     """Day of the audit, in UTC, as 2026-01-31; empty if not recorded."""
     reason: str
-    requested_by: str = added("")
+    requested_by: str = field(default="", metadata={"may_be_missing": True})
     """Who asked, as the request says it; empty if not recorded."""
-    requested_on: str = added("")
+    requested_on: str = field(default="", metadata={"may_be_missing": True})
     """Day on which it was asked, as 2026-01-31; empty if not recorded."""
     request_digest: str
     target_band: tuple[float | None, float | None] | None
@@ -93,10 +93,10 @@ class AuditReport:
     """Checks of the other requests that the models were made to forget, in order."""
     caveats: tuple[str, ...] = ()
     """Limits of the numbers that a reader must know."""
-    not_found: tuple[str, ...] = added(())
+    not_found: tuple[str, ...] = field(default=(), metadata={"may_be_missing": True})
     """Remarks on what the request names and the data do not hold: ids and subjects without samples, samples that are
     already gone."""
-    traces: tuple[Trace, ...] = added(())
+    traces: tuple[Trace, ...] = field(default=(), metadata={"may_be_missing": True})
     """What else may remember the forgotten samples, as far as the audit knows."""
     schema: int = field(default=SCHEMA)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import frexp, inf, sqrt
 from typing import Literal, get_args
-
-from unregress.files.typed_json import added
 
 Part = Literal[
     "train-retain",
@@ -151,9 +149,9 @@ class Verdict:
     reason: str
     """One sentence."""
     criteria: tuple[Criterion, ...]
-    obstacle: Obstacle | None = added(None)
+    obstacle: Obstacle | None = field(default=None, metadata={"may_be_missing": True})
     """Of an INCONCLUSIVE, why there is no verdict; None if it is not recorded."""
-    golds_needed: int | None = added(None)
+    golds_needed: int | None = field(default=None, metadata={"may_be_missing": True})
     """Of an INCONCLUSIVE, the number of golds that would suffice; None if unknown, or if more would not help."""
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from math import isfinite
 from numbers import Integral, Real
@@ -41,18 +41,21 @@ class ModelRecord:
     unknown.  Golds and original are compared by it."""
     seed: int | None = None
     """The runtime's seed; None if unknown."""
+    start: str = field(default="", metadata={"may_be_missing": True})
+    """SHA-256 of the initial weights of the training from scratch that the model comes from, its own or its first
+    ancestor's; empty if unknown."""
     parents: tuple[str, ...] = ()
     """SHA-256 of the weights that the model was made from, the latest first, as far back as is known."""
 
     def following(self, parent: ModelRecord | None) -> ModelRecord:
-        """A copy of this record, completed by the recipe and the ancestors of the model that the method started from.
+        """A copy of this record, completed by recipe, initial weights and ancestors of the model that it started from.
 
         Args:
             parent: the record of that model; None if unknown.
         """
         if parent is None or self.kind != "unlearned":
             return self
-        return ModelRecord(**{**vars(self), "recipe": parent.recipe, "parents": (*self.parents, *parent.parents)})
+        return replace(self, recipe=parent.recipe, start=parent.start, parents=(*self.parents, *parent.parents))
 
     def made_like(self, other: ModelRecord) -> bool:
         """Whether two models were made by the same method with the same settings, whatever their seeds."""

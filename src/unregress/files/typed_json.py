@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date
 from functools import cache
 from types import NoneType, UnionType
@@ -17,8 +17,6 @@ _MAX_DEPTH = 32
 """Deepest nesting allowed in a field of type `Any`."""
 _INTEGER_LIMIT = 2**63
 """Bound of integers: larger ones overflow in arithmetic, and are no counts."""
-_ADDED = "unregress: added"
-"""Key in the metadata of fields that files of earlier versions do not have."""
 _TYPE_NAMES: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -59,20 +57,11 @@ def parse(text: bytes) -> Any:
         raise Misfit(["it is nested too deep"]) from error
 
 
-def added(default: T) -> T:
-    """A dataclass field that files of earlier versions do not have: `build` then takes the default.
-
-    Args:
-        default: the value of the field in such files; immutable.
-    """
-    return field(default=default, metadata={_ADDED: True})
-
-
 def build(kind: type[T], value: Any, where: str = "") -> T:
     """Convert parsed JSON into a value of a type: the inverse of `dataclasses.asdict`.
 
-    Lists become tuples and objects become dataclasses, whose fields must be present, except those declared with
-    `added`.  Supported types:
+    Lists become tuples and objects become dataclasses, all of whose fields must be present, except those with
+    `metadata={"may_be_missing": True}`, which files of earlier versions do not have.  Supported types:
     dataclasses, `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `Literal`, unions, `None`, `bool`, `int`,
     `float` (which accepts whole numbers, unconverted), `str` and `Any`.
 
@@ -128,7 +117,8 @@ def _record(kind: Any, value: Any, where: str, complaints: list[str]) -> Any:
         return value
     before, start = len(complaints), f"{where}." if where else ""
     hints = _hints(kind)
-    complaints += [f"{start}{name} is missing" for name in hints if name not in value and name not in _added(kind)]
+    optional = {field.name for field in fields(kind) if field.metadata.get("may_be_missing")}
+    complaints += [f"{start}{name} is missing" for name in hints if name not in value and name not in optional]
     complaints += [f"{start}{_bare(name)} is not a known field" for name in value if name not in hints]
     parts = {name: _built(hint, value[name], start + name, complaints) for name, hint in hints.items() if name in value}
     return kind(**parts) if len(complaints) == before else value
@@ -138,11 +128,6 @@ def _record(kind: Any, value: Any, where: str, complaints: list[str]) -> Any:
 def _hints(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind) if field.init}
-
-
-@cache
-def _added(kind: Any) -> frozenset[str]:
-    return frozenset(each.name for each in fields(kind) if _ADDED in each.metadata)
 
 
 def _one_of(kinds: Sequence[Any], value: Any, where: str, complaints: list[str]) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -16,15 +16,17 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.errors import DivergenceError, SettingError, UnregressError
-from unregress.evidence.model_record import ModelRecord, module_of, settings_of
-from unregress.tasks.unwrap import not_finite, unwrapped, unwrapping
+from unregress.evidence.model_record import ModelRecord, module_of, plain
+from unregress.tasks.unwrap import not_finite, private_copy, unwrapped, unwrapping
 from unregress.tasks.weights import weights_of
 from unregress.training.divergence import EXPLODED
-from unregress.training.fresh_model import fresh_model
-from unregress.training.loop import Epoch, fit
-from unregress.training.objective import Objective, task_loss
+from unregress.training.fresh_model import initial_model
+from unregress.training.from_scratch import Training, train_from, training_name, training_record
+from unregress.training.loop import Epoch
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
+
+_SLOWER = "Lower the learning rate, or set `clip_norm`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,10 @@ class Unlearned:
     """Differences between the method and the paper."""
     notes: tuple[str, ...] = ()
     """Choices that the method made from the data, such as layers to compare or statistics of labels."""
+    start: nn.Module | None = None
+    """For an original trained here, a model with its initial weights, from which golds can be trained too."""
+    start_digest: str = ""
+    """SHA-256 of the initial weights of a training from scratch; empty for a model that comes from another one."""
     helper: nn.Module | None = None
     """The partly trained teacher model, if the method has one; an audit reports on it as well."""
     request: ForgetRequest | None = None
@@ -122,7 +128,7 @@ class Method(ABC):
             done,
             notes=(*done.notes, *unwrapping(model)),
             cost=replace(done.cost, seconds=time.perf_counter() - started),
-            record=record_of_method(self, runtime.seed, parents),
+            record=replace(record_of_method(self, runtime.seed, parents), start=done.start_digest),
             deviations=self.deviations,
             request=request,
         )
@@ -136,22 +142,39 @@ def record_of_method(method: Method, seed: int | None = None, parents: tuple[str
         seed: the runtime's seed.
         parents: digests of the weights that the method starts from.
     """
-    recipe = getattr(method, "recipe", None)
+    settings = {
+        each.name: _setting(getattr(method, each.name, None)) for each in fields(method) if each.name != "start"
+    }
     return ModelRecord(
         method=type(method).__name__,
         module=module_of(type(method)),
-        settings=settings_of(method),
+        settings=settings,
         kind="retrained" if method.retrains else "unlearned",
-        recipe=settings_of(recipe) if method.retrains and isinstance(recipe, Recipe) else None,
+        recipe=settings.get("recipe") if method.retrains else None,
         seed=seed,
         parents=parents,
     )
 
 
-def record_of_training(recipe: Recipe, seed: int | None = None) -> ModelRecord:
-    """Make the record of an original, trained with a recipe under a seed."""
-    settings = settings_of(recipe)
-    return ModelRecord(method="train", settings={"recipe": settings}, kind="trained", recipe=settings, seed=seed)
+def record_of_training(training: Training, seed: int | None = None, start: str = "") -> ModelRecord:
+    """Make the record of an original.
+
+    Args:
+        training: how it was trained.
+        seed: the runtime's seed.
+        start: digest of its initial weights.
+    """
+    recipe = training_record(training)
+    return ModelRecord(
+        method="train", settings={"recipe": recipe}, kind="trained", recipe=recipe, seed=seed, start=start
+    )
+
+
+def _setting(value: object) -> Any:
+    """A setting of a method as plain data; a function that trains is recorded by its import path and settings."""
+    if callable(value) and not isinstance(value, type | nn.Module):
+        return training_record(value)
+    return plain(value)
 
 
 def _require_unlearned(method: Method, done: object) -> Unlearned:
@@ -189,17 +212,22 @@ def _require_no_divergence(done: Unlearned, method: Method, size: float, case: C
     Raises:
         DivergenceError: weights are NaN or infinite, or predictions far beyond the size of the original's.
     """
-    name = type(method).__name__
-    remedy = "Lower the learning rate, or set `clip_norm`"
     if broken := not_finite(done.model):
-        raise DivergenceError(f"{name} made a model whose weights {', '.join(broken[:3])} are NaN or infinite",
-                              remedy=remedy)  # fmt: skip
-    found = predicted_size(case, done.model, runtime)
+        raise DivergenceError(
+            f"{type(method).__name__} made a model whose weights {', '.join(broken[:3])} are NaN or infinite",
+            remedy=_SLOWER,
+        )
+    _require_no_explosion(done.model, type(method).__name__, size, case, runtime)
+
+
+def _require_no_explosion(model: nn.Module, name: str, size: float, case: Case, runtime: Runtime) -> None:
+    """Refuse a model whose predictions are far beyond a size; arguments as for `_require_no_divergence`."""
+    found = predicted_size(case, model, runtime)
     if found > EXPLODED * max(1.0, size):
         raise DivergenceError(
             f"{name} made a model that predicts {found:.3g}, where targets and the original's predictions are at most "
             f"{size:.3g}",
-            remedy=remedy,
+            remedy=_SLOWER,
         )
 
 
@@ -214,25 +242,34 @@ def restore_placement(student: nn.Module, model: nn.Module) -> None:
         new.training = old.training
 
 
-def train(case: Case, recipe: Recipe, runtime: Runtime) -> Unlearned:
+def train(case: Case, recipe: Training, runtime: Runtime, *, start: nn.Module | None = None) -> Unlearned:
     """Train an original: a new model, on all of D.  `Retrain` makes golds, on D_r alone.
 
     Args:
         case: task and data; a request is not needed.  Samples of earlier requests (`ForgetRequest.others`) are left
             out.
-        recipe: training settings.
+        recipe: training settings, or a function `(data, start, seed) -> model`.
         runtime: device, precision and seed; the task builds the model under its seed.
+        start: a model with the initial weights; None for new ones.
+
+    Returns:
+        The model, with its initial weights as `start`.
     """
     started = time.perf_counter()
     with runtime.isolated_rng("train"):
-        model = fresh_model(case)
-        quick_check(case, model, runtime)
-        everything = Objective.over(torch.from_numpy(case.rows("train")), task_loss(case), validation="all")
-        fitted = fit(model, case, recipe, everything, runtime, stage="train")
+        initial = initial_model(case, start=start)
+        size = quick_check(case, initial, runtime)
+        kept = private_copy(initial).cpu()
+        model, fitted = train_from(initial, case, recipe, case.rows("train"), runtime, stage="train", validation="all")
+        if not isinstance(recipe, Recipe):
+            _require_no_explosion(model, training_name(recipe), size, case, runtime)
     model.cpu().eval().zero_grad(set_to_none=True)
+    digest = weights_of(kept)
     return Unlearned(
         model=model,
         history=fitted.history,
         cost=replace(fitted.cost, seconds=time.perf_counter() - started),
-        record=record_of_training(recipe, runtime.seed),
+        record=record_of_training(recipe, runtime.seed, digest),
+        start=kept,
+        start_digest=digest,
     )

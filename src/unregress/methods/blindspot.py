@@ -18,8 +18,9 @@ from unregress.hooks.attention_transfer import AttentionLoss, channel_axes
 from unregress.methods.base import Method, Unlearned
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.fresh_model import fresh_model
+from unregress.training.from_scratch import Training, require_possible, train_from
 from unregress.training.loop import fit
-from unregress.training.objective import Objective, SampleLoss, retain_objective
+from unregress.training.objective import Objective, SampleLoss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -43,8 +44,9 @@ class Blindspot(Method):
         LayerError: when unlearning, a layer does not exist or cannot be compared.
     """
 
-    helper: Recipe = Recipe(epochs=2, lr=0.01)
-    """Training of the helper on D_r; as published for AgeDB: 2 epochs at 0.01."""
+    helper: Training = Recipe(epochs=2, lr=0.01)
+    """Training of the helper on D_r: settings, or a function `(data, start, seed) -> model` that trains briefly; as
+    published for AgeDB: 2 epochs at 0.01."""
     recipe: Recipe = Recipe(epochs=1, lr=1e-3)
     """Training of the original to forget; as published for AgeDB: 1 epoch at 0.001.  Its `mode` is that of the student:
     `train`, as published, uses batch statistics and dropout."""
@@ -93,7 +95,11 @@ class Blindspot(Method):
         )
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
-        for check in (lambda: fresh_model(case, student), lambda: self._compared_layers(student, case, runtime)):
+        for check in (
+            lambda: fresh_model(case, student),
+            lambda: require_possible(self.helper, runtime),
+            lambda: self._compared_layers(student, case, runtime),
+        ):
             try:
                 check()
             except UnregressError as error:
@@ -102,7 +108,10 @@ class Blindspot(Method):
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         helper = fresh_model(case, student)
         axes, notes = self._compared_layers(student, case, runtime)
-        helper_training = fit(helper, case, self.helper, retain_objective(case), runtime, stage="helper")
+        rows = case.requested.retain
+        helper, helper_training = train_from(
+            helper, case, self.helper, rows, runtime, stage="helper", validation="retain"
+        )
         helper.requires_grad_(False).train(self.helper_mode == "train")
         teacher = runtime.set_up(helper)
         loss = self._loss(case, teacher, AttentionLoss(axes, raw=self.attention == "raw"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import nn
@@ -11,11 +11,14 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.errors import UnregressError
 from unregress.methods.base import Method, Unlearned
-from unregress.training.fresh_model import fresh_model
-from unregress.training.loop import fit
-from unregress.training.objective import retain_objective
+from unregress.tasks.weights import weights_of
+from unregress.training.fresh_model import initial_model
+from unregress.training.from_scratch import Training, require_possible, train_from
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
+
+PUBLISHED = Recipe(epochs=100, lr=0.01, schedule="plateau")
+"""The training as published (paper Section 6.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +26,17 @@ class Retrain(Method):
     """Train a new model on D_r alone (paper Section 3.1).
 
     Forget samples are never read.  Of the original only the architecture is used: the new model is made by the
-    task's `build_model` under the runtime's seed.
+    task's `build_model` under the runtime's seed, or has the initial weights `start`.  From the original's own initial
+    weights, the result is what would have become of this original without the forgotten samples, up to batch order.
     """
 
     retrains: ClassVar[bool] = True
 
-    recipe: Recipe = Recipe(epochs=100, lr=0.01, schedule="plateau")
-    """Training settings, which should be those of the original; as published: 100 epochs of Adam from 0.01, reduced on
-    plateau."""
+    recipe: Training = PUBLISHED
+    """How to train, which should be how the original was trained: settings, or a function `(data, start, seed) ->
+    model`; as published: 100 epochs of Adam from 0.01, reduced on plateau."""
+    start: nn.Module | None = field(default=None, repr=False)
+    """A model with the initial weights to train from; None for new ones."""
 
     @property
     def uses_original(self) -> bool:
@@ -39,11 +45,14 @@ class Retrain(Method):
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
         try:
-            fresh_model(case, student)
+            initial_model(case, student, self.start)
+            require_possible(self.recipe, runtime)
         except UnregressError as error:
             yield error
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
-        fresh = fresh_model(case, student)
-        fitted = fit(fresh, case, self.recipe, retain_objective(case), runtime, stage="train")
-        return Unlearned(model=fresh, history=fitted.history, cost=fitted.cost)
+        initial = initial_model(case, student, self.start)
+        digest = weights_of(initial)
+        rows = case.requested.retain
+        trained, fitted = train_from(initial, case, self.recipe, rows, runtime, stage="train", validation="retain")
+        return Unlearned(model=trained, history=fitted.history, cost=fitted.cost, start_digest=digest)

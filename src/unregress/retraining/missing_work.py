@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from unregress.methods.base import Method
 from unregress.retraining.model_factory import ModelFactory, groups
-from unregress.retraining.model_spec import ModelSpec, gold_spec, original_spec, unlearned_spec
+from unregress.retraining.model_spec import ModelSpec, original_spec, unlearned_spec
 from unregress.retraining.workload import Workload, plan_of
 
 NOTHING = Workload(models=0, passes=0)
@@ -24,8 +24,7 @@ def missing_golds(factory: ModelFactory, seeds: Sequence[int], stack: int = 1) -
     for group in groups(seeds, stack):
         stacked = factory.to_stack(group)
         for seed in group:
-            spec = gold_spec(factory.case, factory.recipe, seed, stacked if seed in stacked else ())
-            todo += _missing(factory, spec)
+            todo += _missing(factory, factory.gold_spec(seed, stacked if seed in stacked else ()))
     return todo
 
 

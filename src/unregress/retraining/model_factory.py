@@ -19,7 +19,7 @@ from unregress.retraining.fingerprint import fresh_of, task_fingerprint
 from unregress.retraining.model_spec import ModelSpec, gold_spec, original_spec, unlearned_spec
 from unregress.retraining.model_store import CacheKey, Store
 from unregress.retraining.stacked_training import require_stackable, retrain_stacked
-from unregress.training.recipe import Recipe
+from unregress.training.from_scratch import Training, require_possible
 from unregress.training.runtime import Runtime
 
 
@@ -41,10 +41,12 @@ class ModelFactory:
     """
 
     case: Case
-    recipe: Recipe
+    recipe: Training
     """How originals and golds are trained."""
     runtime: Runtime
     """Device and precision; its seed is replaced by each model's own."""
+    start: nn.Module | None = None
+    """A model with the initial weights of all golds; None for weights of each gold's own seed."""
     store: Store | None = None
     known: CacheKey | None = None
     """The key that all models have in common, if it is known; by default `task_fingerprint` computes it."""
@@ -67,9 +69,9 @@ class ModelFactory:
 
     def gold(self, seed: int) -> StoredModel:
         """Train, or load, a model on D_r alone."""
-        method = Retrain(recipe=self.recipe)
+        method = Retrain(recipe=self.recipe, start=self.start)
         return self._stored(
-            gold_spec(self.case, self.recipe, seed),
+            self.gold_spec(seed),
             lambda: method.unlearn(self.fresh, self.case, self.runtime_for(seed)),
         )
 
@@ -82,6 +84,7 @@ class ModelFactory:
         stacks = groups(seeds, stack)
         if any(len(group) > 1 for group in stacks):
             require_stackable(self.case, self.recipe, self.runtime)
+        require_possible(self.recipe, self.runtime)
         sent = self.for_workers(workers)
         jobs = {f"retraining under {_seeds(group)}": partial(sent.train_stacked, group) for group in stacks}
         with self.runtime.bar("retraining", len(jobs)) as advance:
@@ -97,7 +100,8 @@ class ModelFactory:
 
         @cache
         def trained() -> dict[int, Unlearned | DivergenceError]:
-            models = retrain_stacked(self.case, self.recipe, self.runtime, stacked, self.fresh)
+            recipe = require_stackable(self.case, self.recipe, self.runtime)
+            models = retrain_stacked(self.case, recipe, self.runtime, stacked, self.fresh, start=self.start)
             return dict(zip(stacked, models, strict=True))
 
         def gold_of(seed: int) -> Unlearned:
@@ -109,7 +113,7 @@ class ModelFactory:
         for seed in seeds:
             try:
                 if len(stacked) > 1 and seed in stacked:
-                    made.append(self._stored(gold_spec(self.case, self.recipe, seed, stacked), partial(gold_of, seed)))
+                    made.append(self._stored(self.gold_spec(seed, stacked), partial(gold_of, seed)))
                 else:
                     made.append(self.gold(seed))
             except DivergenceError as error:
@@ -124,10 +128,13 @@ class ModelFactory:
         """Select the seeds to train in one loop: those whose golds are not stored as separate trainings."""
         if len(seeds) <= 1:
             return seeds
-        case, recipe = self.case, self.recipe
-        separate = [seed for seed in seeds if self.holds(gold_spec(case, recipe, seed))]
+        separate = [seed for seed in seeds if self.holds(self.gold_spec(seed))]
         # Keep a seed whose gold is also stored as part of this stack.
-        return [s for s in seeds if s not in separate or self.holds(gold_spec(case, recipe, s, seeds))]
+        return [seed for seed in seeds if seed not in separate or self.holds(self.gold_spec(seed, seeds))]
+
+    def gold_spec(self, seed: int, stack: Sequence[int] = ()) -> ModelSpec:
+        """Specify the gold of a seed; arguments as for `model_spec.gold_spec`."""
+        return gold_spec(self.case, self.recipe, seed, stack, self.start)
 
     def unlearned(self, method: Method, start: StoredModel, seed: int) -> StoredModel:
         """Unlearn with a method, starting from the given model, or load the result."""
@@ -199,12 +206,13 @@ def silent(text: str) -> None:
 
 def retrain(
     case: Case,
-    recipe: Recipe,
+    recipe: Training,
     runtime: Runtime,
     seeds: Sequence[int],
     *,
     workers: int = 1,
     stack: int = 1,
+    start: nn.Module | None = None,
     store: Store | None = None,
 ) -> list[Unlearned]:
     """Train the golds of an audit: models trained on D_r from scratch that differ only in their seed.
@@ -217,11 +225,13 @@ def retrain(
 
     Args:
         case: the request and the data.
-        recipe: the recipe that the original was trained with.
+        recipe: how the original was trained: a recipe, or a function `(data, start, seed) -> model`.
         runtime: device and precision; its own seed is not used.
         seeds: distinct seeds, one per gold.
         workers: number of trainings in parallel; with stacks, number of stacks.
         stack: number of golds trained in one loop, in one process.
+        start: a model with the initial weights of all golds, which then differ in batch order and other random draws
+            only; None for new weights by each seed.
         store: cache of golds across runs; its folder must be visible to all workers.
 
     Returns:
@@ -233,7 +243,7 @@ def retrain(
         SettingError: a seed occurs twice, `workers` or `stack` is below 1, or recipe, runtime or data do not allow a
             stack.
     """
-    factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, store=store)
+    factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, start=start, store=store)
     return [made.unlearned for made in factory.golds(seeds, workers=workers, stack=stack)]
 
 

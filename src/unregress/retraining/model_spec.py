@@ -6,12 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch import nn
+
 from unregress.data.case import Case
 from unregress.methods.base import Method, record_of_method, record_of_training
 from unregress.methods.retrain import Retrain
-from unregress.retraining.fingerprint import method_fingerprint
+from unregress.retraining.fingerprint import method_fingerprint, source_of
 from unregress.retraining.model_store import CacheKey
 from unregress.retraining.workload import Workload, plan_of
+from unregress.tasks.weights import weights_of
+from unregress.training.from_scratch import Training
 from unregress.training.recipe import Recipe
 
 
@@ -28,7 +32,7 @@ class ModelSpec(NamedTuple):
     """Modules of unregress whose code determines it, besides those of all models."""
 
 
-def original_spec(case: Case, recipe: Recipe, seed: int) -> ModelSpec:
+def original_spec(case: Case, recipe: Training, seed: int) -> ModelSpec:
     """Specify an original, trained on all samples except those that earlier requests removed.
 
     Args:
@@ -37,13 +41,15 @@ def original_spec(case: Case, recipe: Recipe, seed: int) -> ModelSpec:
         seed: the training's seed.
     """
     config = record_of_training(recipe).as_config()
-    key: CacheKey = {"method": config, "seed": seed, "request": None, "forget_like": None}
+    key: CacheKey = {"method": config, "seed": seed, "request": None, "forget_like": None, **code_of(recipe)}
     if len(excluded := case.requested.excluded):
         key["excluded"] = hashlib.sha256(excluded.tobytes()).hexdigest()
     return ModelSpec("original", key, "an original", plan_of(recipe, len(case.rows("train"))))
 
 
-def gold_spec(case: Case, recipe: Recipe, seed: int, stack: Sequence[int] = ()) -> ModelSpec:
+def gold_spec(
+    case: Case, recipe: Training, seed: int, stack: Sequence[int] = (), start: nn.Module | None = None
+) -> ModelSpec:
     """Specify a gold.
 
     Args:
@@ -51,13 +57,22 @@ def gold_spec(case: Case, recipe: Recipe, seed: int, stack: Sequence[int] = ()) 
         recipe: how it is trained.
         seed: the training's seed.
         stack: the seeds of all golds trained in the same loop, on which its rounding depends.
+        start: a model with the initial weights; None for those of the gold's own seed.
     """
-    key: CacheKey = {"method": record_of_method(Retrain(recipe=recipe)).as_config(), "seed": seed}
+    config = record_of_method(Retrain(recipe=recipe)).as_config()
+    key: CacheKey = {"method": config, "seed": seed, **code_of(recipe)}
+    if start is not None:
+        key["start"] = weights_of(start)
     workload = plan_of(recipe, len(case.requested.retain))
     if len(stack) <= 1:
         return ModelSpec("gold", key, "a gold", workload)
     code = ("retraining/stack", "retraining/stacked_training")
     return ModelSpec("gold", {**key, "stacked": list(stack)}, "a gold", workload, code)
+
+
+def code_of(training: Training) -> CacheKey:
+    """The part of a key that stands for the code of a training function; empty for a recipe."""
+    return {} if isinstance(training, Recipe) else {"training source": source_of([training])}
 
 
 def unlearned_spec(case: Case, method: Method, start: str, seed: int) -> ModelSpec:

@@ -18,19 +18,26 @@ from torch import Tensor, nn
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
-from unregress.errors import DivergenceError, require
+from unregress.errors import DivergenceError, SettingError, require
 from unregress.methods.base import Unlearned, record_of_method, restore_placement
 from unregress.methods.retrain import Retrain
 from unregress.retraining.stack import SEPARATE_HINT, Stack, require_equal_step
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight
+from unregress.training.from_scratch import Training, training_name
 from unregress.training.loop import Epoch, Fitted, end_epoch, update
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 
 def retrain_stacked(
-    case: Case, recipe: Recipe, runtime: Runtime, seeds: Sequence[int], like: nn.Module
+    case: Case,
+    recipe: Recipe,
+    runtime: Runtime,
+    seeds: Sequence[int],
+    like: nn.Module,
+    *,
+    start: nn.Module | None = None,
 ) -> list[Unlearned | DivergenceError]:
     """Retrain under several seeds in one loop; up to rounding, results equal those of `Retrain(recipe=recipe)`.
 
@@ -43,6 +50,7 @@ def retrain_stacked(
         runtime: device and precision; its seed is not used.
         seeds: one per model.
         like: a model of the architecture; unchanged.
+        start: a model with the initial weights of all; None for new ones by each seed.
 
     Returns:
         For each seed the model, or the error if its training diverged, which does not affect the others.
@@ -53,7 +61,7 @@ def retrain_stacked(
     started = time.perf_counter()
     require_stackable(case, recipe, runtime)
     # Zero epochs: initial weights as in a separate training.
-    fresh = Retrain(recipe=replace(recipe, epochs=0))
+    fresh = Retrain(recipe=replace(recipe, epochs=0), start=start)
     found: dict[int, Unlearned | DivergenceError] = {}
     for seed in seeds:
         try:
@@ -72,16 +80,26 @@ def retrain_stacked(
         else:
             restore_placement(made.model, like)
             cost = replace(fit.cost, seconds=seconds)
-            found[seed] = replace(made, history=fit.history, cost=cost, record=record_of_method(retrain, seed))
+            record = replace(record_of_method(retrain, seed), start=made.start_digest)
+            found[seed] = replace(made, history=fit.history, cost=cost, record=record)
     return list(found.values())
 
 
-def require_stackable(case: Case, recipe: Recipe, runtime: Runtime) -> None:
+def require_stackable(case: Case, recipe: Training, runtime: Runtime) -> Recipe:
     """Refuse, before anything is trained, settings and data that one loop cannot serve for several models.
 
+    Returns:
+        The recipe.
+
     Raises:
-        SettingError: recipe, precision or data need separate trainings; all reasons together.
+        SettingError: training, precision or data need separate trainings; all reasons together.
     """
+    if not isinstance(recipe, Recipe):
+        raise SettingError(
+            f"Models are trained by the function {training_name(recipe)}, and are to be trained in one loop",
+            expected="a `Recipe`",
+            remedy=SEPARATE_HINT,
+        )
     data = case.splits
     rules = [
         (
@@ -105,6 +123,7 @@ def require_stackable(case: Case, recipe: Recipe, runtime: Runtime) -> None:
         ((f"{found}, and models are to be trained in one loop", fine, wanted) for found, fine, wanted in rules),
         remedy=SEPARATE_HINT,
     )
+    return recipe
 
 
 def fit_stacked(

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from unregress.checks.training_trial import TRIAL_ROWS, trial_rows
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest, Index
@@ -20,6 +21,8 @@ from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.stacked_training import fit_stacked
 from unregress.retraining.workload import Throughput, plan_of
+from unregress.training.fresh_model import fresh_model
+from unregress.training.from_scratch import Training, train_from
 from unregress.training.loop import fit
 from unregress.training.objective import retain_objective
 from unregress.training.recipe import Recipe
@@ -27,7 +30,7 @@ from unregress.training.runtime import Runtime
 
 
 def measure_throughput(
-    case: Case, recipe: Recipe, runtime: Runtime, *, workers: int = 1, stack: int = 1, samples: int = 2048
+    case: Case, recipe: Training, runtime: Runtime, *, workers: int = 1, stack: int = 1, samples: int = 2048
 ) -> Throughput:
     """Measure the throughput of training with short trials, whose models are discarded.
 
@@ -36,12 +39,14 @@ def measure_throughput(
 
     Args:
         case: task and data; only retained samples are read.
-        recipe: batch size and optimiser are used.
+        recipe: batch size and optimiser are used; a training function is run on a few samples.
         runtime: device and precision.
         workers: number of trainings in parallel.
         stack: number of models trained in one loop.
         samples: largest number of samples of a trial, which passes them once.
     """
+    if not isinstance(recipe, Recipe):
+        return _throughput_of_function(case, recipe, runtime, workers)
     rows = case.requested.retain[:samples]
     factory = ModelFactory(
         case=_part(case, rows), recipe=replace(recipe, epochs=1, schedule="constant"), runtime=runtime
@@ -50,6 +55,33 @@ def measure_throughput(
     jobs = {f"trial {n}": partial(_trial, factory, small, range(n * stack, (n + 1) * stack)) for n in range(workers)}
     found = [dict(run_all(jobs, workers=workers)) for _ in range(2)][-1].values()
     return Throughput(*(sum(each) / workers for each in zip(*found, strict=True)))
+
+
+def _throughput_of_function(case: Case, training: Training, runtime: Runtime, workers: int) -> Throughput:
+    """Measure a training function on few and on twice as many samples: seconds per sample, and per model."""
+    jobs = {f"trial {n}": partial(_function_trial, case.without_ids(), training, runtime) for n in range(workers)}
+    found = [dict(run_all(jobs, workers=workers)) for _ in range(2)][-1].values()
+    few, twice = (sum(each) / workers for each in zip(*found, strict=True))
+    rows, more = (len(trial_rows(case, count)) for count in (TRIAL_ROWS, 2 * TRIAL_ROWS))
+    # A forward and a backward pass for each sample, as `plan_of` counts a training function.
+    slope = (twice - few) / (2 * (more - rows)) if more > rows else 0.0
+    if slope <= 0:
+        return Throughput(twice / (2 * more))
+    return Throughput(slope, max(0.0, few - 2 * rows * slope))
+
+
+def _function_trial(case: Case, training: Training, runtime: Runtime) -> tuple[float, float]:
+    """Seconds of two short trainings, on few samples and on twice as many."""
+    seconds = []
+    for count in (TRIAL_ROWS, 2 * TRIAL_ROWS):
+        with runtime.isolated_rng("trial"):
+            start = fresh_model(case)
+        rows = trial_rows(case, count)
+        made = train_from(
+            start, case, training, rows, replace(runtime, progress=False), stage="trial", validation="retain"
+        )
+        seconds.append(made[1].cost.seconds)
+    return seconds[0], seconds[1]
 
 
 def _part(case: Case, rows: Index) -> Case:
@@ -70,12 +102,14 @@ def _trial(factory: ModelFactory, small: ModelFactory, seeds: range) -> Throughp
 
 def _cost(factory: ModelFactory, seeds: range) -> Cost:
     """The cost of training one of the models, without building and checking it."""
-    case, runtimes = factory.case, [factory.runtime_for(seed) for seed in seeds]
+    case, runtimes, recipe = factory.case, [factory.runtime_for(seed) for seed in seeds], factory.recipe
+    if not isinstance(recipe, Recipe):
+        raise TypeError("a training function has another trial")
     with factory.runtime.isolated_rng("trial"):
         models = [case.task.build_model() for _ in seeds]
         if len(seeds) == 1:
-            return fit(models[0], case, factory.recipe, retain_objective(case), runtimes[0], stage="trial").cost
-        found = fit_stacked(models, case, factory.recipe, runtimes, stage="trial")
+            return fit(models[0], case, recipe, retain_objective(case), runtimes[0], stage="trial").cost
+        found = fit_stacked(models, case, recipe, runtimes, stage="trial")
     if isinstance(found[0], DivergenceError):
         raise found[0]
     return found[0].cost

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unregress.methods.base import Method
+from unregress.training.from_scratch import Training
 from unregress.training.recipe import Recipe
 
 
@@ -34,11 +35,15 @@ class Workload:
     """Number of samples times forward and backward passes, predictions included; without the validation of plateau
     schedules and the forward passes of teachers."""
 
+    counted: bool = True
+    """Whether the passes are known.  A training function counts as one epoch, at a pace that was measured with it."""
+
     def __add__(self, other: Workload) -> Workload:
-        return Workload(models=self.models + other.models, passes=self.passes + other.passes)
+        counted = self.counted and other.counted
+        return Workload(models=self.models + other.models, passes=self.passes + other.passes, counted=counted)
 
     def __mul__(self, times: int) -> Workload:
-        return Workload(models=self.models * times, passes=self.passes * times)
+        return Workload(models=self.models * times, passes=self.passes * times, counted=self.counted)
 
     def seconds(self, pace: Throughput, workers: int = 1) -> float:
         """Estimated duration.
@@ -56,24 +61,25 @@ class Workload:
             (s, u) for s, u in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * s or s == 1
         )
         count = "one worker" if workers == 1 else f"{workers} workers"
-        return (
-            f"{self.models} models to train, {self.passes:,} sample passes: about {seconds / size:.0f} {unit} "
-            f"with {count}."
-        )
+        passes = f", {self.passes:,} sample passes" if self.counted else ""
+        return f"{self.models} models to train{passes}: about {seconds / size:.0f} {unit} with {count}."
 
 
-def plan_of(work: Recipe | Method, samples: int) -> Workload:
+def plan_of(work: Training | Method, samples: int) -> Workload:
     """Count the work of one training or unlearning: a forward and a backward pass per sample and epoch.
 
-    The epochs of all recipes of a method are added; a method without recipes counts as one epoch.
+    The epochs of all recipes of a method are added; a method without recipes counts as one epoch, and so does a
+    training function.
 
     Args:
-        work: a recipe, or a method, whose fields are searched for recipes.
+        work: a recipe, a training function, or a method, whose fields are searched for recipes.
         samples: number of training samples; forgotten ones are not subtracted.
 
     >>> plan_of(Recipe(epochs=3), 100)
     Workload(models=1, passes=600)
     """
+    if not isinstance(work, Recipe | Method):
+        return Workload(models=1, passes=2 * samples, counted=False)
     values = [work] if isinstance(work, Recipe) else [getattr(work, field.name) for field in dataclasses.fields(work)]
     epochs = [value.epochs for value in values if isinstance(value, Recipe)]
     return Workload(models=1, passes=2 * samples * (sum(epochs) if epochs else 1))

@@ -28,6 +28,8 @@ from unregress.training.runtime import Runtime
 
 WEIGHTS_OF = "weights of "
 """Prefix of a role in the comments of `config.yaml` that state the digests of the weights that a run started from."""
+START = "start.safetensors"
+"""Weights file with the initial weights of an original that was trained here."""
 HELPER = "helper.safetensors"
 """Weights file of the helper (teacher), if the run folder's model had one."""
 
@@ -116,6 +118,8 @@ def write_model(
     save_weights(made.model, folder / weights)
     if made.helper is not None:
         save_weights(made.helper, folder / HELPER)
+    if made.start is not None:
+        save_weights(made.start, folder / START)
     if made.record is None:
         raise SettingError(
             "The model has no record of how it was made",
@@ -180,8 +184,13 @@ def read_model(
     helper = None if record.helper is None else fresh()
     if helper is not None and record.helper is not None:
         load_weights(helper, path / record.helper)
+    start = fresh() if (path / START).is_file() else None
+    if start is not None:
+        load_weights(start, path / START)
     return Unlearned(
         model=model,
+        start=start,
+        start_digest=record.made.start,
         history=record.history,
         cost=record.cost,
         record=record.made,
@@ -190,6 +199,32 @@ def read_model(
         helper=helper,
         request=requests.last(),
     )
+
+
+def read_start(path: Path, case: Case, runtime: Runtime) -> nn.Module:
+    """Read the initial weights of a training.
+
+    Args:
+        path: a weights file, or the run folder of an original that was trained here.
+        case: gives the architecture.
+        runtime: seeds the random draws of the model's constructor.
+
+    Raises:
+        CheckpointError: the weights cannot be read, do not fit the task's model, or the folder has none.
+    """
+    if path.is_dir():
+        require_whole(path, record_of(path).request_digest)
+        if not (path / START).is_file():
+            raise CheckpointError(
+                f"{path} holds no {START}: the initial weights of its model are not known",
+                expected="the folder of an original that `unregress train` wrote, or a weights file",
+                remedy="In your own training, keep them with `unregress.keep_start`",
+            )
+        path = path / START
+    with runtime.isolated_rng("load"):
+        model = call_build_model(case).eval()
+    load_weights(model, path)
+    return model
 
 
 FEWEST = 0.5

@@ -17,7 +17,7 @@ from unregress.data.case import Case
 from unregress.data.ids import id_texts, salt_of, salted
 from unregress.data.request import ForgetRequest
 from unregress.errors import RequestError, StaleError
-from unregress.files.typed_json import Misfit, added, build, is_day, parse
+from unregress.files.typed_json import Misfit, build, is_day, parse
 from unregress.files.writing import content_of, write_json
 from unregress.runs.manifest import MANIFEST, read_manifest
 from unregress.runs.record_matching import TrainingRecords
@@ -53,9 +53,9 @@ class RequestRecord:
     """Salted hashes of the ids whose samples are all to be forgotten, ascending."""
     samples: dict[str, tuple[str, ...]] = field(hash=False)
     """For ids with only some samples to forget: salted hashes of these samples' contents, by hashed id."""
-    requested_by: str = added("")
+    requested_by: str = field(default="", metadata={"may_be_missing": True})
     """Who asked; empty if not recorded."""
-    requested_on: str = added("")
+    requested_on: str = field(default="", metadata={"may_be_missing": True})
     """Day on which it was asked, as 2026-01-31; empty if not recorded."""
 
     @classmethod

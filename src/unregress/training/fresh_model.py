@@ -49,6 +49,30 @@ def fresh_model(case: Case, like: nn.Module | None = None) -> nn.Module:
     return fresh
 
 
+def initial_model(case: Case, like: nn.Module | None = None, start: nn.Module | None = None) -> nn.Module:
+    """The model that a training from scratch begins with: a new one, or a new one with given initial weights.
+
+    Args:
+        case: gives the task.
+        like: a model whose architecture the new one must have.
+        start: the initial weights, as a model; it is copied.  None for those of `build_model`.
+
+    Raises:
+        ModelError: as `fresh_model`, or `start` is of another architecture.
+    """
+    # Built in any case, so that later draws from the random state do not depend on `start`.
+    fresh = fresh_model(case, like)
+    if start is None:
+        return fresh
+    if differing := architecture_differences(fresh, start):
+        raise ModelError(
+            f"The initial weights are of another architecture; they differ in {', '.join(differing[:3])}",
+            expected="the weights that the training of this model began with",
+        )
+    fresh.load_state_dict(unwrapped(start).state_dict())
+    return fresh
+
+
 def call_build_model(case: Case) -> nn.Module:
     """Call the task's `build_model`, and remove wrappers from its result.
 

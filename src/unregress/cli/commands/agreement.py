@@ -167,7 +167,10 @@ def _configured_method(config: Any) -> tuple[str, dict[str, Any]] | None:
     path, settings = at(config, "method", "class_path"), at(config, "method", "init_args")
     if isinstance(path, str):
         return path.rpartition(".")[2], settings if isinstance(settings, dict) else {}
-    recipe = at(config, "recipe")
+    recipe, training = at(config, "recipe"), at(config, "training")
+    if training is not None:
+        # A function's import path may be another one than that of its definition; its settings are comparable.
+        return "train", {"recipe": at(training, "init_args") or {}}
     return ("train", {"recipe": recipe}) if isinstance(recipe, dict) else None
 
 

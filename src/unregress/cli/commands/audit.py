@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unregress.auditing.assemble import Candidate, gold_names, module_of
 from unregress.auditing.pipeline import AuditJob
@@ -23,7 +23,6 @@ from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport, ModelFile
-from unregress.evidence.model_record import settings_of
 from unregress.evidence.verdict import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
@@ -32,6 +31,7 @@ from unregress.runs.manifest import MANIFEST, digest_of_folder
 from unregress.runs.model_io import contents, file_of, read_model, run_folder
 from unregress.runs.provenance import require_not_forgotten
 from unregress.tasks.base import Task
+from unregress.training.from_scratch import training_record
 from unregress.training.runtime import Runtime
 
 
@@ -46,6 +46,7 @@ def audit(
     config: str,
     golds: list[Path] | None = None,
     retrain: RetrainOptions | None = None,
+    training: Callable[..., Any] | None = None,
     deep: DeepTests | None = None,
     original: str = "original",
     rule: Rule = Rule(),  # noqa: B008 frozen
@@ -71,6 +72,8 @@ def audit(
             other is the noise floor; five or more allow a verdict.  Without any, there is no verdict.
         retrain: train further golds now: `--retrain {}` trains five with the recipe in the original's run folder,
             `--retrain.workers 2` two at a time.
+        training: import path of the function that trained the original, with which golds are trained; see `unregress
+            train`.
         deep: also test the methods that made the models, with many trainings as `retrain` says: `--deep {}`.
         original: name of the model before unlearning.
         rule: how a verdict is reached.
@@ -89,13 +92,13 @@ def audit(
     case = Case(task=task, splits=data, request=asked.request)
     if original in models:
         require_not_forgotten(models[original], case)
-    retraining, deep = resolve(retrain, deep, models, original, golds or [], runtime)
+    retraining, deep = resolve(retrain, deep, models, original, golds or [], runtime, training)
     recipe = None if retraining is None else retraining.recipe
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     require_agreement(paths.values())
     config += contents(case, paths) + (
-        "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(settings_of(recipe))}\n"
+        "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(training_record(recipe))}\n"
     )
     store = None if retraining is None else retraining.store
     with run_folder(runtime.process_group, output, config, paths) as folder, store_noted(store):

@@ -14,23 +14,23 @@ from unregress.cli.commands.recorded import recorded_method, recorded_recipe
 from unregress.cli.error_messages import nearest
 from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError
+from unregress.evidence.model_record import differences
 from unregress.evidence.verdict import Rule
-from unregress.methods import Retrain
+from unregress.methods.retrain import PUBLISHED
 from unregress.runs.model_io import weights_digest
 from unregress.runs.provenance import digest_of_folder, record_of
+from unregress.training.from_scratch import Training, TrainingFunction, training_name, training_record
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
-
-_TRAIN = Retrain().recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(Recipe):
     """A recipe with the defaults of `unregress train`, so that the same options mean the same training."""
 
-    epochs: int = _TRAIN.epochs
-    lr: float = _TRAIN.lr
-    schedule: Any = _TRAIN.schedule
+    epochs: int = PUBLISHED.epochs
+    lr: float = PUBLISHED.lr
+    schedule: Any = PUBLISHED.schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,20 @@ class RetrainOptions(Retraining):
     store: Path | None = None
     """Folder in which trained models are kept; by default `unregress/store` in the user's cache folder."""
 
-    def resolve(self, original: Path) -> Retraining:
+    def resolve(self, original: Path, training: TrainingFunction | None) -> Retraining:
         """Complete the options: the recipe from the original's run folder, and the store's default.
+
+        Args:
+            original: file or folder of the original.
+            training: the function that trained the original, if the options name one.
 
         Raises:
             SettingError: the recipe is neither named nor recorded, or the folder's record cannot be read.
         """
-        recipe = recorded_recipe(original) if self.recipe is None else Recipe(**asdict(self.recipe))
+        if training is not None and self.recipe is not None:
+            raise SettingError("Both `retrain.recipe` and `training` say how golds are trained", expected="one of them")
+        named = None if self.recipe is None else Recipe(**asdict(self.recipe))
+        recipe: Training | None = training or named or recorded_recipe(original)
         if recipe is None:
             raise SettingError(
                 f"How the original was trained is not known: {original} is not a run folder of `unregress train`",
@@ -67,6 +74,7 @@ def resolve(
     original: str,
     golds: Sequence[Path],
     runtime: Runtime,
+    training: TrainingFunction | None = None,
 ) -> tuple[Retraining | None, DeepTests | None]:
     """Complete the training options from the run folders of models and golds.
 
@@ -77,6 +85,7 @@ def resolve(
         original: the original's name.  If there is no such model nothing is trained, and `AuditJob.check` refuses it.
         golds: files and folders of the given golds.
         runtime: its seed decides the seeds of golds.
+        training: the function that trained the original, if the options name one.
 
     Raises:
         SettingError: a recipe or method is neither named nor recorded, or a given gold would be trained again.
@@ -84,7 +93,7 @@ def resolve(
     options = RetrainOptions(golds=0) if retrain is None and deep is not None else retrain
     if options is None or original not in models:
         return None, None
-    retraining = options.resolve(models[original])
+    retraining = options.resolve(models[original], training)
     _refuse_repeated_seeds(golds, retraining, runtime)
     if deep is not None:
         judged = {name: path for name, path in models.items() if name != original}
@@ -100,12 +109,18 @@ def _refuse_repeated_seeds(golds: Sequence[Path], retraining: Retraining, runtim
     """
     for path in golds:
         seed = record_of(path).made.seed if path.is_dir() else None
-        if seed is not None and seed in retraining.seeds(runtime) and recorded_recipe(path) == retraining.recipe:
+        if seed is not None and seed in retraining.seeds(runtime) and _trained_alike(path, retraining):
             raise SettingError(
                 f"{path} is given as a gold, and a gold of the same recipe and seed, {seed}, is to be trained",
                 expected="golds of seeds that differ",
                 remedy="Leave it out, or change `--runtime.seed`",
             )
+
+
+def _trained_alike(path: Path, retraining: Retraining) -> bool:
+    """Whether a gold's record says that it was trained as further golds will be."""
+    recorded = record_of(path).made.recipe
+    return recorded is not None and recorded == training_record(retraining.require_recipe())
 
 
 def _with_recorded_methods(deep: DeepTests, models: Mapping[str, Path], golds: Collection[str]) -> DeepTests:
@@ -136,11 +151,15 @@ def _with_recorded_methods(deep: DeepTests, models: Mapping[str, Path], golds: C
     return replace(deep, methods=methods)
 
 
-def announcements(options: Retraining | None, recipe: Recipe, original: Path, forgotten: int, rule: Rule) -> list[str]:
+def announcements(
+    options: Retraining | None, recipe: Training, original: Path, forgotten: int, rule: Rule
+) -> list[str]:
     """Lines to print before golds are trained: the recipe, its source, and known limits of the audit."""
-    named = options is not None and options.recipe is not None
-    lines = [f"Golds are trained {'as the options say' if named else f'as {original} says'}: {recipe}"]
-    if (recorded := recorded_recipe(original)) not in (None, recipe):
+    named = not isinstance(recipe, Recipe) or (options is not None and options.recipe is not None)
+    shown = recipe if isinstance(recipe, Recipe) else f"the function {training_name(recipe)}"
+    lines = [f"Golds are trained {'as the options say' if named else f'as {original} says'}: {shown}"]
+    recorded = record_of(original).made.recipe if original.is_dir() else None
+    if recorded is not None and list(differences(recorded, training_record(recipe))):
         lines.append(f"Warning: {original} records another recipe for the original: {recorded}")
     if forgotten < rule.samples:
         lines.append(
@@ -150,7 +169,7 @@ def announcements(options: Retraining | None, recipe: Recipe, original: Path, fo
     return lines
 
 
-def gold_record(recipe: Recipe, golds: Sequence[TrainedGold]) -> str:
+def gold_record(recipe: Training, golds: Sequence[TrainedGold]) -> str:
     """The content of `golds.json`: recipe, seeds, digests and folders of the golds that the audit trained.
 
     Args:
@@ -162,4 +181,4 @@ def gold_record(recipe: Recipe, golds: Sequence[TrainedGold]) -> str:
         if gold.folder is not None:
             own = {"weights": weights_digest(gold.folder), "folder": gold.folder.name}
             listed.append({"name": gold.name, "seed": gold.seed, **own, "digest": digest_of_folder(gold.folder)})
-    return json.dumps({"recipe": asdict(recipe), "golds": listed}, indent=1) + "\n"
+    return json.dumps({"recipe": training_record(recipe), "golds": listed}, indent=1) + "\n"

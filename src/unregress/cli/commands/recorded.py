@@ -26,6 +26,12 @@ def recorded_recipe(path: Path | None) -> Recipe | None:
     recipe = None if path is None or not path.is_dir() else record_of(path).made.recipe
     if recipe is None:
         return None
+    if "class_path" in recipe:
+        raise SettingError(
+            f"The original in {path} was trained by the function {recipe['class_path']!r}",
+            expected="the same function for golds: code that a run folder names is never run",
+            remedy=f"Name it: `training: {recipe['class_path']}`",
+        )
     try:
         return Recipe(**recipe)
     except (TypeError, UnregressError) as error:

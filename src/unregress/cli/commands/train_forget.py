@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from unregress.auditing.assemble import Candidate, module_of, record_of
 from unregress.checks.preflight import preflight
@@ -17,8 +18,9 @@ from unregress.data.splits import Splits
 from unregress.errors import SettingError
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
+from unregress.methods.retrain import PUBLISHED
 from unregress.runs.manifest import digest_of_folder
-from unregress.runs.model_io import changed_data, contents, read_model, run_folder, write_model
+from unregress.runs.model_io import changed_data, contents, read_model, read_start, run_folder, write_model
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import read_requests, write_request
@@ -37,7 +39,9 @@ def train(
     data: Splits,
     output: Path,
     config: str,
-    recipe: Recipe = Retrain().recipe,
+    recipe: Recipe = PUBLISHED,
+    training: Callable[..., Any] | None = None,
+    start: Path | None = None,
     runtime: Runtime = Runtime(),  # noqa: B008 frozen
     allow_overlap: bool = False,
 ) -> None:
@@ -48,21 +52,36 @@ def train(
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`.
-        output: folder to write: original.safetensors, history.json, config.yaml, manifest.json.
+        output: folder to write: original.safetensors, start.safetensors (the initial weights), history.json,
+            config.yaml, manifest.json.
         config: the resolved configuration.
-        recipe: how to train.
+        recipe: how to train, unless `training` is given.
+        training: import path of your own function `(data, start, seed) -> model`, or of a class of such functions with
+            its settings, such as `unregress.LightningTraining`.
+        start: weights file with the initial weights; by default new ones.
         runtime: where to run.
         allow_overlap: continue although samples of one split also occur in another.
     """
     runtime = with_progress(runtime)
     case = Case(task=task, splits=data)
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
-    preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
+    how = recipe if training is None else training
+    if training is not None and recipe != PUBLISHED:
+        raise SettingError(
+            "Both `recipe` and `training` say how to train", expected="one of them", remedy="Leave out the other"
+        )
+    found = preflight(case, runtime, recipe=how, allow_overlap=allow_overlap)
     replaced = digest_of_folder(output)
     with run_folder(runtime.process_group, output, config + contents(case, {})) as folder:
-        made = train_original(case, recipe, runtime)
-        write_model(folder, ORIGINAL, made, case, None, (), sketch=Sketch.of(TrainingRecords(data)))
-    say(f"Trained on {data.size} samples.", *_summary(made), *run_summary(output, ORIGINAL, replaced))
+        initial = None if start is None else read_start(start, case, runtime)
+        made = train_original(case, how, runtime, start=initial)
+        write_model(folder, ORIGINAL, made, case, None, found.warnings, sketch=Sketch.of(TrainingRecords(data)))
+    say(
+        f"Trained on {data.size} samples.",
+        *_summary(made),
+        *(f"Warning: {warning}" for warning in found.warnings),
+        *run_summary(output, ORIGINAL, replaced),
+    )
 
 
 def forget(
@@ -74,6 +93,8 @@ def forget(
     output: Path,
     config: str,
     checkpoint: Path | None = None,
+    training: Callable[..., Any] | None = None,
+    start: Path | None = None,
     runtime: Runtime = Runtime(),  # noqa: B008 frozen
     allow_overlap: bool = False,
 ) -> None:
@@ -90,6 +111,9 @@ def forget(
         output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml, manifest.json.
         config: the resolved configuration.
         checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
+        training: for Retrain, import path of the function that trains, in place of a recipe; see `unregress train`.
+        start: for Retrain, a weights file with the initial weights, such as start.safetensors in the folder that
+            `unregress train` wrote; by default new ones.
         runtime: where to run.
         allow_overlap: continue although samples of one split also occur in another.
     """
@@ -97,6 +121,7 @@ def forget(
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
     asked = request.resolve(data, task, weights.values())
     case = Case(task=task, splits=data, request=asked.request)
+    method = _with_training(method, training, start, case, runtime)
     # Retraining starts from fresh weights, even if a checkpoint is given.
     started = None if isinstance(method, Retrain) else checkpoint
     if started is not None:
@@ -130,6 +155,22 @@ def forget(
         *(f"Warning: {warning}" for warning in warnings),
         *run_summary(output, UNLEARNED, replaced),
     )
+
+
+def _with_training(
+    method: Method, training: Callable[..., Any] | None, start: Path | None, case: Case, runtime: Runtime
+) -> Method:
+    """The method, for Retrain with the project's training function and the initial weights."""
+    if not isinstance(method, Retrain):
+        if start is not None:
+            raise SettingError(
+                f"`start` is given, and {type(method).__name__} starts from the trained model",
+                expected="`start` with `--method Retrain` only",
+            )
+        return method
+    if training is not None:
+        method = replace(method, recipe=training)
+    return method if start is None else replace(method, start=read_start(start, case, runtime))
 
 
 def _trained(
@@ -168,10 +209,11 @@ def _carried(request: ForgetRequest) -> list[str]:
 
 def _summary(made: Unlearned) -> list[str]:
     losses = {epoch.stage: epoch.loss for epoch in made.history}
+    passes = f"{made.cost.passes:,} sample passes, " if made.cost.passes else ""
     ended = ", ".join(f"{stage} {loss:.4g}" for stage, loss in losses.items())
     return [
         f"Method: {made.record}",
-        f"Cost: {made.cost.passes:,} sample passes, {made.cost.seconds:.1f} s",
+        f"Cost: {passes}{made.cost.seconds:.1f} s",
         *([f"Mean loss in the last epoch: {ended}"] if losses else []),
         *(f"Note: {note}" for note in made.notes),
     ]

@@ -17,7 +17,7 @@ from unregress.metrics.base import Metric, MetricResult, Panel, without_value
 from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.workload import Workload
-from unregress.training.recipe import Recipe
+from unregress.training.from_scratch import Training
 from unregress.training.runtime import Runtime
 
 
@@ -29,8 +29,8 @@ class DeepMetric(Metric):
         SettingError: no method is named, or there is no worker.
     """
 
-    recipe: Recipe
-    """The recipe by which the original was trained."""
+    recipe: Training
+    """How the original was trained: a recipe, or a function `(data, start, seed) -> model`."""
     methods: Mapping[str, Method]
     """The methods to examine, by the audited model's name."""
     workers: int = field(default=1, repr=False)

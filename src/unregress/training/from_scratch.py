@@ -1,0 +1,184 @@
+"""Train a model from its initial weights: by a `Recipe`, or by a function of the user's."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from unregress.cost import Cost
+from unregress.data.case import Case
+from unregress.data.loading import Augment, Collate
+from unregress.data.request import Index
+from unregress.data.subsets import subset
+from unregress.errors import DivergenceError, ModelError, SettingError
+from unregress.evidence.model_record import plain, settings_of
+from unregress.tasks.unwrap import not_finite, private_copy, unwrapped
+from unregress.training.fresh_model import architecture_differences
+from unregress.training.loop import Fitted, fit
+from unregress.training.objective import Objective, Watched, task_loss
+from unregress.training.recipe import Recipe
+from unregress.training.runtime import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """The data that a training function may read."""
+
+    train: Dataset[Any]
+    """The samples to train on, and no others."""
+    validation: Dataset[Any] | None
+    """Held-out samples that the training may monitor, for example to stop early; those of the kind that is forgotten
+    are left out.  None if there are none."""
+    rows: Index
+    """Position in the whole training set of each sample of `train`, to select the user's own values for each sample,
+    such as weights of a sampler; `(n,)` int64."""
+    collate: Collate | None = None
+    """The `collate` of the splits."""
+    augment: Augment | None = None
+    """The `augment` of the splits; the training function applies it itself."""
+
+
+TrainingFunction = Callable[[TrainingData, nn.Module, int], nn.Module]
+"""(data, start, seed) -> trained model.  `start` holds the initial weights and may be trained in place; two calls with
+the same seed train the same model, calls with different seeds differ in batch order and other random draws."""
+if TYPE_CHECKING:
+    Training = Recipe | TrainingFunction
+    """How models are trained from scratch: settings for the library's own loop, or a function."""
+else:
+    # The command line makes options from annotations: there `recipe` has settings, and `--training` names a function.
+    Training = Recipe
+
+
+def train_from(
+    start: nn.Module, case: Case, training: Training, rows: Index, runtime: Runtime, *, stage: str, validation: Watched
+) -> tuple[nn.Module, Fitted]:
+    """Train a model on rows of the training set.
+
+    Args:
+        start: the initial weights; trained in place.
+        case: the task and the data.
+        training: how to train.
+        rows: positions of the rows to train on.
+        runtime: device, precision and seed.
+        stage: name of this training in the history and of its random streams.
+        validation: the validation samples that the training may monitor, see `Objective.validation`.
+
+    Returns:
+        The trained model, and its history and cost.  The passes of a training function are not known.
+
+    Raises:
+        DivergenceError: the training diverged.
+        ModelError: a training function does not return a model of the architecture.
+        SettingError: a training function is to run in several processes, or in another precision.
+    """
+    objective = Objective.over(torch.from_numpy(rows), task_loss(case), validation=validation)
+    if isinstance(training, Recipe):
+        return start, fit(start, case, training, objective, runtime, stage=stage)
+    require_possible(training, runtime)
+    started = time.perf_counter()
+    like = private_copy(start)
+    watched = objective.validation_rows(case)
+    data = TrainingData(
+        train=subset(case.splits.train, rows.tolist()),
+        validation=None
+        if watched is None or case.splits.validation is None
+        else subset(case.splits.validation, watched.tolist()),
+        rows=rows,
+        collate=case.splits.collate,
+        augment=case.splits.augment,
+    )
+    with runtime.isolated_rng(stage):
+        trained = _require_trained(training(data, start, runtime.seed), like, training)
+    return trained, Fitted(history=(), cost=Cost(seconds=time.perf_counter() - started))
+
+
+def require_possible(training: Training, runtime: Runtime) -> None:
+    """Refuse settings of a runtime that a training function does not see.
+
+    Raises:
+        SettingError: several processes or another precision than `32-true`.
+    """
+    if isinstance(training, Recipe):
+        return
+    if not callable(training):
+        raise SettingError(
+            f"The training is of type {type(training).__name__}",
+            expected="a `Recipe`, or a function `(data, start, seed) -> model`",
+        )
+    found = []
+    if runtime.process_group.world_size > 1:
+        found.append(f"{runtime.process_group.world_size} processes")
+    if runtime.precision != "32-true":
+        found.append(f"precision {runtime.precision}")
+    if found:
+        raise SettingError(
+            f"The training function {training_name(training)} is to run with {' and '.join(found)}",
+            expected="one process and precision 32-true: a training function chooses device and precision itself",
+            remedy="Set them in the function, and leave `Runtime.devices` and `Runtime.precision` at their defaults",
+        )
+
+
+def training_record(training: Training) -> dict[str, Any]:
+    """A training as plain data, for records and keys: a recipe's settings, or the function's name and settings."""
+    if isinstance(training, Recipe):
+        return settings_of(training)
+    if is_dataclass(training) and not isinstance(training, type):
+        return {"class_path": training_name(training), "init_args": settings_of(training)}
+    if isinstance(training, functools.partial):
+        settings = {**{str(n): plain(each) for n, each in enumerate(training.args)}, **plain(training.keywords)}
+        return {"class_path": training_name(training.func), "init_args": settings}
+    return {"class_path": training_name(training), "init_args": {}}
+
+
+def training_name(training: Callable[..., Any]) -> str:
+    """The import path of a training function or of its class.
+
+    >>> training_name(training_name)
+    'unregress.training.from_scratch.training_name'
+    """
+    while isinstance(training, functools.partial):
+        training = training.func
+    named = training if hasattr(training, "__qualname__") else type(training)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _require_trained(made: object, like: nn.Module, training: TrainingFunction) -> nn.Module:
+    """Check what a training function returned.
+
+    Args:
+        made: what it returned.
+        like: a model of the architecture.
+        training: the function, for messages.
+
+    Raises:
+        ModelError: it is not a model of the architecture.
+        DivergenceError: its weights are not finite.
+    """
+    name = training_name(training)
+    if not isinstance(made, nn.Module):
+        raise ModelError(
+            f"The training function {name} returns something of type {type(made).__name__}",
+            expected="the trained model",
+            remedy="Return the model, also where `start` was trained in place",
+        )
+    trained = unwrapped(made)
+    if differing := architecture_differences(trained, like):
+        raise ModelError(
+            f"The training function {name} returns a model of another architecture than `start`; they differ in "
+            f"{', '.join(differing[:3])}",
+            expected="`start` itself, trained, or a model of its architecture",
+            remedy="Train the given `start`, and return it",
+        )
+    if broken := not_finite(trained):
+        raise DivergenceError(
+            f"The training function {name} made a model whose weights {', '.join(broken[:3])} are NaN or infinite",
+            remedy="Lower its learning rate, or clip gradients",
+        )
+    return trained

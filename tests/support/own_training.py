@@ -1,0 +1,70 @@
+"""Training functions as users write them, right and wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from unregress import TrainingData
+
+
+def by_rmsprop(data: TrainingData, start: nn.Module, seed: int, epochs: int = 2) -> nn.Module:
+    """Two epochs of RMSprop on squared errors, in an order that follows the seed."""
+    loader = DataLoader(data.train, batch_size=16, shuffle=True, generator=torch.Generator().manual_seed(seed))
+    optimizer = torch.optim.RMSprop(start.parameters(), lr=1e-2)
+    for _ in range(epochs):
+        for x, y in loader:
+            optimizer.zero_grad()
+            (start(x).squeeze(1) - y).square().mean().backward()
+            optimizer.step()
+    return start
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A class of training functions with a setting."""
+
+    epochs: int = 1
+
+    def __call__(self, data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+        return by_rmsprop(data, start, seed, self.epochs)
+
+
+def ignoring_the_seed(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    return by_rmsprop(data, start, 0)
+
+
+def ignoring_the_start(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    torch.manual_seed(0)
+    own = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+    return by_rmsprop(data, own, seed)
+
+
+def of_another_architecture(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 1))
+
+
+def returning_nothing(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    by_rmsprop(data, start, seed)  # in place, and nothing is returned
+
+
+def diverging(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    with torch.no_grad():
+        next(start.parameters()).fill_(float("nan"))
+    return start
+
+
+def failing(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    raise KeyError("learning_rate")
+
+
+def drawing_from_the_global_state(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    """Seeds nothing: the global random state is seeded already."""
+    return by_rmsprop(data, start, int(torch.randint(2**31, ())))
+
+
+def never_the_same(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    return by_rmsprop(data, start, torch.Generator().seed())
