@@ -98,7 +98,7 @@ def about_original(report: AuditReport) -> str:
     verdict = next((each for each in report.verdicts if each.model in report.named("original")), None)
     if verdict is None:
         return ""
-    if verdict.outcome == "FAIL":
+    if verdict.outcome == "FAIL" and not any(each.obstacle == "original" for each in report.verdicts):
         return f"As it should, the original can be told from {UNLIKE}: so the comparison is able to tell."
     return verdict.reason
 
