@@ -18,7 +18,8 @@ from unregress.evidence import AuditReport
 from unregress.runs.deletion import delete, log_of, read_log
 from unregress.runs.manifest import digest_of_folder, read_manifest, write_manifest
 from unregress.runs.provenance import record_of
-from unregress.runs.remains import Remainder, remains
+from unregress.runs.remainder import Remainder
+from unregress.runs.remains import remains
 from unregress.runs.remembering import remembered
 from unregress.runs.request_record import RequestRecord, read_requests
 
@@ -126,6 +127,11 @@ def test_an_audit_says_what_passed(project: Path) -> None:
     replace(report, verdicts=verdicts).to_json(project / "runs/audit/audit.json")
     write_manifest(project / "runs/audit", manifest.made_from)
     assert remains("runs/first").passed
+    # An audit that was changed after it was written counts for nothing.
+    with (project / "runs/audit/audit.json").open("a") as file:
+        file.write(" ")
+    changed = remains("runs/first")
+    assert not changed.passed and any("audit.json" in text for text in changed.unknown)
 
 
 def test_ids_files_are_named_by_configurations_of_the_same_requests(project: Path) -> None:
@@ -230,6 +236,14 @@ def test_the_word_must_be_typed(
         monkeypatch.setattr("builtins.input", lambda word=word: word)
         assert main(["remains", "runs/second", "--among+", "runs", "--delete"]) == code
         assert (project / "runs/original").exists() == bool(code)
+
+
+def test_a_folder_whose_request_was_changed_is_named_and_kept(project: Path) -> None:
+    path = project / "runs/other/request.json"
+    path.write_text(path.read_text().replace("letter 1", "letter 3"))
+    found = remains("runs/second", ["."])
+    assert "runs/other" not in named(found.found, project)
+    assert any(str(path) in text for text in found.unknown)
 
 
 def test_a_file_of_another_kind_is_not_taken_for_a_log(project: Path) -> None:

@@ -15,7 +15,7 @@ from unregress.files.writing import content_of, sha256_of, write_json
 from unregress.runs.folder import CONFIG
 from unregress.runs.manifest import MANIFEST, departures, digest_of_folder, read_manifest
 from unregress.runs.provenance import HISTORY
-from unregress.runs.remains import Remainder
+from unregress.runs.remainder import Remainder
 
 _LAST = (CONFIG, HISTORY, MANIFEST)
 """Files of a run folder that are deleted last, so that an interrupted deletion can be repeated."""

@@ -6,9 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from unregress.errors import StaleError, UnregressError
 from unregress.evidence import AuditReport
@@ -26,35 +24,17 @@ from unregress.runs.lenient import (
 )
 from unregress.runs.manifest import MANIFEST, Manifest, departures, digest_of_folder, read_manifest
 from unregress.runs.provenance import HISTORY, Record
+from unregress.runs.remainder import Kind, Remainder
 from unregress.runs.remembering import remembered
 from unregress.runs.request_record import RequestRecord, read_requests
 
 AUDIT = "audit.json"
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Endings of the files that are compared with known weights."""
-Kind = Literal["original", "retrained model", "unlearned model", "helper", "weights file", "ids file"]
 _KINDS: dict[str, Kind] = {"trained": "original", "retrained": "retrained model", "unlearned": "unlearned model"}
 _WORDS = ("reason", "requested_by", "requested_on")
 """Options of a request that are words, and never files."""
 _NOTED = re.compile(r"^# weights of [^:\n]+: ([0-9a-f]{64})$", re.MULTILINE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Remainder:
-    """A run folder or file that may hold a trace of forgotten samples."""
-
-    path: Path
-    kind: Kind
-    why: str
-    """Why it may remember, in a sentence."""
-    size: int
-    """Bytes of the file, or of all files in the folder."""
-    modified: str
-    """Day of the last change, in UTC."""
-    sha256: str
-    """Of the file, or of the run folder's manifest."""
-    kept: str = ""
-    """Why it is never deleted; empty if it may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +84,8 @@ class _Search:
     """Digests of weights that do not: those to deploy, golds, and models that passed an audit."""
     chains: dict[tuple[str | None, str], tuple[RequestRecord, ...]] = field(default_factory=dict)
     """The requests in all run folders, each with those before it, by the digests of request and data."""
+    requests: dict[Path, tuple[RequestRecord, ...]] = field(default_factory=dict)
+    """The requests in each run folder where they can be read."""
     related: set[Path] = field(default_factory=set)
     """Run folders that are about the same requests."""
     passed: bool = False
@@ -157,40 +139,52 @@ class _Search:
                     self.holding[source.digest] = f"{self.own.name} was made from it."
         for digest in _NOTED.findall(text_of(self.own / CONFIG)):
             self.holding[digest] = f"{self.own.name} was made from it."
-        self.clean |= weights_in(self.own)
         return data, ancestors
 
     def _read_audits(self) -> None:
         """Learn from audits of the same requests what the files are that they were about."""
-        digests = {each.digest for each in self.wanted}
-        for folder in [self.own, *self.folders]:
-            if not (folder / AUDIT).is_file():
-                continue
-            try:
-                report = AuditReport.from_json(folder / AUDIT)
-            except UnregressError:
-                self.unknown.append(f"{folder / AUDIT} cannot be read")
-                continue
-            if report.request_digest not in digests:
-                continue
+        passed, failed = set[str](), set[str]()
+        for folder, report in self._audits():
             self.related.add(folder)
             outcomes = {verdict.model: verdict.outcome for verdict in report.verdicts}
             last = report.request_digest == self.wanted[-1].digest
             for model in report.models:
-                digest = "" if model.file is None else model.file.sha256
+                digest, outcome = "" if model.file is None else model.file.sha256, outcomes.get(model.name)
                 if digest and model.role == "original":
                     self.holding[digest] = f"It is the original of the audit {folder.name}."
-                    self.clean.discard(digest)
-                elif digest and model.role == "unlearned" and outcomes.get(model.name) != "PASS":
-                    self.holding[digest] = f"It did not pass the audit {folder.name}."
+                elif digest and model.role == "unlearned" and outcome != "PASS":
+                    self.holding.setdefault(digest, f"It did not pass the audit {folder.name}.")
+                    failed |= {digest} if outcome == "FAIL" else set()
                 elif digest and last:
-                    self.passed |= model.role == "unlearned" and digest in weights_in(self.own)
                     self.clean.add(digest)
+                    passed |= {digest} if model.role == "unlearned" else set()
+        # What one audit failed is not cleared by another that was less sharp.
+        self.clean -= failed
+        own = weights_in(self.own)
+        self.passed = bool(own & (passed - failed))
+        self.clean |= own
+
+    def _audits(self) -> Iterator[tuple[Path, AuditReport]]:
+        """The audits of the same requests, as they were written."""
+        digests = {each.digest for each in self.wanted}
+        for folder, manifest in {self.own: manifest_or_none(self.own), **self.folders}.items():
+            path = folder / AUDIT
+            if manifest is None or not path.is_file():
+                continue
+            try:
+                report = AuditReport.from_json(path)
+            except UnregressError as error:
+                self.unknown.append(error.found)
+                continue
+            if manifest.files.get(AUDIT) != sha256_of(path):
+                self.unknown.append(f"{path} was changed")
+            elif report.request_digest in digests:
+                yield folder, report
 
     def _read_requests(self) -> None:
         for folder in self.folders:
             try:
-                requests = read_requests(folder)
+                self.requests[folder] = requests = read_requests(folder)
             except StaleError as error:
                 self.unknown.append(error.found)
                 continue
@@ -201,6 +195,8 @@ class _Search:
         """The models in run folders that may remember, which makes their weights known."""
         for folder, manifest in self.folders.items():
             if folder == self.own or manifest is None or not (folder / HISTORY).is_file():
+                continue
+            if folder not in self.requests:  # its file was changed
                 continue
             record = record_or_none(folder)
             if record is None:
@@ -215,11 +211,11 @@ class _Search:
             if why := self._why(folder, record, manifest):
                 for name in filter(None, (record.weights, record.helper)):
                     self.holding.setdefault(manifest.files.get(name, ""), f"It is a copy of {folder.name}/{name}.")
-                yield _remainder(folder, _KINDS.get(record.made.kind, "original"), why)
+                yield Remainder.at(folder, _KINDS.get(record.made.kind, "original"), why)
         record = record_or_none(self.own)
         if record is not None and record.helper is not None and record.made.module:
             why = f"It is not known what {record.made.method} trained it on."
-            yield _remainder(self.own / record.helper, "helper", why)
+            yield Remainder.at(self.own / record.helper, "helper", why)
 
     def _why(self, folder: Path, record: Record, manifest: Manifest) -> str:
         """Why a run folder's model may remember; empty if it does not."""
@@ -227,7 +223,7 @@ class _Search:
             return ""
         excluded = mapping_of(folder / CONFIG).get("excluded")
         # Entries of a store have no file of their request: another run folder may have it.
-        requests = read_requests(folder) or self.chains.get((record.request_digest, record.data_digest), ())
+        requests = self.requests[folder] or self.chains.get((record.request_digest, record.data_digest), ())
         left = remembered(self.wanted, record, requests, excluded if isinstance(excluded, str) else None)
         if left:
             reasons = ", ".join(repr(each.reason) for each in left)
@@ -238,11 +234,11 @@ class _Search:
 
     def _weights(self) -> Iterator[Remainder]:
         """Files with known weights: by themselves, and in run folders that are not those of one model."""
-        for path in self.files:
+        for path in dict.fromkeys(self.files):
             if (digest := sha256_of(path)) in self.clean:
                 continue
             if why := self.holding.get(digest):
-                yield _remainder(path, "weights file", why)
+                yield Remainder.at(path, "weights file", why)
             else:
                 self.unknown.append(f"{path} holds weights of unknown origin")
         for folder, manifest in self.folders.items():
@@ -250,7 +246,7 @@ class _Search:
                 continue
             for name, digest in manifest.files.items():
                 if digest in self.holding and digest not in self.clean and (folder / name).is_file():
-                    yield _remainder(folder / name, "weights file", self.holding[digest])
+                    yield Remainder.at(folder / name, "weights file", self.holding[digest])
 
     def _ids_files(self) -> Iterator[Remainder]:
         """Files that the configurations of the same requests name."""
@@ -261,7 +257,7 @@ class _Search:
                 places = (Path.cwd(), folder.parent, *self.named)
                 if path := next((place / text for place in places if is_plain_file(place / text)), None):
                     why = f"The configuration of {folder.name} takes the records to forget from it."
-                    yield _remainder(Path(os.path.realpath(path)), "ids file", why)
+                    yield Remainder.at(Path(os.path.realpath(path)), "ids file", why)
 
     def _kept(self, each: Remainder) -> str:
         """Why something is never deleted; empty if it may be."""
@@ -279,16 +275,3 @@ class _Search:
         if odd.changed or odd.foreign:
             return f"it holds files that no run wrote: {', '.join([*odd.changed, *odd.foreign][:3])}"
         return ""
-
-
-def _remainder(path: Path, kind: Kind, why: str) -> Remainder:
-    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    last = max((each.stat().st_mtime for each in files), default=0.0)
-    return Remainder(
-        path=path,
-        kind=kind,
-        why=why,
-        size=sum(each.stat().st_size for each in files),
-        modified=datetime.fromtimestamp(last, UTC).date().isoformat(),
-        sha256=digest_of_folder(path),
-    )

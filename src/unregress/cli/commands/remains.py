@@ -10,7 +10,8 @@ from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError
 from unregress.runs.deletion import delete as delete_found
 from unregress.runs.deletion import log_of
-from unregress.runs.remains import Remainder, Remains
+from unregress.runs.remainder import Remainder
+from unregress.runs.remains import Remains
 from unregress.runs.remains import remains as find_remains
 
 CONFIRMATION = "delete"
