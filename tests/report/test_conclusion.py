@@ -35,6 +35,11 @@ def test_a_model_that_passed_is_to_be_deployed(report: AuditReport) -> None:
     assert found.step.startswith("Deploy the file good.pt")
 
 
+def test_of_a_model_behind_predictions_the_model_is_to_be_deployed(report: AuditReport) -> None:
+    step = conclusion(alone(report, passed(), ModelFile(name="p.csv", sha256="3d" * 32, holds="predictions"))).step
+    assert step.startswith("Deploy the model that made the predictions in p.csv")
+
+
 @pytest.mark.parametrize("file", [None, ModelFile(name="good.pt", sha256="")])
 def test_without_a_known_file_there_is_nothing_to_deploy_yet(report: AuditReport, file: ModelFile | None) -> None:
     assert not conclusion(alone(report, passed(), file)).step.startswith("Deploy")

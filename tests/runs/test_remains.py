@@ -44,7 +44,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = [
         ["train", *PROJECT, "--recipe.epochs", "2", "--output", "runs/original"],
         ["train", *PROJECT, "--data.seed", "5", "--recipe.epochs", "1", "--output", "runs/elsewhere"],
-        forget(1, "first", "--method", "FineTune", *start),
+        forget(1, "first", "--request.requested_by", "a patient", "--request.requested_on", "2026-01-31",
+               "--method", "FineTune", *start),
         forget(1, "other", "--method", "GaussianAmnesiac", "--method.recipe.lr", "0.1", *start),
         forget(1, "gold", "--method", "Retrain"),
         forget(2, "second", "--method", "FineTune", "--checkpoint", "runs/first"),
@@ -252,6 +253,21 @@ def test_a_file_of_another_kind_is_not_taken_for_a_log(project: Path) -> None:
     with pytest.raises(StaleError):
         delete(found, log_of(project / "runs/second"))
     assert all(each.path.exists() for each in found)
+
+
+def test_who_asked_goes_from_the_request_to_the_audit(made: Path) -> None:
+    report = AuditReport.from_json(made / "runs/audit/audit.json")
+    assert (report.requested_by, report.requested_on) == ("a patient", "2026-01-31")
+    assert [(trace.what, trace.name) for trace in report.traces] == [
+        ("original model", "original.safetensors"), ("retrained models", "store"),
+    ]  # fmt: skip
+    later = AuditReport.from_json(made / "runs/audit-2/audit.json")
+    assert (later.requested_by, later.requested_on) == ("", "")
+
+
+def test_a_day_that_is_none_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = forget(1, "new", "--method", "Retrain", "--request.requested_on", "yesterday")
+    assert main(words) == 2 and "requested_on" in capsys.readouterr().err
 
 
 def test_what_a_record_says_about_earlier_and_later_requests(made: Path) -> None:

@@ -35,7 +35,7 @@ RETRAINED = "retrained"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """The weights file that a verdict is about."""
+    """The file that a verdict is about: a model's weights, or its predictions where nothing else is known of it."""
 
     name: str
     """File name without its folder."""
@@ -43,6 +43,7 @@ class ModelFile:
     """SHA-256 of the file, as `sha256sum` prints it; empty if unknown."""
     folder: str = ""
     """Digest of the run folder that it lies in: SHA-256 of the folder's manifest; empty where there is none."""
+    holds: Literal["weights", "predictions"] = field(default="weights", metadata={"may_be_missing": True})
 
 
 @dataclass(frozen=True, kw_only=True)

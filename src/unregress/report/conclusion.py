@@ -119,7 +119,7 @@ def _about_all(models: tuple[ModelConclusion, ...]) -> tuple[str, str]:
         return (
             f"{len(good)} of {len(models)} models passed: as far as was measured, {names} behave like models that "
             "never saw the records.",
-            "Deploy one of the files named below, and check its SHA-256 before it is put to use.",
+            "Deploy one of those named below, and check its SHA-256 before it is put to use.",
         )
     open_ones = [each for each in models if each.outcome == "INCONCLUSIVE"]
     if not open_ones:
@@ -170,6 +170,11 @@ def _deploy(model: AuditedModel) -> str:
         return (
             "Save the model to a file and audit that file: this one was measured from memory, so that the verdict "
             "names no file that could be deployed."
+        )
+    if model.file.holds == "predictions":
+        return (
+            f"Deploy the model that made the predictions in {model.file.name}, after making sure that it is that very "
+            "model: only its predictions were seen."
         )
     if not model.file.sha256:
         return "Audit its file again: no digest is recorded, so that it is not known which file was measured."
