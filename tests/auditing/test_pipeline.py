@@ -326,6 +326,7 @@ def test_who_asked_and_what_else_remembers_are_in_the_report(tmp_path: Path) -> 
         ("scaler", "scaler.pkl", ""),
         ("retrained models", "golds", ""),
     ]
+    assert [trace.remembers for trace in report.traces] == [True, True, True, False]
 
 
 class Noisy(Rows):

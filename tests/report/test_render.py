@@ -313,7 +313,10 @@ def test_the_first_lines_say_what_to_deploy(report: AuditReport) -> None:
 
 def test_the_page_lists_what_else_remembers(report: AuditReport) -> None:
     trace = Trace(what="scaler", name="scaler.pkl", why="It was fitted on them.", sha256="4e" * 32)
-    page = Reader(render_html(replace(report, traces=(trace,))))
+    clean = Trace(what="helper model", name="its helper", why="It saw kept ones only.", remembers=False)
+    page = Reader(render_html(replace(report, traces=(trace, clean))))
+    assert page.facts["Still remembers"].startswith("3 things")
+    assert any("the next request names: helper model (its helper)." in text for text in page.texts["p.small"])
     listed = page.texts["ul.traces"][0]
     assert listed.startswith(f"scaler scaler.pkl : It was fitted on them. SHA-256 {'4e' * 32}")
     assert "weights.pt : FineTune did not pass" in listed and "amnesiac.pt : Amnesiac did not pass" in listed

@@ -30,11 +30,13 @@ def traces_in_models(models: Mapping[str, Candidate], original: str, files: Mapp
     for name, model in models.items():
         if isinstance(model, Unlearned) and model.helper is not None:
             record = record_of(model)
-            if record is None or record.module:
-                why = "It is not known which records it was trained on."
-            else:
-                why = "It was trained on kept records only: it remembers none of this request and all of the next."
-            yield Trace(what="helper model", name=f"{name}'s helper", why=why)
+            unknown = record is None or bool(record.module)
+            why = (
+                "It is not known which records it was trained on."
+                if unknown
+                else "It was trained on kept records only."
+            )
+            yield Trace(what="helper model", name=f"{name}'s helper", why=why, remembers=unknown)
 
 
 def traces_in_store(retraining: Retraining, deep: DeepTests | None) -> Iterator[Trace]:
@@ -57,5 +59,6 @@ def traces_in_store(retraining: Retraining, deep: DeepTests | None) -> Iterator[
         yield Trace(
             what="retrained models",
             name=store,
-            why="They were trained on kept records only: they remember none of this request and all of the next.",
+            why="They were trained on kept records only.",
+            remembers=False,
         )

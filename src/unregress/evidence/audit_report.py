@@ -98,7 +98,7 @@ class AuditReport:
     """Remarks on what the request names and the data do not hold: ids and subjects without samples, samples that are
     already gone."""
     traces: tuple[Trace, ...] = field(default=(), metadata={"may_be_missing": True})
-    """What else may remember the forgotten samples, as far as the audit knows."""
+    """What else was made from the training data and may remember forgotten samples, as far as the audit knows."""
     schema: int = field(default=SCHEMA)
 
     def value(self, metric: str, split: str, model: str) -> float | None:

@@ -166,7 +166,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """Something that may still hold a trace of the forgotten samples after the audited model has forgotten them."""
+    """Something besides the deployed model that was made from the training data."""
 
     what: str
     """What it is, in words: `original model`, `helper model`, `scaler`."""
@@ -176,6 +176,9 @@ class Trace:
     """Why it may remember, in a sentence."""
     sha256: str = ""
     """SHA-256 of its file; empty if there is none or it is unknown."""
+    remembers: bool = True
+    """Whether it may hold a trace of the forgotten samples; False if it was made from the retained ones only, so that
+    it holds traces of the samples of later requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
