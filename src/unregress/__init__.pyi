@@ -28,8 +28,9 @@ from .metrics import *  # noqa: F403
 from .metrics.collect import collect
 from .metrics.predictions import Predictions
 from .project import Forgotten, Project
-from .report import print_table, render_html
+from .report import log_mlflow, model_card, print_table, render_html
 from .retraining.model_factory import retrain
+from .runs.remains import remains
 from .tasks.adapters import MappingTask, TensorTask
 from .tasks.base import Task
 from .tasks.losses import Huber, Quantile
@@ -78,8 +79,11 @@ __all__ = [
     "audit_predictions",
     "collect",
     "keep_start",
+    "log_mlflow",
+    "model_card",
     "preflight",
     "print_table",
+    "remains",
     "render_html",
     "retrain",
     "train",

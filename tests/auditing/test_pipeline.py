@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch.utils.data import TensorDataset
 import unregress
 from support.bump_case import RELEARN, RUNTIME, TEST, TRAIN, VALIDATION, Rows, Shift, net, numbers, small_case, table
 from unregress.errors import DataError, PreflightError, SettingError, UnregressError
-from unregress.evidence import AuditReport, Measurement, MetricInfo, ModelFile
+from unregress.evidence import AuditReport, Measurement, MetricInfo, ModelFile, Trace
 from unregress.evidence.criteria import CRITERIA
 from unregress.evidence.verdict import judge
 from unregress.metrics.base import MetricResult, Panel
@@ -299,6 +300,33 @@ def test_few_forgotten_samples_are_said_to_be_few() -> None:
 def test_caveats_of_the_caller_are_kept() -> None:
     report = unregress.audit(small_case(), fresh(), RUNTIME, metrics=ERRORS, caveats=["two twins in the retain set"])
     assert report.caveats[-1] == "two twins in the retain set"
+
+
+def test_who_asked_and_what_else_remembers_are_in_the_report(tmp_path: Path) -> None:
+    request = replace(small_case().requested, requested_by="a patient", requested_on="2026-01-31")
+    helped = unregress.Unlearned(
+        model=net(), history=(), cost=unregress.Cost(), record=None, deviations=(), helper=net()
+    )
+    own = Trace(what="scaler", name="scaler.pkl", why="It was fitted on them.")
+    report = unregress.audit(
+        small_case(request=request),
+        fresh(mine=helped),
+        RUNTIME,
+        metrics=ERRORS,
+        files={"original": ModelFile(name="o.pt", sha256="ab" * 32)},
+        not_found=["One id."],
+        traces=[own],
+        retrain=unregress.Retraining(recipe=unregress.Recipe(epochs=1), golds=1, store=tmp_path / "golds"),
+    )
+    assert (report.requested_by, report.requested_on) == ("a patient", "2026-01-31")
+    assert report.not_found == ("One id.",) and "One id." not in report.caveats
+    assert [(trace.what, trace.name, trace.sha256) for trace in report.traces] == [
+        ("original model", "o.pt", "ab" * 32),
+        ("helper model", "mine's helper", ""),
+        ("scaler", "scaler.pkl", ""),
+        ("retrained models", "golds", ""),
+    ]
+    assert [trace.remembers for trace in report.traces] == [True, True, True, False]
 
 
 class Noisy(Rows):

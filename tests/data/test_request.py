@@ -244,3 +244,18 @@ def test_a_third_request_knows_the_first():
     third = request((2,)).beside(second)
     assert [other.forget for other in third.others] == [(0,), (1,)]
     assert third.retain.tolist() == [3, 4]
+
+
+def test_who_asked_and_when_is_kept_and_does_not_change_the_digest():
+    plain = ForgetRequest(size=6, forget=(0, 4), reason="letter")
+    asked = replace(plain, requested_by="a patient", requested_on="2026-01-31")
+    assert asked.digest == plain.digest
+    beside = asked.beside(ForgetRequest(size=6, forget=(0,), reason="first"))
+    assert (beside.requested_by, beside.requested_on, beside.forget) == ("a patient", "2026-01-31", (4,))
+
+
+@pytest.mark.parametrize("day", ["31 January", "2026-02-30", "20260131", " "])
+def test_the_day_of_a_request_is_a_day(day):
+    with pytest.raises(RequestError) as refused:
+        ForgetRequest(size=6, forget=(0,), reason="letter", requested_on=day)
+    assert repr(day) in refused.value.found

@@ -12,8 +12,8 @@ import pytest
 
 import unregress
 from support.bump_case import RELEARN, RUNTIME, small_case
-from unregress.errors import StaleError
-from unregress.evidence import SCHEMA, AuditReport, Criterion, Measurement, Verdict
+from unregress.errors import SettingError, StaleError
+from unregress.evidence import SCHEMA, AuditReport, Criterion, Measurement, Trace, Verdict
 from unregress.evidence.verdict import judge
 from unregress.metrics import default_metrics
 
@@ -180,6 +180,42 @@ def test_rows_and_lookups(report: AuditReport) -> None:
     assert report.verdict("taught") == report.verdicts[1]
     with pytest.raises(KeyError, match="no verdict on model 'retrained'"):
         report.verdict("retrained")
+
+
+def test_the_only_unlearned_model_needs_no_name(report: AuditReport) -> None:
+    assert report.verdict() == report.verdict("taught")
+    for role in ("reference", "original"):
+        models = tuple(replace(m, role=role) if m.name == "taught" else m for m in report.models)
+        with pytest.raises(SettingError) as none:
+            replace(report, models=models).verdict()
+        assert none.value.found.startswith("The report is about 0")
+    twice = tuple(replace(m, role="unlearned") if m.name == "constant" else m for m in report.models)
+    with pytest.raises(SettingError) as two:
+        replace(report, models=twice).verdict()
+    assert "taught, constant" in two.value.found
+
+
+ADDED = ("requested_by", "requested_on", "not_found", "traces")
+
+
+def test_what_was_added_later_may_be_missing_and_is_checked(report: AuditReport, tmp_path: Path) -> None:
+    trace = Trace(what="scaler", name="scaler.pkl", why="It was fitted on them.", sha256="ab" * 32)
+    full = replace(report, requested_by="a patient", requested_on="2026-01-31", not_found=("One id.",), traces=(trace,))
+    full.to_json(tmp_path / "full.json")
+    assert AuditReport.from_json(tmp_path / "full.json") == full
+    data = json.loads((tmp_path / "full.json").read_text())
+    for name in ADDED:
+        del data[name]
+    for verdict in data["verdicts"]:
+        del verdict["obstacle"], verdict["golds_needed"]
+    (tmp_path / "old.json").write_text(json.dumps(data))
+    old = AuditReport.from_json(tmp_path / "old.json")
+    assert [getattr(old, name) for name in ADDED] == ["", "", (), ()]
+    assert {verdict.obstacle for verdict in old.verdicts} == {None}
+    for wrong in (replace(full, requested_on="31 January"), replace(full, traces=(replace(trace, sha256="ab"),))):
+        wrong.to_json(tmp_path / "wrong.json")
+        with pytest.raises(StaleError):
+            AuditReport.from_json(tmp_path / "wrong.json")
 
 
 def test_values_that_do_not_exist_are_left_out_of_the_golds(report: AuditReport) -> None:

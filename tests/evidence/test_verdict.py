@@ -234,6 +234,7 @@ def test_without_golds_and_without_attack_nothing_is_said() -> None:
     (mine,) = [found for found in judge(report({ERROR: 3.0}, golds={}), RULE) if found.model == "mine"]
     assert (mine.outcome, mine.criteria) == ("INCONCLUSIVE", ())
     assert mine.reason == "No model was retrained, so forgetting cannot be shown."
+    assert (mine.obstacle, mine.golds_needed) == ("golds", 5)
 
 
 @pytest.mark.parametrize("golds", [1, 4])
@@ -242,6 +243,7 @@ def test_few_golds_give_no_verdict(golds: int) -> None:
     found = verdict({ERROR: 24.0}, golds=few)
     assert (found.outcome, found.criteria) == ("INCONCLUSIVE", ())
     assert found.reason == f"A verdict needs 5 retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
+    assert (found.obstacle, found.golds_needed) == ("golds", 5)
 
 
 def test_fewer_golds_do_if_the_rule_says_so() -> None:
@@ -254,7 +256,10 @@ def test_few_samples_give_no_verdict() -> None:
     assert found.outcome == "INCONCLUSIVE"
     assert found.reason == "Only 29 samples were forgotten, and a verdict needs 30."
     assert criterion(found, ERROR).outcome == "remembers"
-    assert verdict({ERROR: 24.0}, samples=30).outcome == "FAIL"
+    assert (found.obstacle, found.golds_needed) == ("samples", None)
+    failed = verdict({ERROR: 24.0}, samples=30)
+    assert (failed.outcome, failed.obstacle) == ("FAIL", None)
+    assert failed.decisive == criterion(failed, ERROR)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +292,8 @@ def test_without_one_kind_of_criterion_nobody_passes(missing: list[Place], words
     *_, found = judge(report(model, original, golds), RULE)
     assert found.outcome == ("PASS" if words is None else "INCONCLUSIVE")
     assert words is None or words in found.reason
+    assert found.obstacle == (None if words is None else "measures")
+    assert found.decisive is None
     assert not {(each.metric, each.split) for each in found.criteria} & set(missing)
 
 
@@ -313,7 +320,7 @@ def test_an_original_that_never_knew_the_samples_shows_nothing() -> None:
     stranger = ORIGINAL | {ERROR: 45.0, RETAIN: 60.0}
     judged = {found.model: found for found in judge(report(GOLD_LIKE, stranger), RULE)}
     assert judged["original"].outcome == "FAIL"
-    assert judged["mine"].outcome == "INCONCLUSIVE"
+    assert (judged["mine"].outcome, judged["mine"].obstacle) == ("INCONCLUSIVE", "original")
     assert judged["mine"].reason == (
         "The original shows no memory of the forgotten samples, so forgetting cannot be shown: its error on them is "
         "45, the retrained models' 30; it may not be the model that was trained on them."
@@ -343,17 +350,18 @@ def test_a_pass_beyond_all_golds_says_nothing_where_the_original_is_like_them() 
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "enough", "words"),
     [
         # With R golds the limit is t(R - 1) · √(5/8) · √(1 + 1/R) from the mean, and half of the gap is asked for.
-        (25.0, "; 11 retrained models that vary as these 5 do would be enough to tell."),
-        (29.0, "; more retrained models would not help, not even 50 that vary as these 5 do."),
+        (25.0, 11, "; 11 retrained models that vary as these 5 do would be enough to tell."),
+        (29.0, None, "; more retrained models would not help, not even 50 that vary as these 5 do."),
     ],
 )
-def test_how_many_golds_would_do(error: float, words: str) -> None:
+def test_how_many_golds_would_do(error: float, enough: int | None, words: str) -> None:
     found = verdict({}, original=GOLD_LIKE | {ERROR: error})
     assert found.outcome == "INCONCLUSIVE"
     assert found.reason.endswith(words)
+    assert (found.obstacle, found.golds_needed) == ("spread", enough)
     reach = {n: student.ppf(1 - 0.05 / 7, n - 1) * sqrt(5 / 8) * sqrt(1 + 1 / n) for n in (10, 11, 50)}
     assert (reach[11] <= 2.5 < reach[10]) and reach[50] > 0.5
 

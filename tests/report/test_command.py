@@ -11,7 +11,7 @@ import pytest
 from unregress.cli import main
 from unregress.evidence import AuditReport
 from unregress.files.writing import sha256_of
-from unregress.report import render_html
+from unregress.report import model_card, render_html
 from unregress.runs.manifest import write_manifest
 
 
@@ -157,3 +157,19 @@ def test_a_full_disk_names_the_page_and_leaves_the_earlier_one(
     assert main(["report", str(bare)]) == 2
     assert f"{bare / 'audit.html'} cannot be written: No space left on device" in capsys.readouterr().err
     assert content(bare) == before
+
+
+def test_a_card_is_written_and_replaces_nothing_but_a_card(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(run)
+    card = tmp_path / "card.md"
+    for _ in range(2):
+        assert main(["report", str(run), "--card", str(card)]) == 0
+        assert card.read_text(encoding="utf-8") == model_card(AuditReport.from_json(run / "audit.json"))
+    assert f"Wrote {card}" in capsys.readouterr().out
+    (tmp_path / "README.md").write_text("# Mine\n")
+    for other in (tmp_path / "README.md", run / "card.md", tmp_path / "none" / "card.md", tmp_path):
+        assert main(["report", str(run), "--card", str(other)]) == 2
+        assert "--card" in capsys.readouterr().err
+    assert content(run) == before and (tmp_path / "README.md").read_text() == "# Mine\n"

@@ -11,6 +11,7 @@ from rich.console import Console
 from support.hand_reports import CAPPED, PAIRS, with_no_gold, with_one_gold
 from unregress.evidence import AuditReport
 from unregress.report import print_table
+from unregress.report.conclusion import conclusion
 from unregress.report.models import NO_DIGEST, NO_FILE
 
 
@@ -34,8 +35,18 @@ def six(report: AuditReport) -> AuditReport:
     )
 
 
-def test_verdicts_come_first(report: AuditReport) -> None:
-    lines = printed(report, 100).splitlines()
+def test_the_conclusion_comes_first(report: AuditReport) -> None:
+    text = " ".join(printed(report, 100).split())
+    found = conclusion(report)
+    assert text.startswith(f"{found.headline} Next step: {found.step} FAIL original")
+
+
+def after_conclusion(report: AuditReport) -> str:
+    return printed(report, 100).partition("\n\n")[2]
+
+
+def test_verdicts_follow(report: AuditReport) -> None:
+    lines = after_conclusion(report).splitlines()
     assert [line.split()[:2] for line in lines[:6]] == [
         ["FAIL", "original"],
         ["FAIL", "FineTune"],
@@ -134,14 +145,14 @@ def test_notes_floor_and_caveats_follow(report: AuditReport) -> None:
 
 
 def test_with_one_gold_the_floor_is_said_to_be_unknown(report: AuditReport) -> None:
-    text = " ".join(printed(replace(with_one_gold(report), caveats=()), 100).split())
+    text = " ".join(after_conclusion(replace(with_one_gold(report), caveats=())).split())
     assert text.startswith("INCONCLUSIVE original Too few.")
     assert "(1 gold)" in text and "(the noise floor) is unknown" in text
     assert "Caveats" not in text
 
 
 def test_without_golds_there_is_no_verdict_and_no_such_column(report: AuditReport) -> None:
-    text = " ".join(printed(with_no_gold(report), 100).split())
+    text = " ".join(after_conclusion(with_no_gold(report)).split())
     assert text.startswith("Measured on 2026-01-31 (UTC).")
     assert "original Tune Amnesiac Blindspot" in text
     assert "retrained" not in text.partition("Mean")[0]
@@ -152,7 +163,7 @@ def test_texts_are_shown_as_they_are(report: AuditReport) -> None:
     strange = "[bold]no markup[/bold] :smile: \x1b[2J"
     verdict = replace(report.verdicts[2], reason=strange)
     odd = replace(report, caveats=(strange,), verdicts=(verdict,))
-    text = printed(odd, 100)
+    text = after_conclusion(odd)
     assert "- [bold]no markup[/bold] :smile: \\x1b[2J" in text
     assert text.startswith("FAIL  original  [bold]no markup[/bold] :smile: \\x1b[2J")
     assert "\x1b" not in text

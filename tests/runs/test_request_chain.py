@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -115,6 +115,21 @@ def test_no_id_stands_in_the_file_and_equal_data_give_equal_bytes(tmp_path):
     texts = [(tmp_path / folder / "request.json").read_text() for folder in ("first", "again")]
     assert texts[0] == texts[1]
     assert not any(name in texts[0] for name in names.values())
+
+
+def test_who_asked_and_when_is_read_again(tmp_path):
+    splits = data(range(6), dict(enumerate("abcdef")))
+    one = case(splits, [1, 2])
+    asked = replace(one, request=replace(one.request, requested_by="a patient", requested_on="2026-01-31"))
+    write_request(tmp_path, asked)
+    record = read_request(tmp_path)
+    assert (record.requested_by, record.requested_on) == ("a patient", "2026-01-31")
+    found = record.find(TrainingRecords(splits)).request(6)
+    assert (found.requested_by, found.requested_on) == ("a patient", "2026-01-31")
+    written = json.loads((tmp_path / "request.json").read_text())
+    del written["requested_by"], written["requested_on"]
+    (tmp_path / "request.json").write_text(json.dumps(written))
+    assert read_request(tmp_path) == replace(record, requested_by="", requested_on="")
 
 
 def test_a_chain_is_read_from_its_last_folder(tmp_path):

@@ -12,11 +12,12 @@ from unregress.auditing.caveats import gold_caveats, panel_caveats, unexamined_c
 from unregress.auditing.checks import check
 from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
+from unregress.auditing.traces import traces_in_models, traces_in_store
 from unregress.auditing.training import DeepTests, Log, Retraining, TrainedGold, announce_deep_tests, train_golds
 from unregress.checks.survey import nondeterministic_splits
 from unregress.data.case import Case
 from unregress.errors import SettingError
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measurement, ModelFile
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measurement, ModelFile, Trace
 from unregress.evidence.verdict import Rule, judge
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
@@ -38,6 +39,8 @@ def audit(
     rule: Rule = Rule(),  # noqa: B008 frozen
     caveats: Sequence[str] = (),
     files: Mapping[str, ModelFile] = {},
+    not_found: Sequence[str] = (),
+    traces: Sequence[Trace] = (),
     log: Log | None = None,
 ) -> AuditReport:
     """Compare every model with retrained ones, and judge how well it forgot.  No model is changed.
@@ -64,6 +67,8 @@ def audit(
         caveats: further limits that a reader of the report must know, such as a preflight's warnings.
         files: the weights file of each model that was read from one, by the model's name in the report, so that the
             report says which file its verdict is about.
+        not_found: remarks on what the request names and the data do not hold.
+        traces: what else may remember the forgotten samples, besides the models of this audit.
         log: receives lines of progress, such as how long trainings will take.
 
     Raises:
@@ -87,6 +92,8 @@ def audit(
         rule=rule,
         caveats=caveats,
         files=files,
+        not_found=not_found,
+        traces=traces,
         log=log,
     )
     return job.run().report
@@ -114,6 +121,8 @@ class AuditJob:
     rule: Rule = field(default_factory=Rule)
     caveats: Sequence[str] = ()
     files: Mapping[str, ModelFile] = field(default_factory=dict)
+    not_found: Sequence[str] = ()
+    traces: Sequence[Trace] = ()
     log: Log | None = None
 
     def check(self) -> None:
@@ -168,6 +177,7 @@ class AuditJob:
             deep=None,
             metrics=[*self.metrics, *deep],
             caveats=[*self.caveats, *self._deep_caveats()],
+            traces=[*self.traces, *traces_in_store(retrain, self.deep)],
             files={**self.files, **{gold.name: file_of(gold.folder) for gold in trained if gold.folder is not None}},
         )
         if trained:
@@ -209,6 +219,8 @@ class AuditJob:
             version=version("unregress"),
             date=today(),
             reason=case.requested.reason,
+            requested_by=case.requested.requested_by,
+            requested_on=case.requested.requested_on,
             request_digest=case.requested.digest,
             target_band=case.requested.target_band,
             samples={part: len(seen) for part, seen in panel.original.parts.items()},
@@ -226,5 +238,7 @@ class AuditJob:
                 *gold_caveats(self.golds, self.models, self.original),
                 *self.caveats,
             ),
+            not_found=tuple(self.not_found),
+            traces=(*traces_in_models(self.models, self.original, self.files), *self.traces),
         )
         return replace(report, verdicts=judge(report, rule))

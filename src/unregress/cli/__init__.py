@@ -1,4 +1,4 @@
-"""The command line: `unregress demo | train | forget | audit | report | verify | reproduce`."""
+"""The command line: `unregress demo | train | forget | audit | report | verify | remains | reproduce`."""
 
 from __future__ import annotations
 

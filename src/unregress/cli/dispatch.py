@@ -20,6 +20,7 @@ from jsonargparse.typing import Path_fr
 from unregress.cli import configuration
 from unregress.cli.commands.audit import audit, report
 from unregress.cli.commands.audit_predictions import COMMAND, audit_predictions, routed
+from unregress.cli.commands.remains import remains
 from unregress.cli.commands.reproduce import reproduce
 from unregress.cli.commands.train_forget import forget, train
 from unregress.cli.commands.verify import verify
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     COMMAND: audit_predictions,
     "report": report,
     "verify": verify,
+    "remains": remains,
     "reproduce": reproduce,
 }
 """The commands.  A signature gives the options, its docstring the help; the argument `config` is filled in here."""
@@ -229,7 +231,11 @@ def _underscored(word: str) -> str:
     return f"--{option[2:].replace('-', '_')}{equals}{value}"
 
 
-_POSITIONAL = {"report": "FOLDER [--output AUDIT_HTML]", "verify": "FOLDER [--digest HEX] [--among+ FOLDER ...]"}
+_POSITIONAL = {
+    "report": "FOLDER [--output AUDIT_HTML] [--card CARD_MD]",
+    "verify": "FOLDER [--digest HEX] [--among+ FOLDER ...]",
+    "remains": "FOLDER [--among+ FOLDER ...] [--delete [--yes]]",
+}
 """Usage of the commands that write no run folder."""
 
 
@@ -249,6 +255,10 @@ def _parser(name: str, command: Callable[..., None]) -> _Parser:
         parser.add_argument(
             "--download", action="store_true", help="download the data first, if their licence allows it"
         )
+    if command is remains:
+        own = {"delete", "yes"}
+        parser.add_argument("--delete", action="store_true", help="delete what is listed and lies in `among`")
+        parser.add_argument("--yes", action="store_true", help="with `--delete`: do not ask before")
     parser.add_function_arguments(command, skip={"config", *own}, as_positional=not configured)
     if name == "audit":
         parser.set_defaults(metrics=[{"class_path": type(metric).__name__} for metric in default_metrics()])

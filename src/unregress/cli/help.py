@@ -24,6 +24,7 @@ SUMMARIES = {
     "audit-predictions": "Judge models of which nothing but predictions is known.",
     "report": "Print an audit's table and render its page again.",
     "verify": "Check whether a run folder is as it was written.",
+    "remains": "List what may still hold a trace of forgotten samples, and delete it when told.",
     "reproduce": "Run an experiment of the paper and show its published numbers beside ours.",
 }
 """Each command with the first sentence of its docstring."""

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from unregress.data.bands import in_band, one_per_sample
 from unregress.errors import RequestError, raise_all
 from unregress.errors.wording import some, type_names
+from unregress.files.typed_json import is_day
 
 if TYPE_CHECKING:
     from unregress.data.splits import Splits
@@ -55,6 +56,11 @@ class ForgetRequest:
     others: tuple[ForgetRequest, ...] = ()
     """The other requests carried out on the same model, before this one or after it; set by `beside`.  Their samples
     are neither retained nor forgotten here: no training, evaluation or attack uses them."""
+    requested_by: str = ""
+    """Who asked, for the evidence: a role or a reference says enough, such as `the customer, by letter`.  Stored and
+    shown as it is given."""
+    requested_on: str = ""
+    """Day on which it was asked, as 2026-01-31, for the evidence."""
 
     def __post_init__(self) -> None:
         try:
@@ -89,6 +95,10 @@ class ForgetRequest:
             )
         if repeated := _repeated(self.forget):
             yield RequestError(f"Forget positions repeated: {some(repeated)}", remedy="Name each sample once")
+        if self.requested_on and not is_day(self.requested_on):
+            yield RequestError(
+                f"The request was made on {self.requested_on[:40]!r}", expected="a day, such as 2026-01-31"
+            )
         if not self.reason.strip():
             yield RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
 

@@ -5,19 +5,21 @@ Tables, figures and HTML pages read an `AuditReport` and nothing else.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from unregress.cost import Cost
-from unregress.errors import StaleError
-from unregress.evidence.findings import Figure, Measurement, MetricInfo, Recheck, Verdict
+from unregress.errors import SettingError, StaleError
+from unregress.evidence.contradictions import contradictions
+from unregress.evidence.findings import Figure, Measurement, MetricInfo, Recheck, Trace, Verdict
 from unregress.evidence.model_record import Kind, ModelRecord
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_json
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 SCHEMA = 5
 """Version of the JSON layout; incremented when a reader of the old layout would misread the new one."""
@@ -33,7 +35,7 @@ RETRAINED = "retrained"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """The weights file that a verdict is about."""
+    """The file that a verdict is about: a model's weights, or its predictions where nothing else is known of it."""
 
     name: str
     """File name without its folder."""
@@ -41,6 +43,7 @@ class ModelFile:
     """SHA-256 of the file, as `sha256sum` prints it; empty if unknown."""
     folder: str = ""
     """Digest of the run folder that it lies in: SHA-256 of the folder's manifest; empty where there is none."""
+    holds: Literal["weights", "predictions"] = field(default="weights", metadata={"may_be_missing": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,10 @@ class AuditReport:
     date: str = ""
     """Day of the audit, in UTC, as 2026-01-31; empty if not recorded."""
     reason: str
+    requested_by: str = field(default="", metadata={"may_be_missing": True})
+    """Who asked, as the request says it; empty if not recorded."""
+    requested_on: str = field(default="", metadata={"may_be_missing": True})
+    """Day on which it was asked, as 2026-01-31; empty if not recorded."""
     request_digest: str
     target_band: tuple[float | None, float | None] | None
     samples: dict[str, int]
@@ -87,6 +94,11 @@ class AuditReport:
     """Checks of the other requests that the models were made to forget, in order."""
     caveats: tuple[str, ...] = ()
     """Limits of the numbers that a reader must know."""
+    not_found: tuple[str, ...] = field(default=(), metadata={"may_be_missing": True})
+    """Remarks on what the request names and the data do not hold: ids and subjects without samples, samples that are
+    already gone."""
+    traces: tuple[Trace, ...] = field(default=(), metadata={"may_be_missing": True})
+    """What else was made from the training data and may remember forgotten samples, as far as the audit knows."""
     schema: int = field(default=SCHEMA)
 
     def value(self, metric: str, split: str, model: str) -> float | None:
@@ -128,16 +140,50 @@ class AuditReport:
         """The names of the golds."""
         return self.named("gold")
 
-    def verdict(self, model: str) -> Verdict:
+    def verdict(self, model: str | None = None) -> Verdict:
         """The verdict on a model.
+
+        Args:
+            model: its name; not needed if exactly one unlearned model was audited.
 
         Raises:
             KeyError: there is no verdict on a model of that name.
+            SettingError: no name is given, and not exactly one unlearned model was audited.
         """
+        if model is None:
+            model = self._only_unlearned()
         for verdict in self.verdicts:
             if verdict.model == model:
                 return verdict
         raise KeyError(f"no verdict on model {model!r}")
+
+    def _only_unlearned(self) -> str:
+        names = self.named("unlearned")
+        if len(names) != 1:
+            raise SettingError(
+                f"The report is about {len(names)} unlearned models{': ' if names else ''}{', '.join(names)}",
+                expected="exactly one, if the verdict is asked for without a name",
+                remedy="Name the model, as in `report.verdict('original')`",
+            )
+        return names[0]
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The report as one HTML page; see `unregress.render_html`."""
+        from unregress.report import render_html
+
+        return render_html(self, path)
+
+    def model_card(self) -> str:
+        """A section in Markdown for the model's card; see `unregress.model_card`."""
+        from unregress.report import model_card
+
+        return model_card(self)
+
+    def log_mlflow(self, run: Run | None = None) -> str:
+        """Log verdicts, numbers, page and JSON to a run of MLflow; see `unregress.log_mlflow`."""
+        from unregress.report import log_mlflow
+
+        return log_mlflow(self, run)
 
     def to_json(self, path: str | Path) -> None:
         """Write the report; the same report gives the same bytes.
@@ -195,95 +241,3 @@ def _with_record(model: dict[str, Any]) -> dict[str, Any]:
         return {**kept, "record": text}  # refused with the name of its field
     record = asdict(ModelRecord(method=text, kind=kinds.get(model.get("role"), "unlearned")))
     return {**kept, "record": {**record, "parents": []} if text else None}
-
-
-def contradictions(report: AuditReport) -> Iterator[str]:
-    """Yield a message for each contradiction between fields: a page made from such a report would be wrong."""
-    models, metrics = [model.name for model in report.models], [about.metric for about in report.about]
-    yield from _repeated("models[{}].name", models)
-    yield from _repeated("about[{}].metric", metrics)
-    if report.models and len(report.named("original")) != 1:
-        yield f"models holds {len(report.named('original'))} of role 'original', expected 1"
-    if report.date and not _is_date(report.date):
-        yield f"date is {report.date[:40]!r}, expected a day as 2026-01-31"
-    yield from _reversed("target_band", report.target_band)
-    for part, size in report.samples.items():
-        if size < 0:
-            yield f"samples[{part[:40]!r}] is {size}, expected 0 or more"
-    for n, model in enumerate(report.models):
-        yield from _wrong_model(model, f"models[{n}]")
-    for n, measure in enumerate(report.measures):
-        yield from _unknown(f"measures[{n}].metric", measure.metric, metrics, "metric` of `about")
-        yield from _unknown(f"measures[{n}].model", measure.model, models)
-        yield from _reversed(f"measures[{n}].interval", measure.interval)
-        if measure.p is not None and not 0 <= measure.p <= 1:
-            yield f"measures[{n}].p is {measure.p}, expected a probability"
-    yield from _repeated("measures[{}]", [(m.metric, m.split, m.model) for m in report.measures])
-    for n, figure in enumerate(report.figures):
-        for k, curve in enumerate(figure.curves):
-            yield from _unknown(f"figures[{n}].curves[{k}].model", curve.model, models)
-            if len(curve.x) != len(curve.y):
-                yield f"figures[{n}].curves[{k}] has {len(curve.x)} x and {len(curve.y)} y, expected as many"
-    yield from _wrong_verdicts(report, models, metrics)
-
-
-def _wrong_model(model: AuditedModel, where: str) -> Iterator[str]:
-    if model.cost is not None and min(model.cost.forward, model.cost.backward, model.cost.seconds) < 0:
-        yield f"{where}.cost is {model.cost}, expected 0 or more of each"
-    if model.file is None:
-        return
-    if not model.file.name:
-        yield f"{where}.file.name is empty, expected the name of a file"
-    for name, digest in (("sha256", model.file.sha256), ("folder", model.file.folder)):
-        if digest and not re.fullmatch("[0-9a-f]{64}", digest):
-            yield f"{where}.file.{name} is {digest[:40]!r}, expected 64 hexadecimal digits, or nothing"
-
-
-def _wrong_verdicts(report: AuditReport, models: Sequence[str], metrics: Sequence[str]) -> Iterator[str]:
-    judged = [verdict.model for verdict in report.verdicts]
-    yield from _repeated("verdicts[{}].model", judged)
-    if judged:
-        unjudged = (name for name in report.named("original", "unlearned") if name not in judged)
-        yield from (f"verdicts holds none for the model {name[:40]!r}" for name in unjudged)
-    for n, verdict in enumerate(report.verdicts):
-        yield from _wrong_verdict(verdict, f"verdicts[{n}]", models)
-        for k, criterion in enumerate(verdict.criteria):
-            yield from _unknown(f"verdicts[{n}].criteria[{k}].metric", criterion.metric, metrics, "metric` of `about")
-    for n, recheck in enumerate(report.earlier):
-        if recheck.samples < 0:
-            yield f"earlier[{n}].samples is {recheck.samples}, expected 0 or more"
-        for k, verdict in enumerate(recheck.verdicts):
-            yield from _wrong_verdict(verdict, f"earlier[{n}].verdicts[{k}]", models)
-
-
-def _wrong_verdict(verdict: Verdict, where: str, models: Sequence[str]) -> Iterator[str]:
-    yield from _unknown(f"{where}.model", verdict.model, models)
-    for k, criterion in enumerate(verdict.criteria):
-        yield from _reversed(f"{where}.criteria[{k}]", (criterion.low, criterion.high))
-        if verdict.outcome == "PASS" and criterion.outcome != "within":
-            yield f"{where}.outcome is 'PASS', but {where}.criteria[{k}].outcome is {criterion.outcome!r}"
-
-
-def _unknown(where: str, name: str, known: Sequence[str], what: str = "name` of `models") -> Iterator[str]:
-    if name not in known:
-        yield f"{where} is {name[:40]!r}, expected a `{what}`"
-
-
-def _repeated(where: str, names: Sequence[object]) -> Iterator[str]:
-    first = {name: n for n, name in reversed(list(enumerate(names)))}
-    for n, name in enumerate(names):
-        if first[name] != n:
-            yield f"{where.format(n)} repeats {where.format(first[name])}"
-
-
-def _reversed(where: str, limits: tuple[float | None, float | None] | None) -> Iterator[str]:
-    low, high = limits or (None, None)
-    if low is not None and high is not None and low > high:
-        yield f"{where} has low {low} and high {high}, expected low to be at most high"
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False

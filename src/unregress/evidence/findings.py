@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import frexp, inf, sqrt
 from typing import Literal, get_args
@@ -43,6 +43,10 @@ CriterionOutcome = Literal["within", "differs", "remembers", "overshoots", "dama
 """`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
 above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense of
 what was to be kept."""
+
+Obstacle = Literal["golds", "spread", "samples", "measures", "original", "training"]
+"""Why there is no verdict: too few golds; golds that differ too much from each other; too few forgotten samples; a kind
+of criterion that was not measured; an original without memory of the samples; golds that learnt nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +149,36 @@ class Verdict:
     reason: str
     """One sentence."""
     criteria: tuple[Criterion, ...]
+    obstacle: Obstacle | None = field(default=None, metadata={"may_be_missing": True})
+    """Of an INCONCLUSIVE, why there is no verdict; None if it is not recorded."""
+    golds_needed: int | None = field(default=None, metadata={"may_be_missing": True})
+    """Of an INCONCLUSIVE, the number of golds that would suffice; None if unknown, or if more would not help."""
+
+    @property
+    def decisive(self) -> Criterion | None:
+        """The crossed criterion that says most about a model that failed; None if none is crossed."""
+        crossed = [each for each in self.criteria if each.outcome != "within"]
+        # A criterion with a direction says more than a distance, and an error more than an attack.
+        return max(
+            crossed, key=lambda c: (c.outcome != "differs", c.kind in ("error", "retain"), c.excess), default=None
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Something besides the deployed model that was made from the training data."""
+
+    what: str
+    """What it is, in words: `original model`, `helper model`, `scaler`."""
+    name: str
+    """Name of the model, file or object, without a path."""
+    why: str
+    """Why it may remember, in a sentence."""
+    sha256: str = ""
+    """SHA-256 of its file; empty if there is none or it is unknown."""
+    remembers: bool = True
+    """Whether it may hold a trace of the forgotten samples; False if it was made from the retained ones only, so that
+    it holds traces of the samples of later requests."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,14 @@ The reasons are worded in `verdict_text`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from unregress.errors import require_fields
-from unregress.evidence import CONSTANT, AuditReport, Criterion, Kind, Measurement, Outcome, Verdict, verdict_text
+from unregress.evidence import CONSTANT, AuditReport, Criterion, Kind, Measurement, Obstacle, Verdict, verdict_text
 from unregress.evidence.criteria import criteria, knows_more
 
 _MOST_GOLDS = 50
@@ -83,41 +83,56 @@ def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
 
 
 def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
-    if reason := _no_valid_golds(model, report, rule):
-        return Verdict(model=model, outcome="INCONCLUSIVE", reason=reason, criteria=())
+    if doubt := _no_valid_golds(model, report, rule):
+        return _inconclusive(model, doubt, ())
     found = _criteria(model, report, rule)
-    outcome, reason = _outcome(model, report, rule, found)
-    return Verdict(model=model, outcome=outcome, reason=reason, criteria=found)
-
-
-def _outcome(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> tuple[Outcome, str]:
     if (samples := report.samples["train-forget"]) < rule.samples:
-        return "INCONCLUSIVE", verdict_text.too_few_samples(samples, rule.samples)
-    if crossed := [criterion for criterion in found if criterion.outcome != "within"]:
-        # A criterion with a direction says more than a distance, and an error more than an attack.
-        worst = max(crossed, key=lambda c: (c.outcome != "differs", c.kind in ("error", "retain"), c.excess))
-        return "FAIL", verdict_text.failed(worst)
+        return _inconclusive(model, _Doubt(verdict_text.too_few_samples(samples, rule.samples), "samples"), found)
+    failed = Verdict(model=model, outcome="FAIL", reason="", criteria=found)
+    if (worst := failed.decisive) is not None:
+        return replace(failed, reason=verdict_text.failed(worst))
     if doubt := _too_insensitive(model, report, rule, found):
-        return "INCONCLUSIVE", doubt
+        return _inconclusive(model, doubt, found)
     share, metric = _detectable_share(found)
     beyond = _metrics_beyond_all_golds(report, found)
-    return "PASS", verdict_text.passed(share, metric, beyond, len(report.golds))
+    reason = verdict_text.passed(share, metric, beyond, len(report.golds))
+    return Verdict(model=model, outcome="PASS", reason=reason, criteria=found)
 
 
-def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> str | None:
-    """A reason for no verdict if there are too few golds, or they predict worse than a constant; None otherwise."""
+class _Doubt(NamedTuple):
+    """Why there is no verdict."""
+
+    reason: str
+    obstacle: Obstacle
+    golds_needed: int | None = None
+
+
+def _inconclusive(model: str, doubt: _Doubt, found: tuple[Criterion, ...]) -> Verdict:
+    return Verdict(
+        model=model,
+        outcome="INCONCLUSIVE",
+        reason=doubt.reason,
+        criteria=found,
+        obstacle=doubt.obstacle,
+        golds_needed=doubt.golds_needed,
+    )
+
+
+def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | None:
+    """The doubt if there are too few golds, or they predict worse than a constant; None otherwise."""
     golds, original = len(report.golds), report.named("original")[0]
     if not golds:
         attacks = _by_model(report, "auc", "train-forget")
-        return verdict_text.without_golds(attacks.get(model), attacks.get(original), is_original=model == original)
+        own, its = attacks.get(model), attacks.get(original)
+        return _Doubt(verdict_text.without_golds(own, its, is_original=model == original), "golds", rule.golds)
     if golds < rule.golds:
-        return verdict_text.too_few_golds(golds, rule.golds)
+        return _Doubt(verdict_text.too_few_golds(golds, rule.golds), "golds", rule.golds)
     errors = _by_model(report, "mae", "train-retain")
-    own, constant = (errors[name].value if name in errors else None for name in (original, CONSTANT))
+    own_error, constant = (errors[name].value if name in errors else None for name in (original, CONSTANT))
     over_golds = report.over_golds("mae", "train-retain")
-    if own is None or constant is None or not over_golds or np.mean(over_golds) <= max(own, constant):
+    if own_error is None or constant is None or not over_golds or np.mean(over_golds) <= max(own_error, constant):
         return None
-    return verdict_text.golds_learnt_nothing(float(np.mean(over_golds)), own, constant)
+    return _Doubt(verdict_text.golds_learnt_nothing(float(np.mean(over_golds)), own_error, constant), "training")
 
 
 def _by_model(report: AuditReport, metric: str, split: str) -> dict[str, Measurement]:
@@ -128,14 +143,14 @@ def _criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = N
     return tuple(criteria(model, report, level=rule.level, tolerance=rule.tolerance, golds=golds))
 
 
-def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> str | None:
-    """A reason for no verdict if the audit could not have detected memory; None otherwise."""
+def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> _Doubt | None:
+    """The doubt if the audit could not have detected memory; None otherwise."""
     if absent := set(get_args(Kind)) - {criterion.kind for criterion in found}:
-        return verdict_text.not_measured(absent)
+        return _Doubt(verdict_text.not_measured(absent), "measures")
     (error,) = (criterion for criterion in found if criterion.kind == "error")
     if not knows_more(error.kind, error.original, error.gold):
         # Its distance from the golds is then no sign of memory: a model that never learnt the samples is far as well.
-        return verdict_text.original_without_memory(error)
+        return _Doubt(verdict_text.original_without_memory(error), "original")
     share, _ = _detectable_share(found)
     if share <= rule.resolution:
         return None
@@ -146,7 +161,8 @@ def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequenc
         if _detectable_share(_criteria(model, report, rule, count))[0] <= rule.resolution
     )
     nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
-    return verdict_text.insensitive(share, nearest, golds, next(counts, None), _MOST_GOLDS)
+    enough = next(counts, None)
+    return _Doubt(verdict_text.insensitive(share, nearest, golds, enough, _MOST_GOLDS), "spread", enough)
 
 
 def _detectable_share(found: Sequence[Criterion]) -> tuple[float, str]:

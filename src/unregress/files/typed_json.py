@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from datetime import date
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -197,6 +198,14 @@ def _clipped(value: Any) -> str:
 
 def _bare(name: str) -> str:
     return _clipped(name).strip("'\"")
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a day, as 2026-01-31."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -13,8 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from unregress.errors.wording import printable
-from unregress.evidence import RETRAINED, AuditReport
+from unregress.evidence import RETRAINED, AuditReport, Trace
 from unregress.files.writing import write_text
+from unregress.report.conclusion import Conclusion, about_original, conclusion
 from unregress.report.figures import GOLD, Key, Style, plot, styles
 from unregress.report.formatting import count, percent, plural
 from unregress.report.models import file_rows, model_rows
@@ -117,29 +118,36 @@ class Drawing:
 
 def _page(report: AuditReport) -> dict[str, Any]:
     """The variables of the template, formatted."""
-    look = styles(report)
-    table = results(report)
-    roles = [column.role for column in table.columns]
+    look, table, found = styles(report), results(report), conclusion(report)
     models, verdicts = model_rows(report, look), verdict_rows(report)
+    sentences = {each.model: each.sentence for each in found.models}
+    files = file_rows(report, "unlearned")
     return {
         "report": report,
-        "summary": _summary(report),
-        "verdicts": verdicts,
+        "conclusion": found,
+        "sentences": {**dict.fromkeys(report.named("original"), about_original(report)), **sentences},
+        "steps": {each.model: each.step for each in found.models} if len(found.models) > 1 else {},
+        "asked": _asked(report),
+        "compared": _compared(report),
+        "deployable": tuple(row for row in files if row.model in found.deployable),
+        "traces": tuple(trace for trace in _traces(report, found) if trace.remembers),
+        "later": tuple(trace for trace in report.traces if not trace.remembers),
+        "verdicts": tuple(row for row in verdicts if row.role != "reference"),
+        "reference_verdicts": tuple(row for row in verdicts if row.role == "reference"),
         "earlier": recheck_rows(report),
         "judged": any(row.criteria for row in verdicts),
         "rule": rule_settings(report),
         "band": _band(report.target_band),
         "parts": tuple(_part(name, size) for name, size in report.samples.items()),
         "models": models,
-        "judged_files": file_rows(report, "unlearned"),
         "files": file_rows(report, "original", "gold", "unlearned"),
         "references": any(model.role == "reference" for model in models),
         "costs_known": any(model.cost is not None for model in report.models),
-        "table": table,
+        "table": table.only("original", "gold", "unlearned"),
+        "reference_table": table.only("gold", "reference"),
         "marks": tuple(_marks(table, len(report.golds))),
         "numbered_notes": dict(enumerate(table.notes, 1)),
-        "width": len(table.columns) + 1,
-        "spans": tuple((role, title, roles.count(role)) for role, title in _SPANS.items() if role in roles),
+        "spans": _spans,
         "look": {**look, RETRAINED: GOLD},
         "golds": len(report.golds),
         "figures": tuple(_drawings(report, look)),
@@ -151,6 +159,12 @@ def _page(report: AuditReport) -> dict[str, Any]:
 
 _SPANS = {"original": "Before", "gold": "Yardstick", "unlearned": "After unlearning", "reference": "For scale"}
 """Headings over the columns of each role."""
+
+
+def _spans(table: Results) -> tuple[tuple[str, str, int], ...]:
+    """Role, heading and number of columns for each role in a table."""
+    roles = [column.role for column in table.columns]
+    return tuple((role, title, roles.count(role)) for role, title in _SPANS.items() if role in roles)
 
 
 def _marks(table: Results, golds: int) -> Iterator[Mark]:
@@ -187,22 +201,40 @@ def _marks(table: Results, golds: int) -> Iterator[Mark]:
         )
 
 
-def _summary(report: AuditReport) -> str:
-    """A summary of request and comparison in a sentence or two."""
+def _asked(report: AuditReport) -> str:
+    """How many records were to be forgotten, in words."""
     forgotten, kept = report.samples.get("train-forget"), report.samples.get("train-retain")
     if forgotten is None or kept is None:
-        asked = "A trained model was asked to forget some of its training samples."
-    else:
-        share = percent(forgotten / (forgotten + kept))
-        asked = (
-            f"A trained model was asked to forget {count(forgotten)} of its {count(forgotten + kept)} "
-            f"training samples ({share})."
-        )
-    compared = plural(len(report.named("unlearned")), "unlearned model")
-    golds = len(report.golds)
+        return "Some of the records that the model was trained on are to be forgotten."
+    share, total = percent(forgotten / (forgotten + kept)), count(forgotten + kept)
+    return f"To forget {count(forgotten)} of the {total} records that the model was trained on ({share})."
+
+
+def _compared(report: AuditReport) -> str:
+    """What the models are compared with, in a sentence."""
+    compared, golds = plural(len(report.named("unlearned")), "unlearned model"), len(report.golds)
     if not golds:
-        return f"{asked} No model was retrained without those samples to compare the {compared} with."
-    return f"{asked} This page compares {compared} with {plural(golds, 'model')} retrained without those samples."
+        return f"No model was retrained without those records to compare the {compared} with."
+    return f"This page compares {compared} with {plural(golds, 'model')} retrained without those records."
+
+
+def _traces(report: AuditReport, found: Conclusion) -> Iterator[Trace]:
+    """What else may remember the forgotten samples; of earlier reports at least the original."""
+    named = report.traces or tuple(
+        Trace(what="original model", name=name, why="It was trained on the forgotten records.")
+        for name in report.named("original")
+    )
+    yield from named
+    files = {model.name: model.file for model in report.models}
+    for each in found.models:
+        if not each.deployable:
+            file = files[each.model]
+            yield Trace(
+                what="unlearned model",
+                name=each.model if file is None else file.name,
+                sha256="" if file is None else file.sha256,
+                why=f"{each.model} did not pass this audit.",
+            )
 
 
 def _band(band: tuple[float | None, float | None] | None) -> str:

@@ -74,6 +74,16 @@ class Results:
     groups: tuple[Group, ...]
     notes: tuple[str, ...]
 
+    def only(self, *roles: Role) -> Results:
+        """The columns of some roles, with the numbers of the notes unchanged; rows without any number are left out."""
+        kept = [n for n, column in enumerate(self.columns) if column.role in roles]
+        groups = []
+        for group in self.groups:
+            rows = [replace(row, cells=tuple(row.cells[n] for n in kept)) for row in group.rows]
+            if shown := tuple(row for row in rows if any(cell.text != DASH for cell in row.cells)):
+                groups.append(replace(group, rows=shown))
+        return replace(self, columns=tuple(self.columns[n] for n in kept), groups=tuple(groups))
+
     def shows(self, kind: Literal["interval", "ratio", "p"]) -> bool:
         """Whether some cell has small print of a kind."""
         return any(getattr(cell, kind) for group in self.groups for row in group.rows for cell in row.cells)

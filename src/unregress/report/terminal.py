@@ -12,6 +12,7 @@ from rich.text import Text
 
 from unregress.errors.wording import printable
 from unregress.evidence import AuditReport, Outcome
+from unregress.report.conclusion import conclusion
 from unregress.report.formatting import plural
 from unregress.report.models import FileRow, file_rows
 from unregress.report.table import Cell, Column, Group, Results, Row, results, words
@@ -25,7 +26,7 @@ _COLOURS: dict[Outcome, str] = {"PASS": "bold green", "FAIL": "bold red", "INCON
 
 
 def print_table(report: AuditReport, console: Console | None = None) -> None:
-    """Print the verdicts, then metric × split against original, retrained, each unlearned model and references.
+    """Print conclusion and verdicts, then metric × split against original, retrained, unlearned models and references.
 
     Numbers are never truncated.  In a terminal that is too narrow for all columns, the golds' range is printed below
     their median, and the table is continued below with the columns of original and golds repeated.
@@ -36,6 +37,8 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
         console: where to print; by default standard output.
     """
     console = console or Console()
+    found = conclusion(report)
+    console.print(_text(f"{found.headline}\nNext step: {found.step}\n"))
     _print_verdicts(report, console)
     _print_files(report, console)
     table = results(report)
@@ -45,6 +48,10 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
     if table.notes:
         console.print()
     console.print(_text(_how_to_read(report)))
+    if report.not_found:
+        console.print(Text("\nNot found", style="bold"))
+    for note in report.not_found:
+        _print_item(console, "-", note)
     if report.caveats:
         console.print(Text("\nCaveats", style="bold"))
     for caveat in report.caveats:

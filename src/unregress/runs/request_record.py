@@ -18,7 +18,7 @@ from unregress.data.ids import id_texts, salt_of, salted
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Split
 from unregress.errors import RequestError, StaleError
-from unregress.files.typed_json import Misfit, build, parse
+from unregress.files.typed_json import Misfit, build, is_day, parse
 from unregress.files.writing import content_of, write_json
 from unregress.runs.manifest import MANIFEST, read_manifest
 from unregress.runs.record_matching import By, TrainingRecords
@@ -65,6 +65,10 @@ class RequestRecord:
         default_factory=dict, hash=False, metadata={"may_be_missing": True}
     )
     """Positions of held-out samples, by split, of people whom earlier requests had forgotten."""
+    requested_by: str = field(default="", metadata={"may_be_missing": True})
+    """Who asked; empty if not recorded."""
+    requested_on: str = field(default="", metadata={"may_be_missing": True})
+    """Day on which it was asked, as 2026-01-31; empty if not recorded."""
 
     @classmethod
     def of(cls, case: Case, before: Sequence[RequestRecord] = ()) -> RequestRecord:
@@ -105,6 +109,8 @@ class RequestRecord:
             excluded_held_out={
                 split: tuple(gone.tolist()) for split in HELD_OUT if len(gone := request.excluded_from(split))
             },
+            requested_by=request.requested_by,
+            requested_on=request.requested_on,
         )
 
     def __post_init__(self) -> None:
@@ -125,6 +131,8 @@ class RequestRecord:
         own = own if before is None else replace(own, others=(before,))
         if own.digest != self.digest:
             raise Misfit([f"digest is {self.digest[:12]}…, expected {own.digest[:12]}… by its positions"])
+        if self.requested_on and not is_day(self.requested_on):
+            raise Misfit([f"requested_on is {self.requested_on[:40]!r}, expected a day as 2026-01-31"])
         if bool(self.salt) != bool(self.ids or self.samples):
             raise Misfit(["salt and ids do not belong together"])
 
@@ -224,7 +232,8 @@ class Found:
                 expected="at least one of its samples, to forget and to measure on",
                 remedy="Name its run folder with `request.after`, so that later requests take account of it",
             )
-        return self.record.request_at(size, self.positions, self.held_out)
+        made = self.record.request_at(size, self.positions, self.held_out)
+        return replace(made, requested_by=self.record.requested_by, requested_on=self.record.requested_on)
 
 
 def write_request(folder: Path, case: Case, before: Sequence[RequestRecord] = ()) -> None:

@@ -26,7 +26,7 @@ from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.verdict import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
-from unregress.report import print_table, render_html
+from unregress.report import model_card, print_table, render_html
 from unregress.runs.manifest import MANIFEST, digest_of_folder
 from unregress.runs.model_io import contents, file_of, read_model, run_folder
 from unregress.runs.provenance import require_not_forgotten
@@ -115,6 +115,7 @@ def audit(
             metrics=[*metrics, *([Published()] if protocol == "published" else [])],
             rule=rule,
             files=_files(models, given),
+            not_found=[f"{note.removesuffix('.')}." for note in asked.notes],
             log=say,
         )
         # Everything that can be refused is refused before anything is trained for hours.
@@ -123,7 +124,7 @@ def audit(
         say(*(f"Warning: {warning}" for warning in warnings))
         if recipe is not None:
             say(*announcements(retrain, recipe, models[original], len(asked.request.forget), rule))
-        caveats = [*warnings, *notes, *asked.notes, *about_models(paths, read, original, case)]
+        caveats = [*warnings, *notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()
         if trained and recipe is not None:
             write_text(folder / GOLDS, gold_record(recipe, trained))
@@ -179,7 +180,7 @@ def require_all_passed(report: AuditReport, output: Path) -> None:
         )
 
 
-def report(folder: Path, *, output: Path | None = None) -> None:
+def report(folder: Path, *, output: Path | None = None, card: Path | None = None) -> None:
     """Print an audit's table and render its page again.
 
     A run folder with a manifest is not changed: its audit is checked against the manifest, whose digest is printed,
@@ -189,6 +190,7 @@ def report(folder: Path, *, output: Path | None = None) -> None:
         folder: an audit's run folder, or the audit.json in it.
         output: HTML file to write: a new file, or an audit's page to replace.  By default the JSON file's name with
             the ending .html, if the folder has no manifest.
+        card: Markdown file to write as well: a section for the model's card (README.md).
     """
     path = folder / AUDIT if folder.is_dir() else folder
     if folder.is_dir() and not path.is_file():
@@ -200,12 +202,18 @@ def report(folder: Path, *, output: Path | None = None) -> None:
     written = page if run is None and output is None else output
     if written is not None:
         require_replaceable(written)
+    if card is not None:
+        require_replaceable(card, "card")
+        write_text(card, model_card(found))
+    if written is not None:
         render_html(found, written)
     print_table(found)
     if run is None:
         say("", f"Not verified: {path.parent} has no {MANIFEST}, so it is unknown whether {path.name} was changed")
     else:
         say("", f"{path} is as it was written; {run.folder} has the digest {digest_of_folder(run.folder)}")
+    if card is not None:
+        say(f"Wrote {card}")
     if written is not None:
         say(f"Wrote {written}")
     elif run is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from unregress.errors import SettingError, StaleError
 from unregress.files.writing import sha256_of
+from unregress.report.card import is_card
 from unregress.report.render import is_page
 from unregress.runs.folder import CONFIG
 from unregress.runs.manifest import MANIFEST, Manifest, read_manifest
@@ -62,8 +64,12 @@ def _folder(path: Path) -> Path | None:
     return next((each for each in path.parents if (each / MANIFEST).is_file() and (each / CONFIG).is_file()), None)
 
 
-def require_replaceable(page: Path) -> None:
-    """Refuse to write a page over a file that is not a page, or into a run folder.
+def require_replaceable(page: Path, option: Literal["output", "card"] = "output") -> None:
+    """Refuse to write a page or card over a file that is not one, or into a run folder.
+
+    Args:
+        page: the file to write.
+        option: the option that names it: a page or a model card's section.
 
     Raises:
         SettingError: another file is there, or its folder does not exist.
@@ -73,22 +79,23 @@ def require_replaceable(page: Path) -> None:
         raise SettingError(
             f"{page} lies in the run folder {folder}, which is not changed",
             expected="a file outside it",
-            remedy="Choose another `--output`",
+            remedy=f"Choose another `--{option}`",
         )
     if not target.parent.is_dir():
         raise SettingError(
-            f"{page} cannot be written: there is no folder {page.parent}", remedy="Choose another `--output`"
+            f"{page} cannot be written: there is no folder {page.parent}", remedy=f"Choose another `--{option}`"
         )
-    if os.path.lexists(target) and not _is_page(target):
+    if os.path.lexists(target) and not _is(target, is_page if option == "output" else is_card):
+        kind = "page" if option == "output" else "card"
         raise SettingError(
-            f"{page} is {'a folder' if target.is_dir() else 'not a page that unregress wrote'}, and is not overwritten",
-            expected="a new file, or a page of an audit",
-            remedy="Choose another `--output`",
+            f"{page} is {'a folder' if target.is_dir() else f'not a {kind} of unregress'}, and is not overwritten",
+            expected=f"a new file, or a {kind} of an audit",
+            remedy=f"Choose another `--{option}`",
         )
 
 
-def _is_page(target: Path) -> bool:
+def _is(target: Path, known: Callable[[Path], bool]) -> bool:
     try:
-        return target.is_file() and is_page(target)
+        return target.is_file() and known(target)
     except OSError:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,6 +15,7 @@ from unregress.data.loading import read_targets
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
+from unregress.files.typed_json import is_day
 from unregress.runs.model_io import require_same_data
 from unregress.runs.provenance import HISTORY, record_of
 from unregress.runs.record_matching import TrainingRecords
@@ -33,6 +34,10 @@ class RequestSpec:
 
     reason: str = ""
     """A reference to the deletion request, or the experiment's name.  Reports quote it."""
+    requested_by: str = ""
+    """Who asked: a role or a reference, such as `the customer, by letter`.  Reports quote it."""
+    requested_on: str = ""
+    """Day on which it was asked, such as 2026-01-31.  Reports quote it."""
     ids_file: Path | None = None
     """Text file with one id per line, matched as text against the ids that `data` gives, or against
     positions from 0 where it gives none.  Blank lines and lines that begin with # are skipped."""
@@ -78,6 +83,9 @@ class RequestSpec:
                     remedy="Give a reason with `request.reason`, which reports quote",
                 )
             )
+        if self.requested_on and not is_day(self.requested_on):
+            found = f"`request.requested_on` is {self.requested_on[:40]!r}"
+            complaints.append(RequestError(found, expected="a day, such as 2026-01-31"))
         if self.band is not None and self.band[0] is None and self.band[1] is None:
             complaints.append(RequestError("The band has no limits", remedy="Give a lower or an upper one, or both"))
         elif self.band is not None and None not in self.band and cast(float, self.band[0]) > cast(float, self.band[1]):
@@ -114,6 +122,8 @@ class RequestSpec:
         chain = Chain.of(folders, records)
         gone, unknown = list[str](), list[str]()
         request = self._named(splits, task, chain, gone, unknown) if own is None else own.request(splits.size)
+        if self.requested_by or self.requested_on:
+            request = replace(request, requested_by=self.requested_by, requested_on=self.requested_on)
         others = chain.requests(but=request.forget)
         asked = request.beside(*others)
         notes = [*chain.notes, *([] if own is None else own.notes)]

@@ -1,0 +1,64 @@
+"""What else may remember the forgotten samples, as far as an audit knows: original, helpers, entries of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from unregress.auditing.assemble import Candidate, record_of
+from unregress.auditing.training import DeepTests, Retraining
+from unregress.evidence import ModelFile, Trace
+from unregress.methods.base import Unlearned
+
+
+def traces_in_models(models: Mapping[str, Candidate], original: str, files: Mapping[str, ModelFile]) -> Iterator[Trace]:
+    """Name the original and the methods' helper models.
+
+    Unlearned models are not named here: what they remember is their verdict.
+
+    Args:
+        models: the original and the judged models, by name.
+        original: the original's name.
+        files: the models' weights files, by the models' names.
+    """
+    file = files.get(original)
+    yield Trace(
+        what="original model",
+        name=original if file is None else file.name,
+        sha256="" if file is None else file.sha256,
+        why="It was trained on the forgotten records.",
+    )
+    for name, model in models.items():
+        if isinstance(model, Unlearned) and model.helper is not None:
+            record = record_of(model)
+            unknown = record is None or bool(record.module)
+            why = (
+                "It is not known which records it was trained on."
+                if unknown
+                else "It was trained on kept records only."
+            )
+            yield Trace(what="helper model", name=f"{name}'s helper", why=why, remembers=unknown)
+
+
+def traces_in_store(retraining: Retraining, deep: DeepTests | None) -> Iterator[Trace]:
+    """Name the entries that an audit's trainings leave in the store of trained models.
+
+    Args:
+        retraining: how golds are trained, and where they are kept.
+        deep: the deep tests, which train further models.
+    """
+    if retraining.store is None:
+        return
+    store = retraining.store.name
+    if deep is not None:
+        yield Trace(
+            what="models of the deep tests",
+            name=store,
+            why="Originals among them were trained on the forgotten records.",
+        )
+    if retraining.golds:
+        yield Trace(
+            what="retrained models",
+            name=store,
+            why="They were trained on kept records only.",
+            remembers=False,
+        )
