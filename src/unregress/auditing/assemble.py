@@ -212,9 +212,10 @@ def _constant_predictions(
     # Axes beyond the target's are filled with the same value.  Where the output has another shape, or the loss of a
     # constant is not finite (as the logarithm of a negative variance), the absolute error takes the loss's place.
     if own[: target.ndim - 1] == target.shape[1:]:
-        raw = point.reshape(*target.shape, *(1 for _ in own[target.ndim - 1 :])).expand(len(seen), *own)
+        wanted, scaled = task.to_model(target), task.to_model(point)
+        raw = scaled.reshape(*target.shape, *(1 for _ in own[target.ndim - 1 :])).expand(len(seen), *own)
         with suppress(ModelError):
-            found = task.checked_loss(raw, target).detach().double().cpu().numpy()
+            found = task.checked_loss(raw, wanted).detach().double().cpu().numpy()
             loss = found if np.isfinite(found).all() else loss
     return Predictions(index=seen.index, prediction=point.numpy().copy(), target=seen.target, loss=loss)
 

@@ -24,7 +24,7 @@ BASELINE = ModelRecord(method="the median of the retained targets", kind="comput
 """Record of the constant predictor, which is a row of every audit."""
 
 
-def about(metrics: Sequence[Metric], measures: Sequence[Measurement], unit: Unit) -> tuple[MetricInfo, ...]:
+def about(metrics: Sequence[Metric], measures: Sequence[Measurement], unit: str) -> tuple[MetricInfo, ...]:
     """The explanations of all metrics that were measured; target units are replaced by the panel's unit."""
     measured = {measure.metric for measure in measures}
     about = [info for metric in metrics for info in metric.about if info.metric in measured]

@@ -12,7 +12,7 @@ from unregress.auditing.caveats import gold_caveats, panel_caveats, unexamined_c
 from unregress.auditing.checks import check
 from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
-from unregress.auditing.traces import traces_in_models, traces_in_store
+from unregress.auditing.traces import traces_in_data, traces_in_models, traces_in_store
 from unregress.auditing.training import DeepTests, Log, Retraining, TrainedGold, announce_deep_tests, train_golds
 from unregress.checks.survey import nondeterministic_splits
 from unregress.data.case import Case
@@ -21,6 +21,7 @@ from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Meas
 from unregress.evidence.verdict import Rule, judge
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
+from unregress.metrics.output_errors import output_errors
 from unregress.metrics.validation import validated_results
 from unregress.runs.model_io import file_of
 from unregress.training.runtime import Runtime
@@ -207,11 +208,12 @@ class AuditJob:
         models = participants(self.models, self.golds, self.original)
         # A preflight refuses such data; without one they become a caveat.
         unstable = [f"{found.found}." for found in nondeterministic_splits(case, runtime)]
+        metrics = [*self.metrics, *output_errors(case.task.outputs)]
         with runtime.isolated_rng("audit"):
-            features = any(metric.needs_features for metric in self.metrics)
+            features = any(metric.needs_features for metric in metrics)
             panel, found = assemble(case, models, runtime, features=features)
-            metrics = runtime.track(self.metrics, "measuring", len(self.metrics))
-            results = [result for metric in metrics for result in validated_results(metric, panel)]
+            tracked = runtime.track(metrics, "measuring", len(metrics))
+            results = [result for metric in tracked for result in validated_results(metric, panel)]
             earlier = recheck(panel, models, rule)
         measures = tuple(result for result in results if isinstance(result, Measurement))
         constant = AuditedModel(name=CONSTANT, role="reference", record=BASELINE)
@@ -225,9 +227,9 @@ class AuditJob:
             target_band=case.requested.target_band,
             samples={part: len(seen) for part, seen in panel.original.parts.items()},
             data_digest=case.splits.data_digest,
-            settings=settings(type(case.task).__name__, runtime, self.metrics, rule),
+            settings=settings(type(case.task).__name__, runtime, metrics, rule),
             models=(*(audited_model(*model, self.files) for model in models), constant),
-            about=about(self.metrics, measures, panel.unit),
+            about=about(metrics, measures, panel.unit),
             measures=measures,
             figures=tuple(result for result in results if isinstance(result, Figure)),
             earlier=tuple(earlier),
@@ -239,6 +241,10 @@ class AuditJob:
                 *self.caveats,
             ),
             not_found=tuple(self.not_found),
-            traces=(*traces_in_models(self.models, self.original, self.files), *self.traces),
+            traces=(
+                *traces_in_models(self.models, self.original, self.files),
+                *traces_in_data(case.splits.fitted),
+                *self.traces,
+            ),
         )
         return replace(report, verdicts=judge(report, rule))

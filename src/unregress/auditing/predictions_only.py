@@ -263,7 +263,10 @@ def _files(found: MatchedPredictions, judged: Sequence[str], golds: int) -> dict
     """The file of predictions of each model that was read from one, by its name in the report."""
     titles = [*judged, *map(gold_title, range(1, golds + 1))]
     named = dict(zip(titles, [*judged, *gold_names(golds)], strict=True))
-    return {named[title]: ModelFile(name=path.name, sha256=sha256_of(path)) for title, path in found.paths.items()}
+    return {
+        named[title]: ModelFile(name=path.name, sha256=sha256_of(path), holds="predictions")
+        for title, path in found.paths.items()
+    }
 
 
 def _entry(subject: Subject, files: Mapping[str, ModelFile]) -> AuditedModel:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
 
 from unregress.auditing.assemble import Candidate, record_of
 from unregress.auditing.training import DeepTests, Retraining
@@ -37,6 +40,20 @@ def traces_in_models(models: Mapping[str, Candidate], original: str, files: Mapp
                 else "It was trained on kept records only."
             )
             yield Trace(what="helper model", name=f"{name}'s helper", why=why, remembers=unknown)
+
+
+def traces_in_data(fitted: Mapping[str, Any]) -> Iterator[Trace]:
+    """Name what else was fitted on the training data, such as scalers.
+
+    Args:
+        fitted: see `Splits.fitted`.
+    """
+    for name, value in fitted.items():
+        seen = getattr(value, "n_samples_seen_", None)
+        count = f"{int(np.max(seen)):,} records" if seen is not None else "the training records"
+        yield Trace(
+            what=type(value).__name__, name=name, why=f"It was fitted on {count}, the forgotten ones among them."
+        )
 
 
 def traces_in_store(retraining: Retraining, deep: DeepTests | None) -> Iterator[Trace]:

@@ -51,7 +51,7 @@ def predicted_size(case: Case, model: nn.Module, runtime: Runtime) -> float:
         case.task.require_unambiguous_inputs(unwrapped(model), batch.data)
         with evaluating(wrapped), torch.no_grad():
             prediction, target = case.task.predict(wrapped, batch.data), case.task.target(batch.data)
-            case.task.checked_loss(prediction, target)
+            case.task.batch_loss(prediction, target, batch.data)
     except UnregressError:
         raise
     except Exception as error:
@@ -95,7 +95,8 @@ def check_training_mode(case: Case, runtime: Runtime, model: nn.Module) -> Itera
         wrapped = runtime.set_up(runtime.private_copy(model).train())
         draws = runtime.generator("preflight/augment")
         (batch,) = runtime.load(case.source("train"), [rows], augmentation=draws)
-        losses = case.task.checked_loss(case.task.predict(wrapped, batch.data), case.task.target(batch.data))
+        prediction = case.task.predict(wrapped, batch.data)
+        losses = case.task.training_loss(prediction, case.task.target(batch.data), batch.data)
         if any(parameter.requires_grad for parameter in model.parameters()):
             require_gradient(losses)
     except UnregressError as error:
@@ -123,7 +124,7 @@ def check_unknown_outputs(case: Case, model: nn.Module, rows: torch.Tensor, runt
     with evaluating(wrapped), torch.no_grad():
         prediction = case.task.predict(wrapped, batch.data)
     prediction = prediction.detach().requires_grad_()
-    losses = case.task.checked_loss(prediction, case.task.target(batch.data))
+    losses = case.task.batch_loss(prediction, case.task.target(batch.data), batch.data)
     (gradient,) = torch.autograd.grad(losses.sum(), prediction, materialize_grads=True)
     # Infinite values do not count here: the targets may be too large for the loss.
     found = [name for name, values in (("loss", losses), ("loss's gradient", gradient)) if values.isnan().any()]
@@ -161,8 +162,9 @@ def no_better_than_constant(case: Case, runtime: Runtime, model: nn.Module) -> I
     predictions, targets = [], []
     with evaluating(copied), torch.no_grad():
         for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size)):
-            predictions.append(case.task.point(case.task.predict(copied, batch.data)).cpu().double())
-            targets.append(case.task.target(batch.data).cpu().double())
+            point = case.task.point(case.task.predict(copied, batch.data))
+            predictions.append(case.task.to_units(point).cpu().double())
+            targets.append(case.task.to_units(case.task.target(batch.data)).cpu().double())
     target = torch.cat(targets).numpy()
     own = np.abs(torch.cat(predictions).numpy() - target)
     constant = np.abs(median(target[retained]) - target)

@@ -20,6 +20,7 @@ from unregress.checks.model_check import (
 )
 from unregress.checks.survey import Survey, changed_samples, evaluated_splits, survey
 from unregress.checks.training_trial import try_training
+from unregress.checks.units import check_units
 from unregress.data.case import Case
 from unregress.errors import ModelError, RequestError, UnregressError, raise_all
 from unregress.errors.user_code import described
@@ -91,6 +92,8 @@ def preflight(
             checked = fresh_model(case) if model is None and recipe is not None else model
         except UnregressError as error:
             complaints, checked = [error, *complaints], None
+        if not complaints:
+            complaints += check_units(case)
         if checked is not None:
             trainings = [*([] if recipe is None else [recipe]), *_trainings(method)]
             recipes = [each for each in trainings if isinstance(each, Recipe)]
@@ -201,7 +204,7 @@ def _compare_band(case: Case, train: Survey, complaints: list[UnregressError], w
         complaints: extended in place.
         warnings: extended in place.
     """
-    targets = torch.cat(train.targets).double().numpy()
+    targets = case.task.to_units(torch.cat(train.targets)).double().numpy()
     if targets.ndim > 1 and targets[0].size > 1:
         complaints.append(
             RequestError(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from unregress.data.loading import Source, read_targets
+from unregress.data.loading import Source, read_targets_in_units
 from unregress.data.request import ForgetRequest, Index, Mask
 from unregress.data.splits import Split, Splits, length_of
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
@@ -148,7 +148,9 @@ class Case:
         source = self.source(split)
         chosen = self.validation_forget_like if split == "validation" else self.test_forget_like
         if chosen is None and request.target_band is not None:
-            alike = request.in_target_band(read_targets(source, self.task, torch.from_numpy(self.rows(split))).numpy())
+            alike = request.in_target_band(
+                read_targets_in_units(source, self.task, torch.from_numpy(self.rows(split))).numpy()
+            )
             mask = np.zeros(len(source), dtype=np.bool_)
             mask[self.rows(split)] = alike
             return mask

@@ -32,7 +32,7 @@ class _Amnesiac(Method):
 
     @abstractmethod
     def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
-        """Draw random labels, `(n_forget, *out)` in target units; returns them with notes on how they were drawn."""
+        """Draw random labels, `(n_forget, *out)` in the model's units; returns them, and notes on the draw."""
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
         first = read_targets(case.source("train_eval"), case.task, torch.tensor(case.requested.retain[:1]))
@@ -71,9 +71,9 @@ class UniformAmnesiac(_Amnesiac):
     def draw(self, shape: torch.Size, case: Case, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
         if self.discrete:
             drawn = torch.randint(int(self.low), int(self.high) + 1, shape, generator=generator)
-            return drawn.double(), ()
+            return case.task.to_model(drawn.double()), ()
         unit = torch.rand(shape, generator=generator, dtype=torch.float64)
-        return self.low + (self.high - self.low) * unit, ()
+        return case.task.to_model(self.low + (self.high - self.low) * unit), ()
 
 
 @dataclass(frozen=True, kw_only=True)

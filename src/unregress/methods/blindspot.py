@@ -152,8 +152,8 @@ class Blindspot(Method):
             # Retain rows first, then forget rows: the mean does not depend on the order within a batch.
             losses: list[Tensor] = []
             if len(retained):
-                target = task.target(task.select(batch.data, retained))
-                losses.append(task.checked_loss(prediction[retained], target))
+                own = task.select(batch.data, retained)
+                losses.append(task.training_loss(prediction[retained], task.target(own), own))
             if len(forgotten):
                 with torch.no_grad(), activations(unwrapped(teacher), layers) as of_helper:
                     teaching = task.predict(teacher, task.select(batch.data, forgotten))

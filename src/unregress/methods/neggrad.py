@@ -96,7 +96,7 @@ class NegGradPlus(Method):
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             prediction, target = task.predict(model, batch.data), task.target(batch.data)
-            losses = task.checked_loss(prediction, target)
+            losses = task.training_loss(prediction, target, batch.data)
             bound = bounds(prediction, target).to(losses)
             return torch.where(losses < bound, losses, bound)
 

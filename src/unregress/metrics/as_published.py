@@ -53,9 +53,9 @@ def predict_augmented(model: nn.Module, case: Case, rows: Index, runtime: Runtim
         with evaluating(replica), torch.no_grad():
             for batch in full.load(case.source("train"), chunks, augmentation=draws):
                 prediction, target = task.predict(replica, batch.data), task.target(batch.data)
-                found["prediction"].append(task.point(prediction))
-                found["target"].append(target)
-                found["loss"].append(task.checked_loss(prediction, target))
+                found["prediction"].append(task.to_units(task.point(prediction)))
+                found["target"].append(task.to_units(target))
+                found["loss"].append(task.batch_loss(prediction, target, batch.data))
     joined = {name: torch.cat(values).cpu().double().numpy() for name, values in found.items()}
     return Predictions(index=rows, **joined)
 

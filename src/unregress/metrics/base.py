@@ -98,9 +98,12 @@ class Panel:
         return tuple(gold for gold in self.golds if gold is not subject)
 
     @property
-    def unit(self) -> Unit:
-        """The unit of predictions and targets."""
-        return Unit.TARGET if self.units.size == 1 else Unit.TARGET_SPREAD
+    def unit(self) -> str:
+        """The unit of predictions and targets: the output's own if the task names it."""
+        if self.units.size > 1:
+            return Unit.TARGET_SPREAD
+        outputs = () if self.case is None else self.case.task.outputs
+        return outputs[0].unit if outputs and outputs[0].unit else Unit.TARGET
 
     @property
     def parts(self) -> list[Part]:

@@ -154,11 +154,12 @@ def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None,
     with torch.no_grad(), watched(head) if head is not None else nullcontext() as watch:
         prediction = task.predict(model, batch.data)
         target = task.target(batch.data)
-        loss = task.checked_loss(prediction, target)
+        loss = task.batch_loss(prediction, target, batch.data)
         features = {} if watch is None else watch.features(loss)
         # Features are stored in single precision, whose range is smaller than double precision's.
         features = {k: v.clamp(-SINGLE, SINGLE) if v.dtype == torch.float64 else v for k, v in features.items()}
         if not kept.all():
             features = {name: values[kept.to(values.device)] for name, values in features.items()}
         features["featured"] = batch.index[kept] if features else batch.index[:0]
-    return {"prediction": task.point(prediction).detach(), "target": target, "loss": loss.detach(), **features}
+        point, target = task.to_units(task.point(prediction)), task.to_units(target)
+    return {"prediction": point.detach(), "target": target, "loss": loss.detach(), **features}

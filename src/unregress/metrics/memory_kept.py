@@ -179,7 +179,8 @@ class MemoryKept(Metric):
 
     def _points(self, panel: Panel, raw: torch.Tensor) -> Values:
         """Point predictions of raw ones, in the panel's units."""
-        points = panel.required_case.task.point(raw).numpy().astype(np.float64)
+        task = panel.required_case.task
+        points = task.to_units(task.point(raw)).numpy().astype(np.float64)
         found: Values = (
             points.reshape(len(points), *panel.original.parts["train-forget"].target.shape[1:]) / panel.units
         )

@@ -108,7 +108,7 @@ class LossMonitor:
         task, losses = self.case.task, torch.zeros(0, dtype=torch.float64)
         with self.runtime.isolated_rng("anamnesis/look"), evaluating(model), torch.no_grad():
             for batch in self._batches():
-                found = task.checked_loss(task.predict(model, batch.data), task.target(batch.data))
+                found = task.batch_loss(task.predict(model, batch.data), task.target(batch.data), batch.data)
                 losses = torch.cat([losses, found.cpu().double()])
                 if len(losses) >= FEWEST and self._above(losses):
                     break

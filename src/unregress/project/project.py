@@ -15,7 +15,7 @@ from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
 from unregress.data.conditions import matching
-from unregress.data.loading import read_targets
+from unregress.data.loading import read_targets_in_units
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import RequestError, SettingError
@@ -209,7 +209,7 @@ class Project:
         if subjects is not None:
             return ForgetRequest.subjects(self.splits, subjects, reason=reason)
         if band is not None:
-            targets = read_targets(self.splits.source("train_eval"), self.task).numpy()
+            targets = read_targets_in_units(self.splits.source("train_eval"), self.task).numpy()
             return ForgetRequest.band(targets, *band, reason=reason)
         if where is not None:
             mask = matching(self.splits.columns, where) if isinstance(where, Mapping) else where

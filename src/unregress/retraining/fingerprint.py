@@ -180,7 +180,7 @@ def _behaviour(case: Case, fresh: nn.Module, runtime: Runtime, samples: int = 64
         for batch in probe.load(case.source("train"), chunks, augmentation=probe.generator("behaviour")):
             with torch.no_grad():
                 prediction = case.task.predict(model, batch.data)
-                loss = case.task.checked_loss(prediction, case.task.target(batch.data))
+                loss = case.task.training_loss(prediction, case.task.target(batch.data), batch.data)
             seen = [*columns(batch.data, len(batch.index)), prediction, loss]
             found += [digest_of(row_hashes(seen, len(batch.index))), _step(case, model, batch, probe)]
     return " ".join(found)
@@ -190,7 +190,8 @@ def _step(case: Case, model: nn.Module, batch: Batch, probe: Runtime) -> str:
     """SHA-256 of losses and gradients in training mode, under the present seed; the error's name if it fails."""
     model.train()
     try:
-        losses = case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data))
+        prediction = case.task.predict(model, batch.data)
+        losses = case.task.training_loss(prediction, case.task.target(batch.data), batch.data)
         probe.backward(losses.mean())
     except Exception as error:
         # A model that cannot be trained is reported by its training, not here.

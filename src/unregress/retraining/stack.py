@@ -126,7 +126,7 @@ class _Losses(nn.Module):
 
     def forward(self, data: Any) -> Tensor:
         task: Task[Any] = self._held[0]
-        return task.checked_loss(task.predict(self.model, data), task.target(data))
+        return task.training_loss(task.predict(self.model, data), task.target(data), data)
 
 
 def require_equal_step(models: list[nn.Module], case: Case, rows: Tensor, runtime: Runtime, mode: str) -> None:

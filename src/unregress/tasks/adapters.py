@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unregress.errors import ModelError, SettingError
 from unregress.tasks.base import B, Task
 from unregress.tasks.losses import PerSampleLoss, Quantile, described_output, mean_over_outputs, named_loss
+from unregress.tasks.units import Output, Scaler, parsed_outputs, scaled, unscaled
 
 
 class AdapterTask(Task[B]):
@@ -22,11 +23,23 @@ class AdapterTask(Task[B]):
     Args:
         build_model: makes a new, untrained model.
         loss: `l1`, `mse`, `huber`, `quantile`, or a callable `(prediction, target) -> (n,)`.
+        outputs: name and unit of each output, as in `["weight [kg]", "height [cm]"]`; reports use them.
+        scaler: what the targets were transformed with before training, such as a fitted `StandardScaler`; reports and
+            bands of targets are then in the units before it.
     """
 
-    def __init__(self, build_model: Callable[[], nn.Module], loss: str | PerSampleLoss = "l1") -> None:
+    def __init__(
+        self,
+        build_model: Callable[[], nn.Module],
+        loss: str | PerSampleLoss = "l1",
+        *,
+        outputs: Sequence[str | Output] = (),
+        scaler: Scaler | None = None,
+    ) -> None:
         self._build_model = build_model
         self._loss = named_loss(loss)
+        self.outputs = parsed_outputs([outputs] if isinstance(outputs, str) else outputs)
+        self._scaler = scaler
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(loss={getattr(self._loss, '__qualname__', self._loss)})"
@@ -36,6 +49,12 @@ class AdapterTask(Task[B]):
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         return self._loss(prediction, target)
+
+    def to_units(self, values: Tensor) -> Tensor:
+        return values if self._scaler is None else unscaled(values, self._scaler)
+
+    def to_model(self, values: Tensor) -> Tensor:
+        return values if self._scaler is None else scaled(values, self._scaler)
 
     def point(self, prediction: Tensor) -> Tensor:
         return self._loss.point(prediction) if isinstance(self._loss, Quantile) else prediction
@@ -66,7 +85,11 @@ class TensorTask(AdapterTask[Sequence[Tensor]]):
         build_model: makes a new, untrained model.
         loss: `l1`, `mse`, `huber`, `quantile`, or a callable `(prediction, target) -> (n,)`.
         inputs: number of tensors of a batch that the model takes.  The target comes right after them; tensors after the
-            target, such as sample weights, are ignored.  By default all tensors but the last are inputs.
+            target are ignored.  By default all tensors but the last, or with `weights` but the last two, are inputs.
+        weights: whether the last tensor of a batch holds the samples' weights, by which their losses are multiplied in
+            training.
+        outputs: as in `AdapterTask`.
+        scaler: as in `AdapterTask`.
 
     >>> import torch
     >>> task = TensorTask(build_model=lambda: nn.Linear(2, 1), loss="mse")
@@ -76,12 +99,22 @@ class TensorTask(AdapterTask[Sequence[Tensor]]):
     """
 
     def __init__(
-        self, build_model: Callable[[], nn.Module], loss: str | PerSampleLoss = "l1", *, inputs: int | None = None
+        self,
+        build_model: Callable[[], nn.Module],
+        loss: str | PerSampleLoss = "l1",
+        *,
+        inputs: int | None = None,
+        weights: bool = False,
+        outputs: Sequence[str | Output] = (),
+        scaler: Scaler | None = None,
     ) -> None:
-        super().__init__(build_model, loss)
+        super().__init__(build_model, loss, outputs=outputs, scaler=scaler)
         if inputs is not None and (type(inputs) is not int or inputs < 1):
             raise SettingError(f"TensorTask.inputs is {inputs!r}", expected="a whole number, 1 or more, or None")
-        self._inputs = inputs
+        self._inputs, self._weighted = inputs, weights
+
+    def weights(self, batch: Sequence[Tensor]) -> Tensor | None:
+        return batch[-1] if self._weighted else None
 
     def predict(self, model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
         output = model(*batch[: self._target_index(batch)])
@@ -116,11 +149,12 @@ class TensorTask(AdapterTask[Sequence[Tensor]]):
 
     def _target_index(self, batch: Sequence[Tensor]) -> int:
         """Index of the target among the tensors of a batch."""
-        index = len(batch) - 1 if self._inputs is None else self._inputs
-        if not 1 <= index < len(batch):
+        last = len(batch) - self._weighted
+        index = last - 1 if self._inputs is None else self._inputs
+        if not 1 <= index < last:
             raise ModelError(
                 f"Batches hold {len(batch)} tensors",
-                expected=f"{max(index, 1)} inputs and a target",
+                expected=f"{max(index, 1)} inputs and a target" + (", and weights" if self._weighted else ""),
                 remedy="Let the dataset return `(x, y)`, or set `TensorTask(inputs=...)`",
             )
         return index
@@ -147,6 +181,9 @@ class MappingTask(AdapterTask[Mapping[str, Any]]):
         target: key of the targets; the default is that of Hugging Face.
         output: entry or attribute that holds the prediction, if the model returns a mapping or an object.
         ignore: keys of entries that are not passed to the model, such as a record's id.
+        weights: key of the samples' weights, by which their losses are multiplied in training; not passed to the model.
+        outputs: as in `AdapterTask`.
+        scaler: as in `AdapterTask`.
 
     >>> import torch
     >>> task = MappingTask(build_model=lambda: nn.Linear(2, 1), ignore=["record_id"])
@@ -163,11 +200,25 @@ class MappingTask(AdapterTask[Mapping[str, Any]]):
         target: str = "labels",
         output: str = "logits",
         ignore: Collection[str] = (),
+        weights: str | None = None,
+        outputs: Sequence[str | Output] = (),
+        scaler: Scaler | None = None,
     ) -> None:
-        super().__init__(build_model, loss)
-        self._target, self._output = target, output
+        super().__init__(build_model, loss, outputs=outputs, scaler=scaler)
+        self._target, self._output, self._weights = target, output, weights
         # A string would otherwise be read as a collection of letters.
-        self._not_passed = (target, *([ignore] if isinstance(ignore, str) else ignore))
+        own = [target] if weights is None else [target, weights]
+        self._not_passed = (*own, *([ignore] if isinstance(ignore, str) else ignore))
+
+    def weights(self, batch: Mapping[str, Any]) -> Tensor | None:
+        if self._weights is None:
+            return None
+        if self._weights not in batch:
+            raise ModelError(
+                f"The batch has the keys {sorted(batch)}", expected=f"the samples' weights under {self._weights!r}"
+            )
+        found: Tensor = batch[self._weights]
+        return found
 
     def predict(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         target = self.target(batch)

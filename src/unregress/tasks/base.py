@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unregress.errors import ModelError
 from unregress.tasks.losses import in_precision_of, require_real, require_same_shape
 from unregress.tasks.nested import map_leaves
+from unregress.tasks.units import Output
 
 B = TypeVar("B")
 
@@ -24,6 +25,8 @@ class Task(ABC, Generic[B]):
     Subclass it where neither `tasks.adapters` nor `tasks.forecasting` fits the batches or the model's output.
     """
 
+    outputs: tuple[Output, ...] = ()
+    """Names and units of the outputs, for reports; empty if they have none."""
     version: str = ""
     """Part of the key under which models are stored: change it when code changes that `retraining.fingerprint` cannot
     see."""
@@ -46,6 +49,38 @@ class Task(ABC, Generic[B]):
     @abstractmethod
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The training loss of each sample, not reduced over samples; shape `(n,)`."""
+
+    def batch_loss(self, prediction: Tensor, target: Tensor, batch: B) -> Tensor:
+        """The loss of each sample against given targets, where the rest of the batch may play a part; shape `(n,)`.
+
+        By default it is `checked_loss`, which does not look at the batch.  Override it for a loss that does, such as one
+        that leaves out outputs which the batch masks.  The targets are the batch's own, except for methods that replace
+        those of forgotten samples.
+        """
+        return self.checked_loss(prediction, target)
+
+    def weights(self, batch: B) -> Tensor | None:
+        """Weights of a batch's samples in training, `(n,)`; None for equal weights, the default.
+
+        Metrics do not use them: a sample's loss does not depend on how much it counted in training.
+        """
+        return None
+
+    def training_loss(self, prediction: Tensor, target: Tensor, batch: B) -> Tensor:
+        """`batch_loss`, times the samples' weights; shape `(n,)`."""
+        losses, weights = self.batch_loss(prediction, target, batch), self.weights(batch)
+        return losses if weights is None else losses * weights.to(losses)
+
+    def to_units(self, values: Tensor) -> Tensor:
+        """Convert points and targets, `(n, *out)`, to the units of reports; by default they are in these units already.
+
+        Override it, together with `to_model`, where targets were transformed before training.
+        """
+        return values
+
+    def to_model(self, values: Tensor) -> Tensor:
+        """The inverse of `to_units`."""
+        return values
 
     def point(self, prediction: Tensor) -> Tensor:
         """The point prediction that metrics use, of the target's shape; by default the prediction itself.

@@ -202,7 +202,8 @@ def evaluate(
     with evaluating(model), torch.no_grad():
         losses = [
             _zero_if_padding(
-                case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data)), batch
+                case.task.batch_loss(case.task.predict(model, batch.data), case.task.target(batch.data), batch.data),
+                batch,
             )
             for batch in runtime.load(case.source(split), chunks, share=case.task)
         ]

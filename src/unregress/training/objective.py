@@ -83,7 +83,8 @@ def task_loss(case: Case) -> SampleLoss:
     """The task's loss against the true targets."""
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
-        return case.task.checked_loss(case.task.predict(model, batch.data), case.task.target(batch.data))
+        prediction = case.task.predict(model, batch.data)
+        return case.task.training_loss(prediction, case.task.target(batch.data), batch.data)
 
     return loss
 
@@ -106,7 +107,7 @@ def relabelled_loss(case: Case, labels: Tensor) -> SampleLoss:
         rows = batch.forgotten.to(target.device)
         new = labels[place[batch.index[batch.forgotten]]].to(target)
         target[rows] = torch.where(_partly_unknown(target[rows]), torch.nan, new)
-        return case.task.checked_loss(prediction, target)
+        return case.task.training_loss(prediction, target, batch.data)
 
     return loss
 

@@ -11,7 +11,7 @@ from unregress.cli.commands.ids_file import read_ids
 from unregress.cli.commands.records_file import read_column
 from unregress.data.conditions import matching
 from unregress.data.ids import id_texts
-from unregress.data.loading import read_targets
+from unregress.data.loading import read_targets_in_units
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
@@ -171,7 +171,7 @@ class RequestSpec:
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
         if self.band is not None:
-            targets = read_targets(splits.source("train_eval"), task)
+            targets = read_targets_in_units(splits.source("train_eval"), task)
             return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
         if splits.ids is None and chain.by_id and self.file is None:
             # A line such as 3 would be mistaken for a position.

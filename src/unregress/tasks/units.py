@@ -1,0 +1,63 @@
+"""The user's units: names and units of outputs, and the scaler that targets were transformed with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a model: its name, and the unit of its values.
+
+    >>> Output.parse("weight [kg]")
+    Output(name='weight', unit='kg')
+    """
+
+    name: str
+    unit: str = ""
+    """Empty for a number without a unit."""
+
+    @classmethod
+    def parse(cls, text: str) -> Output:
+        """Read `name [unit]`, or a name alone."""
+        found = re.fullmatch(r"\s*(.*?)\s*(?:\[(.*)\])?\s*", text)
+        return cls(found[1], (found[2] or "").strip()) if found else cls(text)
+
+
+class Scaler(Protocol):
+    """The part of scikit-learn's transformers that is used; `FunctionTransformer` makes one of two functions."""
+
+    def transform(self, values: Any, /) -> Any:
+        """From the user's units to those that the model was trained on; `(n, outputs)`."""
+
+    def inverse_transform(self, values: Any, /) -> Any:
+        """The inverse of `transform`."""
+
+
+def scaled(values: Tensor, scaler: Scaler) -> Tensor:
+    """Convert targets from the user's units to the model's; `(n, *out)`."""
+    return _converted(values, scaler.transform, scaler)
+
+
+def unscaled(values: Tensor, scaler: Scaler) -> Tensor:
+    """Convert predictions or targets from the model's units to the user's; `(n, *out)`."""
+    return _converted(values, scaler.inverse_transform, scaler)
+
+
+def _converted(values: Tensor, function: Any, scaler: Scaler) -> Tensor:
+    """Apply a function of tables to a tensor, column by column; a scaler of one column to every output."""
+    single = getattr(scaler, "n_features_in_", None) == 1 or values.ndim == 1
+    table = values.detach().double().cpu().reshape((-1, 1) if single else (len(values), -1)).numpy()
+    found = function(table) if len(table) else table
+    return torch.as_tensor(found, dtype=torch.float64).reshape(values.shape).to(values.device)
+
+
+def parsed_outputs(outputs: Sequence[str | Output]) -> tuple[Output, ...]:
+    """Outputs as given by a user: texts as `weight [kg]`, or `Output`."""
+    return tuple(each if isinstance(each, Output) else Output.parse(each) for each in outputs)
