@@ -22,7 +22,11 @@ from mkdocs.structure.files import File, Files
 REFERENCE = {
     "data": ("Data and requests", ["data"], "What the model was trained on, and what it is to forget."),
     "tasks": ("Tasks and losses", ["tasks"], "How the library reads a batch, asks the model and computes the loss."),
-    "training": ("Training", ["training", "trainers", "checks", "cost"], "How and where to train, and what is checked before."),
+    "training": (
+        "Training",
+        ["training", "trainers", "checks", "cost"],
+        "How and where to train, and what is checked.",
+    ),
     "methods": ("Unlearning methods", ["methods"], "From a trained model and a case to a model that has forgotten."),
     "metrics": ("Metrics", ["metrics"], "What is measured of every model, beside the golds."),
     "auditing": ("Audits", ["auditing", "retraining", "evidence", "report"], "Golds, audits, verdicts and reports."),

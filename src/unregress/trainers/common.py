@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -102,6 +105,40 @@ def quiet(*names: str) -> Iterator[None]:
     finally:
         for each, level in zip(loggers, levels, strict=True):
             each.setLevel(level)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` if the program is told to stop within the block, also if a library catches that.
+
+    skorch returns a half-trained model on Ctrl-C, and Lightning exits and ignores further ones.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def noting(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        handler = handlers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    own = [number for number, handler in handlers.items() if callable(handler)]
+    try:
+        for number in own:
+            signal.signal(number, noting)
+        yield
+    except SystemExit as error:
+        if received or isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number in own:
+            signal.signal(number, handlers[number])
+    if received:
+        raise KeyboardInterrupt
 
 
 def finished(model: nn.Module) -> nn.Module:

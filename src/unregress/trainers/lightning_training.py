@@ -13,6 +13,7 @@ from torch import nn
 from unregress.errors import ModelError, SettingError
 from unregress.trainers.common import (
     finished,
+    interruptible,
     library,
     loader,
     made_by,
@@ -99,6 +100,7 @@ class LightningTraining:
             quiet(*_LOGGERS),
             warnings.catch_warnings(),
             seeded(seed),
+            interruptible(),
             TemporaryDirectory() as folder,
         ):
             warnings.filterwarnings("ignore", message=_HINTS)

@@ -12,6 +12,7 @@ from torch import Generator, nn, optim
 from unregress.errors import DataError, SettingError
 from unregress.trainers.common import (
     finished,
+    interruptible,
     library,
     made_by,
     require_no_augment,
@@ -75,7 +76,7 @@ class SkorchTraining:
             given = {"iterator_train__collate_fn": data.collate, "iterator_valid__collate_fn": data.collate, **given}
         if self.callbacks is not None:
             given["callbacks"] = made_by(self.callbacks)
-        with seeded(seed), warnings.catch_warnings():
+        with seeded(seed), interruptible(), warnings.catch_warnings():
             warnings.filterwarnings("error", message="Using a target size")
             try:
                 make(start, **given).fit(data.train, None)

@@ -13,6 +13,7 @@ from unregress.errors import SettingError
 from unregress.tasks.unwrap import unwrapped
 from unregress.trainers.common import (
     finished,
+    interruptible,
     library,
     made_by,
     quiet,
@@ -73,7 +74,7 @@ class TransformersTraining:
         library("accelerate", "hugging-face")
         require_no_augment(data, "transformers' Trainer")
         make = transformers.Trainer if self.trainer is None else self.trainer
-        with quiet("transformers", "accelerate"), seeded(seed), TemporaryDirectory() as folder:
+        with quiet("transformers", "accelerate"), seeded(seed), interruptible(), TemporaryDirectory() as folder:
             # The trainer seeds the global random state from its arguments: 32 bits.
             own = {"seed": seed % 2**32, "data_seed": seed % 2**32}
             arguments = transformers.TrainingArguments(
