@@ -18,7 +18,7 @@ RTOL = 1e-3
 def check_units(case: Case) -> list[UnregressError]:
     """Complain if targets converted to the user's units and back are others, or not finite.
 
-    A scaler that loses order or values, such as one that clips, would make reports about other numbers than the model's.
+    With a scaler that loses values, such as one that clips, reports would be about other numbers than the model's.
 
     Args:
         case: the task and the data.
