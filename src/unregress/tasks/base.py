@@ -54,8 +54,8 @@ class Task(ABC, Generic[B]):
         """The loss of each sample against given targets, where the rest of the batch may play a part; shape `(n,)`.
 
         By default it is `checked_loss`, which does not look at the batch.  Override it for a loss that does, such as
-        one that leaves out outputs which the batch masks.  The targets are the batch's own, except for methods that replace
-        those of forgotten samples.
+        one that leaves out outputs which the batch masks.  The targets are the batch's own, except for methods that
+        replace those of forgotten samples.
         """
         return self.checked_loss(prediction, target)
 
