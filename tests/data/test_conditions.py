@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from unregress.data.conditions import during
 from unregress.errors import RequestError
 
-WINDOWS = {"first": [0, 3, 6], "last": [4, 7, 10], "client": ["a", "b", "b"]}
-TIMES = {"start": "first", "end": "last", "from": 4, "to": 5}
+WINDOWS: dict[str, Sequence[Any]] = {"first": [0, 3, 6], "last": [4, 7, 10], "client": ["a", "b", "b"]}
+TIMES: dict[str, Any] = {"start": "first", "end": "last", "from": 4, "to": 5}
 
 
 @given(

@@ -123,8 +123,8 @@ def during(columns: Mapping[str, Sequence[Any]], times: Mapping[str, Any]) -> Ma
         )
     starts, ends = columns[times["start"]], columns[times["end"]]
     found = matching(columns, times["where"]) if "where" in times else np.ones(len(starts), dtype=np.bool_)
-    places = np.flatnonzero(found)
-    if not len(places):
+    places = np.flatnonzero(found).tolist()
+    if not places:
         raise RequestError("No window meets the conditions of `where`", expected="conditions that some windows meet")
     try:
         touched = touching([starts[i] for i in places], [ends[i] for i in places], times["from"], times["to"])
