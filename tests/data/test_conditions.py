@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import TensorDataset
 
-from unregress.data.conditions import during
+from unregress import Splits
+from unregress.data.conditions import during, matching, meeting
 from unregress.errors import RequestError
 
 WINDOWS: dict[str, Sequence[Any]] = {"first": [0, 3, 6], "last": [4, 7, 10], "client": ["a", "b", "b"]}
@@ -50,3 +54,17 @@ def test_a_range_outside_states_the_range_of_the_clients_series() -> None:
     with pytest.raises(RequestError) as caught:
         during(WINDOWS, {**TIMES, "from": 0, "to": 2, "where": {"client": "b"}})
     assert "from 3 to 10" in str(caught.value.expected)
+
+
+def test_held_out_samples_that_meet_the_conditions_are_named_too() -> None:
+    x = torch.zeros(4, 1)
+    data = Splits(
+        train=TensorDataset(x, x), validation=TensorDataset(x, x), test=TensorDataset(x, x),
+        columns={"start": [0, 1, 2, 3]}, validation_columns={"start": [2, 9, 9, 2]},
+        test_columns={"start": [9, 9, 9, 9]},
+    )  # fmt: skip
+    request = meeting(data, partial(matching, where={"start": {"max": 2, "min": 2}}), reason="test")
+    assert (request.forget, request.validation, request.test) == ((2,), (0, 3), ())
+    times = {"start": "start", "end": "start", "from": 1, "to": 2}
+    request = meeting(data, partial(during, times=times), reason="test")
+    assert (request.forget, request.validation, request.test) == ((1, 2), (0, 3), ())

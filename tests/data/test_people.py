@@ -94,6 +94,7 @@ TRAIN = TensorDataset(torch.zeros(3, 1), torch.zeros(3))
         ({"subjects": [1, 2, 3], "test": TRAIN}, "`test_subjects` is not"),
         ({"subjects": [1, 2, 3], "test": TRAIN, "test_subjects": ["1", "2", "3"]}, "str and `subjects` int"),
         ({"columns": {"city": ["Basel"]}}, "1 values for 3"),
+        ({"test": TRAIN, "test_columns": {"city": ["Basel"]}}, "1 values for 3 test"),
     ],
 )
 def test_faulty_columns_are_refused(fields: dict[str, object], found: str) -> None:

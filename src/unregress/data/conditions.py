@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from unregress.data.request import Mask
+from unregress.data.request import ForgetRequest, Mask
+from unregress.data.splits import Splits
 from unregress.errors import RequestError, UnregressError, raise_all
 
 LIMITS = ("min", "max")
@@ -63,6 +66,27 @@ def _meets(name: str, values: Sequence[Any], condition: Any) -> Mask:
     if isinstance(condition, (list, tuple, set, frozenset)):
         return np.array([value in condition for value in values], dtype=np.bool_)
     return np.array([bool(value == condition) for value in values], dtype=np.bool_)
+
+
+def meeting(splits: Splits, find: Callable[[Mapping[str, Sequence[Any]]], Mask], *, reason: str) -> ForgetRequest:
+    """A request for the training samples that meet conditions, with the held-out ones that meet them too.
+
+    Args:
+        splits: the data with their columns.
+        find: finds samples by their columns, as `matching` and `during` do.
+        reason: why.
+
+    Raises:
+        RequestError: as `find` raises it, or no training sample meets the conditions.
+    """
+    mask, held = find(splits.columns), dict[str, tuple[int, ...]]()
+    for split, columns in (("validation", splits.validation_columns), ("test", splits.test_columns)):
+        if columns:
+            # A stretch of time outside of the held-out series is no error.
+            with suppress(RequestError):
+                held[split] = tuple(np.flatnonzero(find(columns)).tolist())
+    found = ForgetRequest.where(mask, reason=reason)
+    return replace(found, validation=held.get("validation", ()), test=held.get("test", ()))
 
 
 def touching(starts: Sequence[Any], ends: Sequence[Any], first: Any, last: Any) -> Mask:

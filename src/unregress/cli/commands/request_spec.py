@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
 from unregress.cli.commands.records_file import read_column
-from unregress.data.conditions import during, matching
+from unregress.data.conditions import during, matching, meeting
 from unregress.data.ids import id_texts
 from unregress.data.loading import read_targets_in_units
 from unregress.data.request import ForgetRequest
@@ -170,9 +171,9 @@ class RequestSpec:
             left = self._left(wanted, known.keys() | held if known else set(wanted), chain, gone, unknown)
             return ForgetRequest.subjects(splits, [known.get(each, each) for each in left], reason=self.reason)
         if self.where is not None:
-            return ForgetRequest.where(matching(splits.columns, self.where), reason=self.reason)
+            return meeting(splits, partial(matching, where=self.where), reason=self.reason)
         if self.times is not None:
-            return ForgetRequest.where(during(splits.columns, self.times), reason=self.reason)
+            return meeting(splits, partial(during, times=self.times), reason=self.reason)
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
         if self.band is not None:
