@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unregress.data.bands import in_band, one_per_sample
+from unregress.data.request_checks import complaints_about, find_people, repeated_in, require_list
 from unregress.errors import RequestError, raise_all
 from unregress.errors.wording import some, type_names
-from unregress.files.typed_json import is_day
 
 if TYPE_CHECKING:
     from unregress.data.splits import Splits
@@ -57,8 +56,7 @@ class ForgetRequest:
     """The other requests carried out on the same model, before this one or after it; set by `beside`.  Their samples
     are neither retained nor forgotten here: no training, evaluation or attack uses them."""
     requested_by: str = ""
-    """Who asked, for the evidence: a role or a reference says enough, such as `the customer, by letter`.  Stored and
-    shown as it is given."""
+    """Who asked, for the evidence, as it is to be shown: a role or a reference says enough."""
     requested_on: str = ""
     """Day on which it was asked, as 2026-01-31, for the evidence."""
 
@@ -73,7 +71,7 @@ class ForgetRequest:
                 expected="positions in the training set, counted from 0",
                 remedy="For ids that are not positions use `ForgetRequest.ids`",
             ) from error
-        complaints = [*self._complaints(), *self._complaints_about_others()]
+        complaints = list(complaints_about(self))
         if not complaints and len(self.forget) + len(self.excluded) == self.size:
             others = f", together with {len(self.others)} other requests" if self.others else ""
             complaints.append(
@@ -84,36 +82,6 @@ class ForgetRequest:
                 )
             )
         raise_all(complaints)
-
-    def _complaints(self) -> Iterator[RequestError]:
-        if not self.forget:
-            yield RequestError("The request forgets nothing", remedy="Name at least one training sample")
-        if outside := [i for i in self.forget if not 0 <= i < self.size]:
-            yield RequestError(
-                f"Forget positions out of range: {some(outside)}",
-                expected=f"positions from 0 to {self.size - 1}, the training set having {self.size} samples",
-            )
-        if repeated := _repeated(self.forget):
-            yield RequestError(f"Forget positions repeated: {some(repeated)}", remedy="Name each sample once")
-        if self.requested_on and not is_day(self.requested_on):
-            yield RequestError(
-                f"The request was made on {self.requested_on[:40]!r}", expected="a day, such as 2026-01-31"
-            )
-        if not self.reason.strip():
-            yield RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
-
-    def _complaints_about_others(self) -> Iterator[RequestError]:
-        if sizes := sorted({other.size for other in self.others} - {self.size}):
-            yield RequestError(
-                f"Another request is about {sizes[0]} training samples and this one about {self.size}",
-                expected="requests about the same training set",
-            )
-        elif again := sorted(set(self.forget) & set(self.excluded.tolist())):
-            yield RequestError(
-                f"Samples that another request forgets too: {some(again)}",
-                expected="requests without a sample in common",
-                remedy="Combine them with `beside`, which leaves out what is already forgotten",
-            )
 
     @classmethod
     def ids(cls, all_ids: Sequence[Hashable], forget_ids: Iterable[Hashable], *, reason: str) -> ForgetRequest:
@@ -131,14 +99,8 @@ class ForgetRequest:
         >>> ForgetRequest.ids(["ann", "bob", "ann"], ["ann"], reason="erasure").forget
         (0, 2)
         """
-        # A text is a sequence of its letters: "12" would forget the records 1 and 2.
         for name, given in (("forget_ids", forget_ids), ("all_ids", all_ids)):
-            if isinstance(given, (str, bytes)):
-                raise RequestError(
-                    f"`{name}` is the text {given!r}",
-                    expected="a list of ids",
-                    remedy="For a single id pass a list of one",
-                )
+            require_list(name, given)
         wanted = list(forget_ids)
         positions: dict[Hashable, list[int]] = {}
         for position, identity in enumerate(all_ids):
@@ -153,7 +115,7 @@ class ForgetRequest:
                     remedy="Check the spelling and the type (text and numbers differ), or drop them",
                 )
             )
-        if repeated := _repeated(wanted):
+        if repeated := repeated_in(wanted):
             complaints.append(RequestError(f"Ids named more than once: {some(repeated)}", remedy="Name each id once"))
         raise_all(complaints)
         forget = tuple(i for identity in wanted for i in positions[identity])
@@ -172,22 +134,7 @@ class ForgetRequest:
             RequestError: the data name no people, a person is in none of the splits or in held-out ones only, or is
                 named twice.
         """
-        if isinstance(people, (str, bytes)):
-            raise RequestError(f"`subjects` is the text {people!r}", expected="a list of people")
-        known, wanted = splits.subjects, list(people)
-        if known is None:
-            raise RequestError(
-                "The data do not say whose record each sample is",
-                expected="`Splits(subjects=...)`, one entry for each training sample",
-            )
-        named = set(wanted)
-        places = {split: _places(splits.subjects_of(split), named) for split in ("train", "validation", "test")}
-        present = {person for person in known if person in named}
-        held = {person for split in ("validation", "test") for person in splits.subjects_of(split) or ()} & named
-        complaints = [*_absent_people(wanted, present, held, known)]
-        if repeated := _repeated(wanted):
-            complaints.append(RequestError(f"People named more than once: {some(repeated)}"))
-        raise_all(complaints)
+        places = find_people(splits, people)
         return cls(
             size=splits.size,
             forget=places["train"],
@@ -349,30 +296,3 @@ class ForgetRequest:
         if self.target_band is None:
             return np.zeros(len(values), dtype=np.bool_)
         return in_band(one_per_sample(values), *self.target_band)
-
-
-def _places(subjects: Sequence[Hashable] | None, named: set[Hashable]) -> tuple[int, ...]:
-    return tuple(place for place, person in enumerate(subjects or ()) if person in named)
-
-
-def _absent_people(
-    wanted: Sequence[Hashable], present: set[Hashable], held: set[Hashable], known: Sequence[Hashable]
-) -> Iterator[RequestError]:
-    """Complain about people without training samples."""
-    if unknown := list(dict.fromkeys(person for person in wanted if person not in present and person not in held)):
-        yield RequestError(
-            f"People who are not in the data, {len(unknown)} of {len(wanted)}: {some(unknown)}",
-            # Never an example of one who is.
-            expected=f"entries of type {type_names(known)}",
-            remedy="Check the spelling and the type (text and numbers differ), or drop them",
-        )
-    if only := [person for person in dict.fromkeys(wanted) if person in held and person not in present]:
-        yield RequestError(
-            f"People with held-out samples only, {len(only)} of {len(wanted)}: {some(only)}",
-            expected="people whose samples the model was trained on",
-            remedy="Delete their held-out samples: there is nothing for the model to forget",
-        )
-
-
-def _repeated(values: Iterable[Hashable]) -> list[Hashable]:
-    return [value for value, count in Counter(values).items() if count > 1]

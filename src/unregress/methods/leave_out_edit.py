@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +13,11 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.loading import chunked
-from unregress.errors import ModelError, UnregressError, require_fields
-from unregress.hooks.gram import Traces, gram, record, supported_layers, traced
+from unregress.errors import UnregressError, require_fields
+from unregress.hooks.exact_layers import exact_layers, raw_predictions
+from unregress.hooks.gram import Traces, gram, record, traced
 from unregress.hooks.nearest import nearest_rows
 from unregress.methods.base import Method, Unlearned
-from unregress.tasks.unwrap import unwrapped
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import Training, require_possible, train_from
 from unregress.training.loop import Epoch, fit
@@ -30,8 +29,6 @@ CHUNK = 64
 """Samples of a forward pass whose activations are kept for the products of gradients."""
 CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
-RTOL = 1e-3
-"""Relative tolerance of a layer's products of gradients against those of autograd; covers rounding."""
 WATCHED = 500
 """Retained samples, none of them an anchor, whose drift decides which layers are changed."""
 
@@ -95,7 +92,7 @@ class LeaveOutEdit(Method):
             else:
                 self.table.targets(case)
             rows = torch.from_numpy(case.requested.retain[:2])
-            _exact_layers(runtime.set_up(student).eval(), case, rows, runtime)
+            exact_layers(runtime.set_up(student).eval(), case, rows, runtime)
         except UnregressError as error:
             yield error
 
@@ -141,7 +138,7 @@ class _Edit:
         wanted = max(method.anchors, 6 * len(forget)) if method.anchors else 0
         self.anchors, self.watched = _anchors(self.model, case, runtime, wanted, draws)
         self.rows = torch.cat([forget, self.anchors])
-        self.layers = _exact_layers(self.model, case, torch.cat([forget, self.anchors])[:2], runtime)
+        self.layers = exact_layers(self.model, case, torch.cat([forget, self.anchors])[:2], runtime)
         # The anchors' predictions before any change are held, also in later rounds.
         self.targets = torch.cat([targets, self._predict(self.anchors)]) if len(self.anchors) else targets
         self.forgotten = len(forget)
@@ -179,7 +176,7 @@ class _Edit:
             for batch in self.runtime.load(self.case.source("train_eval"), chunked(self.rows, CHUNK)):
                 for calls in seen.values():
                     calls.clear()
-                raw = _flat(self.case.task.predict(self.model, batch.data))
+                raw = raw_predictions(self.case, self.model, batch)
                 record(traces, seen, raw)
                 outputs.append(raw.detach())
         current = torch.cat(outputs).double().cpu()
@@ -206,7 +203,7 @@ class _Edit:
         done = 0
         with torch.enable_grad():
             for batch in self.runtime.load(self.case.source("train_eval"), chunked(self.rows, CHUNK)):
-                raw = _flat(self.case.task.predict(self.model, batch.data))
+                raw = raw_predictions(self.case, self.model, batch)
                 factor = solution[done : done + len(raw)].to(raw)
                 done += len(raw)
                 found = torch.autograd.grad((raw * factor).sum(), weights, allow_unused=True)
@@ -262,7 +259,7 @@ def _predict(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Te
     ready = runtime.set_up(model)
     with evaluating(ready), torch.no_grad():
         found = [
-            _flat(case.task.predict(ready, batch.data)).double().cpu()
+            raw_predictions(case, ready, batch).double().cpu()
             for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size))
         ]
     return torch.cat(found)
@@ -276,52 +273,6 @@ def _anchors(model: nn.Module, case: Case, runtime: Runtime, count: int, draws: 
     others = others[torch.randperm(len(others), generator=draws)]
     drawn = others[: count - len(near)]
     return torch.cat([near, drawn]), others[len(drawn) : len(drawn) + WATCHED]
-
-
-def _exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> dict[str, nn.Module]:
-    """The layers that can be changed, for which the products of gradients equal those of autograd on two samples.
-
-    Raises:
-        ModelError: there is none.
-    """
-    layers = supported_layers(unwrapped(model))
-    own = {name: _gradients(model, layer, case, rows, runtime) for name, layer in layers.items()}
-    traces = {name: Traces(layer) for name, layer in layers.items()}
-    exact: dict[str, nn.Module] = {}
-    raw = torch.empty(0)
-    with traced(layers) as seen, evaluating(model), torch.enable_grad():
-        if layers:
-            (batch,) = runtime.load(case.source("train_eval"), [rows])
-            raw = _flat(case.task.predict(model, batch.data))
-            record(traces, seen, raw)
-    for name, gradients in own.items():
-        expected = gradients @ gradients.T
-        with suppress(ValueError, RuntimeError):
-            found = gram(traces[name], raw.numel())
-            if float((found - expected).norm()) <= RTOL * float(expected.norm()):
-                exact[name] = layers[name]
-    if not exact:
-        raise ModelError(
-            f"The model, a {type(unwrapped(model)).__name__}, has no layer that can be changed in closed form",
-            expected="a linear, embedding or convolution layer with trainable weights of its own",
-            remedy="Use another method, such as `Retrain` or `Blindspot`",
-        )
-    return exact
-
-
-def _gradients(model: nn.Module, layer: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
-    """Gradients of each prediction of each sample, alone, by a layer's weights; `(n k, weights)` float64."""
-    weights = [weight for weight in layer.parameters() if weight.requires_grad]
-    found = []
-    with evaluating(model), torch.enable_grad():
-        for batch in runtime.load(case.source("train_eval"), chunked(rows, 1)):
-            raw = case.task.predict(model, batch.data).flatten()
-            for value in raw:
-                pieces = torch.autograd.grad(
-                    value, weights, retain_graph=True, allow_unused=True, materialize_grads=True
-                )
-                found.append(torch.cat([piece.flatten() for piece in pieces]).double().cpu())
-    return torch.stack(found)
 
 
 def _group(layers: dict[str, nn.Module], group: str) -> dict[str, nn.Module]:

@@ -11,7 +11,6 @@ from typing import Any
 from numpy.typing import ArrayLike
 from torch import nn
 
-from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
@@ -20,12 +19,13 @@ from unregress.data.loading import read_targets_in_units
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import RequestError, SettingError
-from unregress.evidence import AuditReport, ModelFile
+from unregress.evidence import AuditReport
 from unregress.evidence.verdict import Rule
 from unregress.methods import Method, Retrain, Unlearned, train
 from unregress.metrics import Metric
-from unregress.project.forgotten import Forgotten, named
-from unregress.project.settings import read_settings
+from unregress.project.audits import audit_models
+from unregress.project.forgotten import Forgotten
+from unregress.project.settings import read_settings, splits_of
 from unregress.project.table import Columns, Table
 from unregress.retraining.method_choice import BUDGET, choose_method
 from unregress.runs.model_io import changed_data, file_of, read_model, read_start
@@ -81,7 +81,7 @@ class Project:
         **data: Any,
     ) -> None:
         self.task, self.training, self.runtime, self.log = task, training, runtime, log
-        self.splits = _splits(splits, data)
+        self.splits = splits_of(splits, data)
         self.store = None if store is None else Path(store)
         self._source = Path(model) if isinstance(model, (str, Path)) else None
         self._model = self._read(model) if isinstance(model, (str, Path)) else model
@@ -307,16 +307,10 @@ class Project:
         Raises:
             SettingError: no model is given, or they are about different requests.
         """
-        if not models or any(each.case.requested.digest != models[0].case.requested.digest for each in models):
-            raise SettingError(
-                f"{len(models)} models are given" + (", about different requests" if models else ""),
-                expected="one or more results of `project.forget` for the same request",
-            )
-        case = models[0].case
-        judged = named(models)
-        before = self.model if original is None else original
-        first = self._read(before) if isinstance(before, (str, Path)) else before
-        given = [] if isinstance(golds, int) else list(golds)
+        first = (
+            self.model if original is None else self._read(original) if isinstance(original, (str, Path)) else original
+        )
+        path = self._source if original is None else Path(original) if isinstance(original, (str, Path)) else None
         retraining = Retraining(
             recipe=self.training,
             golds=golds if isinstance(golds, int) else 0,
@@ -324,17 +318,16 @@ class Project:
             stack=stack,
             store=self.store,
         )
-        return audit(
-            case,
-            {"original": first, **judged},
+        return audit_models(
+            models,
+            first,
+            retraining,
             self.runtime,
-            golds=given,
-            retrain=retraining,
-            deep=deep,
+            golds=[] if isinstance(golds, int) else golds,
+            file=None if path is None else file_of(path),
             metrics=metrics,
+            deep=deep,
             rule=rule,
-            caveats=tuple(dict.fromkeys(warning for each in models for warning in each.warnings)),
-            files={**self._file(original), **{name: each.file for name, each in judged.items()}},
             log=self.log,
         )
 
@@ -372,22 +365,3 @@ class Project:
             with self.runtime.isolated_rng("load"):
                 return self.task.build_model().eval()
         return self.model
-
-    def _file(self, original: Model | None) -> dict[str, ModelFile]:
-        path = self._source if original is None else Path(original) if isinstance(original, (str, Path)) else None
-        return {} if path is None else {"original": file_of(path)}
-
-
-def _splits(splits: Splits | None, data: Mapping[str, Any]) -> Splits:
-    known = [each.name for each in fields(Splits)]
-    if unknown := [name for name in data if name not in known]:
-        raise SettingError(
-            f"Project has no argument {', '.join(map(repr, unknown))}",
-            expected=f"data among {', '.join(known)}",
-        )
-    if (splits is None) == (not data):
-        raise SettingError(
-            "The project has no data" if splits is None else "The project's data are given as `splits` and one by one",
-            expected="`splits=Splits(...)`, or `train=`, `test=` and the other fields of `Splits`",
-        )
-    return Splits(**data) if splits is None else splits

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,3 +82,23 @@ def _settings(
     if how is None:
         raise SettingError("`training` is missing", expected="how the original was trained: settings, or a function")
     return Settings(task, data, how, model, start, runtime, store)
+
+
+def splits_of(splits: Splits | None, data: Mapping[str, Any]) -> Splits:
+    """The data of a project, given as `Splits` or field by field.
+
+    Raises:
+        SettingError: they are given in neither way or both, or a field does not exist.
+    """
+    known = [each.name for each in fields(Splits)]
+    if unknown := [name for name in data if name not in known]:
+        raise SettingError(
+            f"Project has no argument {', '.join(map(repr, unknown))}",
+            expected=f"data among {', '.join(known)}",
+        )
+    if (splits is None) == (not data):
+        raise SettingError(
+            "The project has no data" if splits is None else "The project's data are given as `splits` and one by one",
+            expected="`splits=Splits(...)`, or `train=`, `test=` and the other fields of `Splits`",
+        )
+    return Splits(**data) if splits is None else splits

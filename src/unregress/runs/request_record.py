@@ -115,20 +115,10 @@ class RequestRecord:
 
     def __post_init__(self) -> None:
         gone = self.excluded_held_out
-        before = (
-            ForgetRequest(
-                size=self.size,
-                forget=self.excluded,
-                reason="before",
-                validation=gone.get("validation", ()),
-                test=gone.get("test", ()),
-            )
-            if self.excluded
-            else None
-        )
+        held = {"validation": gone.get("validation", ()), "test": gone.get("test", ())}
+        others = (self.request_at(self.size, self.excluded, held),) if self.excluded else ()
         # Building the request checks that positions are in range and distinct.
-        own = self.request_at(self.size, self.forget, self.held_out)
-        own = own if before is None else replace(own, others=(before,))
+        own = replace(self.request_at(self.size, self.forget, self.held_out), others=others)
         if own.digest != self.digest:
             raise Misfit([f"digest is {self.digest[:12]}…, expected {own.digest[:12]}… by its positions"])
         if self.requested_on and not is_day(self.requested_on):

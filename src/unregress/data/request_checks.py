@@ -1,0 +1,120 @@
+"""Checks of a forget request: its positions, reason and people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from unregress.errors import RequestError, raise_all
+from unregress.errors.wording import some, type_names
+from unregress.files.typed_json import is_day
+
+if TYPE_CHECKING:
+    from unregress.data.request import ForgetRequest
+    from unregress.data.splits import Split, Splits
+
+
+def complaints_about(request: ForgetRequest) -> Iterator[RequestError]:
+    """Complain about a request's samples, reason and date, and about the other requests on the same model."""
+    yield from _about_others(request)
+    if not request.forget:
+        yield RequestError("The request forgets nothing", remedy="Name at least one training sample")
+    if outside := [i for i in request.forget if not 0 <= i < request.size]:
+        yield RequestError(
+            f"Forget positions out of range: {some(outside)}",
+            expected=f"positions from 0 to {request.size - 1}, the training set having {request.size} samples",
+        )
+    if repeated := repeated_in(request.forget):
+        yield RequestError(f"Forget positions repeated: {some(repeated)}", remedy="Name each sample once")
+    if request.requested_on and not is_day(request.requested_on):
+        yield RequestError(
+            f"The request was made on {request.requested_on[:40]!r}", expected="a day, such as 2026-01-31"
+        )
+    if not request.reason.strip():
+        yield RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
+
+
+def _about_others(request: ForgetRequest) -> Iterator[RequestError]:
+    """Complain about the other requests on the same model."""
+    if sizes := sorted({other.size for other in request.others} - {request.size}):
+        yield RequestError(
+            f"Another request is about {sizes[0]} training samples and this one about {request.size}",
+            expected="requests about the same training set",
+        )
+    elif again := sorted(set(request.forget) & set(request.excluded.tolist())):
+        yield RequestError(
+            f"Samples that another request forgets too: {some(again)}",
+            expected="requests without a sample in common",
+            remedy="Combine them with `beside`, which leaves out what is already forgotten",
+        )
+
+
+def require_list(name: str, given: object) -> None:
+    """Refuse a text where a list is expected: it is a sequence of its letters, and "12" would forget 1 and 2.
+
+    Raises:
+        RequestError: it is a text.
+    """
+    if isinstance(given, (str, bytes)):
+        raise RequestError(
+            f"`{name}` is the text {given!r}", expected="a list", remedy="For a single one pass a list of one"
+        )
+
+
+def find_people(splits: Splits, people: Iterable[Hashable]) -> dict[Split, tuple[int, ...]]:
+    """Find the samples of some people in every split.
+
+    Args:
+        splits: the data, with whose record each sample is.
+        people: the people, each once.
+
+    Returns:
+        Positions of their samples, by split.
+
+    Raises:
+        RequestError: as `ForgetRequest.subjects` raises.
+    """
+    require_list("subjects", people)
+    known, wanted = splits.subjects, list(people)
+    if known is None:
+        raise RequestError(
+            "The data do not say whose record each sample is",
+            expected="`Splits(subjects=...)`, one entry for each training sample",
+        )
+    named = set(wanted)
+    parts: tuple[Split, ...] = ("train", "validation", "test")
+    everyone: dict[Split, Sequence[Hashable]] = {split: splits.subjects_of(split) or () for split in parts}
+    present = {person for person in known if person in named}
+    held = {person for split in ("validation", "test") for person in everyone[split]} & named
+    complaints = [*_absent_people(wanted, present, held, known)]
+    if repeated := repeated_in(wanted):
+        complaints.append(RequestError(f"People named more than once: {some(repeated)}"))
+    raise_all(complaints)
+    return {
+        split: tuple(place for place, person in enumerate(each) if person in named) for split, each in everyone.items()
+    }
+
+
+def _absent_people(
+    wanted: Sequence[Hashable], present: set[Hashable], held: set[Hashable], known: Sequence[Hashable]
+) -> Iterator[RequestError]:
+    """Complain about people without training samples."""
+    if unknown := list(dict.fromkeys(person for person in wanted if person not in present and person not in held)):
+        yield RequestError(
+            f"People who are not in the data, {len(unknown)} of {len(wanted)}: {some(unknown)}",
+            # Never an example of one who is.
+            expected=f"entries of type {type_names(known)}",
+            remedy="Check the spelling and the type (text and numbers differ), or drop them",
+        )
+    if only := [person for person in dict.fromkeys(wanted) if person in held and person not in present]:
+        yield RequestError(
+            f"People with held-out samples only, {len(only)} of {len(wanted)}: {some(only)}",
+            expected="people whose samples the model was trained on",
+            remedy="Delete their held-out samples: there is nothing for the model to forget",
+        )
+
+
+def repeated_in(values: Iterable[Hashable]) -> list[Hashable]:
+    """The values that occur more than once."""
+    return [value for value, count in Counter(values).items() if count > 1]

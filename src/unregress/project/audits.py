@@ -1,0 +1,67 @@
+"""Audit the results of a project's requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from unregress.auditing.assemble import Candidate
+from unregress.auditing.pipeline import audit
+from unregress.auditing.training import DeepTests, Retraining
+from unregress.errors import SettingError
+from unregress.evidence import AuditReport, ModelFile
+from unregress.evidence.verdict import Rule
+from unregress.methods import Unlearned
+from unregress.metrics import Metric
+from unregress.project.forgotten import Forgotten, named
+from unregress.training.runtime import Runtime
+
+
+def audit_models(
+    models: Sequence[Forgotten],
+    original: Candidate,
+    retraining: Retraining,
+    runtime: Runtime,
+    *,
+    golds: Sequence[Unlearned],
+    file: ModelFile | None,
+    metrics: Sequence[Metric] | None,
+    deep: DeepTests | None,
+    rule: Rule,
+    log: Callable[[str], None],
+) -> AuditReport:
+    """Audit models that forgot the same request; arguments as for `Project.audit`.
+
+    Args:
+        models: the models.
+        original: the model before.
+        retraining: how to train golds, and how many.
+        runtime: where to run.
+        golds: golds that exist already.
+        file: the original's file; None if it is in memory.
+        metrics: what to measure; None for the default metrics.
+        deep: tests of the methods, with many trainings.
+        rule: how verdicts are reached.
+        log: receives lines of progress.
+
+    Raises:
+        SettingError: no model is given, or they are about different requests.
+    """
+    if not models or any(each.case.requested.digest != models[0].case.requested.digest for each in models):
+        raise SettingError(
+            f"{len(models)} models are given" + (", about different requests" if models else ""),
+            expected="one or more results of `project.forget` for the same request",
+        )
+    judged = named(models)
+    return audit(
+        models[0].case,
+        {"original": original, **judged},
+        runtime,
+        golds=list(golds),
+        retrain=retraining,
+        deep=deep,
+        metrics=metrics,
+        rule=rule,
+        caveats=tuple(dict.fromkeys(warning for each in models for warning in each.warnings)),
+        files={**({} if file is None else {"original": file}), **{name: each.file for name, each in judged.items()}},
+        log=log,
+    )
