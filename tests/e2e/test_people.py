@@ -61,6 +61,11 @@ def test_the_next_request_after_rows_were_deleted_and_reordered(original: Path, 
     gone = [*DATA, "--data.without", "3"]
     assert forget(tmp_path / "first", tmp_path / "third", "--request.subjects", "[5]", data=gone) == 0
     assert request_in(tmp_path / "third")["excluded"] == []
+    # Their test samples stay out also where only the training samples were deleted.
+    half = [*gone, "--data.kept", "true"]
+    assert forget(tmp_path / "first", tmp_path / "fourth", "--request.subjects", "[5]", data=half) == 0
+    assert request_in(tmp_path / "fourth")["excluded_held_out"] == {"test": [6, 7]}
+    assert main(["verify", str(tmp_path / "fourth")]) == 0
     words = ["audit", *TASK, *later, "--request.from_run", str(tmp_path / "second"), "--metrics", "[Errors]",
              "--models.original", str(original), "--models.mine", str(tmp_path / "second")]  # fmt: skip
     assert main([*words, "--output", str(tmp_path / "audit")]) == 0
@@ -92,6 +97,14 @@ def test_people_who_are_not_there_are_an_error_or_a_note(
     assert forget(original, tmp_path / "run", *words, "--request.missing", "report") == 0
     assert "2 people of the request are not in the data" in capsys.readouterr().out
     assert request_in(tmp_path / "run")["forget"] == [3, 23, 43]
+
+
+def test_people_with_held_out_samples_only(original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert forget(original, tmp_path / "run", "--request.subjects", "[3, 100]") == 2
+    assert "held-out samples only, 1 of 2: 100" in capsys.readouterr().err
+    words = ["--request.subjects", "[3, 100]", "--request.missing", "report"]
+    assert forget(original, tmp_path / "run", *words) == 0
+    assert "1 people of the request are not in the data" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

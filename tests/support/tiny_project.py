@@ -122,12 +122,13 @@ def unannotated():
     return make_task()
 
 
-def people_data(shuffled: int | None = None, without: int | None = None) -> Splits:
+def people_data(shuffled: int | None = None, without: int | None = None, kept: bool = False) -> Splits:
     """Twenty people with three training samples each, some of them with held-out samples too.
 
     Args:
         shuffled: seed of another order of the training samples.
         without: a person whose samples are gone from all splits.
+        kept: whether that person's test samples are still there.
     """
     data = load_data(named=False)
     train, validation, test = list(range(20)) * 3, [100 + n // 2 for n in range(30)], [n // 2 for n in range(30)]
@@ -135,14 +136,14 @@ def people_data(shuffled: int | None = None, without: int | None = None) -> Spli
         torch.arange(60) if shuffled is None else torch.randperm(60, generator=torch.Generator().manual_seed(shuffled))
     )
     rows = torch.tensor([row for row in rows.tolist() if train[row] != without])
-    kept = torch.tensor([row for row in range(30) if test[row] != without])
+    held = torch.tensor([row for row in range(30) if kept or test[row] != without])
     return Splits(
         train=TensorDataset(*(tensor[rows] for tensor in data.train.tensors)),
         validation=data.validation,
-        test=TensorDataset(*(tensor[kept] for tensor in data.test.tensors)),
+        test=TensorDataset(*(tensor[held] for tensor in data.test.tensors)),
         subjects=[train[row] for row in rows.tolist()],
         validation_subjects=validation,
-        test_subjects=[test[row] for row in kept.tolist()],
+        test_subjects=[test[row] for row in held.tolist()],
         columns={
             "city": ["Basel" if train[row] % 2 else "Bern" for row in rows.tolist()],
             "year": [2000 + row // 20 for row in rows.tolist()],

@@ -31,7 +31,8 @@ def recheck(panel: Panel, models: Sequence[Participant], rule: Rule) -> list[Rec
         models: the models with their records, by name and role.
         rule: how to judge.
     """
-    if not (others := panel.required_case.requested.others):
+    others = [other for other in panel.required_case.requested.others if other.forget]
+    if not others:
         return []
     tests = held_out_predictions(panel)
     return [_recheck(panel, other, tests, models, rule) for other in others]

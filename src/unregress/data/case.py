@@ -49,6 +49,10 @@ class Case:
                     remedy="Build the request from this training set's targets or ids",
                 )
             )
+        if self.request is not None and not self.request.forget:
+            complaints.append(
+                RequestError("The request forgets no training sample", remedy="Name at least one training sample")
+            )
         complaints += _misplaced("validation", self.splits.validation, self.validation_forget_like)
         complaints += _misplaced("test", self.splits.test, self.test_forget_like)
         raise_all(complaints)

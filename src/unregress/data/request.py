@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+HELD_OUT = ("validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,9 @@ class ForgetRequest:
     by: Literal["samples", "subjects"] = "samples"
     """Whether the request names samples, or people with all of their samples."""
     validation: tuple[int, ...] = ()
-    """Positions of these people's samples among the validation data: no training monitors them."""
+    """Positions of validation samples that meet the request too: no training monitors them."""
     test: tuple[int, ...] = ()
-    """Positions of these people's samples among the test data, which are held-out samples of the forgotten kind."""
+    """Positions of such test samples, which are held-out samples of the forgotten kind."""
     others: tuple[ForgetRequest, ...] = ()
     """The other requests carried out on the same model, before this one or after it; set by `beside`.  Their samples
     are neither retained nor forgotten here: no training, evaluation or attack uses them."""
@@ -63,7 +64,7 @@ class ForgetRequest:
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "size", operator.index(self.size))
-            for name in ("forget", "validation", "test"):
+            for name in ("forget", *HELD_OUT):
                 object.__setattr__(self, name, tuple(sorted(operator.index(i) for i in getattr(self, name))))
         except TypeError as error:
             raise RequestError(
@@ -256,6 +257,8 @@ class ForgetRequest:
             positions.append(self.excluded.tolist())
         if self.validation or self.test:
             positions.append({"validation": self.validation, "test": self.test})
+        if gone := {split: rows.tolist() for split in HELD_OUT if len(rows := self.excluded_from(split))}:
+            positions.append({"excluded": gone})
         return hashlib.sha256(json.dumps(positions).encode()).hexdigest()
 
     def beside(self, *others: ForgetRequest) -> ForgetRequest:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def complaints_about(request: ForgetRequest) -> Iterator[RequestError]:
     """Complain about a request's samples, reason and date, and about the other requests on the same model."""
     yield from _about_others(request)
-    if not request.forget:
+    # An earlier request may have held-out samples left while its training samples are gone.
+    if not (request.forget or request.validation or request.test):
         yield RequestError("The request forgets nothing", remedy="Name at least one training sample")
     if outside := [i for i in request.forget if not 0 <= i < request.size]:
         yield RequestError(
@@ -58,7 +59,9 @@ def require_list(name: str, given: object) -> None:
     """
     if isinstance(given, (str, bytes)):
         raise RequestError(
-            f"`{name}` is the text {given!r}", expected="a list", remedy="For a single one pass a list of one"
+            f"`{name}` is the text {given!r}",
+            expected="a list of ids or people",
+            remedy="For a single one pass a list of one",
         )
 
 

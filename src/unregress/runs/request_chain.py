@@ -51,7 +51,8 @@ class Chain:
             # A sample that two requests name belongs to the first.
             positions = tuple(i for i in found.positions if i not in seen)
             seen |= set(positions)
-            if positions and index != own:
+            # Held-out samples may remain where the training samples are gone: they stay out too.
+            if (positions or any(found.held_out.values())) and index != own:
                 made.append(found.record.request_at(self.data.size, positions, found.held_out))
         return made
 

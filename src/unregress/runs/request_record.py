@@ -116,7 +116,7 @@ class RequestRecord:
     def __post_init__(self) -> None:
         gone = self.excluded_held_out
         held = {"validation": gone.get("validation", ()), "test": gone.get("test", ())}
-        others = (self.request_at(self.size, self.excluded, held),) if self.excluded else ()
+        others = (self.request_at(self.size, self.excluded, held),) if self.excluded or gone else ()
         # Building the request checks that positions are in range and distinct.
         own = replace(self.request_at(self.size, self.forget, self.held_out), others=others)
         if own.digest != self.digest:

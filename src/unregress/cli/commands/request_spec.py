@@ -164,12 +164,11 @@ class RequestSpec:
             wanted = (
                 list(map(str, self.subjects)) if self.subjects is not None else read_column(self._file, self.column)
             )
-            known = (
-                {} if splits.subjects is None else dict(zip(id_texts(splits.subjects), splits.subjects, strict=True))
-            )
-            held = {str(each) for split in HELD_OUT for each in splits.subjects_of(split) or ()}
-            left = self._left(wanted, known.keys() | held if known else set(wanted), chain, gone, unknown)
-            return ForgetRequest.subjects(splits, [known.get(each, each) for each in left], reason=self.reason)
+            trained = dict(zip(id_texts(splits.subjects or ()), splits.subjects or (), strict=True))
+            left = self._left(wanted, trained or set(wanted), chain, gone, unknown)
+            # People with held-out samples only are complained about by their own names.
+            people = {str(each): each for split in HELD_OUT for each in splits.subjects_of(split) or ()} | trained
+            return ForgetRequest.subjects(splits, [people.get(each, each) for each in left], reason=self.reason)
         if self.where is not None:
             return meeting(splits, partial(matching, where=self.where), reason=self.reason)
         if self.times is not None:
