@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -111,6 +112,8 @@ def test_data_may_be_given_one_by_one() -> None:
 def test_methods_side_by_side_on_one_request() -> None:
     project = project_of()
     request = project.request(ids=["p2", "p9"], reason="test")
+    # Ids are often a column of a table.
+    assert project.request(ids=pd.Series(["p2", "p9"]), reason="test") == request
     models = [project.forget(request, method=method) for method in (SHORT, FineTune(recipe=Recipe(epochs=2)))]
     models.append(project.forget(request))
     report = project.audit(*models, golds=2, metrics=[Errors()])

@@ -222,7 +222,7 @@ class Project:
             return meeting(self.splits, partial(during, times=times), reason=reason)
         if self.splits.ids is None:
             raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
-        return ForgetRequest.ids(self.splits.ids, ids or [], reason=reason)
+        return ForgetRequest.ids(self.splits.ids, [] if ids is None else ids, reason=reason)
 
     def forget(
         self,

@@ -31,8 +31,8 @@ _LEAVING_NOTHING = {
     "enable_model_summary": False,
     "devices": 1,
 }
-_HINTS = ".*(does not have many workers|logging interval|have no `val_dataloader`)"
-"""Warnings of Lightning about choices that are right for a small training without logs."""
+_HINTS = ".*(does not have many workers|logging interval|have no `val_dataloader`|LeafSpec)"
+"""Warnings of Lightning about choices that are right for a small training without logs, and about its own code."""
 _LOGGERS = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
 
 

@@ -24,6 +24,8 @@ from unregress.trainers.common import (
 from unregress.training.from_scratch import TrainingData
 
 _LEAVING_NOTHING = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
+_PRINTING = {"logging_strategy", "logging_steps", "disable_tqdm"}
+"""Arguments by which a user asks for printed lines; without them the `Trainer` still prints a summary at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,8 @@ class TransformersTraining:
                 eval_dataset=data.validation,
                 callbacks=made_by(self.callbacks),
             )
+            if not _PRINTING & set(self.arguments):
+                trainer.remove_callback(transformers.PrinterCallback)
             trainer.train()
             trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         return finished(unwrapped(trained))
