@@ -32,7 +32,7 @@ def main(output: Path, forgotten: int = 40, trees: int = 200, golds: int = 8) ->
         return pd.DataFrame({"id": table.index, "prediction": trained.predict(inputs)})
 
     report = unregress.audit_predictions(
-        {"original": predictions(~held_out, 0), "retrained": predictions(~held_out & ~asked, 100)},
+        {"original": predictions(~held_out, 0), "served": predictions(~held_out & ~asked, 100)},
         golds=[predictions(~held_out & ~asked, seed) for seed in range(1, golds + 1)],
         data=data,
         reason=f"Art. 17, {forgotten} of the panel",

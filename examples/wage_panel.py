@@ -23,8 +23,7 @@ def load_table() -> pd.DataFrame:
     """A row for each man and year from 1981 on, with log wage and hours of the year before."""
     table = wage_panel.load().sort_values(["nr", "year"])
     table[["last_lwage", "last_hours"]] = table.groupby("nr")[["lwage", "hours"]].shift()
-    table = table.dropna()
-    return table.assign(record=table["nr"].astype(str) + "/" + table["year"].astype(str))
+    return table.dropna().assign(record=table["nr"].astype(str) + "/" + table["year"].astype(str))
 
 
 def build_model() -> nn.Module:
@@ -38,8 +37,7 @@ def forget_first(count: int, project: Project, output: Path, golds: int) -> Audi
     done.save(output / f"men-{count}")
     report = project.audit(done, golds=golds, stack=golds)
     report.to_html(output / f"men-{count}.html")
-    for verdict in report.verdicts:
-        print(f"{count} men, {verdict.model}: {verdict.outcome}. {verdict.reason}")
+    print(*(f"{count} men, {each.model}: {each.outcome}. {each.reason}" for each in report.verdicts), sep="\n")
     return report
 
 
