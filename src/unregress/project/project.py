@@ -216,7 +216,7 @@ class Project:
             return ForgetRequest.where(mask, reason=reason)
         if self.splits.ids is None:
             raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
-        return ForgetRequest.ids(self.splits.ids, ids or [], reason=reason)
+        return ForgetRequest.ids(self.splits.ids, [] if ids is None else ids, reason=reason)
 
     def forget(
         self,
@@ -225,6 +225,7 @@ class Project:
         method: Method | None = None,
         budget: float = BUDGET,
         after: Forgotten | None = None,
+        allow_overlap: bool = False,
         **named: Any,
     ) -> Forgotten:
         """Make the model forget.
@@ -236,6 +237,7 @@ class Project:
             budget: seconds that exact retraining may take.
             after: the result of an earlier request, whose model forgets this request too; by default the project's
                 model, with the requests in its run folder.
+            allow_overlap: continue with a warning although samples of one split also occur in another.
             named: as for `Project.request`.
 
         Returns:
@@ -258,7 +260,7 @@ class Project:
             told = (why,)
         given = self._given(after, method, case)
         model = given.model if isinstance(given, Unlearned) else given
-        found = preflight(case, self.runtime, model, method=method)
+        found = preflight(case, self.runtime, model, method=method, allow_overlap=allow_overlap)
         made = method.unlearn(model, case, self.runtime)
         parent = given.record if isinstance(given, Unlearned) else None
         record = None if made.record is None else made.record.following(parent)
