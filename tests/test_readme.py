@@ -64,7 +64,7 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         exec(compile("\n" * (block.line - 1) + block.text, str(README), "exec"), namespace)
         if isinstance(report := namespace.get("report"), AuditReport):
             verdicts.append({verdict.model: verdict.outcome for verdict in report.verdicts})
-    assert [verdicts[0][name] for name in ("original", "blindspot")] == ["FAIL", "PASS"]
+    assert [verdicts[0][name] for name in ("original", "Blindspot")] == ["FAIL", "PASS"]
 
 
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```python" in page.read_text(encoding="utf-8")]

@@ -20,6 +20,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 REFERENCE = {
+    "project": ("Projects", ["project"], "Model, data and training in one object."),
     "data": ("Data and requests", ["data"], "What the model was trained on, and what it is to forget."),
     "tasks": ("Tasks and losses", ["tasks"], "How the library reads a batch, asks the model and computes the loss."),
     "training": (

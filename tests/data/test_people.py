@@ -14,6 +14,7 @@ from torch.utils.data import TensorDataset
 from support.tiny_project import make_task, people_data
 from unregress import Case, ForgetRequest, Splits
 from unregress.data.conditions import matching, touching
+from unregress.data.subsets import part_of
 from unregress.errors import DataError, RequestError
 
 DATA = people_data()
@@ -93,6 +94,7 @@ TRAIN = TensorDataset(torch.zeros(3, 1), torch.zeros(3))
         ({"subjects": [1, 2, 3], "test": TRAIN}, "`test_subjects` is not"),
         ({"subjects": [1, 2, 3], "test": TRAIN, "test_subjects": ["1", "2", "3"]}, "str and `subjects` int"),
         ({"columns": {"city": ["Basel"]}}, "1 values for 3"),
+        ({"test": TRAIN, "test_columns": {"city": ["Basel"]}}, "1 values for 3 test"),
     ],
 )
 def test_faulty_columns_are_refused(fields: dict[str, object], found: str) -> None:
@@ -151,3 +153,9 @@ def test_a_window_touches_a_stretch_if_they_have_a_moment_in_common(
 def test_a_reversed_stretch_is_refused() -> None:
     with pytest.raises(RequestError, match="the beginning first"):
         touching([0], [5], 4, 3)
+
+
+def test_a_part_of_the_data_keeps_its_people() -> None:
+    request = ForgetRequest(size=3, forget=(0,), reason="part")
+    part = part_of(case_of(ForgetRequest.subjects(DATA, [3], reason="test")), [5, 25, 7], request)
+    assert part.splits.subjects == [5, 5, 7] and part.splits.columns == {} and part.splits.size == 3

@@ -75,6 +75,14 @@ def test_conditions_on_columns(original: Path, tmp_path: Path) -> None:
     assert request_in(tmp_path / "run")["forget"] == list(range(41, 60, 2))
 
 
+def test_a_time_range_of_one_city(original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = "{start: year, end: year, from: %s, to: %s, where: {city: Basel}}"
+    assert forget(original, tmp_path / "run", "--request.times", times % (2002, 2009)) == 0
+    assert request_in(tmp_path / "run")["forget"] == list(range(41, 60, 2))
+    assert forget(original, tmp_path / "outside", "--request.times", times % (1990, 1991)) == 2
+    assert "2000" in capsys.readouterr().err and not (tmp_path / "outside").exists()
+
+
 def test_people_who_are_not_there_are_an_error_or_a_note(
     original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -124,7 +124,7 @@ def _refused() -> dict[str, bytes]:
         "rate of null": TEXT.replace("lr: 0.001", "lr: null"),
         "recipe of seven": TEXT[: TEXT.index("    recipe:")] + "    recipe: 7\n" + TEXT[TEXT.index("checkpoint") :],
         "request of a list": TEXT.replace("request:\n", "request:\n- 1\n"),
-        "method of null": f"{TEXT[: TEXT.index('method')]}method: null\n{TEXT[TEXT.index('checkpoint') :]}",
+        "method of seven": f"{TEXT[: TEXT.index('method')]}method: 7\n{TEXT[TEXT.index('checkpoint') :]}",
         "devices of zero": TEXT.replace("devices: 1", "devices: [0, x]"),
         "output of nothing": TEXT.replace("output: out", "output:"),
         "output of a list": TEXT.replace("output: out", "output: [a]"),

@@ -9,6 +9,7 @@ import pytest
 
 from support.hand_reports import criteria, without
 from unregress.evidence import AuditReport, ModelFile, Obstacle, Recheck, Verdict
+from unregress.evidence.model_record import ModelRecord
 from unregress.report.conclusion import about_original, conclusion, records
 
 FILE = ModelFile(name="good.pt", sha256="3d" * 32)
@@ -38,6 +39,21 @@ def test_a_model_that_passed_is_to_be_deployed(report: AuditReport) -> None:
 def test_of_a_model_behind_predictions_the_model_is_to_be_deployed(report: AuditReport) -> None:
     step = conclusion(alone(report, passed(), ModelFile(name="p.csv", sha256="3d" * 32, holds="predictions"))).step
     assert step.startswith("Deploy the model that made the predictions in p.csv")
+
+
+@pytest.mark.parametrize("obstacle", ["golds", "spread", "samples", "original", "measures", "training"])
+def test_a_model_that_was_retrained_may_be_deployed_where_nothing_can_be_told(
+    report: AuditReport, obstacle: Obstacle
+) -> None:
+    undecided = Verdict(model="Blindspot", outcome="INCONCLUSIVE", reason="R.", criteria=(), obstacle=obstacle)
+    found = alone(report, undecided)
+    record = ModelRecord(method="Retrain", kind="retrained")
+    retrained = replace(
+        found, models=tuple(replace(m, record=record) if m.name == "Blindspot" else m for m in found.models)
+    )
+    may = obstacle not in ("measures", "training")
+    assert bool(conclusion(retrained).deployable) == may and not conclusion(found).deployable
+    assert conclusion(retrained).step.startswith("Deploy the file") == may
 
 
 @pytest.mark.parametrize("file", [None, ModelFile(name="good.pt", sha256="")])

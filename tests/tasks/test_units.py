@@ -16,6 +16,7 @@ from unregress import (
     Errors,
     ForgetRequest,
     MappingTask,
+    NegGradPlus,
     Recipe,
     Runtime,
     Splits,
@@ -111,9 +112,10 @@ def test_scalers_of_scikit_learn(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("scaler", "found"),
     [
-        (FunctionTransformer(np.tanh, np.abs), "changes targets"),
+        (FunctionTransformer(lambda values: values.clip(-1, 1), lambda values: values), "changes targets"),
         (FunctionTransformer(np.exp, lambda values: values * np.nan), "NaN"),
         (StandardScaler(), "fails"),
+        (FunctionTransformer(lambda values: 1 / values, lambda values: 1 / values), "order"),
     ],
 )
 def test_a_scaler_that_cannot_be_inverted_is_refused(scaler: Any, found: str) -> None:
@@ -201,3 +203,40 @@ def test_an_offset_belongs_to_the_prediction() -> None:
     model, exposure = linear(), torch.full((40,), 2.0)
     prediction = Rate(linear).predict(model, [X, exposure, Y])
     torch.testing.assert_close(prediction, 2 * model(X).squeeze(1).exp())
+
+
+def test_weights_of_another_shape_are_refused() -> None:
+    task = TensorTask(linear, "mse", weights=True)
+    losses = torch.tensor([1.0, 2.0])
+    assert task.weighed(losses, [X[:2], Y[:2], torch.tensor([[3.0], [0.5]])]).tolist() == [3.0, 1.0]
+    with pytest.raises(ModelError, match="weights of shape"):
+        task.weighed(losses, [X[:2], Y[:2], torch.ones(3)])
+
+
+def test_ascent_is_bounded_before_it_is_weighed() -> None:
+    x, y, w = torch.zeros(4, 2), torch.tensor([0.0, 0.0, 0.0, 10.0]), torch.tensor([1.0, 1.0, 1.0, 100.0])
+    case = Case(
+        task=TensorTask(linear, "mse", weights=True),
+        splits=Splits(train=TensorDataset(x, y, w)),
+        request=ForgetRequest(size=4, forget=(3,), reason="test"),
+    )
+    model = linear()
+    with torch.no_grad():
+        model.bias.fill_(4.0)  # a loss of 36, of which the constant's 100 is the bound
+    (batch,) = CPU.load(case.source("train"), [torch.tensor([3])])
+    assert float(NegGradPlus()._bounded_loss(case)(model, batch)) == pytest.approx(100 * 36)
+    assert float(NegGradPlus(bound=5.0)._bounded_loss(case)(model, batch)) == pytest.approx(100 * 5)
+
+
+def test_predictions_that_are_not_finite_stay_so() -> None:
+    task = TensorTask(linear, scaler=StandardScaler().fit(Y.numpy()[:, None]))
+    found = task.to_units(torch.tensor([0.0, torch.inf, torch.nan]))
+    assert found[0] == pytest.approx(float(Y.mean()), rel=1e-5) and found[1] == torch.inf and found[2].isnan()
+
+
+def test_a_scaler_of_several_columns_serves_a_horizon() -> None:
+    columns = torch.stack([Y, Y * 100], 1)
+    scaler = StandardScaler().fit(columns.numpy())
+    horizon = torch.stack([columns, columns], 1)  # (n, 2 steps, 2 outputs)
+    task = TensorTask(linear, scaler=scaler)
+    torch.testing.assert_close(task.to_units(task.to_model(horizon)), horizon.double(), rtol=1e-5, atol=1e-5)

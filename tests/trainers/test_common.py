@@ -29,13 +29,17 @@ class PressingForSkorch(SkorchCallback):
 
 @pytest.mark.parametrize("which", ["lightning", "skorch"])
 def test_ctrl_c_never_gives_a_half_trained_model(which: str) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        if which == "lightning":
-            LightningTraining(settings={"max_epochs": 3}, callbacks=Pressing)(training_data(), Net(), 0)
-        else:
-            SkorchTraining(settings={"max_epochs": 3}, callbacks=PressingForSkorch)(training_data(), mlp(), 0)
-    assert signal.getsignal(signal.SIGINT) is before
+    # A shell's background ignores the signal.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            if which == "lightning":
+                LightningTraining(settings={"max_epochs": 3}, callbacks=Pressing)(training_data(), Net(), 0)
+            else:
+                SkorchTraining(settings={"max_epochs": 3}, callbacks=PressingForSkorch)(training_data(), mlp(), 0)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def test_an_interrupt_that_a_library_raises_to_stop_itself_is_left_alone() -> None:

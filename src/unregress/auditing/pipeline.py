@@ -12,6 +12,7 @@ from unregress.auditing.caveats import gold_caveats, panel_caveats, unexamined_c
 from unregress.auditing.checks import check
 from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
+from unregress.auditing.near_duplicates import near_duplicates_caveat
 from unregress.auditing.traces import traces_in_data, traces_in_models, traces_in_store
 from unregress.auditing.training import DeepTests, Log, Retraining, TrainedGold, announce_deep_tests, train_golds
 from unregress.checks.survey import nondeterministic_splits
@@ -237,6 +238,7 @@ class AuditJob:
                 *unstable,
                 *found,
                 *panel_caveats(panel, measures, rule),
+                *near_duplicates_caveat(panel),
                 *gold_caveats(self.golds, self.models, self.original),
                 *self.caveats,
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from unregress.data.case import Case
 from unregress.data.loading import read_targets
@@ -47,9 +48,11 @@ def check_units(case: Case) -> list[UnregressError]:
     elif not bool(units[known].isfinite().all()):
         found = "gives NaN or infinity"
     else:
+        if not _keeps_order(targets, units):
+            found = "changes their order"
         gap = (back.double() - targets.double())[known].abs().max()
         spread = (targets[known].double() - targets[known].double().mean()).abs().mean()
-        if float(gap) > RTOL * max(float(spread), 1e-12):
+        if not found and float(gap) > RTOL * max(float(spread), 1e-12):
             found = f"and back changes targets by up to {float(gap):.3g}"
     if not found:
         return []
@@ -60,3 +63,13 @@ def check_units(case: Case) -> list[UnregressError]:
             remedy="Pass the scaler that the targets were transformed with, or correct `to_units` and `to_model`",
         )
     ]
+
+
+def _keeps_order(targets: Tensor, units: Tensor) -> bool:
+    """Whether a conversion of targets keeps, or reverses, the order of each output's values."""
+    for own, converted in zip(targets.reshape(len(targets), -1).T, units.reshape(len(units), -1).T, strict=True):
+        known = ~own.isnan()
+        steps = converted[known][own[known].argsort()].diff()
+        if bool((steps > 0).any()) and bool((steps < 0).any()):
+            return False
+    return True

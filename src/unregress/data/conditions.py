@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from unregress.data.request import Mask
+from unregress.data.request import ForgetRequest, Mask
+from unregress.data.splits import Splits
 from unregress.errors import RequestError, UnregressError, raise_all
 
 LIMITS = ("min", "max")
@@ -65,6 +68,27 @@ def _meets(name: str, values: Sequence[Any], condition: Any) -> Mask:
     return np.array([bool(value == condition) for value in values], dtype=np.bool_)
 
 
+def meeting(splits: Splits, find: Callable[[Mapping[str, Sequence[Any]]], Mask], *, reason: str) -> ForgetRequest:
+    """A request for the training samples that meet conditions, with the held-out ones that meet them too.
+
+    Args:
+        splits: the data with their columns.
+        find: finds samples by their columns, as `matching` and `during` do.
+        reason: why.
+
+    Raises:
+        RequestError: as `find` raises it, or no training sample meets the conditions.
+    """
+    mask, held = find(splits.columns), dict[str, tuple[int, ...]]()
+    for split, columns in (("validation", splits.validation_columns), ("test", splits.test_columns)):
+        if columns:
+            # A stretch of time outside of the held-out series is no error.
+            with suppress(RequestError):
+                held[split] = tuple(np.flatnonzero(find(columns)).tolist())
+    found = ForgetRequest.where(mask, reason=reason)
+    return replace(found, validation=held.get("validation", ()), test=held.get("test", ()))
+
+
 def touching(starts: Sequence[Any], ends: Sequence[Any], first: Any, last: Any) -> Mask:
     """Find the windows of a series that touch a stretch of time; `(n,)` bool.
 
@@ -91,3 +115,47 @@ def touching(starts: Sequence[Any], ends: Sequence[Any], first: Any, last: Any) 
         )
     pairs = zip(starts, ends, strict=True)
     return np.array([bool(start <= last and end >= first) for start, end in pairs], dtype=np.bool_)
+
+
+def during(columns: Mapping[str, Sequence[Any]], times: Mapping[str, Any]) -> Mask:
+    """Find the windows that touch a stretch of time, of all clients or of some; `(n,)` bool.
+
+    Args:
+        columns: one value for each window, by name, see `Splits.columns`.
+        times: `start` and `end`, the columns with each window's first and last moment, inputs and targets included;
+            `from` and `to`, the stretch, both included; and optionally `where`, conditions as in `matching`.
+
+    Raises:
+        RequestError: a key or column is missing or unknown, the values cannot be compared, no window meets the
+            conditions, or the stretch is reversed or outside of the series.
+
+    >>> windows = {"first": [0, 3, 0, 3], "last": [4, 7, 4, 7], "client": ["a", "a", "b", "b"]}
+    >>> times = {"start": "first", "end": "last", "from": 5, "to": 6, "where": {"client": "b"}}
+    >>> during(windows, times).tolist()
+    [False, False, False, True]
+    """
+    needed = {"start", "end", "from", "to"}
+    if not needed <= set(times) <= needed | {"where"}:
+        raise RequestError(
+            f"The time range has {', '.join(sorted(map(str, times))) or 'nothing'}",
+            expected="`start` and `end` (columns), `from` and `to` (times), and optionally `where`",
+        )
+    if unknown := [each for each in (times["start"], times["end"]) if each not in columns]:
+        raise RequestError(
+            f"The data have no column {', '.join(map(repr, unknown))}",
+            expected=f"columns among {', '.join(map(str, columns))}" if columns else "`Splits(columns=...)`",
+        )
+    starts, ends = columns[times["start"]], columns[times["end"]]
+    found = matching(columns, times["where"]) if "where" in times else np.ones(len(starts), dtype=np.bool_)
+    places = np.flatnonzero(found).tolist()
+    if not places:
+        raise RequestError("No window meets the conditions of `where`", expected="conditions that some windows meet")
+    try:
+        touched = touching([starts[i] for i in places], [ends[i] for i in places], times["from"], times["to"])
+    except TypeError as error:
+        raise RequestError(
+            f"The windows' times cannot be compared with {times['from']!r} and {times['to']!r}: {error}",
+            expected="times of the type of the columns",
+        ) from error
+    found[places] = touched
+    return found

@@ -66,6 +66,10 @@ class Splits:
     """Whose record each test sample is; required where `subjects` is given and there are test data."""
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False, repr=False)
     """Values of the training samples by name, such as a city or a date, by which a request can name samples."""
+    validation_columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False, repr=False)
+    """The same of the validation samples: those that meet a request are not monitored by any training."""
+    test_columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False, repr=False)
+    """The same of the test samples: those that meet a request are held-out samples of the forgotten kind."""
     fitted: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What else was fitted on the training samples and so holds a trace of them, by name: a scaler, a vocabulary,
     statistics of the targets.  An audit names it."""
@@ -77,14 +81,9 @@ class Splits:
         for name, split in SUBJECTS.items():
             object.__setattr__(self, name, plain_ids(getattr(self, name), name))
             complaints += _about_subjects(self, name, split)
-        for name, values in self.columns.items():
-            if len(values) != size:
-                complaints.append(
-                    DataError(
-                        f"The column {name!r} has {len(values)} values for {size} training samples",
-                        expected="one value for each",
-                    )
-                )
+        named = {"train": self.columns, "validation": self.validation_columns, "test": self.test_columns}
+        for part, values in named.items():
+            complaints += _about_columns(part, getattr(self, part), values)
         if self.train_eval is not None and (found := length_of(self.train_eval, "train_eval")) != size:
             complaints.append(
                 DataError(
@@ -149,7 +148,7 @@ class Splits:
     def without_ids(self) -> Splits:
         """The same data without the samples' ids and columns, to be sent to other processes: training needs none."""
         twin = copy.copy(self)
-        vars(twin).update(ids=None, columns={}, fitted={})
+        vars(twin).update(ids=None, columns={}, validation_columns={}, test_columns={}, fitted={})
         return twin
 
     @cached_property
@@ -242,6 +241,18 @@ def _about_subjects(splits: Splits, name: str, split: str) -> Iterator[Unregress
             f"`{name}` holds {type_names(found)} and `subjects` {type_names(splits.subjects or ())}",
             expected="the same type, or a person would not be found in both",
         )
+
+
+def _about_columns(
+    split: str, dataset: Dataset[Any] | None, columns: Mapping[str, Sequence[Any]]
+) -> Iterator[UnregressError]:
+    """Complain about columns that do not have a value for each sample of a split."""
+    size = 0 if dataset is None else length_of(dataset, split)
+    for name, values in columns.items():
+        if len(values) != size:
+            yield DataError(
+                f"The column {name!r} has {len(values)} values for {size} {split} samples", expected="one for each"
+            )
 
 
 def _is_missing(value: Hashable) -> bool:

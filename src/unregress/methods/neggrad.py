@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,21 +97,21 @@ class NegGradPlus(Method):
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             prediction, target = task.predict(model, batch.data), task.target(batch.data)
-            losses = task.training_loss(prediction, target, batch.data)
-            bound = bounds(prediction, target).to(losses)
-            return torch.where(losses < bound, losses, bound)
+            losses = task.batch_loss(prediction, target, batch.data)
+            bound = bounds(prediction, target, batch.data).to(losses)
+            return task.weighed(torch.where(losses < bound, losses, bound), batch.data)
 
         return loss
 
-    def _bounds(self, case: Case) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function from predictions and targets to each sample's bound, `(n,)`."""
+    def _bounds(self, case: Case) -> Callable[[Tensor, Tensor, Any], Tensor]:
+        """A function from predictions, targets and their batch to each sample's bound, `(n,)`."""
         if (bound := self.bound) is not None:
-            return lambda prediction, target: torch.full(target.shape[:1], bound)
+            return lambda prediction, target, batch: torch.full(target.shape[:1], bound)
         retained = read_targets(case.source("train_eval"), case.task, torch.from_numpy(case.requested.retain))
         middle = torch.from_numpy(median(retained.double().numpy()))
 
         @torch.no_grad()
-        def of_constant(prediction: Tensor, target: Tensor) -> Tensor:
+        def of_constant(prediction: Tensor, target: Tensor, batch: Any) -> Tensor:
             if prediction.shape[: target.ndim] != target.shape:
                 raise ModelError(
                     f"Predictions have shape {tuple(prediction.shape)} and targets {tuple(target.shape)}, so that a "
@@ -120,7 +121,7 @@ class NegGradPlus(Method):
                 )
             levels = [1] * (prediction.ndim - target.ndim)
             constant = middle.to(prediction).reshape((*middle.shape, *levels)).expand(prediction.shape)
-            return case.task.checked_loss(constant, target)
+            return case.task.batch_loss(constant, target, batch)
 
         return of_constant
 
@@ -136,7 +137,7 @@ class NegGradPlus(Method):
         (batch,) = runtime.load(case.source("train_eval"), [torch.tensor(case.requested.forget[:2])])
         with evaluating(model), torch.no_grad():
             prediction = case.task.predict(model, batch.data)
-        found = self._bounds(case)(prediction, case.task.target(batch.data))
+        found = self._bounds(case)(prediction, case.task.target(batch.data), batch.data)
         if not bool(found.isfinite().all()):
             raise ModelError(
                 "The loss of a constant prediction, the median of the retained targets, is not finite",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
-from unregress.data.conditions import matching
+from unregress.data.conditions import during, matching, meeting
 from unregress.data.loading import read_targets_in_units
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
@@ -184,6 +185,7 @@ class Project:
         ids: Iterable[Hashable] | None = None,
         band: tuple[float | None, float | None] | None = None,
         where: ArrayLike | Mapping[str, Any] | None = None,
+        times: Mapping[str, Any] | None = None,
         reason: str,
     ) -> ForgetRequest:
         """Name the samples to forget, in exactly one way.
@@ -195,12 +197,13 @@ class Project:
             band: lowest and highest target, both included; None for no limit.
             where: a mask over the training samples, `(n,)` bool, or conditions on `Splits.columns`, see
                 `data.conditions.matching`.
+            times: a stretch of time that windows touch, see `data.conditions.during`.
             reason: a reference to the request, which reports quote.
 
         Raises:
             RequestError: no or several ways are used, or nothing matches.
         """
-        ways = {"subjects": subjects, "ids": ids, "band": band, "where": where}
+        ways = {"subjects": subjects, "ids": ids, "band": band, "where": where, "times": times}
         if len(given := [name for name, value in ways.items() if value is not None]) != 1:
             raise RequestError(
                 f"The request names its samples by {' and '.join(given) or 'nothing'}",
@@ -212,8 +215,11 @@ class Project:
             targets = read_targets_in_units(self.splits.source("train_eval"), self.task).numpy()
             return ForgetRequest.band(targets, *band, reason=reason)
         if where is not None:
-            mask = matching(self.splits.columns, where) if isinstance(where, Mapping) else where
-            return ForgetRequest.where(mask, reason=reason)
+            if isinstance(where, Mapping):
+                return meeting(self.splits, partial(matching, where=where), reason=reason)
+            return ForgetRequest.where(where, reason=reason)
+        if times is not None:
+            return meeting(self.splits, partial(during, times=times), reason=reason)
         if self.splits.ids is None:
             raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
         return ForgetRequest.ids(self.splits.ids, [] if ids is None else ids, reason=reason)

@@ -93,8 +93,12 @@ class Columns:
                     fields[field] = people[rows[name]].tolist()
         if scaler is not None:
             fields["fitted"] = {"feature scaler": scaler}
-        named = {name: _values(table, name)[rows["train"]].tolist() for name in map(str, table.columns)}
-        return Splits(train=train, validation=dataset("validation"), test=dataset("test"), columns=named, **fields)
+        for name, field in zip(PARTS, ("columns", "validation_columns", "test_columns"), strict=True):
+            if len(rows[name]):
+                fields[field] = {
+                    column: _values(table, column)[rows[name]].tolist() for column in map(str, table.columns)
+                }
+        return Splits(train=train, validation=dataset("validation"), test=dataset("test"), **fields)
 
     @property
     def _targets(self) -> list[str]:

@@ -42,6 +42,9 @@ _STEPS: dict[Obstacle, str] = {
     "training": "Check how the retrained models were trained, train them as the original was, and audit again.",
 }
 
+_NOTHING_TO_SEE: tuple[Obstacle, ...] = ("golds", "spread", "samples", "original")
+"""Obstacles that say nothing against a model which, by its record, was retrained without the records."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConclusion:
@@ -52,7 +55,7 @@ class ModelConclusion:
     sentence: str
     step: str
     deployable: bool
-    """Whether it passed, for this request and all earlier ones."""
+    """Whether it passed, for this request and all earlier ones, or was retrained and could not be judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +115,12 @@ def _about_all(models: tuple[ModelConclusion, ...]) -> tuple[str, str]:
         )
     good = [each for each in models if each.deployable]
     if len(good) == 1:
-        only = f"{good[0].sentence.removesuffix('.')}; it is the only one of {len(models)} models that passed."
+        only = f"{good[0].sentence.removesuffix('.')}; it is the only one of {len(models)} models that may be deployed."
         return only, good[0].step
     if good:
         names = _listed([each.model for each in good])
         return (
-            f"{len(good)} of {len(models)} models passed: as far as was measured, {names} behave like models that "
+            f"{len(good)} of {len(models)} models may be deployed: as far as is known, {names} behave like models that "
             "never saw the records.",
             "Deploy one of those named below, and check its SHA-256 before it is put to use.",
         )
@@ -144,7 +147,15 @@ def _about(verdict: Verdict, model: AuditedModel, report: AuditReport) -> ModelC
         for other in earlier.verdicts
         if other.model == verdict.model and other.outcome == "FAIL"
     ]
-    if verdict.outcome == "INCONCLUSIVE":
+    retrained = model.record is not None and model.record.kind == "retrained" and not again
+    exact = retrained and verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in _NOTHING_TO_SEE
+    if exact:
+        sentence = (
+            f"By its record, {verdict.model} was trained from scratch without {records(report)}, so it never saw them; "
+            "the comparison with other retrained models could not tell more."
+        )
+        step = _deploy(model)
+    elif verdict.outcome == "INCONCLUSIVE":
         sentence, step = _undecided(verdict, report)
     elif verdict.outcome == "FAIL":
         sentence, step = _failed(verdict, report)
@@ -159,7 +170,7 @@ def _about(verdict: Verdict, model: AuditedModel, report: AuditReport) -> ModelC
             f"{records(report)}."
         )
         step = _deploy(model)
-    deployable = verdict.outcome == "PASS" and not again
+    deployable = exact or (verdict.outcome == "PASS" and not again)
     return ModelConclusion(
         model=verdict.model, outcome=verdict.outcome, sentence=sentence, step=step, deployable=deployable
     )

@@ -54,8 +54,8 @@ class Task(ABC, Generic[B]):
         """The loss of each sample against given targets, where the rest of the batch may play a part; shape `(n,)`.
 
         By default it is `checked_loss`, which does not look at the batch.  Override it for a loss that does, such as
-        one that leaves out outputs which the batch masks.  The targets are the batch's own, except for methods that replace
-        those of forgotten samples.
+        one that leaves out outputs which the batch masks.  The targets are the batch's own, except for methods that
+        replace those of forgotten samples.
         """
         return self.checked_loss(prediction, target)
 
@@ -68,8 +68,23 @@ class Task(ABC, Generic[B]):
 
     def training_loss(self, prediction: Tensor, target: Tensor, batch: B) -> Tensor:
         """`batch_loss`, times the samples' weights; shape `(n,)`."""
-        losses, weights = self.batch_loss(prediction, target, batch), self.weights(batch)
-        return losses if weights is None else losses * weights.to(losses)
+        return self.weighed(self.batch_loss(prediction, target, batch), batch)
+
+    def weighed(self, losses: Tensor, batch: B) -> Tensor:
+        """Losses of a batch's samples, `(n,)`, times their weights.
+
+        Raises:
+            ModelError: there is not one weight for each sample.
+        """
+        weights = self.weights(batch)
+        if weights is None:
+            return losses
+        if weights.shape not in (losses.shape, (*losses.shape, 1)):
+            raise ModelError(
+                f"The batch has weights of shape {tuple(weights.shape)} for {len(losses)} samples",
+                expected=f"one weight for each sample, shape ({len(losses)},)",
+            )
+        return losses * weights.reshape(losses.shape).to(losses)
 
     def to_units(self, values: Tensor) -> Tensor:
         """Convert points and targets, `(n, *out)`, to the units of reports; by default they are in these units already.

@@ -51,11 +51,18 @@ def unscaled(values: Tensor, scaler: Scaler) -> Tensor:
 
 
 def _converted(values: Tensor, function: Any, scaler: Scaler) -> Tensor:
-    """Apply a function of tables to a tensor, column by column; a scaler of one column to every output."""
-    single = getattr(scaler, "n_features_in_", None) == 1 or values.ndim == 1
-    table = values.detach().double().cpu().reshape((-1, 1) if single else (len(values), -1)).numpy()
-    found = function(table) if len(table) else table
-    return torch.as_tensor(found, dtype=torch.float64).reshape(values.shape).to(values.device)
+    """Apply a function of tables to a tensor, column by column; a scaler of one column to every output.
+
+    Values that are not finite, such as unknown targets and predictions of a model that diverged, stay as they are.
+    """
+    width = 1 if values.ndim == 1 else getattr(scaler, "n_features_in_", values.shape[1:].numel())
+    own = values.detach().double().cpu()
+    finite = own.isfinite()
+    table = torch.where(finite, own, 0.0).reshape(-1, width).numpy()
+    found = torch.as_tensor(function(table) if len(table) else table, dtype=torch.float64).reshape(values.shape)
+    converted = torch.where(finite, found, own)
+    # Apple's devices have no double precision.
+    return converted.float().to(values.device) if values.device.type == "mps" else converted.to(values.device)
 
 
 def parsed_outputs(outputs: Sequence[str | Output]) -> tuple[Output, ...]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
 from unregress.cli.commands.records_file import read_column
-from unregress.data.conditions import matching
+from unregress.data.conditions import during, matching, meeting
 from unregress.data.ids import id_texts
 from unregress.data.loading import read_targets_in_units
 from unregress.data.request import ForgetRequest
@@ -52,6 +53,9 @@ class RequestSpec:
     """
     where: dict[str, Any] | None = None
     """Conditions on the columns that `data` gives: '{city: Basel, year: [2015, 2016], age: {min: 60}}'."""
+    times: dict[str, Any] | None = None
+    """Windows that touch a stretch of time, by the columns of `data` with their first and last moment:
+    '{start: first, end: last, from: 100, to: 267, where: {client: 7}}'; `where` is optional."""
     file: Path | None = None
     """CSV, Parquet or JSON-lines file with the people, or ids, to forget."""
     column: str | None = None
@@ -66,7 +70,7 @@ class RequestSpec:
     """Run folders of earlier requests on the model, if `checkpoint` is a bare weights file."""
 
     def __post_init__(self) -> None:
-        ways = ("subjects", "ids_file", "file", "where", "band", "random", "from_run")
+        ways = ("subjects", "ids_file", "file", "where", "times", "band", "random", "from_run")
         given = [way for way in ways if getattr(self, way) is not None]
         complaints: list[UnregressError] = []
         if len(given) != 1:
@@ -167,7 +171,9 @@ class RequestSpec:
             left = self._left(wanted, known.keys() | held if known else set(wanted), chain, gone, unknown)
             return ForgetRequest.subjects(splits, [known.get(each, each) for each in left], reason=self.reason)
         if self.where is not None:
-            return ForgetRequest.where(matching(splits.columns, self.where), reason=self.reason)
+            return meeting(splits, partial(matching, where=self.where), reason=self.reason)
+        if self.times is not None:
+            return meeting(splits, partial(during, times=self.times), reason=self.reason)
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
         if self.band is not None:
