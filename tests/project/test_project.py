@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from support import own_training
 from support.tiny_project import load_data, make_task
-from unregress import FineTune, Project, Recipe, Retrain, Runtime, UnregressError
+from unregress import FineTune, Project, Recipe, Retrain, Runtime, Splits, UnregressError
 from unregress.cli import main
-from unregress.errors import RequestError, SettingError
+from unregress.errors import DataError, RequestError, SettingError
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import choose_method
 from unregress.runs.checkpoint import save_weights
@@ -107,6 +110,21 @@ def test_data_may_be_given_one_by_one() -> None:
         task=make_task(), training=RECIPE, train=DATA.train, test=DATA.test, ids=DATA.ids, runtime=CPU, log=Lines()
     )
     assert project.splits.ids == DATA.ids and project.splits.validation is None
+
+
+@pytest.mark.parametrize("kind", [np.array, pd.Series, iter])
+def test_ids_may_be_any_iterable(kind: Callable[[list[str]], Iterable[str]]) -> None:
+    assert project_of().request(ids=kind(["p3", "p4"]), reason="test").forget == (3, 4)
+
+
+def test_samples_in_two_splits_are_refused_unless_allowed() -> None:
+    x, y = DATA.train.tensors
+    twice = Splits(train=DATA.train, test=TensorDataset(x[5:9], y[5:9]), ids=DATA.ids)
+    project = project_of(splits=twice)
+    with pytest.raises(DataError, match="allow_overlap"):
+        project.forget(ids=["p3"], reason="test")
+    done = project.forget(ids=["p3"], reason="test", allow_overlap=True)
+    assert "4 test samples" in done.warnings[0] and done.case.requested.forget == (3,)
 
 
 def test_methods_side_by_side_on_one_request() -> None:

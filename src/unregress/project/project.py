@@ -231,6 +231,7 @@ class Project:
         method: Method | None = None,
         budget: float = BUDGET,
         after: Forgotten | None = None,
+        allow_overlap: bool = False,
         **named: Any,
     ) -> Forgotten:
         """Make the model forget.
@@ -242,6 +243,7 @@ class Project:
             budget: seconds that exact retraining may take.
             after: the result of an earlier request, whose model forgets this request too; by default the project's
                 model, with the requests in its run folder.
+            allow_overlap: continue with a warning although samples of one split also occur in another.
             named: as for `Project.request`.
 
         Returns:
@@ -264,7 +266,7 @@ class Project:
             told = (why,)
         given = self._given(after, method, case)
         model = given.model if isinstance(given, Unlearned) else given
-        found = preflight(case, self.runtime, model, method=method)
+        found = preflight(case, self.runtime, model, method=method, allow_overlap=allow_overlap)
         made = method.unlearn(model, case, self.runtime)
         parent = given.record if isinstance(given, Unlearned) else None
         record = None if made.record is None else made.record.following(parent)
