@@ -54,7 +54,7 @@ def _unnamed(panel: Panel) -> str:
     """Why no held-out samples of the forgotten kind are known."""
     if panel.case is None:
         return "no row is in the part `test-forget`"
-    return "the request is not a band of targets and the case names no `test_forget_like`"
+    return "the request is no band of targets, and names no held-out samples of the same people or conditions"
 
 
 def gold_caveats(golds: Sequence[Candidate], models: Mapping[str, Candidate], original: str) -> Iterator[str]:

@@ -51,6 +51,8 @@ def audit_models(
             f"{len(models)} models are given" + (", about different requests" if models else ""),
             expected="one or more results of `project.forget` for the same request",
         )
+    if (forgotten := len(models[0].case.requested.forget)) < rule.samples:
+        log(f"Warning: {forgotten} samples are forgotten, and a verdict needs {rule.samples}: there will be none")
     judged = named(models)
     return audit(
         models[0].case,

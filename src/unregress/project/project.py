@@ -173,8 +173,15 @@ class Project:
         return self._start
 
     def train(self) -> Unlearned:
-        """Train the original, which becomes the project's model; its initial weights are kept."""
-        made = train(self._case(None), self.training, self.runtime)
+        """Train the original, which becomes the project's model; its initial weights are kept.
+
+        Raises:
+            PreflightError: data, task and training do not fit together; nothing is trained.
+        """
+        case = self._case(None)
+        for warning in preflight(case, self.runtime, recipe=self.training, allow_overlap=True).warnings:
+            self.log(f"Warning: {warning}")
+        made = train(case, self.training, self.runtime)
         self._model, self._start, self._source = made, made.start, None
         return made
 
