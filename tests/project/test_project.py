@@ -127,6 +127,22 @@ def test_samples_in_two_splits_are_refused_unless_allowed() -> None:
     assert "4 test samples" in done.warnings[0] and done.case.requested.forget == (3,)
 
 
+def test_a_table_s_targets_may_be_scaled_and_have_units() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=80), "mass": rng.normal(70, 10, 80), "size": rng.normal(1.7, 0.1, 80)})
+    project = Project.from_table(
+        frame, build_model=lambda: nn.Linear(1, 2), features=["x"], target=["mass", "size"], scale_target=True,
+        units={"mass": "kg"}, training=RECIPE, runtime=CPU, log=Lines(),
+    )  # fmt: skip
+    y = project.splits.train[:][1]
+    assert torch.allclose(y.mean(0), torch.zeros(2), atol=1e-5) and set(project.splits.fitted) == {
+        "feature scaler", "target scaler",
+    }  # fmt: skip
+    masses = torch.tensor(project.splits.columns["mass"], dtype=torch.float64)
+    torch.testing.assert_close(project.task.to_units(y)[:, 0], masses, rtol=1e-5, atol=1e-4)
+    assert [(output.name, output.unit) for output in project.task.outputs] == [("mass", "kg"), ("size", "")]
+
+
 def test_methods_side_by_side_on_one_request() -> None:
     project = project_of()
     request = project.request(ids=["p2", "p9"], reason="test")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -126,6 +127,8 @@ class Project:
         validation: float = 0.1,
         test: float = 0.2,
         standardise: bool = True,
+        scale_target: bool = False,
+        units: Mapping[str, str] = MappingProxyType({}),
         seed: int = 0,
         loss: str | PerSampleLoss = "mse",
         **settings: Any,
@@ -143,6 +146,8 @@ class Project:
             validation: share of the records, or people, for validation.
             test: share for the test set.
             standardise: whether features get mean 0 and variance 1 over the training records.
+            scale_target: whether targets do; reports and bands of targets stay in the table's units.
+            units: unit of a target's column, for reports.
             seed: seed of the draw.
             loss: as in `TensorTask`.
             settings: further arguments of `Project`: `training`, `model`, `runtime`, ...
@@ -151,8 +156,12 @@ class Project:
             DataError: columns are missing, not numeric, or have missing values; all of them at once.
         """
         columns = Columns(features=features, target=target, id=id, subject=subject, split=split)
-        splits = columns.read(table, validation=validation, test=test, standardise=standardise, seed=seed)
-        return cls(task=TensorTask(build_model=build_model, loss=loss), splits=splits, **settings)
+        splits = columns.read(
+            table, validation=validation, test=test, standardise=standardise, scale_target=scale_target, seed=seed
+        )
+        scaler, outputs = splits.fitted.get("target scaler"), columns.outputs(units)
+        task = TensorTask(build_model=build_model, loss=loss, outputs=outputs, scaler=scaler)
+        return cls(task=task, splits=splits, **settings)
 
     @property
     def model(self) -> nn.Module | Unlearned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 from unregress.data.splits import Splits
 from unregress.errors import DataError, UnregressError, raise_all
+from unregress.tasks.units import Output
 
 PARTS = ("train", "validation", "test")
 
@@ -51,7 +52,14 @@ class Columns:
     """Column with `train`, `validation` or `test` for each record; None to draw them."""
 
     def read(
-        self, table: Table, *, validation: float = 0.1, test: float = 0.2, standardise: bool = True, seed: int = 0
+        self,
+        table: Table,
+        *,
+        validation: float = 0.1,
+        test: float = 0.2,
+        standardise: bool = True,
+        scale_target: bool = False,
+        seed: int = 0,
     ) -> Splits:
         """Make splits of a table.
 
@@ -63,6 +71,7 @@ class Columns:
             validation: share of the records, or of the people, for validation; 0 for none.
             test: share for the test set.
             standardise: whether features are shifted and scaled to mean 0 and variance 1 over the training records.
+            scale_target: the same of the targets; their scaler is `fitted["target scaler"]` of the splits.
             seed: seed of the draw.
         """
         from sklearn.preprocessing import StandardScaler  # takes a second, and only tables need it
@@ -73,6 +82,8 @@ class Columns:
         y = np.stack([_numbers(table, name) for name in self._targets], axis=1)
         scaler = StandardScaler().fit(x[parts == "train"]) if standardise else None
         inputs = x if scaler is None else scaler.transform(x)
+        target_scaler = StandardScaler().fit(y[parts == "train"]) if scale_target else None
+        y = y if target_scaler is None else target_scaler.transform(y)
         outputs = y[:, 0] if isinstance(self.target, str) else y
         rows = {name: np.flatnonzero(parts == name) for name in PARTS}
 
@@ -91,14 +102,18 @@ class Columns:
             for name, field in zip(PARTS, ("subjects", "validation_subjects", "test_subjects"), strict=True):
                 if len(rows[name]):
                     fields[field] = people[rows[name]].tolist()
-        if scaler is not None:
-            fields["fitted"] = {"feature scaler": scaler}
+        fitted = {"feature scaler": scaler, "target scaler": target_scaler}
+        fields["fitted"] = {name: each for name, each in fitted.items() if each is not None}
         for name, field in zip(PARTS, ("columns", "validation_columns", "test_columns"), strict=True):
             if len(rows[name]):
                 fields[field] = {
                     column: _values(table, column)[rows[name]].tolist() for column in map(str, table.columns)
                 }
         return Splits(train=train, validation=dataset("validation"), test=dataset("test"), **fields)
+
+    def outputs(self, units: Mapping[str, str]) -> list[Output]:
+        """The outputs by the names of their columns, with units where these are given."""
+        return [Output(name, units.get(name, "")) for name in self._targets]
 
     @property
     def _targets(self) -> list[str]:
