@@ -30,7 +30,11 @@ REFERENCE = {
     ),
     "methods": ("Unlearning methods", ["methods"], "From a trained model and a case to a model that has forgotten."),
     "metrics": ("Metrics", ["metrics"], "What is measured of every model, beside the golds."),
-    "auditing": ("Audits", ["auditing", "retraining", "evidence", "report"], "Golds, audits, verdicts and reports."),
+    "auditing": (
+        "Audits",
+        ["auditing", "retraining", "evidence", "report", "runs"],
+        "Golds, audits, verdicts and reports.",
+    ),
     "errors": ("Errors", ["errors"], "Every error says what was found, what is expected and what to do."),
 }
 """Page of the Python reference: its title, the folders of the package whose public names it shows, and its subject."""
