@@ -1,0 +1,135 @@
+"""Leave-out tables: folds of people, models that never saw them, predictions kept and found again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from support.tiny_project import people_data
+from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, train
+from unregress.auditing.pipeline import audit
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.errors import CheckpointError, DataError, SettingError, StaleError
+from unregress.metrics import Errors
+from unregress.metrics.memory_kept import MemoryKept, memory_kept, null_of, p_value, power
+from unregress.retraining.leave_out import fit_table, fold_of_each
+from unregress.runs.table_folder import partitions_in, read_table, write_table
+from unregress.tasks.weights import weights_of
+
+CPU = Runtime(accelerator="cpu")
+RECIPE = Recipe(epochs=4, lr=1e-2, batch_size=16)
+TASK = TensorTask(lambda: nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1)), loss="mse")
+CASE = Case(task=TASK, splits=people_data())
+ORIGINAL = train(CASE, RECIPE, CPU)
+
+
+@pytest.fixture(scope="module")
+def table() -> LeaveOutTable:
+    return fit_table(CASE, RECIPE, CPU, ORIGINAL.model, start=ORIGINAL.start, folds=4)
+
+
+def test_all_samples_of_a_person_are_in_one_fold_and_folds_are_even() -> None:
+    folds = fold_of_each(CASE, CPU, 4, 0)
+    people = np.array(CASE.splits.subjects)
+    assert all(len(set(folds[people == person])) == 1 for person in range(20))
+    assert np.bincount(folds).tolist() == [15, 15, 15, 15]
+    assert (fold_of_each(CASE, CPU, 4, 0) == folds).all() and (fold_of_each(CASE, CPU, 4, 1) != folds).any()
+    with pytest.raises(SettingError, match="20 people"):
+        fold_of_each(CASE, CPU, 21, 0)
+
+
+def test_each_prediction_is_of_a_model_that_never_saw_the_sample(table: LeaveOutTable) -> None:
+    for fold in range(4):
+        rows = np.flatnonzero(table.folds.numpy() == fold)
+        model = train(CASE, RECIPE, CPU, start=ORIGINAL.start, left_out=rows).model
+        with torch.no_grad():
+            expected = model(CASE.splits.train[:][0][rows]).squeeze(1)
+        torch.testing.assert_close(table.predictions[rows], expected)
+    assert table.start_digest == weights_of(ORIGINAL.start) and 0 < table.coupling < math.inf
+    assert len(table.unseen) == len(table.unseen_keys) == 60  # test and validation: nothing monitors them
+
+
+def test_left_out_samples_are_masked_in_their_batches() -> None:
+    """Without the samples of a fold, the others come in the original's order: nothing left out gives the original."""
+    nobody = train(CASE, RECIPE, CPU, start=ORIGINAL.start, left_out=np.zeros(0, np.int64))
+    assert weights_of(nobody.model) == weights_of(ORIGINAL.model)
+
+
+def test_a_table_finds_samples_by_content(table: LeaveOutTable) -> None:
+    moved = Case(task=TASK, splits=people_data(shuffled=3))
+    request = ForgetRequest.subjects(moved.splits, [7], reason="test")
+    first = ForgetRequest.subjects(CASE.splits, [7], reason="test")
+    found, known = table.targets(replace(moved, request=request)), table.targets(replace(CASE, request=first))
+    assert sorted(found.tolist()) == sorted(known.tolist()) and len(found) == 3
+    closed = table.without(replace(CASE, request=first))
+    assert len(closed.keys) == 57 and closed.missing(CASE) == pytest.approx(3 / 60)
+    with pytest.raises(StaleError, match="3 of 3"):
+        closed.targets(replace(CASE, request=first))
+
+
+def test_a_table_comes_back_as_it_was_written(table: LeaveOutTable, tmp_path: Path) -> None:
+    write_table(tmp_path, table)
+    write_table(tmp_path, replace(table, partition=1, coupling=float("nan")))
+    assert partitions_in(tmp_path) == [0, 1]
+    read = read_table(tmp_path)
+    assert read.summary == table.summary and read.keys == table.keys and read.coupling == table.coupling
+    assert read.start_digest == table.start_digest and torch.equal(read.folds, table.folds)
+    assert math.isnan(read_table(tmp_path, 1).coupling)
+    with pytest.raises(CheckpointError, match="division 2"):
+        read_table(tmp_path, 2)
+
+
+def test_never_seen_samples_are_needed() -> None:
+    with pytest.raises(DataError, match="never-seen"):
+        fit_table(
+            Case(task=TASK, splits=Splits(train=CASE.splits.train)), replace(RECIPE, stop_after=2), CPU, ORIGINAL.model
+        )
+
+
+def test_the_slope_by_hand() -> None:
+    # Halfway from the leave-out prediction to the target, whatever the distances.
+    target, left_out = np.array([3.0, -1.0, np.nan]), np.array([1.0, 1.0, 0.0])
+    assert memory_kept((target + left_out) / 2, target, left_out, 0.0) == pytest.approx(0.5)
+    assert memory_kept(target, target, left_out, scale=100.0) == pytest.approx(8 / (8 + 2 * 4))
+
+
+def test_null_and_power_of_planted_memory() -> None:
+    rng = np.random.default_rng(0)
+    target, left_out = rng.normal(size=500), np.zeros(500)
+    model = 0.2 * rng.normal(size=500)  # never saw any of them
+    groups = np.stack([rng.choice(500, 20, replace=False) for _ in range(500)])
+    null = null_of(model, target, left_out, groups, 1.0)
+    assert abs(float(null.slopes.mean())) < 0.05
+    remembered, own = rng.normal(size=20), np.zeros(20)
+    found = [power(remembered, remembered, own, null, share, 1.0) for share in (0.0, 0.1, 0.5, 1.0)]
+    assert found[0] < 0.15 and found == sorted(found) and found[2] > 0.95
+    assert p_value(1.0, null.slopes) == pytest.approx(1 / 501)
+
+
+def test_an_audit_by_the_table_needs_no_gold() -> None:
+    """A model that learnt a few samples by heart is told from one that never saw them."""
+    rng = torch.Generator().manual_seed(1)
+    x, y = torch.randn(260, 20, generator=rng), torch.randn(260, generator=rng)
+    task = TensorTask(lambda: nn.Sequential(nn.Linear(20, 128), nn.ReLU(), nn.Linear(128, 1)), loss="mse")
+    parts = [torch.utils.data.TensorDataset(x[rows], y[rows]) for rows in (slice(0, 60), slice(60, 260))]
+    case = Case(task=task, splits=Splits(train=parts[0], test=parts[1]))
+    recipe = Recipe(epochs=120, lr=1e-2, batch_size=20)
+    original = train(case, recipe, CPU)
+    request = ForgetRequest(size=60, forget=tuple(range(10)), reason="test")
+    table = fit_table(case, recipe, CPU, original.model, start=original.start, folds=5)
+    never = train(case, recipe, CPU, start=original.start, left_out=np.arange(10))
+    report = audit(
+        replace(case, request=request),
+        {"original": original, "never": never},
+        CPU,
+        metrics=[Errors(), MemoryKept(table)],
+    )
+    kept = {each.model: each for each in report.measures if each.metric == "memory-kept"}
+    assert kept["original"].value > 0.8 and kept["original"].p < 0.01
+    assert kept["never"].value < 0.3 and kept["never"].p > 0.05 and "would be noticed" in kept["never"].note
