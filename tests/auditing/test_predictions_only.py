@@ -253,7 +253,7 @@ def copied(asked: dict[str, Any]) -> None:
         (part("train-retain", "training"), DataError, "holds 'training'"),
         (no_test, DataError, "there is no test data"),
         (without("target"), DataError, "No table has a column `target`"),
-        (without("part"), DataError, "data has a column `part`"),
+        (without("part"), DataError, "data has no column `part`"),
         (copied, SettingError, "gold 1 has the predictions of original"),
     ],
 )

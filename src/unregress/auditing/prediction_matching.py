@@ -108,7 +108,6 @@ class _Matching:
         first = self._reference()
         outputs = self._outputs()
         raise_all(self.complaints)
-        assert first is not None
         order = {name: found for name, table in self.tables.items() if (found := self._order(table, first)) is not None}
         part = self._part(first)
         target = self._agreed_targets(order, outputs)
@@ -135,13 +134,14 @@ class _Matching:
         """Note something that is wrong."""
         self.complaints.append(DataError(found, expected=expected, remedy=remedy))
 
-    def _reference(self) -> Table | None:
+    def _reference(self) -> Table:
         """The table whose rows and order count: `data`, or the first one that has parts."""
-        having = [table for table in self.tables.values() if PART in table.columns]
-        found = self.tables.get(DATA) or next(iter(having), None)
-        if found is None or PART not in found.columns:
+        every = list(self.tables.values())
+        having = [table for table in every if PART in table.columns]
+        found = self.tables.get(DATA) or [*having, *every][0]
+        if PART not in found.columns:
             self.complain(
-                f"{'No table' if found is None else found.name} has a column `{PART}`",
+                f"{found.name} has no column `{PART}`" if DATA in self.tables else f"No table has a column `{PART}`",
                 expected=f"{_IN_PART}, in a table of predictions or in the data",
                 remedy="Add it to one of the tables, or pass targets and parts as `data`",
             )

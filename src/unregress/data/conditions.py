@@ -1,17 +1,20 @@
-"""Select training samples by the values of their columns: equal to, one of, or between."""
+"""Select samples by their content: the values of their columns, the time that they cover, or a band of targets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from unregress.data.loading import read_targets_in_units
 from unregress.data.request import ForgetRequest, Mask
 from unregress.data.splits import Splits
 from unregress.errors import RequestError, UnregressError, raise_all
+from unregress.tasks.base import Task
 
 LIMITS = ("min", "max")
 
@@ -87,6 +90,36 @@ def meeting(splits: Splits, find: Callable[[Mapping[str, Sequence[Any]]], Mask],
                 held[split] = tuple(np.flatnonzero(find(columns)).tolist())
     found = ForgetRequest.where(mask, reason=reason)
     return replace(found, validation=held.get("validation", ()), test=held.get("test", ()))
+
+
+def named_by_content(
+    splits: Splits,
+    task: Task[Any],
+    *,
+    band: tuple[float | None, float | None] | None = None,
+    where: Mapping[str, Any] | None = None,
+    times: Mapping[str, Any] | None = None,
+    reason: str,
+) -> ForgetRequest | None:
+    """The request for the samples in a band of targets, or with columns that meet conditions; None if none is given.
+
+    Args:
+        splits: the data.
+        task: finds the targets, in the user's units.
+        band: lowest and highest target, both included; None for no limit.
+        where: conditions, see `matching`.
+        times: a stretch of time, see `during`.
+        reason: why.
+
+    Raises:
+        RequestError: the conditions cannot be used, or nothing meets them.
+    """
+    if band is not None:
+        targets = read_targets_in_units(splits.source("train_eval"), task).numpy()
+        return ForgetRequest.band(targets, *band, reason=reason)
+    if where is not None:
+        return meeting(splits, partial(matching, where=where), reason=reason)
+    return None if times is None else meeting(splits, partial(during, times=times), reason=reason)
 
 
 def touching(starts: Sequence[Any], ends: Sequence[Any], first: Any, last: Any) -> Mask:

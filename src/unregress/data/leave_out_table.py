@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from unregress.data.case import Case
-from unregress.data.splits import HASH_SIZE as HASH_SIZE
 from unregress.errors import StaleError
 
 

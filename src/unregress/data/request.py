@@ -11,22 +11,19 @@ import operator
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unregress.data.bands import in_band, one_per_sample
 from unregress.data.request_checks import complaints_about, find_people, repeated_in, require_list
+from unregress.data.splits import HELD_OUT, Split, Splits
 from unregress.errors import RequestError, raise_all
 from unregress.errors.wording import some, type_names
 
-if TYPE_CHECKING:
-    from unregress.data.splits import Splits
-
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-HELD_OUT = ("validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,11 +223,11 @@ class ForgetRequest:
         """Positions of the samples that `others` forget, ascending: neither retained nor forgotten here."""
         return np.unique(np.array([i for other in self.others for i in other.forget], dtype=np.int64))
 
-    def held_out(self, split: str) -> tuple[int, ...]:
+    def held_out(self, split: Split) -> tuple[int, ...]:
         """Positions of the named people's samples in a held-out split."""
         return self.validation if split == "validation" else self.test if split == "test" else ()
 
-    def excluded_from(self, split: str) -> Index:
+    def excluded_from(self, split: Split) -> Index:
         """Positions in a held-out split of samples of people that `others` forget, ascending."""
         return np.unique(np.array([i for other in self.others for i in other.held_out(split)], dtype=np.int64))
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from unregress.data.splits import HELD_OUT, Split, Splits
 from unregress.errors import RequestError, raise_all
 from unregress.errors.wording import some, type_names
 from unregress.files.typed_json import is_day
 
 if TYPE_CHECKING:
     from unregress.data.request import ForgetRequest
-    from unregress.data.splits import Split, Splits
 
 
 def complaints_about(request: ForgetRequest) -> Iterator[RequestError]:
@@ -86,10 +86,10 @@ def find_people(splits: Splits, people: Iterable[Hashable]) -> dict[Split, tuple
             expected="`Splits(subjects=...)`, one entry for each training sample",
         )
     named = set(wanted)
-    parts: tuple[Split, ...] = ("train", "validation", "test")
+    parts: tuple[Split, ...] = ("train", *HELD_OUT)
     everyone: dict[Split, Sequence[Hashable]] = {split: splits.subjects_of(split) or () for split in parts}
     present = {person for person in known if person in named}
-    held = {person for split in ("validation", "test") for person in everyone[split]} & named
+    held = {person for split in HELD_OUT for person in everyone[split]} & named
     complaints = [*_absent_people(wanted, present, held, known)]
     if repeated := repeated_in(wanted):
         complaints.append(RequestError(f"People named more than once: {some(repeated)}"))

@@ -26,6 +26,8 @@ Weights = npt.NDArray[np.float64]
 """One weight per sample, `(n,)`."""
 SUBJECTS: dict[str, Split] = {"subjects": "train", "validation_subjects": "validation", "test_subjects": "test"}
 """The splits by the fields that say whose record each sample is."""
+HELD_OUT: tuple[Split, ...] = ("validation", "test")
+"""The splits that nothing is trained on."""
 HASH_SIZE = 32
 """Bytes of a sample's SHA-256."""
 

@@ -64,18 +64,18 @@ def supported_layers(model: nn.Module) -> dict[str, nn.Module]:
     users = Counter(id(weight) for part in model.modules() for weight in part.parameters(recurse=False))
     found = {}
     for name, layer in model.named_modules():
-        weights = [weight for weight in layer.parameters(recurse=False)]
-        if type(layer) in _BLOCKS and weights and all(users[id(weight)] == 1 for weight in weights):
-            plain = getattr(layer, "padding_mode", "zeros") == "zeros" and not getattr(layer, "max_norm", None)
-            computed = hasattr(layer, "parametrizations") or not isinstance(layer.weight, nn.Parameter)
-            if (
-                plain
-                and not computed
-                and not getattr(layer, "scale_grad_by_freq", False)
-                and layer.weight.requires_grad
-            ):
-                found[name] = layer
+        weights = list(layer.parameters(recurse=False))
+        if type(layer) in _BLOCKS and all(users[id(weight)] == 1 for weight in weights) and _is_plain(layer):
+            found[name] = layer
     return found
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a layer's weight is trained, and is used as it is."""
+    unusual = getattr(layer, "max_norm", None) is not None or getattr(layer, "scale_grad_by_freq", False)
+    padded = getattr(layer, "padding_mode", "zeros") != "zeros"
+    computed = hasattr(layer, "parametrizations") or not isinstance(layer.weight, nn.Parameter)
+    return not (unusual or padded or computed) and bool(layer.weight.requires_grad)
 
 
 @contextmanager
@@ -145,8 +145,7 @@ def gram(traces: Traces, rows: int) -> Tensor:
     if any(call.gradients.shape[0] * call.gradients.shape[1] != rows for call in calls):
         raise ValueError("a layer does not have the samples on its first axis")
     if isinstance(layer, nn.Linear):
-        parts = [_positions(call) for call in calls]
-        inputs, gradients = torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 2)
+        inputs, gradients = _positions(calls)
         if inputs.shape[1] ** 2 * (layer.in_features + layer.out_features) <= layer.in_features * layer.out_features:
             return _linear_products(layer, inputs, gradients).double().cpu()
     for block in _BLOCKS[type(layer)](layer, calls):
@@ -165,17 +164,17 @@ def _linear_products(layer: nn.Linear, inputs: Tensor, gradients: Tensor) -> Ten
     return products.sum((2, 5)).reshape(n * k, n * k)
 
 
-def _positions(trace: Trace) -> tuple[Tensor, Tensor]:
-    """Inputs `(n, s, in)` and gradients `(n, k, s, out)` with all axes between sample and feature as positions."""
-    n, k = trace.gradients.shape[:2]
-    inputs = trace.inputs.reshape(n, -1, trace.inputs.shape[-1])
-    return inputs, trace.gradients.reshape(n, k, -1, trace.gradients.shape[-1])
+def _positions(calls: Sequence[Trace]) -> tuple[Tensor, Tensor]:
+    """Inputs `(n, s, in)` and gradients `(n, k, s, out)`; positions are all axes between, and the calls."""
+    n, k = calls[0].gradients.shape[:2]
+    inputs = [call.inputs.reshape(n, -1, call.inputs.shape[-1]) for call in calls]
+    gradients = [call.gradients.reshape(n, k, -1, call.gradients.shape[-1]) for call in calls]
+    return torch.cat(inputs, 1), torch.cat(gradients, 2)
 
 
 def _linear_blocks(layer: nn.Linear, calls: Sequence[Trace]) -> Iterator[Tensor]:
     """Blocks `(n k, p)` of per-sample gradients by weight and bias."""
-    parts = [_positions(call) for call in calls]
-    inputs, gradients = torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 2)
+    inputs, gradients = _positions(calls)
     n, k, _, out = gradients.shape
     if layer.weight.requires_grad:
         width = max(1, BLOCK // (n * k * inputs.shape[2]))
@@ -214,27 +213,23 @@ def _convolution_blocks(layer: nn.Conv1d | nn.Conv2d, calls: Sequence[Trace]) ->
                 end = min(start + width, first + out // groups)
                 yield _convolution_block(layer, calls, group, start, end).reshape(n * k, -1)
     if _has_bias(layer):
-        yield sum(
-            (call.gradients.flatten(3).sum(3) for call in calls[1:]), calls[0].gradients.flatten(3).sum(3)
-        ).reshape(n * k, out)
+        yield torch.stack([call.gradients.flatten(3).sum(3) for call in calls]).sum(0).reshape(n * k, out)
 
 
 def _convolution_block(
     layer: nn.Conv1d | nn.Conv2d, calls: Sequence[Trace], group: int, start: int, end: int
 ) -> Tensor:
     """Per-sample gradients by the weights of some output channels of one group; `(n, k, channels, inside)`."""
-    total: Tensor | None = None
-    channels = layer.in_channels // layer.groups
+    n, k = calls[0].gradients.shape[:2]
+    inside, channels = layer.weight[0].numel(), layer.in_channels // layer.groups
+    total = calls[0].gradients.new_zeros(n, k, end - start, inside)
     for call in calls:
         inputs = call.inputs[:, group * channels : (group + 1) * channels]
         piece = call.gradients[:, :, start:end].flatten(3)
-        block = torch.empty(*piece.shape[:3], layer.weight[0].numel(), dtype=piece.dtype, device=piece.device)
-        rows = max(1, BLOCK // max(1, layer.weight[0].numel() * piece.shape[3]))
-        for row in range(0, len(inputs), rows):
+        rows = max(1, BLOCK // (inside * piece.shape[3]))
+        for row in range(0, n, rows):
             columns = _unfolded(layer, inputs[row : row + rows])
-            block[row : row + rows] = torch.einsum("nkol,ncl->nkoc", piece[row : row + rows], columns)
-        total = block if total is None else total + block
-    assert total is not None
+            total[row : row + rows] += torch.einsum("nkol,ncl->nkoc", piece[row : row + rows], columns)
     return total
 
 

@@ -101,11 +101,12 @@ class Method(ABC):
             runtime: where to run.
         """
 
-    def unlearn(self, model: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+    def unlearn(self, model: nn.Module | Unlearned, case: Case, runtime: Runtime) -> Unlearned:
         """Make a copy of `model` forget `case.request`.
 
         Args:
-            model: the trained model; it is not changed, nor are its modes and gradients.
+            model: the trained model; it is not changed, nor are its modes and gradients.  From an `Unlearned`, the
+                result takes over how that model was made: recipe, initial weights and ancestors.
             case: the request and the data.
             runtime: device, precision and seed.
 
@@ -117,6 +118,8 @@ class Method(ABC):
         """
         request = case.requested
         started = time.perf_counter()
+        past = model if isinstance(model, Unlearned) else None
+        model = model.model if isinstance(model, Unlearned) else model
         with runtime.isolated_rng(type(self).__name__):
             student = runtime.private_copy(model)
             size = quick_check(case, student, runtime)
@@ -126,11 +129,16 @@ class Method(ABC):
         for made in (done.model, done.helper):
             if made is not None:
                 restore_placement(made, unwrapped(model))
+        record = replace(record_of_method(self, runtime.seed, parents), start=done.start_digest)
+        if past is not None:
+            record = record.following(past.record)
+            # A model made from another one still comes from that one's initial weights.
+            done = done if self.retrains else replace(done, start=past.start, start_digest=past.start_digest)
         return replace(
             done,
             notes=(*done.notes, *unwrapping(model)),
             cost=replace(done.cost, seconds=time.perf_counter() - started),
-            record=replace(record_of_method(self, runtime.seed, parents), start=done.start_digest),
+            record=record,
             deviations=self.deviations,
             request=request,
         )

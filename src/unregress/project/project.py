@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 from numpy.typing import ArrayLike
 from torch import nn
 
+from unregress.auditing.assemble import module_of
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
-from unregress.data.conditions import during, matching, meeting
-from unregress.data.loading import read_targets_in_units
+from unregress.data.conditions import named_by_content
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import RequestError, SettingError
@@ -227,15 +226,10 @@ class Project:
             )
         if subjects is not None:
             return ForgetRequest.subjects(self.splits, subjects, reason=reason)
-        if band is not None:
-            targets = read_targets_in_units(self.splits.source("train_eval"), self.task).numpy()
-            return ForgetRequest.band(targets, *band, reason=reason)
-        if where is not None:
-            if isinstance(where, Mapping):
-                return meeting(self.splits, partial(matching, where=where), reason=reason)
+        if where is not None and not isinstance(where, Mapping):
             return ForgetRequest.where(where, reason=reason)
-        if times is not None:
-            return meeting(self.splits, partial(during, times=times), reason=reason)
+        if found := named_by_content(self.splits, self.task, band=band, where=where, times=times, reason=reason):
+            return found
         if self.splits.ids is None:
             raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
         return ForgetRequest.ids(self.splits.ids, [] if ids is None else ids, reason=reason)
@@ -281,11 +275,8 @@ class Project:
             self.log(why)
             told = (why,)
         given = self._given(after, method, case)
-        model = given.model if isinstance(given, Unlearned) else given
-        found = preflight(case, self.runtime, model, method=method, allow_overlap=allow_overlap)
-        made = method.unlearn(model, case, self.runtime)
-        parent = given.record if isinstance(given, Unlearned) else None
-        record = None if made.record is None else made.record.following(parent)
+        found = preflight(case, self.runtime, module_of(given), method=method, allow_overlap=allow_overlap)
+        made = method.unlearn(given, case, self.runtime)
         before = (*chain.before(case.requested.forget), *self._before(after))
         source = None if after is not None or method.retrains else self._source
         sources = {} if source is None else {"checkpoint": source}
@@ -293,10 +284,7 @@ class Project:
         for warning in warnings:
             self.log(f"Warning: {warning}")
         shared = {each.name: getattr(made, each.name) for each in fields(Unlearned)}
-        shared |= {"record": record, "notes": (*made.notes, *told)}
-        if not method.retrains:
-            # The model still comes from the original's initial weights, from which a later retraining can start.
-            shared |= {"start": self.start, "start_digest": "" if record is None else record.start}
+        shared |= {"notes": (*made.notes, *told), "start": made.start or self.start}
         return Forgotten(**shared, case=case, before=before, runtime=self.runtime, source=source, warnings=warnings)
 
     def audit(

@@ -144,12 +144,8 @@ class ModelFactory:
 
     def unlearned(self, method: Method, start: StoredModel, seed: int) -> StoredModel:
         """Unlearn with a method, starting from the given model, or load the result."""
-
-        def make() -> Unlearned:
-            made = method.unlearn(start.unlearned.model, self.case, self.runtime_for(seed))
-            return made if made.record is None else replace(made, record=made.record.following(start.unlearned.record))
-
-        return self._stored(unlearned_spec(self.case, method, start.key, seed), make)
+        spec = unlearned_spec(self.case, method, start.key, seed)
+        return self._stored(spec, lambda: method.unlearn(start.unlearned, self.case, self.runtime_for(seed)))
 
     def holds(self, spec: ModelSpec) -> bool:
         """Whether a model is stored."""

@@ -50,7 +50,8 @@ def _covered(wanted: RequestRecord, requests: Sequence[RequestRecord]) -> bool:
         return True
     if not wanted.salt:
         return False
-    salted = [each for each in requests if each.salt == wanted.salt]
+    # An id and a person may have the same text.
+    salted = [each for each in requests if (each.salt, each.by) == (wanted.salt, wanted.by)]
     whole = {hashed for each in salted for hashed in each.ids}
     some = {(hashed, content) for each in salted for hashed, found in each.samples.items() for content in found}
     return whole.issuperset(wanted.ids) and all(

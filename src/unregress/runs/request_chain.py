@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unregress.data.ids import salted
 from unregress.data.request import ForgetRequest
-from unregress.runs.record_matching import TrainingRecords
+from unregress.runs.record_matching import By, TrainingRecords
 from unregress.runs.request_record import Found, RequestRecord, read_requests
 
 
@@ -81,18 +81,18 @@ class Chain:
             seen |= set(found.positions)
         return None
 
-    def names(self, text: str) -> bool:
-        """Whether a request names an id, also if its samples no longer exist."""
+    def names(self, text: str, by: By) -> bool:
+        """Whether a request names an id, or a person, also if its samples no longer exist."""
         return any(
             (hashed := salted(each.salt, text)) in each.ids or hashed in each.samples
             for each in self.records
-            if each.salt
+            if each.salt and each.by == by
         )
 
     @property
     def by_id(self) -> bool:
         """Whether some request names its samples by ids."""
-        return any(each.salt for each in self.records)
+        return any(each.salt and each.by == "samples" for each in self.records)
 
     @property
     def notes(self) -> list[str]:

@@ -16,14 +16,13 @@ from typing import Any
 from unregress.data.case import Case
 from unregress.data.ids import id_texts, salt_of, salted
 from unregress.data.request import ForgetRequest
-from unregress.data.splits import Split
+from unregress.data.splits import HELD_OUT, Split
 from unregress.errors import RequestError, StaleError
 from unregress.files.typed_json import Misfit, build, is_day, parse
 from unregress.files.writing import content_of, write_json
 from unregress.runs.manifest import MANIFEST, read_manifest
 from unregress.runs.record_matching import By, TrainingRecords
 
-HELD_OUT: tuple[Split, ...] = ("validation", "test")
 REQUEST = "request.json"
 """Name of the file with a run folder's request and the earlier ones."""
 

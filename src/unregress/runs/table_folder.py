@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unregress.data.leave_out_table import HASH_SIZE, LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.splits import HASH_SIZE
 from unregress.errors import CheckpointError, StaleError
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_text

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
 from unregress.cli.commands.records_file import read_column
-from unregress.data.conditions import during, matching, meeting
+from unregress.data.conditions import named_by_content
 from unregress.data.ids import id_texts
-from unregress.data.loading import read_targets_in_units
 from unregress.data.request import ForgetRequest
-from unregress.data.splits import Splits
+from unregress.data.splits import HELD_OUT, Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.files.typed_json import is_day
 from unregress.runs.model_io import require_same_data
 from unregress.runs.provenance import HISTORY, record_of
-from unregress.runs.record_matching import TrainingRecords
+from unregress.runs.record_matching import By, TrainingRecords
 from unregress.runs.request_chain import Chain
-from unregress.runs.request_record import HELD_OUT, Found, RequestRecord, read_request, read_requests
+from unregress.runs.request_record import Found, RequestRecord, read_request, read_requests
 from unregress.tasks.base import Task
 
 
@@ -161,47 +159,41 @@ class RequestSpec:
         """
         size = splits.size
         if self._called == "people":
-            wanted = (
-                list(map(str, self.subjects)) if self.subjects is not None else read_column(self._file, self.column)
-            )
+            wanted = self._entries() if self.subjects is None else list(map(str, self.subjects))
             trained = dict(zip(id_texts(splits.subjects or ()), splits.subjects or (), strict=True))
             left = self._left(wanted, trained or set(wanted), chain, gone, unknown)
             # People with held-out samples only are complained about by their own names.
             people = {str(each): each for split in HELD_OUT for each in splits.subjects_of(split) or ()} | trained
             return ForgetRequest.subjects(splits, [people.get(each, each) for each in left], reason=self.reason)
-        if self.where is not None:
-            return meeting(splits, partial(matching, where=self.where), reason=self.reason)
-        if self.times is not None:
-            return meeting(splits, partial(during, times=self.times), reason=self.reason)
+        if found := named_by_content(
+            splits, task, band=self.band, where=self.where, times=self.times, reason=self.reason
+        ):
+            return found
         if self.random is not None:
             return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
-        if self.band is not None:
-            targets = read_targets_in_units(splits.source("train_eval"), task)
-            return ForgetRequest.band(targets.numpy(), *self.band, reason=self.reason)
-        if splits.ids is None and chain.by_id and self.file is None:
+        if splits.ids is None and (chain.by_id or self.file is not None):
             # A line such as 3 would be mistaken for a position.
+            by_id = "The request names" if self.file is not None else "The earlier requests of this model name"
             raise DataError(
-                "The earlier requests of this model are by id, and `data` gives no ids",
-                expected="one id per sample, as when they were made",
+                f"{by_id} samples by their ids, and `data` gives no ids",
+                expected="one id per sample",
                 remedy="Return `Splits(..., ids=...)`",
             )
         texts = id_texts(range(size) if splits.ids is None else splits.ids)
         present = set(texts)
-        if self.file is not None:
-            wanted = read_column(self.file, self.column)
-        else:
-            wanted = read_ids(cast(Path, self.ids_file), _KnownIds(present, chain))
+        wanted = self._entries() if self.ids_file is None else read_ids(self.ids_file, _KnownIds(present, chain))
         return ForgetRequest.ids(texts, self._left(wanted, present, chain, gone, unknown), reason=self.reason)
 
-    @property
-    def _file(self) -> Path:
-        return cast(Path, self.file)
+    def _entries(self) -> list[str]:
+        """The entries of the named column of `file`."""
+        return read_column(cast(Path, self.file), self.column)
 
     def _left(
         self, wanted: list[str], present: Collection[str], chain: Chain, gone: list[str], unknown: list[str]
     ) -> list[str]:
         """The named ids or people that are still in the data, or are in no earlier request either."""
-        gone += [each for each in wanted if each not in present and chain.names(each)]
+        by: By = "subjects" if self._called == "people" else "samples"
+        gone += [each for each in wanted if each not in present and chain.names(each, by)]
         if self.missing == "report":
             unknown += [each for each in wanted if each not in present and each not in gone]
         left = [each for each in wanted if each not in gone and each not in unknown]
@@ -235,7 +227,7 @@ class _KnownIds:
     chain: Chain
 
     def __contains__(self, text: object) -> bool:
-        return text in self.present or self.chain.names(str(text))
+        return text in self.present or self.chain.names(str(text), "samples")
 
 
 def _found(folder: Path, records: TrainingRecords) -> Found:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from unregress.auditing.assemble import Candidate, module_of, record_of
+from unregress.auditing.assemble import Candidate, module_of
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.recorded import recorded_recipe
@@ -149,19 +149,15 @@ def forget(
     started = None if isinstance(method, Retrain) else checkpoint
     if started is not None:
         require_not_forgotten(started, case)
-    model = module_of(given)
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
-    found = preflight(case, runtime, model, method=method, allow_overlap=allow_overlap)
+    found = preflight(case, runtime, module_of(given), method=method, allow_overlap=allow_overlap)
     records = TrainingRecords(data)
     warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
     with run_folder(runtime.process_group, output, config + contents(case, weights), weights) as folder:
-        made = method.unlearn(model, case, runtime)
-        record = None if made.record is None else made.record.following(record_of(given))
-        made = replace(made, notes=(*made.notes, *notes), record=record)
-        if not method.retrains and isinstance(given, Unlearned):
-            made = replace(made, start=given.start)
+        made = method.unlearn(given, case, runtime)
+        made = replace(made, notes=(*made.notes, *notes))
         write_request(folder, case, asked.before)
         write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
     which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
