@@ -81,6 +81,20 @@ def test_some_samples_of_an_id_are_known_by_their_content():
     assert record.find(TrainingRecords(data([3, 2, 0], names))).absent == 1
 
 
+def test_an_id_and_a_person_of_one_text_are_told_apart():
+    numbers = torch.arange(4.0)
+    splits = Splits(
+        train=TensorDataset(numbers[:, None], numbers), ids=["1", "2", "3", "4"], subjects=["4", "4", "1", "1"]
+    )
+    record = RequestRecord.of(
+        Case(task=TASK, splits=splits, request=ForgetRequest(size=4, forget=(0,), reason="letter 17"))
+    )
+    chain = Chain(TrainingRecords(splits), (record,))
+    assert chain.names("1", "samples")
+    assert not chain.names("1", "subjects")
+    assert not chain.names("4", "subjects")
+
+
 def test_samples_of_one_id_and_one_content_are_forgotten_together():
     numbers = torch.tensor([1.0, 1.0, 2.0, 3.0])
     splits = Splits(train=TensorDataset(numbers[:, None], numbers), ids=["ann", "ann", "ann", "bob"])

@@ -201,7 +201,8 @@ def test_golds_read_the_retained_rows_only() -> None:
 
 
 def test_a_preflight_accepts_it() -> None:
-    preflight(case_with(()), CPU, start(), recipe=TRAINING)
+    (warning,) = preflight(case_with(()), CPU, start(), recipe=TRAINING).warnings
+    assert "no better than a constant" in warning  # It is not trained.
 
 
 @pytest.mark.parametrize(

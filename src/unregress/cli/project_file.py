@@ -11,11 +11,10 @@ import yaml
 
 from unregress.cli.error_messages import nearest
 from unregress.errors import SettingError
+from unregress.project.settings import PROJECT, is_recipe
 
 NAME = "unregress.yaml"
 """Name of the file."""
-PROJECT = ("task", "data", "training", "model", "start", "runtime")
-"""Settings of a project; besides them the file may hold options of commands."""
 
 
 def is_project_file(path: Path) -> bool:
@@ -41,23 +40,14 @@ def translated(text: str, command: str, commands: Mapping[str, Callable[..., Non
     options = {name: list(signature(each).parameters) for name, each in commands.items()}
     known = {*PROJECT, *(option for each in options.values() for option in each)} - {"config"}
     _require_known(settings, known)
-    own = {
-        name: value
-        for name, value in settings.items()
-        if name in options[command] and name not in ("training", "start")
-    }
+    own = {name: value for name, value in settings.items() if name in options[command]}
     training, model = settings.get("training"), settings.get("model")
-    if isinstance(training, dict) and "class_path" not in training:
-        if command == "audit":
-            retrain = own.get("retrain")
-            if isinstance(retrain, dict):
-                own["retrain"] = {"recipe": training, **retrain}
-        elif "recipe" in options[command]:
+    if is_recipe(training):
+        own.pop("training", None)
+        if "recipe" in options[command]:
             own["recipe"] = training
-    elif training is not None and "training" in options[command]:
-        own["training"] = training
-    if settings.get("start") is not None and command == "train":
-        own["start"] = settings["start"]
+        elif isinstance(own.get("retrain"), dict):
+            own["retrain"] = {"recipe": training, **own["retrain"]}
     if model is not None:
         own |= _model(str(model), command, own)
     return yaml.safe_dump(own, sort_keys=False)

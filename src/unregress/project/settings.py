@@ -17,6 +17,14 @@ from unregress.tasks.base import Task
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
+PROJECT = ("task", "data", "training", "model", "start", "runtime")
+"""The settings of a project; besides them the file may hold options of commands."""
+
+
+def is_recipe(training: object) -> bool:
+    """Whether a setting `training` has the settings of a recipe, and names no function or class."""
+    return isinstance(training, Mapping) and "class_path" not in training
+
 
 class Settings(NamedTuple):
     """The settings of a project."""
@@ -46,8 +54,8 @@ def read_settings(path: Path) -> Settings:
         raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise SettingError(f"{path} holds no settings", expected="names with values, as in `task: my_model.task`")
-    own = {name: found[name] for name in ("task", "data", "training", "model", "start", "runtime") if name in found}
-    if isinstance(own.get("training"), dict) and "class_path" not in own["training"]:
+    own = {name: found[name] for name in PROJECT if name in found}
+    if is_recipe(own.get("training")):
         own["recipe"] = own.pop("training")
     retrain = found.get("retrain")
     if isinstance(retrain, dict) and "store" in retrain:

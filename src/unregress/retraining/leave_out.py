@@ -30,8 +30,8 @@ LEAST_UNSEEN = 500
 """Number of never-seen samples that a table should have, to say how leave-out predictions vary."""
 
 
-class Held(NamedTuple):
-    """Held-out samples of one split."""
+class Chosen(NamedTuple):
+    """Some samples of one split."""
 
     split: Split
     rows: Index
@@ -75,13 +75,12 @@ def fit_table(
     draws = np.random.default_rng(runtime.generator(f"leave-out/unseen {partition}").initial_seed())
     assigned = draws.integers(folds, size=sum(len(each.rows) for each in held))
     rows = case.rows("train")
-    shared = replace(runtime, progress=False)
     if log is not None:
-        work = Workload(models=0, passes=0)
-        for number in range(folds):
-            work += plan_of(training, int((fold != number).sum()))
+        work = sum(
+            (plan_of(training, int((fold != each).sum())) for each in range(folds)), Workload(models=0, passes=0)
+        )
         log(f"Leave-out table: {work.describe(measure_throughput(case, training, runtime, workers=workers), workers)}")
-    sent = case.without_ids()
+    sent, shared = case.without_ids(), replace(runtime, progress=False)
     jobs = {
         f"training without fold {number + 1}": partial(
             _without, sent, training, shared, start, rows[fold == number], _chosen(held, assigned == number)
@@ -92,29 +91,18 @@ def fit_table(
         _without, sent, training, replace(shared, seed=runtime.seed + 1), None, rows[:0], held
     )
     with runtime.bar("leaving out", len(jobs)) as advance:
-        found = [made for _, made in run_all(jobs, workers=workers, ended=advance)]
-    *parts, other = found
-    predictions = torch.empty(len(rows), *parts[0].own.shape[1:])
-    unseen = torch.empty(len(assigned), *parts[0].own.shape[1:])
-    for number, part in enumerate(parts):
-        predictions[torch.from_numpy(fold == number)] = part.own
-        unseen[torch.from_numpy(assigned == number)] = part.unseen
-    by_original = torch.cat([_predictions(original, case, each.split, each.rows, runtime) for each in held])
-    moved, apart = ((each - by_original).abs().mean() for each in (unseen, other.unseen))
-    keys, unseen_keys = case.splits.row_hashes("train_eval"), list[bytes]()
-    for each in held:
-        hashes = case.splits.row_hashes(each.split)
-        unseen_keys += [hashes[row] for row in each.rows]
+        *parts, other = (made for _, made in run_all(jobs, workers=workers, ended=advance))
+    unseen = _in_place([each.unseen for each in parts], assigned)
     return LeaveOutTable(
-        keys=tuple(keys[row] for row in rows),
-        predictions=predictions,
+        keys=_keys(case, [Chosen("train_eval", rows)]),
+        predictions=_in_place([each.own for each in parts], fold),
         folds=torch.from_numpy(fold),
         unseen=unseen,
-        unseen_keys=tuple(unseen_keys),
+        unseen_keys=_keys(case, held),
         seed=runtime.seed,
         partition=partition,
         start_digest="" if start is None else weights_of(start),
-        coupling=float(moved / apart) if float(apart) > 0 else float("nan"),
+        coupling=_coupling(_on_unseen(original, case, held, runtime), unseen, other.unseen),
     )
 
 
@@ -144,7 +132,7 @@ def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> In
     return fold
 
 
-def never_seen(case: Case, training: Training) -> list[Held]:
+def never_seen(case: Case, training: Training) -> list[Chosen]:
     """Held-out samples that no training looks at: the test set, and validation samples if nothing monitors them.
 
     Raises:
@@ -153,7 +141,7 @@ def never_seen(case: Case, training: Training) -> list[Held]:
     splits: list[Split] = ["test"]
     if isinstance(training, Recipe) and not training.monitors:
         splits.append("validation")
-    held = [Held(split, case.rows(split)) for split in splits if getattr(case.splits, split) is not None]
+    held = [Chosen(split, case.rows(split)) for split in splits if getattr(case.splits, split) is not None]
     if not sum(len(each.rows) for each in held):
         raise DataError("There are no never-seen samples", expected="test data, to compare leave-out predictions with")
     return held
@@ -167,12 +155,17 @@ class _Part(NamedTuple):
 
 
 def _without(
-    case: Case, training: Training, runtime: Runtime, start: nn.Module | None, left_out: Index, held: list[Held]
+    case: Case, training: Training, runtime: Runtime, start: nn.Module | None, left_out: Index, held: list[Chosen]
 ) -> _Part:
     """Train a model without some samples, predict, and delete it."""
     model = train(case, training, runtime, start=start, left_out=left_out if len(left_out) else None).model
     own = _predictions(model, case, "train_eval", left_out, runtime)
-    return _Part(own, torch.cat([_predictions(model, case, each.split, each.rows, runtime) for each in held]))
+    return _Part(own, _on_unseen(model, case, held, runtime))
+
+
+def _on_unseen(model: nn.Module, case: Case, held: list[Chosen], runtime: Runtime) -> Tensor:
+    """Raw predictions of held-out samples, `(n, *out)`."""
+    return torch.cat([_predictions(model, case, each.split, each.rows, runtime) for each in held])
 
 
 def _predictions(model: nn.Module, case: Case, split: Split, rows: Index, runtime: Runtime) -> Tensor:
@@ -188,7 +181,33 @@ def _predictions(model: nn.Module, case: Case, split: Split, rows: Index, runtim
     return torch.cat(found) if found else torch.empty(0)
 
 
-def _chosen(held: list[Held], mask: np.typing.NDArray[np.bool_]) -> list[Held]:
+def _chosen(held: list[Chosen], mask: np.typing.NDArray[np.bool_]) -> list[Chosen]:
     """The held-out samples that a mask over all of them chooses."""
     ends = np.cumsum([len(each.rows) for each in held])[:-1]
-    return [Held(each.split, each.rows[part]) for each, part in zip(held, np.split(mask, ends), strict=True)]
+    return [Chosen(each.split, each.rows[part]) for each, part in zip(held, np.split(mask, ends), strict=True)]
+
+
+def _keys(case: Case, chosen: list[Chosen]) -> tuple[bytes, ...]:
+    """The SHA-256 of each sample's content."""
+    found: list[bytes] = []
+    for each in chosen:
+        hashes = case.splits.row_hashes(each.split)
+        found += [hashes[row] for row in each.rows]
+    return tuple(found)
+
+
+def _in_place(parts: Sequence[Tensor], number: Index) -> Tensor:
+    """One tensor, `(n, *out)`, of which sample `i` is the next of part `number[i]`."""
+    whole = torch.empty(len(number), *parts[0].shape[1:])
+    for each, part in enumerate(parts):
+        whole[torch.from_numpy(number == each)] = part
+    return whole
+
+
+def _coupling(original: Tensor, unseen: Tensor, other: Tensor) -> float:
+    """Distance of the fold models' predictions from the original's, in distances of a model with other initial weights.
+
+    NaN where that model predicts what the original does.
+    """
+    moved, apart = (float((each - original).abs().mean()) for each in (unseen, other))
+    return moved / apart if apart > 0 else float("nan")

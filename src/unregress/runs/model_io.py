@@ -54,6 +54,11 @@ def contents(case: Case, weights: Mapping[str, Path]) -> str:
         digests[WEIGHTS_OF + name] = weights_digest(path)
         if path.is_dir() and (helper := record_of(path).helper) is not None:
             digests[f"helper of {name}"] = weights_digest(path / helper)
+    return digest_comments(digests)
+
+
+def digest_comments(digests: Mapping[str, str]) -> str:
+    """Digests by name, as comments for a `config.yaml`."""
     return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())
 
 

@@ -59,7 +59,7 @@ def expected_options(name: str, lr: float, weight_decay: float, options: object)
         construct(name, [nn.Parameter(torch.zeros(1, 1))], lr=lr, weight_decay=weight_decay, **options)
     except Exception as error:
         kind = getattr(optim, name) if name not in OPTIMIZERS else {"adam": Adam, "adamw": AdamW, "sgd": SGD}[name]
-        return f"options that {kind.__name__} accepts ({accepted(kind, *_FIELDS)}); PyTorch says: {error}"
+        return refused(kind, error, *_FIELDS)
     return ""
 
 
@@ -83,9 +83,10 @@ def chooses_implementation(options: Mapping[str, Any]) -> bool:
     return any(name in options for name in _IMPLEMENTATIONS)
 
 
-def accepted(kind: type, *without: str) -> str:
-    """The names of the arguments of a class, but for some, as text."""
-    return ", ".join(name for name in inspect.signature(kind).parameters if name not in without)
+def refused(kind: type, error: Exception, *without: str) -> str:
+    """What is expected in place of options that a class of PyTorch refuses, but for some that it is given otherwise."""
+    accepted = ", ".join(name for name in inspect.signature(kind).parameters if name not in without)
+    return f"options that {kind.__name__} accepts ({accepted}); PyTorch says: {error}"
 
 
 def is_plain(value: object) -> bool:

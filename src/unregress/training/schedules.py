@@ -10,7 +10,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from unregress.errors import SettingError
-from unregress.training.optimizers import accepted, is_plain
+from unregress.training.optimizers import is_plain, refused
 
 Every = Literal["epoch", "step"]
 """How often a schedule advances."""
@@ -94,8 +94,7 @@ def expected_options(name: str, options: object, optimizer: Optimizer, lr: float
     try:
         scheduler_of(name, options, optimizer, lr, length=2)
     except Exception as error:
-        kind = getattr(lr_scheduler, name)
-        return f"options that {name} accepts ({accepted(kind, 'optimizer', 'last_epoch')}); PyTorch says: {error}"
+        return refused(getattr(lr_scheduler, name), error, "optimizer", "last_epoch")
     return ""
 
 

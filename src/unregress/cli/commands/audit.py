@@ -130,10 +130,7 @@ def audit(
             write_text(folder / GOLDS, gold_record(recipe, trained))
         report.to_json(folder / AUDIT)
         render_html(report, folder / "audit.html")
-    print_table(report)
-    say("", f"Wrote {output}/audit.html and {output}/{AUDIT}", f"Digest of {output}: {digest_of_folder(output)}")
-    if require == "pass":
-        require_all_passed(report, output)
+    show(report, output, require)
 
 
 def _by_name(golds: list[Path]) -> dict[str, Path]:
@@ -161,6 +158,18 @@ def _files(models: Mapping[str, Path], golds: Mapping[str, Path]) -> dict[str, M
     """The weights file of each model, by its name in the report."""
     named = {**models, **dict(zip(gold_names(len(golds)), golds.values(), strict=True))}
     return {name: file_of(path) for name, path in named.items()}
+
+
+def show(report: AuditReport, output: Path, require: Literal["pass"] | None) -> None:
+    """Print a written audit, and require what was asked.
+
+    Raises:
+        VerdictError: a model that was required to pass did not.
+    """
+    print_table(report)
+    say("", f"Wrote {output}/audit.html and {output}/{AUDIT}", f"Digest of {output}: {digest_of_folder(output)}")
+    if require == "pass":
+        require_all_passed(report, output)
 
 
 def require_all_passed(report: AuditReport, output: Path) -> None:

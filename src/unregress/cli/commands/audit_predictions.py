@@ -11,15 +11,14 @@ import yaml
 from unregress.auditing.predictions_only import NO_REASON, files_of
 from unregress.auditing.predictions_only import audit_predictions as audit_tables
 from unregress.cli.commands.agreement import AUDIT
-from unregress.cli.commands.audit import require_all_passed
-from unregress.cli.console import say
+from unregress.cli.commands.audit import show
 from unregress.errors import SettingError
 from unregress.evidence.verdict import Rule
 from unregress.files.writing import sha256_of
 from unregress.metrics import Metric
-from unregress.report import print_table, render_html
+from unregress.report import render_html
 from unregress.runs.folder import check_run, new_run
-from unregress.runs.manifest import digest_of_folder
+from unregress.runs.model_io import digest_comments
 
 COMMAND = "audit-predictions"
 
@@ -97,7 +96,7 @@ def audit_predictions(
     given: dict[str, Path] = {**models, **{f"gold {number}": path for number, path in enumerate(retrained, 1)}}
     if data is not None:
         given["data"] = data
-    config += _contents(given)
+    config += digest_comments({name: sha256_of(path) if path.is_file() else "missing" for name, path in given.items()})
     check_run(output, config)
     report = audit_tables(
         models,
@@ -113,10 +112,7 @@ def audit_predictions(
     with new_run(output, config, given) as folder:
         report.to_json(folder / AUDIT)
         render_html(report, folder / "audit.html")
-    print_table(report)
-    say("", f"Wrote {output}/audit.html and {output}/{AUDIT}", f"Digest of {output}: {digest_of_folder(output)}")
-    if require == "pass":
-        require_all_passed(report, output)
+    show(report, output, require)
 
 
 def _by_name(predictions: str | Sequence[str] | Mapping[str, Path]) -> dict[str, Path]:
@@ -136,9 +132,3 @@ def _by_name(predictions: str | Sequence[str] | Mapping[str, Path]) -> dict[str,
                 remedy="Rename one, or name them in a configuration: `predictions: {original: FILE, mine: FILE}`",
             )
     return found
-
-
-def _contents(files: Mapping[str, Path]) -> str:
-    """SHA-256 of all files, as comments of the configuration: a file's content may change."""
-    digests = {name: sha256_of(path) if path.is_file() else "missing" for name, path in files.items()}
-    return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())

@@ -182,10 +182,8 @@ def _with_training(
     """The method, for Retrain with the project's training function and the initial weights."""
     if not isinstance(method, Retrain):
         if start is not None:
-            raise SettingError(
-                f"`start` is given, and {type(method).__name__} starts from the trained model",
-                expected="`start` with `--method Retrain` only",
-            )
+            # A project's file names it for all commands.
+            say(f"Note: {start} is not used, since {type(method).__name__} starts from the trained model")
         return method
     if training is not None:
         method = replace(method, recipe=training)
