@@ -210,7 +210,7 @@ class Project:
         return self._tables
 
     def table(
-        self, *, folds: int = 5, partitions: int = 2, workers: int = 1, after: Forgotten | None = None
+        self, *, folds: int = 5, partitions: int = 2, workers: int = 1, stack: int = 1, after: Forgotten | None = None
     ) -> tuple[LeaveOutTable, ...]:
         """Make the model's leave-out tables, or bring them up to date.
 
@@ -225,6 +225,7 @@ class Project:
             partitions: number of tables, each with folds of its own: the first teaches `LeaveOutEdit`, and only another
                 can judge what it made.
             workers: number of trainings side by side.
+            stack: number of fold models of a small network to train in one loop.
             after: the result of a request that is carried out; by default the requests in the model's run folder.
 
         Raises:
@@ -243,6 +244,7 @@ class Project:
             folds=folds,
             partitions=partitions,
             workers=workers,
+            stack=stack,
             log=self.log,
         )
         return self._tables

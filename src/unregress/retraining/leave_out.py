@@ -8,39 +8,25 @@ import shutil
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
-from unregress.data.loading import chunked
 from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
-from unregress.files.partial import unfinished
-from unregress.files.writing import writing
-from unregress.methods.base import train
-from unregress.parallel.jobs import run_all
-from unregress.retraining.throughput import measure_throughput
-from unregress.retraining.workload import Workload, plan_of
+from unregress.retraining.fold_models import Chosen, FoldTraining, predict_unseen, run_trainings
+from unregress.retraining.stacked_training import require_stackable
 from unregress.tasks.weights import weights_of
 from unregress.training.from_scratch import Training, training_record
 from unregress.training.recipe import Recipe
-from unregress.training.runtime import Runtime, evaluating
+from unregress.training.runtime import Runtime
 
 LEAST_UNSEEN = 500
 """Number of never-seen samples that a table should have, to say how leave-out predictions vary."""
-
-
-class Chosen(NamedTuple):
-    """Some samples of one split."""
-
-    split: Split
-    rows: Index
 
 
 def fit_table(
@@ -53,6 +39,7 @@ def fit_table(
     folds: int = 5,
     partition: int = 0,
     workers: int = 1,
+    stack: int = 1,
     store: Path | None = None,
     log: Callable[[str], None] | None = None,
 ) -> LeaveOutTable:
@@ -70,6 +57,7 @@ def fit_table(
         folds: number of folds, by people where `Splits.subjects` is given; more folds are nearer to the truth.
         partition: number of the division into folds; another number gives another division.
         workers: number of trainings side by side.
+        stack: number of fold models of a small network to train in one loop, see `Retraining.stack`.
         store: folder for the predictions of finished trainings, with which an interrupted call continues; they are
             removed in the end.
         log: receives the estimate of how long it will take.
@@ -81,20 +69,24 @@ def fit_table(
     """
     fold, rows, gone = fold_of_each(case, runtime, folds, partition), case.kept, forgotten_rows(case)
     held = never_seen(case, training)
+    if log is not None and (unseen_count := sum(len(each.rows) for each in held)) < LEAST_UNSEEN:
+        log(f"Warning: there are {unseen_count} never-seen samples, and limits by fewer than {LEAST_UNSEEN} are rough")
     assigned = _fold_of_unseen(case, held, runtime, folds, partition)
     sent, shared = case.without_ids(), replace(runtime, progress=False)
     trainings = [
-        _Training(sent, training, shared, start, rows[fold == each], gone, _chosen(held, assigned == each))
+        FoldTraining(sent, training, shared, start, rows[fold == each], gone, _chosen(held, assigned == each))
         for each in range(folds)
     ]
     # A training from other initial weights, for the coupling.
-    trainings.append(_Training(sent, training, replace(shared, seed=runtime.seed + 1), None, rows[:0], gone, held))
+    trainings.append(FoldTraining(sent, training, replace(shared, seed=runtime.seed + 1), None, rows[:0], gone, held))
     kept = (
         None
         if store is None
         else store / f"leave-out-{_key(case, training, runtime, original, start, folds, partition)}"
     )
-    parts = _run(trainings, kept, case, runtime, workers, log)
+    if stack > 1:
+        require_stackable(case, training, runtime)
+    parts = run_trainings(trainings, kept, workers, stack, log)
     unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
     table = LeaveOutTable(
         keys=_keys(case, [Chosen("train_eval", rows)]),
@@ -107,7 +99,7 @@ def fit_table(
         start_digest="" if start is None else weights_of(start),
         original=weights_of(original),
         made_with=len(rows),
-        coupling=_coupling(_on_unseen(original, case, held, runtime), unseen, parts[-1].unseen),
+        coupling=_coupling(predict_unseen(original, case, held, runtime), unseen, parts[-1].unseen),
     )
     if kept is not None:
         shutil.rmtree(kept, ignore_errors=True)
@@ -160,81 +152,6 @@ def never_seen(case: Case, training: Training) -> list[Chosen]:
     return held
 
 
-class _Part(NamedTuple):
-    """Predictions of one model: of the samples that it was trained without, and of never-seen ones."""
-
-    own: Tensor
-    unseen: Tensor
-
-
-class _Training(NamedTuple):
-    """One training without some samples, and what its model predicts."""
-
-    case: Case
-    training: Training
-    runtime: Runtime
-    start: nn.Module | None
-    left_out: Index
-    """Samples of the fold."""
-    gone: Index
-    """Samples that were forgotten before."""
-    held: list[Chosen]
-
-    def run(self) -> _Part:
-        """Train, predict, and delete the model."""
-        masked = np.concatenate([self.left_out, self.gone])
-        left_out = masked if len(masked) else None
-        model = train(self.case, self.training, self.runtime, start=self.start, left_out=left_out).model
-        own = predict_rows(model, self.case, "train_eval", self.left_out, self.runtime)
-        return _Part(own, _on_unseen(model, self.case, self.held, self.runtime))
-
-
-def _run(
-    trainings: Sequence[_Training],
-    kept: Path | None,
-    case: Case,
-    runtime: Runtime,
-    workers: int,
-    log: Callable[[str], None] | None,
-) -> list[_Part]:
-    """Carry out the trainings whose predictions are not kept yet; returns the predictions of all."""
-    done = {} if kept is None else _read_parts(kept)
-    missing = [number for number in range(len(trainings)) if number not in done]
-    if log is not None and missing:
-        each = trainings[0]
-        samples = len(case.kept)
-        work = sum(
-            (plan_of(each.training, samples - len(trainings[number].left_out)) for number in missing),
-            Workload(models=0, passes=0),
-        )
-        pace = measure_throughput(case, each.training, runtime, workers=workers)
-        log(f"Leave-out table: {work.describe(pace, workers)}")
-    jobs = {f"training {number + 1} of {len(trainings)}": trainings[number].run for number in missing}
-    with runtime.bar("leaving out", len(jobs)) as advance:
-        for number, (_, part) in zip(missing, run_all(jobs, workers=workers, ended=advance), strict=True):
-            done[number] = part
-            if kept is not None:
-                _write_part(kept / f"{number}.safetensors", part)
-    return [done[number] for number in range(len(trainings))]
-
-
-def _read_parts(folder: Path) -> dict[int, _Part]:
-    """Predictions that an interrupted call has kept, by the number of the training."""
-    found = {}
-    for path in folder.glob("*.safetensors"):
-        tensors = load_file(path)
-        found[int(path.stem)] = _Part(tensors["own"], tensors["unseen"])
-    return found
-
-
-def _write_part(path: Path, part: _Part) -> None:
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished(path) as hidden:
-            save_file({"own": part.own.contiguous(), "unseen": part.unseen.contiguous()}, hidden)
-            hidden.replace(path)
-
-
 def _key(
     case: Case,
     training: Training,
@@ -268,26 +185,6 @@ def _fold_of_unseen(case: Case, held: list[Chosen], runtime: Runtime, folds: int
     number = {person: place for place, person in enumerate(dict.fromkeys(people))}
     drawn = draws.integers(folds, size=len(number))
     return np.array([drawn[number[person]] for person in people], dtype=np.int64)
-
-
-def _on_unseen(model: nn.Module, case: Case, held: list[Chosen], runtime: Runtime) -> Tensor:
-    """Raw predictions of held-out samples, `(n, *out)`."""
-    return torch.cat([predict_rows(model, case, each.split, each.rows, runtime) for each in held])
-
-
-def predict_rows(model: nn.Module, case: Case, split: Split, rows: Index, runtime: Runtime) -> Tensor:
-    """Raw predictions of some samples, on the CPU; `(n, *out)`."""
-    if not len(rows):
-        return torch.empty(0)
-    ready, chunks = (
-        runtime.set_up(runtime.private_copy(model)),
-        chunked(torch.from_numpy(rows), runtime.evaluation_batch_size),
-    )
-    with evaluating(ready), torch.no_grad():
-        found = [
-            case.task.predict(ready, batch.data).float().cpu() for batch in runtime.load(case.source(split), chunks)
-        ]
-    return torch.cat(found)
 
 
 def _chosen(held: list[Chosen], mask: np.typing.NDArray[np.bool_]) -> list[Chosen]:

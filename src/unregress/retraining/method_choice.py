@@ -14,7 +14,7 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import SettingError, StaleError
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
-from unregress.retraining.leave_out import predict_rows
+from unregress.retraining.fold_models import predict_rows
 from unregress.retraining.throughput import measure_throughput
 from unregress.retraining.workload import Throughput, plan_of
 from unregress.training.from_scratch import Training

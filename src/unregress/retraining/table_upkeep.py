@@ -33,6 +33,7 @@ def up_to_date_tables(
     folds: int = 5,
     partitions: int = 2,
     workers: int = 1,
+    stack: int = 1,
     log: Callable[[str], None],
 ) -> tuple[LeaveOutTable, ...]:
     """Read a model's leave-out tables, make those that are missing or too old, and drop what was forgotten since.
@@ -47,6 +48,7 @@ def up_to_date_tables(
         folds: number of folds.
         partitions: number of tables, each with a division into folds of its own: one teaches, the other judges.
         workers: number of trainings side by side.
+        stack: number of fold models of a small network to train in one loop.
         log: receives lines of progress.
 
     Raises:
@@ -73,6 +75,7 @@ def up_to_date_tables(
                 folds=folds,
                 partition=number,
                 workers=workers,
+                stack=stack,
                 store=None if folder is None else folder.parent,
                 log=log,
             )

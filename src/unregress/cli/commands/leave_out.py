@@ -31,6 +31,7 @@ def table(
     folds: int = 5,
     partitions: int = 2,
     workers: int = 1,
+    stack: int = 1,
     recipe: Recipe | None = None,
     training: Callable[..., Any] | None = None,
     start: Path | None = None,
@@ -51,6 +52,7 @@ def table(
         folds: number of folds; more are nearer to the truth, and cost more.
         partitions: number of tables: the first teaches LeaveOutEdit, and only another can judge what it made.
         workers: number of trainings side by side.
+        stack: number of fold models of a small network to train in one loop.
         recipe: how the original was trained; by default as its run folder says.
         training: import path of the function that trained the original; see `unregress train`.
         start: weights file with the original's initial weights; by default those in its run folder.
@@ -74,6 +76,7 @@ def table(
         folds=folds,
         partitions=partitions,
         workers=workers,
+        stack=stack,
         log=say,
     )
     told = ", ".join(f"{each.coupling:.2f}" for each in made)
