@@ -19,8 +19,8 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
     forgotten, golds = len(panel.original.parts["train-forget"]), len(panel.golds)
     if not golds and any(each.metric == KEPT_BY_TABLE and each.value is not None for each in measures):
         yield (
-            "No model was retrained without the forgotten samples: the verdict rests on predictions of models that were "
-            "trained without other groups of samples too, and on samples that no model ever saw."
+            "No model was retrained without the forgotten samples: the verdict rests on predictions of models that "
+            "were trained without other groups of samples too, and on samples that no model ever saw."
         )
     elif not golds:
         yield (

@@ -108,8 +108,8 @@ def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
 
 def _lean(found: _Numbers) -> str:
     return (
-        f"its predictions for them lean {found.slope:.2f} of the way from predictions of models without them to the true values, where "
-        f"never-seen samples lean {found.low:.2f} to {found.high:.2f}"
+        f"its predictions for them lean {found.slope:.2f} of the way from those of models without them to the true "
+        f"values, where never-seen samples lean {found.low:.2f} to {found.high:.2f}"
     )
 
 

@@ -216,13 +216,13 @@ def _compared(report: AuditReport) -> str:
     compared, golds = plural(len(report.named("unlearned")), "unlearned model"), len(report.golds)
     if not golds and judged_by_table(report):
         return (
-            f"This page compares {compared} with predictions of models that never saw those records; none was retrained "
-            "for this request."
+            f"This page compares {compared} with predictions of models that never saw those records; none was "
+            "retrained for this request."
         )
     if not golds:
         return (
-            f"No model was retrained without those records to compare the {compared} with. So it is unknown how a model "
-            "that never saw them would behave."
+            f"No model was retrained without those records to compare the {compared} with. So it is unknown how a "
+            "model that never saw them would behave."
         )
     return f"This page compares {compared} with {plural(golds, 'model')} retrained without those records."
 
