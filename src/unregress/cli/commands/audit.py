@@ -28,7 +28,7 @@ from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
 from unregress.report import model_card, print_table, render_html
 from unregress.runs.manifest import MANIFEST, digest_of_folder
-from unregress.runs.model_io import contents, file_of, read_model, run_folder
+from unregress.runs.model_io import contents, file_of, read_model, read_start, run_folder
 from unregress.runs.provenance import require_not_forgotten
 from unregress.tasks.base import Task
 from unregress.training.from_scratch import training_record
@@ -47,6 +47,7 @@ def audit(
     golds: list[Path] | None = None,
     retrain: RetrainOptions | None = None,
     training: Callable[..., Any] | None = None,
+    start: Path | None = None,
     deep: DeepTests | None = None,
     original: str = "original",
     rule: Rule = Rule(),  # noqa: B008 frozen
@@ -75,6 +76,8 @@ def audit(
             `--retrain.workers 2` two at a time.
         training: import path of the function that trained the original, with which golds are trained; see `unregress
             train`.
+        start: weights file with the original's initial weights, from which golds start too; by default those in the
+            original's run folder.  `--retrain.coupled false` trains golds from new ones.
         deep: also test the methods that made the models, with many trainings as `retrain` says: `--deep {}`.
         original: name of the model before unlearning.
         rule: how a verdict is reached.
@@ -104,6 +107,7 @@ def audit(
     store = None if retraining is None else retraining.store
     with run_folder(runtime.process_group, output, config, paths) as folder, store_noted(store):
         read, notes = _read(paths, case, runtime, original)
+        initial = None if start is None else read_start(start, case, runtime)
         job = AuditJob(
             case=case,
             models={name: read[name] for name in models},
@@ -112,6 +116,7 @@ def audit(
             retrain=retraining,
             deep=deep,
             original=original,
+            start=initial,
             metrics=[*metrics, *([Published()] if protocol == "published" else [])],
             rule=rule,
             files=_files(models, given),
