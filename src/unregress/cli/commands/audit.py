@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from unregress.auditing.assemble import Candidate, gold_names, module_of
 from unregress.auditing.pipeline import AuditJob
+from unregress.auditing.table import judging
 from unregress.auditing.training import DeepTests
 from unregress.checks.model_check import no_better_than_constant
 from unregress.checks.preflight import preflight
@@ -30,6 +31,7 @@ from unregress.report import model_card, print_table, render_html
 from unregress.runs.manifest import MANIFEST, digest_of_folder
 from unregress.runs.model_io import contents, file_of, read_model, read_start, run_folder
 from unregress.runs.provenance import require_not_forgotten
+from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
 from unregress.training.from_scratch import training_record
 from unregress.training.runtime import Runtime
@@ -48,6 +50,7 @@ def audit(
     retrain: RetrainOptions | None = None,
     training: Callable[..., Any] | None = None,
     start: Path | None = None,
+    table: Path | None = None,
     deep: DeepTests | None = None,
     original: str = "original",
     rule: Rule = Rule(),  # noqa: B008 frozen
@@ -78,6 +81,8 @@ def audit(
             train`.
         start: weights file with the original's initial weights, from which golds start too; by default those in the
             original's run folder.  `--retrain.coupled false` trains golds from new ones.
+        table: folder that `unregress table` wrote: one of its tables that taught no model is compared with, and decides
+            where there are too few golds.
         deep: also test the methods that made the models, with many trainings as `retrain` says: `--deep {}`.
         original: name of the model before unlearning.
         rule: how a verdict is reached.
@@ -108,6 +113,8 @@ def audit(
     with run_folder(runtime.process_group, output, config, paths) as folder, store_noted(store):
         read, notes = _read(paths, case, runtime, original)
         initial = None if start is None else read_start(start, case, runtime)
+        judged = [read[name] for name in models if name != original]
+        leave_out = [] if table is None else judging(read_tables(table), case, judged or [read[original]], say)
         job = AuditJob(
             case=case,
             models={name: read[name] for name in models},
@@ -117,7 +124,7 @@ def audit(
             deep=deep,
             original=original,
             start=initial,
-            metrics=[*metrics, *([Published()] if protocol == "published" else [])],
+            metrics=[*metrics, *([Published()] if protocol == "published" else []), *leave_out],
             rule=rule,
             files=_files(models, given),
             not_found=[f"{note.removesuffix('.')}." for note in asked.notes],
