@@ -11,6 +11,7 @@ from e2e.test_flow import read
 from e2e.test_training_audit import audit, ended
 from unregress.cli import main
 from unregress.evidence import OTHER_START, AuditReport
+from unregress.runs.model_io import weights_digest
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +70,9 @@ def test_the_start_of_a_bare_weights_file_is_named(
     code, out, _ = ended(words, capsys)
     own = read(folder / "history.json")["made"]["start"]
     assert code == 0 and "2 models to train" in out and starts(tmp_path / "coupled")["retrained"] == own
+    digest = weights_digest(folder / "start.safetensors")
+    assert f"# weights of initial weights: {digest}" in (tmp_path / "coupled" / "config.yaml").read_text()
+    assert main(["verify", str(tmp_path / "coupled")]) == 0
 
 
 def test_initial_weights_of_another_model_are_refused(

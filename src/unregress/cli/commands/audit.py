@@ -106,11 +106,12 @@ def audit(
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     require_agreement(paths.values())
-    config += contents(case, paths) + (
+    sources = paths if start is None else {**paths, "initial weights": start}
+    config += contents(case, sources) + (
         "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(training_record(recipe))}\n"
     )
     store = None if retraining is None else retraining.store
-    with run_folder(runtime.process_group, output, config, paths) as folder, store_noted(store):
+    with run_folder(runtime.process_group, output, config, sources) as folder, store_noted(store):
         read, notes = _read(paths, case, runtime, original)
         initial = None if start is None else read_start(start, case, runtime)
         judged = [read[name] for name in models if name != original]
