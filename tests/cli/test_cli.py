@@ -59,7 +59,7 @@ def test_defaults_are_the_library_s(capsys: pytest.CaptureFixture[str]) -> None:
         "Errors", "Wasserstein", "Deviation", "AttackAUC", "Membership", "Representation", "Anamnesis",
         "Revival",
     ]  # fmt: skip
-    assert config(["demo"], capsys) == {"output": "runs/demo", "seed": 0, "golds": 5}
+    assert config(["demo"], capsys) == {"job": "people", "output": "runs/demo", "seed": 0, "golds": 5}
 
 
 @pytest.mark.parametrize(
