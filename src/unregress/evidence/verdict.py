@@ -16,7 +16,17 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from unregress.errors import require_fields
-from unregress.evidence import CONSTANT, AuditReport, Criterion, Kind, Measurement, Obstacle, Verdict, verdict_text
+from unregress.evidence import (
+    CONSTANT,
+    AuditedModel,
+    AuditReport,
+    Criterion,
+    Kind,
+    Measurement,
+    Obstacle,
+    Verdict,
+    verdict_text,
+)
 from unregress.evidence.criteria import criteria, knows_more
 from unregress.evidence.table_verdict import judge_by_table
 
@@ -76,17 +86,25 @@ class Rule:
 
 
 def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
-    """Give a verdict on every model of a report that is not a gold; without golds all are INCONCLUSIVE.
+    """Give a verdict on every model of a report but those retrained for comparison; without golds all are INCONCLUSIVE.
+
+    Golds are not judged, nor is a retrained model that is shown for scale only, such as one of other initial weights.
 
     Args:
         report: the measurements; its own verdicts are not read.
         rule: the thresholds.
     """
-    return tuple(_judge(model, report, rule) for model in report.named("original", "reference", "unlearned"))
+    compared = {each.name for each in report.models if each.role == "reference" and _retrained(each)}
+    judged = (name for name in report.named("original", "reference", "unlearned") if name not in compared)
+    return tuple(_judge(model, report, rule) for model in judged)
+
+
+def _retrained(model: AuditedModel) -> bool:
+    return model.record is not None and model.record.kind == "retrained"
 
 
 def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
-    if doubt := _no_valid_golds(model, report, rule):
+    if doubt := _no_valid_golds(model, report, rule) or _retrained_otherwise(model, report):
         return judge_by_table(model, report) or _inconclusive(model, doubt, ())
     found = _criteria(model, report, rule)
     if (samples := report.samples["train-forget"]) < rule.samples:
@@ -136,6 +154,21 @@ def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | Non
     if own_error is None or constant is None or not over_golds or np.mean(over_golds) <= max(own_error, constant):
         return None
     return _Doubt(verdict_text.golds_learnt_nothing(float(np.mean(over_golds)), own_error, constant), "training")
+
+
+def _retrained_otherwise(model: str, report: AuditReport) -> _Doubt | None:
+    """The doubt if golds share initial weights, and the model was retrained from others; None otherwise.
+
+    Such a model never saw the forgotten samples, and is farther from the golds than they are from each other.
+    """
+    audited = {each.name: each for each in report.models}
+    own = audited[model].record
+    if audited[model].role != "unlearned" or own is None or own.kind != "retrained" or not own.start:
+        return None
+    starts = {"" if (found := audited[gold].record) is None else found.start for gold in report.golds}
+    if len(starts) > 1 or starts & {"", own.start}:
+        return None
+    return _Doubt(verdict_text.OTHER_INITIAL_WEIGHTS, "golds")
 
 
 def _by_model(report: AuditReport, metric: str, split: str) -> dict[str, Measurement]:
