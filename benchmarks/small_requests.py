@@ -28,10 +28,11 @@ from unregress import LeaveOutEdit, Method, Retrain
 from unregress.auditing.pipeline import audit
 from unregress.cost import Cost
 from unregress.data.case import Case
+from unregress.data.loading import read_targets
 from unregress.files.writing import write_json
 from unregress.hooks.nearest import nearest_rows
 from unregress.methods import Unlearned
-from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Metric
+from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Metric, Revival
 from unregress.metrics.deep.gaussian_kl import divergence
 from unregress.metrics.memory_kept import MemoryKept, memory_kept
 from unregress.metrics.predictions import Values
@@ -46,7 +47,6 @@ READ = {
     "auc": ("auc", "train-forget"),
     "auc with references": ("auc-calibrated", "train-forget"),
     "relearning": ("relearn-steps", "train-forget"),
-    "memory": ("memory", "train-forget"),
     "revival": ("revival", "train-forget"),
     "memory by the table": ("memory-kept", "train-forget"),
 }
@@ -76,8 +76,6 @@ class Measurement:
 
     def targets(self, rows: Rows) -> Values:
         source = self.trainings.case().source("train_eval")
-        from unregress.data.loading import read_targets
-
         return read_targets(source, self.problem.task, torch.tensor(rows)).double().numpy().reshape(len(rows), -1)
 
     def unlearned(self, method: Method, rows: Rows, seed: int = 0, before: tuple[Rows, ...] = ()) -> Unlearned:
@@ -116,8 +114,6 @@ class Measurement:
         case = self.trainings.case()
         rows = case.rows("test")
         raw = predict_rows(model, case, "test", rows, self.runtime)
-        from unregress.data.loading import read_targets
-
         target = read_targets(case.source("test"), case.task, torch.from_numpy(rows)).double()
         return float((case.task.point(raw).double().reshape(target.shape) - target).abs().mean())
 
@@ -176,12 +172,7 @@ class Measurement:
 
     def _training_metrics(self) -> list[Metric]:
         recipe = replace(self.problem.recipe, epochs=2, lr=self.problem.recipe.lr / 10, schedule="constant")
-        found: list[Metric] = [Anamnesis(recipe=recipe)]
-        try:
-            from unregress.metrics import Revival
-        except ImportError:
-            return found
-        return [*found, Revival(recipe=recipe)]
+        return [Anamnesis(recipe=recipe), Revival(recipe=replace(recipe, epochs=1))]
 
     @staticmethod
     def _value(report: Any, place: tuple[str, str], name: str) -> float | None:
