@@ -1,10 +1,10 @@
 """What an audit costs beside its predictions: the job `audit-rows` of `bench.py`, and its growth with the rows.
 
-Rows of ten features, a hundredth of them forgotten at random, and as many held-out rows as a fifth; the original, one
+Rows of ten features, a hundredth of them forgotten at random, and a fifth as many held out; the original, one
 unlearned model and five golds are networks of 64 hidden units, which the audit does not need to be trained well.
 Relearning, whose time is that of trainings, is left out.
 
-    python benchmarks/bench_rows.py --output results/bench/audit-rows.json    # 10,000 to 1,000,000 rows
+    python benchmarks/bench_rows.py --output results/bench/audit-rows.json    # 10,000 to 1,000,000 rows: two minutes
     python benchmarks/bench_rows.py --rows 10000 30000                        # a trial, printed only
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def main() -> None:
     for count in args.rows:
         found = measured(rows(scene, count=count), scene, args.rounds)
         sizes.append({"rows": count, "seconds": found["seconds"], "ratio": found["goals"][0]["value"],
-                      "rounds": found["rounds"], "parts": found["check"]})  # fmt: skip
+                      "rounds": found["rounds"], "parts": found["check"], "load": os.getloadavg()})  # fmt: skip
         print(json.dumps(sizes[-1], indent=1), flush=True)
     if args.output is not None:
         told = {"machine": machine(scene.device, args.threads), "unit": "seconds", "sizes": sizes}
