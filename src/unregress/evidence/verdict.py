@@ -18,6 +18,7 @@ import numpy as np
 from unregress.errors import require_fields
 from unregress.evidence import CONSTANT, AuditReport, Criterion, Kind, Measurement, Obstacle, Verdict, verdict_text
 from unregress.evidence.criteria import criteria, knows_more
+from unregress.evidence.table_verdict import judge_by_table
 
 _MOST_GOLDS = 50
 """The largest number of golds that a verdict suggests."""
@@ -41,6 +42,8 @@ class Rule:
     * **INCONCLUSIVE**: too few golds or forgotten samples, golds that predict worse than a constant, a kind
       of criterion that was not measured, or an audit that could not have detected memory, for example because the
       original itself cannot be told from a gold.
+
+    With fewer golds, a leave-out table judges if there is one, see `unregress.evidence.table_verdict`.
 
     The level holds for each model that is judged, not for all of a report together.
 
@@ -84,7 +87,7 @@ def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
 
 def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     if doubt := _no_valid_golds(model, report, rule):
-        return _inconclusive(model, doubt, ())
+        return judge_by_table(model, report) or _inconclusive(model, doubt, ())
     found = _criteria(model, report, rule)
     if (samples := report.samples["train-forget"]) < rule.samples:
         return _inconclusive(model, _Doubt(verdict_text.too_few_samples(samples, rule.samples), "samples"), found)
