@@ -17,6 +17,8 @@ Column = Tensor | Sequence[str]
 """One tensor or list of texts of a batch, with one entry per sample."""
 BLOCK = 2**20
 """Bytes of samples that are copied at a time."""
+WIDE = 512
+"""Bytes of a sample from which on copying it by itself is no slower."""
 
 
 def columns(data: Any, samples: int) -> Iterator[Column]:
@@ -86,7 +88,9 @@ def _bytes_of(column: Column, samples: int) -> tuple[bytes, NDArray[np.uint8] | 
 
 
 def _rows(kind: bytes, content: NDArray[np.uint8]) -> list[bytes]:
-    """Each row's bytes after `kind`."""
+    """Each row's bytes after `kind`; narrow rows are copied all at once."""
+    if content.shape[1] > WIDE:
+        return [kind + row.tobytes() for row in content]
     before = np.broadcast_to(np.frombuffer(kind, np.uint8), (len(content), len(kind)))
     joined, width = np.hstack([before, content]).tobytes(), len(kind) + content.shape[1]
     return [joined[start : start + width] for start in range(0, len(joined), width)]
