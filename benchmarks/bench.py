@@ -25,13 +25,14 @@ import torch
 from bench_audits import AUDITS
 from bench_images import IMAGES
 from bench_others import OTHERS
+from bench_rows import ROW_JOBS
 from harness import Bench, Scene, machine, measured
 
 from unregress import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "results" / "bench"
-JOBS: dict[str, Callable[[Scene], Bench]] = {**IMAGES, **AUDITS, **OTHERS}
+JOBS: dict[str, Callable[[Scene], Bench]] = {**IMAGES, **AUDITS, **ROW_JOBS, **OTHERS}
 
 
 def table(jobs: Mapping[str, Any]) -> str:

@@ -137,7 +137,7 @@ def check(pool: Pool, case: Case, drawn: Drawn) -> None:
                   validation_forget_like=np.zeros(0, dtype=np.int64))  # fmt: skip
     found = {
         (m.metric, m.split, m.model): m.value
-        for metric in (Errors(), Wasserstein(), Deviation(), AttackAUC(draws=1))
+        for metric in (Errors(), Wasserstein(), Deviation(), AttackAUC())
         for m in metric.measure(panel)
         if isinstance(m, Measurement)
     }

@@ -44,7 +44,9 @@ def test_the_attack_says_of_how_many_forgotten_samples_it_speaks(monkeypatch: py
     metrics = [Membership(), Representation()]
     report = unregress.audit(small_case(), {"original": net()}, RUNTIME, golds=[net()], metrics=metrics)
     forgotten = report.samples["train-forget"]
-    assert report.measure("attack", "train-forget", "original").note == f"20 of the {forgotten} forgotten samples"
+    assert report.measure("attack", "train-forget", "original").note.endswith(
+        f"asked about 20 of the {forgotten} forgotten samples"
+    )
     assert report.value("probe-auc", "train-forget", "original") is not None
 
 

@@ -26,7 +26,7 @@ MIDDLE = 100.0
 """a + b: what a target and its mirror image sum to."""
 TRAIN, TEST = slice(0, 400), slice(400, 700)
 RECIPE = unregress.Recipe(epochs=40, lr=0.02, batch_size=64, schedule="one-cycle")
-METRICS = (unregress.Errors(), unregress.Wasserstein(), unregress.Deviation(), unregress.AttackAUC(draws=20))
+METRICS = (unregress.Errors(), unregress.Wasserstein(), unregress.Deviation(), unregress.AttackAUC())
 
 
 def network() -> nn.Module:

@@ -110,7 +110,7 @@ def looked_at(measure: Measurement) -> None:
 @given(asked=odd())
 def test_any_panel_gives_numbers_or_says_why_not(asked: Panel) -> None:
     found = []
-    metrics = (*DISTANCES, Errors(), AttackAUC(draws=20), Membership(), Representation())
+    metrics = (*DISTANCES, Errors(), AttackAUC(), Membership(), Representation())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for metric in metrics:
@@ -166,7 +166,7 @@ def test_whole_audits(targets: str, train: int, forget: int, test: int) -> None:
         request=unregress.ForgetRequest.random(train, forget, seed=0, reason="odd"),
     )
     metrics = (
-        *(*DISTANCES, Errors(), AttackAUC(draws=20), Membership(), Representation()),
+        *(*DISTANCES, Errors(), AttackAUC(), Membership(), Representation()),
         Anamnesis(recipe=unregress.Recipe(epochs=1, batch_size=16), shuffles=1),
         Published(recipe=None),
     )
@@ -195,7 +195,7 @@ def test_another_unit_changes_the_unit_alone(unit: float) -> None:
                 parts[name][part] = Predictions(
                     index=np.arange(30), prediction=answer * factor, target=target * factor, loss=loss * factor
                 )
-    metrics = (*DISTANCES, Errors(), AttackAUC(draws=20), Membership(features=("loss",)))
+    metrics = (*DISTANCES, Errors(), AttackAUC(), Membership(features=("loss",)))
     units = {about.metric: about.unit for metric in metrics for about in metric.about}
     for metric in metrics:
         pairs = zip(measures(metric, panel(usual)).values(), measures(metric, panel(unusual)).values(), strict=True)

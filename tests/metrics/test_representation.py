@@ -30,19 +30,20 @@ def drawn(seed: int, count: int, width: int) -> Features:
 @pytest.mark.parametrize(
     ("first", "second", "alignment"),
     [
-        # Columns -1, 0, 1 and 1, 0, -1: opposite, so the same to a linear layer.
-        ([[0], [1], [2]], [[5], [4], [3]], 1),
-        # Centred -1, 0, 1 and 1, -2, 1: orthogonal.
-        ([[0], [1], [2]], [[1], [-2], [1]], 0),
-        # Centred -1, 0, 1 and -1, -1, 2: (1 + 2)² / (2 · 6).
-        ([[0], [1], [2]], [[0], [0], [3]], 9 / 12),
-        # Centred X is (-1, 0, 1) and (1, -2, 1), orthogonal: XᵀX = diag(2, 6) of norm √40; Y = (-1, 0, 1) of norm 2.
-        # YᵀX = (2, 0): 4 / (2 · √40).
-        ([[0, 1], [1, -2], [2, 1]], [[0], [1], [2]], 2 / np.sqrt(40)),
+        # Opposite, so the same to a linear layer.
+        ([[0], [1], [2], [5]], [[9], [7], [5], [-1]], 1),
+        # The corners of a square, turned by an eighth of a circle and stretched.
+        ([[0, 0], [1, 0], [0, 1], [1, 1]], [[0, 0], [3, 3], [-3, 3], [0, 6]], 1),
+        # Two clusters each, across.  Off the diagonal, kernels are 1 for 2 pairs and -1 for the other 4, U-centred 4/3
+        # and -2/3: of length² 2 · 16/9 + 4 · 4/9 = 48/9, and their product is 4 · -8/9 + 2 · 4/9 = -24/9.
+        ([[1], [1], [-1], [-1]], [[1], [-1], [1], [-1]], -1 / 2),
         # Constant features: alike among themselves, unlike all others.
-        ([[3], [3], [3]], [[7, 1], [7, 1], [7, 1]], 1),
-        ([[3], [3], [3]], [[0], [1], [2]], 0),
-        ([[0.1], [0.1], [0.1]], [[0], [1], [2]], 0),
+        ([[3], [3], [3], [3]], [[7, 1], [7, 1], [7, 1], [7, 1]], 1),
+        ([[3], [3], [3], [3]], [[0], [1], [2], [5]], 0),
+        ([[0.1], [0.1], [0.1], [0.1]], [[0], [1], [2], [5]], 0),
+        # As different from each other as all others are: nothing to align.
+        (np.eye(4), 2 * np.eye(4), 1),
+        (np.eye(4), [[0], [1], [2], [5]], 0),
     ],
 )
 def test_cka_by_hand(first: Any, second: Any, alignment: float) -> None:
@@ -51,22 +52,51 @@ def test_cka_by_hand(first: Any, second: Any, alignment: float) -> None:
     assert linear_cka(b, a) == pytest.approx(alignment, abs=1e-12)
 
 
+def u_centred(features: Features) -> Features:
+    """The kernel off the diagonal, its rows' and columns' means taken out without bias (Székely and Rizzo 2014)."""
+    count, kernel = len(features), features @ features.T
+    np.fill_diagonal(kernel, 0)
+    rows = kernel.sum(axis=0) / (count - 2)
+    centred = kernel - rows - rows[:, None] + kernel.sum() / ((count - 1) * (count - 2))
+    np.fill_diagonal(centred, 0)
+    return centred
+
+
 def by_definition(first: Features, second: Features) -> float:
-    """HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) with the n × n Gram matrices and the centring matrix H."""
-    centring = np.eye(len(first)) - 1 / len(first)
-    k, l = first @ first.T, second @ second.T  # noqa: E741
-    return float(
-        np.trace(k @ centring @ l @ centring)
-        / np.sqrt(np.trace(k @ centring @ k @ centring) * np.trace(l @ centring @ l @ centring))
-    )
+    """The cosine of the angle between two U-centred kernels, from the n × n matrices."""
+    a, b = u_centred(first.astype(float)), u_centred(second.astype(float))
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
 
-@given(st.integers(0, 1000), st.integers(2, 12), st.integers(1, 20), st.integers(1, 20))
+def biased(first: Features, second: Features) -> float:
+    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
+    return float(np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)))
+
+
+@given(st.integers(0, 1000), st.integers(5, 12), st.integers(1, 20), st.integers(1, 20))
 def test_cka_equals_its_definition_for_more_and_fewer_features_than_samples(
     seed: int, count: int, width: int, other: int
 ) -> None:
     first, second = drawn(seed, count, width) + 5, drawn(seed + 1, count, other)
     assert linear_cka(first, second) == pytest.approx(by_definition(first, second), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("width", [5, 64, 200])
+def test_independent_features_have_no_alignment_and_equal_ones_have_one(width: int) -> None:
+    """Of 88 samples; the plain estimator reads 0.05, 0.42 and 0.69."""
+    found = [linear_cka(drawn(seed, 88, width), drawn(seed + 100, 88, width)) for seed in range(40)]
+    assert np.mean(found) == pytest.approx(0, abs=0.01)
+    assert max(map(abs, found)) < 0.06
+    features = drawn(0, 88, width)
+    assert linear_cka(features, features) == pytest.approx(1, abs=1e-9)
+    assert linear_cka(features, features @ ortho_group.rvs(width, random_state=0)) == pytest.approx(1, abs=1e-9)
+    assert biased(features, drawn(100, 88, width)) == pytest.approx({5: 0.05, 64: 0.42, 200: 0.69}[width], abs=0.02)
+
+
+def test_cka_is_the_plain_estimate_where_samples_are_many() -> None:
+    first = drawn(0, 4000, 6)
+    second = first @ np.diag([3, 1, 1, 0, 0, 0]) + drawn(1, 4000, 6)
+    assert 0.3 < linear_cka(first, second) == pytest.approx(biased(first, second), abs=0.002)
 
 
 @given(st.integers(0, 1000), st.floats(0.01, 100), st.floats(-100, 100))
@@ -212,6 +242,15 @@ def test_too_few_samples_are_not_probed() -> None:
     assert measures["probe-auc", "original"].value is None
     assert measures["probe-auc", "original"].note == "only 9 samples per class to train a probe on"
     assert measures["cka-distance", "original"].value is not None
+
+
+def test_too_few_samples_are_not_aligned() -> None:
+    parts = {name: {**own, "train-forget": own["train-forget"].at(np.arange(3))} for name, own in four().items()}
+    measures = found(panel(parts))
+    assert measures["cka-distance", "original"].value is None
+    assert measures["cka-distance", "original"].note == "only 3 samples to compare features of"
+    parts = {name: {**own, "train-forget": own["train-forget"].at(np.arange(4))} for name, own in four().items()}
+    assert found(panel(parts))["cka-distance", "original"].value is not None
 
 
 def test_seeded_and_the_same_for_a_model_whoever_else_is_there() -> None:

@@ -75,7 +75,7 @@ def test_an_output_counts_by_how_much_of_it_is_known() -> None:
     assert sorted_w1(first, second) == (3 * 1 + 1 * 5) / 4
 
 
-METRICS = (Errors(), Wasserstein(), EnergyDistance(), Deviation(), AttackAUC(draws=5))
+METRICS = (Errors(), Wasserstein(), EnergyDistance(), Deviation(), AttackAUC())
 
 
 def everything(panel: Panel) -> list[object]:

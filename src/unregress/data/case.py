@@ -115,7 +115,7 @@ class Case:
         if _of_training(split) and self.request is not None:
             return self.request.members
         every = np.arange(len(self.splits.source(split)))
-        return every if self.request is None else np.setdiff1d(every, self.request.excluded_from(split))
+        return every if self.request is None else np.delete(every, self.request.excluded_from(split))
 
     @property
     def kept(self) -> Index:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from operator import add
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Column = Tensor | Sequence[str]
 """One tensor or list of texts of a batch, with one entry per sample."""
+BLOCK = 2**20
+"""Bytes of samples that are copied at a time."""
+WIDE = 512
+"""Bytes of a sample from which on copying it by itself is no slower."""
 
 
 def columns(data: Any, samples: int) -> Iterator[Column]:
@@ -49,27 +56,44 @@ def hashes_apart(
         samples: number of samples of the batch.
         aside: for each column, whether the second hash leaves it out.
     """
-    whole = [hashlib.sha256() for _ in range(samples)]
-    # The same objects until a column is left out: the target mostly comes last, and then all else is hashed once.
-    rest = whole
-    for column, left_out in zip(batch_columns, aside, strict=True):
-        if left_out and rest is whole:
-            rest = [digest.copy() for digest in whole]
-        for place, row in enumerate(_bytes_of(column, samples)):
-            whole[place].update(row)
-            if rest is not whole and not left_out:
-                rest[place].update(row)
-    return [digest.digest() for digest in whole], [digest.digest() for digest in rest]
+    whole = _hashes(batch_columns, samples)
+    if not any(aside):
+        return whole, whole
+    return whole, _hashes([column for column, apart in zip(batch_columns, aside, strict=True) if not apart], samples)
 
 
-def _bytes_of(column: Column, samples: int) -> Iterator[bytes]:
+def _hashes(batch_columns: Sequence[Column], samples: int) -> list[bytes]:
+    """SHA-256 of each sample's bytes, column after column; they are copied a block of samples at a time."""
+    flat = [_bytes_of(column, samples) for column in batch_columns]
+    width = sum(content.shape[1] for _, content in flat if not isinstance(content, list))
+    block = max(1, BLOCK // max(1, width))
+    found: list[bytes] = []
+    for start in range(0, samples, block):
+        rows = [b""] * min(block, samples - start)
+        for kind, content in flat:
+            part = content[start : start + block]
+            own = part if isinstance(part, list) else _rows(kind, part)
+            rows = list(map(add, rows, own))
+        found += [hashlib.sha256(row).digest() for row in rows]
+    return found
+
+
+def _bytes_of(column: Column, samples: int) -> tuple[bytes, NDArray[np.uint8] | list[bytes]]:
+    """What stands before each sample's bytes, and these: `(samples, width)`, or of texts a list."""
     if not isinstance(column, Tensor):
-        yield from (f"{len(text)} {text}".encode() for text in column)
-        return
+        return b"", [f"{len(text)} {text}".encode() for text in column]
     # Viewed as bytes by PyTorch, since NumPy has no bfloat16.
-    flat = column.detach().cpu().contiguous().reshape(samples, -1).view(torch.uint8)
-    kind = f"{tuple(column.shape[1:])} {column.dtype} ".encode()
-    yield from (kind + row.tobytes() for row in flat.numpy())
+    content = column.detach().cpu().contiguous().reshape(samples, -1).view(torch.uint8).numpy()
+    return f"{tuple(column.shape[1:])} {column.dtype} ".encode(), content
+
+
+def _rows(kind: bytes, content: NDArray[np.uint8]) -> list[bytes]:
+    """Each row's bytes after `kind`; narrow rows are copied all at once."""
+    if content.shape[1] > WIDE:
+        return [kind + row.tobytes() for row in content]
+    before = np.broadcast_to(np.frombuffer(kind, np.uint8), (len(content), len(kind)))
+    joined, width = np.hstack([before, content]).tobytes(), len(kind) + content.shape[1]
+    return [joined[start : start + width] for start in range(0, len(joined), width)]
 
 
 def holds_target(column: Column, target: Tensor) -> bool:

@@ -239,7 +239,7 @@ class ForgetRequest:
     @cached_property
     def members(self) -> Index:
         """Positions of the samples to retain or to forget, ascending: all but those that `others` forget."""
-        return np.setdiff1d(np.arange(self.size), self.excluded)
+        return np.delete(np.arange(self.size), self.excluded)
 
     @cached_property
     def retain(self) -> Index:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from unregress.evidence import Measurement, MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Metric, MetricResult, Panel, Subject, rank_among_golds, value_measurements
 from unregress.metrics.predictions import Values
-from unregress.metrics.roc import auc, auc_interval, true_positive_rate
+from unregress.metrics.roc import area, true_positive_rate
 
-FEWEST = 10
-"""Samples per side below which no interval is given."""
 LIKELY = 1e300
 """Limit of the log likelihood ratios, in absolute value."""
 FALSE_ALARMS = 10
@@ -71,8 +69,7 @@ def calibrated_scores(losses: Values, references: Values, scale: float) -> Value
     return np.asarray(np.log(len(references)) - logsumexp(excess, axis=0))
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """The attack's scores of forgotten and of held-out samples for one model; higher means likelier a member."""
 
     members: Values
@@ -87,13 +84,13 @@ class AttackAUC(Metric):
     data, which suits requests that are unrelated to the target.  What a model learnt about the kind lowers the loss of
     the held-out samples too: it shows in the errors, not here, where memory of the samples themselves is measured.
 
-    All models are measured on the same samples and the same bootstrap draws.  A gold is calibrated by the other golds,
+    All models are measured on the same samples.  A gold is calibrated by the other golds,
     so that its value shows what is expected of one more gold (with one reference fewer).  Without golds nothing is
     calibrated; a single gold calibrates the others only.  True positive rates are left out where there are fewer
     held-out samples than 10 / `false_alarms`.
 
     Raises:
-        SettingError: no draws, or a rate of false alarms outside (0, 1).
+        SettingError: a rate of false alarms outside (0, 1).
     """
 
     about: ClassVar[tuple[MetricInfo, ...]] = (
@@ -140,17 +137,12 @@ class AttackAUC(Metric):
         ),
     )
 
-    draws: int = 1000
-    """Bootstrap draws behind an interval."""
     false_alarms: float = 0.01
     """False positive rate at which the true positive rate is measured."""
 
     def __post_init__(self) -> None:
-        if self.draws < 1 or not 0 < self.false_alarms < 1:
-            raise SettingError(
-                f"AttackAUC has draws={self.draws} and false_alarms={self.false_alarms}",
-                expected="1 draw or more, and a share between 0 and 1",
-            )
+        if not 0 < self.false_alarms < 1:
+            raise SettingError(f"AttackAUC has false_alarms={self.false_alarms}", expected="a share between 0 and 1")
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """AUC and, where there are enough held-out samples, true positive rate of both attacks on every model."""
@@ -166,22 +158,19 @@ class AttackAUC(Metric):
         yield from self._measurements(panel, "auc-calibrated", "tpr-calibrated", _calibrated(panel, part), kind)
 
     def _measurements(
-        self, panel: Panel, area: str, rate: str, scores: Mapping[str, Scores], kind: str
+        self, panel: Panel, metric: str, rate: str, scores: Mapping[str, Scores], kind: str
     ) -> Iterator[Measurement]:
-        areas = {name: auc(found.members, found.others) for name, found in scores.items()}
-        ranks = rank_among_golds(panel, areas)
-        for name, found in scores.items():
-            few = min(len(found.members), len(found.others)) < FEWEST
-            # The same draws for every model, so that differences between models are not due to the draws.
-            rng = np.random.default_rng(panel.runtime.generator("attack-auc").initial_seed())
+        areas = {name: area(found.members, found.others) for name, found in scores.items()}
+        ranks = rank_among_golds(panel, {name: found.value for name, found in areas.items()})
+        for name, (members, others) in scores.items():
             yield Measurement(
-                metric=area,
+                metric=metric,
                 split="train-forget",
                 model=name,
-                value=areas[name],
-                interval=None if few else auc_interval(found.members, found.others, rng, draws=self.draws),
+                value=areas[name].value,
+                interval=areas[name].interval,
                 p=ranks.get(name),
-                note=f"{len(found.members)} against {len(found.others)} {kind}",
+                note=f"{len(members)} against {len(others)} {kind}",
             )
         rates = {
             name: true_positive_rate(found.members, found.others, self.false_alarms)

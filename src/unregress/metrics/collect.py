@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor, nn
 
 from unregress.data.loading import Batch, Source, chunked
@@ -19,7 +19,7 @@ from unregress.distributed.process_group import ProcessGroup
 from unregress.errors import ModelError
 from unregress.hooks.final_layer import Head, final_linear, watched
 from unregress.metrics.predictions import Predictions
-from unregress.metrics.spill import empty
+from unregress.metrics.spill import empty, take
 from unregress.tasks.base import Task
 from unregress.training.runtime import Runtime
 
@@ -58,23 +58,26 @@ def collect(
     full = replace(runtime, precision="32-true") if runtime.precision.endswith("mixed") else runtime
     chosen = torch.arange(len(source)) if rows is None else torch.from_numpy(np.asarray(rows, np.int64))
     featured = _featured(features, chosen, len(source))
-    buffers = _Buffers(samples=len(chosen), featured=int(featured[chosen].sum()))
+    with_features, without = chosen[featured[chosen]], chosen[~featured[chosen]]
+    buffers = _Buffers(samples=len(chosen), featured=len(with_features))
+    # Apart, since computing a sample's features takes longer than predicting it.
+    kinds = [kind for kind in (with_features, without) if len(kind)] or [chosen]
+    batches = [chunk for kind in kinds for chunk in chunked(kind, runtime.evaluation_batch_size)]
     with full.isolated_rng("collect"):
         copy = full.set_up(full.private_copy(model))
         copy.eval()
         head: Head | None = None
-        for batch in full.load(source, chunked(chosen, runtime.evaluation_batch_size), share=task):
-            kept = featured[batch.index.cpu()]
-            if head is None and kept.any():
+        for batch in full.load(source, batches, share=task):
+            kept = bool(featured[batch.index].any())
+            if head is None and kept:
                 head = final_linear(copy, task, batch)
-            predicted = _predict(copy, task, batch, head if kept.any() else None, kept)
+            predicted = _predict(copy, task, batch, head if kept else None)
             buffers.append({"index": batch.index, **predicted}, is_padding=batch.is_padding)
+    columns = {name: values.numpy() for name, values in buffers.columns().items()}
     columns = (
-        buffers.columns()
-        if full.process_group.world_size == 1
-        else _of_all_processes(full.process_group, buffers.columns())
+        _ascending(columns) if full.process_group.world_size == 1 else _of_all_processes(full.process_group, columns)
     )
-    return Predictions(**{name: values.numpy() for name, values in columns.items()})
+    return Predictions(**columns)
 
 
 def _featured(features: Index | bool, chosen: Tensor, size: int) -> Tensor:
@@ -128,14 +131,20 @@ class _Buffers:
         return {name: values[: self._filled[name]] for name, values in self._columns.items()}
 
 
-def _of_all_processes(group: ProcessGroup, own: dict[str, Tensor]) -> dict[str, Tensor]:
+def _ascending(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Sort the columns of all samples by index; those of the samples with features are collected in order."""
+    order = np.argsort(columns["index"], kind="stable")
+    if np.array_equal(order, np.arange(len(order))):
+        return columns
+    return {name: values if name in FEATURES else take(values, order) for name, values in columns.items()}
+
+
+def _of_all_processes(group: ProcessGroup, own: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Gather the columns of all processes of a job, each sample once, by ascending index."""
     parts = group.all_gather([own])
     names = dict.fromkeys(name for part in parts for name in part)
-    columns = {name: torch.cat([part[name] for part in parts if name in part]) for name in names}
-    first_rows = {
-        name: torch.from_numpy(np.unique(columns[name].numpy(), return_index=True)[1]) for name in ("index", "featured")
-    }
+    columns = {name: np.concatenate([part[name] for part in parts if name in part]) for name in names}
+    first_rows = {name: np.unique(columns[name], return_index=True)[1] for name in ("index", "featured")}
     return {name: values[first_rows["featured" if name in FEATURES else "index"]] for name, values in columns.items()}
 
 
@@ -149,8 +158,8 @@ def _width(values: Tensor) -> int:
     return values.shape[1:].numel()
 
 
-def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None, kept: Tensor) -> dict[str, Tensor]:
-    """Predictions, targets and losses of one batch, and with a head the features of the samples to keep."""
+def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None) -> dict[str, Tensor]:
+    """Predictions, targets and losses of one batch, and with a head the features of its samples."""
     with torch.no_grad(), watched(head) if head is not None else nullcontext() as watch:
         prediction = task.predict(model, batch.data)
         target = task.target(batch.data)
@@ -158,8 +167,6 @@ def _predict(model: nn.Module, task: Task[Any], batch: Batch, head: Head | None,
         features = {} if watch is None else watch.features(loss)
         # Features are stored in single precision, whose range is smaller than double precision's.
         features = {k: v.clamp(-SINGLE, SINGLE) if v.dtype == torch.float64 else v for k, v in features.items()}
-        if not kept.all():
-            features = {name: values[kept.to(values.device)] for name, values in features.items()}
-        features["featured"] = batch.index[kept] if features else batch.index[:0]
+        features["featured"] = batch.index if features else batch.index[:0]
         point, target = task.to_units(task.point(prediction)), task.to_units(target)
     return {"prediction": point.detach(), "target": target, "loss": loss.detach(), **features}

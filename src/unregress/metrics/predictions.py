@@ -105,13 +105,13 @@ class Predictions:
         Raises:
             DataError: a position was not predicted.
         """
-        if not np.all(np.isin(index, self.index)):
+        found, predicted = _places(self.index, index)
+        if not predicted.all():
             raise DataError(
                 "Some of the samples asked for were not predicted",
                 remedy="Collect predictions for the same samples from every model",
             )
-        found = np.searchsorted(self.index, index)
-        kept = np.flatnonzero(np.isin(self.featured, index))
+        kept = np.flatnonzero(_places(index, self.featured)[1])
         return replace(
             self,
             index=take(self.index, found),
@@ -133,6 +133,14 @@ class Predictions:
     def with_features(self) -> Predictions:
         """Select the samples whose features were kept."""
         return self.at(self.featured)
+
+
+def _places(ascending: NDArray[Any], wanted: NDArray[Any]) -> tuple[Index, Mask]:
+    """Where each wanted position is among ascending ones, and whether it is there at all."""
+    if not len(ascending):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
+    places = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return places, np.asarray(ascending[places] == wanted, np.bool_)
 
 
 def _outputs(values: NDArray[Any]) -> tuple[int, ...]:

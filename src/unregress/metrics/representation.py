@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,10 @@ from unregress.metrics.predictions import Values
 FOLDS = 5
 FEWEST = 2 * FOLDS
 """Smallest number of samples per class for a probe: two in each fold."""
+FEWEST_ALIGNED = 4
+"""Smallest number of samples whose features can be aligned: of three nothing is left without the diagonal."""
+ROUNDING = 1e-12
+"""Largest similarity with itself, as a share of the squared sum of squares, that is taken for rounding."""
 
 
 def fold_numbers(labels: NDArray[Any], *, seed: int) -> NDArray[np.int64]:
@@ -70,45 +74,70 @@ def probe_auc(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any])
 
 
 def linear_cka(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Linear centred kernel alignment of two models' features of the same samples: 1 if equal, 0 if unrelated.
+    """Linear centred kernel alignment of two models' features of the same samples: 1 if equal, about 0 if unrelated.
 
     Equal means up to rotations, reflections, shifts and a common scale of the features, none of which matters to a
     linear layer behind them.  Constant features have alignment 1 with each other and 0 with all others.
 
-    Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations Revisited".  With
-    more features than samples its bias makes any two models look similar, so compare values for the same samples only.
+    This is the debiased estimator, which leaves each sample's similarity with itself out: of unrelated features it is 0
+    on average, and can be negative, whatever the number of features.  The plain estimator grows with it: 64 independent
+    features of 88 samples read 0.42.
+
+    Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations Revisited", with
+    the unbiased estimator of Song, Smola, Gretton, Bedo and Borgwardt (2012).
 
     Args:
-        first: `(n, width)`.
+        first: `(n, width)`, four samples or more.
         second: `(n, other width)`.
 
-    >>> round(linear_cka(np.array([[0.0], [1.0], [2.0]]), np.array([[5.0], [3.0], [1.0]])), 9)
+    >>> line = np.array([[0.0], [1.0], [2.0], [4.0]])
+    >>> round(linear_cka(line, 5 - 2 * line), 9)
     1.0
     """
     return _alignment(_centred(first), _centred(second))
 
 
-def _centred(features: NDArray[Any]) -> Values:
-    """Features with each column's mean taken out, scaled so that their alignment with themselves is 1."""
+class _Centred(NamedTuple):
+    """Features of one model, ready to be compared with others'."""
+
+    features: Values
+    """With each column's mean taken out, scaled so that their alignment with themselves is 1; `(n, width)`; zero if
+    samples are all equally similar, as constant ones are."""
+    sizes: Values
+    """Squared length of each row, `(n,)`."""
+
+
+def _centred(features: NDArray[Any]) -> _Centred:
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     # Features that differ by rounding alone are constant.
     noise = 1e-7 * float(np.abs(features).max(initial=0.0))
-    size = 0.0 if np.abs(centred).max(initial=0.0) <= noise else np.linalg.norm(_smaller_gram(centred))
-    return centred / np.sqrt(size) if size else np.zeros_like(centred)
+    if np.abs(centred).max(initial=0.0) <= noise:
+        centred = np.zeros_like(centred)
+    # First to numbers of usual size, which can be raised to the fourth power.
+    centred = centred / (np.linalg.norm(centred) or 1.0)
+    plain = _Centred(centred, np.einsum("ij,ij->i", centred, centred))
+    similar = _similarity(plain, plain)
+    # Samples equally similar to each other leave nothing to compare but rounding.
+    scale = 0.0 if similar <= ROUNDING * float(np.sum(plain.sizes)) ** 2 else similar**-0.25
+    return _Centred(plain.features * scale, plain.sizes * scale**2)
 
 
-def _smaller_gram(centred: Values) -> Values:
-    # Either Gram matrix has the same norm: O(n d min(n, d)).
-    wide = centred.shape[1] > centred.shape[0]
-    return centred @ centred.T if wide else centred.T @ centred
+def _similarity(first: _Centred, second: _Centred) -> float:
+    """Unbiased Hilbert-Schmidt independence criterion of linear kernels, times n (n - 3); O(n d min(n, d)).
+
+    The criterion is the mean product of the two kernels' U-centred entries off the diagonal.  Of centred features the
+    rows of a kernel sum to 0, so that what the diagonal adds is a matter of the rows' squared lengths.
+    """
+    (a, p), (b, q), count = first, second, len(first.sizes)
+    crossed = np.sum((a @ a.T) * (b @ b.T)) if min(a.shape[1], b.shape[1]) > count else np.sum((b.T @ a) ** 2)
+    diagonal = np.sum(p * q) * count / (count - 2) - p.sum() * q.sum() / ((count - 1) * (count - 2))
+    return float(crossed - diagonal)
 
 
-def _alignment(first: Values, second: Values) -> float:
-    if not first.any() or not second.any():
-        return float(first.any() == second.any())
-    if min(first.shape[1], second.shape[1]) > len(first):
-        return float(np.sum((first @ first.T) * (second @ second.T)))
-    return float(np.sum((second.T @ first) ** 2))
+def _alignment(first: _Centred, second: _Centred) -> float:
+    if not first.features.any() or not second.features.any():
+        return float(first.features.any() == second.features.any())
+    return _similarity(first, second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +168,10 @@ class Representation(Metric):
             metric="cka-distance",
             title="Distance of the features to the retrained models'",
             meaning="1 minus the linear CKA between the features of the forgotten samples and a retrained model's, "
-            "on average over the retrained models: 0 if they are related in the same way, 1 if unrelated.",
+            "on average over the retrained models: 0 if they are related in the same way, about 1 if unrelated.",
             ideal="The noise floor, which is the distance of a retrained model to the others.",
             unit=Unit.DISTANCE,
-            source="Kornblith et al. (2019), linear CKA",
+            source="Kornblith et al. (2019), linear CKA; debiased as in Song et al. (2012)",
             distance=True,
         ),
     )
@@ -194,6 +223,10 @@ class Representation(Metric):
                 for subject in seen
             }
             yield from value_measurements(shown, "probe-auc", "train-forget", values, note=note)
+        if len(forgotten) < FEWEST_ALIGNED:
+            note = f"only {len(forgotten)} samples to compare features of"
+            yield from without_value(["cka-distance"], "train-forget", list(features), note)
+            return
         centred = {name: _centred(found) for name, found in features.items()}
         yield from distance_measurements(shown, "cka-distance", "train-forget", centred, _cka_distance)
 
@@ -201,7 +234,7 @@ class Representation(Metric):
         return np.sort(rng.choice(count, min(count, self.samples), replace=False))
 
 
-def _cka_distance(first: Values, second: Values) -> float:
+def _cka_distance(first: _Centred, second: _Centred) -> float:
     # By rounding, a model's alignment with itself can be a little above 1.
     return max(0.0, 1 - _alignment(first, second))
 

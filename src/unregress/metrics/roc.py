@@ -2,9 +2,50 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from unregress.metrics.predictions import Values
+
+FEWEST = 10
+"""Samples per side below which no interval is given."""
+STANDARD_ERRORS = 1.959963984540054
+"""Half the width of a 95 % confidence interval of a normally distributed estimate, in standard errors."""
+
+
+class Area(NamedTuple):
+    """Area under the ROC curve."""
+
+    value: float
+    interval: tuple[float, float] | None
+    """95 % confidence interval over samples of the same two kinds; None with fewer than `FEWEST` on a side."""
+
+
+def area(members: Values, others: Values) -> Area:
+    """Area under the ROC curve as `auc` defines it, with a confidence interval in closed form: O(n log n).
+
+    The variance is DeLong's, of the shares of others that each member scores above and of members that each other
+    scores below.  It is carried over to the area's log odds, on which the interval is symmetric: it stays between 0 and
+    1, and covers areas near 1 more often than one on the plain scale, or a percentile bootstrap.  Where all members
+    score higher than all others the variance is 0, and the interval has no width.
+
+    Source: DeLong, DeLong and Clarke-Pearson (1988); by ranks as in Sun and Xu (2014).
+
+    Args:
+        members: scores of the samples to be recognised, `(n,)`.
+        others: scores of the samples to tell them from, `(m,)`.
+    """
+    above, below = _wins(members, others), _wins(others, members)
+    value = float(np.sum(above) / (len(members) * len(others)))
+    if min(len(members), len(others)) < FEWEST:
+        return Area(value, None)
+    shares = above / len(others), below / len(members)
+    variance = float(sum(np.var(share, ddof=1) / len(share) for share in shares))
+    if variance == 0:
+        return Area(value, (value, value))
+    odds, reach = value / (1 - value), np.exp(STANDARD_ERRORS * np.sqrt(variance) / (value * (1 - value)))
+    return Area(value, (float(odds / (odds + reach)), float(odds * reach / (odds * reach + 1))))
 
 
 def auc(members: Values, others: Values) -> float:
@@ -17,37 +58,14 @@ def auc(members: Values, others: Values) -> float:
     >>> round(auc(np.array([3.0, 2.0, 0.0]), np.array([1.0, 2.0])), 4)  # (2 + 1.5 + 0) of 6 pairs
     0.5833
     """
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(np.repeat([1, 0], [len(members), len(others)]), np.concatenate([members, others])))
+    return float(np.sum(_wins(members, others)) / (len(members) * len(others)))
 
 
-def auc_interval(
-    members: Values, others: Values, rng: np.random.Generator, *, draws: int = 1000
-) -> tuple[float, float]:
-    """95 % confidence interval of the AUC over samples of the same two kinds.
-
-    The percentile bootstrap, which draws members and others separately.  Where all members score higher than all
-    others every draw gives 1, and the interval has no width.
-
-    Args:
-        members: scores, `(n,)`.
-        others: scores, `(m,)`.
-        rng: draws n members and then m others, with replacement, each time.
-        draws: how often.
-    """
-    # The AUC depends on ranks alone, so that a draw is a histogram of ranks and need not be sorted again.
-    distinct, place = np.unique(np.concatenate([members, others]), return_inverse=True)
-    inside, outside = place[: len(members)], place[len(members) :]
-    found = np.empty(draws)
-    for draw in range(draws):
-        ours, theirs = (
-            np.bincount(side[rng.integers(len(side), size=len(side))], minlength=len(distinct))
-            for side in (inside, outside)
-        )
-        found[draw] = ours @ (np.cumsum(theirs) - theirs / 2) / (len(inside) * len(outside))
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(low), float(high)
+def _wins(scores: Values, against: Values) -> Values:
+    """How many of the others each score is above, equal ones counting one half; by ascending score."""
+    # Searching for ascending values is many times as fast as for values in any order.
+    ascending, ordered = np.sort(scores), np.sort(against)
+    return (np.searchsorted(ordered, ascending, "left") + np.searchsorted(ordered, ascending, "right")) / 2
 
 
 def true_positive_rate(members: Values, others: Values, false_alarms: float) -> float:
