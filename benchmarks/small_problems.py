@@ -37,6 +37,8 @@ class Problem:
     tuning: Mapping[str, Rows]
     sequence: tuple[Rows, ...] = ()
     """Requests to carry out one after the other, disjoint from all others."""
+    shares: str = ""
+    """Name of the problem whose models it takes, since only the tables differ."""
     folds: int = 5
     originals: int = 5
     coupled: int = 5
@@ -106,9 +108,16 @@ def stsb_annealed(data: Path) -> Problem:
     return stsb(data, Recipe(epochs=20, lr=3e-3, batch_size=256, schedule="one-cycle"))
 
 
+def stsb_annealed_20(data: Path) -> Problem:
+    """The same with tables of twenty folds, for one original."""
+    return changed(stsb_annealed(data), folds=20, originals=1, shares="stsb-annealed", sequence=())
+
+
 def stsb_constant(data: Path) -> Problem:
-    """STS-B at the published constant rate."""
-    return stsb(data, Recipe(epochs=20, lr=1e-2, batch_size=256), originals=2)
+    """STS-B at the published constant rate: one original, one request."""
+    problem = stsb(data, Recipe(epochs=20, lr=1e-2, batch_size=256), originals=1, others=5)
+    judged, tuning = ({"50 pairs": each["50 pairs"]} for each in (problem.judged, problem.tuning))
+    return changed(problem, judged=judged, tuning=tuning, sequence=())
 
 
 def stsb_people(data: Path) -> Problem:
@@ -205,6 +214,7 @@ def utkface(data: Path) -> Problem:
 PROBLEMS: dict[str, Callable[[Path], Problem]] = {
     "wage": wage,
     "stsb-annealed": stsb_annealed,
+    "stsb-annealed-20": stsb_annealed_20,
     "stsb-constant": stsb_constant,
     "stsb-people": stsb_people,
     "etth1": etth1,

@@ -58,7 +58,7 @@ class Measurement:
 
     def __init__(self, name: str, data: Path, cache: Path) -> None:
         self.name, self.problem = name, PROBLEMS[name](data)
-        folder = cache / name
+        folder = cache / (self.problem.shares or name)
         folder.mkdir(parents=True, exist_ok=True)
         self.trainings = Trainings(self.problem, folder)
         self.runtime = self.trainings.runtime(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -133,10 +133,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
     given = parser.parse_args()
     for name in given.problems:
-        folder = given.cache / name
+        problem = PROBLEMS[name](given.data)
+        folder = given.cache / (problem.shares or name)
         folder.mkdir(parents=True, exist_ok=True)
         with one_thread():
-            everything(Trainings(replace(PROBLEMS[name](given.data)), folder))
+            everything(Trainings(problem, folder))
 
 
 if __name__ == "__main__":
