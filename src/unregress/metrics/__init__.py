@@ -13,6 +13,7 @@ from unregress.metrics.deviation import Deviation
 from unregress.metrics.energy import EnergyDistance
 from unregress.metrics.errors import Errors
 from unregress.metrics.membership import Membership
+from unregress.metrics.memory import Memory
 from unregress.metrics.representation import Representation
 from unregress.metrics.wasserstein import Wasserstein
 
@@ -24,6 +25,7 @@ __all__ = [
     "Errors",
     "KLoM",
     "Membership",
+    "Memory",
     "Metric",
     "Published",
     "Representation",
@@ -38,5 +40,5 @@ def default_metrics(anamnesis: Anamnesis | None = Anamnesis()) -> tuple[Metric, 
     Args:
         anamnesis: how to relearn, which takes the most time; None leaves this metric out.
     """
-    metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Membership(), Representation())
+    metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Memory(), Membership(), Representation())
     return metrics if anamnesis is None else (*metrics, anamnesis)

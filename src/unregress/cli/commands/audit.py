@@ -23,6 +23,7 @@ from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport, ModelFile
+from unregress.evidence.expectation import expectations
 from unregress.evidence.verdict import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
@@ -123,7 +124,9 @@ def audit(
         warnings = [*found.warnings, *no_better_than_constant(case, runtime, module_of(read[original]))]
         say(*(f"Warning: {warning}" for warning in warnings))
         if recipe is not None:
-            say(*announcements(retrain, recipe, models[original], len(asked.request.forget), rule))
+            say(*announcements(retrain, recipe, models[original]))
+        there = len(given) + (0 if retraining is None else retraining.golds)
+        say(*(f"Note: {expected}" for expected in expectations(len(asked.request.forget), there, rule)))
         caveats = [*warnings, *notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()
         if trained and recipe is not None:
