@@ -40,13 +40,18 @@ REFERENCE = {
 """Page of the Python reference: its title, the folders of the package whose public names it shows, and its subject."""
 
 EXTRA = {
+    "data": ["unregress.data.leave_out_table.LeaveOutTable"],
     "tasks": ["unregress.tasks.forecasting.ForecastingTask"],
     "training": [
         "unregress.training.loop.fit",
         "unregress.training.objective.Objective",
         "unregress.training.objective.Term",
     ],
-    "metrics": ["unregress.metrics.base.Panel", "unregress.metrics.base.Subject"],
+    "metrics": [
+        "unregress.metrics.base.Panel",
+        "unregress.metrics.base.Subject",
+        "unregress.metrics.memory_kept.MemoryKept",
+    ],
 }
 """Names that extensions need, beside those of `unregress`, `unregress.evidence` and `unregress.errors`."""
 

@@ -23,5 +23,10 @@ def test_golds_that_are_missing_and_few_samples(forgotten: int, golds: int, word
     assert all(said.startswith(start) for said, start in zip(found, words, strict=True))
 
 
+def test_a_leave_out_table_judges_where_golds_are_missing() -> None:
+    assert [len(expectations(5, golds, Rule(), table=True)) for golds in (0, 5)] == [1, 1]
+    assert expectations(5, 0, Rule(), table=True)[0].endswith("the leave-out table judges")
+
+
 def test_the_rules_numbers_count() -> None:
     assert expectations(5, 3, Rule(golds=3, samples=5)) == []

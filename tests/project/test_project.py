@@ -48,7 +48,15 @@ def test_the_whole_job(tmp_path: Path) -> None:
     assert done.case.requested.forget == (3, 4) and done.case.requested.reason == "Art. 17, ticket 4711"
     # Exact retraining is cheap here, and starts from the original's own initial weights.
     assert done.record.method == "Retrain" and done.record.start == weights_of(project.start)
-    assert "budget of 600 s" in project.log[0] and done.notes[-1] == project.log[0]
+    # The price list, with the choice as its last line, is printed and recorded.
+    assert [line.split(":")[0] for line in project.log[:5]] == [
+        "Retrain",
+        "Blindspot",
+        "GaussianAmnesiac",
+        "FineTune",
+        "Chosen",
+    ]
+    assert "budget of 600 s" in project.log[4] and list(done.notes[-5:]) == project.log[:5]
     digest = done.save(tmp_path / "deploy")
     report = project.audit(done, golds=2, metrics=[Errors()])
     assert [model.name for model in report.models if model.role in ("original", "unlearned")] == ["original", "Retrain"]
@@ -158,8 +166,9 @@ def test_a_method_is_derived_where_retraining_is_too_dear() -> None:
     project = project_of()
     case = project.forget(ids=["p2"], reason="test", method=SHORT).case
     long = Recipe(epochs=100, lr=1e-2, batch_size=16)
-    method, why = choose_method(case, long, None, CPU, budget=0.0)
-    assert type(method).__name__ == "Blindspot" and "more than the budget of 0 s" in why
+    method, why, prices = choose_method(case, long, None, CPU, budget=0.0)
+    assert type(method).__name__ == "Blindspot" and "exceeds the budget of 0 s" in why
+    assert [price.passes for price in prices] == [2 * 59 * 100, 2 * 59 * 20, 2 * 59 * 10, 2 * 59 * 10]
     assert (method.helper.epochs, method.recipe.epochs, method.recipe.lr) == (10, 10, 1e-3)
     with pytest.raises(SettingError, match="none can be derived"):
         choose_method(case, own_training.by_rmsprop, None, CPU, budget=0.0)

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from support.tiny_project import people_data
-from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, train
+from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, Unlearned, train
 from unregress.auditing.pipeline import audit
 from unregress.data.leave_out_table import LeaveOutTable
-from unregress.errors import CheckpointError, DataError, SettingError, StaleError
+from unregress.errors import CheckpointError, DataError, JobsError, SettingError, StaleError
 from unregress.metrics import Errors
 from unregress.metrics.memory_kept import MemoryKept, memory_kept, null_of, p_value, power
 from unregress.retraining.leave_out import fit_table, fold_of_each
@@ -55,6 +55,37 @@ def test_each_prediction_is_of_a_model_that_never_saw_the_sample(table: LeaveOut
     assert len(table.unseen) == len(table.unseen_keys) == 60  # test and validation: nothing monitors them
 
 
+def test_fold_models_in_a_stack_predict_what_separate_ones_do(table: LeaveOutTable) -> None:
+    together = fit_table(CASE, RECIPE, CPU, ORIGINAL.model, start=ORIGINAL.start, folds=4, stack=3)
+    torch.testing.assert_close(together.predictions, table.predictions, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(together.unseen, table.unseen, rtol=1e-4, atol=1e-4)
+    normed = TensorTask(lambda: nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)), loss="mse")
+    case = replace(CASE, task=normed)
+    with pytest.raises(JobsError, match="batch normalisation"):
+        fit_table(case, RECIPE, CPU, normed.build_model(), folds=4, stack=4)
+
+
+def test_an_interrupted_table_continues(table: LeaveOutTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions of finished trainings are kept until the table is made; they are not trained again."""
+    trained: list[int] = []
+
+    def failing(case: Case, *arguments: object, **named: object) -> Unlearned:
+        trained.append(1)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return train(case, *arguments, **named)
+
+    monkeypatch.setattr("unregress.retraining.fold_models.train", failing)
+    settings = {"start": ORIGINAL.start, "folds": 4, "store": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        fit_table(CASE, RECIPE, CPU, ORIGINAL.model, **settings)
+    (kept,) = tmp_path.glob("leave-out-*")
+    assert sorted(path.name for path in kept.iterdir()) == ["0.safetensors", "1.safetensors"]
+    again = fit_table(CASE, RECIPE, CPU, ORIGINAL.model, **settings)
+    assert len(trained) == 3 + 3 and torch.equal(again.predictions, table.predictions)
+    assert not list(tmp_path.iterdir())
+
+
 def test_left_out_samples_are_masked_in_their_batches() -> None:
     """Without the samples of a fold, the others come in the original's order: nothing left out gives the original."""
     nobody = train(CASE, RECIPE, CPU, start=ORIGINAL.start, left_out=np.zeros(0, np.int64))
@@ -68,7 +99,7 @@ def test_a_table_finds_samples_by_content(table: LeaveOutTable) -> None:
     found, known = table.targets(replace(moved, request=request)), table.targets(replace(CASE, request=first))
     assert sorted(found.tolist()) == sorted(known.tolist()) and len(found) == 3
     closed = table.without(replace(CASE, request=first))
-    assert len(closed.keys) == 57 and closed.missing(CASE) == pytest.approx(3 / 60)
+    assert len(closed.keys) == 57 and closed.made_with == 60 and closed.summary == table.summary
     with pytest.raises(StaleError, match="3 of 3"):
         closed.targets(replace(CASE, request=first))
 

@@ -20,6 +20,7 @@ from jsonargparse.typing import Path_fr
 from unregress.cli import configuration
 from unregress.cli.commands.audit import audit, report
 from unregress.cli.commands.audit_predictions import COMMAND, audit_predictions, routed
+from unregress.cli.commands.leave_out import table
 from unregress.cli.commands.remains import remains
 from unregress.cli.commands.reproduce import reproduce
 from unregress.cli.commands.train_forget import forget, train
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "train": train,
     "forget": forget,
+    "table": table,
     "audit": audit,
     COMMAND: audit_predictions,
     "report": report,
@@ -180,7 +182,7 @@ def _run(words: Sequence[str], debug: bool) -> int:
         require_room(wanted)
         return launch([*words, "--debug"] if debug else words, wanted)
     values = _instantiate(parser, parsed)[name].as_dict()
-    if _configured(COMMANDS[name]):
+    if "config" in signature(COMMANDS[name]).parameters:
         values["config"] = parsers[name].dump(parsed[name])
     COMMANDS[name](**values)
     return 0
@@ -266,8 +268,8 @@ def _parser(name: str, command: Callable[..., None]) -> _Parser:
 
 
 def _configured(command: Callable[..., None]) -> bool:
-    """Whether a command writes a run folder, which includes its configuration."""
-    return "config" in signature(command).parameters
+    """Whether a command takes its options from a configuration file: one about a task, or with a `config` to write."""
+    return not {"config", "task"}.isdisjoint(signature(command).parameters)
 
 
 def _text(command: Callable[..., None]) -> str:

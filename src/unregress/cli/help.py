@@ -20,6 +20,7 @@ SUMMARIES = {
     "demo": "Unlearn and audit on real patients.",
     "train": "Train the original model.",
     "forget": "Make a trained model forget.",
+    "table": "Make a model's leave-out tables, or bring them up to date.",
     "audit": "Measure how well models forgot, and judge it.",
     "audit-predictions": "Judge models of which nothing but predictions is known.",
     "report": "Print an audit's table and render its page again.",

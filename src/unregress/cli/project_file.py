@@ -26,7 +26,8 @@ def translated(text: str, command: str, commands: Mapping[str, Callable[..., Non
     """The part of a project file that concerns a command, with the names of that command's options.
 
     `training` with settings is the `recipe` of `train` and `forget` and the `retrain.recipe` of `audit`; `model` is
-    the `checkpoint` of `forget`, the original of `audit`, and the folder that `train` writes.
+    the `checkpoint` of `forget` and `table`, the original of `audit`, and the folder that `train` writes; `table` is
+    the folder that `table` writes.
 
     Args:
         text: the file's text, a YAML mapping.
@@ -50,6 +51,8 @@ def translated(text: str, command: str, commands: Mapping[str, Callable[..., Non
             own["retrain"] = {"recipe": training, **own["retrain"]}
     if model is not None:
         own |= _model(str(model), command, own)
+    if command == "table" and "table" in settings:
+        own.setdefault("output", settings["table"])
     return yaml.safe_dump(own, sort_keys=False)
 
 
@@ -57,7 +60,7 @@ def _model(model: str, command: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """The project's model as the option of a command."""
     if command == "train" and not Path(model).suffix:
         return {"output": own.get("output", model)}
-    if command == "forget":
+    if command in ("forget", "table"):
         return {"checkpoint": own.get("checkpoint", model)}
     if command == "audit":
         return {"models": {"original": model, **(own.get("models") or {})}}

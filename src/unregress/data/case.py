@@ -117,6 +117,11 @@ class Case:
         every = np.arange(len(self.splits.source(split)))
         return every if self.request is None else np.setdiff1d(every, self.request.excluded_from(split))
 
+    @property
+    def kept(self) -> Index:
+        """Positions of the training samples that no request forgets, ascending; all of them without a request."""
+        return self.rows("train") if self.request is None else self.request.retain
+
     def retained(self, split: Split) -> Mask:
         """True for each sample of a split that is to be kept, or of a held-out split is like those, `(size,)`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from unregress.data.case import Case
+from unregress.data.request import Index
 from unregress.errors import StaleError
+
+DELETED = 0.1
+"""Share of the samples that may have been deleted, or added, before a table is too old: the other predictions were made
+by models that saw them."""
+_AGAIN = {
+    "expected": "a table of this model, and of data of which nine tenths are still there",
+    "remedy": "Make it again, with `unregress table` or `Project.table`",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,15 +51,50 @@ class LeaveOutTable:
     """Number of the division into folds; a table that teaches a method must not judge it."""
     start_digest: str = ""
     """SHA-256 of the initial weights of all fold models; empty if each had its own."""
+    original: str = ""
+    """SHA-256 of the weights of the original that the table belongs to."""
+    made_with: int = 0
+    """Number of training samples that the table was made with."""
     coupling: float = float("nan")
     """κ: how far fold models are from the original on never-seen samples, relative to a training from other initial
     weights; near 0 where the initial weights decide what is learnt, 1 where they do not."""
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What records say of the table: a digest of its predictions, and how it was made."""
-        content = b"".join(self.keys) + self.predictions.numpy().tobytes() + self.unseen.numpy().tobytes()
-        return {"digest": hashlib.sha256(content).hexdigest(), "seed": self.seed, "partition": self.partition}
+        """What records say of the table: which original it belongs to, and how it was made.
+
+        It stays the same when samples are removed: two tables with one summary come from the same trainings.
+        """
+        return {
+            "original": self.original,
+            "start": self.start_digest,
+            "seed": self.seed,
+            "partition": self.partition,
+            "made_with": self.made_with,
+            "unseen": hashlib.sha256(self.unseen.numpy().tobytes()).hexdigest(),
+        }
+
+    def require_current(self, case: Case, rows: Index, weights: Collection[str], start: str = "") -> None:
+        """Refuse a table that is of another model, or of data of which too much has gone or come since.
+
+        Args:
+            case: the data.
+            rows: positions of the training samples that are still there.
+            weights: SHA-256 of the model's weights, and of those that it was made from.
+            start: SHA-256 of the initial weights of its training from scratch; empty if unknown.
+
+        Raises:
+            StaleError: the table belongs to another model, or to data that differ by more than `DELETED`.
+        """
+        same_start = bool(start) and start == self.start_digest
+        if self.original and self.original not in weights and not same_start:
+            raise StaleError("The leave-out table belongs to another version of the model", **_AGAIN)
+        hashes, known = case.splits.row_hashes("train_eval"), set(self.keys)
+        there = sum(hashes[row] in known for row in rows)
+        if (gone := 1 - there / max(1, self.made_with)) > DELETED:
+            raise StaleError(f"{gone:.0%} of the samples that the leave-out table was made with have gone", **_AGAIN)
+        if (added := 1 - there / len(rows)) > DELETED:
+            raise StaleError(f"{added:.0%} of the training samples are not in the leave-out table", **_AGAIN)
 
     def without(self, case: Case) -> LeaveOutTable:
         """A copy without a case's samples to forget, to keep once their request is closed."""
@@ -60,12 +104,6 @@ class LeaveOutTable:
         rows = torch.tensor(kept, dtype=torch.int64)
         keys = tuple(self.keys[place] for place in kept)
         return replace(self, keys=keys, predictions=self.predictions[rows], folds=self.folds[rows])
-
-    def missing(self, case: Case) -> float:
-        """The share of a case's training samples, as far as no request forgot them, that the table does not know."""
-        hashes, known = case.splits.row_hashes("train_eval"), set(self.keys)
-        rows = case.rows("train")
-        return sum(hashes[row] not in known for row in rows) / len(rows)
 
     def targets(self, case: Case) -> Tensor:
         """Leave-out predictions of a case's samples to forget, in the request's order; `(m, *out)`.
@@ -82,6 +120,6 @@ class LeaveOutTable:
             raise StaleError(
                 f"{missing} of {len(hashes)} samples are not in the leave-out table",
                 expected="samples that the table was made with, unchanged",
-                remedy="Make the table again with the next training of the model",
+                remedy=_AGAIN["remedy"],
             )
         return torch.tensor([known[key] for key in hashes], dtype=torch.int64)

@@ -18,6 +18,7 @@ import numpy as np
 from unregress.errors import require_fields
 from unregress.evidence import CONSTANT, AuditReport, Criterion, Kind, Obstacle, Verdict, verdict_text
 from unregress.evidence.criteria import CRITERIA, criteria, few_samples_criteria, knows_more
+from unregress.evidence.table_verdict import judge_by_table
 
 _MOST_GOLDS = 50
 """The largest number of golds that a verdict suggests."""
@@ -46,6 +47,8 @@ class Rule:
     With fewer forgotten samples than `samples` so many limits would leave no power.  Then there are two criteria: one
     one-sided test of the memory kept (`Memory`), and the error on what was to be kept; `small_level` is divided
     between them, four fifths and one fifth.  A model that was pushed beyond the golds is not failed there.
+
+    With fewer golds, a leave-out table judges if there is one, see `unregress.evidence.table_verdict`.
 
     The level holds for each model that is judged, not for all of a report together.
 
@@ -93,7 +96,8 @@ def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
 
 def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     if doubt := _no_valid_golds(model, report, rule):
-        return _inconclusive(model, doubt, ())
+        by_table = None if doubt.obstacle == "kept" else judge_by_table(model, report)
+        return by_table or _inconclusive(model, doubt, ())
     found = _criteria(model, report, rule)
     failed = Verdict(model=model, outcome="FAIL", reason="", criteria=found)
     if (worst := failed.decisive) is not None:

@@ -84,6 +84,17 @@ class LeaveOutEdit(Method):
         ]
         require_fields("LeaveOutEdit", self, rules)
 
+    def passes(self, forgotten: int) -> int:
+        """Number of sample passes that the edit of a model with one output takes at most, with a table.
+
+        Args:
+            forgotten: number of samples to forget.
+        """
+        held = forgotten + (max(self.anchors, 6 * forgotten) if self.anchors else 0)
+        # Gradients, change and predictions for each iteration; trials of three groups of layers.
+        trials = 3 * (2 * held + WATCHED) + WATCHED if self.layers == "least drift" else 0
+        return self.iterations * (4 * held + 2 * forgotten) + held + forgotten + trials
+
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
         try:
             if self.table is None:

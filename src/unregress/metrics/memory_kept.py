@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
+from scipy.stats import ks_2samp
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import Index
 from unregress.errors import StaleError, UnregressError
-from unregress.evidence import MetricInfo, Part, Unit
+from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
+from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, TABLE_LEVEL
 from unregress.metrics.base import Metric, MetricResult, Panel, Subject, measured, without_value
 from unregress.metrics.predictions import Values
 
 KEPT = (0.5, 0.25, 0.1)
 """Shares of the original's memory for which the power is given."""
-LEVEL = 0.05
-"""Level of the one-sided test."""
-WEAK = 0.7
-"""Coupling from which on leave-out predictions do not say what would have become of this original."""
+MATCHES = 25
+"""Never-seen samples with the nearest targets from which each forgotten sample's counterpart is drawn."""
 HELD_OUT: tuple[Part, ...] = ("test-retain", "test-forget")
 
 
@@ -58,6 +60,8 @@ class Null(NamedTuple):
     """`memory_kept` of random groups of never-seen samples; `(draws,)`."""
     moved: Values
     """f - O of these groups, `(draws, m, *out)`."""
+    alone: Values
+    """`memory_kept` of single never-seen samples, `(u,)`."""
 
 
 def null_of(prediction: Values, target: Values, left_out: Values, groups: Index, scale: float) -> Null:
@@ -71,7 +75,46 @@ def null_of(prediction: Values, target: Values, left_out: Values, groups: Index,
         scale: as for `memory_kept`.
     """
     slopes = np.array([memory_kept(prediction[g], target[g], left_out[g], scale) for g in groups])
-    return Null(slopes, (prediction - left_out)[groups])
+    singles = np.arange(len(target))[:, None]
+    alone = np.array([memory_kept(prediction[g], target[g], left_out[g], scale) for g in singles])
+    return Null(slopes, (prediction - left_out)[groups], alone)
+
+
+def random_groups(size: int, count: int, draws: int, rng: np.random.Generator) -> Index:
+    """Groups of never-seen samples drawn at random, each sample at most once in a group; `(draws, count)`."""
+    return np.stack([rng.choice(size, count, replace=False) for _ in range(draws)])
+
+
+def groups_of_people(people: Sequence[Hashable], count: int, draws: int, rng: np.random.Generator) -> Index:
+    """Groups of never-seen samples, person by person until there are enough; `(draws, count)`.
+
+    What a person's samples have in common makes a group vary more than samples of as many people do.
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for place, person in enumerate(people):
+        rows.setdefault(person, []).append(place)
+    members = list(rows.values())
+    orders = (rng.permutation(len(members)) for _ in range(draws))
+    return np.array([list(chain.from_iterable(members[each] for each in order))[:count] for order in orders])
+
+
+def matched_groups(wanted: Values, there: Values, draws: int, rng: np.random.Generator) -> Index:
+    """Groups in which each forgotten sample has a counterpart of nearly its target, `(draws, m)`.
+
+    Args:
+        wanted: targets of the forgotten samples, `(m, outputs)`.
+        there: of the never-seen samples, `(u, outputs)`.
+        draws: number of groups.
+        rng: random draws.
+    """
+    unit = there.std(axis=0)
+    unit[unit == 0] = 1.0
+    tree = cKDTree(there / unit)
+    _, nearest = tree.query(wanted / unit, k=min(MATCHES, len(there)))
+    near = np.atleast_2d(nearest).reshape(len(wanted), -1)
+    chosen = rng.integers(near.shape[1], size=(draws, len(wanted)))
+    found: Index = near[np.arange(len(wanted)), chosen]
+    return found
 
 
 def p_value(slope: float, null: Values) -> float:
@@ -96,10 +139,23 @@ def power(original: Values, target: Values, left_out: Values, null: Null, share:
         share: of the memory, 0 to 1.
         scale: as for `memory_kept`.
     """
-    limit = np.quantile(null.slopes, 1 - LEVEL)
+    limit = np.quantile(null.slopes, 1 - TABLE_LEVEL)
     imitated = left_out + null.moved + share * (original - left_out)
     slopes = np.array([memory_kept(each, target, left_out, scale) for each in imitated])
     return float((slopes > limit).mean())
+
+
+class _Seen(NamedTuple):
+    """What is read of the panel: never-seen samples that the table knows, and the forgotten ones."""
+
+    places: Index
+    """Places of the never-seen samples among the held-out ones."""
+    target: Values
+    left_out: Values
+    groups: Index
+    how: str
+    """How the groups were drawn, in words."""
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -107,15 +163,15 @@ class MemoryKept(Metric):
     """How much of each model's memory of the forgotten samples is left, judged by a leave-out table alone.
 
     A model that never saw the samples predicts them about as the leave-out models do; one that remembers leans towards
-    their targets.  How far a model without memory may lean by chance is seen from samples that no model ever saw.  No
-    retrained model is needed, and a single sample is enough, though the power is then small.
-
-    The forgotten samples must be comparable with the never-seen ones; where they are a band of targets they are not.
+    their targets.  How far a model without memory may lean by chance is seen from samples that no model ever saw:
+    random ones, or those of as many people where people are forgotten, or samples of nearly the same targets where the
+    forgotten ones are no random draw.  No retrained model is needed, and a single sample is enough, though the power is
+    then small.
     """
 
     about: ClassVar[tuple[MetricInfo, ...]] = (
         MetricInfo(
-            metric="memory-kept",
+            metric=KEPT_BY_TABLE,
             title="Memory kept, by leave-out predictions",
             meaning="How far the predictions for the forgotten samples lean from those of models that never saw them "
             "towards the true values: 1 is on the true values.  With its 95 % interval by never-seen samples, and the "
@@ -123,6 +179,25 @@ class MemoryKept(Metric):
             ideal="Near 0, within its interval; the original's value is what there was to forget.",
             unit=Unit.SHARE,
             source="This library, after leave-one-out memorisation (Feldman 2020)",
+        ),
+        MetricInfo(
+            metric=NOTICED,
+            title="Probability of noticing half of the memory",
+            meaning="How probably a model that kept half of the original's memory of these samples would have been "
+            "noticed by the leave-out predictions.",
+            ideal="Near 1: then a model that is not noticed has kept less.",
+            unit=Unit.SHARE,
+            source="This library",
+        ),
+        MetricInfo(
+            metric=TABLE_COUPLING,
+            title="Coupling of the leave-out predictions",
+            meaning="How far the leave-out models are from the original on never-seen samples, in distances of a "
+            "training from other initial weights.",
+            ideal="Near 0: then they say what would have become of this original.  Above 0.7 they only say what "
+            "models in general predict that never saw the samples.",
+            unit=Unit.RATIO,
+            source="This library",
         ),
     )
 
@@ -140,46 +215,47 @@ class MemoryKept(Metric):
         return []
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
-        """The memory kept by every model, with interval, p-value and power."""
-        left_out = self._points(panel, self.table.targets(panel.required_case))
+        """The memory kept by every model with interval and p-value, the power, and each sample's percentile."""
+        case, names = panel.required_case, [subject.name for subject in panel.subjects]
+        left_out = self._points(panel, self.table.targets(case))
+        count, target = len(left_out), panel.original.parts["train-forget"].target
         held = [part for part in HELD_OUT if part in panel.parts]
-        places, unseen = self._unseen(panel, held)
-        count = len(left_out)
-        if len(places) < 2 * count or not len(places):
-            note = f"{len(places)} never-seen samples in the table, for {count} forgotten ones"
-            yield from without_value(["memory-kept"], "train-forget", [s.name for s in panel.subjects], note)
+        seen = self._seen(panel, held, target)
+        if seen is None:
+            note = f"the leave-out table has too few never-seen samples for {count} forgotten ones"
+            yield from without_value([KEPT_BY_TABLE], "train-forget", names, note)
             return
-        target = panel.original.parts["train-forget"].target
-        seen_target = self._of(panel.original, held, "target")[places]
-        scale = float(np.nanmean((seen_target - unseen) ** 2))
-        rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
-        groups = np.stack([rng.choice(len(places), count, replace=False) for _ in range(self.draws)])
-        original = panel.original.parts["train-forget"].prediction
+        original, curves = panel.original.parts["train-forget"].prediction, []
         for subject in panel.subjects:
             own = subject.parts["train-forget"].prediction
-            null = null_of(self._of(subject, held, "prediction")[places], seen_target, unseen, groups, scale)
-            slope = memory_kept(own, target, left_out, scale)
-            low, high = np.quantile(null.slopes, [0.025, 0.975])
-            noticed = [
-                f"{share:.0%} kept: {power(original, target, left_out, null, share, scale):.0%}" for share in KEPT
-            ]
+            unseen = _of(subject, held)[seen.places]
+            null = null_of(unseen, seen.target, seen.left_out, seen.groups, seen.scale)
+            slope = memory_kept(own, target, left_out, seen.scale)
+            low, high = np.quantile(null.slopes, [TABLE_LEVEL, 1 - TABLE_LEVEL])
+            noticed = {share: power(original, target, left_out, null, share, seen.scale) for share in KEPT}
+            told = ", ".join(f"{share:.0%} kept: {found:.0%}" for share, found in noticed.items())
             yield measured(
-                metric="memory-kept",
+                metric=KEPT_BY_TABLE,
                 split="train-forget",
                 model=subject.name,
                 value=slope,
                 interval=(slope - float(high), slope - float(low)),
                 p=p_value(slope, null.slopes),
-                note=f"would be noticed with {', '.join(noticed)}{self._weak}",
+                note=f"compared with {seen.how}; would be noticed with {told}",
             )
-
-    @property
-    def _weak(self) -> str:
-        coupling = self.table.coupling
-        return (
-            f"; weak: the coupling is {coupling:.2f}, and only models in general are compared"
-            if coupling > WEAK
-            else ""
+            yield measured(metric=NOTICED, split="train-forget", model=subject.name, value=noticed[KEPT[0]])
+            if subject.role in ("original", "unlearned"):
+                curves.append(_percentiles(subject.name, own, target, left_out, null, seen.scale))
+        yield measured(metric=TABLE_COUPLING, split="test-retain", model=panel.original.name, value=self.table.coupling)
+        yield Figure(
+            key="memory-percentiles",
+            title="Each forgotten sample's place among never-seen ones",
+            caption="The share of never-seen samples whose prediction leans less towards the true value; forgotten "
+            "samples in order.  A model without memory is spread evenly between 0 and 1; one that remembers is near 1.",
+            x_label="forgotten sample",
+            y_label="share of never-seen samples",
+            curves=tuple(curves),
+            threshold=0.5,
         )
 
     def _points(self, panel: Panel, raw: torch.Tensor) -> Values:
@@ -191,16 +267,54 @@ class MemoryKept(Metric):
         )
         return found
 
-    def _of(self, subject: Subject, parts: Collection[Part], name: str) -> Values:
-        found: Values = np.concatenate([getattr(subject.parts[part], name) for part in parts])
-        return found
-
-    def _unseen(self, panel: Panel, parts: Collection[Part]) -> tuple[Index, Values]:
-        """Places among the test samples of the parts that the table knows, and their leave-out predictions."""
-        hashes = panel.required_case.splits.row_hashes("test")
+    def _seen(self, panel: Panel, parts: Sequence[Part], wanted: Values) -> _Seen | None:
+        """The never-seen samples that the table knows, and groups of them; None if they are too few."""
+        case = panel.required_case
+        hashes = case.splits.row_hashes("test")
         known = {key: place for place, key in enumerate(self.table.unseen_keys)}
         index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
         pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]
         places = np.array([place for place, _ in pairs], dtype=np.int64)
         rows = torch.tensor([row for _, row in pairs], dtype=torch.int64)
-        return places, self._points(panel, self.table.unseen[rows])
+        if len(places) < max(2 * len(wanted), 20):
+            return None
+        target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
+        left_out = self._points(panel, self.table.unseen[rows])
+        scale = float(np.nanmean((target - left_out) ** 2))
+        rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
+        subjects = case.splits.test_subjects
+        if case.requested.by == "subjects" and subjects is not None and len({subjects[row] for row in index}) > 1:
+            people = [subjects[index[place]] for place in places]
+            groups, how = groups_of_people(people, len(wanted), self.draws, rng), "never-seen people"
+        elif case.requested.target_band is not None or _differ(wanted, target):
+            first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, target))
+            groups, how = (
+                matched_groups(first, second, self.draws, rng),
+                "never-seen samples of nearly the same targets",
+            )
+        else:
+            groups, how = random_groups(len(places), len(wanted), self.draws, rng), "random never-seen samples"
+        return _Seen(places, target, left_out, groups, how, scale)
+
+
+def _of(subject: Subject, parts: Sequence[Part]) -> Values:
+    """A model's predictions of some parts, one after the other."""
+    found: Values = np.concatenate([subject.parts[part].prediction for part in parts])
+    return found
+
+
+def _differ(wanted: Values, there: Values) -> bool:
+    """Whether forgotten and never-seen samples have targets of other distributions, at a level of 5 %."""
+    first, second = (each.reshape(len(each), -1) for each in (wanted, there))
+    outputs = first.shape[1]
+    pairs = ((first[:, each], second[:, each]) for each in range(outputs))
+    known = ((a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in pairs)
+    return any(len(a) and len(b) and ks_2samp(a, b).pvalue < 0.05 / outputs for a, b in known)
+
+
+def _percentiles(name: str, own: Values, target: Values, left_out: Values, null: Null, scale: float) -> Curve:
+    """The place of each forgotten sample among single never-seen ones."""
+    each = (memory_kept(own[[row]], target[[row]], left_out[[row]], scale) for row in range(len(own)))
+    order = np.sort(null.alone)
+    y = tuple(float(np.searchsorted(order, slope)) / len(order) for slope in each)
+    return Curve(model=name, x=tuple(float(number) for number in range(1, len(y) + 1)), y=y)

@@ -13,6 +13,7 @@ from unregress.evidence.expectation import expectations
 from unregress.evidence.verdict import Rule
 from unregress.methods import Unlearned
 from unregress.metrics import Metric
+from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.forgotten import Forgotten, named
 from unregress.training.runtime import Runtime
 
@@ -52,7 +53,9 @@ def audit_models(
             f"{len(models)} models are given" + (", about different requests" if models else ""),
             expected="one or more results of `project.forget` for the same request",
         )
-    for expected in expectations(len(models[0].case.requested.forget), len(golds) + retraining.golds, rule):
+    forgotten, there = len(models[0].case.requested.forget), len(golds) + retraining.golds
+    table = any(isinstance(metric, MemoryKept) for metric in metrics or ())
+    for expected in expectations(forgotten, there, rule, table=table):
         log(f"Note: {expected}")
     judged = named(models)
     return audit(

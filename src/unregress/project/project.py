@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,27 +12,32 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from unregress.auditing.assemble import module_of
+from unregress.auditing.table import judging
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
 from unregress.data.conditions import named_by_content
+from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import RequestError, SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.verdict import Rule
-from unregress.methods import Method, Retrain, Unlearned, train
-from unregress.metrics import Metric
+from unregress.methods import LeaveOutEdit, Method, Retrain, Unlearned, train
+from unregress.metrics import Metric, default_metrics
+from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
 from unregress.project.forgotten import Forgotten
 from unregress.project.settings import read_settings, splits_of
 from unregress.project.table import Columns, Table
 from unregress.retraining.method_choice import BUDGET, choose_method
+from unregress.retraining.table_upkeep import current, up_to_date_tables
 from unregress.runs.model_io import changed_data, file_of, read_model, read_start
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import RequestRecord
+from unregress.runs.table_folder import read_tables
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.base import Task
 from unregress.tasks.losses import PerSampleLoss
@@ -57,6 +62,7 @@ class Project:
             `unregress.keep_start` writes.  A run folder of `unregress train` has them.
         runtime: device, precision and seed.
         store: folder in which trained golds are kept; None keeps none.
+        table: folder of the model's leave-out tables, see `Project.table`; None keeps them in memory.
         log: receives lines of progress; by default they are printed.
         data: the fields of `Splits`: `train`, `validation`, `test`, `ids`, `subjects`, ...
 
@@ -77,12 +83,14 @@ class Project:
         start: nn.Module | str | Path | None = None,
         runtime: Runtime = Runtime(),  # noqa: B008 frozen
         store: str | Path | None = None,
+        table: str | Path | None = None,
         log: Callable[[str], None] = print,
         **data: Any,
     ) -> None:
         self.task, self.training, self.runtime, self.log = task, training, runtime, log
         self.splits = splits_of(splits, data)
-        self.store = None if store is None else Path(store)
+        self.store, self.table_folder = (None if each is None else Path(each) for each in (store, table))
+        self._tables: tuple[LeaveOutTable, ...] | None = None
         self._source = Path(model) if isinstance(model, (str, Path)) else None
         self._model = self._read(model) if isinstance(model, (str, Path)) else model
         self._start = self._read_start(start)
@@ -109,6 +117,7 @@ class Project:
             start=found.start,
             runtime=found.runtime,
             store=found.store,
+            table=found.table,
             log=log,
         )
 
@@ -193,6 +202,53 @@ class Project:
         self._model, self._start, self._source = made, made.start, None
         return made
 
+    @property
+    def tables(self) -> tuple[LeaveOutTable, ...]:
+        """The model's leave-out tables; none before `table` was called, here or for the same folder."""
+        if self._tables is None:
+            self._tables = () if self.table_folder is None else read_tables(self.table_folder)
+        return self._tables
+
+    def table(
+        self, *, folds: int = 5, partitions: int = 2, workers: int = 1, stack: int = 1, after: Forgotten | None = None
+    ) -> tuple[LeaveOutTable, ...]:
+        """Make the model's leave-out tables, or bring them up to date.
+
+        For each fold of the people, or of the samples where no people are known, a model is trained without it from the
+        original's own initial weights, predicts it, and is deleted; the predictions are kept.  With them small requests
+        are judged without any gold, and `LeaveOutEdit` has its targets.  Tables that exist are read, and made again
+        only if they belong to another model, or a tenth of the samples has gone; the samples of requests that were
+        carried out are removed from them.
+
+        Args:
+            folds: number of folds; more are nearer to the truth, and cost more.
+            partitions: number of tables, each with folds of its own: the first teaches `LeaveOutEdit`, and only another
+                can judge what it made.
+            workers: number of trainings side by side.
+            stack: number of fold models of a small network to train in one loop.
+            after: the result of a request that is carried out; by default the requests in the model's run folder.
+
+        Raises:
+            SettingError: fewer than two folds, or more than people.
+            DataError: there are no held-out samples.
+            JobsError: a training failed; a further call continues with the others.
+        """
+        gone = [*self._chain(after).requests(), *([] if after is None else [after.case.requested])]
+        self._tables = up_to_date_tables(
+            self._case(gone[0].beside(*gone[1:]) if gone else None),
+            self.training,
+            self.runtime,
+            self.model,
+            start=self.start,
+            folder=self.table_folder,
+            folds=folds,
+            partitions=partitions,
+            workers=workers,
+            stack=stack,
+            log=self.log,
+        )
+        return self._tables
+
     def request(
         self,
         *,
@@ -249,7 +305,9 @@ class Project:
         Args:
             request: the samples to forget; or name them as for `Project.request`: `subjects=[13], reason="..."`.
             method: how; by default exact retraining if its estimated time is within the budget, from the original's
-                own initial weights where they are known, and else `Blindspot`.  The choice is logged and recorded.
+                own initial weights where they are known; else `LeaveOutEdit` if there is a leave-out table whose own
+                error is small, and else `Blindspot`.  The price list and the choice are logged and recorded.
+                `LeaveOutEdit()` takes the project's first table.
             budget: seconds that exact retraining may take.
             after: the result of an earlier request, whose model forgets this request too; by default the project's
                 model, with the requests in its run folder.
@@ -271,9 +329,9 @@ class Project:
             require_not_forgotten(self._source, case)
         told: tuple[str, ...] = ()
         if method is None:
-            method, why = choose_method(case, self.training, self.start, self.runtime, budget)
-            self.log(why)
-            told = (why,)
+            method, told = self._choose(case, budget, after)
+        elif isinstance(method, LeaveOutEdit) and method.table is None and self.tables:
+            method = replace(method, table=self.tables[0])
         given = self._given(after, method, case)
         found = preflight(case, self.runtime, module_of(given), method=method, allow_overlap=allow_overlap)
         made = method.unlearn(given, case, self.runtime)
@@ -300,9 +358,13 @@ class Project:
     ) -> AuditReport:
         """Measure how well models forgot, beside golds: models that are trained without the forgotten samples.
 
+        If there are leave-out tables, one that did not teach any of the models is compared with as well; without golds
+        it decides the verdict.
+
         Args:
             models: results of `forget`, all of the same request.
-            golds: number of golds to train by the project's `training`, or golds that exist already.
+            golds: number of golds to train by the project's `training`, or golds that exist already; 0 where a
+                leave-out table judges.
             original: the model before it forgot; by default the project's model.
             workers: number of trainings side by side.
             stack: number of golds of a small network to train in one loop.
@@ -331,11 +393,30 @@ class Project:
             self.runtime,
             golds=[] if isinstance(golds, int) else golds,
             file=None if path is None else file_of(path),
-            metrics=metrics,
+            metrics=[*(default_metrics() if metrics is None else metrics), *self._by_table(models)],
             deep=deep,
             rule=rule,
             log=self.log,
         )
+
+    def _by_table(self, models: Sequence[Forgotten]) -> list[MemoryKept]:
+        return judging(self.tables, models[0].case, models, self.log) if models else []
+
+    def _choose(self, case: Case, budget: float, after: Forgotten | None) -> tuple[Method, tuple[str, ...]]:
+        """The method where none is named, and the price list."""
+        model = after or self._model
+        chosen = choose_method(
+            case,
+            self.training,
+            self.start,
+            self.runtime,
+            budget,
+            model=None if model is None else module_of(model),
+            tables=() if model is None else current(self.tables, case, model, self.log),
+        )
+        for line in chosen.lines:
+            self.log(line)
+        return chosen.method, chosen.lines
 
     def _case(self, request: ForgetRequest | None) -> Case:
         return Case(task=self.task, splits=self.splits, request=request)

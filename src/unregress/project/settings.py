@@ -17,7 +17,7 @@ from unregress.tasks.base import Task
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
-PROJECT = ("task", "data", "training", "model", "start", "runtime")
+PROJECT = ("task", "data", "training", "model", "start", "runtime", "table")
 """The settings of a project; besides them the file may hold options of commands."""
 
 
@@ -36,6 +36,7 @@ class Settings(NamedTuple):
     start: Path | None
     runtime: Runtime
     store: Path | None
+    table: Path | None
 
 
 def read_settings(path: Path) -> Settings:
@@ -84,12 +85,13 @@ def _settings(
     start: Path | None = None,
     runtime: Runtime = Runtime(),  # noqa: B008 frozen
     store: Path | None = None,
+    table: Path | None = None,
 ) -> Settings:
     """The settings by name, with the types by which they are parsed."""
     how = recipe if training is None else training
     if how is None:
         raise SettingError("`training` is missing", expected="how the original was trained: settings, or a function")
-    return Settings(task, data, how, model, start, runtime, store)
+    return Settings(task, data, how, model, start, runtime, store, table)
 
 
 def splits_of(splits: Splits | None, data: Mapping[str, Any]) -> Splits:

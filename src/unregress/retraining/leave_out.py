@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,28 +15,18 @@ from torch import Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
-from unregress.data.loading import chunked
 from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
-from unregress.methods.base import train
-from unregress.parallel.jobs import run_all
-from unregress.retraining.throughput import measure_throughput
-from unregress.retraining.workload import Workload, plan_of
+from unregress.retraining.fold_models import Chosen, FoldTraining, predict_unseen, run_trainings
+from unregress.retraining.stacked_training import require_stackable
 from unregress.tasks.weights import weights_of
-from unregress.training.from_scratch import Training
+from unregress.training.from_scratch import Training, training_record
 from unregress.training.recipe import Recipe
-from unregress.training.runtime import Runtime, evaluating
+from unregress.training.runtime import Runtime
 
 LEAST_UNSEEN = 500
 """Number of never-seen samples that a table should have, to say how leave-out predictions vary."""
-
-
-class Chosen(NamedTuple):
-    """Some samples of one split."""
-
-    split: Split
-    rows: Index
 
 
 def fit_table(
@@ -47,6 +39,8 @@ def fit_table(
     folds: int = 5,
     partition: int = 0,
     workers: int = 1,
+    stack: int = 1,
+    store: Path | None = None,
     log: Callable[[str], None] | None = None,
 ) -> LeaveOutTable:
     """Make the leave-out table of an original.
@@ -55,7 +49,7 @@ def fit_table(
     its order of batches, the samples of the fold left out of them.  They are deleted once they have predicted.
 
     Args:
-        case: task and data; samples that other requests forgot are in no fold.
+        case: task and data; samples of its request, and of other requests, are in no fold and in no training.
         training: how the original was trained.
         runtime: as for the original, with its seed.
         original: the original, whose coupling with the fold models is measured.
@@ -63,6 +57,9 @@ def fit_table(
         folds: number of folds, by people where `Splits.subjects` is given; more folds are nearer to the truth.
         partition: number of the division into folds; another number gives another division.
         workers: number of trainings side by side.
+        stack: number of fold models of a small network to train in one loop, see `Retraining.stack`.
+        store: folder for the predictions of finished trainings, with which an interrupted call continues; they are
+            removed in the end.
         log: receives the estimate of how long it will take.
 
     Raises:
@@ -70,40 +67,43 @@ def fit_table(
         DataError: there are no held-out samples.
         JobsError: a training failed.
     """
-    fold = fold_of_each(case, runtime, folds, partition)
+    fold, rows, gone = fold_of_each(case, runtime, folds, partition), case.kept, forgotten_rows(case)
     held = never_seen(case, training)
-    draws = np.random.default_rng(runtime.generator(f"leave-out/unseen {partition}").initial_seed())
-    assigned = draws.integers(folds, size=sum(len(each.rows) for each in held))
-    rows = case.rows("train")
-    if log is not None:
-        work = sum(
-            (plan_of(training, int((fold != each).sum())) for each in range(folds)), Workload(models=0, passes=0)
-        )
-        log(f"Leave-out table: {work.describe(measure_throughput(case, training, runtime, workers=workers), workers)}")
+    if log is not None and (unseen_count := sum(len(each.rows) for each in held)) < LEAST_UNSEEN:
+        log(f"Warning: there are {unseen_count} never-seen samples, and limits by fewer than {LEAST_UNSEEN} are rough")
+    assigned = _fold_of_unseen(case, held, runtime, folds, partition)
     sent, shared = case.without_ids(), replace(runtime, progress=False)
-    jobs = {
-        f"training without fold {number + 1}": partial(
-            _without, sent, training, shared, start, rows[fold == number], _chosen(held, assigned == number)
-        )
-        for number in range(folds)
-    }
-    jobs["training from other initial weights"] = partial(
-        _without, sent, training, replace(shared, seed=runtime.seed + 1), None, rows[:0], held
+    trainings = [
+        FoldTraining(sent, training, shared, start, rows[fold == each], gone, _chosen(held, assigned == each))
+        for each in range(folds)
+    ]
+    # A training from other initial weights, for the coupling.
+    trainings.append(FoldTraining(sent, training, replace(shared, seed=runtime.seed + 1), None, rows[:0], gone, held))
+    kept = (
+        None
+        if store is None
+        else store / f"leave-out-{_key(case, training, runtime, original, start, folds, partition)}"
     )
-    with runtime.bar("leaving out", len(jobs)) as advance:
-        *parts, other = (made for _, made in run_all(jobs, workers=workers, ended=advance))
-    unseen = _in_place([each.unseen for each in parts], assigned)
-    return LeaveOutTable(
+    if stack > 1:
+        require_stackable(case, training, runtime)
+    parts = run_trainings(trainings, kept, workers, stack, log)
+    unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
+    table = LeaveOutTable(
         keys=_keys(case, [Chosen("train_eval", rows)]),
-        predictions=_in_place([each.own for each in parts], fold),
+        predictions=_in_place([each.own for each in parts[:-1]], fold),
         folds=torch.from_numpy(fold),
         unseen=unseen,
         unseen_keys=_keys(case, held),
         seed=runtime.seed,
         partition=partition,
         start_digest="" if start is None else weights_of(start),
-        coupling=_coupling(_on_unseen(original, case, held, runtime), unseen, other.unseen),
+        original=weights_of(original),
+        made_with=len(rows),
+        coupling=_coupling(predict_unseen(original, case, held, runtime), unseen, parts[-1].unseen),
     )
+    if kept is not None:
+        shutil.rmtree(kept, ignore_errors=True)
+    return table
 
 
 def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> Index:
@@ -111,7 +111,7 @@ def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> In
 
     Folds have nearly equal numbers of samples: people are dealt out in a random order, each to the smallest fold.
     """
-    rows = case.rows("train")
+    rows = case.kept
     subjects = case.splits.subjects
     people: Sequence[Hashable] = rows.tolist() if subjects is None else [subjects[row] for row in rows]
     members: dict[Hashable, list[int]] = {}
@@ -132,6 +132,11 @@ def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> In
     return fold
 
 
+def forgotten_rows(case: Case) -> Index:
+    """Positions of the samples that the case's own request forgets."""
+    return np.array([] if case.request is None else case.request.forget, dtype=np.int64)
+
+
 def never_seen(case: Case, training: Training) -> list[Chosen]:
     """Held-out samples that no training looks at: the test set, and validation samples if nothing monitors them.
 
@@ -147,38 +152,39 @@ def never_seen(case: Case, training: Training) -> list[Chosen]:
     return held
 
 
-class _Part(NamedTuple):
-    """Predictions of one model: of the samples that it was trained without, and of never-seen ones."""
+def _key(
+    case: Case,
+    training: Training,
+    runtime: Runtime,
+    original: nn.Module,
+    start: nn.Module | None,
+    folds: int,
+    partition: int,
+) -> str:
+    """A name for the predictions of these trainings and no others."""
+    described = [
+        case.splits.data_digest,
+        case.kept.tolist(),
+        training_record(training),
+        weights_of(original),
+        "" if start is None else weights_of(start),
+        runtime.seed,
+        folds,
+        partition,
+    ]
+    return hashlib.sha256(json.dumps(described, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
-    own: Tensor
-    unseen: Tensor
 
-
-def _without(
-    case: Case, training: Training, runtime: Runtime, start: nn.Module | None, left_out: Index, held: list[Chosen]
-) -> _Part:
-    """Train a model without some samples, predict, and delete it."""
-    model = train(case, training, runtime, start=start, left_out=left_out if len(left_out) else None).model
-    own = _predictions(model, case, "train_eval", left_out, runtime)
-    return _Part(own, _on_unseen(model, case, held, runtime))
-
-
-def _on_unseen(model: nn.Module, case: Case, held: list[Chosen], runtime: Runtime) -> Tensor:
-    """Raw predictions of held-out samples, `(n, *out)`."""
-    return torch.cat([_predictions(model, case, each.split, each.rows, runtime) for each in held])
-
-
-def _predictions(model: nn.Module, case: Case, split: Split, rows: Index, runtime: Runtime) -> Tensor:
-    """Raw predictions of some samples, on the CPU; `(n, *out)`."""
-    ready, chunks = (
-        runtime.set_up(runtime.private_copy(model)),
-        chunked(torch.from_numpy(rows), runtime.evaluation_batch_size),
-    )
-    with evaluating(ready), torch.no_grad():
-        found = [
-            case.task.predict(ready, batch.data).float().cpu() for batch in runtime.load(case.source(split), chunks)
-        ]
-    return torch.cat(found) if found else torch.empty(0)
+def _fold_of_unseen(case: Case, held: list[Chosen], runtime: Runtime, folds: int, partition: int) -> Index:
+    """The fold whose model predicts each never-seen sample, drawn at random; samples of a person share one, `(u,)`."""
+    draws = np.random.default_rng(runtime.generator(f"leave-out/unseen {partition}").initial_seed())
+    people: list[Hashable] = []
+    for each in held:
+        subjects = case.splits.subjects_of(each.split)
+        people += [(each.split, row) if subjects is None else subjects[row] for row in each.rows.tolist()]
+    number = {person: place for place, person in enumerate(dict.fromkeys(people))}
+    drawn = draws.integers(folds, size=len(number))
+    return np.array([drawn[number[person]] for person in people], dtype=np.int64)
 
 
 def _chosen(held: list[Chosen], mask: np.typing.NDArray[np.bool_]) -> list[Chosen]:

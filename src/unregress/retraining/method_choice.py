@@ -1,31 +1,77 @@
-"""Choose the method where the user names none: exact retraining if it is affordable, and else Blindspot."""
+"""Choose the method where the user names none: a price list, and exact retraining wherever it is affordable."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite, sqrt
+from typing import NamedTuple
 
+import numpy as np
 from torch import nn
 
 from unregress.data.case import Case
-from unregress.errors import SettingError
-from unregress.methods import Blindspot, Method, Retrain
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.errors import SettingError, StaleError
+from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
+from unregress.retraining.fold_models import predict_rows
 from unregress.retraining.throughput import measure_throughput
-from unregress.retraining.workload import plan_of
+from unregress.retraining.workload import Throughput, plan_of
 from unregress.training.from_scratch import Training
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 BUDGET = 600.0
 """Seconds within which exact retraining is chosen."""
+BRIEF = 10
+"""Methods of the paper are priced with a training shorter than the original's by this factor."""
+TAUGHT = 0.5
+"""A table teaches if its own error is below this share of the memory that is to be removed."""
+_PART = "an unknown part, which an audit measures"
+
+
+class Price(NamedTuple):
+    """What one method would cost, and what it leaves."""
+
+    method: Method
+    seconds: float
+    passes: int
+    leaves: str
+    """What is left of the forgotten samples, in words."""
+
+    def __str__(self) -> str:
+        name = type(self.method).__name__
+        return f"{name}: about {self.seconds:.3g} s, {self.passes:,} sample passes; leaves {self.leaves}"
+
+
+class Choice(NamedTuple):
+    """The chosen method, why it was chosen, and the price list."""
+
+    method: Method
+    why: str
+    prices: tuple[Price, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Price list and reason, as printed and recorded."""
+        return (*map(str, self.prices), self.why)
 
 
 def choose_method(
-    case: Case, training: Training, start: nn.Module | None, runtime: Runtime, budget: float = BUDGET
-) -> tuple[Method, str]:
+    case: Case,
+    training: Training,
+    start: nn.Module | None,
+    runtime: Runtime,
+    budget: float = BUDGET,
+    *,
+    model: nn.Module | None = None,
+    tables: Sequence[LeaveOutTable] = (),
+) -> Choice:
     """Choose a method, and say why.
 
     Exact retraining leaves nothing of the forgotten samples, and from the original's own initial weights it changes the
-    model's other predictions least; so it is chosen wherever its estimated time is within the budget.
+    model's other predictions least; so it is chosen wherever its estimated time is within the budget.  Otherwise the
+    closed-form edit is, if a leave-out table knows the samples and its own error is well below the memory.
 
     Args:
         case: the request and the data.
@@ -33,29 +79,91 @@ def choose_method(
         start: the original's initial weights; None if unknown.
         runtime: device, precision and seed.
         budget: seconds that retraining may take.
-
-    Returns:
-        The method, and a sentence with the estimate and the reason.
+        model: the trained model, to which the edit is applied.
+        tables: its leave-out tables; the first one teaches, and the difference between two is their error.
 
     Raises:
         SettingError: retraining would take longer than the budget, and for a training function no other method can be
             derived.
     """
     pace = measure_throughput(case, training, runtime)
-    seconds = plan_of(training, len(case.requested.retain)).seconds(pace)
-    estimate = f"Exact retraining is estimated to take {seconds:.0f} s"
-    if seconds <= budget:
+    exact = _retraining(case, training, start, pace)
+    edit, doubt = _edit(case, model, tables, pace, runtime)
+    brief = _brief(case, training, pace)
+    prices = (exact, *([] if edit is None else [edit]), *brief)
+    if exact.seconds <= budget:
         origin = "new initial weights" if start is None else "the original's own initial weights"
-        why = f"{estimate}, within the budget of {budget:.0f} s: it is done, from {origin}"
-        return Retrain(recipe=training, start=start), why
-    estimate += f", more than the budget of {budget:.0f} s"
-    if not isinstance(training, Recipe):
+        why = f"Chosen: exact retraining from {origin}, since its time is within the budget of {budget:.0f} s"
+        return Choice(exact.method, why, prices)
+    if edit is not None and not doubt:
+        why = f"Chosen: LeaveOutEdit, since exact retraining exceeds the budget of {budget:.0f} s"
+        return Choice(edit.method, why, prices)
+    if not brief:
         raise SettingError(
-            estimate,
+            f"Exact retraining is estimated to take {exact.seconds:.0f} s, more than the budget of {budget:.0f} s",
             expected="a method, since none can be derived from a training function",
-            remedy="Name one, as in `method=Blindspot(helper=..., recipe=...)`, or raise `budget`",
+            remedy="Make a leave-out table (`unregress table`), name a method as in `method=Blindspot(helper=..., "
+            "recipe=...)`, or raise `budget`",
         )
-    # A tenth of the training each, at a tenth of its rate for the model itself.
-    brief = replace(training, epochs=max(1, training.epochs // 10))
-    method = Blindspot(helper=brief, recipe=replace(brief, lr=training.lr / 10))
-    return method, f"{estimate}: Blindspot is used, which may leave a part of what was learnt"
+    why = f"Chosen: Blindspot, since exact retraining exceeds the budget of {budget:.0f} s"
+    why += f" and {doubt}" if doubt else " and there is no leave-out table"
+    return Choice(brief[0].method, f"{why}; it may leave a part of what was learnt", prices)
+
+
+def _retraining(case: Case, training: Training, start: nn.Module | None, pace: Throughput) -> Price:
+    work = plan_of(training, len(case.requested.retain))
+    return Price(Retrain(recipe=training, start=start), work.seconds(pace), work.passes, "nothing: it is exact")
+
+
+def _brief(case: Case, training: Training, pace: Throughput) -> tuple[Price, ...]:
+    """Methods of the paper: a tenth of the training for each part, at a tenth of its rate for the model itself."""
+    if not isinstance(training, Recipe):
+        return ()
+    helper = replace(training, epochs=max(1, training.epochs // BRIEF))
+    gentle = replace(helper, lr=training.lr / 10)
+    methods = (Blindspot(helper=helper, recipe=gentle), GaussianAmnesiac(recipe=gentle), FineTune(recipe=gentle))
+    plans = ((method, plan_of(method, len(case.requested.retain))) for method in methods)
+    return tuple(Price(method, work.seconds(pace), work.passes, _PART) for method, work in plans)
+
+
+def _edit(
+    case: Case, model: nn.Module | None, tables: Sequence[LeaveOutTable], pace: Throughput, runtime: Runtime
+) -> tuple[Price | None, str]:
+    """The price of the edit, and a doubt whether the table can teach; None without a table that knows the samples."""
+    if model is None or not tables:
+        return None, ""
+    method = LeaveOutEdit(table=tables[0])
+    try:
+        error = table_error(case, model, tables, runtime)
+    except StaleError as problem:
+        return None, f"{problem.found[:1].lower()}{problem.found[1:]}"
+    passes = method.passes(len(case.requested.forget))
+    leaves = f"about {error:.0%} of the memory, by the leave-out table's own error"
+    doubt = "" if error < TAUGHT else f"the leave-out table's own error is {error:.0%} of the memory"
+    return Price(method, passes * pace.sample, passes, leaves), doubt
+
+
+def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], runtime: Runtime) -> float:
+    """How far a table's targets are from a model that never saw the samples, as a share of the original's memory.
+
+    By the difference between two tables: each is off by its own folds, so that their mean distance is √2 times one
+    table's error.  With a single table, how much leaving out a fold moves other predictions (its coupling) stands in.
+
+    Args:
+        case: the request and the data.
+        model: the original.
+        tables: one or two.
+        runtime: where to predict.
+
+    Raises:
+        StaleError: a table does not know the samples.
+    """
+    first, *more = (case.task.point(table.targets(case)).double() for table in tables[:2])
+    raw = predict_rows(model, case, "train_eval", np.array(case.requested.forget), runtime)
+    memory = float((case.task.point(raw).double() - first).abs().mean())
+    if memory == 0:
+        return float("inf")
+    if more:
+        return float((more[0] - first).abs().mean()) / sqrt(2) / memory
+    coupling = tables[0].coupling
+    return coupling if isfinite(coupling) else 1.0

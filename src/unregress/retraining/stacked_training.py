@@ -14,10 +14,12 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
+from unregress.data.request import Index
 from unregress.errors import DivergenceError, SettingError, require
 from unregress.methods.base import Unlearned, record_of_method, restore_placement
 from unregress.methods.retrain import Retrain
@@ -137,9 +139,15 @@ def require_stackable(case: Case, recipe: Training, runtime: Runtime) -> Recipe:
 
 
 def fit_stacked(
-    models: Sequence[nn.Module], case: Case, recipe: Recipe, runtimes: Sequence[Runtime], *, stage: str = "train"
+    models: Sequence[nn.Module],
+    case: Case,
+    recipe: Recipe,
+    runtimes: Sequence[Runtime],
+    *,
+    stage: str = "train",
+    left_out: Sequence[Index] | None = None,
 ) -> list[Fitted | DivergenceError]:
-    """Train several models in place on D_r in one loop, each as by `fit` with `retain_objective(case)`.
+    """Train several models in place in one loop: on D_r as by `fit` with `retain_objective(case)`, or without folds.
 
     Args:
         models: models of one architecture; afterwards on the runtime's device.
@@ -147,15 +155,21 @@ def fit_stacked(
         recipe: the recipe of each training; one that `require_stackable` accepts.
         runtimes: one per model, which differ in their seeds only.
         stage: name of this training in the history, and of its random streams.
+        left_out: for each model, rows among all training rows that it draws and does not read (`Term.left_out`); None
+            to train all of them on D_r.
 
     Returns:
         For each model its history and cost, or the error if its training diverged.
 
     Raises:
-        SettingError: `torch.func` cannot stack the model or the loss.
+        SettingError: `torch.func` cannot stack the model or the loss, or rows are left out of batches whose other rows
+            depend on them.
     """
     started, runtime, count = time.perf_counter(), runtimes[0], len(models)
-    rows = torch.from_numpy(case.requested.retain)
+    rows = torch.from_numpy(case.requested.retain if left_out is None else case.rows("train"))
+    unread = None if left_out is None else [torch.from_numpy(each) for each in left_out]
+    if unread is not None:
+        _require_separate_rows(models[0], recipe)
     inner = [unwrapped(runtime.set_up(model)) for model in models]
     require_equal_step(inner, case, rows[: recipe.batch_size], runtime, recipe.mode)
     stack = Stack(inner, case.task)
@@ -164,6 +178,7 @@ def fit_stacked(
     # One scale for all models: they are trained on the same rows.
     scale = TargetScale()
     records = [_Record(model, stage, scale) for model in inner]
+    sizes = [len(rows) - (0 if unread is None else len(unread[place])) for place in range(count)]
     steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
     schedule = recipe.make_schedule(optimizer, steps)
     clip = None if recipe.clip_norm is None else partial(stack.clip, recipe.clip_norm)
@@ -176,17 +191,42 @@ def fit_stacked(
             sums, rate = list[Tensor](), recipe.lr
             for batch in runtime.load(case.source("train"), batches, augmentation=draws):
                 losses = stack.losses(stack.unstack_batch(batch.data, len(batch.index)))
-                rate = update(losses.mean(1).sum(), optimizer, schedule, runtime, clip)
+                mean = losses.mean(1)
+                if unread is not None:
+                    read = _read(batch.index.reshape(count, -1), unread).to(losses)
+                    losses = losses * read
+                    mean = losses.sum(1) / read.sum(1).clamp(min=1)
+                rate = update(mean.sum(), optimizer, schedule, runtime, clip)
                 scale.watch(case, batch)
                 sums.append(losses.detach().sum(1))
                 advance()
-            for record, own in zip(records, torch.stack(sums).unbind(1), strict=True):
-                record.end_epoch(own, len(rows), epoch, rate, runtime)
+            for record, own, number in zip(records, torch.stack(sums).unbind(1), sizes, strict=True):
+                record.end_epoch(own, number, epoch, rate, runtime)
             schedule.after_epoch(0.0)
-    trained = recipe.epochs * len(rows)
-    cost = Cost(forward=trained, backward=trained, seconds=(time.perf_counter() - started) / count)
+    seconds = (time.perf_counter() - started) / count
     stack.write_back()
-    return [record.end(cost, runtime) for record in records]
+    passes = (recipe.epochs * number for number in sizes)
+    costs = (Cost(forward=each, backward=each, seconds=seconds) for each in passes)
+    return [record.end(cost, runtime) for record, cost in zip(records, costs, strict=True)]
+
+
+def _read(index: Tensor, unread: Sequence[Tensor]) -> Tensor:
+    """True for each row of a batch that its model reads, `(models, n)`."""
+    return torch.stack([~torch.isin(own, rows) for own, rows in zip(index.cpu(), unread, strict=True)])
+
+
+def _require_separate_rows(model: nn.Module, recipe: Recipe) -> None:
+    """Refuse layers through which the rows of a batch depend on each other: one that is left out would still count.
+
+    Raises:
+        SettingError: the model has batch normalisation, and is in training mode.
+    """
+    if recipe.mode == "train" and any(isinstance(layer, _BatchNorm) for layer in model.modules()):
+        raise SettingError(
+            "The model has batch normalisation, by which rows that are left out would still change the others",
+            expected="a model that treats the rows of a batch separately, to train several in one loop",
+            remedy=SEPARATE_HINT,
+        )
 
 
 class _Record:

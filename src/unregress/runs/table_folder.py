@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.splits import HASH_SIZE
+from unregress.distributed.process_group import ProcessGroup
 from unregress.errors import CheckpointError, StaleError
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of, write_text
 from unregress.runs.manifest import departures, read_manifest
+from unregress.runs.model_io import run_folder
 
 LAYOUT = 1
 """Version of the files; to be raised when code for the old layout would misread the new one."""
@@ -32,6 +35,10 @@ class _Description:
     folds: int
     start: str
     """SHA-256 of the fold models' initial weights; empty if each had its own."""
+    original: str
+    """SHA-256 of the original's weights."""
+    made_with: int
+    """Number of training samples that the table was made with."""
     coupling: float | None
     """κ; None if it could not be measured."""
 
@@ -62,9 +69,32 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         partition=table.partition,
         folds=int(table.folds.max()) + 1,
         start=table.start_digest,
+        original=table.original,
+        made_with=table.made_with,
         coupling=coupling,
     )
     write_text(folder / text, json.dumps(asdict(described), indent=1) + "\n")
+
+
+def write_tables(group: ProcessGroup, folder: Path, tables: Sequence[LeaveOutTable], config: str) -> None:
+    """Write tables of one original as a run folder; a folder with the same configuration is replaced.
+
+    Raises:
+        RunFolderError: there are other files in the folder, or it cannot be written.
+    """
+    with run_folder(group, folder, config) as place:
+        for table in tables:
+            write_table(place, table)
+
+
+def read_tables(folder: Path) -> tuple[LeaveOutTable, ...]:
+    """Read the tables of all divisions into folds that a folder holds, in order; none if there is no such folder.
+
+    Raises:
+        CheckpointError: a table cannot be read.
+        StaleError: a file was changed after it was written, or is of another version.
+    """
+    return tuple(read_table(folder, number) for number in partitions_in(folder))
 
 
 def partitions_in(folder: Path) -> list[int]:
@@ -103,6 +133,8 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
         seed=described.seed,
         partition=described.partition,
         start_digest=described.start,
+        original=described.original,
+        made_with=described.made_with,
         coupling=float("nan") if described.coupling is None else described.coupling,
     )
 

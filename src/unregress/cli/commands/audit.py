@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from unregress.auditing.assemble import Candidate, gold_names, module_of
 from unregress.auditing.pipeline import AuditJob
+from unregress.auditing.table import judging
 from unregress.auditing.training import DeepTests
 from unregress.checks.model_check import no_better_than_constant
 from unregress.checks.preflight import preflight
@@ -31,6 +32,7 @@ from unregress.report import model_card, print_table, render_html
 from unregress.runs.manifest import MANIFEST, digest_of_folder
 from unregress.runs.model_io import contents, file_of, read_model, run_folder
 from unregress.runs.provenance import require_not_forgotten
+from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
 from unregress.training.from_scratch import training_record
 from unregress.training.runtime import Runtime
@@ -48,6 +50,7 @@ def audit(
     golds: list[Path] | None = None,
     retrain: RetrainOptions | None = None,
     training: Callable[..., Any] | None = None,
+    table: Path | None = None,
     deep: DeepTests | None = None,
     original: str = "original",
     rule: Rule = Rule(),  # noqa: B008 frozen
@@ -76,6 +79,8 @@ def audit(
             `--retrain.workers 2` two at a time.
         training: import path of the function that trained the original, with which golds are trained; see `unregress
             train`.
+        table: folder that `unregress table` wrote: one of its tables that taught no model is compared with, and decides
+            where there are too few golds.
         deep: also test the methods that made the models, with many trainings as `retrain` says: `--deep {}`.
         original: name of the model before unlearning.
         rule: how a verdict is reached.
@@ -105,6 +110,8 @@ def audit(
     store = None if retraining is None else retraining.store
     with run_folder(runtime.process_group, output, config, paths) as folder, store_noted(store):
         read, notes = _read(paths, case, runtime, original)
+        judged = [read[name] for name in models if name != original]
+        leave_out = [] if table is None else judging(read_tables(table), case, judged or [read[original]], say)
         job = AuditJob(
             case=case,
             models={name: read[name] for name in models},
@@ -113,7 +120,7 @@ def audit(
             retrain=retraining,
             deep=deep,
             original=original,
-            metrics=[*metrics, *([Published()] if protocol == "published" else [])],
+            metrics=[*metrics, *([Published()] if protocol == "published" else []), *leave_out],
             rule=rule,
             files=_files(models, given),
             not_found=[f"{note.removesuffix('.')}." for note in asked.notes],
@@ -126,7 +133,8 @@ def audit(
         if recipe is not None:
             say(*announcements(retrain, recipe, models[original]))
         there = len(given) + (0 if retraining is None else retraining.golds)
-        say(*(f"Note: {expected}" for expected in expectations(len(asked.request.forget), there, rule)))
+        notes_before = expectations(len(asked.request.forget), there, rule, table=bool(leave_out))
+        say(*(f"Note: {expected}" for expected in notes_before))
         caveats = [*warnings, *notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()
         if trained and recipe is not None:

@@ -19,15 +19,17 @@ from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import SettingError
-from unregress.methods import Method, Retrain, Unlearned
+from unregress.methods import LeaveOutEdit, Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.methods.retrain import PUBLISHED
 from unregress.retraining.method_choice import BUDGET, choose_method
+from unregress.retraining.table_upkeep import current
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import changed_data, contents, read_model, read_start, run_folder, write_model
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import read_requests, write_request
+from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
 from unregress.training.fresh_model import call_build_model
 from unregress.training.from_scratch import Training
@@ -102,6 +104,7 @@ def forget(
     training: Callable[..., Any] | None = None,
     start: Path | None = None,
     budget: float = BUDGET,
+    table: Path | None = None,
     runtime: Runtime = Runtime(),  # noqa: B008 frozen
     allow_overlap: bool = False,
 ) -> None:
@@ -118,7 +121,7 @@ def forget(
         config: the resolved configuration.
         method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.  By default exact
             retraining, from the original's own initial weights if they are known, where its estimated time is within
-            the budget, and else Blindspot.
+            the budget; else LeaveOutEdit if there is a leave-out table whose own error is small, and else Blindspot.
         checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
         recipe: how the original was trained, where no method is named; by default as its run folder says.
         training: for Retrain, and where no method is named, import path of the function that trains, in place of a
@@ -126,6 +129,7 @@ def forget(
         start: for Retrain, a weights file with the initial weights, such as start.safetensors in the folder that
             `unregress train` wrote; by default new ones.
         budget: seconds that exact retraining may take, where no method is named.
+        table: folder that `unregress table` wrote, whose first table gives LeaveOutEdit its targets.
         runtime: where to run.
         allow_overlap: continue although samples of one split also occur in another.
     """
@@ -135,12 +139,18 @@ def forget(
     case = Case(task=task, splits=data, request=asked.request)
     notes: list[str] = []
     given = None if method is None and checkpoint is None else _trained(checkpoint, method, case, runtime, notes.append)
+    tables = () if table is None else read_tables(table)
     if method is None:
-        how = _how_trained(checkpoint, recipe, training)
+        how = how_trained(checkpoint, recipe, training)
         initial = given.start if isinstance(given, Unlearned) and start is None else _start(start, case, runtime)
-        method, why = choose_method(case, how, initial, runtime, budget)
-        say(why)
-        notes.append(why)
+        known = () if given is None else current(tables, case, given, say)
+        bare = None if given is None else module_of(given)
+        chosen = choose_method(case, how, initial, runtime, budget, model=bare, tables=known)
+        say(*chosen.lines)
+        notes += chosen.lines
+        method = chosen.method
+    elif isinstance(method, LeaveOutEdit):
+        method = replace(method, table=tables[0] if tables else None)
     else:
         method = _with_training(method, training, start, case, runtime)
     if given is None:
@@ -194,7 +204,7 @@ def _start(start: Path | None, case: Case, runtime: Runtime) -> nn.Module | None
     return None if start is None else read_start(start, case, runtime)
 
 
-def _how_trained(checkpoint: Path | None, recipe: Recipe | None, training: Callable[..., Any] | None) -> Training:
+def how_trained(checkpoint: Path | None, recipe: Recipe | None, training: Callable[..., Any] | None) -> Training:
     """How the original was trained, as the options or its run folder say.
 
     Raises:

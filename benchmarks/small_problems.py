@@ -1,0 +1,212 @@
+"""The data sets, trainings and requests of `small_requests.py`: few samples each, as people ask for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from unregress import Project, Recipe, Runtime
+from unregress.data.splits import Splits
+from unregress.tasks.adapters import TensorTask
+from unregress.tasks.base import Task
+from unregress.tasks.forecasting import ForecastingTask
+
+Rows = tuple[int, ...]
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A data set with a training and requests; `tuning` are requests that settings are chosen on, `judged` others."""
+
+    task: Task[Any]
+    splits: Splits
+    recipe: Recipe
+    judged: Mapping[str, Rows]
+    tuning: Mapping[str, Rows]
+    sequence: tuple[Rows, ...] = ()
+    """Requests to carry out one after the other, disjoint from all others."""
+    folds: int = 5
+    originals: int = 5
+    coupled: int = 5
+    """Golds of the first original's initial weights, for each request."""
+    others: int = 8
+    """Golds of other initial weights, for each request."""
+
+
+def wage(data: Path) -> Problem:
+    """545 men with seven yearly records each; requests are men."""
+    sys.path.insert(0, str(EXAMPLES))
+    import wage_panel as example
+
+    project = Project.from_table(
+        example.load_table(),
+        build_model=example.build_model,
+        features=example.FEATURES,
+        target="lwage",
+        id="record",
+        subject="nr",
+        training=Recipe(epochs=60, lr=5e-4, batch_size=64, schedule="one-cycle"),
+        runtime=Runtime(accelerator="cpu"),
+    )
+    subjects = project.splits.subjects or ()
+    men = np.random.default_rng(7).permutation(sorted(set(subjects)))
+
+    def rows(chosen: Any) -> Rows:
+        return tuple(place for place, man in enumerate(subjects) if man in set(chosen.tolist()))
+
+    return Problem(
+        task=project.task,
+        splits=project.splits,
+        recipe=project.training,  # type: ignore[arg-type]
+        judged={"1 man": rows(men[:1]), "5 men": rows(men[1:6]), "20 men": rows(men[6:26])},
+        tuning={"5 men": rows(men[26:31]), "20 men": rows(men[31:51])},
+        sequence=tuple(rows(men[51 + 5 * k : 56 + 5 * k]) for k in range(10)),
+        folds=20,
+    )
+
+
+def _random(size: int, counts: Mapping[str, int], tuning: Mapping[str, int], ten: int) -> dict[str, Any]:
+    """Disjoint random requests."""
+    order = np.random.default_rng(7).permutation(size).tolist()
+    taken = iter(order)
+
+    def draw(count: int) -> Rows:
+        return tuple(sorted(next(taken) for _ in range(count)))
+
+    found: dict[str, Any] = {"judged": {name: draw(count) for name, count in counts.items()}}
+    found["tuning"] = {name: draw(count) for name, count in tuning.items()}
+    found["sequence"] = tuple(draw(ten) for _ in range(10)) if ten else ()
+    return found
+
+
+def stsb(data: Path, recipe: Recipe, **more: Any) -> Problem:
+    """5,249 pairs of sentences; requests are random pairs."""
+    from unregress.experiments.families.sentences import FAMILIES
+
+    loaded = FAMILIES["stsb"].open(data / "stsb", ())
+    counts = {"5 pairs": 5, "5 other pairs": 5, "50 pairs": 50, "50 other pairs": 50}
+    drawn = _random(loaded.splits.size, counts, {"5 pairs": 5, "50 pairs": 50}, 50)
+    return Problem(task=loaded.task, splits=loaded.splits, recipe=recipe, **drawn, **more)
+
+
+def stsb_annealed(data: Path) -> Problem:
+    """STS-B with a one-cycle schedule, which couples trainings of one start."""
+    return stsb(data, Recipe(epochs=20, lr=3e-3, batch_size=256, schedule="one-cycle"))
+
+
+def stsb_constant(data: Path) -> Problem:
+    """STS-B at the published constant rate."""
+    return stsb(data, Recipe(epochs=20, lr=1e-2, batch_size=256), originals=2)
+
+
+def stsb_people(data: Path) -> Problem:
+    """STS-B with a subject for each group of pairs that are connected by a sentence."""
+    problem = stsb(data, Recipe(epochs=20, lr=3e-3, batch_size=256, schedule="one-cycle"), originals=1)
+    first, second, _ = problem.splits.train[:]
+    _, which = np.unique(torch.cat([first, second]).numpy(), axis=0, return_inverse=True)
+    ends = which.reshape(2, -1)
+    size = int(which.max()) + 1
+    _, of_sentence = connected_components(coo_matrix((np.ones(ends.shape[1]), ends), shape=(size, size)))
+    group = of_sentence[ends[0]]
+    names, counts = np.unique(group, return_counts=True)
+    chosen = np.random.default_rng(7).permutation(names[(counts >= 12) & (counts <= 20)])[:5]
+    rows = [tuple(np.flatnonzero(group == name).tolist()) for name in chosen]
+    splits = changed(
+        problem.splits,
+        subjects=group.tolist(),
+        validation_subjects=[-1] * len(problem.splits.validation),  # type: ignore[arg-type]
+        test_subjects=[-1] * len(problem.splits.test),  # type: ignore[arg-type]
+    )
+    judged = {f"subject {number}": each for number, each in enumerate(rows[:3], 1)}
+    tuning = {f"subject {number}": each for number, each in enumerate(rows[3:], 4)}
+    return changed(problem, splits=splits, judged=judged, tuning=tuning, sequence=())
+
+
+class WindowNet(nn.Module):
+    """A small network on the last week's values: three quantiles of the next hour, `(n, 1, 3)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(168, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 3))
+
+    def forward(self, x: dict[str, Tensor]) -> Tensor:
+        values: Tensor = x["encoder_cont"][..., -1]
+        found: Tensor = self.layers(values)
+        return found[:, None, :] + values[:, -1:, None]
+
+
+def etth1(data: Path) -> Problem:
+    """Hourly oil temperature; requests are days, with every window that contains an hour of them."""
+    from unregress.datasets.series.ett import ett
+
+    cut = ett(data / "ett")
+    splits = cut.splits()
+    hours = cut.series.hour[cut.places("train")]
+    blocks = (hours - hours[0]) // (28 * 24)
+
+    def day(number: int) -> Rows:
+        start = hours[0] + number * 28 * 24 + 9 * 24
+        steps = (cut.series.hour >= start) & (cut.series.hour < start + 24)
+        return tuple(np.flatnonzero(cut.touched("train", steps, "purge")).tolist())
+
+    numbers = np.random.default_rng(7).permutation(12).tolist()
+    return Problem(
+        task=ForecastingTask(build_model=WindowNet),
+        splits=changed(
+            splits,
+            subjects=blocks.tolist(),
+            validation_subjects=[-1] * len(splits.validation),  # type: ignore[arg-type]
+            test_subjects=[-1] * len(splits.test),  # type: ignore[arg-type]
+        ),
+        recipe=Recipe(epochs=30, lr=3e-3, batch_size=64, schedule="one-cycle"),
+        judged={f"a day of block {number + 1}": day(number) for number in numbers[:3]},
+        tuning={f"a day of block {number + 1}": day(number) for number in numbers[3:5]},
+        folds=12,
+    )
+
+
+def utkface(data: Path) -> Problem:
+    """2,000 faces with ages, a ResNet18 with batch normalisation; requests are random images."""
+    from unregress.experiments.families.faces import FAMILIES
+
+    loaded = FAMILIES["utkface"].open(data / "utkface", ())
+    draw = np.random.default_rng(7)
+    whole = loaded.splits
+    train = np.sort(draw.permutation(whole.size)[:2000]).tolist()
+    test = np.sort(draw.permutation(len(whole.test))[:1000]).tolist()  # type: ignore[arg-type]
+    splits = Splits(
+        train=Subset(whole.train, train),
+        test=Subset(whole.test, test),  # type: ignore[arg-type]
+        augment=whole.augment,
+        collate=whole.collate,
+    )
+    return Problem(
+        task=TensorTask(build_model=loaded.task.build_model, loss="l1"),
+        splits=splits,
+        recipe=Recipe(epochs=12, lr=1e-3, batch_size=64, schedule="one-cycle"),
+        originals=1,
+        others=5,
+        **_random(len(train), {"5 images": 5, "50 images": 50}, {"50 images": 50}, 0),
+    )
+
+
+PROBLEMS: dict[str, Callable[[Path], Problem]] = {
+    "wage": wage,
+    "stsb-annealed": stsb_annealed,
+    "stsb-constant": stsb_constant,
+    "stsb-people": stsb_people,
+    "etth1": etth1,
+    "utkface": utkface,
+}

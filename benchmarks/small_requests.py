@@ -1,0 +1,347 @@
+"""Measure methods and audits on requests of few samples: how near to golds, at what cost, and how well it is noticed.
+
+    python benchmarks/small_requests.py stsb-annealed wage --output results/small-requests
+
+Trainings are kept in `--cache`, see `small_trainings.py`.  Settings are tuned on other requests than are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from small_methods import candidates, fixed
+from small_problems import PROBLEMS, Rows
+from small_table import audit_rates
+from small_trainings import Trainings
+from torch import nn
+
+from unregress import LeaveOutEdit, Method, Retrain
+from unregress.auditing.pipeline import audit
+from unregress.cost import Cost
+from unregress.data.case import Case
+from unregress.files.writing import write_json
+from unregress.hooks.nearest import nearest_rows
+from unregress.methods import Unlearned
+from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Metric
+from unregress.metrics.deep.gaussian_kl import divergence
+from unregress.metrics.memory_kept import MemoryKept, memory_kept
+from unregress.metrics.predictions import Values
+from unregress.parallel.jobs import one_thread
+from unregress.retraining.fold_models import predict_rows
+
+READ = {
+    "paired": ("paired", "train-forget"),
+    "error": ("mae", "train-forget"),
+    "retained": ("mae", "train-retain"),
+    "test": ("mae", "test-retain"),
+    "auc": ("auc", "train-forget"),
+    "auc with references": ("auc-calibrated", "train-forget"),
+    "relearning": ("relearn-steps", "train-forget"),
+    "memory": ("memory", "train-forget"),
+    "revival": ("revival", "train-forget"),
+    "memory by the table": ("memory-kept", "train-forget"),
+}
+"""What is read of an audit's report."""
+
+
+class Measurement:
+    """All that is measured of one problem."""
+
+    def __init__(self, name: str, data: Path, cache: Path) -> None:
+        self.name, self.problem = name, PROBLEMS[name](data)
+        folder = cache / name
+        folder.mkdir(parents=True, exist_ok=True)
+        self.trainings = Trainings(self.problem, folder)
+        self.runtime = self.trainings.runtime(0)
+        self.teaching, self.judging = (self.trainings.table(0, number) for number in range(2))
+        self.retraining = Cost(
+            forward=self.problem.splits.size * self.problem.recipe.epochs,
+            backward=self.problem.splits.size * self.problem.recipe.epochs,
+        )
+
+    def points(self, model: nn.Module, rows: Rows) -> Values:
+        """A model's point predictions of training samples."""
+        raw = predict_rows(model, self.trainings.case(), "train_eval", np.array(rows), self.runtime)
+        found: Values = self.problem.task.point(raw).double().numpy().reshape(len(rows), -1)
+        return found
+
+    def targets(self, rows: Rows) -> Values:
+        source = self.trainings.case().source("train_eval")
+        from unregress.data.loading import read_targets
+
+        return read_targets(source, self.problem.task, torch.tensor(rows)).double().numpy().reshape(len(rows), -1)
+
+    def unlearned(self, method: Method, rows: Rows, seed: int = 0, before: tuple[Rows, ...] = ()) -> Unlearned:
+        return method.unlearn(
+            self.trainings.original(seed), self.trainings.case(rows, before), self.trainings.runtime(seed)
+        )
+
+    def tuned(self) -> dict[str, Method]:
+        """The best of each method's settings on the requests for tuning, by distance to coupled golds and damage."""
+        found, reports = dict[str, Method](), dict[str, list[float]]()
+        for name, settings in candidates(self.problem.recipe, self.teaching).items():
+            scores = [
+                float(np.mean([self._score(each, rows) for rows in self.problem.tuning.values()])) for each in settings
+            ]
+            found[name], reports[name] = settings[int(np.nanargmin(scores))], scores
+            print(self.name, "tuned", name, [f"{score:.2f}" for score in scores], flush=True)
+        self.scores = reports
+        return found
+
+    def _score(self, method: Method, rows: Rows) -> float:
+        """Distance from the golds on the forgotten samples in floors, and ten times the relative damage on new ones."""
+        try:
+            made = self.unlearned(method, rows)
+        except Exception as error:
+            print(self.name, type(method).__name__, "failed:", error, flush=True)
+            return float("inf")
+        golds = [gold.model for gold in self.trainings.coupled(rows)]
+        places = [self.points(gold, rows) for gold in golds]
+        floor = np.mean([np.abs(a - b).mean() for k, a in enumerate(places) for b in places[:k]])
+        own = self.points(made.model, rows)
+        distance = np.mean([np.abs(own - gold).mean() for gold in places]) / floor
+        damage = self._test_error(made.model) / np.mean([self._test_error(gold) for gold in golds]) - 1
+        return float(distance + 10 * max(0.0, damage))
+
+    def _test_error(self, model: nn.Module) -> float:
+        case = self.trainings.case()
+        rows = case.rows("test")
+        raw = predict_rows(model, case, "test", rows, self.runtime)
+        from unregress.data.loading import read_targets
+
+        target = read_targets(case.source("test"), case.task, torch.from_numpy(rows)).double()
+        return float((case.task.point(raw).double().reshape(target.shape) - target).abs().mean())
+
+    def request(self, rows: Rows, methods: Mapping[str, Method]) -> dict[str, Any]:
+        """Every method on one request, judged beside coupled and uncoupled golds."""
+        made = {name: self.unlearned(method, rows) for name, method in methods.items()}
+        coupled, others = self.trainings.coupled(rows), self.trainings.others(rows)
+        case, original = self.trainings.case(rows), self.trainings.original(0)
+        models = {"original": original, **made}
+        metrics: list[Metric] = [
+            Errors(),
+            Deviation(),
+            AttackAUC(),
+            *self._training_metrics(),
+            MemoryKept(self.judging),
+        ]
+        reports = {
+            kind: audit(case, models, self.runtime, golds=golds, metrics=metrics if kind == "coupled" else metrics[:3])
+            for kind, golds in (("coupled", coupled), ("uncoupled", others))
+        }
+        near = tuple(
+            sorted(nearest_rows(original.model, case, 50, self.runtime.generator("near"), self.runtime).tolist())
+        )
+        found: dict[str, Any] = {"samples": len(rows), "models": {}}
+        for kind, golds in (("coupled", coupled), ("uncoupled", others)):
+            report = reports[kind]
+            floor = float(np.mean(report.over_golds("paired", "train-forget")))
+            places = np.stack([self.points(gold.model, rows) for gold in golds])
+            target, scale = self.targets(rows), float(((self.targets(rows) - places.mean(0)) ** 2).mean())
+            of_golds = [
+                memory_kept(places[k], target, np.delete(places, k, 0).mean(0), scale) for k in range(len(places))
+            ]
+            found[f"{kind} floor"] = floor
+            found[f"{kind} gold beta"] = [round(each, 4) for each in of_golds]
+            found[f"{kind} golds"] = {
+                name: [round(value, 5) for value in report.over_golds(*place)]
+                for name, place in READ.items()
+                if report.over_golds(*place)
+            }
+            for name in models:
+                entry = found["models"].setdefault(name, {})
+                values = {each: report.measures and self._value(report, place, name) for each, place in READ.items()}
+                entry[kind] = {each: value for each, value in values.items() if value is not None}
+                entry[kind]["paired / floor"] = entry[kind]["paired"] / floor
+                entry[kind]["beta"] = memory_kept(self.points(models[name].model, rows), target, places.mean(0), scale)
+        for name, model in made.items():
+            entry = found["models"][name]
+            entry["share of retraining"] = model.cost.share_of(self.retraining)
+            entry["seconds"] = round(model.cost.seconds, 3)
+            entry["drift of near samples"] = float(
+                np.abs(self.points(model.model, near) - self.points(original.model, near)).mean()
+            )
+            verdicts = {kind: report.verdict(name).outcome for kind, report in reports.items()}
+            entry["verdict"] = verdicts
+        return found
+
+    def _training_metrics(self) -> list[Metric]:
+        recipe = replace(self.problem.recipe, epochs=2, lr=self.problem.recipe.lr / 10, schedule="constant")
+        found: list[Metric] = [Anamnesis(recipe=recipe)]
+        try:
+            from unregress.metrics import Revival
+        except ImportError:
+            return found
+        return [*found, Revival(recipe=recipe)]
+
+    @staticmethod
+    def _value(report: Any, place: tuple[str, str], name: str) -> float | None:
+        try:
+            value = report.value(*place, name)
+        except KeyError:
+            try:
+                value = report.value(place[0], "validation-forget", name)
+            except KeyError:
+                return None
+        return None if value is None else float(value)
+
+    def klom(self, rows: Rows, methods: Mapping[str, Method]) -> dict[str, float]:
+        """Divergence of each method's results, one from each original, from uncoupled golds; a gold's own for scale."""
+        golds = np.stack([self.points(gold.model, rows) for gold in self.trainings.others(rows)])
+        seeds = range(self.problem.originals)
+        sides = {"original": [self.trainings.original(seed).model for seed in seeds]}
+        for name, method in methods.items():
+            sides[name] = [self._of_seed(method, rows, seed).model for seed in seeds]
+        half = len(golds) // 2
+        found = {name: np.stack([self.points(each, rows) for each in side]) for name, side in sides.items()}
+        result = {name: float(divergence(side, golds).mean()) for name, side in found.items()}
+        result["gold"] = float(divergence(golds[:half], golds[half:]).mean())
+        return result
+
+    def _of_seed(self, method: Method, rows: Rows, seed: int) -> Unlearned:
+        """A method applied to the original of a seed, with that original's own table and initial weights."""
+        if isinstance(method, LeaveOutEdit) and method.table is not None:
+            method = replace(method, table=self.trainings.table(seed, 0))
+        elif hasattr(method, "start"):
+            method = replace(method, start=self.trainings.original(seed).start)
+        return self.unlearned(method, rows, seed)
+
+    def in_a_row(self, method: LeaveOutEdit) -> dict[str, Any]:
+        """The edit of ten requests, one after the other, beside golds without any of them."""
+        requests = self.problem.sequence
+        golds = [gold.model for gold in self.trainings.coupled(requests[-1], before=requests[:-1])]
+        model: Unlearned = self.trainings.original(0)
+        first, own = [], []
+        for number, rows in enumerate(requests):
+            case = self.trainings.case(rows, requests[:number])
+            model = method.unlearn(model, case, self.runtime)
+            first.append(self._distance(model.model, golds, requests[0]))
+            own.append(self._distance(model.model, golds, rows))
+        every = tuple(sorted(row for rows in requests for row in rows))
+        pairs = [
+            np.abs(self.points(a, every) - self.points(b, every)).mean() for k, a in enumerate(golds) for b in golds[:k]
+        ]
+        original = self.trainings.original(0).model
+        return {
+            "samples": len(every),
+            "floor": float(np.mean(pairs)),
+            "original": self._distance(original, golds, every),
+            "all, after ten": self._distance(model.model, golds, every),
+            "each, right after it": own,
+            "the first, after each": first,
+            "test error": {
+                "original": self._test_error(original),
+                "after ten": self._test_error(model.model),
+                "golds": float(np.mean([self._test_error(gold) for gold in golds])),
+            },
+        }
+
+    def _distance(self, model: nn.Module, golds: Sequence[nn.Module], rows: Rows) -> float:
+        own = self.points(model, rows)
+        return float(np.mean([np.abs(own - self.points(gold, rows)).mean() for gold in golds]))
+
+    def coupling(self) -> dict[str, float]:
+        """Distance of golds of its start from the original on never-seen samples, relative to golds of other starts."""
+        case = self.trainings.case()
+
+        def away(models: Sequence[Unlearned]) -> float:
+            own = predict_rows(self.trainings.original(0).model, case, "test", case.rows("test"), self.runtime)
+            found = [predict_rows(each.model, case, "test", case.rows("test"), self.runtime) for each in models]
+            return float(np.mean([float((each - own).abs().mean()) for each in found]))
+
+        rows = next(iter(self.problem.judged.values()))
+        near, far = away(self.trainings.coupled(rows)), away(self.trainings.others(rows))
+        return {
+            "kappa of golds": near / far,
+            "kappa of the table": self.judging.coupling,
+            "same start": near,
+            "other start": far,
+        }
+
+    def table_error(self, rows: Rows) -> dict[str, float]:
+        """Distance of leave-out predictions from coupled golds' mean, and of one table from the other."""
+        case: Case = self.trainings.case(rows)
+        first, second = (
+            self.problem.task.point(table.targets(case)).double().numpy().reshape(len(rows), -1)
+            for table in (self.teaching, self.judging)
+        )
+        golds = [self.points(gold.model, rows) for gold in self.trainings.coupled(rows)]
+        own = self.points(self.trainings.original(0).model, rows)
+        return {
+            "table - gold": float(np.mean([np.abs(first - gold).mean() for gold in golds])),
+            "table - other table": float(np.abs(first - second).mean()),
+            "original - gold": float(np.mean([np.abs(own - gold).mean() for gold in golds])),
+        }
+
+    def run(self) -> dict[str, Any]:
+        started = time.process_time()
+        tuned = self.tuned()
+        edit = tuned["LeaveOutEdit"]
+        assert isinstance(edit, LeaveOutEdit)
+        start = self.trainings.original(0).start
+        assert start is not None
+        methods = {**tuned, **fixed(self.problem.recipe, self.teaching, start, edit)}
+        methods["Retrain"] = Retrain(recipe=self.problem.recipe, start=start)
+        requests = {}
+        for name, rows in self.problem.judged.items():
+            requests[name] = {**self.request(rows, methods), "table": self.table_error(rows)}
+            if self.problem.originals > 3:
+                requests[name]["klom"] = self.klom(
+                    rows, {each: tuned[each] for each in ("LeaveOutEdit", "Blindspot", "FineTune")}
+                )
+            print(self.name, name, f"{time.process_time() - started:.0f} s", flush=True)
+        found: dict[str, Any] = {
+            "problem": self.name,
+            "command": " ".join(["python", *sys.argv[:1], self.name]),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "machine": f"{platform.machine()}, CPU, one thread",
+            "recipe": str(self.problem.recipe),
+            "folds": self.problem.folds,
+            "coupling": self.coupling(),
+            "settings": {
+                name: str(replace(m, table=None) if isinstance(m, LeaveOutEdit) else m) for name, m in tuned.items()
+            },
+            "tuning scores": self.scores,
+            "requests": requests,
+            "audit by the table": audit_rates(self, edit),
+        }
+        if self.problem.sequence:
+            found["ten in a row"] = self.in_a_row(edit)
+        folds = self.problem.folds
+        found["cost in retrainings"] = {
+            "two tables": 2 * (folds - 1) + 2,
+            "edit": float(
+                np.mean([each["models"]["LeaveOutEdit"]["share of retraining"] for each in requests.values()])
+            ),
+            "break-even against one retraining for each request": 2 * (folds - 1) + 2,
+            "break-even against one retraining and five golds": round((2 * (folds - 1) + 2) / 6, 1),
+        }
+        found["processor seconds of the measurement"] = round(time.process_time() - started)
+        return found
+
+
+def main() -> None:
+    """Measure some problems and write their results."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("problems", nargs="+", choices=PROBLEMS)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
+    parser.add_argument("--output", type=Path, default=Path("results/small-requests"))
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    for name in given.problems:
+        with one_thread():
+            write_json(given.output / f"{name}.json", Measurement(name, given.data, given.cache).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""False alarms and power of an audit by a leave-out table: how often models with a known memory are flagged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from unregress import LeaveOutEdit
+from unregress.data.loading import read_targets
+from unregress.evidence.table_verdict import TABLE_LEVEL
+from unregress.metrics.memory_kept import groups_of_people, memory_kept, null_of, p_value, random_groups
+from unregress.metrics.predictions import Values
+from unregress.retraining.fold_models import predict_rows
+
+if TYPE_CHECKING:
+    from small_requests import Measurement
+
+SIZES = (1, 5, 20, 50)
+"""Sizes of the groups of forgotten samples, or of people where requests name people."""
+SUBSETS = 40
+DRAWS = 400
+
+
+def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
+    """The share of groups for which each kind of model is flagged, one-sided at the verdict's level."""
+    problem, trainings = measurement.problem, measurement.trainings
+    case, table = trainings.case(), measurement.judging
+    rng = np.random.default_rng(3)
+    seen = case.rows("test")
+    hashes = case.splits.row_hashes("test")
+    known = {key: place for place, key in enumerate(table.unseen_keys)}
+    rows = np.array([row for row in seen if hashes[row] in known])
+    unseen = _flat(problem.task.point(table.unseen[[known[hashes[row]] for row in rows]]))
+    target = _flat(read_targets(case.source("test"), problem.task, torch.from_numpy(rows)))
+    scale = float(((target - unseen) ** 2).mean())
+    subjects, held = problem.splits.subjects, problem.splits.test_subjects
+    people = None if subjects is None or held is None or len(set(held)) < 2 else [held[row] for row in rows]
+
+    def predicted_unseen(model: Any) -> Values:
+        return _flat(problem.task.point(predict_rows(model, case, "test", rows, measurement.runtime)))
+
+    flagged: dict[str, dict[int, list[bool]]] = {}
+    for asked in problem.judged.values():
+        own_case = trainings.case(asked)
+        left_out, truth = _flat(problem.task.point(table.targets(own_case))), measurement.targets(asked)
+        original = trainings.original(0).model
+        golds = {"gold": trainings.coupled(asked), "gold of another start": trainings.others(asked)}
+        models = {
+            (kind, k): (measurement.points(g.model, asked), predicted_unseen(g.model))
+            for kind, each in golds.items()
+            for k, g in enumerate(each)
+        }
+        of_original = measurement.points(original, asked), predicted_unseen(original)
+        for share in (0.1, 0.25, 0.5):
+            for k in range(len(golds["gold"])):
+                gold = models["gold", k]
+                models[f"keeps {share:.0%}", k] = tuple(  # type: ignore[assignment]
+                    (1 - share) * a + share * b for a, b in zip(gold, of_original, strict=True)
+                )
+        models["original", 0] = of_original
+        made = measurement.unlearned(edit, asked).model
+        models["LeaveOutEdit", 0] = measurement.points(made, asked), predicted_unseen(made)
+        for size in SIZES:
+            groups = _subsets(asked, size, subjects if people else None, rng)
+            if not groups:
+                continue
+            for (kind, _), (own, other) in models.items():
+                nulls: dict[int, Values] = {}
+                for group in groups:
+                    count = len(group)
+                    if count not in nulls:
+                        drawn = (
+                            random_groups(len(rows), count, DRAWS, rng)
+                            if people is None
+                            else groups_of_people(people, count, DRAWS, rng)
+                        )
+                        nulls[count] = null_of(other, target, unseen, drawn, scale).slopes
+                    slope = memory_kept(own[group], truth[group], left_out[group], scale)
+                    flagged.setdefault(kind, {}).setdefault(size, []).append(
+                        p_value(slope, nulls[count]) <= TABLE_LEVEL
+                    )
+    return {
+        "unit": "people" if people else "samples",
+        "level": TABLE_LEVEL,
+        "flagged": {
+            kind: {str(size): [round(float(np.mean(each)), 3), len(each)] for size, each in found.items()}
+            for kind, found in flagged.items()
+        },
+    }
+
+
+def _flat(values: torch.Tensor) -> Values:
+    found: Values = values.double().numpy().reshape(len(values), -1)
+    return found
+
+
+def _subsets(asked: tuple[int, ...], size: int, subjects: Any, rng: np.random.Generator) -> list[list[int]]:
+    """Places, among a request's samples, of random groups of samples or of people."""
+    units: dict[Any, list[int]] = {}
+    for place, row in enumerate(asked):
+        units.setdefault(row if subjects is None else subjects[row], []).append(place)
+    members = list(units.values())
+    if size > len(members):
+        return []
+    count = 1 if size == len(members) else min(SUBSETS, len(members)) if size == 1 else SUBSETS
+    return [
+        sorted(place for unit in rng.choice(len(members), size, replace=False) for place in members[unit])
+        for _ in range(count)
+    ]

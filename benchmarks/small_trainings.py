@@ -1,0 +1,143 @@
+"""The trainings of `small_requests.py`, kept in a folder: originals, golds of both kinds, and leave-out tables."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from small_problems import PROBLEMS, Problem, Rows
+from torch import nn
+
+from unregress import ForgetRequest, Retrain, Runtime, train
+from unregress.cost import Cost
+from unregress.data.case import Case
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.methods import Unlearned
+from unregress.parallel.jobs import one_thread
+from unregress.retraining.leave_out import fit_table
+from unregress.runs.table_folder import read_table, write_table
+
+FIRST = 1001
+"""Seed of the first gold."""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Models of one problem, trained when they are first asked for and kept in a folder."""
+
+    problem: Problem
+    folder: Path
+
+    def runtime(self, seed: int) -> Runtime:
+        return Runtime(accelerator="cpu", seed=seed, progress=False)
+
+    def case(self, rows: Rows | None = None, before: tuple[Rows, ...] = ()) -> Case:
+        """The data, with a request to forget some rows after others were forgotten."""
+        size = self.problem.splits.size
+        asked = None if rows is None else ForgetRequest(size=size, forget=rows, reason="small requests")
+        if asked is not None and before:
+            asked = asked.beside(*(ForgetRequest(size=size, forget=each, reason="before") for each in before))
+        return Case(task=self.problem.task, splits=self.problem.splits, request=asked)
+
+    def original(self, seed: int) -> Unlearned:
+        """The original of a seed, with its initial weights."""
+        return self._kept(
+            f"original-{seed}", lambda: train(self.case(), self.problem.recipe, self.runtime(seed)), with_start=True
+        )
+
+    def gold(self, rows: Rows, number: int, start: int | None, before: tuple[Rows, ...] = ()) -> Unlearned:
+        """A gold of a request; `start` is the seed of the original whose initial weights it has, None for its own."""
+        name = f"gold-{len(rows)}-{sum(rows) % 10**9}-{len(before)}-{'own' if start is None else start}-{number}"
+        return self._kept(name, lambda: self._retrain(rows, number, start, before))
+
+    def coupled(self, rows: Rows, start: int = 0, before: tuple[Rows, ...] = ()) -> list[Unlearned]:
+        """Golds of an original's initial weights."""
+        return [self.gold(rows, number, start, before) for number in range(self.problem.coupled)]
+
+    def others(self, rows: Rows, before: tuple[Rows, ...] = ()) -> list[Unlearned]:
+        """Golds of initial weights of their own."""
+        return [self.gold(rows, number, None, before) for number in range(self.problem.others)]
+
+    def table(self, seed: int, partition: int, folds: int | None = None) -> LeaveOutTable:
+        """A leave-out table of an original."""
+        count = folds or self.problem.folds
+        place = self.folder / f"table-{seed}-{count}"
+        if not (place / f"table-{partition}.json").exists():
+            place.mkdir(parents=True, exist_ok=True)
+            original = self.original(seed)
+            made = fit_table(
+                self.case(),
+                self.problem.recipe,
+                self.runtime(seed),
+                original.model,
+                start=original.start,
+                folds=count,
+                partition=partition,
+            )
+            write_table(place, made)
+            print("table", seed, partition, count, f"coupling {made.coupling:.3f}", flush=True)
+        return read_table(place, partition)
+
+    def _retrain(self, rows: Rows, number: int, start: int | None, before: tuple[Rows, ...]) -> Unlearned:
+        first = self.original(0)
+        initial = None if start is None else self.original(start).start
+        method = Retrain(recipe=self.problem.recipe, start=initial)
+        return method.unlearn(first.model, self.case(rows, before), self.runtime(FIRST + number))
+
+    def _kept(self, name: str, make: Callable[[], Unlearned], *, with_start: bool = False) -> Unlearned:
+        path, initial = self.folder / f"{name}.safetensors", self.folder / f"{name}-start.safetensors"
+        if not path.exists():
+            made = make()
+            if with_start and made.start is not None:
+                save_file(made.start.state_dict(), str(initial))
+            save_file(made.model.state_dict(), str(path), metadata={"passes": str(made.cost.passes)})
+            print(name, f"{made.cost.seconds:.1f} s", flush=True)
+        return Unlearned(
+            model=self._read(path), history=(), cost=Cost(), start=self._read(initial) if with_start else None
+        )
+
+    def _read(self, path: Path) -> nn.Module:
+        with torch.random.fork_rng():
+            model = self.problem.task.build_model()
+        model.load_state_dict(load_file(str(path)))
+        return model.eval()
+
+
+def everything(trainings: Trainings) -> None:
+    """Train all models that the measurements read."""
+    problem = trainings.problem
+    for seed in range(problem.originals):
+        trainings.original(seed)
+    for partition in range(2):
+        trainings.table(0, partition)
+    for rows in problem.judged.values():
+        trainings.coupled(rows)
+        trainings.others(rows)
+    for rows in problem.tuning.values():
+        trainings.coupled(rows)
+    for seed in range(1, problem.originals):
+        trainings.table(seed, 0)
+    if problem.sequence:
+        trainings.coupled(problem.sequence[-1], before=problem.sequence[:-1])
+
+
+def main() -> None:
+    """Train everything of some problems."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("problems", nargs="+", choices=PROBLEMS)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
+    given = parser.parse_args()
+    for name in given.problems:
+        folder = given.cache / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with one_thread():
+            everything(Trainings(replace(PROBLEMS[name](given.data)), folder))
+
+
+if __name__ == "__main__":
+    main()

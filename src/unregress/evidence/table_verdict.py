@@ -1,0 +1,139 @@
+"""The verdict by leave-out predictions: for requests of any size, where no model was retrained without the samples.
+
+The null hypothesis is that the model predicts the forgotten samples as it predicts samples that no model ever saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unregress.evidence import AuditReport, Measurement, Obstacle, Verdict
+
+KEPT_BY_TABLE = "memory-kept"
+"""Metric of the memory kept, by leave-out predictions."""
+NOTICED = "memory-noticed"
+"""Metric of the probability that half of the memory would be noticed."""
+TABLE_COUPLING = "table-coupling"
+"""Metric of the coupling between leave-out models and original."""
+TABLE_LEVEL = 0.025
+"""Probability with which a model without memory lies beyond either limit."""
+FEWEST = 5
+"""Smallest number of forgotten samples for a verdict: the whole memory of a single one is seen three times in four."""
+SURE = 0.8
+"""Probability of noticing half of the memory that a PASS requires."""
+WEAK = 0.7
+"""Coupling from which on leave-out predictions do not say what would have become of this original."""
+TOLERANCE = 0.05
+"""A model's error on new samples may exceed the original's by this share."""
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The measurements that the verdict reads."""
+
+    own: Measurement
+    slope: float
+    low: float
+    """Limits of the slope without memory."""
+    high: float
+    p: float
+    original: Measurement | None
+    noticed: float
+    coupling: float | None
+    worse: float
+    """By which share its error on new samples exceeds the original's."""
+    samples: int
+
+
+def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
+    """The verdict on a model by leave-out predictions; None if these were not measured.
+
+    * **FAIL**: the predictions for the forgotten samples lean farther towards the true values than those of all but
+      2.5 % of the groups of never-seen samples (the model remembers), or farther away than all but 2.5 % (overshoots).
+    * **PASS**: neither, and a model that kept half of the original's memory would be noticed with probability 0.8.
+    * **INCONCLUSIVE**: fewer than five samples, no memory in the original, too little power, a weak coupling, or an
+      error on new samples that exceeds the original's by more than 5 %, whose reason only golds can tell.
+
+    Args:
+        model: name of the model.
+        report: the measurements.
+    """
+    found = _numbers(model, report)
+    if found is None:
+        return None
+    is_original = found.original is found.own
+    if found.p <= TABLE_LEVEL:
+        return _verdict(model, "FAIL", f"It still remembers: {_lean(found)}.")
+    if found.slope < found.low and not is_original:
+        return _verdict(model, "FAIL", f"It was pushed beyond what a model without memory does: {_lean(found)}.")
+    reason, obstacle = _doubt(found)
+    if obstacle is not None:
+        return _verdict(model, "INCONCLUSIVE", reason, obstacle)
+    return _verdict(
+        model,
+        "PASS",
+        f"It predicts the forgotten samples like samples that no model ever saw: {_lean(found)}; a model that kept "
+        f"half of the original's memory would have been noticed with probability {found.noticed:.0%}.",
+    )
+
+
+def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
+    """Why there is no verdict, in words and as an obstacle; None if there is one."""
+    golds = "retrained models of the same initial weights can tell"
+    told = found.original
+    if told is not None and (told.p is None or told.p > TABLE_LEVEL):
+        return f"The original is not told apart either (p = {told.p:.2g}): nothing was found to forget.", "original"
+    if found.samples < FEWEST:
+        few = f"Only {found.samples} sample{'s' if found.samples > 1 else ''} were forgotten"
+        return f"{few}, and leave-out predictions need {FEWEST}: {_lean(found)}.", "samples"
+    if found.noticed < SURE:
+        chance = f"with probability {found.noticed:.0%}"
+        return f"A model that kept half of the original's memory would be noticed only {chance}; {golds}.", "golds"
+    if found.coupling is not None and found.coupling > WEAK:
+        return (
+            f"The initial weights hardly decide what this network learns (coupling {found.coupling:.2f}), so that "
+            "leave-out predictions show only what models in general would predict; retrained models can tell."
+        ), "golds"
+    if found.worse > TOLERANCE:
+        return (
+            f"Its error on new samples is {found.worse:.0%} above the original's; whether by chance, {golds}.",
+            "golds",
+        )
+    return "", None
+
+
+def _lean(found: _Numbers) -> str:
+    return (
+        f"they lean {found.slope:.2f} of the way from predictions of models without them to the true values, where "
+        f"never-seen samples lean {found.low:.2f} to {found.high:.2f}"
+    )
+
+
+def _numbers(model: str, report: AuditReport) -> _Numbers | None:
+    of = {(each.metric, each.split, each.model): each for each in report.measures}
+    original = report.named("original")[0]
+    own = of.get((KEPT_BY_TABLE, "train-forget", model))
+    noticed = of.get((NOTICED, "train-forget", model))
+    if own is None or own.value is None or own.interval is None or own.p is None:
+        return None
+    if noticed is None or noticed.value is None:
+        return None
+    errors = [of.get(("mae", "test-retain", name)) for name in (model, original)]
+    mine, its = (None if each is None else each.value for each in errors)
+    coupling = of.get((TABLE_COUPLING, "test-retain", original))
+    return _Numbers(
+        own=own,
+        slope=own.value,
+        low=own.value - own.interval[1],
+        high=own.value - own.interval[0],
+        p=own.p,
+        original=of.get((KEPT_BY_TABLE, "train-forget", original)),
+        noticed=noticed.value,
+        coupling=None if coupling is None else coupling.value,
+        worse=0.0 if mine is None or not its else mine / its - 1,
+        samples=report.samples["train-forget"],
+    )
+
+
+def _verdict(model: str, outcome: str, reason: str, obstacle: Obstacle | None = None) -> Verdict:
+    return Verdict(model=model, outcome=outcome, reason=reason, criteria=(), obstacle=obstacle)  # type: ignore[arg-type]

@@ -1,0 +1,136 @@
+"""Make the leave-out tables of a model that are missing, and remove the samples of requests that were carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from unregress.data.case import Case
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.errors import StaleError
+from unregress.methods.base import Unlearned
+from unregress.retraining.leave_out import fit_table
+from unregress.runs.table_folder import read_tables, write_tables
+from unregress.tasks.weights import weights_of
+from unregress.training.from_scratch import Training, training_record
+from unregress.training.runtime import Runtime
+
+
+def up_to_date_tables(
+    case: Case,
+    training: Training,
+    runtime: Runtime,
+    model: nn.Module | Unlearned,
+    *,
+    start: nn.Module | None,
+    folder: Path | None,
+    folds: int = 5,
+    partitions: int = 2,
+    workers: int = 1,
+    stack: int = 1,
+    log: Callable[[str], None],
+) -> tuple[LeaveOutTable, ...]:
+    """Read a model's leave-out tables, make those that are missing or too old, and drop what was forgotten since.
+
+    Args:
+        case: task and data; its request and the other ones are those that were carried out already.
+        training: how the original was trained.
+        runtime: as for the original, with its seed.
+        model: the model that the tables belong to.
+        start: the original's initial weights; None if unknown.
+        folder: where tables are kept, and the predictions of an interrupted call beside it; None keeps nothing.
+        folds: number of folds.
+        partitions: number of tables, each with a division into folds of its own: one teaches, the other judges.
+        workers: number of trainings side by side.
+        stack: number of fold models of a small network to train in one loop.
+        log: receives lines of progress.
+
+    Raises:
+        SettingError: fewer than two folds, or more than people.
+        DataError: there are no held-out samples.
+        RunFolderError: there are other files in the folder, or it cannot be written.
+        JobsError: a training failed.
+    """
+    bare = model.model if isinstance(model, Unlearned) else model
+    known = {} if folder is None else {table.partition: table for table in read_tables(folder)}
+    tables = []
+    for number in range(partitions):
+        table = known.get(number)
+        if table is not None and (why := _unusable(table, case, model, folds)):
+            log(f"Table {number} is made again: {why}")
+            table = None
+        if table is None:
+            table = fit_table(
+                case,
+                training,
+                runtime,
+                bare,
+                start=start,
+                folds=folds,
+                partition=number,
+                workers=workers,
+                stack=stack,
+                store=None if folder is None else folder.parent,
+                log=log,
+            )
+        tables.append(table)
+    kept = tuple(retained(table, case) for table in tables)
+    for before, after in zip(tables, kept, strict=True):
+        if gone := len(before.keys) - len(after.keys):
+            log(f"Table {after.partition}: the predictions of {gone} samples that are forgotten or gone were removed")
+    if folder is not None:
+        settings = {"training": training_record(training), "seed": runtime.seed, "folds": folds}
+        settings["partitions"] = partitions
+        write_tables(runtime.process_group, folder, kept, yaml.safe_dump(settings, sort_keys=False))
+    return kept
+
+
+def lineage(model: nn.Module | Unlearned) -> tuple[tuple[str, ...], str]:
+    """SHA-256 of a model's weights and of those that it was made from, and of its initial weights (empty: unknown)."""
+    if not isinstance(model, Unlearned):
+        return (weights_of(model),), ""
+    record = model.record
+    parents = () if record is None else record.parents
+    return (weights_of(model.model), *parents), model.start_digest or ("" if record is None else record.start)
+
+
+def current(
+    tables: Sequence[LeaveOutTable], case: Case, model: nn.Module | Unlearned, log: Callable[[str], None]
+) -> tuple[LeaveOutTable, ...]:
+    """The tables that still belong to a model and its data; what is wrong with the others is logged."""
+    found = []
+    for table in tables:
+        try:
+            table.require_current(case, case.rows("train"), *lineage(model))
+        except StaleError as error:
+            log(f"Warning: {error}")
+        else:
+            found.append(table)
+    return tuple(found)
+
+
+def retained(table: LeaveOutTable, case: Case) -> LeaveOutTable:
+    """A copy of a table with the samples that are still in the data and that no request of the case forgets."""
+    hashes = case.splits.row_hashes("train_eval")
+    there = {hashes[row] for row in case.kept}
+    places = np.flatnonzero([key in there for key in table.keys])
+    rows = torch.from_numpy(places)
+    keys = tuple(table.keys[place] for place in places)
+    return replace(table, keys=keys, predictions=table.predictions[rows], folds=table.folds[rows])
+
+
+def _unusable(table: LeaveOutTable, case: Case, model: nn.Module | Unlearned, folds: int) -> str:
+    """Why a table cannot be used any longer; empty if it can."""
+    if (found := int(table.folds.max()) + 1) != folds:
+        return f"it has {found} folds"
+    try:
+        table.require_current(case, case.kept, *lineage(model))
+    except StaleError as error:
+        return error.found
+    return ""

@@ -1,0 +1,80 @@
+"""The verdict by leave-out predictions: each outcome from numbers written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from unregress.evidence import AuditedModel, AuditReport, Measurement
+from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, judge_by_table
+from unregress.evidence.verdict import Rule, judge
+
+
+def report(
+    slope: float = 0.02,
+    p: float = 0.3,
+    *,
+    original_p: float = 0.001,
+    noticed: float = 0.95,
+    coupling: float = 0.3,
+    error: float = 1.0,
+    samples: int = 20,
+) -> AuditReport:
+    """A model's slope, whose limits without memory are -0.1 and 0.1, beside an original that remembers."""
+
+    def kept(model: str, value: float, p: float) -> Measurement:
+        limits = (value - 0.1, value + 0.1)
+        return Measurement(metric=KEPT_BY_TABLE, split="train-forget", model=model, value=value, interval=limits, p=p)
+
+    def of(metric: str, split: str, **values: float) -> list[Measurement]:
+        return [Measurement(metric=metric, split=split, model=name, value=value) for name, value in values.items()]
+
+    measures = [kept("original", 0.9, original_p), kept("mine", slope, p)]
+    measures += of(NOTICED, "train-forget", original=noticed, mine=noticed)
+    measures += of(TABLE_COUPLING, "test-retain", original=coupling)
+    measures += of("mae", "test-retain", original=1.0, mine=error)
+    return AuditReport(
+        version="0",
+        reason="by hand",
+        request_digest="",
+        target_band=None,
+        samples={"train-forget": samples},
+        data_digest="",
+        settings={},
+        models=(AuditedModel(name="original", role="original"), AuditedModel(name="mine", role="unlearned")),
+        about=(),
+        measures=tuple(measures),
+        figures=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome", "obstacle"),
+    [
+        ({}, "PASS", None),
+        ({"slope": 0.3, "p": 0.01}, "FAIL", None),  # still remembers
+        ({"slope": -0.2, "p": 0.99}, "FAIL", None),  # pushed away from the true values
+        ({"original_p": 0.2}, "INCONCLUSIVE", "original"),
+        ({"samples": 4}, "INCONCLUSIVE", "samples"),
+        ({"noticed": 0.5}, "INCONCLUSIVE", "golds"),
+        ({"coupling": 0.8}, "INCONCLUSIVE", "golds"),
+        ({"error": 1.06}, "INCONCLUSIVE", "golds"),
+        # Memory that is seen is seen, however few the samples and weak the coupling.
+        ({"slope": 0.3, "p": 0.01, "samples": 1, "coupling": 0.9, "noticed": 0.1}, "FAIL", None),
+    ],
+)
+def test_each_outcome(given: dict[str, float], outcome: str, obstacle: str | None) -> None:
+    found = judge_by_table("mine", report(**given))
+    assert found is not None and (found.outcome, found.obstacle) == (outcome, obstacle)
+
+
+def test_the_original_remembers_and_the_rule_reads_the_table_where_there_are_no_golds() -> None:
+    assert [each.outcome for each in judge(report(), Rule())] == ["FAIL", "PASS"]
+
+
+def test_the_reason_has_the_numbers() -> None:
+    reason = judge_by_table("mine", report()).reason
+    assert "0.02 of the way" in reason and "-0.10 to 0.10" in reason and "probability 95%" in reason
+
+
+def test_without_a_table_there_is_no_verdict_by_it() -> None:
+    assert judge_by_table("nobody", report()) is None

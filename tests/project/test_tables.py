@@ -1,0 +1,126 @@
+"""Leave-out tables of a project: made once, used by requests and audits, brought up to date after each request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support import tables_project
+from unregress import LeaveOutEdit, Project, Recipe, Runtime
+from unregress.metrics import Errors
+from unregress.retraining.method_choice import table_error
+from unregress.runs.table_folder import read_tables
+
+CPU = Runtime(accelerator="cpu")
+
+
+class Lines(list[str]):
+    def __call__(self, line: str) -> None:
+        self.append(line)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tables") / "table"
+
+
+@pytest.fixture(scope="module")
+def project(folder: Path) -> Project:
+    made = Project(
+        task=tables_project.task(),
+        training=Recipe(epochs=80, lr=1e-2, batch_size=20, schedule="one-cycle"),
+        splits=tables_project.data(),
+        runtime=CPU,
+        table=folder,
+        log=Lines(),
+    )
+    made.train()
+    assert made.tables == ()
+    made.table(folds=5)
+    return made
+
+
+def test_tables_are_kept_and_read_again(project: Project, folder: Path) -> None:
+    first, second = project.tables
+    assert (first.partition, second.partition) == (0, 1) and (first.folds != second.folds).any()
+    assert [table.summary for table in read_tables(folder)] == [first.summary, second.summary]
+    said = len(project.log)
+    project.table(folds=5)  # nothing is missing, and nothing is trained
+    assert project.log[said:] == [] and project.tables[0].summary == first.summary
+    # What an interrupted call keeps is removed in the end.
+    assert not list(folder.parent.glob("leave-out-*"))
+
+
+def test_the_edit_is_taught_by_one_table_and_judged_by_the_other(project: Project) -> None:
+    edited = project.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
+    assert edited.record.settings["table"] == project.tables[0].summary
+    exact = project.forget(subjects=range(10), reason="test")
+    assert exact.record.method == "Retrain"
+    report = project.audit(edited, exact, golds=0, metrics=[Errors()])
+    outcome = {each.model: each.outcome for each in report.verdicts}
+    assert outcome["original"] == "FAIL" and outcome["LeaveOutEdit"] != "FAIL" and outcome["Retrain"] != "FAIL"
+    assert report.value("memory-kept", "train-forget", "original") > 0.8
+    assert abs(report.value("memory-kept", "train-forget", "LeaveOutEdit")) < 0.25
+    assert report.value("table-coupling", "test-retain", "original") == project.tables[1].coupling
+    figure = next(each for each in report.figures if each.key == "memory-percentiles")
+    assert [curve.model for curve in figure.curves] == ["original", "LeaveOutEdit", "Retrain"]
+    assert np.mean(figure.curves[0].y) > 0.9 and len(figure.curves[0].y) == 20
+
+
+def test_few_samples_are_measured_and_not_judged(project: Project) -> None:
+    done = project.forget(subjects=[3], reason="test")
+    verdict = project.audit(done, golds=0, metrics=[Errors()]).verdict()
+    assert verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in ("samples", "original")
+
+
+def test_the_price_list_and_what_is_taken(project: Project) -> None:
+    said = len(project.log)
+    dear = project.forget(subjects=range(10), reason="test", budget=0.0)
+    listed = [line.split(":")[0] for line in project.log[said:]]
+    assert listed[:2] == ["Retrain", "LeaveOutEdit"] and listed[-1] == "Chosen"
+    error = table_error(dear.case, project.model.model, project.tables, CPU)
+    assert 0 < error < 0.5 and dear.record.method == "LeaveOutEdit"
+    assert dear.cost.passes < LeaveOutEdit(table=project.tables[0]).passes(20)
+
+
+def test_a_closed_request_is_removed_from_the_tables(project: Project, folder: Path, tmp_path: Path) -> None:
+    done = project.forget(subjects=[0, 1], reason="test")
+    before = project.tables
+    try:
+        after = project.table(folds=5, after=done)
+        assert [len(table.keys) for table in after] == [56, 56] == [len(table.keys) for table in read_tables(folder)]
+        gone = {project.splits.row_hashes("train_eval")[row] for row in done.case.requested.forget}
+        assert not gone & set(after[0].keys) and after[0].summary == before[0].summary
+        # A request about samples that are gone from it is not judged by it, in words.
+        said = len(project.log)
+        assert project.audit(done, golds=0, metrics=[Errors()]).verdict().outcome == "INCONCLUSIVE"
+        assert any("4 of 4 samples are not in the leave-out table" in line for line in project.log[said:])
+    finally:
+        project._tables = before
+
+
+def test_a_table_of_another_model_is_refused_in_words(project: Project) -> None:
+    other = Project(
+        task=project.task, training=project.training, splits=project.splits, runtime=Runtime(accelerator="cpu", seed=9)
+    )
+    other.log = Lines()
+    other.train()
+    other._tables = project.tables
+    done = other.forget(subjects=range(10), reason="test", budget=0.0)
+    assert done.record.method == "Blindspot"
+    assert any("another version of the model" in line for line in other.log)
+
+
+def test_the_table_that_taught_does_not_judge(project: Project) -> None:
+    edited = project.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
+    both = project.tables
+    try:
+        project._tables = both[:1]
+        said = len(project.log)
+        report = project.audit(edited, golds=0, metrics=[Errors()])
+        assert not [each for each in report.measures if each.metric == "memory-kept"]
+        assert any("agrees with it by construction" in line for line in project.log[said:])
+    finally:
+        project._tables = both
