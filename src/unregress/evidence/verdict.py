@@ -8,9 +8,10 @@ The reasons are worded in `verdict_text`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, nextafter
 from typing import NamedTuple
 
 import numpy as np
@@ -182,7 +183,9 @@ def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequenc
     if share <= rule.resolution:
         return None
     nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
-    enough = _golds_needed(lambda count: _detectable_share(_criteria(model, report, rule, count))[0], report, rule)
+    enough = _golds_needed(
+        lambda count: _detectable_share(_criteria(model, report, rule, count))[0], report, rule.resolution
+    )
     reason = verdict_text.insensitive(share, nearest, len(report.golds), enough, _MOST_GOLDS)
     return _Doubt(reason, "spread", enough)
 
@@ -197,8 +200,10 @@ def _too_insensitive_of_few(model: str, report: AuditReport, rule: Rule, found: 
     if share <= rule.resolution:
         return None
     original = report.named("original")[0]
-    (its,) = (criterion for criterion in _criteria(original, report, rule) if criterion.kind == "memory")
-    enough = _golds_needed(lambda count: _detectable_share(_criteria(model, report, rule, count))[0], report, rule)
+    its = next((criterion for criterion in _criteria(original, report, rule) if criterion.kind == "memory"), memory)
+    enough = _golds_needed(
+        lambda count: _detectable_share(_criteria(model, report, rule, count))[0], report, rule.resolution
+    )
     golds = len(report.golds)
     if its.outcome == "within":
         reason = verdict_text.original_not_told_apart(its, golds, enough, is_original=model == original)
@@ -206,10 +211,14 @@ def _too_insensitive_of_few(model: str, report: AuditReport, rule: Rule, found: 
     return _Doubt(verdict_text.weak_test(memory, golds, enough, _MOST_GOLDS), "spread", enough)
 
 
-def _golds_needed(share: Callable[[int], float], report: AuditReport, rule: Rule) -> int | None:
-    """The smallest number of golds with which a share is detected that is small enough; None if there is none."""
+def _golds_needed(share: Callable[[int], float], report: AuditReport, enough: float) -> int | None:
+    """The smallest number of golds with which a share is detected that is small enough; None if there is none.
+
+    Limits become narrower with every further gold, so that halving finds it.
+    """
     counts = range(len(report.golds) + 1, _MOST_GOLDS + 1)
-    return next((count for count in counts if share(count) <= rule.resolution), None)
+    place = bisect_left(counts, True, key=lambda count: share(count) <= enough)
+    return counts[place] if place < len(counts) else None
 
 
 def _blind_to_damage(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> _Doubt | None:
@@ -217,9 +226,12 @@ def _blind_to_damage(model: str, report: AuditReport, rule: Rule, found: Sequenc
     unseen = _unseen_damage(report, found)
     if unseen is None or unseen < 1:
         return None
-    counts = range(len(report.golds) + 1, _MOST_GOLDS + 1)
-    fewer = ((count, _unseen_damage(report, _criteria(model, report, rule, count))) for count in counts)
-    enough = next((count for count, share in fewer if share is not None and share < 1), None)
+
+    def unseen_with(count: int) -> float:
+        share = _unseen_damage(report, _criteria(model, report, rule, count))
+        return inf if share is None else share
+
+    enough = _golds_needed(unseen_with, report, nextafter(1, 0))
     (kept,) = (criterion for criterion in found if criterion.kind == "retain")
     constant = report.value("mae", "test-retain", CONSTANT)
     reason = verdict_text.blind_to_damage(kept, constant or 0.0, len(report.golds), enough, _MOST_GOLDS)
