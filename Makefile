@@ -25,7 +25,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-ba
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.stamp ## unlearn and audit on embedded patient data; leaves OUTPUT=runs/demo
+demo: $(VENV)/.stamp ## make a model forget twenty men of a wage panel, and audit it; leaves OUTPUT=runs/demo
 	$(BIN)/unregress demo --output $(OUTPUT)
 
 test: $(VENV)/.stamp-dev ## run every test, doctests and slow ones included, on all cores
@@ -67,7 +67,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	  echo "unregress needs Python 3.11 or newer, and '$(PYTHON)' is not." >&2; \
 	  echo "Name a newer one: make PYTHON=python3.13 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[demo]'
 	@touch $@
 
 # What a developer and continuous integration get.

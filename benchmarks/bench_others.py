@@ -24,7 +24,7 @@ from unregress.data.subsets import subset
 from unregress.datasets.series.electricity import electricity_client
 from unregress.datasets.text.stsb import read_stsb, sentence_pairs, sentences
 from unregress.datasets.text.vocabulary import Vocabulary
-from unregress.demo import TRAINING
+from unregress.demo.band import TRAINING
 from unregress.models.sentence_pair import SentencePairLSTM
 from unregress.models.tft import tft
 from unregress.tasks.adapters import TensorTask

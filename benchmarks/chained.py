@@ -20,7 +20,7 @@ import torch
 from unregress import Blindspot, FineTune, ForgetRequest, GaussianAmnesiac, Method, Recipe, Retrain, Runtime, train
 from unregress.data.case import Case
 from unregress.data.loading import read_targets
-from unregress.demo import build_model, patients
+from unregress.demo.band import build_model, patients
 from unregress.files.writing import write_json
 from unregress.methods import Unlearned
 from unregress.metrics.collect import collect

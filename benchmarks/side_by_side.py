@@ -18,7 +18,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from unregress import Case, ForgetRequest, Retrain, Runtime, TensorTask, collect
 from unregress.data.loading import chunked
-from unregress.demo import TRAINING, build_model, patients
+from unregress.demo.band import TRAINING, build_model, patients
 
 Vector = NDArray[np.float64]
 Answers = dict[str, Vector]

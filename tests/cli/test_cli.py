@@ -58,7 +58,7 @@ def test_defaults_are_the_library_s(capsys: pytest.CaptureFixture[str]) -> None:
     assert [metric["class_path"].rsplit(".")[-1] for metric in metrics] == [
         "Errors", "Wasserstein", "Deviation", "AttackAUC", "Membership", "Representation", "Anamnesis"
     ]  # fmt: skip
-    assert config(["demo"], capsys) == {"output": "runs/demo", "seed": 0, "golds": 5}
+    assert config(["demo"], capsys) == {"job": "people", "output": "runs/demo", "seed": 0, "golds": 5}
 
 
 @pytest.mark.parametrize(

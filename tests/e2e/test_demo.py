@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,10 @@ import torch
 
 from e2e.test_flow import names, without_seconds
 from unregress.cli import main
+from unregress.demo import people
+from unregress.errors import SettingError
 from unregress.evidence import AuditReport
+from unregress.files.writing import sha256_of
 
 METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 
@@ -19,7 +24,7 @@ METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "demo"
     threads = torch.get_num_threads()
-    assert main(["demo", "--golds", "3", "--output", str(folder)]) == 0
+    assert main(["demo", "--job", "band", "--golds", "3", "--output", str(folder)]) == 0
     assert torch.get_num_threads() == threads
     return folder
 
@@ -48,7 +53,7 @@ def test_the_original_differs_from_gold_far_beyond_the_floor_and_methods_land_be
 
 def test_again_gives_the_same_bytes(demo: Path) -> None:
     before = {file.name: file.read_bytes() for file in demo.iterdir()}
-    assert main(["demo", "--golds", "3", "--output", str(demo)]) == 0
+    assert main(["demo", "--job", "band", "--golds", "3", "--output", str(demo)]) == 0
     after = {file.name: file.read_bytes() for file in demo.iterdir()}
     assert after.keys() == before.keys()
     for name in before:
@@ -59,6 +64,33 @@ def test_again_gives_the_same_bytes(demo: Path) -> None:
 
 
 def test_another_seed_is_another_run(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--golds", "3", "--seed", "1", "--output", str(demo)]) == 2
+    assert main(["demo", "--job", "band", "--golds", "3", "--seed", "1", "--output", str(demo)]) == 2
     assert "holds another run" in capsys.readouterr().err
     assert main(["demo", "--golds", "0", "--output", str(demo)]) == 2
+
+
+def test_some_people_withdraw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo of people, with fewer epochs and folds than `unregress demo` takes."""
+    pytest.importorskip("linearmodels")
+    monkeypatch.setattr(people, "TRAINING", replace(people.TRAINING, epochs=6))
+    monkeypatch.setattr(people, "FOLDS", 3)
+    assert main(["demo", "--golds", "3", "--output", str(tmp_path / "demo")]) == 0
+    said = capsys.readouterr().out
+    assert "LeaveOutEdit: about" in said and "Chosen: exact retraining from the original's own" in said
+    report = AuditReport.from_json(tmp_path / "demo" / "audit.json")
+    assert report.samples["train-forget"] == 140 and report.named("unlearned") == ["Retrain", "LeaveOutEdit"]
+    assert report.value("memory-kept", "train-forget", "LeaveOutEdit") is not None
+    files = {each.name: each.file for each in report.models if each.role != "gold" and each.file is not None}
+    assert {file.name: file.sha256 for file in files.values()} == {
+        f"{name}.safetensors": sha256_of(tmp_path / "demo" / f"{name}.safetensors") for name in files
+    }
+    assert set(files) == {"original", "Retrain", "LeaveOutEdit"}
+
+
+def test_without_the_panel_the_other_job_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "linearmodels.datasets", None)
+    with pytest.raises(SettingError) as caught:
+        people.panel()
+    assert "linearmodels" in caught.value.found and "--job band" in caught.value.remedy

@@ -54,6 +54,8 @@ def test_from_training_to_a_verdict_without_golds(
     assert "Table 1: the predictions of 2 samples" in said and "2 tables of 58 training samples" in said
     assert "to train" not in said
     assert main(["verify", "table"]) == 0
+    assert main(["remains", "one"]) == 0
+    assert "leave-out table" in capsys.readouterr().out
     # A third of the samples is too much: what is left describes models that saw it.
     assert main(["table", "--checkpoint", "edited"]) == 0
     said = capsys.readouterr().out

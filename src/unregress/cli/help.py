@@ -17,7 +17,7 @@ EXIT_CODES = (
     + EVERYWHERE
 )
 SUMMARIES = {
-    "demo": "Unlearn and audit on real patients.",
+    "demo": "Forget some people, or a band of targets, and audit it, on real data.",
     "train": "Train the original model.",
     "forget": "Make a trained model forget.",
     "table": "Make a model's leave-out tables, or bring them up to date.",

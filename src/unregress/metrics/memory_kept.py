@@ -232,7 +232,8 @@ class MemoryKept(Metric):
             null = null_of(unseen, seen.target, seen.left_out, seen.groups, seen.scale)
             slope = memory_kept(own, target, left_out, seen.scale)
             low, high = np.quantile(null.slopes, [TABLE_LEVEL, 1 - TABLE_LEVEL])
-            noticed = {share: power(original, target, left_out, null, share, seen.scale) for share in KEPT}
+            judged = subject.role in ("original", "unlearned")
+            noticed = {share: power(original, target, left_out, null, share, seen.scale) for share in KEPT if judged}
             told = ", ".join(f"{share:.0%} kept: {found:.0%}" for share, found in noticed.items())
             yield measured(
                 metric=KEPT_BY_TABLE,
@@ -241,10 +242,10 @@ class MemoryKept(Metric):
                 value=slope,
                 interval=(slope - float(high), slope - float(low)),
                 p=p_value(slope, null.slopes),
-                note=f"compared with {seen.how}; would be noticed with {told}",
+                note=f"compared with {seen.how}; would be noticed with {told}" if judged else "",
             )
-            yield measured(metric=NOTICED, split="train-forget", model=subject.name, value=noticed[KEPT[0]])
-            if subject.role in ("original", "unlearned"):
+            if judged:
+                yield measured(metric=NOTICED, split="train-forget", model=subject.name, value=noticed[KEPT[0]])
                 curves.append(_percentiles(subject.name, own, target, left_out, null, seen.scale))
         yield measured(metric=TABLE_COUPLING, split="test-retain", model=panel.original.name, value=self.table.coupling)
         yield Figure(

@@ -9,7 +9,9 @@ from typing import Literal
 
 from unregress.runs.manifest import digest_of_folder
 
-Kind = Literal["original", "retrained model", "unlearned model", "helper", "weights file", "ids file"]
+Kind = Literal[
+    "original", "retrained model", "unlearned model", "helper", "weights file", "ids file", "leave-out table"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

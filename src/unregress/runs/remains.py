@@ -31,6 +31,8 @@ from unregress.runs.request_record import RequestRecord, read_requests
 AUDIT = "audit.json"
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Endings of the files that are compared with known weights."""
+TABLE = re.compile(r"table-\d+\.json")
+"""Names of the descriptions of leave-out tables."""
 _KINDS: dict[str, Kind] = {"trained": "original", "retrained": "retrained model", "unlearned": "unlearned model"}
 _WORDS = ("reason", "requested_by", "requested_on")
 """Options of a request that are words, and never files."""
@@ -98,7 +100,7 @@ class _Search:
         data, ancestors = self._lineage()
         self._read_audits()
         self._read_requests()
-        found = [*self._models(data, ancestors), *self._weights(), *self._ids_files()]
+        found = [*self._models(data, ancestors), *self._weights(), *self._ids_files(), *self._leave_out_tables()]
         order = list(dict.fromkeys(each.path for each in sorted(found, key=lambda each: str(each.path))))
         by_path = {each.path: each for each in reversed(found)}
         kept = tuple(replace(by_path[path], kept=self._kept(by_path[path])) for path in order)
@@ -258,6 +260,13 @@ class _Search:
                 if path := next((place / text for place in places if is_plain_file(place / text)), None):
                     why = f"The configuration of {folder.name} takes the records to forget from it."
                     yield Remainder.at(Path(os.path.realpath(path)), "ids file", why)
+
+    def _leave_out_tables(self) -> Iterator[Remainder]:
+        """Folders of leave-out tables, which have a prediction for each training sample until they are updated."""
+        for folder, manifest in self.folders.items():
+            if manifest is not None and any(TABLE.fullmatch(name) for name in manifest.files):
+                why = "It has predictions of the training samples; `unregress table` removes those of forgotten ones."
+                yield Remainder.at(folder, "leave-out table", why)
 
     def _kept(self, each: Remainder) -> str:
         """Why something is never deleted; empty if it may be."""

@@ -1,4 +1,4 @@
-"""A complete example: train, unlearn and audit on the diabetes data, in under a minute."""
+"""Forget a band of targets: train, unlearn and audit on the diabetes data, in under a minute."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from unregress import (
     train,
 )
 from unregress.auditing.assemble import gold_names
-from unregress.errors import SettingError
+from unregress.demo.console import say
 from unregress.evidence import ModelFile
 from unregress.files.writing import sha256_of
 from unregress.metrics import default_metrics
@@ -96,8 +96,8 @@ def deletion_case() -> Case:
     return Case(task=TensorTask(build_model=build_model, loss="l1"), splits=data, request=request)
 
 
-def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, config: str = "") -> None:
-    """Unlearn and audit on real patients.
+def forget_band(*, output: Path, seed: int = 0, golds: int = 5, config: str = "") -> None:
+    """Unlearn a band of targets by the methods of the paper, and audit them.
 
     In under a minute, on the diabetes data of scikit-learn: trains a network, takes a deletion request, retrains the
     reference, runs the methods and audits all models.  The same seed gives the same models and the same numbers.
@@ -109,18 +109,15 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
         config: the resolved configuration.
 
     Raises:
-        SettingError: `golds` is below 1.
         RunFolderError: `output` exists and is not a run with the same configuration, or cannot be written.
     """
-    if golds < 1:
-        raise SettingError(f"golds is {golds}", expected="1 or more")
     console = Console(highlight=False)
     settings = "".join(f"# {line}\n" for line in (f"Original and golds: {TRAINING}", *map(str, METHODS)))
     # One thread multiplies such small matrices faster, and always in the same order.
     with new_run(output, config + settings) as folder, one_thread():
         case, runtime = deletion_case(), Runtime(accelerator="cpu", seed=seed)
         original, warnings = _original(console, case, runtime)
-        _say(
+        say(
             console,
             "2. The request",
             f"{len(case.requested.forget)} of the 300, all with a score of 200 or more, are to be "
@@ -134,7 +131,7 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
         write_request(folder, case)
     console.print()
     print_table(report, console)
-    _say(
+    say(
         console,
         "Where to look",
         f"{output}/audit.html explains every number and shows the figures; audit.json "
@@ -144,7 +141,7 @@ def demo(*, output: Path = Path("runs/demo"), seed: int = 0, golds: int = 5, con
 
 def _original(console: Console, case: Case, runtime: Runtime) -> tuple[Unlearned, tuple[str, ...]]:
     """Train the original; returns it with the preflight's warnings about the data."""
-    _say(
+    say(
         console,
         "1. The original",
         "442 diabetes patients, ten measurements each; the target is a score from "
@@ -157,7 +154,7 @@ def _original(console: Console, case: Case, runtime: Runtime) -> tuple[Unlearned
 
 def _golds(console: Console, case: Case, runtime: Runtime, original: Unlearned, count: int) -> list[Unlearned]:
     """Retrain without the forgotten patients, with the seeds that follow the runtime's seed."""
-    _say(
+    say(
         console,
         "3. The reference",
         "Retraining without them is the certain way: the gold standard. Doing it "
@@ -171,7 +168,7 @@ def _golds(console: Console, case: Case, runtime: Runtime, original: Unlearned, 
 
 def _unlearned(console: Console, case: Case, runtime: Runtime, original: Unlearned) -> dict[str, Unlearned]:
     """Run every method on the original; returns the results by name of method."""
-    _say(
+    say(
         console,
         "4. Unlearning",
         "Each method makes a copy of the original forget, for about a quarter of retraining's work. Retrain, the "
@@ -193,7 +190,7 @@ def _audit(
     folder: Path,
 ) -> AuditReport:
     """Save every model's weights into the folder and audit the models."""
-    _say(
+    say(
         console,
         "5. The audit",
         "Do the models predict as if they had never seen these patients? The golds show what that would look like. "
@@ -216,8 +213,3 @@ def _audit(
             caveats=(*warnings, *CAVEATS),
             files=files,
         )
-
-
-def _say(console: Console, title: str, text: str) -> None:
-    """Print a step's title and explanation."""
-    console.print(f"\n[bold]{title}[/bold]\n{text}")
