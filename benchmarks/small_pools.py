@@ -12,7 +12,7 @@ import torch
 from side_by_side import RUNTIME, Answers, Vector, fitted, kept
 
 from unregress import Case, ForgetRequest, TensorTask
-from unregress.demo import build_model, patients
+from unregress.demo.band import build_model, patients
 
 ORIGINALS = 200
 """Originals of their own starts, trained on all 300 samples; every small request is judged by them."""
