@@ -218,24 +218,14 @@ def statistics(requests: Sequence[Request], golds: int, times: int, seed: int) -
     return found
 
 
-def kinds(starts: int, times: int, cache: Path, rule: Rule) -> dict[str, Any]:
-    """Coupled and uncoupled golds of the same requests; and coupled golds that judge a gold of another start."""
-    found: dict[str, Any] = {}
-    for size, label in ((5, "5"), (60, "60")):
-        seeds = [40_000 + 100 * size + start for start in range(starts)]
-        pairs = [
-            (
-                coupled(size, seed, 50, f"coupled-{label}-{n}", cache),
-                uncoupled(size, seed, 50, f"uncoupled-{label}-{n}", cache),
-            )
-            for n, seed in enumerate(seeds)
-        ]
-        for golds in (5, 10):
-            found.setdefault(label, {})[str(golds)] = {
-                "coupled": audits([pair[0] for pair in pairs], golds, times, 3, rule),
-                "uncoupled": audits([pair[1] for pair in pairs], golds, times, 3, rule),
-            }
-    return found
+def kinds(starts: int, times: int, cache: Path) -> dict[str, Any]:
+    """The test by coupled and by uncoupled golds, of requests of five samples, each with a start of its own."""
+    of: dict[str, list[Request]] = {"coupled": [], "uncoupled": []}
+    for n in range(starts):
+        of["coupled"].append(coupled(5, 40_500 + n, 50, f"coupled-5-{n}", cache))
+        of["uncoupled"].append(uncoupled(5, 40_500 + n, 50, f"uncoupled-5-{n}", cache))
+    test = {str(golds): {kind: statistics(made, golds, times, 3) for kind, made in of.items()} for golds in (5, 10)}
+    return {"requests": starts, "test": test}
 
 
 def main(
@@ -285,7 +275,7 @@ def main(
             }
             write(found, output)
         if stage == "report":
-            found["kinds"] = kinds(starts, times, cache, rule)
+            found["coupled and uncoupled golds"] = kinds(starts, 40 * times, cache)
             write(found, output)
 
 
