@@ -228,7 +228,7 @@ class Scaled(nn.Sequential):
         return 10 * super().forward(x)
 
 
-ACTIVE = (Anamnesis, unregress.Representation)
+ACTIVE = (Anamnesis, unregress.Representation, unregress.Revival)
 """They train, or look at layers before the last one: what they do in other units is theirs to test."""
 
 

@@ -23,7 +23,8 @@ def test_equals_an_audit_with_the_same_golds_given(case: unregress.Case, origina
     models = {"original": original, "mine": net()}
     golds = unregress.retrain(case, SHORT, RUNTIME, seeds=(1001, 1002))
     given = unregress.audit(case, models, RUNTIME, golds=golds, metrics=ERRORS)
-    trained = unregress.audit(case, models, RUNTIME, retrain=Retraining(recipe=SHORT, golds=2), metrics=ERRORS)
+    apart = Retraining(recipe=SHORT, golds=2, coupled=False)
+    trained = unregress.audit(case, models, RUNTIME, retrain=apart, metrics=ERRORS)
     assert trained.golds == ["retrained", "retrained #2"]
     assert numbers(trained) == numbers(given) and trained.caveats == given.caveats
     assert trained.verdicts == given.verdicts
@@ -46,7 +47,8 @@ def test_golds_of_a_store_are_trained_once_and_named_in_the_report(
     report, trained = job.run()
     assert [(gold.name, gold.seed) for gold in trained] == [("retrained #2", 1001), ("retrained #3", 1002)]
     assert lines[0].startswith(
-        f"Golds of seeds 1001 to 1002, not counting models in {tmp_path / 'store'}: 2 models to train"
+        "Golds of seeds 1001 to 1002 from the original's initial weights, not counting models in "
+        f"{tmp_path / 'store'}: 2 models to train"
     )
     assert lines[1:] == ["making a gold under seed 1001", "making a gold under seed 1002"]
     files = {model.name: model.file for model in report.models}
@@ -111,7 +113,7 @@ def test_deep_tests_beside_trained_golds(case: unregress.Case, original: unregre
         case,
         {"original": original, "mine": net(), "other": net()},
         RUNTIME,
-        retrain=Retraining(recipe=SHORT, golds=1, store=tmp_path),
+        retrain=Retraining(recipe=SHORT, golds=1, coupled=False, store=tmp_path),
         deep=DeepTests(methods={"mine": FineTune(recipe=SHORT)}, halves=6, seeds=4),
         metrics=ERRORS,
         log=lines.append,

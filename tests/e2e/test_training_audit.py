@@ -83,7 +83,8 @@ def test_golds_are_trained_as_the_original_was(
 def test_golds_of_a_stack(runs: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Three in stacks of two: the last is trained alone."""
     recipe = "{epochs: 30, lr: 0.01, schedule: constant}"
-    words = audit(runs, tmp_path / "audit", "--retrain", f"{{golds: 3, stack: 2, recipe: {recipe}}}")
+    retrain = f"{{golds: 3, stack: 2, coupled: false, recipe: {recipe}}}"
+    words = audit(runs, tmp_path / "audit", "--retrain", retrain)
     code, out, err = ended(words, capsys)
     assert (code, err) == (0, "") and "3 models to train" in out and out.count("making a gold") == 3
     kept = [json.loads((folder / "config.yaml").read_text()) for folder in sorted(cache.glob("gold-*"))]
@@ -106,7 +107,7 @@ def test_a_stack_with_the_originals_plateau_schedule_is_refused_before_anything_
 
 
 def test_a_trained_gold_may_be_given_as_a_file_with_the_same_digest(runs: Path, tmp_path: Path, cache: Path) -> None:
-    assert main(audit(runs, tmp_path / "first", "--retrain", "{golds: 1}")) == 0
+    assert main(audit(runs, tmp_path / "first", "--retrain", "{golds: 1, coupled: false}")) == 0
     (gold,) = read(tmp_path / "first" / "golds.json")["golds"]
     assert main(audit(runs, tmp_path / "second", "--golds+", str(cache / gold["folder"]))) == 0
     assert f"# weights of gold 1: {gold['weights']}" in (tmp_path / "second" / "config.yaml").read_text()

@@ -503,6 +503,7 @@ def test_the_room_imports_no_torch() -> None:
     assert not {name for name in imported if name.split(".")[0] == "torch"}
     assert {name for name in own if not name.startswith("unregress.report")} == {
         "unregress.evidence",
+        "unregress.evidence.table_verdict",
         "unregress.errors",
         "unregress.files.writing",
         "unregress.errors.wording",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,13 @@ def record_of(candidate: Candidate) -> ModelRecord | None:
     return candidate.record if isinstance(candidate, Unlearned) else None
 
 
-def participants(models: Mapping[str, Candidate], golds: Sequence[Candidate], original: str) -> list[Participant]:
-    """List all models with name and role: original, models to judge, golds, and the helpers of methods."""
+def participants(
+    models: Mapping[str, Candidate],
+    golds: Sequence[Candidate],
+    original: str,
+    references: Mapping[str, Candidate] = MappingProxyType({}),
+) -> list[Participant]:
+    """List all models with name and role: original, models to judge, golds, the helpers of methods and references."""
     judged: list[Participant] = [
         (name, "original" if name == original else "unlearned", model) for name, model in models.items()
     ]
@@ -66,7 +72,8 @@ def participants(models: Mapping[str, Candidate], golds: Sequence[Candidate], or
         for name, model in models.items()
         if isinstance(model, Unlearned) and model.helper is not None
     ]
-    return [*judged, *retrained, *helpers]
+    shown: list[Participant] = [(name, "reference", model) for name, model in references.items()]
+    return [*judged, *retrained, *helpers, *shown]
 
 
 def gold_names(count: int) -> list[str]:

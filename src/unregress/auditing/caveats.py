@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from unregress.auditing.assemble import Candidate, record_of
 from unregress.evidence import Measurement
 from unregress.evidence.model_record import ModelRecord, class_path, differences
+from unregress.evidence.table_verdict import KEPT_BY_TABLE
 from unregress.evidence.verdict import Rule
 from unregress.methods.base import Unlearned
 from unregress.metrics.base import Panel
@@ -16,7 +17,12 @@ from unregress.tasks.unwrap import unwrapping
 def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> Iterator[str]:
     """Caveats that follow from the data, the number of golds and the measurements."""
     forgotten, golds = len(panel.original.parts["train-forget"]), len(panel.golds)
-    if not golds:
+    if not golds and any(each.metric == KEPT_BY_TABLE and each.value is not None for each in measures):
+        yield (
+            "No model was retrained without the forgotten samples: the verdict rests on predictions of models that "
+            "were trained without other groups of samples too, and on samples that no model ever saw."
+        )
+    elif not golds:
         yield (
             "No model was retrained, so it is unknown how a model that never saw the forgotten samples would behave: "
             "no verdict is possible.  What held-out samples of their kind can tell is whether the forgotten ones still "

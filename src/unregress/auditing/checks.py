@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeGuard
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from unregress.checks.model_check import quick_check
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
-from unregress.evidence import CONSTANT, MetricInfo
+from unregress.evidence import CONSTANT, OTHER_START, MetricInfo
 from unregress.evidence.model_record import class_path
 from unregress.methods.base import Unlearned
 from unregress.metrics import Metric
@@ -32,6 +33,7 @@ def check(
     metrics: Sequence[Metric] = (),
     deep: Sequence[Metric] = (),
     further: int = 0,
+    references: Mapping[str, Candidate] = MappingProxyType({}),
 ) -> None:
     """Refuse everything that `audit` would refuse, before golds are trained for hours.
 
@@ -44,6 +46,7 @@ def check(
         metrics: the metrics that will be measured.
         deep: metrics that the audit adds by itself.
         further: number of golds that are still to be trained.
+        references: retrained models that are shown for scale and are no golds, by name.
 
     Raises:
         UnregressError: as `audit` raises before it measures.
@@ -56,7 +59,7 @@ def check(
     if well_typed:
         errors += _check_names(case, models, golds, original, [*metrics, *deep], further)
     raise_all(errors)
-    for name, _, candidate in participants(models, golds, original):
+    for name, _, candidate in participants(models, golds, original, references):
         try:
             quick_check(case, runtime.private_copy(module_of(candidate)), runtime)
         except ModelError as error:
@@ -80,7 +83,8 @@ def _check_names(
         )
     candidates = participants(models, golds, original)
     # Reserved even without golds, so that an audited model cannot be mistaken for the reference.
-    reserved = [CONSTANT, *gold_names(max(1, len(golds) + further))]
+    expected = gold_names(max(1, len(golds) + further))
+    reserved = [CONSTANT, OTHER_START, *expected]
     names = Counter([*reserved, *(name for name, role, _ in candidates if role != "gold")])
     if clashes := [name for name, count in names.items() if count > 1]:
         yield SettingError(
@@ -100,7 +104,7 @@ def _check_names(
             expected="each measure once",
             remedy="Audit twice to compare a metric's options",
         )
-    examined = [*(name for name in models if name != original), *reserved[1:]]
+    examined = [*(name for name in models if name != original), *expected]
     for metric in metrics:
         yield from metric.objections(case, examined)
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import NamedTuple
 
+from torch import nn
+
 from unregress.auditing.assemble import Candidate, assemble, gold_names, participants
 from unregress.auditing.caveats import gold_caveats, panel_caveats, unexamined_caveat
 from unregress.auditing.checks import check
+from unregress.auditing.coupled import coupling_caveats, initial_weights, start_of, starts_of
 from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
 from unregress.auditing.near_duplicates import near_duplicates_caveat
@@ -18,13 +21,14 @@ from unregress.auditing.training import DeepTests, Log, Retraining, TrainedGold,
 from unregress.checks.survey import nondeterministic_splits
 from unregress.data.case import Case
 from unregress.errors import SettingError
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Figure, Measurement, ModelFile, Trace
+from unregress.evidence import CONSTANT, OTHER_START, AuditedModel, AuditReport, Figure, Measurement, ModelFile, Trace
 from unregress.evidence.verdict import Rule, judge
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
 from unregress.metrics.output_errors import output_errors
 from unregress.metrics.validation import validated_results
 from unregress.runs.model_io import file_of
+from unregress.tasks.weights import weights_of
 from unregress.training.runtime import Runtime
 
 
@@ -37,6 +41,7 @@ def audit(
     retrain: Retraining | None = None,
     deep: DeepTests | None = None,
     original: str = "original",
+    start: nn.Module | None = None,
     metrics: Sequence[Metric] | None = None,
     rule: Rule = Rule(),  # noqa: B008 frozen
     caveats: Sequence[str] = (),
@@ -50,8 +55,9 @@ def audit(
     Where the models were made to forget other requests too (`ForgetRequest.others`), none of their samples is used, and
     each of these requests is checked again from predictions alone (`AuditReport.earlier`).
 
-    Two kinds of reference rows are added for scale: `constant`, a baseline that predicts the median of the retained
-    targets, and the helper model of each method that used one.
+    Reference rows are added for scale: `constant`, a baseline that predicts the median of the retained targets, the
+    helper model of each method that used one, and where golds start from the original's own initial weights a retrained
+    model with others, by which the coupling is measured.
 
     Args:
         case: the request and the data; its `test` split is needed.
@@ -64,6 +70,8 @@ def audit(
         retrain: how to train further golds; None trains none.
         deep: tests of the methods themselves, with many trainings by the recipe of `retrain`; None for no such tests.
         original: name of the model before unlearning.
+        start: the original's initial weights, from which golds start too (`Retraining.coupled`); None if the original
+            has them itself (`Unlearned.start`), or they are unknown.
         metrics: what to measure; by default `unregress.metrics.default_metrics()`.
         rule: how to judge.
         caveats: further limits that a reader of the report must know, such as a preflight's warnings.
@@ -76,8 +84,8 @@ def audit(
     Raises:
         SettingError: an argument is not a model, gold or metric; the original is not among the models, one of them has
             a name that the report itself uses, or a gold is invalid: it was not retrained, or is given twice;
-            the recipe of golds to train is not named; a metric's findings are not what a report can show; or
-            `SOURCE_DATE_EPOCH` is not a number of seconds.
+            the recipe of golds to train is not named; a metric's findings are not what a report can show; `start`
+            differs from the original's record; or `SOURCE_DATE_EPOCH` is not a number of seconds.
         DataError: there is no test data.
         ModelError: a model does not fit the task.
         JobsError: the training of a gold failed.
@@ -90,6 +98,7 @@ def audit(
         retrain=retrain,
         deep=deep,
         original=original,
+        start=start,
         metrics=default_metrics() if metrics is None else metrics,
         rule=rule,
         caveats=caveats,
@@ -106,6 +115,7 @@ class AuditResult(NamedTuple):
 
     report: AuditReport
     trained: list[TrainedGold]
+    """The golds, and the model of other initial weights if one was needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +129,9 @@ class AuditJob:
     retrain: Retraining | None = None
     deep: DeepTests | None = None
     original: str = "original"
+    start: nn.Module | None = None
+    references: Mapping[str, Candidate] = field(default_factory=dict)
+    """Retrained models that are shown for scale and are no golds, by name."""
     metrics: Sequence[Metric]
     rule: Rule = field(default_factory=Rule)
     caveats: Sequence[str] = ()
@@ -148,9 +161,11 @@ class AuditJob:
             metrics=self.metrics,
             deep=self._deep_metrics(),
             further=further,
+            references=self.references,
         )
+        initial_weights(self.models[self.original], self.start)
         known = {
-            *(name for name, _, _ in participants(self.models, self.golds, self.original)),
+            *(name for name, _, _ in participants(self.models, self.golds, self.original, self.references)),
             *gold_names(len(self.golds) + further),
         }
         if unknown := [name for name in self.files if name not in known]:
@@ -166,15 +181,20 @@ class AuditJob:
             UnregressError: as `audit` raises.
         """
         self.check()
-        retrain, deep, given = self.retrain, self._deep_metrics(), len(self.golds)
-        if retrain is None:
+        deep, given = self._deep_metrics(), len(self.golds)
+        if self.retrain is None:
             return AuditResult(self._report(), [])
+        retrain = self._coupled(self.retrain)
         announce_deep_tests(deep, retrain, self.case, self.runtime, self.log)
         names = gold_names(given + retrain.golds)[given:]
-        trained = train_golds(names, retrain, self.case, self.runtime, self.log)
+        other = self._needs_other_start(retrain)
+        trained = train_golds(names, retrain, self.case, self.runtime, self.log, other_start=other)
+        if trained and other and start_of(trained[-1].model) == start_of(trained[0].model):
+            trained = trained[:-1]  # every model has the same initial weights
         job = replace(
             self,
-            golds=[*self.golds, *(gold.model for gold in trained)],
+            golds=[*self.golds, *(gold.model for gold in trained if gold.name != OTHER_START)],
+            references={gold.name: gold.model for gold in trained if gold.name == OTHER_START},
             retrain=None,
             deep=None,
             metrics=[*self.metrics, *deep],
@@ -185,6 +205,22 @@ class AuditJob:
         if trained:
             job.check()
         return AuditResult(job._report(), trained)
+
+    def _coupled(self, retrain: Retraining) -> Retraining:
+        """The trainings of golds from the original's own initial weights, where these are known and it is asked for."""
+        start, _ = initial_weights(self.models[self.original], self.start)
+        if start is None or retrain.start is not None or not retrain.coupled:
+            return retrain
+        coupled = replace(retrain, start=start)
+        coupled.require_possible(self.case, self.runtime)
+        return coupled
+
+    def _needs_other_start(self, retrain: Retraining) -> bool:
+        """Whether a model of other initial weights must be trained, to measure the coupling of the golds to train."""
+        _, own = initial_weights(self.models[self.original], self.start)
+        if retrain.start is None or not retrain.golds or weights_of(retrain.start) != own:
+            return False
+        return not starts_of(own, self.golds, {}).others
 
     def _deep_metrics(self) -> tuple[DeepMetric, ...]:
         if self.deep is None:
@@ -206,10 +242,12 @@ class AuditJob:
     def _report(self) -> AuditReport:
         """Predict with all models, measure and judge."""
         case, runtime, rule = self.case, self.runtime, self.rule
-        models = participants(self.models, self.golds, self.original)
+        models = participants(self.models, self.golds, self.original, self.references)
+        _, start = initial_weights(self.models[self.original], self.start)
+        starts = starts_of(start, self.golds, self.references)
         # A preflight refuses such data; without one they become a caveat.
         unstable = [f"{found.found}." for found in nondeterministic_splits(case, runtime)]
-        metrics = [*self.metrics, *output_errors(case.task.outputs)]
+        metrics = [*self.metrics, *output_errors(case.task.outputs), *starts.metrics]
         with runtime.isolated_rng("audit"):
             features = any(metric.needs_features for metric in metrics)
             panel, found = assemble(case, models, runtime, features=features)
@@ -237,6 +275,7 @@ class AuditJob:
             caveats=(
                 *unstable,
                 *found,
+                *coupling_caveats(starts, len(self.golds), measures),
                 *panel_caveats(panel, measures, rule),
                 *near_duplicates_caveat(panel),
                 *gold_caveats(self.golds, self.models, self.original),

@@ -11,6 +11,7 @@ from torch import nn
 
 from unregress.data.case import Case
 from unregress.errors import SettingError, UnregressError, raise_all
+from unregress.evidence import OTHER_START
 from unregress.methods.base import Method, Unlearned
 from unregress.metrics.deep.base import DeepMetric
 from unregress.metrics.deep.klom import KLoM
@@ -20,6 +21,7 @@ from unregress.retraining.model_factory import ModelFactory, silent
 from unregress.retraining.model_store import Store
 from unregress.retraining.stacked_training import require_stackable
 from unregress.retraining.throughput import measure_throughput
+from unregress.training.fresh_model import initial_model
 from unregress.training.from_scratch import Training, require_possible
 from unregress.training.runtime import Runtime
 
@@ -47,9 +49,12 @@ class Retraining:
     """Number of golds of a small model to train as one stack: several times as fast, and rounded differently.  Not with
     a plateau schedule, whose rates would differ between models.  With more golds later, a stack that was not full is
     trained again."""
+    coupled: bool = True
+    """Whether golds start from the original's own initial weights, where these are known: they then show what would
+    have become of this very model, and one more gold is trained from other initial weights, to measure how much the
+    initial weights decide.  If false, each gold has new initial weights by its seed."""
     start: nn.Module | None = field(default=None, repr=False)
-    """A model with the initial weights of all golds, such as the original's `Unlearned.start`; None for new weights by
-    each gold's seed."""
+    """A model with the initial weights of all golds; None for the original's, see `coupled`."""
     store: Path | None = None
     """Folder in which trained models are kept; None keeps none."""
 
@@ -58,6 +63,12 @@ class Retraining:
             raise SettingError(
                 f"Retraining has golds={self.golds}, workers={self.workers} and stack={self.stack}",
                 expected="golds 0 or more, workers and stack 1 or more",
+            )
+        if self.start is not None and not self.coupled:
+            raise SettingError(
+                "Retraining has coupled=False, and `start` names the golds' initial weights",
+                expected="one of them",
+                remedy="Leave `start` out for new initial weights by each gold's seed",
             )
 
     def seeds(self, runtime: Runtime) -> range:
@@ -70,6 +81,7 @@ class Retraining:
         Raises:
             SettingError: the recipe is not named; the job has several processes; or recipe, runtime or data need
                 separate trainings, and a stack is asked for.
+            ModelError: the initial weights are of another architecture.
         """
         recipe = self.require_recipe()
         # Its constructor refuses several processes.
@@ -77,6 +89,9 @@ class Retraining:
         require_possible(recipe, runtime)
         if min(self.stack, self.golds) > 1:
             require_stackable(case, recipe, runtime)
+        if self.start is not None:
+            with runtime.isolated_rng("start"):
+                initial_model(case, start=self.start)
 
     def require_recipe(self) -> Training:
         """How to train.
@@ -131,7 +146,7 @@ class DeepTests:
 
 
 class TrainedGold(NamedTuple):
-    """A gold that an audit trained."""
+    """A gold that an audit trained, or its model of other initial weights."""
 
     name: str
     """In the report."""
@@ -155,7 +170,13 @@ def announce_deep_tests(
 
 
 def train_golds(
-    names: list[str], retraining: Retraining, case: Case, runtime: Runtime, log: Log | None
+    names: list[str],
+    retraining: Retraining,
+    case: Case,
+    runtime: Runtime,
+    log: Log | None,
+    *,
+    other_start: bool = False,
 ) -> list[TrainedGold]:
     """Train the golds that the store does not hold, after logging how long that will take.
 
@@ -165,6 +186,8 @@ def train_golds(
         case: the request and the data.
         runtime: where to train.
         log: receives progress; None leaves out the estimate, which takes short trainings.
+        other_start: whether to train one more model, with initial weights of its own, which comes last; its seed is the
+            one before the golds'.
 
     Raises:
         JobsError: a training failed; the others are done, and kept if there is a store.
@@ -174,18 +197,26 @@ def train_golds(
     seeds, recipe, stack = retraining.seeds(runtime), retraining.require_recipe(), retraining.stack
     store = None if retraining.store is None else Store(root=retraining.store, log=log or silent)
     factory = ModelFactory(case=case, recipe=recipe, runtime=runtime, start=retraining.start, store=store)
+    others = [seeds[0] - 1] if other_start else []
     if log is not None:
-        missing = missing_golds(factory, seeds, stack)
+        missing = missing_golds(factory, seeds, stack) + missing_golds(factory.uncoupled(), others)
         if missing.models:
             workers = retraining.workers
             pace = measure_throughput(case, recipe, runtime, workers=workers, stack=min(stack, retraining.golds))
-            cost = missing.describe(pace, workers)
-            log(f"Golds of seeds {seeds[0]} to {seeds[-1]}{_store_note(retraining)}: {cost}")
-    made = factory.golds(seeds, workers=retraining.workers, stack=stack)
+            asked = f"Golds of seeds {seeds[0]} to {seeds[-1]}{_start_note(retraining, other_start)}"
+            log(f"{asked}{_store_note(retraining)}: {missing.describe(pace, workers)}")
+    made = factory.golds(seeds, workers=retraining.workers, stack=stack, others=others)
+    listed = zip([*names, *[OTHER_START] * len(others)], [*seeds, *others], made, strict=True)
     return [
         TrainedGold(name, seed, each.unlearned, None if store is None else store.folder("gold", each.key))
-        for name, seed, each in zip(names, seeds, made, strict=True)
+        for name, seed, each in listed
     ]
+
+
+def _start_note(retraining: Retraining, other_start: bool) -> str:
+    if retraining.start is None:
+        return ""
+    return " from the original's initial weights" + (", and one of other initial weights" if other_start else "")
 
 
 def _store_note(retraining: Retraining) -> str:

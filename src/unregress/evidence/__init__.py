@@ -1,6 +1,15 @@
 """The evidence of an audit as plain data: report, findings, noise floor and verdict.  Imports no PyTorch."""
 
-from unregress.evidence.audit_report import CONSTANT, RETRAINED, SCHEMA, AuditedModel, AuditReport, ModelFile, Role
+from unregress.evidence.audit_report import (
+    CONSTANT,
+    OTHER_START,
+    RETRAINED,
+    SCHEMA,
+    AuditedModel,
+    AuditReport,
+    ModelFile,
+    Role,
+)
 from unregress.evidence.findings import (
     PARTS,
     Criterion,
@@ -22,6 +31,7 @@ from unregress.evidence.model_record import ModelRecord
 
 __all__ = [
     "CONSTANT",
+    "OTHER_START",
     "PARTS",
     "RETRAINED",
     "SCHEMA",

@@ -31,6 +31,8 @@ CONSTANT = "constant"
 """Name of the reference row that predicts the median of the retained targets."""
 RETRAINED = "retrained"
 """Name of the golds: `retrained`, `retrained #2`, …; together, `retrained`."""
+OTHER_START = "retrained, other start"
+"""Name of the reference row of a retrained model with other initial weights than the original's and the golds'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ class AuditReport:
     measures: tuple[Measurement, ...]
     figures: tuple[Figure, ...]
     verdicts: tuple[Verdict, ...] = ()
-    """One for each model that is not a gold."""
+    """One for each model that was not retrained for comparison."""
     earlier: tuple[Recheck, ...] = ()
     """Checks of the other requests that the models were made to forget, in order."""
     caveats: tuple[str, ...] = ()

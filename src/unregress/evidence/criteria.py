@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf, isfinite
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unregress.evidence import AuditReport, Criterion, CriterionOutcome, Kind, Part
+from unregress.evidence import CONSTANT, AuditReport, Criterion, CriterionOutcome, Kind, Part
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.noise_floor import prediction_interval
 
@@ -229,3 +229,15 @@ def _outcome(
 def knows_more(kind: Kind, value: float, gold: float) -> bool:
     """Whether a value shows more memory than a gold's: a smaller error, or otherwise a larger value."""
     return value < gold if kind == "error" else value > gold
+
+
+def unseen_damage(report: AuditReport, found: Sequence[Criterion]) -> float | None:
+    """Share of the golds' skill on what was to be kept, less error than a constant, that could be lost unnoticed.
+
+    None where the constant was not measured.
+    """
+    kept = next((criterion for criterion in found if criterion.kind == "retain"), None)
+    constant = report.value_of("mae", "test-retain", CONSTANT)
+    if kept is None or kept.high is None or constant is None:
+        return None
+    return (kept.high - kept.gold) / (constant - kept.gold) if constant > kept.gold else inf

@@ -63,16 +63,20 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
         return None
     is_original = found.original is found.own
     if found.p <= TABLE_LEVEL:
-        return _verdict(model, "FAIL", f"It still remembers: {_lean(found)}.")
+        return _verdict(model, "FAIL", f"It still remembers the forgotten samples: {_lean(found)}.")
     if found.slope < found.low and not is_original:
-        return _verdict(model, "FAIL", f"It was pushed beyond what a model without memory does: {_lean(found)}.")
+        return _verdict(
+            model,
+            "FAIL",
+            f"It was pushed beyond what a model without memory of the forgotten samples does: {_lean(found)}.",
+        )
     reason, obstacle = _doubt(found)
     if obstacle is not None:
         return _verdict(model, "INCONCLUSIVE", reason, obstacle)
     return _verdict(
         model,
         "PASS",
-        f"It predicts the forgotten samples like samples that no model ever saw: {_lean(found)}; a model that kept "
+        f"It predicts the forgotten samples as one that never saw them: {_lean(found)}; a model that kept "
         f"half of the original's memory would have been noticed with probability {found.noticed:.0%}.",
     )
 
@@ -104,8 +108,8 @@ def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
 
 def _lean(found: _Numbers) -> str:
     return (
-        f"they lean {found.slope:.2f} of the way from predictions of models without them to the true values, where "
-        f"never-seen samples lean {found.low:.2f} to {found.high:.2f}"
+        f"its predictions for them lean {found.slope:.2f} of the way from those of models without them to the true "
+        f"values, where never-seen samples lean {found.low:.2f} to {found.high:.2f}"
     )
 
 
@@ -137,3 +141,8 @@ def _numbers(model: str, report: AuditReport) -> _Numbers | None:
 
 def _verdict(model: str, outcome: str, reason: str, obstacle: Obstacle | None = None) -> Verdict:
     return Verdict(model=model, outcome=outcome, reason=reason, criteria=(), obstacle=obstacle)  # type: ignore[arg-type]
+
+
+def judged_by_table(report: AuditReport) -> bool:
+    """Whether leave-out predictions were compared with, so that there may be verdicts without golds."""
+    return any(each.metric == KEPT_BY_TABLE and each.value is not None for each in report.measures)

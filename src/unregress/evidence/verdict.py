@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from unregress.errors import require_fields
-from unregress.evidence import CONSTANT, AuditReport, Criterion, Kind, Obstacle, Verdict, verdict_text
-from unregress.evidence.criteria import CRITERIA, criteria, few_samples_criteria, knows_more
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Criterion, Kind, Obstacle, Verdict, verdict_text
+from unregress.evidence.criteria import CRITERIA, criteria, few_samples_criteria, knows_more, unseen_damage
 from unregress.evidence.table_verdict import judge_by_table
 
 _MOST_GOLDS = 50
@@ -86,17 +86,25 @@ class Rule:
 
 
 def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
-    """Give a verdict on every model of a report that is not a gold; without golds all are INCONCLUSIVE.
+    """Give a verdict on every model of a report but those retrained for comparison; without golds all are INCONCLUSIVE.
+
+    Golds are not judged, nor is a retrained model that is shown for scale only, such as one of other initial weights.
 
     Args:
         report: the measurements; its own verdicts are not read.
         rule: the thresholds.
     """
-    return tuple(_judge(model, report, rule) for model in report.named("original", "reference", "unlearned"))
+    compared = {each.name for each in report.models if each.role == "reference" and _retrained(each)}
+    judged = (name for name in report.named("original", "reference", "unlearned") if name not in compared)
+    return tuple(_judge(model, report, rule) for model in judged)
+
+
+def _retrained(model: AuditedModel) -> bool:
+    return model.record is not None and model.record.kind == "retrained"
 
 
 def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
-    if doubt := _no_valid_golds(model, report, rule):
+    if doubt := _no_valid_golds(model, report, rule) or _retrained_otherwise(model, report):
         by_table = None if doubt.obstacle == "kept" else judge_by_table(model, report)
         return by_table or _inconclusive(model, doubt, ())
     found = _criteria(model, report, rule)
@@ -120,7 +128,7 @@ def _why_passed(model: str, report: AuditReport, rule: Rule, found: tuple[Criter
         golds=len(report.golds),
         beyond=_metrics_beyond_all_golds(report, found),
         pushed=_few(report, rule) and _errs_more_than_all_golds(model, report),
-        unseen=_unseen_damage(report, found),
+        unseen=unseen_damage(report, found),
     )
     if not _few(report, rule):
         return verdict_text.passed(share, metric, notes)
@@ -165,6 +173,21 @@ def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | Non
     return None
 
 
+def _retrained_otherwise(model: str, report: AuditReport) -> _Doubt | None:
+    """The doubt if golds share initial weights, and the model was retrained from others; None otherwise.
+
+    Such a model never saw the forgotten samples, and is farther from the golds than they are from each other.
+    """
+    audited = {each.name: each for each in report.models}
+    own = audited[model].record
+    if audited[model].role != "unlearned" or own is None or own.kind != "retrained" or not own.start:
+        return None
+    starts = {"" if (found := audited[gold].record) is None else found.start for gold in report.golds}
+    if len(starts) > 1 or starts & {"", own.start}:
+        return None
+    return _Doubt(verdict_text.OTHER_INITIAL_WEIGHTS, "golds")
+
+
 def _criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = None) -> tuple[Criterion, ...]:
     if _few(report, rule):
         return tuple(few_samples_criteria(model, report, level=rule.small_level, tolerance=rule.tolerance, golds=golds))
@@ -183,9 +206,7 @@ def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequenc
     if share <= rule.resolution:
         return None
     nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
-    enough = _golds_needed(
-        lambda count: _detectable_share(_criteria(model, report, rule, count))[0], report, rule.resolution
-    )
+    enough = _golds_that_detect(model, report, rule)
     reason = verdict_text.insensitive(share, nearest, len(report.golds), enough, _MOST_GOLDS)
     return _Doubt(reason, "spread", enough)
 
@@ -201,14 +222,16 @@ def _too_insensitive_of_few(model: str, report: AuditReport, rule: Rule, found: 
         return None
     original = report.named("original")[0]
     its = next((criterion for criterion in _criteria(original, report, rule) if criterion.kind == "memory"), memory)
-    enough = _golds_needed(
-        lambda count: _detectable_share(_criteria(model, report, rule, count))[0], report, rule.resolution
-    )
-    golds = len(report.golds)
+    enough = _golds_that_detect(model, report, rule)
     if its.outcome == "within":
-        reason = verdict_text.original_not_told_apart(its, golds, enough, is_original=model == original)
+        reason = verdict_text.original_not_told_apart(its, len(report.golds), enough, is_original=model == original)
         return _Doubt(reason, "original", enough)
-    return _Doubt(verdict_text.weak_test(memory, golds, enough, _MOST_GOLDS), "spread", enough)
+    return _Doubt(verdict_text.weak_test(memory, len(report.golds), enough, _MOST_GOLDS), "spread", enough)
+
+
+def _golds_that_detect(model: str, report: AuditReport, rule: Rule) -> int | None:
+    """The smallest number of golds with which a model that kept `rule.resolution` of the memory is detected."""
+    return _golds_needed(lambda n: _detectable_share(_criteria(model, report, rule, n))[0], report, rule.resolution)
 
 
 def _golds_needed(share: Callable[[int], float], report: AuditReport, enough: float) -> int | None:
@@ -223,12 +246,12 @@ def _golds_needed(share: Callable[[int], float], report: AuditReport, enough: fl
 
 def _blind_to_damage(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> _Doubt | None:
     """The doubt if a model without any skill on what was to be kept would not have been noticed; None otherwise."""
-    unseen = _unseen_damage(report, found)
+    unseen = unseen_damage(report, found)
     if unseen is None or unseen < 1:
         return None
 
     def unseen_with(count: int) -> float:
-        share = _unseen_damage(report, _criteria(model, report, rule, count))
+        share = unseen_damage(report, _criteria(model, report, rule, count))
         return inf if share is None else share
 
     enough = _golds_needed(unseen_with, report, nextafter(1, 0))
@@ -236,18 +259,6 @@ def _blind_to_damage(model: str, report: AuditReport, rule: Rule, found: Sequenc
     constant = report.value("mae", "test-retain", CONSTANT)
     reason = verdict_text.blind_to_damage(kept, constant or 0.0, len(report.golds), enough, _MOST_GOLDS)
     return _Doubt(reason, "kept", enough)
-
-
-def _unseen_damage(report: AuditReport, found: Sequence[Criterion]) -> float | None:
-    """Share of the golds' skill on what was to be kept, less error than a constant, that could be lost unnoticed.
-
-    None where the constant was not measured.
-    """
-    kept = next((criterion for criterion in found if criterion.kind == "retain"), None)
-    constant = report.value_of("mae", "test-retain", CONSTANT)
-    if kept is None or kept.high is None or constant is None:
-        return None
-    return (kept.high - kept.gold) / (constant - kept.gold) if constant > kept.gold else inf
 
 
 def _detectable_share(found: Sequence[Criterion]) -> tuple[float, str]:

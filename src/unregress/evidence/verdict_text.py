@@ -27,6 +27,11 @@ _FAILURES: dict[CriterionOutcome, str] = {
     "overshoots": "It was pushed beyond what a retrained model would do",
     "damaged": "It does worse on what was to be kept",
 }
+OTHER_INITIAL_WEIGHTS = (
+    "It was retrained from other initial weights than the retrained models that it is compared with, which share "
+    "theirs: that it differs from them says nothing about memory. Compare it with models that each have their own."
+)
+"""The reason of an INCONCLUSIVE about a retrained model beside golds of one start that is not its own."""
 _NO_GOLDS = "No model was retrained, so forgetting cannot be shown"
 
 

@@ -3,6 +3,8 @@
 A new metric is registered here: import it and name it in `__all__`, and `unregress` and the command line offer it.
 """
 
+from dataclasses import replace
+
 from unregress.metrics.anamnesis import Anamnesis
 from unregress.metrics.as_published import Published
 from unregress.metrics.attack_auc import AttackAUC
@@ -15,6 +17,7 @@ from unregress.metrics.errors import Errors
 from unregress.metrics.membership import Membership
 from unregress.metrics.memory import Memory
 from unregress.metrics.representation import Representation
+from unregress.metrics.revival import Revival
 from unregress.metrics.wasserstein import Wasserstein
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "Metric",
     "Published",
     "Representation",
+    "Revival",
     "ULiRA",
     "Wasserstein",
 ]
@@ -38,7 +42,10 @@ def default_metrics(anamnesis: Anamnesis | None = Anamnesis()) -> tuple[Metric, 
     """The default metrics: the paper's, and repaired variants of those with mistakes.
 
     Args:
-        anamnesis: how to relearn, which takes the most time; None leaves this metric out.
+        anamnesis: how to relearn, which takes the most time; `Revival` trains for an epoch by the same recipe.  None
+            leaves both out.
     """
     metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Memory(), Membership(), Representation())
-    return metrics if anamnesis is None else (*metrics, anamnesis)
+    if anamnesis is None:
+        return metrics
+    return (*metrics, anamnesis, Revival(recipe=replace(anamnesis.recipe, epochs=1)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from torch import nn
+
 from unregress.auditing.assemble import Candidate
 from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
@@ -25,6 +27,7 @@ def audit_models(
     runtime: Runtime,
     *,
     golds: Sequence[Unlearned],
+    start: nn.Module | None,
     file: ModelFile | None,
     metrics: Sequence[Metric] | None,
     deep: DeepTests | None,
@@ -39,6 +42,7 @@ def audit_models(
         retraining: how to train golds, and how many.
         runtime: where to run.
         golds: golds that exist already.
+        start: the original's initial weights; None if it has them itself, or they are unknown.
         file: the original's file; None if it is in memory.
         metrics: what to measure; None for the default metrics.
         deep: tests of the methods, with many trainings.
@@ -63,6 +67,7 @@ def audit_models(
         {"original": original, **judged},
         runtime,
         golds=list(golds),
+        start=start,
         retrain=retraining,
         deep=deep,
         metrics=metrics,

@@ -352,6 +352,7 @@ class Project:
         original: Model | None = None,
         workers: int = 1,
         stack: int = 1,
+        coupled: bool = True,
         metrics: Sequence[Metric] | None = None,
         deep: DeepTests | None = None,
         rule: Rule = Rule(),  # noqa: B008 frozen
@@ -368,6 +369,8 @@ class Project:
             original: the model before it forgot; by default the project's model.
             workers: number of trainings side by side.
             stack: number of golds of a small network to train in one loop.
+            coupled: whether golds start from the original's own initial weights, where these are known; see
+                `Retraining.coupled`.
             metrics: what to measure; by default the paper's metrics and repaired variants of them.
             deep: tests of the methods themselves, with many trainings.
             rule: how verdicts are reached.
@@ -384,6 +387,7 @@ class Project:
             golds=golds if isinstance(golds, int) else 0,
             workers=workers,
             stack=stack,
+            coupled=coupled,
             store=self.store,
         )
         return audit_models(
@@ -392,6 +396,7 @@ class Project:
             retraining,
             self.runtime,
             golds=[] if isinstance(golds, int) else golds,
+            start=self.start if original is None else None,
             file=None if path is None else file_of(path),
             metrics=[*(default_metrics() if metrics is None else metrics), *self._by_table(models)],
             deep=deep,

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from unregress.errors.wording import printable
 from unregress.evidence import RETRAINED, AuditReport, Trace
+from unregress.evidence.table_verdict import judged_by_table
 from unregress.files.writing import write_text
 from unregress.report.conclusion import Conclusion, about_original, conclusion
 from unregress.report.figures import GOLD, Key, Style, plot, styles
@@ -213,8 +214,16 @@ def _asked(report: AuditReport) -> str:
 def _compared(report: AuditReport) -> str:
     """What the models are compared with, in a sentence."""
     compared, golds = plural(len(report.named("unlearned")), "unlearned model"), len(report.golds)
+    if not golds and judged_by_table(report):
+        return (
+            f"This page compares {compared} with predictions of models that never saw those records; none was "
+            "retrained for this request."
+        )
     if not golds:
-        return f"No model was retrained without those records to compare the {compared} with."
+        return (
+            f"No model was retrained without those records to compare the {compared} with. So it is unknown how a "
+            "model that never saw them would behave."
+        )
     return f"This page compares {compared} with {plural(golds, 'model')} retrained without those records."
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from unregress.errors.wording import printable
 from unregress.evidence import AuditReport, Outcome
+from unregress.evidence.table_verdict import judged_by_table
 from unregress.report.conclusion import conclusion
 from unregress.report.formatting import plural
 from unregress.report.models import FileRow, file_rows
@@ -213,6 +214,8 @@ def _heading(column: Column) -> str:
 
 def _how_to_read(report: AuditReport) -> str:
     golds = len(report.golds)
+    if not golds and judged_by_table(report):
+        return "No model was retrained: verdicts rest on the memory kept, by leave-out predictions."
     if not golds:
         return (
             "No model was retrained, so it is unknown how a model that never saw the forgotten samples would "

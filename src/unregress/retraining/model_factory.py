@@ -81,11 +81,21 @@ class ModelFactory:
             lambda: replace(method.unlearn(self.fresh, self.case, self.runtime_for(seed)), start=None),
         )
 
-    def golds(self, seeds: Sequence[int], *, workers: int = 1, stack: int = 1) -> list[StoredModel]:
-        """Train, or load, the golds of several seeds in parallel, see `retrain`."""
-        if len(set(seeds)) < len(seeds):
+    def golds(
+        self, seeds: Sequence[int], *, workers: int = 1, stack: int = 1, others: Sequence[int] = ()
+    ) -> list[StoredModel]:
+        """Train, or load, the golds of several seeds in parallel, see `retrain`.
+
+        Args:
+            seeds: one per gold.
+            workers: number of trainings in parallel.
+            stack: number of golds trained in one loop.
+            others: seeds of further golds, trained beside them and listed after them, whose initial weights are new
+                ones by their seeds also where the factory has a `start`.
+        """
+        if len({*seeds, *others}) < len(seeds) + len(others):
             raise SettingError(
-                f"The golds' seeds are {list(seeds)}", expected="distinct seeds: equal ones give equal models"
+                f"The golds' seeds are {[*seeds, *others]}", expected="distinct seeds: equal ones give equal models"
             )
         stacks = groups(seeds, stack)
         if any(len(group) > 1 for group in stacks):
@@ -93,6 +103,8 @@ class ModelFactory:
         require_possible(self.recipe, self.runtime)
         sent = self.for_workers(workers)
         jobs = {f"retraining under {_seeds(group)}": partial(sent.train_stacked, group) for group in stacks}
+        apart = sent.uncoupled()
+        jobs |= {f"retraining under seed {seed}": partial(apart.train_stacked, [seed]) for seed in others}
         with self.runtime.bar("retraining", len(jobs)) as advance:
             return [made for _, group in run_all(jobs, workers=workers, ended=advance) for made in group]
 
@@ -164,6 +176,14 @@ class ModelFactory:
     def common_key(self) -> CacheKey:
         """The part of the key that all models of the case share; computing it reads all data once."""
         return task_fingerprint(self.case, self.runtime) if self.known is None else self.known
+
+    def uncoupled(self) -> ModelFactory:
+        """A factory whose golds have new initial weights by their seeds; what was computed for this one is kept."""
+        apart = replace(self, start=None)
+        for name in ("fresh", "common_key"):
+            if name in self.__dict__:
+                apart.__dict__[name] = self.__dict__[name]
+        return apart
 
     def for_workers(self, workers: int) -> ModelFactory:
         """Prepare a factory for jobs in workers: compute here what all of them need.

@@ -30,7 +30,7 @@ from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
 from unregress.report import model_card, print_table, render_html
 from unregress.runs.manifest import MANIFEST, digest_of_folder
-from unregress.runs.model_io import contents, file_of, read_model, run_folder
+from unregress.runs.model_io import contents, file_of, read_model, read_start, run_folder
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
@@ -50,6 +50,7 @@ def audit(
     golds: list[Path] | None = None,
     retrain: RetrainOptions | None = None,
     training: Callable[..., Any] | None = None,
+    start: Path | None = None,
     table: Path | None = None,
     deep: DeepTests | None = None,
     original: str = "original",
@@ -79,6 +80,8 @@ def audit(
             `--retrain.workers 2` two at a time.
         training: import path of the function that trained the original, with which golds are trained; see `unregress
             train`.
+        start: weights file with the original's initial weights, from which golds start too; by default those in the
+            original's run folder.  `--retrain.coupled false` trains golds from new ones.
         table: folder that `unregress table` wrote: one of its tables that taught no model is compared with, and decides
             where there are too few golds.
         deep: also test the methods that made the models, with many trainings as `retrain` says: `--deep {}`.
@@ -104,12 +107,14 @@ def audit(
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
     found = preflight(case, runtime, recipe=recipe, allow_overlap=allow_overlap)
     require_agreement(paths.values())
-    config += contents(case, paths) + (
+    sources = paths if start is None else {**paths, "initial weights": start}
+    config += contents(case, sources) + (
         "" if recipe is None else f"# {TRAINED_WITH}: {json.dumps(training_record(recipe))}\n"
     )
     store = None if retraining is None else retraining.store
-    with run_folder(runtime.process_group, output, config, paths) as folder, store_noted(store):
+    with run_folder(runtime.process_group, output, config, sources) as folder, store_noted(store):
         read, notes = _read(paths, case, runtime, original)
+        initial = None if start is None else read_start(start, case, runtime)
         judged = [read[name] for name in models if name != original]
         leave_out = [] if table is None else judging(read_tables(table), case, judged or [read[original]], say)
         job = AuditJob(
@@ -120,6 +125,7 @@ def audit(
             retrain=retraining,
             deep=deep,
             original=original,
+            start=initial,
             metrics=[*metrics, *([Published()] if protocol == "published" else []), *leave_out],
             rule=rule,
             files=_files(models, given),

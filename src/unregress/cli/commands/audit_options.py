@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from unregress.auditing.assemble import gold_names
 from unregress.auditing.training import DeepTests, Retraining, TrainedGold
@@ -39,6 +41,7 @@ class RetrainOptions(Retraining):
     recipe: TrainRecipe | None = None
     """The recipe by which the original was trained; by default the one in its run folder.  Required for a weights file;
     settings that are not named are then those of `unregress train`."""
+    start: nn.Module | None = field(default=None, init=False, repr=False)
     store: Path | None = None
     """Folder in which trained models are kept; by default `unregress/store` in the user's cache folder."""
 
@@ -63,7 +66,14 @@ class RetrainOptions(Retraining):
                 remedy="Name it with `--retrain.recipe`, as in `--retrain.recipe.epochs 50 --retrain.recipe.lr 0.01`",
             )
         store = cache_folder() / "store" if self.store is None else self.store
-        return Retraining(recipe=recipe, golds=self.golds, workers=self.workers, stack=self.stack, store=store)
+        return Retraining(
+            recipe=recipe,
+            golds=self.golds,
+            workers=self.workers,
+            stack=self.stack,
+            coupled=self.coupled,
+            store=store,
+        )
 
 
 def resolve(
