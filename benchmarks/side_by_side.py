@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from unregress import Case, ForgetRequest, Retrain, Runtime, TensorTask, collect
@@ -52,18 +53,31 @@ def side_by_side(case: Case, share: float, count: int, seed: int) -> Answers:
 
     Each step is one batched matrix product for all models; they share only the seed.
     """
-    inputs, target = case.splits.train[:]
     draw = torch.Generator().manual_seed(seed)
     forget, retain = (torch.tensor(list(rows)) for rows in (case.requested.forget, case.requested.retain))
     kept = [forget[torch.randperm(len(forget), generator=draw)[: round(share * len(forget))]] for _ in range(count)]
     rows = torch.stack([torch.cat([retain, some]) for some in kept])
     with RUNTIME.isolated_rng(f"side by side/{seed}"):
         models = [build_model() for _ in range(count)]
+    answers = fitted(models, rows, case, draw)
+    return {part: answers[PARTS[part]][:, places] for part, places in rows_of(case).items()}
+
+
+def fitted(models: list[nn.Module], rows: Tensor, case: Case, draw: torch.Generator) -> Answers:
+    """Train models from their weights in one batch by the demo's recipe, and predict the samples of both splits.
+
+    Args:
+        models: of one architecture; they stay as they are.
+        rows: training rows of each model, `(models, rows)`.
+        case: its data.
+        draw: draws the order of the batches.
+    """
+    inputs, target = case.splits.train[:]
     parameters, _ = stack_module_state(models)
     network = vmap(partial(functional_call, models[0]))
     optimizer = TRAINING.make_optimizer(parameters.values())
     steps = chunked(torch.arange(rows.shape[1]), TRAINING.batch_size)
-    schedule: Any = TRAINING.make_schedule(optimizer, len(steps))
+    schedule = TRAINING.make_schedule(optimizer, len(steps))
     for _ in range(TRAINING.epochs):
         order = rows.gather(1, torch.rand(rows.shape, generator=draw).argsort(1))
         for step in steps:
@@ -72,13 +86,13 @@ def side_by_side(case: Case, share: float, count: int, seed: int) -> Answers:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
+            schedule.after_step()
     seen = {"train_eval": inputs, "test": case.splits.test[:][0]}  # type: ignore[index]
     with torch.no_grad():
-        answers = {
-            split: network(parameters, (x.expand(count, -1, -1),))[..., 0].double().numpy() for split, x in seen.items()
+        return {
+            split: network(parameters, (x.expand(len(models), -1, -1),))[..., 0].double().numpy()
+            for split, x in seen.items()
         }
-    return {part: answers[PARTS[part]][:, rows] for part, rows in rows_of(case).items()}
 
 
 def one_by_one(case: Case, seeds: range) -> Answers:

@@ -132,14 +132,19 @@ def test_the_level_is_shared_among_what_was_measured() -> None:
             "still remembers: its error on the forgotten samples is 24, where",
         ),
         ({ERROR: 36.0}, "overshoots", "pushed beyond what a retrained model would do: its error"),
-        ({ATTACK: 0.6}, "remembers", "still remembers: how well its loss tells"),
-        ({ATTACK: 0.4}, "overshoots", "pushed beyond what a retrained model would do: how well"),
+        ({ATTACK: 0.6, ERROR: 29.5}, "remembers", "still remembers: how well its loss tells"),
+        ({ATTACK: 0.4, ERROR: 30.5}, "overshoots", "pushed beyond what a retrained model would do: how well"),
+        # The error says the contrary.
+        ({ATTACK: 0.6, ERROR: 30.5}, "differs", "can be told from a retrained model: how well its loss tells"),
+        ({ATTACK: 0.4, ERROR: 29.5}, "differs", "can be told from a retrained model: how well its loss tells"),
+        # It errs less on all that is similar.
+        ({ERROR: 24.2, RETAIN: 0.1}, "differs", "can be told from a retrained model: its error on the forgotten"),
         ({RETAIN: 7.0}, "damaged", "on what was to be kept: its error on new samples of the kinds kept is 7, where"),
     ],
 )
 def test_what_fails_and_why(model: dict[Place, float], outcome: str, words: str) -> None:
     found = verdict(model)
-    ((place, _),) = model.items()
+    place = next(iter(model))
     assert found.outcome == "FAIL"
     assert criterion(found, place).outcome == outcome
     assert criterion(found, place).excess > 1
@@ -186,13 +191,17 @@ def test_the_reason_names_what_says_in_which_direction_before_what_is_farthest()
     assert verdict({PAIRED: 100.0, ERROR: 24.0}).reason.startswith("It still remembers: its error")
     # Among those, an error, which is in the reader's own units, before an attack.
     assert "its error on the forgotten" in verdict({ERROR: 34.0, ATTACK: 0.7}).reason
-    assert "how well its loss tells" in verdict({ATTACK: 0.7, PAIRED: 100.0}).reason
+    assert "how well its loss tells" in verdict({ATTACK: 0.7, ERROR: 29.5, PAIRED: 100.0}).reason
 
 
 def test_original_and_references_are_judged_too_and_golds_are_not() -> None:
     made = report(GOLD_LIKE)
     made = replace(made, models=(*made.models, AuditedModel(name="constant", role="reference")))
-    more = tuple(replace(measure, model="constant") for measure in made.measures if measure.model == "original")
+    more = tuple(
+        replace(measure, model="constant", value=9.0 if (measure.metric, measure.split) == RETAIN else measure.value)
+        for measure in made.measures
+        if measure.model == "original"
+    )
     verdicts = judge(replace(made, measures=made.measures + more), RULE)
     assert [(found.model, found.outcome) for found in verdicts] == [
         ("original", "FAIL"),
@@ -251,12 +260,11 @@ def test_fewer_golds_do_if_the_rule_says_so() -> None:
     assert verdict({}, Rule(golds=4), golds=few).outcome == "PASS"
 
 
-def test_few_samples_give_no_verdict() -> None:
+def test_few_samples_are_judged_by_memory_and_what_was_kept() -> None:
+    """These are in `test_few_samples.py`; here no memory was measured."""
     found = verdict({ERROR: 24.0}, samples=29)
-    assert found.outcome == "INCONCLUSIVE"
-    assert found.reason == "Only 29 samples were forgotten, and a verdict needs 30."
-    assert criterion(found, ERROR).outcome == "remembers"
-    assert (found.obstacle, found.golds_needed) == ("samples", None)
+    assert (found.outcome, found.obstacle) == ("INCONCLUSIVE", "measures")
+    assert [(each.metric, each.split) for each in found.criteria] == [RETAIN]
     failed = verdict({ERROR: 24.0}, samples=30)
     assert (failed.outcome, failed.obstacle) == ("FAIL", None)
     assert failed.decisive == criterion(failed, ERROR)

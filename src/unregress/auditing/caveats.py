@@ -42,7 +42,11 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
             "with seeds that differ."
         )
     if forgotten < rule.samples:
-        yield f"Only {forgotten} samples are forgotten: shares and distributions are coarse."
+        counted = "1 sample is" if forgotten == 1 else f"{forgotten} samples are"
+        yield (
+            f"Only {counted} forgotten: shares and distributions are coarse, and verdicts rest on one test of the "
+            "memory kept and on the error on what was to be kept."
+        )
     if "test-forget" not in panel.parts:
         yield (
             f"No held-out samples of the forgotten kind are known ({_unnamed(panel)}): errors on them are "

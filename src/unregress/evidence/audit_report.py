@@ -117,10 +117,19 @@ class AuditReport:
         Raises:
             KeyError: nothing of that name was measured.
         """
-        for measure in self.measures:
-            if (measure.metric, measure.split, measure.model) == (metric, split, model):
-                return measure
-        raise KeyError(f"no measure {metric!r} on {split!r} for model {model!r}")
+        if (found := self.found(metric, split, model)) is None:
+            raise KeyError(f"no measure {metric!r} on {split!r} for model {model!r}")
+        return found
+
+    def found(self, metric: str, split: str, model: str) -> Measurement | None:
+        """One measurement; None if nothing of that name was measured."""
+        place = metric, split, model
+        return next((each for each in self.measures if (each.metric, each.split, each.model) == place), None)
+
+    def value_of(self, metric: str, split: str, model: str) -> float | None:
+        """The value of one measurement; None without one."""
+        measure = self.found(metric, split, model)
+        return None if measure is None else measure.value
 
     def rows(self) -> Iterator[tuple[MetricInfo, str]]:
         """The distinct (metric, split) pairs in the order in which they were measured."""

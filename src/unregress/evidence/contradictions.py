@@ -84,6 +84,9 @@ def _wrong_verdict(verdict: Verdict, where: str, models: Sequence[str]) -> Itera
     yield from _unknown(f"{where}.model", verdict.model, models)
     for k, criterion in enumerate(verdict.criteria):
         yield from _reversed(f"{where}.criteria[{k}]", (criterion.low, criterion.high))
+        for name, value in (("p", criterion.p), ("power", criterion.power)):
+            if value is not None and not 0 <= value <= 1:
+                yield f"{where}.criteria[{k}].{name} is {value}, expected a probability"
         if verdict.outcome == "PASS" and criterion.outcome != "within":
             yield f"{where}.outcome is 'PASS', but {where}.criteria[{k}].outcome is {criterion.outcome!r}"
 

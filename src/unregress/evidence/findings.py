@@ -37,16 +37,19 @@ class Unit(StrEnum):
 
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Kind = Literal["distance", "error", "attack", "retain"]
-"""Kind of a criterion: distance to the golds, error gap, attack, or error on what was to be kept."""
+Kind = Literal["distance", "error", "attack", "retain", "memory"]
+"""Kind of a criterion: distance to the golds, error gap, attack, error on what was to be kept, or memory kept, the one
+test of a request with few samples."""
 CriterionOutcome = Literal["within", "differs", "remembers", "overshoots", "damaged"]
-"""`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits or an attack
-above; `overshoots`: the other way (both only if the original is beyond a limit itself); `damaged`: at the expense of
-what was to be kept."""
+"""`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits, or an attack or
+memory above, of a model whose error on the forgotten samples, less that on similar held-out ones, is below the golds';
+`overshoots`: the other way, of a model whose error on the forgotten samples is above the golds' (both only if the
+original is beyond a limit itself); `damaged`: at the expense of what was to be kept."""
 
-Obstacle = Literal["golds", "spread", "samples", "measures", "original", "training"]
-"""Why there is no verdict: too few golds; golds that differ too much from each other; too few forgotten samples; a kind
-of criterion that was not measured; an original without memory of the samples; golds that learnt nothing."""
+Obstacle = Literal["golds", "spread", "samples", "measures", "original", "training", "kept"]
+"""Why there is no verdict: too few golds; golds that differ too much from each other; too few forgotten samples (in
+reports of earlier versions); a kind of criterion that was not measured; an original without memory of the samples;
+golds that learnt nothing; golds by which a model without skill on what was to be kept would not be noticed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +111,17 @@ class Criterion:
     high: float | None
     """Upper limit of one more gold's value; None if there is none."""
     outcome: CriterionOutcome
+    p: float | None = field(default=None, metadata={"may_be_missing": True})
+    """Of memory kept, the one-sided p-value: how often one more gold would keep as much."""
+    power: float | None = field(default=None, metadata={"may_be_missing": True})
+    """Of memory kept, the probability that a model which kept half of the original's would have been noticed."""
 
     @property
     def resolution(self) -> float:
         """Share of the original's difference from the golds that would go undetected; above 1, the whole of it would.
 
-        An error grows in proportion to what a model kept.  A distance, which has no lower limit, grows by squares: a
-        model with half of what sets the original apart is less than half of the way from the floor to the original.
+        Errors and memory grow in proportion to what a model kept.  A distance, which has no lower limit, grows by
+        squares: a model with half of what sets the original apart is less than half of the way from the floor to it.
         A model without any memory may be nearer to the golds than they are to each other, if its predictions are
         smoother: at their very centre it is at the floor divided by √2, which is taken as the point of no memory.
         """
@@ -122,7 +129,7 @@ class Criterion:
         limit = self.high if gap > 0 else self.low
         if limit is None or gap == 0:
             return inf
-        if self.low is None:
+        if self.low is None and self.kind != "memory":
             # The squares of very large numbers are infinite.  Dividing by a power of two is exact.
             unit = 2.0 ** min(frexp(max(abs(self.gold), abs(self.original), abs(limit)))[1], 1023)
             gold, original, limit = self.gold / unit, self.original / unit, limit / unit
@@ -160,7 +167,9 @@ class Verdict:
         crossed = [each for each in self.criteria if each.outcome != "within"]
         # A criterion with a direction says more than a distance, and an error more than an attack.
         return max(
-            crossed, key=lambda c: (c.outcome != "differs", c.kind in ("error", "retain"), c.excess), default=None
+            crossed,
+            key=lambda c: (c.outcome != "differs", c.kind in ("error", "memory", "retain"), c.excess),
+            default=None,
         )
 
 

@@ -8,26 +8,17 @@ The reasons are worded in `verdict_text`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import inf
-from typing import NamedTuple, get_args
+from math import inf, nextafter
+from typing import NamedTuple
 
 import numpy as np
 
 from unregress.errors import require_fields
-from unregress.evidence import (
-    CONSTANT,
-    AuditedModel,
-    AuditReport,
-    Criterion,
-    Kind,
-    Measurement,
-    Obstacle,
-    Verdict,
-    verdict_text,
-)
-from unregress.evidence.criteria import criteria, knows_more
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Criterion, Kind, Obstacle, Verdict, verdict_text
+from unregress.evidence.criteria import CRITERIA, criteria, few_samples_criteria, knows_more, unseen_damage
 from unregress.evidence.table_verdict import judge_by_table
 
 _MOST_GOLDS = 50
@@ -47,11 +38,16 @@ class Rule:
     * **FAIL**: a limit is crossed.  Below the golds' error or above their attack the model still *remembers*; on the
       other side it *overshoots*, which reveals the request as clearly; a worse error on new samples of the kinds kept
       means *damage*.
-    * **PASS**: no limit is crossed, and the audit could have detected memory: some criterion's limit lies nearer to the
-      golds than `resolution` of the way to the original.
-    * **INCONCLUSIVE**: too few golds or forgotten samples, golds that predict worse than a constant, a kind
-      of criterion that was not measured, or an audit that could not have detected memory, for example because the
-      original itself cannot be told from a gold.
+    * **PASS**: no limit is crossed, and the audit could have detected memory, and a model without skill on what was to
+      be kept: some criterion's limit lies nearer to the golds than `resolution` of the way to the original, and the
+      limit of the error on what was to be kept is below a constant's.
+    * **INCONCLUSIVE**: too few golds, golds that predict no better than a constant, a kind
+      of criterion that was not measured, or an audit that could not have detected memory or damage, for example because
+      the original itself cannot be told from a gold.
+
+    With fewer forgotten samples than `samples` so many limits would leave no power.  Then there are two criteria: one
+    one-sided test of the memory kept (`Memory`), and the error on what was to be kept; `small_level` is divided
+    between them, four fifths and one fifth.  A model that was pushed beyond the golds is not failed there.
 
     With fewer golds, a leave-out table judges if there is one, see `unregress.evidence.table_verdict`.
 
@@ -67,7 +63,10 @@ class Rule:
     golds: int = 5
     """Smallest number of golds for a verdict."""
     samples: int = 30
-    """Smallest number of forgotten samples for a verdict."""
+    """Smallest number of forgotten samples for all criteria; with fewer, one test of memory is used."""
+    small_level: float = 0.05
+    """Probability that a fresh gold fails if fewer than `samples` are forgotten.  One limit that is crossed in one case
+    of twenty-five does not depend on how long tails are, as seven limits at a quarter of a per cent each do."""
     tolerance: float = 0.05
     """Limits are no narrower than this share of the original's gap, or, for what was to be kept, of the golds' error:
     golds may be nearly identical, and a difference that small is of no consequence."""
@@ -79,6 +78,7 @@ class Rule:
             ("level", 0 < self.level < 0.5, "between 0 and 0.5"),
             ("golds", self.golds >= 3, "3 or more"),
             ("samples", self.samples >= 1, "1 or more"),
+            ("small_level", 0 < self.small_level < 0.5, "between 0 and 0.5"),
             ("tolerance", 0 <= self.tolerance < 1, "0 or more, below 1"),
             ("resolution", 0 < self.resolution <= 1, "above 0, at most 1"),
         )
@@ -105,19 +105,35 @@ def _retrained(model: AuditedModel) -> bool:
 
 def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     if doubt := _no_valid_golds(model, report, rule) or _retrained_otherwise(model, report):
-        return judge_by_table(model, report) or _inconclusive(model, doubt, ())
+        by_table = None if doubt.obstacle == "kept" else judge_by_table(model, report)
+        return by_table or _inconclusive(model, doubt, ())
     found = _criteria(model, report, rule)
-    if (samples := report.samples["train-forget"]) < rule.samples:
-        return _inconclusive(model, _Doubt(verdict_text.too_few_samples(samples, rule.samples), "samples"), found)
     failed = Verdict(model=model, outcome="FAIL", reason="", criteria=found)
     if (worst := failed.decisive) is not None:
         return replace(failed, reason=verdict_text.failed(worst))
-    if doubt := _too_insensitive(model, report, rule, found):
+    insensitive = _too_insensitive_of_few if _few(report, rule) else _too_insensitive
+    if doubt := insensitive(model, report, rule, found) or _blind_to_damage(model, report, rule, found):
         return _inconclusive(model, doubt, found)
+    return Verdict(model=model, outcome="PASS", reason=_why_passed(model, report, rule, found), criteria=found)
+
+
+def _few(report: AuditReport, rule: Rule) -> bool:
+    """Whether so few samples are forgotten that there is one test of memory."""
+    return report.samples["train-forget"] < rule.samples
+
+
+def _why_passed(model: str, report: AuditReport, rule: Rule, found: tuple[Criterion, ...]) -> str:
     share, metric = _detectable_share(found)
-    beyond = _metrics_beyond_all_golds(report, found)
-    reason = verdict_text.passed(share, metric, beyond, len(report.golds))
-    return Verdict(model=model, outcome="PASS", reason=reason, criteria=found)
+    notes = verdict_text.Notes(
+        golds=len(report.golds),
+        beyond=_metrics_beyond_all_golds(report, found),
+        pushed=_few(report, rule) and _errs_more_than_all_golds(model, report),
+        unseen=unseen_damage(report, found),
+    )
+    if not _few(report, rule):
+        return verdict_text.passed(share, metric, notes)
+    (memory,) = (criterion for criterion in found if criterion.kind == "memory")
+    return verdict_text.passed_one_test(memory, notes)
 
 
 class _Doubt(NamedTuple):
@@ -143,17 +159,18 @@ def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | Non
     """The doubt if there are too few golds, or they predict worse than a constant; None otherwise."""
     golds, original = len(report.golds), report.named("original")[0]
     if not golds:
-        attacks = _by_model(report, "auc", "train-forget")
-        own, its = attacks.get(model), attacks.get(original)
+        own, its = (report.found("auc", "train-forget", name) for name in (model, original))
         return _Doubt(verdict_text.without_golds(own, its, is_original=model == original), "golds", rule.golds)
     if golds < rule.golds:
         return _Doubt(verdict_text.too_few_golds(golds, rule.golds), "golds", rule.golds)
-    errors = _by_model(report, "mae", "train-retain")
-    own_error, constant = (errors[name].value if name in errors else None for name in (original, CONSTANT))
+    own_error, constant = (report.value_of("mae", "train-retain", name) for name in (original, CONSTANT))
     over_golds = report.over_golds("mae", "train-retain")
-    if own_error is None or constant is None or not over_golds or np.mean(over_golds) <= max(own_error, constant):
-        return None
-    return _Doubt(verdict_text.golds_learnt_nothing(float(np.mean(over_golds)), own_error, constant), "training")
+    if own_error is not None and constant is not None and over_golds and np.mean(over_golds) > max(own_error, constant):
+        return _Doubt(verdict_text.golds_learnt_nothing(float(np.mean(over_golds)), own_error, constant), "training")
+    constant, over_golds = report.value_of("mae", "test-retain", CONSTANT), report.over_golds("mae", "test-retain")
+    if constant is not None and over_golds and np.mean(over_golds) >= constant:
+        return _Doubt(verdict_text.golds_without_skill(float(np.mean(over_golds)), constant), "kept")
+    return None
 
 
 def _retrained_otherwise(model: str, report: AuditReport) -> _Doubt | None:
@@ -171,17 +188,15 @@ def _retrained_otherwise(model: str, report: AuditReport) -> _Doubt | None:
     return _Doubt(verdict_text.OTHER_INITIAL_WEIGHTS, "golds")
 
 
-def _by_model(report: AuditReport, metric: str, split: str) -> dict[str, Measurement]:
-    return {each.model: each for each in report.measures if (each.metric, each.split) == (metric, split)}
-
-
 def _criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = None) -> tuple[Criterion, ...]:
+    if _few(report, rule):
+        return tuple(few_samples_criteria(model, report, level=rule.small_level, tolerance=rule.tolerance, golds=golds))
     return tuple(criteria(model, report, level=rule.level, tolerance=rule.tolerance, golds=golds))
 
 
 def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> _Doubt | None:
     """The doubt if the audit could not have detected memory; None otherwise."""
-    if absent := set(get_args(Kind)) - {criterion.kind for criterion in found}:
+    if absent := {spec.kind for spec in CRITERIA} - {criterion.kind for criterion in found}:
         return _Doubt(verdict_text.not_measured(absent), "measures")
     (error,) = (criterion for criterion in found if criterion.kind == "error")
     if not knows_more(error.kind, error.original, error.gold):
@@ -190,15 +205,60 @@ def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequenc
     share, _ = _detectable_share(found)
     if share <= rule.resolution:
         return None
-    golds = len(report.golds)
-    counts = (
-        count
-        for count in range(golds + 1, _MOST_GOLDS + 1)
-        if _detectable_share(_criteria(model, report, rule, count))[0] <= rule.resolution
-    )
     nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
-    enough = next(counts, None)
-    return _Doubt(verdict_text.insensitive(share, nearest, golds, enough, _MOST_GOLDS), "spread", enough)
+    enough = _golds_that_detect(model, report, rule)
+    reason = verdict_text.insensitive(share, nearest, len(report.golds), enough, _MOST_GOLDS)
+    return _Doubt(reason, "spread", enough)
+
+
+def _too_insensitive_of_few(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> _Doubt | None:
+    """The doubt if the one test of a request with few samples could not have detected memory; None otherwise."""
+    kinds: set[Kind] = {"memory", "retain"}
+    if absent := kinds - {criterion.kind for criterion in found}:
+        return _Doubt(verdict_text.not_measured(absent), "measures")
+    (memory,) = (criterion for criterion in found if criterion.kind == "memory")
+    share, _ = _detectable_share(found)
+    if share <= rule.resolution:
+        return None
+    original = report.named("original")[0]
+    its = next((criterion for criterion in _criteria(original, report, rule) if criterion.kind == "memory"), memory)
+    enough = _golds_that_detect(model, report, rule)
+    if its.outcome == "within":
+        reason = verdict_text.original_not_told_apart(its, len(report.golds), enough, is_original=model == original)
+        return _Doubt(reason, "original", enough)
+    return _Doubt(verdict_text.weak_test(memory, len(report.golds), enough, _MOST_GOLDS), "spread", enough)
+
+
+def _golds_that_detect(model: str, report: AuditReport, rule: Rule) -> int | None:
+    """The smallest number of golds with which a model that kept `rule.resolution` of the memory is detected."""
+    return _golds_needed(lambda n: _detectable_share(_criteria(model, report, rule, n))[0], report, rule.resolution)
+
+
+def _golds_needed(share: Callable[[int], float], report: AuditReport, enough: float) -> int | None:
+    """The smallest number of golds with which a share is detected that is small enough; None if there is none.
+
+    Limits become narrower with every further gold, so that halving finds it.
+    """
+    counts = range(len(report.golds) + 1, _MOST_GOLDS + 1)
+    place = bisect_left(counts, True, key=lambda count: share(count) <= enough)
+    return counts[place] if place < len(counts) else None
+
+
+def _blind_to_damage(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> _Doubt | None:
+    """The doubt if a model without any skill on what was to be kept would not have been noticed; None otherwise."""
+    unseen = unseen_damage(report, found)
+    if unseen is None or unseen < 1:
+        return None
+
+    def unseen_with(count: int) -> float:
+        share = unseen_damage(report, _criteria(model, report, rule, count))
+        return inf if share is None else share
+
+    enough = _golds_needed(unseen_with, report, nextafter(1, 0))
+    (kept,) = (criterion for criterion in found if criterion.kind == "retain")
+    constant = report.value("mae", "test-retain", CONSTANT)
+    reason = verdict_text.blind_to_damage(kept, constant or 0.0, len(report.golds), enough, _MOST_GOLDS)
+    return _Doubt(reason, "kept", enough)
 
 
 def _detectable_share(found: Sequence[Criterion]) -> tuple[float, str]:
@@ -218,9 +278,18 @@ def _metrics_beyond_all_golds(report: AuditReport, found: Sequence[Criterion]) -
         criterion.metric
         for criterion in found
         # Where the original itself is within the limits, its side is no sign of memory.
-        if criterion.kind in ("error", "attack") and criterion.resolution < 1
+        if criterion.kind in ("error", "attack", "memory") and criterion.resolution < 1
         if all(
             knows_more(criterion.kind, criterion.value, gold)
             for gold in report.over_golds(criterion.metric, criterion.split)
         )
     ]
+
+
+def _errs_more_than_all_golds(model: str, report: AuditReport) -> bool:
+    """Whether a model leans away from the forgotten samples' targets farther than every gold, and errs more."""
+    memory, error = (report.value_of(metric, "train-forget", model) for metric in ("memory", "mae"))
+    over_memory, over_error = (report.over_golds(metric, "train-forget") for metric in ("memory", "mae"))
+    if memory is None or error is None or not over_memory or not over_error:
+        return False
+    return memory < min(over_memory) and error > max(over_error)

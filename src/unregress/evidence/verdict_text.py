@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from unregress.evidence import Criterion, CriterionOutcome, Kind, Measurement
 
@@ -11,12 +12,14 @@ _KIND_NAMES: dict[Kind, str] = {
     "error": "error gap",
     "attack": "attack",
     "retain": "cost to what is kept",
+    "memory": "memory kept",
 }
 METRIC_NAMES = {
     "paired": "its predictions, one by one",
     "w1": "the distribution of its predictions",
     "mae": "its error",
     "auc": "the attack",
+    "memory": "the memory kept",
 }
 _FAILURES: dict[CriterionOutcome, str] = {
     "differs": "It can be told from a retrained model",
@@ -32,42 +35,75 @@ OTHER_INITIAL_WEIGHTS = (
 _NO_GOLDS = "No model was retrained, so forgetting cannot be shown"
 
 
-def passed(share: float, metric: str, beyond: Sequence[str], golds: int) -> str:
+class Notes(NamedTuple):
+    """What the reason of a PASS says besides."""
+
+    golds: int
+    beyond: Sequence[str] = ()
+    """Metrics within their limits by which the model knows more than each of the golds."""
+    pushed: bool = False
+    """Whether its error on the forgotten samples is above each of the golds', where no criterion judges that."""
+    unseen: float | None = None
+    """Share of the golds' skill on what was to be kept that could be lost unnoticed; None if it is not known."""
+
+    def __str__(self) -> str:
+        said = ""
+        if self.unseen is not None:
+            said += (
+                f"; a loss of up to {self.unseen:.0%} of what retrained models do better than a constant on what was "
+                "to be kept would not have been noticed"
+            )
+        if self.beyond:
+            listed = " and ".join(METRIC_NAMES[each] for each in self.beyond)
+            said += (
+                f"; yet by {listed} it shows more memory than each of the {self.golds} retrained models, as one "
+                f"further retrained model in {self.golds + 1} would by chance: retrain more of them to be sure"
+            )
+        if self.pushed:
+            said += (
+                f"; yet its error on the forgotten samples is above each of the {self.golds} retrained models', which "
+                "this test does not judge: it may have been pushed too far"
+            )
+        return said
+
+
+def passed(share: float, metric: str, notes: Notes) -> str:
     """The reason of a PASS.
 
     Args:
         share: the smallest share of what sets the original apart that would have been detected.
         metric: the metric that would have detected it.
-        beyond: metrics within their limits by which the model knows more than each of the golds.
-        golds: how many there are.
+        notes: what is said besides.
     """
-    note = ""
-    if beyond:
-        listed = " and ".join(METRIC_NAMES[each] for each in beyond)
-        note = (
-            f"; yet by {listed} it shows more memory than each of the {golds} retrained models, as one further "
-            f"retrained model in {golds + 1} would by chance: retrain more of them to be sure"
-        )
     return (
         f"It is where one more retrained model would be; keeping more than {share:.0%} of what sets the original "
-        f"apart would probably have been noticed by {METRIC_NAMES[metric]}{note}."
+        f"apart would probably have been noticed by {METRIC_NAMES[metric]}{notes}."
+    )
+
+
+def passed_one_test(memory: Criterion, notes: Notes) -> str:
+    """The reason of a PASS of a request with few samples."""
+    return (
+        f"It keeps no more memory of the forgotten samples than one more retrained model would ({_chance(memory)}); a "
+        f"model that kept half of the original's would have been noticed with a probability of {_power(memory)}{notes}."
     )
 
 
 def failed(criterion: Criterion) -> str:
     """The reason of a FAIL: the criterion whose limit was crossed."""
     subject = f"{_FAILURES[criterion.outcome]}: {criterion.question}"
-    return f"{subject} is {shown(criterion.value)}, {limits(criterion)}."
+    added = ""
+    if criterion.kind == "memory":
+        added = (
+            f" ({_chance(criterion)}); the original's is {shown(criterion.original)}, and a model that kept half of it "
+            f"is noticed with a probability of {_power(criterion)}"
+        )
+    return f"{subject} is {shown(criterion.value)}, {limits(criterion)}{added}."
 
 
 def too_few_golds(golds: int, needed: int) -> str:
     """The reason of an INCONCLUSIVE with fewer golds than the rule asks for."""
     return f"A verdict needs {needed} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
-
-
-def too_few_samples(samples: int, needed: int) -> str:
-    """The reason of an INCONCLUSIVE with fewer forgotten samples than the rule asks for."""
-    return f"Only {samples} samples were forgotten, and a verdict needs {needed}."
 
 
 def without_golds(own: Measurement | None, original: Measurement | None, *, is_original: bool) -> str:
@@ -102,6 +138,77 @@ def golds_learnt_nothing(golds: float, original: float, constant: float) -> str:
     )
 
 
+def golds_without_skill(golds: float, constant: float) -> str:
+    """The reason of an INCONCLUSIVE with golds that predict new samples of what is kept no better than a constant."""
+    return (
+        "The retrained models are no better than a constant on new samples of the kinds kept, so damage to them cannot "
+        f"be seen: they err by {shown(golds)}, a constant by {shown(constant)}."
+    )
+
+
+def blind_to_damage(kept: Criterion, constant: float, golds: int, enough: int | None, most: int) -> str:
+    """The reason of an INCONCLUSIVE where a constant would be within the limit of what was to be kept.
+
+    Args:
+        kept: the criterion of what was to be kept.
+        constant: the constant's error there.
+        golds: how many there are.
+        enough: how many would suffice; None if not even `most` would.
+        most: the largest number considered.
+    """
+    said = (
+        "A model that lost all skill on what was to be kept would not be noticed: on new samples of the kinds kept a "
+        f"constant errs by {shown(constant)}, the retrained models by {shown(kept.gold)}, and one more retrained model "
+        f"by up to {shown(kept.high or 0.0)}"
+    )
+    return f"{said}; {_more_golds(golds, enough, most)}."
+
+
+def original_not_told_apart(original: Criterion, golds: int, enough: int | None, *, is_original: bool) -> str:
+    """The reason of an INCONCLUSIVE of a request with few samples that left no trace in the original.
+
+    Args:
+        original: the original's memory kept.
+        golds: how many there are.
+        enough: how many might suffice; None if not even many would.
+        is_original: whether the judged model is the original.
+    """
+    either = "" if is_original else " either"
+    more = f"; {enough} retrained models that vary as these {golds} do might tell" if enough else ""
+    return f"The original is not told apart{either} ({_chance(original)}): nothing was found to forget{more}."
+
+
+def weak_test(memory: Criterion, golds: int, enough: int | None, most: int) -> str:
+    """The reason of an INCONCLUSIVE where a model that kept half of the memory would probably have passed.
+
+    Args:
+        memory: the criterion of memory kept.
+        golds: how many there are.
+        enough: how many would suffice; None if not even `most` would.
+        most: the largest number considered.
+    """
+    said = (
+        "Retrained models differ so much that a model which kept half of the original's memory would be noticed with "
+        f"a probability of {_power(memory)} only ({_chance(memory)} for this one)"
+    )
+    return f"{said}; {_more_golds(golds, enough, most)}."
+
+
+def _more_golds(golds: int, enough: int | None, most: int) -> str:
+    if enough:
+        return f"{enough} retrained models that vary as these {golds} do would be enough to tell"
+    return f"more retrained models would not help, not even {most} that vary as these {golds} do"
+
+
+def _chance(criterion: Criterion) -> str:
+    p = criterion.p
+    return "p unknown" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def _power(criterion: Criterion) -> str:
+    return "unknown size" if criterion.power is None else f"{min(criterion.power, 0.995):.0%}"
+
+
 def not_measured(kinds: Collection[Kind]) -> str:
     """The reason of an INCONCLUSIVE without measurements for some kinds of criteria."""
     absent = [words for kind, words in _KIND_NAMES.items() if kind in kinds]
@@ -134,9 +241,7 @@ def insensitive(share: float, nearest: Criterion, golds: int, enough: int | None
             f"The original itself cannot be told from a retrained model, so forgetting cannot be shown: "
             f"{nearest.question} is {shown(nearest.original)}, {limits(nearest)}"
         )
-    if enough:
-        return f"{said}; {enough} retrained models that vary as these {golds} do would be enough to tell."
-    return f"{said}; more retrained models would not help, not even {most} that vary as these {golds} do."
+    return f"{said}; {_more_golds(golds, enough, most)}."
 
 
 def predictions_alone(left_out: Sequence[str]) -> str:

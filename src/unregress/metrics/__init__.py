@@ -15,6 +15,7 @@ from unregress.metrics.deviation import Deviation
 from unregress.metrics.energy import EnergyDistance
 from unregress.metrics.errors import Errors
 from unregress.metrics.membership import Membership
+from unregress.metrics.memory import Memory
 from unregress.metrics.representation import Representation
 from unregress.metrics.revival import Revival
 from unregress.metrics.wasserstein import Wasserstein
@@ -27,6 +28,7 @@ __all__ = [
     "Errors",
     "KLoM",
     "Membership",
+    "Memory",
     "Metric",
     "Published",
     "Representation",
@@ -43,7 +45,7 @@ def default_metrics(anamnesis: Anamnesis | None = Anamnesis()) -> tuple[Metric, 
         anamnesis: how to relearn, which takes the most time; `Revival` trains for an epoch by the same recipe.  None
             leaves both out.
     """
-    metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Membership(), Representation())
+    metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Memory(), Membership(), Representation())
     if anamnesis is None:
         return metrics
     return (*metrics, anamnesis, Revival(recipe=replace(anamnesis.recipe, epochs=1)))

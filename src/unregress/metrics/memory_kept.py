@@ -43,9 +43,14 @@ def memory_kept(prediction: Values, target: Values, left_out: Values, scale: flo
     >>> memory_kept(np.array([2.0, 3.0]), np.array([2.0, 4.0]), np.array([1.0, 2.0]), scale=0.0)
     0.6
     """
-    toward, moved = target - left_out, prediction - left_out
+    leaning = (prediction - left_out) * (target - left_out)
+    return float(leaning[~np.isnan(target)].sum() / full_memory(target, left_out, scale))
+
+
+def full_memory(target: Values, left_out: Values, scale: float) -> float:
+    """The denominator of `memory_kept`: Σ [(y - O)² + c] over known outputs; arguments as there."""
     known = ~np.isnan(target)
-    return float((moved * toward)[known].sum() / (toward**2 + scale / 25)[known].sum())
+    return np.float64(((target - left_out) ** 2 + scale / 25)[known].sum())
 
 
 class Null(NamedTuple):

@@ -11,9 +11,11 @@ from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport, ModelFile
+from unregress.evidence.expectation import expectations
 from unregress.evidence.verdict import Rule
 from unregress.methods import Unlearned
 from unregress.metrics import Metric
+from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.forgotten import Forgotten, named
 from unregress.training.runtime import Runtime
 
@@ -55,8 +57,10 @@ def audit_models(
             f"{len(models)} models are given" + (", about different requests" if models else ""),
             expected="one or more results of `project.forget` for the same request",
         )
-    if (forgotten := len(models[0].case.requested.forget)) < rule.samples:
-        log(f"Warning: {forgotten} samples are forgotten, and a verdict needs {rule.samples}: there will be none")
+    forgotten, there = len(models[0].case.requested.forget), len(golds) + retraining.golds
+    table = any(isinstance(metric, MemoryKept) for metric in metrics or ())
+    for expected in expectations(forgotten, there, rule, table=table):
+        log(f"Note: {expected}")
     judged = named(models)
     return audit(
         models[0].case,

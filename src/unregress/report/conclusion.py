@@ -29,8 +29,9 @@ _UNKNOWN: dict[Obstacle, str] = {
     "spread": "the models retrained without the records differ too much from each other for a comparison",
     "samples": "too few records were forgotten for a judgement",
     "measures": "a part of what a judgement needs was not measured",
-    "original": "not even the original shows that it had learnt them",
+    "original": "not even the original can be told to have learnt them",
     "training": "the models retrained for comparison learnt nothing",
+    "kept": "the comparison could not show damage to what was to be kept",
 }
 _STEPS: dict[Obstacle, str] = {
     "golds": "Retrain more models without the records, and audit again.",
@@ -40,9 +41,10 @@ _STEPS: dict[Obstacle, str] = {
     "original": "Check that the original is the file that was trained on these records. If it is, forgetting them "
     "cannot be shown for any model: deploy one that was retrained without them.",
     "training": "Check how the retrained models were trained, train them as the original was, and audit again.",
+    "kept": "Audit with more new samples of the kinds kept, or deploy a model that was retrained without the records.",
 }
 
-_NOTHING_TO_SEE: tuple[Obstacle, ...] = ("golds", "spread", "samples", "original")
+_NOTHING_TO_SEE: tuple[Obstacle, ...] = ("golds", "spread", "samples", "original", "kept")
 """Obstacles that say nothing against a model which, by its record, was retrained without the records."""
 
 

@@ -12,7 +12,9 @@ from unregress.report.models import ORDER, share_of_retraining, typical_retraini
 RULE = {
     "level": "probability that one more retrained model would fail, at most",
     "golds": "retrained models that a verdict needs, at least",
-    "samples": "forgotten samples that a verdict needs, at least",
+    "samples": "forgotten samples from which on all questions are asked; of fewer, one test of the memory kept and the "
+    "error on what was to be kept",
+    "small_level": "the same probability for so few samples: four fifths for the memory, one fifth for what was kept",
     "tolerance": "limits are no narrower than this share of what sets the original apart or, for what was to be kept, "
     "of the retrained models’ error: a smaller difference is of no consequence",
     "resolution": "a model passes only if one that kept this share of what sets the original apart would have been "
@@ -140,6 +142,8 @@ def _noticed(criterion: Criterion) -> str:
     """The smallest share of the original's memory that a criterion would have noticed, in words."""
     if criterion.kind == "retain":
         return DASH  # this criterion is not about memory
+    if criterion.power is not None:
+        return f"half kept, with a probability of {whole_percent(min(criterion.power, 0.995))}"
     if criterion.resolution < 1:
         return f"more than {whole_percent(criterion.resolution)} kept"
     return "not even the original"

@@ -24,6 +24,7 @@ from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport, ModelFile
+from unregress.evidence.expectation import expectations
 from unregress.evidence.verdict import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
@@ -136,7 +137,10 @@ def audit(
         warnings = [*found.warnings, *no_better_than_constant(case, runtime, module_of(read[original]))]
         say(*(f"Warning: {warning}" for warning in warnings))
         if recipe is not None:
-            say(*announcements(retrain, recipe, models[original], len(asked.request.forget), rule))
+            say(*announcements(retrain, recipe, models[original]))
+        there = len(given) + (0 if retraining is None else retraining.golds)
+        notes_before = expectations(len(asked.request.forget), there, rule, table=bool(leave_out))
+        say(*(f"Note: {expected}" for expected in notes_before))
         caveats = [*warnings, *notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()
         if trained and recipe is not None:

@@ -17,7 +17,6 @@ from unregress.cli.error_messages import nearest
 from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError
 from unregress.evidence.model_record import differences
-from unregress.evidence.verdict import Rule
 from unregress.methods.retrain import PUBLISHED
 from unregress.runs.model_io import weights_digest
 from unregress.runs.provenance import digest_of_folder, record_of
@@ -161,21 +160,14 @@ def _with_recorded_methods(deep: DeepTests, models: Mapping[str, Path], golds: C
     return replace(deep, methods=methods)
 
 
-def announcements(
-    options: Retraining | None, recipe: Training, original: Path, forgotten: int, rule: Rule
-) -> list[str]:
-    """Lines to print before golds are trained: the recipe, its source, and known limits of the audit."""
+def announcements(options: Retraining | None, recipe: Training, original: Path) -> list[str]:
+    """Lines to print before golds are trained: the recipe and its source."""
     named = not isinstance(recipe, Recipe) or (options is not None and options.recipe is not None)
     shown = recipe if isinstance(recipe, Recipe) else f"the function {training_name(recipe)}"
     lines = [f"Golds are trained {'as the options say' if named else f'as {original} says'}: {shown}"]
     recorded = record_of(original).made.recipe if original.is_dir() else None
     if recorded is not None and list(differences(recorded, training_record(recipe))):
         lines.append(f"Warning: {original} records another recipe for the original: {recorded}")
-    if forgotten < rule.samples:
-        lines.append(
-            f"Warning: {forgotten} samples are forgotten, and a verdict needs {rule.samples}: the audit will "
-            "give no verdict.  `--rule.samples` lowers that number, but limits become less certain"
-        )
     return lines
 
 

@@ -1,0 +1,35 @@
+"""What a verdict will need, said before anything is trained."""
+
+from __future__ import annotations
+
+from unregress.evidence.verdict import Rule
+
+
+def expectations(forgotten: int, golds: int, rule: Rule, *, table: bool = False) -> list[str]:
+    """Sentences on what can be expected of a verdict; empty if nothing is out of the ordinary.
+
+    Args:
+        forgotten: number of forgotten samples.
+        golds: number of golds that there will be.
+        rule: how verdicts are reached.
+        table: whether a leave-out table judges where golds are missing.
+
+    >>> expectations(100, 5, Rule())
+    []
+    """
+    missing, found = rule.golds - golds, []
+    if missing > 0 and table:
+        return [f"There will be {golds} retrained models, fewer than {rule.golds}: the leave-out table judges"]
+    if missing > 0:
+        found.append(
+            f"A verdict needs {rule.golds} retrained models, and there will be {golds}: without {missing} more every "
+            "verdict is INCONCLUSIVE"
+        )
+    if forgotten < rule.samples:
+        found.append(
+            f"{forgotten} {'sample is' if forgotten == 1 else 'samples are'} forgotten, fewer than {rule.samples}: the "
+            "verdict rests on one one-sided test of the memory kept and on the error on what was to be kept, and says "
+            "with which probability a model that kept half of the memory would be noticed; more retrained models raise "
+            "it"
+        )
+    return found

@@ -1,0 +1,126 @@
+"""Memory kept of the forgotten samples, by retrained models: one number, and an exact test that it is a gold's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf, isfinite, sqrt
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from unregress.evidence import MetricInfo, Unit
+from unregress.evidence.memory_limit import MemoryTest
+from unregress.evidence.nan_means import mean, scale_of
+from unregress.metrics.base import Metric, MetricResult, Panel, measured
+from unregress.metrics.memory_kept import HELD_OUT, full_memory, memory_kept
+from unregress.metrics.predictions import Values
+
+
+class Lean(NamedTuple):
+    """How much farther than the golds a model goes towards the targets."""
+
+    amount: float
+    """The model's distance along the direction to the targets, less the golds' mean distance."""
+    error: float
+    """Standard deviation of `amount` for one more gold."""
+
+
+def lean(prediction: Values, target: Values, golds: Values) -> Lean:
+    """Compare a model with the golds along the direction from the mean of them all to the targets.
+
+    The direction is y - M, of length 1, where M is the mean of the golds *and* the model.  It treats all of them alike,
+    so that Student's t of the model's distance against the golds' is exact for one more gold if golds vary normally,
+    whatever the correlation between samples: deviations from the mean of normal draws do not depend on that mean.
+    Along y less the golds' mean, a fresh gold would be suspected too often, since its own chance is not in that mean.
+
+    Args:
+        prediction: f, `(m, *out)`.
+        target: y, of the same shape; unknown outputs (NaN) are left out.
+        golds: their predictions, `(golds, m, *out)`, of two or more.
+
+    >>> found = lean(np.array([5.0]), np.array([8.0]), np.array([[0.0], [2.0], [1.0]]))
+    >>> found.amount, round(found.error, 4)  # 5 - 1, and 1 · √(1 + 1/3)
+    (4.0, 1.1547)
+    """
+    everyone = np.concatenate([golds, prediction[None]])
+    center = everyone.mean(axis=0)
+    direction = np.where(np.isnan(target), 0.0, target - center)
+    length = float(np.linalg.norm(direction)) or 1.0
+    *of_golds, own = ((everyone - center) * (direction / length)).reshape(len(everyone), -1).sum(axis=1)
+    error = float(np.std(of_golds, ddof=1)) * sqrt(1 + 1 / len(of_golds))
+    return Lean(float(own - np.mean(of_golds)), error)
+
+
+@dataclass(frozen=True)
+class Memory(Metric):
+    """How much of the forgotten samples each model still knows, judged by the golds; one sample is enough.
+
+    A gold is compared with the mean of the other golds, every other model with the mean of them all.
+    """
+
+    about: ClassVar[tuple[MetricInfo, ...]] = (
+        MetricInfo(
+            metric="memory",
+            title="Memory kept, by retrained models",
+            meaning="How far the predictions for the forgotten samples lean from the retrained models' mean "
+            "towards the true values: 1 is on the true values, 0 no nearer than the mean.  The interval allows for how "
+            "far one more retrained model would lean by chance.",
+            ideal="A retrained model's own value, which is near 0; the original's is what there was to forget.",
+            unit=Unit.SHARE,
+            source="This library, after leave-one-out memorisation (Feldman 2020)",
+        ),
+    )
+
+    def measure(self, panel: Panel) -> Iterator[MetricResult]:
+        """The memory kept by every model, with interval and one-sided p-value for those that are not golds."""
+        if len(panel.golds) < 2:
+            return
+        answers = {subject.name: subject.parts["train-forget"].prediction for subject in panel.subjects}
+        target = panel.original.parts["train-forget"].target
+        # The number has no unit; in a unit of their own, very large predictions can be squared.
+        unit = scale_of(target, *answers.values())
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            scale = _scale(panel, unit)
+            for subject in panel.subjects:
+                golds = np.stack([answers[gold.name] for gold in panel.others(subject)]) / unit
+                test = compared_with_golds(answers[subject.name] / unit, target / unit, golds, scale)
+                judged = subject.role != "gold"
+                yield measured(
+                    metric="memory",
+                    split="train-forget",
+                    model=subject.name,
+                    value=test.value,
+                    # A gold is compared with others that are compared with it.
+                    interval=test.interval if judged else None,
+                    p=test.p if judged and isfinite(test.beyond) else None,
+                )
+
+
+def compared_with_golds(prediction: Values, target: Values, golds: Values, scale: float) -> MemoryTest:
+    """The memory that a model kept by the golds' mean, and how far one more gold would lean.
+
+    Args:
+        prediction: f, `(m, *out)`.
+        target: y, of the same shape; unknown outputs (NaN) are left out.
+        golds: their predictions, `(golds, m, *out)`.
+        scale: as for `memory_kept`.
+    """
+    center = golds.mean(axis=0)
+    value = memory_kept(prediction, target, center, scale)
+    if len(golds) < 2:
+        return MemoryTest(value, 0.0, inf, len(golds))
+    found = lean(prediction, target, golds)
+    # What a distance of 1 along y - m is in units of `memory_kept`.
+    share = float(np.sqrt(np.nansum((target - center) ** 2)) / full_memory(target, center, scale))
+    return MemoryTest(value, found.amount * share, found.error * share, len(golds))
+
+
+def _scale(panel: Panel, unit: float) -> float:
+    """Typical squared residual of the golds' mean on samples that golds never saw, targets in units of `unit`."""
+    parts = [part for part in HELD_OUT if part in panel.parts] or ["train-forget"]
+    residuals = []
+    for part in parts:
+        predicted = np.mean([gold.parts[part].prediction / unit for gold in panel.golds], axis=0)
+        residuals.append((panel.original.parts[part].target / unit - predicted).ravel())
+    return float(mean(np.concatenate(residuals) ** 2))
