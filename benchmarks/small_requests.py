@@ -34,7 +34,8 @@ from unregress.hooks.nearest import nearest_rows
 from unregress.methods import Unlearned
 from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Metric, Revival
 from unregress.metrics.deep.gaussian_kl import divergence
-from unregress.metrics.memory_kept import MemoryKept, memory_kept
+from unregress.metrics.memory_kept import MemoryKept
+from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 from unregress.retraining.fold_models import predict_rows

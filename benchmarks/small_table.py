@@ -10,7 +10,7 @@ import torch
 from unregress import LeaveOutEdit
 from unregress.data.loading import read_targets
 from unregress.evidence.table_verdict import TABLE_LEVEL
-from unregress.metrics.memory_kept import groups_of_people, memory_kept, null_of, p_value, random_groups
+from unregress.metrics.memory_slope import groups_of_people, memory_kept, null_of, p_value, random_groups
 from unregress.metrics.predictions import Values
 from unregress.retraining.fold_models import predict_rows
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from unregress.evidence import AuditedModel, AuditReport, Measurement
@@ -69,6 +71,30 @@ def test_each_outcome(given: dict[str, float], outcome: str, obstacle: str | Non
 
 def test_the_original_remembers_and_the_rule_reads_the_table_where_there_are_no_golds() -> None:
     assert [each.outcome for each in judge(report(), Rule())] == ["FAIL", "PASS"]
+
+
+def test_where_golds_differ_too_much_the_table_judges() -> None:
+    """Five golds whose errors scatter as widely as the original's memory, beside a table that tells."""
+    base, names = report(samples=100), [f"retrained #{number}" for number in range(5)]
+    values = {"paired": 3.0, "w1": 1.0, "mae": 30.0, "auc": 0.5}
+    golds = [
+        Measurement(metric=metric, split="train-forget", model=name, value=value * (1 + 0.3 * (number - 2)))
+        for metric, value in values.items()
+        for number, name in enumerate(names)
+    ]
+    own = [
+        Measurement(metric=metric, split="train-forget", model=name, value=value * (0.8 if metric == "mae" else 1.1))
+        for metric, value in values.items()
+        for name in ("original", "mine")
+    ]
+    kept = [
+        Measurement(metric="mae", split="test-retain", model=name, value=1 + 0.01 * k) for k, name in enumerate(names)
+    ]
+    models = (*base.models, *(AuditedModel(name=name, role="gold") for name in names))
+    mixed = replace(base, models=models, measures=(*base.measures, *golds, *own, *kept))
+    without = replace(mixed, measures=(*golds, *own, *kept, *(m for m in base.measures if m.metric == "mae")))
+    assert judge(without, Rule())[1].obstacle == "spread"
+    assert [each.outcome for each in judge(mixed, Rule())] == ["FAIL", "PASS"]
 
 
 def test_the_reason_has_the_numbers() -> None:

@@ -17,7 +17,8 @@ from unregress.auditing.pipeline import audit
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import CheckpointError, DataError, JobsError, SettingError, StaleError
 from unregress.metrics import Errors
-from unregress.metrics.memory_kept import MemoryKept, memory_kept, null_of, p_value, power
+from unregress.metrics.memory_kept import MemoryKept
+from unregress.metrics.memory_slope import memory_kept, null_of, p_value, power
 from unregress.retraining.leave_out import fit_table, fold_of_each
 from unregress.runs.table_folder import partitions_in, read_table, write_table
 from unregress.tasks.weights import weights_of

@@ -49,7 +49,8 @@ class Rule:
     one-sided test of the memory kept (`Memory`), and the error on what was to be kept; `small_level` is divided
     between them, four fifths and one fifth.  A model that was pushed beyond the golds is not failed there.
 
-    With fewer golds, a leave-out table judges if there is one, see `unregress.evidence.table_verdict`.
+    With fewer golds, or golds that differ too much to tell, a leave-out table judges if there is one, see
+    `unregress.evidence.table_verdict`.
 
     The level holds for each model that is judged, not for all of a report together.
 
@@ -113,7 +114,9 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
         return replace(failed, reason=verdict_text.failed(worst))
     insensitive = _too_insensitive_of_few if _few(report, rule) else _too_insensitive
     if doubt := insensitive(model, report, rule, found) or _blind_to_damage(model, report, rule, found):
-        return _inconclusive(model, doubt, found)
+        by_table = judge_by_table(model, report) if doubt.obstacle == "spread" else None
+        decided = by_table is not None and by_table.outcome != "INCONCLUSIVE"
+        return by_table if by_table is not None and decided else _inconclusive(model, doubt, found)
     return Verdict(model=model, outcome="PASS", reason=_why_passed(model, report, rule, found), criteria=found)
 
 

@@ -13,7 +13,8 @@ from unregress.evidence import MetricInfo, Unit
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.nan_means import mean, scale_of
 from unregress.metrics.base import Metric, MetricResult, Panel, measured
-from unregress.metrics.memory_kept import HELD_OUT, full_memory, memory_kept
+from unregress.metrics.memory_kept import HELD_OUT
+from unregress.metrics.memory_slope import full_memory, memory_kept
 from unregress.metrics.predictions import Values
 
 

@@ -15,7 +15,7 @@ from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import root_mean_square, scale_of
 from unregress.metrics.base import Metric, MetricResult, Panel, measured, without_value
 from unregress.metrics.collect import collect
-from unregress.metrics.memory_kept import memory_kept
+from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Predictions, Values
 from unregress.training.divergence import EXPLODED
 from unregress.training.loop import fit

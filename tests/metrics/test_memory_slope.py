@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unregress.metrics.memory_kept import groups_of_people, matched_groups, random_groups
+from unregress.metrics.memory_slope import groups_of_people, matched_groups, random_groups
 
 
 def test_random_groups_have_each_sample_at_most_once() -> None:
