@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -274,6 +273,30 @@ class Measurement:
             "original - gold": float(np.mean([np.abs(own - gold).mean() for gold in golds])),
         }
 
+    def couplings(self) -> dict[str, Any]:
+        """Coupling, floors of both kinds of golds, and the table's error, without any method."""
+        floors = {}
+        for name, rows in self.problem.judged.items():
+            kinds = {"coupled": self.trainings.coupled(rows), "uncoupled": self.trainings.others(rows)}
+            places = {kind: [self.points(gold.model, rows) for gold in golds] for kind, golds in kinds.items()}
+            floors[name] = {
+                f"{kind} floor": float(np.mean([np.abs(a - b).mean() for k, a in enumerate(each) for b in each[:k]]))
+                for kind, each in places.items()
+            }
+            floors[name] |= self.table_error(rows)
+        return {**self._header(), "requests": floors}
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "problem": self.name,
+            "command": " ".join(["python", "benchmarks/small_requests.py", self.name]),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "machine": f"{platform.machine()}, CPU, one thread",
+            "recipe": str(self.problem.recipe),
+            "folds": self.problem.folds,
+            "coupling": self.coupling(),
+        }
+
     def run(self) -> dict[str, Any]:
         started = time.process_time()
         tuned = self.tuned()
@@ -292,13 +315,7 @@ class Measurement:
                 )
             print(self.name, name, f"{time.process_time() - started:.0f} s", flush=True)
         found: dict[str, Any] = {
-            "problem": self.name,
-            "command": " ".join(["python", *sys.argv[:1], self.name]),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
-            "machine": f"{platform.machine()}, CPU, one thread",
-            "recipe": str(self.problem.recipe),
-            "folds": self.problem.folds,
-            "coupling": self.coupling(),
+            **self._header(),
             "settings": {
                 name: str(replace(m, table=None) if isinstance(m, LeaveOutEdit) else m) for name, m in tuned.items()
             },
@@ -328,11 +345,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
     parser.add_argument("--output", type=Path, default=Path("results/small-requests"))
+    parser.add_argument("--coupling", action="store_true", help="measure the coupling alone, and no method")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     for name in given.problems:
         with one_thread():
-            write_json(given.output / f"{name}.json", Measurement(name, given.data, given.cache).run())
+            measurement = Measurement(name, given.data, given.cache)
+            found = measurement.couplings() if given.coupling else measurement.run()
+            write_json(given.output / f"{name}.json", found)
 
 
 if __name__ == "__main__":
