@@ -10,7 +10,15 @@ import torch
 from unregress import LeaveOutEdit
 from unregress.data.loading import read_targets
 from unregress.evidence.table_verdict import TABLE_LEVEL
-from unregress.metrics.memory_slope import groups_of_people, memory_kept, null_of, p_value, random_groups
+from unregress.metrics.memory_slope import (
+    groups_of_people,
+    groups_of_runs,
+    lengths_of_runs,
+    memory_kept,
+    null_of,
+    p_value,
+    random_groups,
+)
 from unregress.metrics.predictions import Values
 from unregress.retraining.fold_models import predict_rows
 
@@ -63,7 +71,10 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
         made = measurement.unlearned(edit, asked).model
         models["LeaveOutEdit", 0] = measurement.points(made, asked), predicted_unseen(made)
         for size in SIZES:
-            groups = _subsets(asked, size, subjects if people else None, rng)
+            stretch = len(lengths_of_runs(asked)) == 1 and not people
+            groups = (
+                _stretches(asked, size, rng) if stretch else _subsets(asked, size, subjects if people else None, rng)
+            )
             if not groups:
                 continue
             for (kind, _), (own, other) in models.items():
@@ -71,18 +82,19 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
                 for group in groups:
                     count = len(group)
                     if count not in nulls:
-                        drawn = (
-                            random_groups(len(rows), count, DRAWS, rng)
-                            if people is None
-                            else groups_of_people(people, count, DRAWS, rng)
-                        )
+                        if people is not None:
+                            drawn = groups_of_people(people, count, DRAWS, rng)
+                        elif stretch:
+                            drawn = groups_of_runs(len(rows), [count], DRAWS, rng)
+                        else:
+                            drawn = random_groups(len(rows), count, DRAWS, rng)
                         nulls[count] = null_of(other, target, unseen, drawn, scale).slopes
                     slope = memory_kept(own[group], truth[group], left_out[group], scale)
                     flagged.setdefault(kind, {}).setdefault(size, []).append(
                         p_value(slope, nulls[count]) <= TABLE_LEVEL
                     )
     return {
-        "unit": "people" if people else "samples",
+        "unit": "people" if people else "samples, neighbours in a series" if stretch else "samples",
         "level": TABLE_LEVEL,
         "flagged": {
             kind: {str(size): [round(float(np.mean(each)), 3), len(each)] for size, each in found.items()}
@@ -94,6 +106,14 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
 def _flat(values: torch.Tensor) -> Values:
     found: Values = values.double().numpy().reshape(len(values), -1)
     return found
+
+
+def _stretches(asked: tuple[int, ...], size: int, rng: np.random.Generator) -> list[list[int]]:
+    """Places of random stretches of a request that is one stretch."""
+    if size > len(asked):
+        return []
+    starts = rng.choice(len(asked) - size + 1, min(SUBSETS, len(asked) - size + 1), replace=False)
+    return [list(range(start, start + size)) for start in starts]
 
 
 def _subsets(asked: tuple[int, ...], size: int, subjects: Any, rng: np.random.Generator) -> list[list[int]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support import tables_project
-from unregress import LeaveOutEdit, Project, Recipe, Runtime
+from unregress import ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import table_error
 from unregress.runs.table_folder import read_tables
@@ -73,6 +73,15 @@ def test_few_samples_are_measured_and_not_judged(project: Project) -> None:
     done = project.forget(subjects=[3], reason="test")
     verdict = project.audit(done, golds=0, metrics=[Errors()]).verdict()
     assert verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in ("samples", "original")
+
+
+def test_a_part_of_a_person_is_not_judged(project: Project) -> None:
+    """The table left out whole people; a model that saw a person's other sample leans by that alone."""
+    request = ForgetRequest(size=60, forget=tuple(range(0, 20, 2)), reason="one of two samples each")
+    report = project.audit(project.forget(request), golds=0, metrics=[Errors()])
+    found = report.measure("memory-kept", "train-forget", "original")
+    assert found.value is None and "part of a person" in found.note
+    assert report.verdict().outcome == "INCONCLUSIVE"
 
 
 def test_the_price_list_and_what_is_taken(project: Project) -> None:

@@ -19,6 +19,8 @@ from unregress.metrics.base import Metric, MetricResult, Panel, Subject, measure
 from unregress.metrics.memory_slope import (
     Null,
     groups_of_people,
+    groups_of_runs,
+    lengths_of_runs,
     matched_groups,
     memory_kept,
     null_of,
@@ -30,6 +32,9 @@ from unregress.metrics.predictions import Values
 
 KEPT = (0.5, 0.25, 0.1)
 """Shares of the original's memory for which the power is given."""
+FEW_RUNS = 4
+"""Forgotten samples for each run of consecutive ones from which on they are a stretch of a series or of a sorted
+table."""
 HELD_OUT: tuple[Part, ...] = ("test-retain", "test-forget")
 
 
@@ -51,10 +56,14 @@ class MemoryKept(Metric):
     """How much of each model's memory of the forgotten samples is left, judged by a leave-out table alone.
 
     A model that never saw the samples predicts them about as the leave-out models do; one that remembers leans towards
-    their targets.  How far a model without memory may lean by chance is seen from samples that no model ever saw:
-    random ones, or those of as many people where people are forgotten, or samples of nearly the same targets where the
-    forgotten ones are no random draw.  No retrained model is needed, and a single sample is enough, though the power is
-    then small.
+    their targets.  How far a model without memory may lean by chance
+    is seen from samples that no model ever saw: random ones; those of as many people where people are forgotten;
+    stretches as long where stretches of a series are; or samples of nearly the same targets where the forgotten ones
+    are otherwise no random draw.  No retrained model is needed, and a single sample is enough, though the power is then
+    small.
+
+    Where only a part of a person's samples is forgotten nothing is measured: the table left out the whole person, and a
+    model that saw the others leans towards the true values without any memory of these.
     """
 
     about: ClassVar[tuple[MetricInfo, ...]] = (
@@ -109,8 +118,9 @@ class MemoryKept(Metric):
         count, target = len(left_out), panel.original.parts["train-forget"].target
         held = [part for part in HELD_OUT if part in panel.parts]
         seen = self._seen(panel, held, target)
-        if seen is None:
-            note = f"the leave-out table has too few never-seen samples for {count} forgotten ones"
+        note = _part_of_people(case)
+        if seen is None or note:
+            note = note or f"the leave-out table has too few never-seen samples for {count} forgotten ones"
             yield from without_value([KEPT_BY_TABLE], "train-forget", names, note)
             return
         original, curves = panel.original.parts["train-forget"].prediction, []
@@ -175,6 +185,9 @@ class MemoryKept(Metric):
         if case.requested.by == "subjects" and subjects is not None and len({subjects[row] for row in index}) > 1:
             people = [subjects[index[place]] for place in places]
             groups, how = groups_of_people(people, len(wanted), self.draws, rng), "never-seen people"
+        elif len(lengths := lengths_of_runs(case.requested.forget)) <= len(wanted) / FEW_RUNS:
+            groups = groups_of_runs(len(places), lengths, self.draws, rng)
+            how = "stretches of never-seen samples as long"
         elif case.requested.target_band is not None or _differ(wanted, target):
             first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, target))
             groups, how = (
@@ -190,6 +203,17 @@ def _of(subject: Subject, parts: Sequence[Part]) -> Values:
     """A model's predictions of some parts, one after the other."""
     found: Values = np.concatenate([subject.parts[part].prediction for part in parts])
     return found
+
+
+def _part_of_people(case: Case) -> str:
+    """A note if people are forgotten in part only; empty otherwise."""
+    subjects = case.splits.subjects
+    if subjects is None:
+        return ""
+    kept = {subjects[row] for row in case.requested.retain}
+    if not any(subjects[row] in kept for row in case.requested.forget):
+        return ""
+    return "a part of a person's samples is forgotten, and the leave-out table left out whole people"
 
 
 def _differ(wanted: Values, there: Values) -> bool:

@@ -89,6 +89,28 @@ def groups_of_people(people: Sequence[Hashable], count: int, draws: int, rng: np
     return np.array([list(chain.from_iterable(members[each] for each in order))[:count] for order in orders])
 
 
+def lengths_of_runs(positions: Sequence[int]) -> list[int]:
+    """Lengths of the runs of consecutive positions.
+
+    >>> lengths_of_runs([3, 4, 5, 9, 10])
+    [3, 2]
+    """
+    ordered = np.sort(np.asarray(positions))
+    ends = np.flatnonzero(np.diff(ordered) != 1)
+    return [len(run) for run in np.split(ordered, ends + 1)]
+
+
+def groups_of_runs(size: int, lengths: Sequence[int], draws: int, rng: np.random.Generator) -> Index:
+    """Groups of runs of consecutive never-seen samples, as long as those of the forgotten ones; `(draws, m)`.
+
+    Neighbours in a series have much in common, so that a run varies more than as many single samples do.
+    """
+    starts = [rng.integers(size - length + 1, size=draws) for length in lengths]
+    runs = [start[:, None] + np.arange(length) for start, length in zip(starts, lengths, strict=True)]
+    found: Index = np.concatenate(runs, axis=1)
+    return found
+
+
 def matched_groups(wanted: Values, there: Values, draws: int, rng: np.random.Generator) -> Index:
     """Groups in which each forgotten sample has a counterpart of nearly its target, `(draws, m)`.
 
