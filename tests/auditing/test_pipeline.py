@@ -266,7 +266,8 @@ def test_the_rule_is_recorded_and_followed() -> None:
     report = unregress.audit(small_case(), fresh(), RUNTIME, golds=golds, metrics=ERRORS, rule=rule)
     assert report.settings["rule"] == asdict(rule)
     assert not caveats(report, "noise floor")
-    assert report.verdict("original").criteria != ()
+    # Three golds and ten samples would do; but golds that were never trained are no better than a constant.
+    assert report.verdict("original").obstacle == "kept"
 
 
 def test_what_is_judged_is_what_was_measured(

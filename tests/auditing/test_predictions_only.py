@@ -25,6 +25,7 @@ METRICS = [
     unregress.Deviation(),
     unregress.EnergyDistance(),
     unregress.AttackAUC(),
+    unregress.metrics.Memory(),
     unregress.Membership(features=("loss",)),
 ]
 

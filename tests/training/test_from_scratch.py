@@ -219,7 +219,8 @@ def test_an_audit_trains_its_golds_by_the_function():
     )
     golds = [model for model in report.models if model.role == "gold"]
     assert [gold.record.recipe["class_path"] for gold in golds] == ["support.own_training.by_rmsprop"] * 2
-    assert any("2 models to train: about" in line for line in lines)
+    # Two golds of the original's initial weights, and one model of others for the coupling.
+    assert any("3 models to train: about" in line for line in lines)
 
 
 def test_the_pace_of_a_function_is_measured():
