@@ -22,9 +22,9 @@ def test_each_output_has_an_error_in_its_unit(tmp_path: Path) -> None:
     assert all(spread / 3 < error < spread for error, spread in zip(errors, (4.4, 13.8, 77.1), strict=True))
     assert report.samples["train-forget"] == 60
     assert report.verdict("original").outcome == "FAIL"
-    # By one of seven limits, and by less than one per cent, the exact retraining fails, as one gold in twenty does.
+    # By one of seven limits, and by a tenth of its reach at most, the retraining fails, as one gold in twenty does.
     retrained = report.verdict("Retrain")
-    assert retrained.outcome == "PASS" or retrained.decisive.excess < 1.01
+    assert retrained.outcome == "PASS" or retrained.decisive.excess < 1.1
     paired = [report.value("paired", "train-forget", name) for name in ("Retrain", *report.golds)]
     assert paired[0] < 1.05 * max(paired[1:])
     assert {"feature scaler", "target scaler"} <= {trace.name for trace in report.traces}
