@@ -181,9 +181,12 @@ class _Edit:
 
     def _kernels(self) -> tuple[dict[str, Tensor], Tensor]:
         """Products of gradients by group of layers, and the present predictions `(n, k)`."""
-        traces = {name: Traces(layer) for name, layer in self.layers.items()}
+        groups = [self.group] if self.group is not None else ["all", "first", "last"]
+        # Inputs and gradients of layers that stay as they are need no memory.
+        layers = {name: layer for group in groups for name, layer in _group(self.layers, group).items()}
+        traces = {name: Traces(layer) for name, layer in layers.items()}
         outputs = []
-        with traced(self.layers) as seen, torch.enable_grad():
+        with traced(layers) as seen, torch.enable_grad():
             for batch in self.runtime.load(self.case.source("train_eval"), chunked(self.rows, CHUNK)):
                 for calls in seen.values():
                     calls.clear()
@@ -192,7 +195,6 @@ class _Edit:
                 outputs.append(raw.detach())
         current = torch.cat(outputs).double().cpu()
         products = {name: gram(each, current.numel()) for name, each in traces.items()}
-        groups = [self.group] if self.group is not None else ["all", "first", "last"]
         self.cost += Cost(forward=len(self.rows), backward=len(self.rows) * current.shape[1])
         return {
             group: torch.stack([products[name] for name in _group(self.layers, group)]).sum(0) for group in groups
