@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from support.hand_reports import bare_report
 from unregress.evidence import AuditedModel, AuditReport, Measurement
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, judge_by_table
 from unregress.evidence.verdict import Rule, judge
@@ -34,19 +35,8 @@ def report(
     measures += of(NOTICED, "train-forget", original=noticed, mine=noticed)
     measures += of(TABLE_COUPLING, "test-retain", original=coupling)
     measures += of("mae", "test-retain", original=1.0, mine=error)
-    return AuditReport(
-        version="0",
-        reason="by hand",
-        request_digest="",
-        target_band=None,
-        samples={"train-forget": samples},
-        data_digest="",
-        settings={},
-        models=(AuditedModel(name="original", role="original"), AuditedModel(name="mine", role="unlearned")),
-        about=(),
-        measures=tuple(measures),
-        figures=(),
-    )
+    models = [AuditedModel(name="original", role="original"), AuditedModel(name="mine", role="unlearned")]
+    return bare_report(models, measures, samples)
 
 
 @pytest.mark.parametrize(

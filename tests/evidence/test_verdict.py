@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
+from support.hand_reports import bare_report
 from unregress.errors import PreflightError, SettingError
 from unregress.evidence import AuditedModel, AuditReport, Criterion, Measurement, Verdict
 from unregress.evidence.criteria import CRITERIA
@@ -49,26 +50,18 @@ def report(
     names = [f"retrained #{n + 1}" for n in range(count)]
     rows = {"original": original, "mine": model}
     rows |= {name: {place: values[n] for place, values in golds.items()} for n, name in enumerate(names)}
-    return AuditReport(
-        version="0",
-        reason="by hand",
-        request_digest="",
-        target_band=None,
-        samples={"train-forget": samples},
-        data_digest="",
-        settings={},
-        models=(
+    return bare_report(
+        (
             AuditedModel(name="original", role="original"),
             *(AuditedModel(name=name, role="gold") for name in names),
             AuditedModel(name="mine", role="unlearned"),
         ),
-        about=(),
-        measures=tuple(
+        tuple(
             Measurement(metric=metric, split=split, model=name, value=value)
             for name, row in rows.items()
             for (metric, split), value in row.items()
         ),
-        figures=(),
+        samples,
     )
 
 

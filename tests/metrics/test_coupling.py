@@ -7,8 +7,9 @@ import pytest
 
 from support.small_cases import CPU
 from unregress.evidence import Measurement, Part, Role
+from unregress.evidence.coupling import coupling, strength
 from unregress.metrics.base import Panel, Subject
-from unregress.metrics.coupling import Coupling, coupling, strength
+from unregress.metrics.coupling import Coupling
 from unregress.metrics.predictions import Predictions, Values
 
 NAMES: dict[str, Role] = {"original": "original", "a": "gold", "b": "gold", "far": "gold", "other": "reference"}

@@ -9,6 +9,7 @@ import pytest
 
 from support import tables_project
 from unregress import ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime
+from unregress.errors import RunFolderError
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import table_error
 from unregress.runs.table_folder import read_tables
@@ -51,6 +52,13 @@ def test_tables_are_kept_and_read_again(project: Project, folder: Path) -> None:
     assert project.log[said:] == [] and project.tables[0].summary == first.summary
     # What an interrupted call keeps is removed in the end.
     assert not list(folder.parent.glob("leave-out-*"))
+
+
+def test_a_folder_of_other_settings_is_refused_before_anything_is_trained(project: Project) -> None:
+    said = len(project.log)
+    with pytest.raises(RunFolderError, match="another run"):
+        project.table(folds=3)
+    assert not [line for line in project.log[said:] if "to train" in line]
 
 
 def test_the_edit_is_taught_by_one_table_and_judged_by_the_other(project: Project) -> None:

@@ -99,8 +99,12 @@ def test_a_table_finds_samples_by_content(table: LeaveOutTable) -> None:
     first = ForgetRequest.subjects(CASE.splits, [7], reason="test")
     found, known = table.targets(replace(moved, request=request)), table.targets(replace(CASE, request=first))
     assert sorted(found.tolist()) == sorted(known.tolist()) and len(found) == 3
-    closed = table.without(replace(CASE, request=first))
+    closed = table.retained(replace(CASE, request=first))
     assert len(closed.keys) == 57 and closed.made_with == 60 and closed.summary == table.summary
+    # The held-out samples of person 7 go too.
+    held = {CASE.splits.row_hashes("test")[row] for row in first.test}
+    assert len(held) == 2 and held <= set(table.unseen_keys) and not held & set(closed.unseen_keys)
+    assert len(closed.unseen) == len(closed.unseen_keys) == 58
     with pytest.raises(StaleError, match="3 of 3"):
         closed.targets(replace(CASE, request=first))
 

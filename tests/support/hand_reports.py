@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from unregress.cost import Cost
@@ -237,4 +238,27 @@ def with_no_gold(report: AuditReport) -> AuditReport:
         about=tuple(each for each in fewer.about if not each.distance),
         measures=tuple(replace(m, p=None) for m in fewer.measures if m.metric != "w1"),
         verdicts=(),
+    )
+
+
+def bare_report(models: Sequence[AuditedModel], measures: Sequence[Measurement], samples: int = 200) -> AuditReport:
+    """A report of some measurements and nothing else; a verdict needs no more.
+
+    Args:
+        models: the models.
+        measures: their numbers.
+        samples: number of forgotten samples.
+    """
+    return AuditReport(
+        version="0",
+        reason="by hand",
+        request_digest="",
+        target_band=None,
+        samples={"train-forget": samples},
+        data_digest="",
+        settings={},
+        models=tuple(models),
+        about=(),
+        measures=tuple(measures),
+        figures=(),
     )

@@ -11,8 +11,9 @@ from torch import nn
 from unregress.auditing.assemble import Candidate, gold_names
 from unregress.errors import SettingError
 from unregress.evidence import Measurement
+from unregress.evidence.coupling import strength
 from unregress.methods.base import Unlearned
-from unregress.metrics.coupling import AMONG_GOLDS, COUPLING, Coupling, strength
+from unregress.metrics.coupling import AMONG_GOLDS, COUPLING, Coupling
 from unregress.tasks.weights import weights_of
 
 MEANING = {
@@ -43,9 +44,7 @@ class Starts(NamedTuple):
 
 def start_of(candidate: Candidate) -> str:
     """SHA-256 of the initial weights that a model comes from; empty if unknown."""
-    if not isinstance(candidate, Unlearned):
-        return ""
-    return candidate.start_digest or ("" if candidate.record is None else candidate.record.start)
+    return candidate.known_start if isinstance(candidate, Unlearned) else ""
 
 
 def initial_weights(original: Candidate, start: nn.Module | None) -> tuple[nn.Module | None, str]:

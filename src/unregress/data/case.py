@@ -117,10 +117,12 @@ class Case:
         every = np.arange(len(self.splits.source(split)))
         return every if self.request is None else np.delete(every, self.request.excluded_from(split))
 
-    @property
-    def kept(self) -> Index:
-        """Positions of the training samples that no request forgets, ascending; all of them without a request."""
-        return self.rows("train") if self.request is None else self.request.retain
+    def kept(self, split: Split) -> Index:
+        """Positions of a split's samples that no request forgets, ascending; all of them without a request."""
+        if self.request is None:
+            return self.rows(split)
+        gone = self.request.forget if _of_training(split) else self.request.held_out(split)
+        return np.setdiff1d(self.rows(split), gone)
 
     def retained(self, split: Split) -> Mask:
         """True for each sample of a split that is to be kept, or of a held-out split is like those, `(size,)`.

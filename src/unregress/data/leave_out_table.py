@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from unregress.data.case import Case
 from unregress.data.request import Index
+from unregress.data.splits import HELD_OUT, Split
 from unregress.errors import StaleError
 
 DELETED = 0.1
@@ -71,7 +71,6 @@ class LeaveOutTable:
             "seed": self.seed,
             "partition": self.partition,
             "made_with": self.made_with,
-            "unseen": hashlib.sha256(self.unseen.numpy().tobytes()).hexdigest(),
         }
 
     def require_current(self, case: Case, rows: Index, weights: Collection[str], start: str = "") -> None:
@@ -96,14 +95,22 @@ class LeaveOutTable:
         if (added := 1 - there / len(rows)) > DELETED:
             raise StaleError(f"{added:.0%} of the training samples are not in the leave-out table", **_AGAIN)
 
-    def without(self, case: Case) -> LeaveOutTable:
-        """A copy without a case's samples to forget, to keep once their request is closed."""
-        hashes = case.splits.row_hashes("train_eval")
-        gone = {hashes[row] for row in case.requested.forget}
-        kept = [place for place, key in enumerate(self.keys) if key not in gone]
-        rows = torch.tensor(kept, dtype=torch.int64)
-        keys = tuple(self.keys[place] for place in kept)
-        return replace(self, keys=keys, predictions=self.predictions[rows], folds=self.folds[rows])
+    def retained(self, case: Case) -> LeaveOutTable:
+        """A copy with the samples that are still in the data and that no request of a case forgets.
+
+        People's held-out samples go with them.
+        """
+        held_out = [split for split in HELD_OUT if getattr(case.splits, split) is not None]
+        own = _among(self.keys, case, ["train_eval"])
+        seen = _among(self.unseen_keys, case, held_out)
+        return replace(
+            self,
+            keys=tuple(self.keys[place] for place in own),
+            predictions=self.predictions[own],
+            folds=self.folds[own],
+            unseen_keys=tuple(self.unseen_keys[place] for place in seen),
+            unseen=self.unseen[seen],
+        )
 
     def targets(self, case: Case) -> Tensor:
         """Leave-out predictions of a case's samples to forget, in the request's order; `(m, *out)`.
@@ -123,3 +130,10 @@ class LeaveOutTable:
                 remedy=_AGAIN["remedy"],
             )
         return torch.tensor([known[key] for key in hashes], dtype=torch.int64)
+
+
+def _among(keys: Sequence[bytes], case: Case, splits: Sequence[Split]) -> Tensor:
+    """Places of the keys that are those of samples which no request forgets."""
+    hashes = {split: case.splits.row_hashes(split) for split in splits}
+    there = {hashes[split][row] for split in splits for row in case.kept(split)}
+    return torch.tensor([place for place, key in enumerate(keys) if key in there], dtype=torch.int64)

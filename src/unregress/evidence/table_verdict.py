@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unregress.evidence import AuditReport, Measurement, Obstacle, Verdict
+from unregress.evidence import AuditReport, Measurement, Obstacle, Outcome, Verdict
+from unregress.evidence.coupling import WEAK
 
 KEPT_BY_TABLE = "memory-kept"
 """Metric of the memory kept, by leave-out predictions."""
@@ -21,8 +22,6 @@ FEWEST = 5
 """Smallest number of forgotten samples for a verdict: the whole memory of a single one is seen three times in four."""
 SURE = 0.8
 """Probability of noticing half of the memory that a PASS requires."""
-WEAK = 0.7
-"""Coupling from which on leave-out predictions do not say what would have become of this original."""
 TOLERANCE = 0.05
 """A model's error on new samples may exceed the original's by this share."""
 
@@ -139,8 +138,8 @@ def _numbers(model: str, report: AuditReport) -> _Numbers | None:
     )
 
 
-def _verdict(model: str, outcome: str, reason: str, obstacle: Obstacle | None = None) -> Verdict:
-    return Verdict(model=model, outcome=outcome, reason=reason, criteria=(), obstacle=obstacle)  # type: ignore[arg-type]
+def _verdict(model: str, outcome: Outcome, reason: str, obstacle: Obstacle | None = None) -> Verdict:
+    return Verdict(model=model, outcome=outcome, reason=reason, criteria=(), obstacle=obstacle)
 
 
 def judged_by_table(report: AuditReport) -> bool:

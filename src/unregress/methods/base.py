@@ -57,6 +57,11 @@ class Unlearned:
     """The request that the model was unlearned for, including earlier requests (`ForgetRequest.others`); None for an
     original, or if it is not known."""
 
+    @property
+    def known_start(self) -> str:
+        """SHA-256 of the initial weights that the model comes from, its own or its record's; empty if unknown."""
+        return self.start_digest or ("" if self.record is None else self.record.start)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):

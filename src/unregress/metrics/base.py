@@ -20,6 +20,8 @@ from unregress.evidence.noise_floor import mean_confidence_interval, rank_test
 from unregress.metrics.predictions import Predictions, Values, require_aligned
 from unregress.training.runtime import Runtime
 
+NEVER_SEEN: tuple[Part, ...] = ("test-retain", "test-forget")
+"""The parts that no model of an audit was trained on."""
 MetricResult = Measurement | Figure
 T = TypeVar("T")
 NOT_FINITE = "the number is too large for the computer, or undefined"

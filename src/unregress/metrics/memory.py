@@ -11,9 +11,8 @@ import numpy as np
 
 from unregress.evidence import MetricInfo, Unit
 from unregress.evidence.memory_limit import MemoryTest
-from unregress.evidence.nan_means import mean, scale_of
-from unregress.metrics.base import Metric, MetricResult, Panel, measured
-from unregress.metrics.memory_kept import HELD_OUT
+from unregress.evidence.nan_means import root_mean_square, scale_of
+from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, measured
 from unregress.metrics.memory_slope import full_memory, memory_kept
 from unregress.metrics.predictions import Values
 
@@ -82,7 +81,7 @@ class Memory(Metric):
         # The number has no unit; in a unit of their own, very large predictions can be squared.
         unit = scale_of(target, *answers.values())
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            scale = _scale(panel, unit)
+            scale = (typical_error(panel) / unit) ** 2
             for subject in panel.subjects:
                 golds = np.stack([answers[gold.name] for gold in panel.others(subject)]) / unit
                 test = compared_with_golds(answers[subject.name] / unit, target / unit, golds, scale)
@@ -117,11 +116,10 @@ def compared_with_golds(prediction: Values, target: Values, golds: Values, scale
     return MemoryTest(value, found.amount * share, found.error * share, len(golds))
 
 
-def _scale(panel: Panel, unit: float) -> float:
-    """Typical squared residual of the golds' mean on samples that golds never saw, targets in units of `unit`."""
-    parts = [part for part in HELD_OUT if part in panel.parts] or ["train-forget"]
-    residuals = []
-    for part in parts:
-        predicted = np.mean([gold.parts[part].prediction / unit for gold in panel.golds], axis=0)
-        residuals.append((panel.original.parts[part].target / unit - predicted).ravel())
-    return float(mean(np.concatenate(residuals) ** 2))
+def typical_error(panel: Panel) -> float:
+    """Root mean squared error of the golds' mean on test samples, which no model saw, or else on the forgotten ones."""
+    errors = []
+    for part in [part for part in NEVER_SEEN if part in panel.parts] or ["train-forget"]:
+        predicted = np.mean([gold.parts[part].prediction for gold in panel.golds], axis=0)
+        errors.append((panel.original.parts[part].target - predicted).ravel())
+    return root_mean_square(np.concatenate(errors))

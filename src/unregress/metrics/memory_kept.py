@@ -15,7 +15,7 @@ from unregress.data.request import Index
 from unregress.errors import StaleError, UnregressError
 from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, TABLE_LEVEL
-from unregress.metrics.base import Metric, MetricResult, Panel, Subject, measured, without_value
+from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, Subject, measured, without_value
 from unregress.metrics.memory_slope import (
     Null,
     groups_of_people,
@@ -32,10 +32,11 @@ from unregress.metrics.predictions import Values
 
 KEPT = (0.5, 0.25, 0.1)
 """Shares of the original's memory for which the power is given."""
+OWN_HELD_OUT = ("subjects", "test-forget")
+"""Kind of request, and the part with held-out samples of the people that it forgets."""
 FEW_RUNS = 4
 """Forgotten samples for each run of consecutive ones from which on they are a stretch of a series or of a sorted
 table."""
-HELD_OUT: tuple[Part, ...] = ("test-retain", "test-forget")
 
 
 class _Seen(NamedTuple):
@@ -56,11 +57,10 @@ class MemoryKept(Metric):
     """How much of each model's memory of the forgotten samples is left, judged by a leave-out table alone.
 
     A model that never saw the samples predicts them about as the leave-out models do; one that remembers leans towards
-    their targets.  How far a model without memory may lean by chance
-    is seen from samples that no model ever saw: random ones; those of as many people where people are forgotten;
-    stretches as long where stretches of a series are; or samples of nearly the same targets where the forgotten ones
-    are otherwise no random draw.  No retrained model is needed, and a single sample is enough, though the power is then
-    small.
+    their targets.  How far a model without memory may lean by chance is seen from samples that no model ever saw:
+    random ones; those of as many people where people are forgotten; stretches as long where stretches of a series are;
+    or samples of nearly the same targets where the forgotten ones are otherwise no random draw.  No retrained model is
+    needed, and a single sample is enough, though the power is then small.
 
     Where only a part of a person's samples is forgotten nothing is measured: the table left out the whole person, and a
     model that saw the others leans towards the true values without any memory of these.
@@ -116,10 +116,11 @@ class MemoryKept(Metric):
         case, names = panel.required_case, [subject.name for subject in panel.subjects]
         left_out = self._points(panel, self.table.targets(case))
         count, target = len(left_out), panel.original.parts["train-forget"].target
-        held = [part for part in HELD_OUT if part in panel.parts]
-        seen = self._seen(panel, held, target)
+        # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
+        held = [part for part in NEVER_SEEN if part in panel.parts and (case.requested.by, part) != OWN_HELD_OUT]
         note = _part_of_people(case)
-        if seen is None or note:
+        seen = None if note else self._seen(panel, held, target)
+        if seen is None:
             note = note or f"the leave-out table has too few never-seen samples for {count} forgotten ones"
             yield from without_value([KEPT_BY_TABLE], "train-forget", names, note)
             return
@@ -180,23 +181,30 @@ class MemoryKept(Metric):
         target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
         left_out = self._points(panel, self.table.unseen[rows])
         scale = float(np.nanmean((target - left_out) ** 2))
-        rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
-        subjects = case.splits.test_subjects
-        if case.requested.by == "subjects" and subjects is not None and len({subjects[row] for row in index}) > 1:
-            people = [subjects[index[place]] for place in places]
-            groups, how = groups_of_people(people, len(wanted), self.draws, rng), "never-seen people"
-        elif len(lengths := lengths_of_runs(case.requested.forget)) <= len(wanted) / FEW_RUNS:
-            groups = groups_of_runs(len(places), lengths, self.draws, rng)
-            how = "stretches of never-seen samples as long"
-        elif case.requested.target_band is not None or _differ(wanted, target):
-            first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, target))
-            groups, how = (
-                matched_groups(first, second, self.draws, rng),
-                "never-seen samples of nearly the same targets",
-            )
-        else:
-            groups, how = random_groups(len(places), len(wanted), self.draws, rng), "random never-seen samples"
+        groups, how = self._groups(panel, index[places], wanted, target)
         return _Seen(places, target, left_out, groups, how, scale)
+
+    def _groups(self, panel: Panel, rows: Index, wanted: Values, target: Values) -> tuple[Index, str]:
+        """Groups of never-seen samples, `(draws, m)`, and how they were drawn.
+
+        Args:
+            panel: gives the case, and the seed.
+            rows: positions of the never-seen samples in the test set.
+            wanted: targets of the forgotten samples.
+            target: those of the never-seen ones.
+        """
+        rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
+        request, count = panel.required_case.requested, len(wanted)
+        subjects = panel.required_case.splits.test_subjects
+        people = [] if subjects is None else [subjects[row] for row in rows]
+        if request.by == "subjects" and len(set(people)) > 1:
+            return groups_of_people(people, count, self.draws, rng), "never-seen people"
+        if len(lengths := lengths_of_runs(request.forget)) <= count / FEW_RUNS:
+            return groups_of_runs(len(rows), lengths, self.draws, rng), "stretches of never-seen samples as long"
+        if request.target_band is not None or _differ(wanted, target):
+            first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, target))
+            return matched_groups(first, second, self.draws, rng), "never-seen samples of nearly the same targets"
+        return random_groups(len(rows), count, self.draws, rng), "random never-seen samples"
 
 
 def _of(subject: Subject, parts: Sequence[Part]) -> Values:

@@ -12,9 +12,10 @@ from torch import nn
 
 from unregress.errors import DivergenceError, SettingError, UnregressError
 from unregress.evidence import MetricInfo, Part, Unit
-from unregress.evidence.nan_means import root_mean_square, scale_of
+from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Metric, MetricResult, Panel, measured, without_value
 from unregress.metrics.collect import collect
+from unregress.metrics.memory import typical_error
 from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Predictions, Values
 from unregress.training.divergence import EXPLODED
@@ -26,7 +27,6 @@ REVIVAL = "revival"
 """Key of the measurement."""
 FORGOTTEN: Part = "train-forget"
 DIVERGED = "its training on the retained samples diverged"
-HELD_OUT: tuple[Part, ...] = ("test-retain", "test-forget")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Revival(Metric):
         after = {name: values for name, values in found.items() if isinstance(values, np.ndarray)}
         lost = {name: why for name, why in found.items() if isinstance(why, str)}
         known = [name for name in golds if name in after]
-        target, error = panel.original.parts[FORGOTTEN].target, _typical_error(panel)
+        target, error = panel.original.parts[FORGOTTEN].target, typical_error(panel)
         for name in models:
             others = [gold for gold in known if gold != name]
             if name in lost or len(known) < 2:
@@ -161,15 +161,6 @@ def _exploded(after: Predictions, before: Predictions) -> bool:
     sizes = [float(np.nanmax(np.abs(values), initial=0.0)) for values in (after.prediction, before.prediction)]
     known = float(np.nanmax(np.abs(before.target), initial=0.0))
     return sizes[0] > EXPLODED * max(1.0, sizes[1], known)
-
-
-def _typical_error(panel: Panel) -> float:
-    """Root mean squared error of the golds' mean on test samples, which no model saw, or else on the forgotten ones."""
-    errors = []
-    for part in [part for part in HELD_OUT if part in panel.parts] or [FORGOTTEN]:
-        predicted = np.mean([gold.parts[part].prediction for gold in panel.golds], axis=0)
-        errors.append((panel.original.parts[part].target - predicted).ravel())
-    return root_mean_square(np.concatenate(errors))
 
 
 def _signed(value: float) -> str:

@@ -18,6 +18,7 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
+from unregress.evidence.coupling import coupling
 from unregress.retraining.fold_models import Chosen, FoldTraining, predict_unseen, run_trainings
 from unregress.retraining.stacked_training import require_stackable
 from unregress.tasks.weights import weights_of
@@ -67,7 +68,7 @@ def fit_table(
         DataError: there are no held-out samples.
         JobsError: a training failed.
     """
-    fold, rows, gone = fold_of_each(case, runtime, folds, partition), case.kept, forgotten_rows(case)
+    fold, rows, gone = fold_of_each(case, runtime, folds, partition), case.kept("train"), forgotten_rows(case)
     held = never_seen(case, training)
     if log is not None and (unseen_count := sum(len(each.rows) for each in held)) < LEAST_UNSEEN:
         log(f"Warning: there are {unseen_count} never-seen samples, and limits by fewer than {LEAST_UNSEEN} are rough")
@@ -88,6 +89,9 @@ def fit_table(
         require_stackable(case, training, runtime)
     parts = run_trainings(trainings, kept, workers, stack, log)
     unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
+    # The table is the models of one start together; each never-seen sample has one of them.
+    own, other = predict_unseen(original, case, held, runtime).numpy(), parts[-1].unseen.numpy()
+    kappa = coupling([unseen.numpy()], [other], own)
     table = LeaveOutTable(
         keys=_keys(case, [Chosen("train_eval", rows)]),
         predictions=_in_place([each.own for each in parts[:-1]], fold),
@@ -99,7 +103,7 @@ def fit_table(
         start_digest="" if start is None else weights_of(start),
         original=weights_of(original),
         made_with=len(rows),
-        coupling=_coupling(predict_unseen(original, case, held, runtime), unseen, parts[-1].unseen),
+        coupling=float("nan") if kappa is None else kappa,
     )
     if kept is not None:
         shutil.rmtree(kept, ignore_errors=True)
@@ -111,7 +115,7 @@ def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> In
 
     Folds have nearly equal numbers of samples: people are dealt out in a random order, each to the smallest fold.
     """
-    rows = case.kept
+    rows = case.kept("train")
     subjects = case.splits.subjects
     people: Sequence[Hashable] = rows.tolist() if subjects is None else [subjects[row] for row in rows]
     members: dict[Hashable, list[int]] = {}
@@ -146,7 +150,7 @@ def never_seen(case: Case, training: Training) -> list[Chosen]:
     splits: list[Split] = ["test"]
     if isinstance(training, Recipe) and not training.monitors:
         splits.append("validation")
-    held = [Chosen(split, case.rows(split)) for split in splits if getattr(case.splits, split) is not None]
+    held = [Chosen(split, case.kept(split)) for split in splits if getattr(case.splits, split) is not None]
     if not sum(len(each.rows) for each in held):
         raise DataError("There are no never-seen samples", expected="test data, to compare leave-out predictions with")
     return held
@@ -164,7 +168,7 @@ def _key(
     """A name for the predictions of these trainings and no others."""
     described = [
         case.splits.data_digest,
-        case.kept.tolist(),
+        case.kept("train").tolist(),
         training_record(training),
         weights_of(original),
         "" if start is None else weights_of(start),
@@ -208,12 +212,3 @@ def _in_place(parts: Sequence[Tensor], number: Index) -> Tensor:
     for each, part in enumerate(parts):
         whole[torch.from_numpy(number == each)] = part
     return whole
-
-
-def _coupling(original: Tensor, unseen: Tensor, other: Tensor) -> float:
-    """Distance of the fold models' predictions from the original's, in distances of a model with other initial weights.
-
-    NaN where that model predicts what the original does.
-    """
-    moved, apart = (float((each - original).abs().mean()) for each in (unseen, other))
-    return moved / apart if apart > 0 else float("nan")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
 import yaml
 from torch import nn
 
@@ -16,6 +13,7 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
 from unregress.methods.base import Unlearned
 from unregress.retraining.leave_out import fit_table
+from unregress.runs.folder import check_run
 from unregress.runs.table_folder import read_tables, write_tables
 from unregress.tasks.weights import weights_of
 from unregress.training.from_scratch import Training, training_record
@@ -57,6 +55,11 @@ def up_to_date_tables(
         RunFolderError: there are other files in the folder, or it cannot be written.
         JobsError: a training failed.
     """
+    settings = {"training": training_record(training), "seed": runtime.seed, "folds": folds, "partitions": partitions}
+    config = yaml.safe_dump(settings, sort_keys=False)
+    if folder is not None:
+        # What cannot be written is refused before anything is trained.
+        check_run(folder, config)
     bare = model.model if isinstance(model, Unlearned) else model
     known = {} if folder is None else {table.partition: table for table in read_tables(folder)}
     tables = []
@@ -80,14 +83,12 @@ def up_to_date_tables(
                 log=log,
             )
         tables.append(table)
-    kept = tuple(retained(table, case) for table in tables)
+    kept = tuple(table.retained(case) for table in tables)
     for before, after in zip(tables, kept, strict=True):
         if gone := len(before.keys) - len(after.keys):
             log(f"Table {after.partition}: the predictions of {gone} samples that are forgotten or gone were removed")
     if folder is not None:
-        settings = {"training": training_record(training), "seed": runtime.seed, "folds": folds}
-        settings["partitions"] = partitions
-        write_tables(runtime.process_group, folder, kept, yaml.safe_dump(settings, sort_keys=False))
+        write_tables(runtime.process_group, folder, kept, config)
     return kept
 
 
@@ -95,9 +96,8 @@ def lineage(model: nn.Module | Unlearned) -> tuple[tuple[str, ...], str]:
     """SHA-256 of a model's weights and of those that it was made from, and of its initial weights (empty: unknown)."""
     if not isinstance(model, Unlearned):
         return (weights_of(model),), ""
-    record = model.record
-    parents = () if record is None else record.parents
-    return (weights_of(model.model), *parents), model.start_digest or ("" if record is None else record.start)
+    parents = () if model.record is None else model.record.parents
+    return (weights_of(model.model), *parents), model.known_start
 
 
 def current(
@@ -115,22 +115,12 @@ def current(
     return tuple(found)
 
 
-def retained(table: LeaveOutTable, case: Case) -> LeaveOutTable:
-    """A copy of a table with the samples that are still in the data and that no request of the case forgets."""
-    hashes = case.splits.row_hashes("train_eval")
-    there = {hashes[row] for row in case.kept}
-    places = np.flatnonzero([key in there for key in table.keys])
-    rows = torch.from_numpy(places)
-    keys = tuple(table.keys[place] for place in places)
-    return replace(table, keys=keys, predictions=table.predictions[rows], folds=table.folds[rows])
-
-
 def _unusable(table: LeaveOutTable, case: Case, model: nn.Module | Unlearned, folds: int) -> str:
     """Why a table cannot be used any longer; empty if it can."""
     if (found := int(table.folds.max()) + 1) != folds:
         return f"it has {found} folds"
     try:
-        table.require_current(case, case.kept, *lineage(model))
+        table.require_current(case, case.kept("train"), *lineage(model))
     except StaleError as error:
         return error.found
     return ""

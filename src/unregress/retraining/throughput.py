@@ -47,7 +47,7 @@ def measure_throughput(
     """
     if not isinstance(recipe, Recipe):
         return _throughput_of_function(case, recipe, runtime, workers)
-    rows = case.kept[:samples]
+    rows = case.kept("train")[:samples]
     trial = replace(recipe, epochs=1, schedule="constant", schedule_options={}, schedule_every="epoch", stop_after=None)
     factory = ModelFactory(case=_part(case, rows), recipe=trial, runtime=runtime).for_workers(workers)
     small = replace(factory, case=_part(case, rows[: 2 * recipe.batch_size]))

@@ -27,12 +27,11 @@ from unregress.runs.provenance import HISTORY, Record
 from unregress.runs.remainder import Kind, Remainder
 from unregress.runs.remembering import remembered
 from unregress.runs.request_record import RequestRecord, read_requests
+from unregress.runs.table_folder import partitions_in
 
 AUDIT = "audit.json"
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Endings of the files that are compared with known weights."""
-TABLE = re.compile(r"table-\d+\.json")
-"""Names of the descriptions of leave-out tables."""
 _KINDS: dict[str, Kind] = {"trained": "original", "retrained": "retrained model", "unlearned": "unlearned model"}
 _WORDS = ("reason", "requested_by", "requested_on")
 """Options of a request that are words, and never files."""
@@ -264,7 +263,7 @@ class _Search:
     def _leave_out_tables(self) -> Iterator[Remainder]:
         """Folders of leave-out tables, which have a prediction for each training sample until they are updated."""
         for folder, manifest in self.folders.items():
-            if manifest is not None and any(TABLE.fullmatch(name) for name in manifest.files):
+            if manifest is not None and partitions_in(folder):
                 why = "It has predictions of the training samples; `unregress table` removes those of forgotten ones."
                 yield Remainder.at(folder, "leave-out table", why)
 

@@ -11,6 +11,7 @@ from unregress.cli.commands.train_forget import how_trained
 from unregress.cli.console import say, with_progress
 from unregress.data.case import Case
 from unregress.data.splits import Splits
+from unregress.evidence.coupling import strength
 from unregress.methods import Unlearned
 from unregress.retraining.table_upkeep import up_to_date_tables
 from unregress.runs.manifest import digest_of_folder
@@ -79,10 +80,10 @@ def table(
         stack=stack,
         log=say,
     )
-    told = ", ".join(f"{each.coupling:.2f}" for each in made)
+    told = ", ".join(f"{each.coupling:.2f} ({strength(each.coupling)})" for each in made)
     say(
         f"{len(made)} tables of {len(made[0].keys)} training samples and {len(made[0].unseen_keys)} never-seen ones.",
-        f"Coupling: {told} (below 0.3 the initial weights decide what is learnt, above 0.7 hardly)",
+        f"Coupling, how much the initial weights decide what is learnt: {told}",
         f"Wrote {output}",
         f"Digest of {output}: {digest_of_folder(output)}",
     )
