@@ -61,7 +61,7 @@ KINDS = {
 CHANGES: dict[str, dict[str, Any]] = {
     "shares": {"batch_size": 7},
     "one-row": {"batch_size": 1, "epochs": 1, "optimizer": "sgd", "lr": 1e-4},
-    "plateau": {"batch_size": 5, "schedule": "plateau", "patience": 1, "epochs": 4, "optimizer": "adamw"},
+    "plateau": {"batch_size": 9, "schedule": "plateau", "patience": 1, "epochs": 4, "optimizer": "adamw"},
     "clipped": {"batch_size": 8, "clip_norm": 0.5, "optimizer": "sgd", "schedule": "one-cycle", "weight_decay": 0.1},
 }
 
@@ -157,7 +157,7 @@ def audited(runtime: Runtime) -> list[tuple[Any, ...]]:
     case = Case(
         task=kind.case().task, splits=Splits(train=parts[0], validation=parts[1], test=parts[2]), request=request
     )
-    recipe = Recipe(epochs=10, lr=0.01, batch_size=9)
+    recipe = Recipe(epochs=10, lr=0.01, batch_size=19)
     original = train(case, recipe, runtime)
     golds = [METHODS["Retrain"].unlearn(original.model, case, replace(runtime, seed=seed)) for seed in (1, 2)]
     mine = METHODS["Blindspot"].unlearn(original.model, case, runtime)
