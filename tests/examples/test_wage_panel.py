@@ -17,7 +17,7 @@ pytest.importorskip("linearmodels")
 
 @pytest.mark.slow
 def test_men_are_forgotten_with_all_their_rows(tmp_path: Path) -> None:
-    one, forty = example("wage_panel").main(tmp_path, epochs=20, golds=2)
+    one, forty = example("wage_panel").main(tmp_path, epochs=10, golds=2)
     # Seven rows each: the first of the eight years has no year before it.
     assert (one.samples["train-forget"], forty.samples["train-forget"]) == (7, 280)
     assert {verdict.outcome for verdict in one.verdicts} == {"INCONCLUSIVE"}
