@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from unregress.evidence import Measurement, MetricInfo, Part, Unit
+from unregress.evidence.nan_means import mean
 from unregress.metrics.attack_auc import HELD_OUT, Scores
 from unregress.metrics.base import Metric, MetricResult, Panel, Subject, rank_among_golds
 from unregress.metrics.predictions import Values
@@ -89,7 +90,7 @@ def _rise(original: Subject, subject: Subject, part: Part) -> Values:
 
 
 def _move(original: Subject, subject: Subject, part: Part) -> Values:
-    """How far each sample's prediction moved, on average over outputs; `(n,)`."""
+    """How far each sample's prediction moved, on average over outputs whose target is known; `(n,)`."""
     with np.errstate(over="ignore"):
-        change = np.abs(subject.parts[part].prediction - original.parts[part].prediction)
-        return np.asarray(change.reshape(len(change), -1).mean(axis=1))
+        change = np.abs(subject.parts[part].comparable - original.parts[part].comparable)
+        return np.asarray(mean(change.reshape(len(change), -1), axis=1))
