@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from small_problems import wage as wage_problem
+from torch import nn
 from torch.utils.data import TensorDataset
 
 from unregress import (
@@ -43,14 +44,18 @@ from unregress import (
 )
 from unregress.demo.band import build_model, patients
 from unregress.evidence import AuditReport
+from unregress.evidence.nested_variance import nested_variance
 from unregress.files.writing import write_json
 from unregress.metrics import Metric
+from unregress.metrics.collect import collect
 from unregress.metrics.gaussian_poisons import with_gaussian_noise
+from unregress.metrics.roc import auc
 from unregress.parallel.jobs import one_thread
 
 SEEDS = (0, 1, 2)
 GOLDS = 10
 HALVES = 32
+ORIGINALS, REPETITIONS = 6, 5
 SCALE = 0.5
 """Standard deviation of the poisons, in standard deviations of the inputs."""
 DEEP = "ulira"
@@ -161,22 +166,56 @@ def measured(trial: Trial) -> dict[str, Any]:
     return found
 
 
+def variance(trial: Trial) -> dict[str, Any]:
+    """The variance of the forgotten samples' error and of the attack by loss, over originals and over repetitions."""
+    case = trial.case
+    values: dict[str, list[list[list[float]]]] = {name: [] for name in trial.methods}
+    for seed in range(ORIGINALS):
+        original = train(case, trial.training, Runtime(accelerator="cpu", seed=seed))
+        for name, method in trial.methods.items():
+            runtimes = [Runtime(accelerator="cpu", seed=100 * (seed + 1) + each) for each in range(REPETITIONS)]
+            made = [(method.unlearn(original.model, case, runtime).model, runtime) for runtime in runtimes]
+            values[name].append([_error_and_attack(case, *each) for each in made])
+    found: dict[str, Any] = {}
+    for name, of_method in values.items():
+        for place, measure in enumerate(("mae", "auc")):
+            each = np.array(of_method)[..., place]
+            split = nested_variance(each)
+            found[f"{name}, {measure}"] = {
+                "mean": float(each.mean()),
+                "deviation of training": float(np.sqrt(max(split.training, 0.0))),
+                "deviation of unlearning": float(np.sqrt(split.unlearning)),
+                "share of training": split.share,
+                "interval of the share": split.share_interval(),
+                "p": split.p,
+                "values": np.round(each, 6).tolist(),
+            }
+    return found
+
+
+def _error_and_attack(case: Case, model: nn.Module, runtime: Runtime) -> list[float]:
+    forgotten = collect(model, case.task, case.source("train_eval"), runtime, rows=np.array(case.requested.forget))
+    held_out = collect(model, case.task, case.source("test"), runtime)
+    return [float(np.abs(forgotten.prediction - forgotten.target).mean()), auc(-forgotten.loss, -held_out.loss)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", choices=TRIALS)
+    parser.add_argument("names", nargs="+", choices=[*TRIALS, "variance"])
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     for name in options.names:
-        trial = TRIALS[name]()
+        trial = TRIALS["diabetes" if name == "variance" else name]()
         with one_thread():
-            found = measured(trial)
+            found = variance(trial) if name == "variance" else measured(trial)
         about = {
             "command": f"python benchmarks/attackers.py {name} --output results/attackers",
-            "seeds": SEEDS,
-            "golds": GOLDS,
-            "halves": HALVES,
-            "poison scale": SCALE,
+            **(
+                {"originals": ORIGINALS, "repetitions": REPETITIONS}
+                if name == "variance"
+                else {"seeds": SEEDS, "golds": GOLDS, "halves": HALVES, "poison scale": SCALE}
+            ),
             "forgotten": len(trial.case.requested.forget),
             "training samples": trial.case.splits.size,
             "training": str(trial.training),
