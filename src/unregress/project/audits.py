@@ -12,7 +12,7 @@ from unregress.auditing.training import DeepTests, Retraining
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.expectation import expectations
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 from unregress.methods import Unlearned
 from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
