@@ -92,6 +92,21 @@ def test_a_start_of_another_architecture_is_refused():
         train(CASE, Recipe(epochs=0), CPU, start=nn.Linear(3, 1))
 
 
+def test_a_function_is_given_the_weights_of_its_own_samples():
+    seen = []
+
+    def training(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+        seen.append(data)
+        return start
+
+    weighted = replace(CASE, splits=replace(CASE.splits, weights=np.arange(60.0)))
+    train(weighted, training, CPU)
+    retrain(weighted, training, CPU, [1])
+    train(CASE, training, CPU)
+    assert seen[0].weights.tolist() == list(range(60)) and seen[2].weights is None
+    assert seen[1].weights.tolist() == [row for row in range(60) if row not in (0, 7, 11)]
+
+
 def test_a_function_is_given_the_retained_rows_only():
     seen: list[TrainingData] = []
 

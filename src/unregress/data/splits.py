@@ -57,8 +57,8 @@ class Splits:
     """The id of each training sample.  With ids, a request holds when rows are deleted, added or reordered; without,
     only for exactly the data that it was made with."""
     weights: Sequence[float] | Weights | torch.Tensor | None = field(default=None, compare=False)
-    """One number per training sample, 0 or more, which a recipe uses as `Recipe.weights` says; kept as a float64
-    array."""
+    """One number per training sample, 0 or more, which a recipe uses as `Recipe.weights` says, and a training function
+    as it likes (`TrainingData.weights`); kept as a float64 array."""
 
     subjects: Sequence[Hashable] | None = None
     """Whose record each training sample is, so that a request can name people; people have any number of samples."""
