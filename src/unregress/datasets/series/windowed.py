@@ -154,8 +154,22 @@ class WindowedSeries:
         found: Mask = so_far[places + self.horizon] > so_far[places - (self.encoder if mode == "purge" else 0)]
         return found
 
+    def columns(self, part: Part) -> dict[str, Any]:
+        """Client, first and last hour of each window of a part, by which a request can name windows.
+
+        Returns:
+            `client`, `first` (the first hour that is looked back at) and `last` (the last one that is forecast), times
+            as NumPy's `datetime64`; `(n,)` each.
+        """
+        places, hour = self.places(part), self.series.hour
+        return {
+            "client": np.array(self.series.clients)[self.series.client[places]],
+            "first": (hour[places] - self.encoder).astype("datetime64[h]"),
+            "last": (hour[places] + self.horizon - 1).astype("datetime64[h]"),
+        }
+
     def splits(self, forgotten: Mask | None = None) -> Splits:
-        """The three parts, scaled by the training steps that are not to be forgotten.
+        """The three parts, scaled by the training steps that are not to be forgotten, with ids and `columns`.
 
         Args:
             forgotten: mask of the steps to forget, `(steps,)`; None scales by the whole training period.
@@ -178,6 +192,9 @@ class WindowedSeries:
             test=parts.get("test"),
             collate=collate,
             ids=WindowIds(self.series, self.places("train")),
+            columns=self.columns("train"),
+            validation_columns=self.columns("validation"),
+            test_columns=self.columns("test"),
         )
 
     def case(self, task: Task[Any], forgotten: Mask, *, reason: str, mode: Mode = "label", most: float = 0.9) -> Case:
