@@ -92,6 +92,21 @@ def test_a_start_of_another_architecture_is_refused():
         train(CASE, Recipe(epochs=0), CPU, start=nn.Linear(3, 1))
 
 
+def test_a_store_tells_long_settings_apart(tmp_path):
+    """The middle of a long array, which its text does not show, decides which stored model is read."""
+    made, store = [], Store(root=tmp_path, log=lambda line: made.append(line))
+
+    def golds(rates):
+        return retrain(CASE, partial(own_training.with_rates, rates=rates), CPU, [1], store=store)
+
+    rates, others = np.full(3000, 0.01), np.full(3000, 0.01)
+    others[1500] = 0.02
+    first, again, other = golds(rates), golds(rates.copy()), golds(others)
+    assert len(made) == 2 and weights_of(first[0].model) == weights_of(again[0].model)
+    assert first[0].record.settings != other[0].record.settings
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*.json")) < 2e5
+
+
 def test_a_function_is_given_the_weights_of_its_own_samples():
     seen = []
 

@@ -20,6 +20,7 @@ from unregress.data.request import Index
 from unregress.data.splits import Weights
 from unregress.data.subsets import subset
 from unregress.errors import DivergenceError, ModelError, SettingError
+from unregress.evidence.long_values import shortened
 from unregress.evidence.model_record import plain, settings_of
 from unregress.tasks.unwrap import not_finite, private_copy, unwrapped
 from unregress.training.fresh_model import architecture_differences
@@ -144,10 +145,13 @@ def require_possible(training: Training, runtime: Runtime) -> None:
 
 
 def training_record(training: Training) -> dict[str, Any]:
-    """A training as plain data, for records and keys: a recipe's settings, or the function's name and settings."""
+    """A training as plain data, for records and keys: a recipe's settings, or the function's name and settings.
+
+    Of long settings of a function, such as a table that is bound to it, size and SHA-256 stand for the content.
+    """
     if isinstance(training, Recipe):
         return settings_of(training)
-    settings = {name: _recorded(value) for name, value in _settings(training).items()}
+    settings = {name: shortened(_recorded(value)) for name, value in _settings(training).items()}
     return {"class_path": training_name(training), "init_args": settings}
 
 
