@@ -24,9 +24,14 @@ def by_rmsprop(data: TrainingData, start: nn.Module, seed: int, epochs: int = 2)
     return start
 
 
-def with_rates(data: TrainingData, start: nn.Module, seed: int, *, rates: Sequence[float]) -> nn.Module:
-    """Training with a long setting, which it does not use."""
-    return by_rmsprop(data, start, seed, epochs=len(rates) > 0)
+@dataclass(frozen=True)
+class WithRates:
+    """Training with a setting that may be long, and that it does not use."""
+
+    rates: Sequence[float]
+
+    def __call__(self, data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+        return by_rmsprop(data, start, seed)
 
 
 @dataclass(frozen=True)

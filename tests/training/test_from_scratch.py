@@ -97,7 +97,7 @@ def test_a_store_tells_long_settings_apart(tmp_path):
     made, store = [], Store(root=tmp_path, log=lambda line: made.append(line))
 
     def golds(rates):
-        return retrain(CASE, partial(own_training.with_rates, rates=rates), CPU, [1], store=store)
+        return retrain(CASE, own_training.WithRates(rates), CPU, [1], store=store)
 
     rates, others = np.full(3000, 0.01), np.full(3000, 0.01)
     others[1500] = 0.02
