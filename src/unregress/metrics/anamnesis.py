@@ -11,10 +11,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from unregress.data.case import Case
 from unregress.errors import SettingError
 from unregress.evidence import Curve, Figure, Measurement, MetricInfo, Part, Unit
 from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds
-from unregress.metrics.relearning import LossMonitor, Relearning, Span, relearn
+from unregress.metrics.relearning import LossMonitor, Relearning, Span, passes_of, relearn
 from unregress.training.recipe import Recipe
 
 Bound = Literal["=", "<=", ">="]
@@ -132,6 +133,10 @@ class Anamnesis(Metric):
     def needs_model(self) -> bool:
         """Whether the metric needs the models themselves: it trains copies of them."""
         return True
+
+    def trainings(self, case: Case) -> Sequence[tuple[Recipe, int]]:
+        """Relearning in every order of the data."""
+        return [(self.recipe, self.shuffles * passes_of(case, self.recipe))]
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """AIN and steps of every model, and the relearning curves."""
