@@ -5,7 +5,6 @@ are forgotten in every split.  The files are read from ../shared/data/ett.
 """
 
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,10 +30,9 @@ def read_windows(days: int) -> WindowedSeries:
 def main(output: Path, days: int = 30, epochs: int = 8, golds: int = 5) -> AuditReport:
     """Train on the first so many days, forget a customer, and audit."""
     windows = read_windows(days)
-    splits = replace(windows.splits(), fitted={"each customer's mean and deviation": windows.units})
     task = ForecastingTask(partial(tft, **windows.variables))
     training = Recipe(epochs=epochs, lr=0.01, batch_size=64, clip_norm=1.0, schedule="one-cycle")
-    project = Project(task=task, splits=splits, training=training)
+    project = Project(task=task, splits=windows.splits(), training=training)
     project.train()
     done = project.forget(where={"client": "ETTh2 MUFL"}, reason="the customer left and asked for erasure")
     report = project.audit(done, golds=golds)

@@ -154,6 +154,7 @@ def test_windows_are_found_by_client_and_time() -> None:
     first, last = ((splits.columns[name].astype(int) - START).tolist() for name in ("first", "last"))
     assert (splits.columns["client"].tolist(), first, last) == (["a", "a", "a", "b"], [0, 1, 2, 2], [3, 4, 5, 5])
     assert [len(splits.validation_columns["client"]), len(splits.test_columns["client"])] == [2, 2]
+    assert list(splits.fitted) == ["each client's mean and deviation"] and not CUT.splits(mask(3)).fitted
     project = Project(task=TASK, splits=splits, training=Recipe(epochs=1))
     hour = {"start": "first", "end": "last", "from": "2014-01-01 04:00", "to": "2014-01-01 04:00"}
     everybody = project.request(times=hour, reason="hour 4")

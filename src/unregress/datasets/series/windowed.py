@@ -175,8 +175,8 @@ class WindowedSeries:
             forgotten: mask of the steps to forget, `(steps,)`; None scales by the whole training period.
         """
         kept = self.training if forgotten is None else self.training & ~forgotten
-        values = Scaler.fit(self.series, kept).transform(self.series)
-        hour = self.series.hour
+        scaler = Scaler.fit(self.series, kept)
+        values, hour = scaler.transform(self.series), self.series.hour
         # 1970-01-01 was a Thursday.
         cat = np.stack([self.series.client, hour % 24, (hour // 24 + 3) % 7], axis=1).astype(np.int16)
         cont = np.stack([(hour - self.boundaries.validation) / YEAR, values], axis=1).astype(np.float32)
@@ -195,6 +195,8 @@ class WindowedSeries:
             columns=self.columns("train"),
             validation_columns=self.columns("validation"),
             test_columns=self.columns("test"),
+            # A scale that reads no forgotten step holds no trace of one.
+            fitted={"each client's mean and deviation": scaler} if forgotten is None else {},
         )
 
     def case(self, task: Task[Any], forgotten: Mask, *, reason: str, mode: Mode = "label", most: float = 0.9) -> Case:
