@@ -101,7 +101,7 @@ def draws(pool: Pool, golds: int, count: int, seed: int) -> list[Drawn]:
 def shares(verdicts: Sequence[Verdict]) -> dict[str, float]:
     return {
         outcome: sum(verdict.outcome == outcome for verdict in verdicts) / len(verdicts)
-        for outcome in ("FAIL", "INCONCLUSIVE", "PASS")
+        for outcome in ("FAIL", "INCONCLUSIVE", "PASS")  # predictions alone: never OUTPUTS ONLY
     }
 
 

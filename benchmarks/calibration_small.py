@@ -26,6 +26,7 @@ from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement,
 from unregress.evidence.verdict import judge
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.memory import compared_with_golds
+from unregress.metrics.memory_of_few import memory_of_few
 from unregress.metrics.roc import auc
 from unregress.parallel.jobs import one_thread
 
@@ -138,6 +139,9 @@ def measures(answers: dict[str, Any], target: dict[str, Vector], *, few: bool) -
             yield Measurement(metric="auc", split="train-forget", model=name, value=auc(ours, theirs))
     for place, name in enumerate(names):
         others = [other for other in range(2, len(names)) if other != place]
+        if not few:
+            best = memory_of_few(forgotten[place], y, forgotten[others])
+            yield Measurement(metric="memory-of-few", split="train-forget", model=name, value=best)
         if few:
             test = compared_with_golds(forgotten[place], y, forgotten[others], float(np.var(y)))
             interval, p = (test.interval, test.p) if place < 2 else (None, None)

@@ -16,6 +16,8 @@ from unregress.evidence import AuditedModel, AuditReport, Measurement, Role, Ver
 from unregress.evidence.verdict import judge
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.errors import mean_absolute_error
+from unregress.metrics.memory import Memory
+from unregress.metrics.memory_of_few import memory_of_few
 from unregress.metrics.predictions import Predictions
 from unregress.metrics.roc import auc
 
@@ -100,6 +102,10 @@ def measures(pool: Pool, drawn: Drawn, answers: Answers) -> Iterator[Measurement
         seen = [distance(metric, model[FORGET], forget).mean() for model in (drawn.original, answers)]
         for name, value in zip(names, (*seen, *own), strict=True):
             yield Measurement(metric=metric, split=FORGET, model=name, value=float(value))
+    for place, (name, model) in enumerate(zip(names, (drawn.original, answers, *golds), strict=True)):
+        others = np.delete(forget, place - 2, axis=0) if place > 1 else forget
+        best = memory_of_few(model[FORGET], pool.targets[FORGET], others)
+        yield Measurement(metric="memory-of-few", split=FORGET, model=name, value=best)
     for metric, part in NUMBERS:
         for name, model in zip(names, (drawn.original, answers, *golds), strict=True):
             yield Measurement(metric=metric, split=part, model=name, value=number(pool, metric, part, model))
@@ -137,7 +143,7 @@ def check(pool: Pool, case: Case, drawn: Drawn) -> None:
                   validation_forget_like=np.zeros(0, dtype=np.int64))  # fmt: skip
     found = {
         (m.metric, m.split, m.model): m.value
-        for metric in (Errors(), Wasserstein(), Deviation(), AttackAUC())
+        for metric in (Errors(), Wasserstein(), Deviation(), AttackAUC(), Memory())
         for m in metric.measure(panel)
         if isinstance(m, Measurement)
     }

@@ -11,7 +11,7 @@ from .data.request import ForgetRequest
 from .data.splits import Splits
 from .errors import UnregressError
 from .evidence import AuditReport
-from .evidence.verdict import Rule
+from .evidence.rule import Rule
 from .methods import (
     Blindspot,
     FineTune,

@@ -20,7 +20,7 @@ from unregress.auditing.coupled import coupling_caveats, starts_of
 from unregress.auditing.pipeline import AuditJob, AuditResult
 from unregress.errors import ModelError, SettingError
 from unregress.evidence import OTHER_START, AuditReport, Measurement
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 from unregress.methods import Unlearned
 from unregress.metrics import Deviation, Errors
 from unregress.metrics.coupling import coupling

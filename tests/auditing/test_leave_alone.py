@@ -31,6 +31,7 @@ from support.bump_case import (
     table,
 )
 from unregress.evidence import AuditReport
+from unregress.evidence.verdict import judge
 from unregress.metrics import Anamnesis, EnergyDistance, Metric, default_metrics
 
 METRICS = (*default_metrics(RELEARN), EnergyDistance())
@@ -194,7 +195,7 @@ def test_size_of_evaluation_batches_is_nothing(
     report: AuditReport, case: unregress.Case, audited: Audited, batch_size: int
 ) -> None:
     found = audited.audit(case, runtime=replace(RUNTIME, evaluation_batch_size=batch_size))
-    assert not differing(report, found, rel=1e-6)
+    assert not differing(report, found, rel=1e-5)
     assert answers(found) == answers(report)
 
 
@@ -251,4 +252,4 @@ def test_change_of_units_scales_what_has_a_unit_and_nothing_else(report: AuditRe
     found = scaled.audit(case, metrics)
     assert {"w1", "paired", "mae", "rmse"} <= units.keys()
     assert not differing(kept, found, scale=units, rel=2e-5)
-    assert answers(found) == answers(report)
+    assert answers(found) == answers(replace(kept, verdicts=judge(kept, unregress.Rule())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unregress.evidence.expectation import expectations
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 
 
 @pytest.mark.parametrize(

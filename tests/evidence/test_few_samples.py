@@ -14,7 +14,8 @@ from scipy.stats import t as student
 from support.hand_panels import panel, seen
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Criterion, Measurement, Verdict
 from unregress.evidence.memory_limit import MemoryTest
-from unregress.evidence.verdict import Rule, judge
+from unregress.evidence.rule import Rule
+from unregress.evidence.verdict import judge
 from unregress.metrics import Errors, Memory
 
 Answers = Mapping[str, tuple[list[float], list[float]]]
@@ -195,7 +196,7 @@ def test_a_pass_says_how_much_damage_could_be_unseen() -> None:
 
 
 def test_thirty_samples_are_judged_by_all_criteria() -> None:
-    assert {each.kind for each in verdict([10.0, 10.0], Rule(samples=2)).criteria} == {"error", "retain"}
+    assert {each.kind for each in verdict([10.0, 10.0], Rule(samples=2)).criteria} == {"error", "memory", "retain"}
 
 
 def test_a_report_of_few_samples_can_be_read_back(tmp_path: Any) -> None:

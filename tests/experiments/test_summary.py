@@ -60,13 +60,13 @@ def test_without_golds_their_cell_is_empty() -> None:
     assert judged([none]) == ()
 
 
-def test_verdicts_are_counted_over_seeds() -> None:
+def test_over_seeds_verdicts_are_counted_and_a_method_is_judged() -> None:
     found = judged([reports()])
     assert [(each.stage, each.model, each.outcomes) for each in found] == [
         (1, "original", ("FAIL", "FAIL")),
         (1, "FineTune", ("FAIL", "PASS")),
     ]
-    assert [each.text() for each in found] == ["FAIL 2", "FAIL 1, PASS 1"]
+    assert [each.text() for each in found] == ["FAIL 2", "INCONCLUSIVE (p = 0.12)"]
     assert found[1].reason == "FineTune for a reason."
     assert judged([reports()[1:]])[1].text() == "PASS"
 
@@ -157,7 +157,7 @@ def test_markdown_word_by_word(rows: tuple[Row, ...]) -> None:
     assert lines[place + 1] == "| w_dist | paper | 41.5 | – | 0 | – |"
     place = lines.index("| Anamnesis index, validation-forget | ours | – | 1.00 | ≥ 0.625 ± 0.177 | 64.0 ± 0 |")
     assert lines[place + 1] == "| AIN | paper | – | – | 0.51 | – |"
-    assert lines[-1] == "| Verdict | | FAIL 2 | – | FAIL 1, PASS 1 | – |"
+    assert lines[-1] == "| Verdict | | FAIL 2 | – | INCONCLUSIVE (p = 0.12) | – |"
     # Nine measures, six of them published.
     assert len(lines) == 2 + 9 + 6 + 1
     assert all(line.count("|") == 7 for line in lines)

@@ -20,7 +20,8 @@ from torch.utils.data import TensorDataset
 import unregress
 from support.hand_panels import measures, panel, role
 from unregress.evidence import AuditedModel, AuditReport, Measurement
-from unregress.evidence.verdict import Rule, judge
+from unregress.evidence.rule import Rule
+from unregress.evidence.verdict import judge
 from unregress.metrics import (
     Anamnesis,
     AttackAUC,

@@ -9,7 +9,7 @@ import pytest
 
 from support.hand_reports import HELPER, criteria, with_no_gold
 from unregress.evidence import AuditReport, Verdict
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 from unregress.report.verdicts import RULE, CriterionRow, rule_settings, verdict_rows
 
 

@@ -12,7 +12,8 @@ from unregress.auditing.assemble import Candidate, Participant, constant, split_
 from unregress.data.request import ForgetRequest
 from unregress.errors import UnregressError
 from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Recheck
-from unregress.evidence.verdict import Rule, judge
+from unregress.evidence.rule import Rule
+from unregress.evidence.verdict import judge
 from unregress.methods.base import Unlearned
 from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Wasserstein
 from unregress.metrics.base import Panel

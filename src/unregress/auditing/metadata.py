@@ -14,8 +14,9 @@ import torch
 from unregress.auditing.assemble import Candidate
 from unregress.errors import SettingError
 from unregress.evidence import AuditedModel, Measurement, MetricInfo, ModelFile, Role, Unit
+from unregress.evidence.combined_memory import ABOUT, SIGNS
 from unregress.evidence.model_record import ModelRecord
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 from unregress.methods.base import Unlearned
 from unregress.metrics import Metric
 from unregress.training.runtime import Runtime
@@ -28,6 +29,8 @@ def about(metrics: Sequence[Metric], measures: Sequence[Measurement], unit: str)
     """The explanations of all metrics that were measured; target units are replaced by the panel's unit."""
     measured = {measure.metric for measure in measures}
     about = [info for metric in metrics for info in metric.about if info.metric in measured]
+    if len(measured & SIGNS.keys()) > 1:
+        about.append(ABOUT)
     return tuple(replace(info, unit=unit) if info.unit == Unit.TARGET else info for info in about)
 
 

@@ -23,7 +23,8 @@ from unregress.checks.survey import nondeterministic_splits
 from unregress.data.case import Case
 from unregress.errors import SettingError
 from unregress.evidence import CONSTANT, OTHER_START, AuditedModel, AuditReport, Figure, Measurement, ModelFile, Trace
-from unregress.evidence.verdict import Rule, judge
+from unregress.evidence.rule import Rule
+from unregress.evidence.verdict import judge
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
 from unregress.metrics.output_errors import output_errors

@@ -32,7 +32,8 @@ from unregress.evidence import (
     Role,
     verdict_text,
 )
-from unregress.evidence.verdict import Rule, judge
+from unregress.evidence.rule import Rule
+from unregress.evidence.verdict import judge
 from unregress.files.writing import sha256_of
 from unregress.metrics import EnergyDistance, Metric, default_metrics
 from unregress.metrics.base import Panel, Subject

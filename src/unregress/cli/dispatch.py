@@ -21,6 +21,7 @@ from unregress.cli import configuration
 from unregress.cli.commands.audit import audit, report
 from unregress.cli.commands.audit_predictions import COMMAND, audit_predictions, routed
 from unregress.cli.commands.leave_out import table
+from unregress.cli.commands.method import method
 from unregress.cli.commands.remains import remains
 from unregress.cli.commands.reproduce import reproduce
 from unregress.cli.commands.train_forget import forget, train
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "table": table,
     "audit": audit,
     COMMAND: audit_predictions,
+    "method": method,
     "report": report,
     "verify": verify,
     "remains": remains,
@@ -234,6 +236,7 @@ def _underscored(word: str) -> str:
 
 
 _POSITIONAL = {
+    "method": "AUDIT AUDIT ... [--model NAME] [--measures METRIC@PART ...] [--require pass]",
     "report": "FOLDER [--output AUDIT_HTML] [--card CARD_MD]",
     "verify": "FOLDER [--digest HEX] [--among+ FOLDER ...]",
     "remains": "FOLDER [--among+ FOLDER ...] [--delete [--yes]]",

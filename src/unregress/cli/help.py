@@ -23,6 +23,7 @@ SUMMARIES = {
     "table": "Make a model's leave-out tables, or bring them up to date.",
     "audit": "Measure how well models forgot, and judge it.",
     "audit-predictions": "Judge models of which nothing but predictions is known.",
+    "method": "Judge a method by audits of its models of several seeds.",
     "report": "Print an audit's table and render its page again.",
     "verify": "Check whether a run folder is as it was written.",
     "remains": "List what may still hold a trace of forgotten samples, and delete it when told.",

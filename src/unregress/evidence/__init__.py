@@ -11,6 +11,7 @@ from unregress.evidence.audit_report import (
     Role,
 )
 from unregress.evidence.findings import (
+    IN_WEIGHTS,
     PARTS,
     Criterion,
     CriterionOutcome,
@@ -31,6 +32,7 @@ from unregress.evidence.model_record import ModelRecord
 
 __all__ = [
     "CONSTANT",
+    "IN_WEIGHTS",
     "OTHER_START",
     "PARTS",
     "RETRAINED",

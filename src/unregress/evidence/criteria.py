@@ -3,64 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import inf, isfinite
 from typing import NamedTuple
 
 import numpy as np
 
-from unregress.evidence import CONSTANT, AuditReport, Criterion, CriterionOutcome, Kind, Part
+from unregress.evidence import CONSTANT, IN_WEIGHTS, AuditReport, Criterion, CriterionOutcome, Kind
+from unregress.evidence.combined_memory import combined_memory
+from unregress.evidence.criterion_specs import CRITERIA, MEMORY, TOGETHER, WEIGHTS, CriterionSpec
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.noise_floor import prediction_interval
 
-
-@dataclass(frozen=True, kw_only=True)
-class CriterionSpec:
-    """A criterion before it is applied to a model: the measurement that it reads, and its wording."""
-
-    kind: Kind
-    metric: str
-    split: Part
-    words: str
-    """The quantity, as the subject of a sentence."""
-
-    @property
-    def sides(self) -> int:
-        """Number of limits that can be crossed: 2 (lower and upper), or 1 (upper)."""
-        return 2 if self.kind in ("error", "attack") else 1
-
-
-CRITERIA = (
-    CriterionSpec(
-        kind="distance",
-        metric="paired",
-        split="train-forget",
-        words="the distance of its predictions from the retrained models', forgotten sample by forgotten sample,",
-    ),
-    CriterionSpec(
-        kind="distance",
-        metric="w1",
-        split="train-forget",
-        words="the distance of its predictions' distribution on the forgotten samples from the retrained models'",
-    ),
-    CriterionSpec(kind="error", metric="mae", split="train-forget", words="its error on the forgotten samples"),
-    CriterionSpec(
-        kind="attack",
-        metric="auc",
-        split="train-forget",
-        words="how well its loss tells forgotten samples from similar held-out ones (the attack's AUC)",
-    ),
-    CriterionSpec(kind="retain", metric="mae", split="test-retain", words="its error on new samples of the kinds kept"),
-)
-"""The criteria of a verdict: distances to the golds, error gap, attack gap, error on what was to be kept."""
-MEMORY = CriterionSpec(
-    kind="memory",
-    metric="memory",
-    split="train-forget",
-    words="how far its predictions lean from the retrained models' towards the forgotten samples' true values",
-)
-"""The one test of a request with few samples, besides the error on what was to be kept."""
 MEMORY_SHARE = 0.8
 """Share of the level that this test gets."""
 HALF = 0.5
@@ -75,14 +29,18 @@ def criteria(
     Args:
         model: any model of the report.
         report: the measurements.
-        level: shared out evenly among all limits of all criteria (Bonferroni).
+        level: half for the combined test of memory, half shared out evenly among the limits of all other criteria
+            (Bonferroni).
         tolerance: limits are no narrower than this share of the original's gap, or, for what was to be kept, of the
             golds' mean.
         golds: number of golds to compute the limits for, given the spread of the report's golds; None for as many as
             the report has.
     """
     measured = [spec for spec in CRITERIA if _complete(spec, report)]
-    level_per_limit = level / max(1, sum(spec.sides for spec in measured))
+    if (together := _together(model, report, level / 2, tolerance, golds)) is not None:
+        level /= 2
+        yield together
+    level_per_limit = level / max(1, sum(spec.has_low + spec.has_high for spec in measured))
     for spec in measured:
         if (found := _applied(spec, model, report, level_per_limit, tolerance, golds)) is not None:
             yield found
@@ -108,6 +66,24 @@ def few_samples_criteria(
             yield found
 
 
+def weights_criteria(
+    model: str, report: AuditReport, *, level: float, tolerance: float, golds: int | None = None
+) -> Iterator[Criterion]:
+    """Apply to a model the criteria about memory in the weights for which the report holds numbers.
+
+    Args:
+        model: any model of the report.
+        report: the measurements.
+        level: shared out evenly among the criteria, each of which has one limit.
+        tolerance: as for `criteria`.
+        golds: as for `criteria`.
+    """
+    measured = [spec for spec in WEIGHTS if _complete(spec, report)]
+    for spec in measured:
+        if (found := _applied(spec, model, report, level / len(measured), tolerance, golds)) is not None:
+            yield found
+
+
 def _applied(
     spec: CriterionSpec, model: str, report: AuditReport, level: float, tolerance: float, golds: int | None
 ) -> Criterion | None:
@@ -120,8 +96,8 @@ def _applied(
     low, high = prediction_interval(gold_values, level, paired=spec.kind == "distance", golds=golds)
     center = float(gold_values.mean())
     margin = tolerance * (abs(center) if spec.kind == "retain" else abs(of_original - center))
-    low = -inf if spec.sides == 1 else min(low, center - margin)
-    high = max(high, center + margin)
+    low = min(low, center - margin) if spec.has_low else -inf
+    high = max(high, center + margin) if spec.has_high else inf
     return Criterion(
         kind=spec.kind,
         metric=spec.metric,
@@ -146,11 +122,33 @@ def _memory(
     if (test := MemoryTest.of(own, len(report.golds))) is None:
         return None
     center = float(np.mean(report.over_golds(spec.metric, spec.split)))
-    gap = original.value - center
+    return _tested(spec, model, report, test, (center, original.value), level, tolerance, golds)
+
+
+def _together(model: str, report: AuditReport, level: float, tolerance: float, golds: int | None) -> Criterion | None:
+    """The combined test of memory for one model; None without its numbers."""
+    if (found := combined_memory(model, report)) is None:
+        return None
+    return _tested(TOGETHER, model, report, found.test, (0.0, found.original), level, tolerance, golds)
+
+
+def _tested(
+    spec: CriterionSpec,
+    model: str,
+    report: AuditReport,
+    test: MemoryTest,
+    known: tuple[float, float],
+    level: float,
+    tolerance: float,
+    golds: int | None,
+) -> Criterion:
+    """A criterion by a one-sided test of memory; `known` are the golds' mean and the original's value."""
+    center, original = known
+    gap = original - center
     high = max(test.limit(level, golds), center + tolerance * abs(gap))
     outcome: CriterionOutcome = "within"
     if test.value > high:
-        outcome = "remembers" if _Errors.of(model, report).special else "differs"
+        outcome = "remembers" if _Errors.of(model, report).small else "differs"
     return Criterion(
         kind=spec.kind,
         metric=spec.metric,
@@ -158,18 +156,19 @@ def _memory(
         question=spec.words,
         value=test.value,
         gold=center,
-        original=original.value,
+        original=original,
         low=None,
         high=high if isfinite(high) else None,
         outcome=outcome,
-        p=test.p,
-        power=test.power(high, center + HALF * gap),
+        # The combined test is not exact, see `CombinedMemory`.
+        p=None if spec is TOGETHER else test.p,
+        power=None if spec is TOGETHER else test.power(high, center + HALF * gap),
     )
 
 
 def _complete(spec: CriterionSpec, report: AuditReport) -> bool:
     """Whether every gold has a value of the criterion's measurement."""
-    return len(report.over_golds(spec.metric, spec.split)) == len(report.golds)
+    return 0 < len(report.golds) == len(report.over_golds(spec.metric, spec.split))
 
 
 class _Errors(NamedTuple):
@@ -189,14 +188,20 @@ class _Errors(NamedTuple):
         return cls(forgotten, forgotten - held_out if both else None)  # type: ignore[operator] # both are known
 
     @property
-    def special(self) -> bool:
-        """Whether a small error is about the forgotten samples themselves, not about all that are like them."""
-        return self.beyond_similar is None or self.beyond_similar < 0
+    def small(self) -> bool:
+        """Whether the forgotten samples are known better than the golds know them, and not only what is like them."""
+        return self.forgotten is None or (self.forgotten < 0 and self._mostly_forgotten(-1))
 
     @property
     def large(self) -> bool:
-        """Whether the error on the forgotten samples is above the golds'."""
-        return self.forgotten is None or self.forgotten > 0
+        """Whether the error on the forgotten samples is above the golds', and not only below on what is like them."""
+        return self.forgotten is None or (self.forgotten > 0 and self._mostly_forgotten(1))
+
+    def _mostly_forgotten(self, sign: int) -> bool:
+        """Whether the difference from similar samples has a sign, half of it or more from the forgotten ones."""
+        if self.forgotten is None or self.beyond_similar is None:
+            return True
+        return 0 < sign * self.beyond_similar <= 2 * sign * self.forgotten
 
 
 def _less_golds(model: str, report: AuditReport, split: str) -> float | None:
@@ -214,21 +219,24 @@ def _outcome(
     high: float,
     errors: Callable[[], _Errors],
 ) -> CriterionOutcome:
-    if low <= value <= high:
+    if low <= value <= high or (kind in IN_WEIGHTS and low <= original <= high):
+        # Where the original shows no memory in its weights, what others show there is none either.
         return "within"
     if kind == "retain":
         return "damaged"
     if kind == "distance" or low <= original <= high:
         # An original within the limits lies on its side of the golds by chance, so that side is no sign of memory.
         return "differs"
+    if kind in IN_WEIGHTS:
+        return "remembers"
     if knows_more(kind, value, center):
-        return "remembers" if errors().special else "differs"
+        return "remembers" if errors().small else "differs"
     return "overshoots" if errors().large else "differs"
 
 
 def knows_more(kind: Kind, value: float, gold: float) -> bool:
-    """Whether a value shows more memory than a gold's: a smaller error, or otherwise a larger value."""
-    return value < gold if kind == "error" else value > gold
+    """Whether a value shows more memory than a gold's: a smaller error or loss, or otherwise a larger value."""
+    return value < gold if kind in ("error", "relearning") else value > gold
 
 
 def unseen_damage(report: AuditReport, found: Sequence[Criterion]) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 
 
 def expectations(forgotten: int, golds: int, rule: Rule, *, table: bool = False) -> list[str]:

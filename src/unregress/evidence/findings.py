@@ -36,13 +36,19 @@ class Unit(StrEnum):
     DISTANCE = "distance"
 
 
-Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Kind = Literal["distance", "error", "attack", "retain", "memory"]
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "OUTPUTS ONLY"]
+"""`OUTPUTS ONLY`: the predictions are those of one more gold, but the weights remember."""
+Kind = Literal["distance", "error", "attack", "retain", "memory", "relearning", "revival"]
 """Kind of a criterion: distance to the golds, error gap, attack, error on what was to be kept, or memory kept, the one
-test of a request with few samples."""
+test of a request with few samples; in the weights, the loss while relearning, and memory that is revived."""
+IN_WEIGHTS: tuple[Kind, ...] = ("relearning", "revival")
+"""The kinds of criteria about memory in the weights, which predictions do not show."""
+COMBINED = "memory-signs"
+"""Metric of the criterion that combines several signs of memory in one number (`evidence.combined_memory`)."""
 CriterionOutcome = Literal["within", "differs", "remembers", "overshoots", "damaged"]
-"""`differs`: farther from the golds than one more gold; `remembers`: an error below the golds' limits, or an attack or
-memory above, of a model whose error on the forgotten samples, less that on similar held-out ones, is below the golds';
+"""`differs`: farther from the golds than one more gold; `remembers`: an error, or loss while relearning, below the
+golds' limits, or an attack or memory above, of a model whose error on the forgotten samples, less that on similar
+held-out ones, is below the golds' (not asked where the weights are looked at);
 `overshoots`: the other way, of a model whose error on the forgotten samples is above the golds' (both only if the
 original is beyond a limit itself); `damaged`: at the expense of what was to be kept."""
 
@@ -129,7 +135,7 @@ class Criterion:
         limit = self.high if gap > 0 else self.low
         if limit is None or gap == 0:
             return inf
-        if self.low is None and self.kind != "memory":
+        if self.kind in ("distance", "retain"):
             # The squares of very large numbers are infinite.  Dividing by a power of two is exact.
             unit = 2.0 ** min(frexp(max(abs(self.gold), abs(self.original), abs(limit)))[1], 1023)
             gold, original, limit = self.gold / unit, self.original / unit, limit / unit
@@ -162,13 +168,26 @@ class Verdict:
     """Of an INCONCLUSIVE, the number of golds that would suffice; None if unknown, or if more would not help."""
 
     @property
+    def rejected(self) -> bool:
+        """Whether the audit found against the model, in its predictions or in its weights."""
+        return self.outcome in ("FAIL", "OUTPUTS ONLY")
+
+    @property
     def decisive(self) -> Criterion | None:
-        """The crossed criterion that says most about a model that failed; None if none is crossed."""
+        """The crossed criterion that says most about a model; None if none is crossed."""
         crossed = [each for each in self.criteria if each.outcome != "within"]
-        # A criterion with a direction says more than a distance, and an error more than an attack.
+        # Predictions decide before the weights do.  A criterion with a direction says more than a distance, and an
+        # error more than an attack.
         return max(
             crossed,
-            key=lambda c: (c.outcome != "differs", c.kind in ("error", "memory", "retain"), c.excess),
+            key=lambda c: (
+                c.kind not in IN_WEIGHTS,
+                c.outcome != "differs",
+                # What a single measurement shows is easier to understand than several together.
+                c.metric != COMBINED,
+                c.kind in ("error", "memory", "retain"),
+                c.excess,
+            ),
             default=None,
         )
 

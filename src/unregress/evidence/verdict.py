@@ -1,4 +1,4 @@
-"""The verdict rule: PASS, FAIL or INCONCLUSIVE from an audit's numbers.
+"""The verdict rule: PASS, FAIL, OUTPUTS ONLY or INCONCLUSIVE from an audit's numbers.
 
 The null hypothesis is that a model is one more gold.  Each criterion compares a number of the model with the golds'
 and asks whether one more gold would be so far off.  A model that passes cannot be told from retrained ones by any
@@ -10,80 +10,30 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, nextafter
 from typing import NamedTuple
 
 import numpy as np
 
-from unregress.errors import require_fields
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Criterion, Kind, Obstacle, Verdict, verdict_text
-from unregress.evidence.criteria import CRITERIA, criteria, few_samples_criteria, knows_more, unseen_damage
+from unregress.evidence import (
+    CONSTANT,
+    IN_WEIGHTS,
+    AuditedModel,
+    AuditReport,
+    Criterion,
+    Kind,
+    Obstacle,
+    Verdict,
+    verdict_text,
+)
+from unregress.evidence.criteria import criteria, few_samples_criteria, knows_more, unseen_damage, weights_criteria
+from unregress.evidence.criterion_specs import REQUIRED
+from unregress.evidence.rule import Rule
 from unregress.evidence.table_verdict import judge_by_table
 
 _MOST_GOLDS = 50
 """The largest number of golds that a verdict suggests."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """The thresholds of a verdict.
-
-    A gold's numbers vary from seed to seed, and Student's prediction interval over the golds says between which limits
-    one more would lie (`evidence.noise_floor.prediction_interval`).  `level` is shared out evenly among all limits of
-    all criteria (Bonferroni), so that a fresh gold crosses any of them with at most that probability, so far as golds'
-    numbers, or the logarithms of distances, are normally distributed.  They are not quite, and a fresh gold fails about
-    twice as often: about one time in twenty by default (docs/calibration.md).
-
-    * **FAIL**: a limit is crossed.  Below the golds' error or above their attack the model still *remembers*; on the
-      other side it *overshoots*, which reveals the request as clearly; a worse error on new samples of the kinds kept
-      means *damage*.
-    * **PASS**: no limit is crossed, and the audit could have detected memory, and a model without skill on what was to
-      be kept: some criterion's limit lies nearer to the golds than `resolution` of the way to the original, and the
-      limit of the error on what was to be kept is below a constant's.
-    * **INCONCLUSIVE**: too few golds, golds that predict no better than a constant, a kind
-      of criterion that was not measured, or an audit that could not have detected memory or damage, for example because
-      the original itself cannot be told from a gold.
-
-    With fewer forgotten samples than `samples` so many limits would leave no power.  Then there are two criteria: one
-    one-sided test of the memory kept (`Memory`), and the error on what was to be kept; `small_level` is divided
-    between them, four fifths and one fifth.  A model that was pushed beyond the golds is not failed there.
-
-    With fewer golds, or golds that differ too much to tell, a leave-out table judges if there is one, see
-    `unregress.evidence.table_verdict`.
-
-    The level holds for each model that is judged, not for all of a report together.
-
-    Raises:
-        SettingError: a value is out of range; all of them at once.
-    """
-
-    level: float = 0.025
-    """Probability that a fresh gold fails if golds' numbers are normally distributed.  They have longer tails: at 0.025
-    a fresh gold fails about one time in twenty (docs/calibration.md)."""
-    golds: int = 5
-    """Smallest number of golds for a verdict."""
-    samples: int = 30
-    """Smallest number of forgotten samples for all criteria; with fewer, one test of memory is used."""
-    small_level: float = 0.05
-    """Probability that a fresh gold fails if fewer than `samples` are forgotten.  One limit that is crossed in one case
-    of twenty-five does not depend on how long tails are, as seven limits at a quarter of a per cent each do."""
-    tolerance: float = 0.05
-    """Limits are no narrower than this share of the original's gap, or, for what was to be kept, of the golds' error:
-    golds may be nearly identical, and a difference that small is of no consequence."""
-    resolution: float = 0.5
-    """A PASS requires that a model which kept this share of what sets the original apart would have been noticed."""
-
-    def __post_init__(self) -> None:
-        rules = (
-            ("level", 0 < self.level < 0.5, "between 0 and 0.5"),
-            ("golds", self.golds >= 3, "3 or more"),
-            ("samples", self.samples >= 1, "1 or more"),
-            ("small_level", 0 < self.small_level < 0.5, "between 0 and 0.5"),
-            ("tolerance", 0 <= self.tolerance < 1, "0 or more, below 1"),
-            ("resolution", 0 < self.resolution <= 1, "above 0, at most 1"),
-        )
-        require_fields("Rule", self, rules)
 
 
 def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
@@ -108,16 +58,18 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     if doubt := _no_valid_golds(model, report, rule) or _retrained_otherwise(model, report):
         by_table = None if doubt.obstacle == "kept" else judge_by_table(model, report)
         return by_table or _inconclusive(model, doubt, ())
-    found = _criteria(model, report, rule)
-    failed = Verdict(model=model, outcome="FAIL", reason="", criteria=found)
-    if (worst := failed.decisive) is not None:
+    found, in_weights = _criteria(model, report, rule), _in_weights(model, report, rule)
+    failed = Verdict(model=model, outcome="FAIL", reason="", criteria=(*found, *in_weights))
+    if (worst := failed.decisive) is not None and worst.kind not in IN_WEIGHTS:
         return replace(failed, reason=verdict_text.failed(worst))
     insensitive = _too_insensitive_of_few if _few(report, rule) else _too_insensitive
     if doubt := insensitive(model, report, rule, found) or _blind_to_damage(model, report, rule, found):
         by_table = judge_by_table(model, report) if doubt.obstacle == "spread" else None
         decided = by_table is not None and by_table.outcome != "INCONCLUSIVE"
-        return by_table if by_table is not None and decided else _inconclusive(model, doubt, found)
-    return Verdict(model=model, outcome="PASS", reason=_why_passed(model, report, rule, found), criteria=found)
+        return by_table if by_table is not None and decided else _inconclusive(model, doubt, failed.criteria)
+    if worst is not None:
+        return replace(failed, outcome="OUTPUTS ONLY", reason=verdict_text.remembered_in_weights(worst))
+    return replace(failed, outcome="PASS", reason=_why_passed(model, report, rule, found, in_weights))
 
 
 def _few(report: AuditReport, rule: Rule) -> bool:
@@ -125,13 +77,16 @@ def _few(report: AuditReport, rule: Rule) -> bool:
     return report.samples["train-forget"] < rule.samples
 
 
-def _why_passed(model: str, report: AuditReport, rule: Rule, found: tuple[Criterion, ...]) -> str:
+def _why_passed(
+    model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion], in_weights: Sequence[Criterion]
+) -> str:
     share, metric = _detectable_share(found)
     notes = verdict_text.Notes(
         golds=len(report.golds),
         beyond=_metrics_beyond_all_golds(report, found),
         pushed=_few(report, rule) and _errs_more_than_all_golds(model, report),
         unseen=unseen_damage(report, found),
+        in_weights=in_weights,
     )
     if not _few(report, rule):
         return verdict_text.passed(share, metric, notes)
@@ -197,9 +152,13 @@ def _criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = N
     return tuple(criteria(model, report, level=rule.level, tolerance=rule.tolerance, golds=golds))
 
 
+def _in_weights(model: str, report: AuditReport, rule: Rule) -> tuple[Criterion, ...]:
+    return tuple(weights_criteria(model, report, level=rule.weights_level, tolerance=rule.tolerance))
+
+
 def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> _Doubt | None:
     """The doubt if the audit could not have detected memory; None otherwise."""
-    if absent := {spec.kind for spec in CRITERIA} - {criterion.kind for criterion in found}:
+    if absent := set(REQUIRED) - {criterion.kind for criterion in found}:
         return _Doubt(verdict_text.not_measured(absent), "measures")
     (error,) = (criterion for criterion in found if criterion.kind == "error")
     if not knows_more(error.kind, error.original, error.gold):
@@ -277,16 +236,14 @@ def _detectable_share(found: Sequence[Criterion]) -> tuple[float, str]:
 
 def _metrics_beyond_all_golds(report: AuditReport, found: Sequence[Criterion]) -> list[str]:
     """Metrics by which the model knows more than every gold, although within the limits: few golds make them wide."""
-    return [
-        criterion.metric
-        for criterion in found
+    beyond = []
+    for criterion in found:
+        golds = report.over_golds(criterion.metric, criterion.split)
         # Where the original itself is within the limits, its side is no sign of memory.
-        if criterion.kind in ("error", "attack", "memory") and criterion.resolution < 1
-        if all(
-            knows_more(criterion.kind, criterion.value, gold)
-            for gold in report.over_golds(criterion.metric, criterion.split)
-        )
-    ]
+        informative = criterion.kind in ("error", "attack", "memory") and criterion.resolution < 1
+        if informative and golds and all(knows_more(criterion.kind, criterion.value, gold) for gold in golds):
+            beyond.append(criterion.metric)
+    return beyond
 
 
 def _errs_more_than_all_golds(model: str, report: AuditReport) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from unregress.evidence import Criterion, CriterionOutcome, Kind, Measurement
+from unregress.evidence.findings import COMBINED
 
 _KIND_NAMES: dict[Kind, str] = {
     "distance": "distance",
@@ -13,6 +14,8 @@ _KIND_NAMES: dict[Kind, str] = {
     "attack": "attack",
     "retain": "cost to what is kept",
     "memory": "memory kept",
+    "relearning": "relearning",
+    "revival": "revival",
 }
 METRIC_NAMES = {
     "paired": "its predictions, one by one",
@@ -20,6 +23,10 @@ METRIC_NAMES = {
     "mae": "its error",
     "auc": "the attack",
     "memory": "the memory kept",
+    "memory-of-few": "its best known samples",
+    COMBINED: "all signs of memory together",
+    "relearn-loss": "how soon it learns again",
+    "revival": "revival",
 }
 _FAILURES: dict[CriterionOutcome, str] = {
     "differs": "It can be told from a retrained model",
@@ -45,6 +52,8 @@ class Notes(NamedTuple):
     """Whether its error on the forgotten samples is above each of the golds', where no criterion judges that."""
     unseen: float | None = None
     """Share of the golds' skill on what was to be kept that could be lost unnoticed; None if it is not known."""
+    in_weights: Sequence[Criterion] = ()
+    """The criteria about memory in the weights; none if neither was measured."""
 
     def __str__(self) -> str:
         said = ""
@@ -53,6 +62,7 @@ class Notes(NamedTuple):
                 f"; a loss of up to {self.unseen:.0%} of what retrained models do better than a constant on what was "
                 "to be kept would not have been noticed"
             )
+        said += f"; {_seen_in_weights(self.in_weights)}"
         if self.beyond:
             listed = " and ".join(METRIC_NAMES[each] for each in self.beyond)
             said += (
@@ -93,12 +103,35 @@ def failed(criterion: Criterion) -> str:
     """The reason of a FAIL: the criterion whose limit was crossed."""
     subject = f"{_FAILURES[criterion.outcome]}: {criterion.question}"
     added = ""
-    if criterion.kind == "memory":
+    if criterion.power is not None:
         added = (
             f" ({_chance(criterion)}); the original's is {shown(criterion.original)}, and a model that kept half of it "
             f"is noticed with a probability of {_power(criterion)}"
         )
     return f"{subject} is {shown(criterion.value)}, {limits(criterion)}{added}."
+
+
+def remembered_in_weights(criterion: Criterion) -> str:
+    """The reason of an OUTPUTS ONLY: the criterion of the weights whose limit was crossed."""
+    return (
+        "Its predictions are where one more retrained model's would be, but its weights remember: "
+        f"{criterion.question} is {shown(criterion.value)}, {limits(criterion)}; the original's is "
+        f"{shown(criterion.original)}."
+    )
+
+
+def _seen_in_weights(found: Sequence[Criterion]) -> str:
+    """What the audit could see in the weights, as a part of a sentence."""
+    if not found:
+        return "memory in its weights was not looked for"
+    finest = min(found, key=lambda criterion: criterion.resolution)
+    tried = " and ".join(METRIC_NAMES[criterion.metric] for criterion in found)
+    if finest.resolution >= 1:
+        return f"not even the original's weights show memory by {tried}"
+    return (
+        f"in its weights, more than {finest.resolution:.0%} of what the original shows by "
+        f"{METRIC_NAMES[finest.metric]} would have been noticed"
+    )
 
 
 def too_few_golds(golds: int, needed: int) -> str:

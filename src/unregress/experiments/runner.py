@@ -17,7 +17,8 @@ from unregress.data.request import ForgetRequest, Mask
 from unregress.data.subsets import subset
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
-from unregress.evidence.verdict import Rule, judge
+from unregress.evidence.rule import Rule
+from unregress.evidence.verdict import judge
 from unregress.experiments.experiment import Experiment, Settings
 from unregress.experiments.families.base import Family, Loaded
 from unregress.methods import Method

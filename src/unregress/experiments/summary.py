@@ -7,11 +7,14 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Literal
 
+from unregress.errors import StaleError
 from unregress.evidence import RETRAINED, AuditReport, Measurement, Outcome
+from unregress.evidence.method_verdict import MethodVerdict, method_verdict
 from unregress.experiments.experiment import Experiment
 from unregress.experiments.families.base import Family
 from unregress.report.formatting import significant
@@ -79,11 +82,18 @@ class Judged:
     """Outcomes by seed."""
     reason: str
     """Reason of the first seed's verdict."""
+    method: MethodVerdict | None = None
+    """The verdict on the method over all seeds, which share their golds; None for one seed, and for other models."""
 
     def text(self) -> str:
-        """Format the outcome of a single seed, or the counts of several, such as `FAIL 2, PASS 1`."""
+        """Format the outcome of a single seed, or the method's over several, such as `PASS (p = 0.3)`.
+
+        For models that no method made, the counts, such as `FAIL 2, PASS 1`.
+        """
         if len(self.outcomes) == 1:
             return self.outcomes[0]
+        if self.method is not None:
+            return f"{self.method.outcome} (p = {min(each.p for each in self.method.comparisons):.2g})"
         return ", ".join(f"{outcome} {count}" for outcome, count in sorted(Counter(self.outcomes).items()))
 
 
@@ -117,10 +127,20 @@ def judged(stages: Sequence[Sequence[AuditReport]]) -> tuple[Judged, ...]:
             model=verdict.model,
             outcomes=tuple(report.verdict(verdict.model).outcome for report in reports),
             reason=verdict.reason,
+            method=_over_seeds(reports, verdict.model),
         )
         for number, reports in enumerate(stages, 1)
         for verdict in reports[0].verdicts
     )
+
+
+def _over_seeds(reports: Sequence[AuditReport], model: str) -> MethodVerdict | None:
+    """The verdict on a method; None for one seed, for a model that no method made, and where numbers are missing."""
+    if len(reports) < 2 or model not in reports[0].named("unlearned"):
+        return None
+    with suppress(StaleError):
+        return method_verdict(reports, model)
+    return None
 
 
 def _published(metric: str, split: str, error: str) -> str | None:

@@ -14,8 +14,16 @@ import numpy as np
 from unregress.data.case import Case
 from unregress.errors import SettingError
 from unregress.evidence import Curve, Figure, Measurement, MetricInfo, Part, Unit
-from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds
-from unregress.metrics.relearning import LossMonitor, Relearning, Span, passes_of, relearn
+from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds, value_measurements
+from unregress.metrics.relearning import (
+    LossMonitor,
+    Relearning,
+    Span,
+    above_threshold,
+    difference_from_threshold,
+    passes_of,
+    relearn,
+)
 from unregress.training.recipe import Recipe
 
 Bound = Literal["=", "<=", ">="]
@@ -113,6 +121,17 @@ class Anamnesis(Metric):
             unit=Unit.STEPS,
             source="paper Section 5, rt(M, M_orig, α)",
         ),
+        MetricInfo(
+            metric="relearn-loss",
+            title="Loss while relearning",
+            meaning="The loss on samples of the forgotten kind in the first steps of training on all data, half as "
+            "many as retrained models need to relearn: the mean logarithm of its ratio to the loss that counts as "
+            "relearnt, over several orders of the data.",
+            ideal="A retrained model's own value; a lower one says that the weights remember, though predictions may "
+            "not.  Of a model that knows the samples it is 0 or less.",
+            unit=Unit.SHARE,
+            source="paper Section 5, Figures 2-5 (relearning); this library",
+        ),
     )
 
     alpha: float = 0.05
@@ -150,6 +169,7 @@ class Anamnesis(Metric):
             if subject.model is not None
         }
         yield from measures(panel, runs, monitor.name)
+        yield from early_losses(panel, runs, monitor.name, monitor.threshold)
         yield figure(panel, runs, monitor.threshold)
 
 
@@ -203,6 +223,33 @@ def measures(panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: Part
             interval=_finite_interval(limits),
             p=ranks.get(model),
         )
+
+
+def early_losses(
+    panel: Panel, runs: Mapping[str, Sequence[Relearning]], split: Part, threshold: float
+) -> Iterator[Measurement]:
+    """Measure how low each model's loss is in the first steps of relearning; nothing without golds to relearn.
+
+    All models are compared over as many steps: half the median of the golds' steps, one or more.  Steps to the
+    threshold are a coarse number, cut off where it matters most; the losses on the way there are not.
+
+    Args:
+        panel: the models.
+        runs: one relearning per shuffle, by the model's name.
+        split: the samples on which the loss was monitored.
+        threshold: the loss that counts as relearnt.
+    """
+    of_golds = [run.steps for gold in panel.golds for run in runs.get(gold.name, ())]
+    if not of_golds or (steps := int(np.median(of_golds)) // 2) < 1:
+        return
+    positive = threshold > 0 and all(min(run.losses) > 0 for found in runs.values() for run in found)
+    compared = above_threshold if positive else difference_from_threshold
+    values = {
+        model: float(np.mean([compared(run, steps, threshold) for run in found])) for model, found in runs.items()
+    }
+    yield from value_measurements(
+        panel, "relearn-loss", split, values, note=f"{steps} {'step' if steps == 1 else 'steps'}"
+    )
 
 
 def _cut_off_note(spans: Sequence[Span], subject: str = "") -> str:

@@ -13,6 +13,7 @@ from unregress.evidence import MetricInfo, Unit
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.nan_means import root_mean_square, scale_of
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, measured
+from unregress.metrics.memory_of_few import memory_of_few
 from unregress.metrics.memory_slope import full_memory, memory_kept
 from unregress.metrics.predictions import Values
 
@@ -70,6 +71,15 @@ class Memory(Metric):
             unit=Unit.SHARE,
             source="This library, after leave-one-out memorisation (Feldman 2020)",
         ),
+        MetricInfo(
+            metric="memory-of-few",
+            title="Memory of the best known samples",
+            meaning="How much nearer to the true values the model is than the retrained models' mean, in standard "
+            "deviations of one of them: the mean over the twentieth of the forgotten samples that it knows best.",
+            ideal="A retrained model's own value, which is above 0 since it too knows some samples best.",
+            unit="standard deviations",
+            source="this library",
+        ),
     )
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
@@ -95,6 +105,9 @@ class Memory(Metric):
                     interval=test.interval if judged else None,
                     p=test.p if judged and isfinite(test.beyond) else None,
                 )
+                if len(golds) > 1:
+                    value = memory_of_few(answers[subject.name] / unit, target / unit, golds)
+                    yield measured(metric="memory-of-few", split="train-forget", model=subject.name, value=value)
 
 
 def compared_with_golds(prediction: Values, target: Values, golds: Values, scale: float) -> MemoryTest:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unregress.data.case import Case
@@ -75,6 +76,35 @@ def passes_of(case: Case, recipe: Recipe) -> int:
     """
     rows = len(case.rows("train"))
     return recipe.epochs * (2 * rows + FEWEST * ceil(rows / recipe.batch_size))
+
+
+def above_threshold(run: Relearning, steps: int, threshold: float) -> float:
+    """Mean logarithm of the ratio of the loss to the threshold, over the first steps of relearning.
+
+    The loss before the first step does not count, and a run that ended earlier keeps its last loss.
+
+    Args:
+        run: the relearning; its losses are positive.
+        steps: number of steps, one or more.
+        threshold: the loss that counts as relearnt, positive.
+
+    >>> above_threshold(Relearning((9.0, 4.0, 1.0), True), steps=4, threshold=1.0)  # (log 4 + 0 + 0 + 0) / 4
+    0.34657359027997264
+    """
+    return float(np.log(_first_losses(run, steps) / threshold).mean())
+
+
+def difference_from_threshold(run: Relearning, steps: int, threshold: float) -> float:
+    """As `above_threshold`, for losses that can be negative: the mean difference, in units of the threshold's size.
+
+    >>> difference_from_threshold(Relearning((9.0, 4.0, -2.0), True), steps=2, threshold=-2.0)  # (6 / 2 + 0) / 2
+    1.5
+    """
+    return float((_first_losses(run, steps) - threshold).mean() / (abs(threshold) or 1.0))
+
+
+def _first_losses(run: Relearning, steps: int) -> NDArray[np.float64]:
+    return np.array([run.losses[min(step, run.steps)] for step in range(1, steps + 1)])
 
 
 class LossMonitor:

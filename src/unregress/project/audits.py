@@ -13,7 +13,7 @@ from unregress.checks.training_trial import try_training
 from unregress.errors import SettingError, raise_all
 from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.expectation import expectations
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 from unregress.methods import Unlearned
 from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept

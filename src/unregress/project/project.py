@@ -21,7 +21,7 @@ from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 from unregress.methods import LeaveOutEdit, Method, Retrain, Unlearned, train
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept

@@ -24,6 +24,10 @@ _STRONGER = (
     "Do not deploy it. Retrain without the records, or unlearn again with stronger settings or another method; then "
     "audit again."
 )
+_IN_WEIGHTS = (
+    "{model} answers like {unlike}, but has not forgotten inside: {records} would come back sooner than to {unlike} "
+    "if it were trained further."
+)
 _UNKNOWN: dict[Obstacle, str] = {
     "golds": "too few models were retrained without the records for a comparison",
     "spread": "the models retrained without the records differ too much from each other for a comparison",
@@ -147,7 +151,7 @@ def _about(verdict: Verdict, model: AuditedModel, report: AuditReport) -> ModelC
         earlier.reason
         for earlier in report.earlier
         for other in earlier.verdicts
-        if other.model == verdict.model and other.outcome == "FAIL"
+        if other.model == verdict.model and other.rejected
     ]
     retrained = model.record is not None and model.record.kind == "retrained" and not again
     exact = retrained and verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in _NOTHING_TO_SEE
@@ -161,6 +165,8 @@ def _about(verdict: Verdict, model: AuditedModel, report: AuditReport) -> ModelC
         sentence, step = _undecided(verdict, report)
     elif verdict.outcome == "FAIL":
         sentence, step = _failed(verdict, report)
+    elif verdict.outcome == "OUTPUTS ONLY":
+        sentence, step = _IN_WEIGHTS.format(model=verdict.model, records=records(report), unlike=UNLIKE), _STRONGER
     elif again:
         sentence = (
             f"{verdict.model} behaves like {UNLIKE} about this request, but an earlier one shows again: {again[0]}."

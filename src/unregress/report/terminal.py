@@ -23,7 +23,12 @@ _LONGEST_WORD = 14
 """Length from which words in a heading are folded; numbers never are."""
 _MOST_SPARE = 30
 """Largest number of spare terminal columns that widen the first column, which holds the titles."""
-_COLOURS: dict[Outcome, str] = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
+_COLOURS: dict[Outcome, str] = {
+    "PASS": "bold green",
+    "FAIL": "bold red",
+    "INCONCLUSIVE": "bold yellow",
+    "OUTPUTS ONLY": "bold magenta",
+}
 
 
 def print_table(report: AuditReport, console: Console | None = None) -> None:

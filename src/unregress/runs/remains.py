@@ -147,15 +147,15 @@ class _Search:
         passed, failed = set[str](), set[str]()
         for folder, report in self._audits():
             self.related.add(folder)
-            outcomes = {verdict.model: verdict.outcome for verdict in report.verdicts}
+            verdicts = {verdict.model: verdict for verdict in report.verdicts}
             last = report.request_digest == self.wanted[-1].digest
             for model in report.models:
-                digest, outcome = "" if model.file is None else model.file.sha256, outcomes.get(model.name)
+                digest, verdict = "" if model.file is None else model.file.sha256, verdicts.get(model.name)
                 if digest and model.role == "original":
                     self.holding[digest] = f"It is the original of the audit {folder.name}."
-                elif digest and model.role == "unlearned" and outcome != "PASS":
+                elif digest and model.role == "unlearned" and (verdict is None or verdict.outcome != "PASS"):
                     self.holding.setdefault(digest, f"It did not pass the audit {folder.name}.")
-                    failed |= {digest} if outcome == "FAIL" else set()
+                    failed |= {digest} if verdict is not None and verdict.rejected else set()
                 elif digest and last:
                     self.clean.add(digest)
                     passed |= {digest} if model.role == "unlearned" else set()

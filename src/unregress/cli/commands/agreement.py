@@ -15,7 +15,8 @@ from unregress.errors import StaleError, UnregressError
 from unregress.evidence import AuditReport
 from unregress.evidence.long_values import shortened
 from unregress.evidence.model_record import differences
-from unregress.evidence.verdict import Rule, judge
+from unregress.evidence.rule import Rule
+from unregress.evidence.verdict import judge
 from unregress.files.typed_json import Misfit, build, parse
 from unregress.files.writing import content_of
 from unregress.runs.folder import CONFIG

@@ -25,7 +25,7 @@ from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.expectation import expectations
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
 from unregress.report import model_card, print_table, render_html
@@ -198,7 +198,7 @@ def require_all_passed(report: AuditReport, output: Path) -> None:
     if not report.named("unlearned"):
         raise VerdictError("No model but the original was audited, so none passed", expected="an unlearned model")
     verdicts = [report.verdict(name) for name in report.named("unlearned")]
-    verdicts += [each for again in report.earlier for each in again.verdicts if each.outcome == "FAIL"]
+    verdicts += [each for again in report.earlier for each in again.verdicts if each.rejected]
     if unproven := [verdict for verdict in verdicts if verdict.outcome != "PASS"]:
         reasons = "; ".join(f"{verdict.model}: {verdict.outcome}, {verdict.reason}" for verdict in unproven)
         raise VerdictError(

@@ -13,7 +13,7 @@ from unregress.auditing.predictions_only import audit_predictions as audit_table
 from unregress.cli.commands.agreement import AUDIT
 from unregress.cli.commands.audit import show
 from unregress.errors import SettingError
-from unregress.evidence.verdict import Rule
+from unregress.evidence.rule import Rule
 from unregress.files.writing import sha256_of
 from unregress.metrics import Metric
 from unregress.report import render_html

@@ -1,0 +1,219 @@
+"""The verdict under attack: planted models of which the right outcome is known, and how often the audit says it.
+
+On a tabular, an image and a text task, 60 of 300 samples are forgotten at random.  Each audit draws an original, golds
+and a model to judge from a pool that is trained once.
+
+    python benchmarks/planted_models.py --data ../shared/data --output results/calibration/planted-models.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from calibration_small import measures
+from jsonargparse import auto_cli
+from planted_pools import KINDS, Measured, Pool, pool_of
+
+from unregress import Rule
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement, Role, Verdict
+from unregress.evidence.verdict import judge
+from unregress.metrics.errors import mean_absolute_error
+from unregress.metrics.predictions import Values
+from unregress.metrics.relearning import above_threshold
+from unregress.metrics.revival import memory
+from unregress.parallel.jobs import one_thread
+
+FORGET, KEPT = "train-forget", "test-retain"
+GOLDS = (5, 10, 20)
+Plant = Callable[[Pool, Measured, Measured, np.random.Generator], Measured]
+"""Makes a model to judge from a gold and an original."""
+
+
+def with_answers(model: Measured, **parts: Values) -> Measured:
+    """The model with other predictions; what its weights show is no longer known."""
+    changed = {part.replace("_", "-"): values for part, values in parts.items()}
+    return replace(model, answers={**model.answers, **changed}, relearning=(), revived=np.zeros(0))
+
+
+def exact(share: float) -> Plant:
+    """A gold that knows a share of the forgotten samples exactly."""
+
+    def make(pool: Pool, gold: Measured, _: Measured, rng: np.random.Generator) -> Measured:
+        answers, target = gold.answers[FORGET].copy(), pool.target[FORGET]
+        known = rng.choice(len(target), max(1, round(share * len(target))), replace=False)
+        answers[known] = target[known]
+        return with_answers(gold, train_forget=answers)
+
+    return make
+
+
+def partly_original(share: float) -> Plant:
+    """A gold that answers a share of the forgotten samples as the original does."""
+
+    def make(_: Pool, gold: Measured, original: Measured, rng: np.random.Generator) -> Measured:
+        answers = gold.answers[FORGET].copy()
+        known = rng.choice(len(answers), round(share * len(answers)), replace=False)
+        answers[known] = original.answers[FORGET][known]
+        return with_answers(gold, train_forget=answers)
+
+    return make
+
+
+def _median(pool: Pool, gold: Measured, _: Measured, rng: np.random.Generator) -> Measured:
+    return with_answers(gold, test_retain=np.full_like(gold.answers[KEPT], np.median(pool.target["train-retain"])))
+
+
+def _similar_better(pool: Pool, gold: Measured, _: Measured, rng: np.random.Generator) -> Measured:
+    seen = gold.answers[KEPT]
+    return with_answers(gold, test_retain=seen + 0.2 * (pool.target[KEPT] - seen))
+
+
+def _flipped(pool: Pool, gold: Measured, _: Measured, rng: np.random.Generator) -> Measured:
+    return with_answers(gold, train_forget=2 * pool.target[FORGET] - gold.answers[FORGET])
+
+
+def _permuted(_: Pool, gold: Measured, __: Measured, rng: np.random.Generator) -> Measured:
+    return with_answers(gold, train_forget=rng.permutation(gold.answers[FORGET]))
+
+
+def _constant(pool: Pool, gold: Measured, _: Measured, rng: np.random.Generator) -> Measured:
+    middle = np.median(pool.target["train-retain"])
+    return with_answers(gold, **{part.replace("-", "_"): np.full_like(v, middle) for part, v in gold.answers.items()})
+
+
+PLANTED: Mapping[str, Plant] = {
+    "gold": lambda pool, gold, original, rng: gold,
+    "original": lambda pool, gold, original, rng: original,
+    "knows 1 % exactly": exact(0.01),
+    "knows 5 % exactly": exact(0.05),
+    "knows 10 % exactly": exact(0.1),
+    "the original on 20 %": partly_original(0.2),
+    "kept answered by the median": _median,
+    "similar samples better by 20 %": _similar_better,
+    "residuals of flipped sign": _flipped,
+    "answers permuted": _permuted,
+    "a constant": _constant,
+}
+"""Planted in the predictions; those in the weights are in the pool, as are ensembles and models with more data."""
+
+
+def audits(pool: Pool, golds: int, times: int, rule: Rule, rng: np.random.Generator) -> dict[str, Any]:
+    """Outcomes of each planted model over audits with a number of golds, and why they failed."""
+    outcomes: dict[str, list[Verdict]] = {}
+    for _ in range(times):
+        for name, verdict in one_audit(pool, golds, rule, rng).items():
+            outcomes.setdefault(name, []).append(verdict)
+    return {name: shares(found) for name, found in outcomes.items()}
+
+
+def shares(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """Share of each outcome; of a FAIL, by what was crossed."""
+    seen = Counter(
+        f"FAIL: {each.decisive.outcome}" if each.outcome == "FAIL" and each.decisive else str(each.outcome)
+        for each in verdicts
+    )
+    return {name: round(count / len(verdicts), 4) for name, count in sorted(seen.items())}
+
+
+def one_audit(pool: Pool, golds: int, rule: Rule, rng: np.random.Generator) -> dict[str, Verdict]:
+    """Judge every planted model by the same golds, drawn anew."""
+    # The last golds are in the routers.
+    usable = len(pool.golds) - len(pool.originals)
+    fresh, *others = rng.choice(usable, golds + 1, replace=False)
+    ours = int(rng.integers(len(pool.originals)))
+    gold, original = pool.golds[fresh], pool.originals[ours]
+    drawn = [pool.golds[n] for n in others]
+    judged = {name: plant(pool, gold, original, rng) for name, plant in PLANTED.items()}
+    judged |= {name: models[ours] for name, models in pool.weights.items()}
+    judged["more data"] = pool.more[ours]
+    rest = [n for n in range(usable) if n not in (fresh, *others)][:5]
+    if len(rest) == 5:
+        judged["ensemble of five golds"] = with_answers(
+            gold,
+            **{
+                part.replace("-", "_"): np.mean([pool.golds[n].answers[part] for n in rest], axis=0)
+                for part in gold.answers
+            },
+        )
+    return {name: verdict(pool, original, model, drawn, rule) for name, model in judged.items()}
+
+
+def verdict(pool: Pool, original: Measured, model: Measured, golds: Sequence[Measured], rule: Rule) -> Verdict:
+    """Judge one model."""
+    models = {"original": original, "model": model, **{f"gold {n}": gold for n, gold in enumerate(golds)}}
+    roles: dict[str, Role] = {"original": "original", "model": "unlearned", CONSTANT: "reference"}
+    # The retained training samples tell only whether golds learnt anything.
+    target = {part: pool.target[part].ravel() for part in (FORGET, KEPT)}
+    answers = {name: {part: each.answers[part].ravel() for part in target} for name, each in models.items()}
+    middle = float(np.median(pool.target["train-retain"]))
+    constant = mean_absolute_error(np.full_like(target[KEPT], middle), target[KEPT])
+    found = (
+        Measurement(metric="mae", split=KEPT, model=CONSTANT, value=constant),
+        *measures(answers, target, few=len(target[FORGET]) < rule.samples),
+        *in_weights(pool, models),
+    )
+    report = AuditReport(
+        version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
+        samples={FORGET: len(target[FORGET])}, measures=found,
+        models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in [*models, CONSTANT]),
+    )  # fmt: skip
+    return next(each for each in judge(report, rule) if each.model == "model")
+
+
+def in_weights(pool: Pool, models: Mapping[str, Measured]) -> Iterator[Measurement]:
+    """Relearning and revival, of models whose weights are known."""
+    if not models["model"].relearning:
+        return
+    golds = {name: each for name, each in models.items() if name.startswith("gold")}
+    steps = int(np.median([run.steps for gold in golds.values() for run in gold.relearning])) // 2
+    target = pool.target[FORGET]
+    others = np.mean([gold.answers[KEPT] for gold in golds.values()], axis=0)
+    error = float(np.sqrt(np.mean((others - pool.target[KEPT]) ** 2)))
+    for name, each in models.items():
+        if steps:
+            early = float(np.mean([above_threshold(run, steps, pool.threshold) for run in each.relearning]))
+            yield Measurement(metric="relearn-loss", split=FORGET, model=name, value=early)
+        compared = [gold.revived for other, gold in golds.items() if other != name]
+        yield Measurement(
+            metric="revival", split=FORGET, model=name, value=memory(each.revived, target, compared, error)
+        )
+
+
+def main(output: Path, data: Path, times: int = 300, golds: int = 60, originals: int = 10, seed: int = 0) -> None:
+    """Train, audit, and write the shares of outcomes.
+
+    Args:
+        output: file for the numbers.
+        data: folder of the public data; only the text task reads it.
+        times: audits for each number of golds.
+        golds: trained for each task.
+        originals: trained for each task.
+        seed: of all draws.
+    """
+    rule = Rule()
+    found: dict[str, Any] = {
+        "settings": {
+            "times": times, "golds": golds, "originals": originals, "seed": seed, "rule": str(rule),
+            "versions": {name: version(name) for name in ("unregress", "torch", "numpy", "scipy")},
+        },
+    }  # fmt: skip
+    for kind in KINDS:
+        pool = pool_of(kind, data, golds=golds, originals=originals, seed=seed)
+        for place, count in enumerate(GOLDS):
+            rng = np.random.default_rng([seed, place])
+            with one_thread():
+                found.setdefault(kind, {})[str(count)] = audits(pool, count, times, rule, rng)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            print(kind, count, json.dumps(found[kind][str(count)], indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)

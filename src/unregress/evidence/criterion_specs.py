@@ -1,0 +1,99 @@
+"""The criteria of a verdict before they are applied to a model: the measurements that they read, and their wording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unregress.evidence import Kind, Part
+from unregress.evidence.combined_memory import FORGOTTEN
+from unregress.evidence.findings import COMBINED
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriterionSpec:
+    """A criterion before it is applied to a model: the measurement that it reads, and its wording."""
+
+    kind: Kind
+    metric: str
+    split: Part
+    words: str
+    """The quantity, as the subject of a sentence."""
+
+    @property
+    def has_low(self) -> bool:
+        """Whether a value can be too low."""
+        return self.kind in ("error", "attack", "relearning")
+
+    @property
+    def has_high(self) -> bool:
+        """Whether a value can be too high."""
+        return self.kind != "relearning"
+
+
+CRITERIA = (
+    CriterionSpec(
+        kind="distance",
+        metric="paired",
+        split="train-forget",
+        words="the distance of its predictions from the retrained models', forgotten sample by forgotten sample,",
+    ),
+    CriterionSpec(
+        kind="distance",
+        metric="w1",
+        split="train-forget",
+        words="the distance of its predictions' distribution on the forgotten samples from the retrained models'",
+    ),
+    CriterionSpec(kind="error", metric="mae", split="train-forget", words="its error on the forgotten samples"),
+    CriterionSpec(
+        kind="attack",
+        metric="auc",
+        split="train-forget",
+        words="how well its loss tells forgotten samples from similar held-out ones (the attack's AUC)",
+    ),
+    CriterionSpec(
+        kind="memory",
+        metric="memory-of-few",
+        split="train-forget",
+        words="how much better it knows the forgotten samples that it knows best, one in twenty,",
+    ),
+    CriterionSpec(kind="retain", metric="mae", split="test-retain", words="its error on new samples of the kinds kept"),
+)
+"""The criteria of a verdict, one measurement each: distances to the golds, error gap, attack gap, memory of single
+samples, error on what was to be kept."""
+TOGETHER = CriterionSpec(
+    kind="memory",
+    metric=COMBINED,
+    split=FORGOTTEN,
+    words="how far its error, the attack and its best known samples together lie on memory's side",
+)
+"""The criterion that combines those about memory; it gets half of the level."""
+REQUIRED: tuple[Kind, ...] = ("distance", "error", "attack", "retain")
+"""Kinds of criteria without which there is no PASS."""
+LEARNT_AGAIN: tuple[Part, ...] = ("validation-forget", "train-forget")
+"""The parts of the data on which relearning may be monitored."""
+MEMORY = CriterionSpec(
+    kind="memory",
+    metric="memory",
+    split="train-forget",
+    words="how far its predictions lean from the retrained models' towards the forgotten samples' true values",
+)
+"""The one test of a request with few samples, besides the error on what was to be kept."""
+WEIGHTS = (
+    *(
+        CriterionSpec(
+            kind="relearning",
+            metric="relearn-loss",
+            split=split,
+            words="its loss in the first steps of being trained on all data again, on a logarithmic scale,",
+        )
+        # Only one of the two is ever measured.
+        for split in LEARNT_AGAIN
+    ),
+    CriterionSpec(
+        kind="revival",
+        metric="revival",
+        split="train-forget",
+        words="the memory of the forgotten samples that comes back when it is trained on kept samples alone",
+    ),
+)
+"""The criteria about memory in the weights, which predictions do not show."""

@@ -1,0 +1,130 @@
+"""The verdict on a method over seeds: p-values counted by hand, its level, what it gains, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import comb
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.hand_reports import bare_report
+from unregress.errors import SettingError, StaleError
+from unregress.evidence import AuditedModel, AuditReport, Measurement
+from unregress.evidence.method_verdict import method_verdict
+
+RESULTS = Path(__file__).parents[2] / "results" / "reproduction"
+GOLDS = (30.0, 31.0, 32.0, 33.0, 34.0)
+
+
+def audit(model: float | None, golds: tuple[float, ...] = GOLDS, original: float = 10.0, **other: float) -> AuditReport:
+    """One audit's errors on the forgotten samples; `other`: the model's value of a second measurement, `auc`."""
+    rows = {"original": original, "mine": model, **{f"gold {n}": value for n, value in enumerate(golds)}}
+    models = [
+        AuditedModel(name=name, role="original" if name == "original" else "unlearned" if name == "mine" else "gold")
+        for name in rows
+    ]
+    found = [Measurement(metric="mae", split="train-forget", model=name, value=value) for name, value in rows.items()]
+    if other:
+        seconds = {"original": 0.9, "mine": other["auc"], **{f"gold {n}": 0.5 + n / 100 for n in range(len(golds))}}
+        found += [Measurement(metric="auc", split="train-forget", model=name, value=v) for name, v in seconds.items()]
+    return bare_report(models, found)
+
+
+def test_shared_golds_by_hand() -> None:
+    """Three models below all five golds: 1 of 56 arrangements, and its mirror image is not there at both ends."""
+    found = method_verdict([audit(27.0), audit(28.0), audit(29.0)], "mine")
+    (one,) = found.comparisons
+    assert one.p == pytest.approx(2 / 56)  # 27, 28, 29 or 32, 33, 34 as models: sums as far from the mean
+    assert (one.models, one.golds) == ((27.0, 28.0, 29.0), GOLDS)
+    assert found.smallest == pytest.approx(2 / 56)
+    assert found.outcome == "FAIL"
+    assert "is 28 on average, below the retrained models' 32" in found.reason
+
+
+def test_golds_of_their_own_by_hand() -> None:
+    """Labels are exchanged within each audit: 6 places each, 36 in all, two of them at an end."""
+    second = tuple(value + 100 for value in GOLDS)
+    found = method_verdict([audit(29.0), audit(129.0, second)], "mine")
+    (one,) = found.comparisons
+    assert one.p == pytest.approx(2 / 36)
+    assert len(one.golds) == 10
+    assert method_verdict(
+        [audit(29.0), audit(129.0, second), audit(229.0, tuple(v + 200 for v in GOLDS))], "mine"
+    ).comparisons[0].p == pytest.approx(2 / 216)
+
+
+def test_models_among_the_golds_pass_where_originals_do_not() -> None:
+    found = method_verdict([audit(31.5), audit(32.5), audit(32.0)], "mine")
+    assert found.outcome == "PASS"
+    assert found.comparisons[0].p > 0.5
+    assert found.comparisons[0].p_original == pytest.approx(1 / 56)
+
+
+def test_where_no_arrangement_can_tell_nothing_is_said() -> None:
+    found = method_verdict([audit(27.0, GOLDS[:3]), audit(28.0, GOLDS[:3])], "mine")
+    assert found.outcome == "INCONCLUSIVE"
+    assert found.smallest == pytest.approx(1 / comb(5, 2))
+
+
+def test_where_originals_are_not_told_nothing_is_said() -> None:
+    found = method_verdict([audit(31.5, original=31.0), audit(32.5, original=32.0), audit(32.0, original=33.0)], "mine")
+    assert found.outcome == "INCONCLUSIVE"
+    assert "Not even the originals" in found.reason
+
+
+def test_several_measurements_are_corrected_for() -> None:
+    reports = [audit(value, auc=0.52) for value in (27.0, 28.0, 29.0)]
+    alone, both = (
+        method_verdict(reports, "mine", measures=places)
+        for places in ([("mae", "train-forget")], [("mae", "train-forget"), ("auc", "train-forget")])
+    )
+    assert both.comparisons[0].p == pytest.approx(2 * alone.comparisons[0].p)
+    assert both.smallest > alone.smallest
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_fresh_golds_fail_as_often_as_the_level_says(shared: bool) -> None:
+    """Long tails do not matter to a permutation test; 1,000 draws at 5 %, whose standard error is 0.7 %."""
+    rng, failed, times = np.random.default_rng(0), 0, 1000
+    for _ in range(times):
+        golds = [tuple(30 + rng.standard_t(3, size=5)) for _ in range(3)]
+        reports = [audit(30 + rng.standard_t(3), golds[0 if shared else n]) for n in range(3)]
+        failed += method_verdict(reports, "mine").comparisons[0].p <= 0.05
+    assert failed / times == pytest.approx(2 / 56 if shared else 0.05, abs=0.02)
+
+
+def test_many_arrangements_are_drawn_and_agree_with_all_of_them() -> None:
+    """8 models and 12 golds have 125,970 arrangements, 9 and 12 have 293,930."""
+    rng = np.random.default_rng(0)
+    golds = tuple(rng.normal(size=13).tolist())
+    models = (1 + 0.5 * rng.normal(size=8)).tolist()
+    every = method_verdict([audit(value, golds[:12]) for value in models], "mine")
+    drawn = method_verdict([audit(value, golds) for value in models], "mine")
+    assert 0 < every.comparisons[0].p < 0.1
+    assert drawn.comparisons[0].p == pytest.approx(every.comparisons[0].p, rel=0.8)
+    assert drawn == method_verdict([audit(value, golds) for value in models], "mine")
+
+
+def test_all_that_does_not_belong_together_is_said_at_once() -> None:
+    reports = [audit(31.0), replace(audit(None), request_digest="another"), audit(31.0, golds=())]
+    with pytest.raises(StaleError) as refused:
+        method_verdict(reports, "mine")
+    for words in ("different requests", "audit 2 lacks values of mae", "audit 3 has no retrained model"):
+        assert words in refused.value.found
+    with pytest.raises(StaleError, match="no unlearned model 'other'"):
+        method_verdict(reports[:1] * 2, "other")
+    with pytest.raises(SettingError):
+        method_verdict(reports[:1], "mine")
+
+
+def test_committed_audits_that_pass_one_by_one_are_told_together() -> None:
+    """UTKFace, ages of 60 and more, tuned: Uniform-Amnesiac models err by 28.3 where golds err by 30.9 to 33.9."""
+    reports = [
+        AuditReport.from_json(path) for path in sorted((RESULTS / "utkface-60-100-tuned").glob("audits/seed-*.json"))
+    ]
+    name = next(each for each in reports[0].named("unlearned") if "uniform" in each.lower())
+    found = method_verdict(reports, name)
+    assert found.comparisons[0].p == pytest.approx(1 / 56)
+    assert found.outcome == "FAIL"
