@@ -18,6 +18,8 @@ OPTIONS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c $(CONSTRAINTS)
+# One thread for each worker.  Bytecode is kept: each worker, and each command that a test starts, would compile all anew.
+TESTED = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test lint docs wheel bench gpu gpu-carry ci clean
@@ -29,10 +31,10 @@ demo: $(VENV)/.stamp ## make a model forget twenty men of a wage panel, and audi
 	$(BIN)/unregress demo --output $(OUTPUT)
 
 test: $(VENV)/.stamp-dev ## run every test, doctests and slow ones included, on all cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations 20
+	$(TESTED) $(BIN)/python -m pytest -n auto --dist loadfile --durations 20
 
 check: lint ## what every change must pass, in minutes: style, types and the quick tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -q -m 'not slow and not data'
+	$(TESTED) $(BIN)/python -m pytest -n auto --dist loadfile -q -m 'not slow and not data'
 
 lint: $(VENV)/.stamp-dev ## check style, formatting and types
 	$(BIN)/ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,8 +31,8 @@ from unregress.data.subsets import subset
 from unregress.datasets.images.age_images import age_images, read_index
 from unregress.models.resnet import resnet18_regressor
 
-BATCH, TRAINED = 256, 12_208
-"""Samples of a step, and of UTKFace's training set."""
+BATCH, TRAINED = int(os.environ.get("UNREGRESS_BENCH_BATCH", "256")), 12_208
+"""Samples of a step, fewer to try the jobs quickly, and of UTKFace's training set."""
 EPOCH = Recipe(epochs=1, lr=1e-3)
 OLD, YOUNG = (60.0, 100.0), (0.0, 30.0)
 """Ages to forget: 11 % of the training set, and 53 %."""

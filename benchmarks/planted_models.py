@@ -199,6 +199,7 @@ def main(output: Path, data: Path, times: int = 300, golds: int = 60, originals:
     """
     rule = Rule()
     found: dict[str, Any] = {
+        "command": f"python benchmarks/planted_models.py --data ../shared/data --output {output}",
         "settings": {
             "times": times, "golds": golds, "originals": originals, "seed": seed, "rule": str(rule),
             "versions": {name: version(name) for name in ("unregress", "torch", "numpy", "scipy")},

@@ -162,7 +162,7 @@ class Pool:
     """Loss that counts as relearnt, by the first original's."""
 
 
-def pool_of(name: str, data: Path, *, golds: int, originals: int, seed: int = 0) -> Pool:
+def pool_of(name: str, data: Path, *, golds: int, originals: int, seed: int = 0, shuffles: int = 3) -> Pool:
     """Train and measure the models of a task.
 
     Args:
@@ -171,6 +171,7 @@ def pool_of(name: str, data: Path, *, golds: int, originals: int, seed: int = 0)
         golds: number of golds; the last half as many as originals are used for planted models only.
         originals: number of originals, each with a model of either kind that is planted in the weights.
         seed: of all trainings.
+        shuffles: orders of the data to relearn in.
     """
     kind = KINDS[name](data)
     task = TensorTask(build_model=kind.build, loss="l1")
@@ -183,7 +184,7 @@ def pool_of(name: str, data: Path, *, golds: int, originals: int, seed: int = 0)
         of_all = [train(case, kind.recipe, _seeded(10_000 + seed + n)).model for n in range(originals)]
         planted = _planted(case, kind, made, of_all)
         more = [train(_with_more(case), kind.recipe, _seeded(20_000 + seed + n)).model for n in range(originals)]
-        return _measured(case, kind, made, of_all, planted, more)
+        return _measured(case, kind, {"gold": made, "original": of_all, **planted, "more": more}, shuffles)
 
 
 def _seeded(seed: int) -> Runtime:
@@ -216,19 +217,9 @@ def _planted(
     return made
 
 
-def _measured(
-    case: Case,
-    kind: Kind,
-    golds: Sequence[nn.Module],
-    originals: Sequence[nn.Module],
-    planted: Mapping[str, Sequence[nn.Module]],
-    more: Sequence[nn.Module],
-) -> Pool:
+def _measured(case: Case, kind: Kind, models: Mapping[str, Sequence[nn.Module]], shuffles: int) -> Pool:
     """Predict, relearn and revive every model."""
-    named = {f"gold {n}": model for n, model in enumerate(golds)}
-    named |= {f"original {n}": model for n, model in enumerate(originals)}
-    named |= {f"{name} {n}": model for name, models in planted.items() for n, model in enumerate(models)}
-    named |= {f"more {n}": model for n, model in enumerate(more)}
+    named = {f"{name} {n}": model for name, several in models.items() for n, model in enumerate(several)}
     subjects = [
         Subject(
             name=name,
@@ -239,7 +230,7 @@ def _measured(
         for name, model in named.items()
     ]
     panel = Panel(case=case, runtime=RUNTIME, subjects=tuple(subjects), validation_forget_like=np.zeros(0, np.int64))
-    again = Anamnesis(recipe=kind.again, shuffles=3)
+    again = Anamnesis(recipe=kind.again, shuffles=shuffles)
     monitor = LossMonitor(panel, again.alpha)
     later = revived(panel, named, Recipe(epochs=1, lr=kind.again.lr, batch_size=kind.again.batch_size))
 
@@ -258,10 +249,9 @@ def _measured(
         ]
 
     target = {part: seen.target for part, seen in subjects[0].parts.items()}
-    return Pool(
-        target=target, golds=shown("gold"), originals=shown("original"), more=shown("more"),
-        weights={name: shown(name) for name in planted}, threshold=monitor.threshold,
-    )  # fmt: skip
+    found = {name: shown(name) for name in models}
+    golds, originals, more = (found.pop(name) for name in ("gold", "original", "more"))
+    return Pool(target=target, golds=golds, originals=originals, weights=found, more=more, threshold=monitor.threshold)
 
 
 def _answers(model: nn.Module, case: Case) -> dict[Any, Predictions]:

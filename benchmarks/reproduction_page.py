@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from unregress.evidence import AuditReport
+from unregress.evidence.method_verdict import method_verdict
 from unregress.experiments.experiment import names
 from unregress.report.models import share_of_retraining, typical_retraining
 
@@ -53,14 +54,18 @@ def judged() -> Iterator[str]:
 def _judged(method: str, reports: list[AuditReport]) -> str:
     if method not in reports[0].named("unlearned"):
         return "–"
+    (model,) = (model for model in reports[0].models if model.name == method)
+    share = share_of_retraining(model, typical_retraining(reports[0]))
+    over_seeds = method_verdict(reports, method)
+    together = f"{over_seeds.outcome}, p = {min(each.p for each in over_seeds.comparisons):.2g}"
     verdicts = [report.verdict(method) for report in reports]
+    if not all(verdict.criteria for verdict in verdicts):
+        return f"{together}; golds are no better than a constant; {share}"
     passed = sum(verdict.outcome == "PASS" for verdict in verdicts)
     worst = [max(verdict.criteria, key=lambda criterion: criterion.excess) for verdict in verdicts]
     typical = sorted(worst, key=lambda criterion: criterion.excess)[len(worst) // 2]
     far = median(criterion.excess for criterion in worst)
-    (model,) = (model for model in reports[0].models if model.name == method)
-    share = share_of_retraining(model, typical_retraining(reports[0]))
-    return f"{passed} of {len(reports)}; {far:.2f} ({typical.kind}); {share}"
+    return f"{together}; {passed} of {len(reports)}; {far:.2f} ({typical.kind}); {share}"
 
 
 def sections() -> Iterator[str]:

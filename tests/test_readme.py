@@ -88,7 +88,11 @@ def test_python_blocks_of_the_guides_run(
         pytest.importorskip(NEEDED[page.stem])
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks(page.read_text(encoding="utf-8"), "python"):
+    text = page.read_text(encoding="utf-8")
+    # Where no verdict is shown, nothing follows from how well the models are trained.
+    if not re.search(r"print\(.*# .*(FAIL|PASS)", text):
+        text = re.sub(r"\bepochs=\d+", "epochs=2", text)
+    for block in blocks(text, "python"):
         capsys.readouterr()
         exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
         # What a block prints stands behind its last line.
@@ -124,6 +128,9 @@ def test_the_tour_of_the_command_line_ends_as_it_says(
     for block in blocks(text, "yaml"):
         name = block.text.split("\n")[0].removeprefix("# ")
         assert block.text == f"# {name}\n{(project / name).read_text(encoding='utf-8')}", name
+    # The golds are trained here, and not in processes of their own, each of which would import PyTorch.
+    audit = project / "audit.yaml"
+    audit.write_text(audit.read_text(encoding="utf-8").replace("workers: 2", "workers: 1"), encoding="utf-8")
     monkeypatch.chdir(project)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "path", [*sys.path])  # the command adds the project's folder

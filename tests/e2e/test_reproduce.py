@@ -326,23 +326,37 @@ def test_the_written_config_does_the_same_run(done: Path, place: Path, capsys: p
     assert (Path("out") / "table.csv").read_bytes() == (done / "table.csv").read_bytes()
 
 
-def test_the_number_of_workers_makes_no_other_run(done: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def quick(place: Path, *more: str) -> list[str]:
+    """The words of a run of small networks on data that come with a library."""
+    return ["reproduce", "diabetes-high", "--scale", "smoke", "--runtime.accelerator", "cpu",
+            "--store", str(place / "quick-store"), *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(place: Path) -> Path:
+    """The folder that such a run left."""
+    assert main(quick(place, "--output", str(place / "small"))) == 0
+    return place / "small"
+
+
+def test_the_number_of_workers_makes_no_other_run(small: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    code, out, err = ended(words(place, "--workers", "2", "--output", str(done)), capsys)
+    code, out, err = ended(quick(place, "--workers", "2", "--output", str(small)), capsys)
     assert (code, err) == (0, "") and "making" not in out
-    assert "only shows that everything runs" in out and f"less for models already in {place / 'store'}" in out
+    assert "only shows that everything runs" in out
+    assert f"less for models already in {place / 'quick-store'}" in out
 
 
 def test_several_workers_make_the_same_tables(
-    done: Path, place: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    small: Path, place: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = words(place, "--workers", "2", "--output", "out")
-    arguments[arguments.index(str(place / "store"))] = "store"
+    arguments = quick(place, "--workers", "2", "--output", "out")
+    arguments[arguments.index(str(place / "quick-store"))] = "store"
     code, _, _ = ended(arguments, capsys)
     assert code == 0
     made = {path.name for path in Path("store").glob("[!a]*")}
-    assert made and made <= {path.name for path in (place / "store").iterdir()}
-    assert (Path("out") / "table.csv").read_bytes() == (done / "table.csv").read_bytes()
+    assert made and made <= {path.name for path in (place / "quick-store").iterdir()}
+    assert (Path("out") / "table.csv").read_bytes() == (small / "table.csv").read_bytes()
 
 
 def test_an_interrupted_run_says_where_its_models_are(
@@ -371,9 +385,11 @@ def test_options_that_decide_no_result_make_no_other_run(
 
 
 @pytest.mark.slow
-def test_data_that_come_with_a_library_need_no_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["reproduce", "diabetes-high", "--scale", "smoke", "--runtime.accelerator", "cpu", "--store", "store"]
-    code, _out, err = ended(arguments, capsys)
+def test_data_that_come_with_a_library_need_no_folder(
+    small: Path, place: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    code, _out, err = ended(quick(place), capsys)
     assert (code, err) == (0, "")
     record = json.loads((here / "runs" / "diabetes-high" / "result.json").read_text(encoding="utf8"))
     assert record["experiment"]["source"] == "not in the paper" and record["experiment"]["paper"] == {}

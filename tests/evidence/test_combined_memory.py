@@ -92,4 +92,4 @@ def test_signs_that_are_each_within_their_limits_fail_together() -> None:
     outcomes = {each.metric: each.outcome for each in verdict.criteria}
     assert outcomes == {"memory-signs": "remembers", "mae": "within", "auc": "within", FEW: "within"}
     assert (verdict.outcome, verdict.decisive) == ("FAIL", verdict.criteria[0])
-    assert verdict.reason.startswith("It still remembers: how far its error, the attack and its best known samples tog")
+    assert verdict.reason.startswith("It still remembers: how far its signs of memory (such as error and attack) toge")

@@ -11,7 +11,7 @@ import pytest
 
 from support.hand_reports import bare_report
 from unregress.errors import SettingError, StaleError
-from unregress.evidence import AuditedModel, AuditReport, Measurement
+from unregress.evidence import AuditedModel, AuditReport, Measurement, Outcome, Verdict
 from unregress.evidence.method_verdict import method_verdict
 
 RESULTS = Path(__file__).parents[2] / "results" / "reproduction"
@@ -72,6 +72,26 @@ def test_where_originals_are_not_told_nothing_is_said() -> None:
     found = method_verdict([audit(31.5, original=31.0), audit(32.5, original=32.0), audit(32.0, original=33.0)], "mine")
     assert found.outcome == "INCONCLUSIVE"
     assert "Not even the originals" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("singles", "outcome"),
+    [
+        (("FAIL", "FAIL", "PASS"), "FAIL"),
+        (("FAIL", "OUTPUTS ONLY", "PASS"), "FAIL"),
+        (("FAIL", "PASS", "PASS"), "PASS"),
+        (("INCONCLUSIVE", "INCONCLUSIVE", "PASS"), "INCONCLUSIVE"),
+        (("INCONCLUSIVE", "FAIL", "PASS"), "PASS"),
+    ],
+)
+def test_most_models_by_themselves_decide_too(singles: tuple[Outcome, ...], outcome: str) -> None:
+    reports = [
+        replace(audit(value), verdicts=(Verdict(model="mine", outcome=single, reason="By itself.", criteria=()),))
+        for value, single in zip((31.5, 32.5, 32.0), singles, strict=True)
+    ]
+    found = method_verdict(reports, "mine")
+    assert found.outcome == outcome
+    assert ("by themselves: By itself (together p = " in found.reason) == (outcome != "PASS")
 
 
 def test_several_measurements_are_corrected_for() -> None:

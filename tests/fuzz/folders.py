@@ -92,19 +92,21 @@ def _of_file(folder: str, file: str) -> Iterator[Trial]:
     def unnamed(root: Path) -> None:
         os.rename(root / path, root / f"{path}.old")
 
+    # Whatever a listed file holds instead, it is found by its digest; a manifest is read.
+    alike = range(7) if file != "manifest.json" else [0] * 7
     for name, prepare, codes, *draws in (
         ("deleted", lambda root: (root / path).unlink(), needed),
         ("renamed", unnamed, needed),
-        ("empty", content(b""), read),
-        ("cut in half", half, read),
         ("a link to itself", linked, needed),
         ("a folder", folder_instead, needed),
         ("another's", lambda root: _swap(root, folder, file), _NO),
-        ("not text", content(b"\xff\xfe\x00\xd8"), read),
-        ("null", content(b"null"), read),
-        ("a list", content(b"[]"), read),
-        ("an empty object", content(b"{}"), read),
-        ("nested", content(b"[" * 100_000), read),
+        ("empty", content(b""), read, alike[0]),
+        ("nested", content(b"[" * 100_000), read, alike[1]),
+        ("cut in half", half, read, alike[2]),
+        ("not text", content(b"\xff\xfe\x00\xd8"), read, alike[3]),
+        ("null", content(b"null"), read, alike[4]),
+        ("a list", content(b"[]"), read, alike[5]),
+        ("an empty object", content(b"{}"), read, alike[6]),
         *((f"flipped {n}", changed(n), _NO, n) for n in range(3)),
     ):
         if (file, name) == ("start.safetensors", "another's"):

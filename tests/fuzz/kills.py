@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
 
 def _killed(name: str, words: tuple[str, ...], target: str, base: Path, *, real: bool) -> Iterator[dict[str, Any]]:
     start = _start if real else _fork
-    _wait(start(words, base))
+    _child(words, base)
     shutil.rmtree(base / "store", ignore_errors=True)
     # Over what is there now, as it will be done below.
     began = time.monotonic()
@@ -72,7 +72,7 @@ def _killed(name: str, words: tuple[str, ...], target: str, base: Path, *, real:
     begin = Path(shutil.copytree(base, base.with_name(f"begin-{name}"), symlinks=True))
     random = Random(name)
     for number, code in SIGNALS.items():
-        shares = [random.uniform(0.2, 0.8)] if real else [0.02, random.random(), random.random(), 0.97]
+        shares = [random.uniform(0.2, 0.8)] if real else [0.02, random.random(), 0.97]
         for share in shares:
             folder = _copied(begin, base)
             before = snapshot(folder)

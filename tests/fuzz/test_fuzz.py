@@ -17,7 +17,7 @@ from fuzz.run import GROUPS, summary, told
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = 33
 """Percent of the trials that every run of the tests makes; the others are slow."""
-DRAWS = 2
+DRAWS = 1
 """Trials of each kind that is drawn at random, such as values of one option; `python -m fuzz.run` tries all of them."""
 
 

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import pytest
 
 from support.hand_reports import about, figures, measures, models, verdicts
-from unregress.evidence import AuditReport
+from unregress.evidence import AuditReport, Figure
+from unregress.report import render
+from unregress.report.figures import Plot, Style
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_figure_is_drawn_once() -> Iterator[None]:
+    """Equal figures of the pages that a file renders are drawn once: drawing takes nearly all of a page's time."""
+    plot, drawn = render.plot, dict[str, Plot]()
+
+    def drawn_once(figure: Figure, look: Mapping[str, Style], prefix: str) -> Plot:
+        key = repr((figure, list(look.items()), prefix))
+        if key not in drawn:
+            drawn[key] = plot(figure, look, prefix)
+        return drawn[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "plot", drawn_once)
+        yield
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ def test_thirty_methods_look_different(report: AuditReport) -> None:
 def test_one_path_per_curve_in_the_model_s_colour(report: AuditReport) -> None:
     look = styles(report)
     svg = plot(report.figures[0], look, "a").svg
+    assert plot(report.figures[0], look, "a").svg == svg  # the same bytes twice
     for name in ("original", "retrained", "FineTune", "Amnesiac", "Blindspot", HELPER):
         assert svg.count(f"stroke: {look[name].stroke}") == 1
     assert not re.search(r"(?:fill|stroke): #", svg)  # every colour follows the page's scheme

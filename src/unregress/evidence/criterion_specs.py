@@ -64,7 +64,7 @@ TOGETHER = CriterionSpec(
     kind="memory",
     metric=COMBINED,
     split=FORGOTTEN,
-    words="how far its error, the attack and its best known samples together lie on memory's side",
+    words="how far its signs of memory (such as error and attack) together lie beyond the retrained models'",
 )
 """The criterion that combines those about memory; it gets half of the level."""
 REQUIRED: tuple[Kind, ...] = ("distance", "error", "attack", "retain")

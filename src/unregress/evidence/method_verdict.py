@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unregress.errors import SettingError, StaleError
 from unregress.evidence.audit_report import AuditReport
-from unregress.evidence.findings import Outcome
+from unregress.evidence.findings import Outcome, Verdict
 from unregress.evidence.verdict_text import shown
 
 Values = NDArray[np.float64]
@@ -83,9 +83,11 @@ def method_verdict(
     share golds, and the p-value is the share of arrangements whose models lie as far from the golds, over all groups.
     S models and R golds of one set can give 1 / C(S + R, S) at best: .018 for 3 and 5, .004 for 5 and 5.
 
-    * **FAIL**: the models are told apart from golds, by any of the measurements.
-    * **PASS**: they are not, and the originals are, by the same test.
-    * **INCONCLUSIVE**: no arrangement could have told, or not even the originals are told apart.
+    * **FAIL**: the models are told apart from golds, by any of the measurements; or most of them fail by themselves
+      (FAIL or OUTPUTS ONLY), by whatever criterion.
+    * **PASS**: neither, and the originals are told apart by the same test.
+    * **INCONCLUSIVE**: no arrangement could have told, not even the originals are told apart, or most models could not
+      be judged by themselves.
 
     Args:
         reports: audits of the same request and the same method, one for each seed, each with at least one gold.
@@ -117,7 +119,8 @@ def method_verdict(
         )
         for place, p, other in zip(measures, adjusted, of_original, strict=True)
     )
-    outcome, reason = _concluded(found, smallest, level)
+    singles = [report.verdict(model) for report in reports if report.verdicts]
+    outcome, reason = _concluded(found, smallest, level, singles)
     return MethodVerdict(model=model, outcome=outcome, reason=reason, comparisons=found, smallest=smallest)
 
 
@@ -218,10 +221,16 @@ def _just_below(size: float) -> float:
     return abs(size) * (1 - 1e-9)
 
 
-def _concluded(found: Sequence[Comparison], smallest: float, level: float) -> tuple[Outcome, str]:
-    """Outcome and reason."""
+def _concluded(
+    found: Sequence[Comparison], smallest: float, level: float, singles: Sequence[Verdict]
+) -> tuple[Outcome, str]:
+    """Outcome and reason; `singles` are the audits' own verdicts."""
     first = min(found, key=lambda each: each.p)
     count = f"{len(first.models)} models and {len(first.golds)} retrained ones"
+    # Golds that judge no single model judge none together either.
+    without_golds = [each for each in singles if each.outcome == "INCONCLUSIVE" and not each.criteria]
+    if 2 * len(without_golds) > len(singles):
+        return "INCONCLUSIVE", f"{_by_themselves(without_golds, len(singles))} (together p = {first.p:.2g})."
     if smallest > level:
         return "INCONCLUSIVE", (
             f"With {count} no difference could be told: p is at least {smallest:.2g}. Audit models of more seeds, or "
@@ -234,6 +243,12 @@ def _concluded(found: Sequence[Comparison], smallest: float, level: float) -> tu
             f"{shown(float(np.mean(first.models)))} on average, {side} the retrained models' "
             f"{shown(float(np.mean(first.golds)))} (p = {first.p:.2g}, {count})."
         )
+    rejected = [each for each in singles if each.rejected]
+    undecided = [each for each in singles if each.outcome == "INCONCLUSIVE"]
+    if 2 * len(rejected) > len(singles):
+        return "FAIL", f"{_by_themselves(rejected, len(singles))} (together p = {first.p:.2g})."
+    if 2 * len(undecided) > len(singles):
+        return "INCONCLUSIVE", f"{_by_themselves(undecided, len(singles))} (together p = {first.p:.2g})."
     original = min(each.p_original for each in found)
     if original > level:
         return "INCONCLUSIVE", f"Not even the originals are told from retrained models (p = {original:.2g}, {count})."
@@ -241,3 +256,8 @@ def _concluded(found: Sequence[Comparison], smallest: float, level: float) -> tu
         f"Together its models are not told from retrained ones (p = {first.p:.2g}, {count}); the originals are "
         f"(p = {original:.2g})."
     )
+
+
+def _by_themselves(verdicts: Sequence[Verdict], count: int) -> str:
+    first = verdicts[0]
+    return f"{len(verdicts)} of {count} models are {first.outcome} by themselves: {first.reason.rstrip('.')}"

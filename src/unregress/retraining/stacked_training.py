@@ -167,7 +167,7 @@ def fit_stacked(
     """
     started, runtime, count = time.perf_counter(), runtimes[0], len(models)
     rows = torch.from_numpy(case.requested.retain if left_out is None else case.rows("train"))
-    unread = None if left_out is None else [torch.from_numpy(each) for each in left_out]
+    unread = None if left_out is None else _unread(left_out, case)
     if unread is not None:
         _require_separate_rows(models[0], recipe)
     inner = [unwrapped(runtime.set_up(model)) for model in models]
@@ -178,7 +178,7 @@ def fit_stacked(
     # One scale for all models: they are trained on the same rows.
     scale = TargetScale()
     records = [_Record(model, stage, scale) for model in inner]
-    sizes = [len(rows) - (0 if unread is None else len(unread[place])) for place in range(count)]
+    sizes = [len(rows) - (0 if left_out is None else len(left_out[place])) for place in range(count)]
     steps = len(chunked(rows, recipe.batch_size, shuffle=torch.Generator()))
     schedule = recipe.make_schedule(optimizer, steps)
     clip = None if recipe.clip_norm is None else partial(stack.clip, recipe.clip_norm)
@@ -193,7 +193,7 @@ def fit_stacked(
                 losses = stack.losses(stack.unstack_batch(batch.data, len(batch.index)))
                 mean = losses.mean(1)
                 if unread is not None:
-                    read = _read(batch.index.reshape(count, -1), unread).to(losses)
+                    read = (~unread.gather(1, batch.index.cpu().reshape(count, -1))).to(losses)
                     losses = losses * read
                     mean = losses.sum(1) / read.sum(1).clamp(min=1)
                 rate = update(mean.sum(), optimizer, schedule, runtime, clip)
@@ -210,9 +210,12 @@ def fit_stacked(
     return [record.end(cost, runtime) for record, cost in zip(records, costs, strict=True)]
 
 
-def _read(index: Tensor, unread: Sequence[Tensor]) -> Tensor:
-    """True for each row of a batch that its model reads, `(models, n)`."""
-    return torch.stack([~torch.isin(own, rows) for own, rows in zip(index.cpu(), unread, strict=True)])
+def _unread(left_out: Sequence[Index], case: Case) -> Tensor:
+    """True for each training row that a model leaves out, `(models, training rows)`."""
+    unread = torch.zeros(len(left_out), case.splits.size, dtype=torch.bool)
+    for own, rows in zip(unread, left_out, strict=True):
+        own[torch.from_numpy(rows)] = True
+    return unread
 
 
 def _require_separate_rows(model: nn.Module, recipe: Recipe) -> None:

@@ -25,7 +25,11 @@ def seeded_rng(seed: int, device: torch.device, *, double: bool) -> Iterator[Non
         with torch.random.fork_rng(devices=devices), torch.inference_mode(False), torch.enable_grad():
             if double:
                 torch.set_default_dtype(torch.float64)
-            torch.manual_seed(seed)
+            if device.type == "cpu":
+                # As `torch.manual_seed`, without the other devices' generators: for each of them it formats the stack.
+                torch.default_generator.manual_seed(seed)
+            else:
+                torch.manual_seed(seed)
             np.random.seed(seed % 2**32)
             random.seed(seed)
             yield

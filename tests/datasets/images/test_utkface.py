@@ -44,14 +44,14 @@ def test_rows_are_those_of_agedbs_split(splits: Splits) -> None:
 
 @pytest.mark.slow
 def test_a_small_run_end_to_end(splits: Splits, tmp_path: Path) -> None:
-    """600 photographs at half size, two epochs: far from a good model, but every step of the path on real data."""
+    """300 photographs at half size, two epochs: far from a good model, but every step of the path on real data."""
 
     def first(dataset: object, count: int) -> TensorDataset:
         assert isinstance(dataset, TensorDataset)
         pixels, ages = dataset.tensors
         return TensorDataset(pixels[:count, ::2, ::2], ages[:count])
 
-    train, validation, test = first(splits.train, 600), first(splits.validation, 150), first(splits.test, 200)
+    train, validation, test = first(splits.train, 300), first(splits.validation, 100), first(splits.test, 150)
     request = unregress.ForgetRequest.band(train.tensors[1], low=60, reason="age 60 and over")
     case = unregress.Case(
         task=unregress.TensorTask(build_model=resnet18_regressor, loss="l1"),
@@ -64,8 +64,8 @@ def test_a_small_run_end_to_end(splits: Splits, tmp_path: Path) -> None:
         request=request,
     )
     runtime = unregress.Runtime(accelerator="cpu", evaluation_batch_size=300)
-    recipe = unregress.Recipe(epochs=2, lr=3e-3, batch_size=64, schedule="one-cycle")
-    short = unregress.Recipe(epochs=1, lr=1e-3, batch_size=64)
+    recipe = unregress.Recipe(epochs=2, lr=3e-3, batch_size=32, schedule="one-cycle")
+    short = unregress.Recipe(epochs=1, lr=1e-3, batch_size=32)
     original = unregress.train(case, recipe, runtime)
     gold = unregress.Retrain(recipe=recipe).unlearn(original.model, case, runtime)
     tuned = unregress.FineTune(recipe=short).unlearn(original.model, case, runtime)
@@ -78,7 +78,7 @@ def test_a_small_run_end_to_end(splits: Splits, tmp_path: Path) -> None:
     report = unregress.audit(case, models, runtime, golds=[gold], metrics=metrics)
 
     forgotten = int((train.tensors[1] >= 60).sum())
-    assert (report.samples["train-forget"], report.samples["train-retain"]) == (forgotten, 600 - forgotten)
+    assert (report.samples["train-forget"], report.samples["train-retain"]) == (forgotten, 300 - forgotten)
     for name in (*models, "retrained"):
         # Whoever learnt anything is nearer than zero is, whose error is the mean age of about 30 ...
         assert 3 < measured(report, "mae", "test-retain", name) < 28

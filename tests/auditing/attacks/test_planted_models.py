@@ -1,0 +1,112 @@
+"""The verdict under attack: planted models whose right outcome is known, on a tabular, an image and a text task.
+
+The rates at 5, 10 and 20 golds are in results/calibration/planted-models.json; here are the outcomes that must not
+depend on luck, over audits of a small pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted_models import one_audit
+from planted_pools import pool_of
+
+from unregress import Rule
+from unregress.evidence import Verdict
+
+AUDITS = 12
+Found = Mapping[str, Sequence[Verdict]]
+
+
+@cache
+def judged(kind: str, data: Path) -> Found:
+    """Audits with five golds each, drawn from eleven and two originals."""
+    pool = pool_of(kind, data, golds=13, originals=2, seed=3, shuffles=2 if kind == "tabular" else 1)
+    rng = np.random.default_rng(0)
+    found: dict[str, list[Verdict]] = {}
+    for _ in range(AUDITS):
+        for name, verdict in one_audit(pool, 5, Rule(), rng).items():
+            found.setdefault(name, []).append(verdict)
+    return found
+
+
+@pytest.fixture(scope="module", params=["tabular", "image", pytest.param("text", marks=pytest.mark.data)])
+def found(request: pytest.FixtureRequest) -> Iterator[Found]:
+    """Verdicts by the planted model."""
+    data = request.getfixturevalue("data_root") if request.param == "text" else Path()
+    yield judged(request.param, data)
+
+
+def outcomes(verdicts: Sequence[Verdict]) -> list[str]:
+    return [each.outcome for each in verdicts]
+
+
+def crossed(verdicts: Sequence[Verdict]) -> list[str]:
+    """Of each model that failed, what the decisive criterion says."""
+    return [each.decisive.outcome for each in verdicts if each.outcome == "FAIL" and each.decisive is not None]
+
+
+def test_an_original_never_passes_and_fails_as_one_that_remembers(found: Found) -> None:
+    assert "PASS" not in outcomes(found["original"])
+    assert outcomes(found["original"]).count("FAIL") >= AUDITS / 2
+    assert set(crossed(found["original"])) == {"remembers"}
+
+
+def test_a_fresh_gold_seldom_fails_and_an_average_of_golds_hardly_ever(found: Found) -> None:
+    assert outcomes(found["gold"]).count("FAIL") <= 3
+    assert outcomes(found["ensemble of five golds"]).count("FAIL") <= 1
+
+
+@pytest.mark.parametrize("name", ["kept answered by the median", "a constant"])
+def test_without_skill_on_what_was_kept_nobody_passes(found: Found, name: str) -> None:
+    assert "PASS" not in outcomes(found[name])
+    assert "remembers" not in crossed(found[name])
+
+
+@pytest.mark.parametrize("name", ["residuals of flipped sign", "answers permuted"])
+def test_wrong_answers_fail_and_are_not_called_memory(found: Found, name: str) -> None:
+    assert outcomes(found[name]).count("PASS") <= 1
+    assert outcomes(found[name]).count("FAIL") > AUDITS / 2
+    assert crossed(found[name]).count("remembers") <= 1
+
+
+def test_the_more_is_known_exactly_the_more_often_it_is_noticed(found: Found) -> None:
+    failed = [outcomes(found[f"knows {share} % exactly"]).count("FAIL") for share in (1, 5, 10)]
+    assert failed == sorted(failed)
+    assert failed[-1] > outcomes(found["gold"]).count("FAIL")
+
+
+def test_similar_samples_that_are_known_better_are_no_overshoot_and_no_memory(found: Found) -> None:
+    seen = crossed(found["similar samples better by 20 %"])
+    assert seen.count("overshoots") + seen.count("remembers") <= 1
+
+
+def test_which_subnetwork_is_called_last_does_not_matter(found: Found) -> None:
+    first, last = (outcomes(found[f"router, {which} last"]) for which in ("gold", "original"))
+    assert first == last
+
+
+def test_fine_tuning_is_not_forgetting(found: Found) -> None:
+    assert "PASS" not in outcomes(found["fine-tuned"])
+
+
+def test_a_router_is_seen_in_its_weights() -> None:
+    """On the tabular task; on pictures and sentences relearning hardly tells it from a gold."""
+    found = judged("tabular", Path())
+
+    def lower(name: str) -> list[float]:
+        """How far the loss while relearning is below the golds', in units of the distance of the limit."""
+        of = [
+            c for verdict in found[name] for c in verdict.criteria if c.metric == "relearn-loss" and c.low is not None
+        ]
+        return [(c.gold - c.value) / (c.gold - c.low) for c in of if c.low is not None]
+
+    assert np.mean(lower("router, gold last")) > 0.5
+    assert np.mean(lower("original")) > 1
+    assert abs(np.mean(lower("gold"))) < 0.25
+    seen = [outcomes(found[name]).count("OUTPUTS ONLY") for name in ("router, gold last", "gold")]
+    assert seen[0] > seen[1]
