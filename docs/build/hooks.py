@@ -50,6 +50,7 @@ EXTRA = {
         "unregress.metrics.base.Panel",
         "unregress.metrics.base.Subject",
         "unregress.metrics.memory_kept.MemoryKept",
+        "unregress.metrics.gaussian_poisons.with_gaussian_noise",
     ],
 }
 """Names that extensions need, beside those of `unregress`, `unregress.evidence` and `unregress.errors`."""

@@ -32,9 +32,16 @@ from support.bump_case import (
 )
 from unregress.evidence import AuditReport
 from unregress.evidence.verdict import judge
-from unregress.metrics import Anamnesis, EnergyDistance, Metric, default_metrics
+from unregress.metrics import (
+    Anamnesis,
+    DeletionAttack,
+    EnergyDistance,
+    Metric,
+    RetainedPrivacy,
+    default_metrics,
+)
 
-METRICS = (*default_metrics(RELEARN), EnergyDistance())
+METRICS = (*default_metrics(RELEARN), EnergyDistance(), DeletionAttack(), RetainedPrivacy())
 EACH = [pytest.param((metric,), id=type(metric).__name__) for metric in METRICS] + [pytest.param(METRICS, id="all")]
 
 

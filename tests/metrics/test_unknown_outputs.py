@@ -9,7 +9,16 @@ import pytest
 
 from support.hand_panels import panel, values
 from unregress.errors import DataError, ModelError
-from unregress.metrics import AttackAUC, Deviation, EnergyDistance, Errors, Metric, Wasserstein
+from unregress.metrics import (
+    AttackAUC,
+    DeletionAttack,
+    Deviation,
+    EnergyDistance,
+    Errors,
+    Metric,
+    RetainedPrivacy,
+    Wasserstein,
+)
 from unregress.metrics.base import Panel
 from unregress.metrics.deep.gaussian_kl import among_golds, differ, divergence, permutation_test
 from unregress.metrics.deep.lira import signals
@@ -75,7 +84,15 @@ def test_an_output_counts_by_how_much_of_it_is_known() -> None:
     assert sorted_w1(first, second) == (3 * 1 + 1 * 5) / 4
 
 
-METRICS = (Errors(), Wasserstein(), EnergyDistance(), Deviation(), AttackAUC())
+METRICS = (
+    Errors(),
+    Wasserstein(),
+    EnergyDistance(),
+    Deviation(),
+    AttackAUC(),
+    DeletionAttack(),
+    RetainedPrivacy(),
+)
 
 
 def everything(panel: Panel) -> list[object]:

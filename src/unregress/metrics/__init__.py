@@ -11,27 +11,33 @@ from unregress.metrics.attack_auc import AttackAUC
 from unregress.metrics.base import Metric
 from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA
+from unregress.metrics.deletion import DeletionAttack
 from unregress.metrics.deviation import Deviation
 from unregress.metrics.energy import EnergyDistance
 from unregress.metrics.errors import Errors
+from unregress.metrics.gaussian_poisons import GaussianPoisons
 from unregress.metrics.membership import Membership
 from unregress.metrics.memory import Memory
 from unregress.metrics.representation import Representation
+from unregress.metrics.retained_privacy import RetainedPrivacy
 from unregress.metrics.revival import Revival
 from unregress.metrics.wasserstein import Wasserstein
 
 __all__ = [
     "Anamnesis",
     "AttackAUC",
+    "DeletionAttack",
     "Deviation",
     "EnergyDistance",
     "Errors",
+    "GaussianPoisons",
     "KLoM",
     "Membership",
     "Memory",
     "Metric",
     "Published",
     "Representation",
+    "RetainedPrivacy",
     "Revival",
     "ULiRA",
     "Wasserstein",

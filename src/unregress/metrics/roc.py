@@ -48,6 +48,29 @@ def area(members: Values, others: Values) -> Area:
     return Area(value, (float(odds / (odds + reach)), float(odds * reach / (odds * reach + 1))))
 
 
+def area_difference(first: tuple[Values, Values], second: tuple[Values, Values]) -> Area:
+    """Area under the second ROC curve less that under the first, of scores of the same samples, with an interval.
+
+    The interval is DeLong's for correlated curves, symmetric: the variance is that of each sample's own differences.
+
+    Args:
+        first: scores of members, `(n,)`, and of others, `(m,)`.
+        second: other scores of the same samples in the same order.
+
+    >>> area_difference(([0.0, 2.0], [1.0]), ([2.0, 2.0], [1.0])).value  # one of two pairs, and both
+    0.5
+    """
+    shares = []
+    for one, other in ((0, 1), (1, 0)):
+        own, before = (_own_wins(np.asarray(each[one]), np.asarray(each[other])) for each in (second, first))
+        shares.append((own - before) / len(first[other]))
+    value = float(np.mean(shares[0]))
+    if min(map(len, shares)) < FEWEST:
+        return Area(value, None)
+    reach = STANDARD_ERRORS * float(np.sqrt(sum(np.var(share, ddof=1) / len(share) for share in shares)))
+    return Area(value, (value - reach, value + reach))
+
+
 def auc(members: Values, others: Values) -> float:
     """Area under the ROC curve: how often a member scores higher than a non-member, equal scores counting one half.
 
@@ -66,6 +89,13 @@ def _wins(scores: Values, against: Values) -> Values:
     # Searching for ascending values is many times as fast as for values in any order.
     ascending, ordered = np.sort(scores), np.sort(against)
     return (np.searchsorted(ordered, ascending, "left") + np.searchsorted(ordered, ascending, "right")) / 2
+
+
+def _own_wins(scores: Values, against: Values) -> Values:
+    """How many of the others each score is above, as `_wins`, in the order of the scores."""
+    wins = np.empty(len(scores))
+    wins[np.argsort(scores, kind="stable")] = _wins(scores, against)
+    return wins
 
 
 def true_positive_rate(members: Values, others: Values, false_alarms: float) -> float:

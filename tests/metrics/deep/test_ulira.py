@@ -14,7 +14,7 @@ from unregress.data.request import Mask
 from unregress.errors import DataError, SettingError
 from unregress.methods import Retrain
 from unregress.metrics.deep.lira import (
-    flip_test,
+    flip_tests,
     halves,
     interval,
     log_ratios,
@@ -24,6 +24,7 @@ from unregress.metrics.deep.lira import (
     told_apart,
 )
 from unregress.metrics.deep.ulira import ULiRA, half_of
+from unregress.metrics.deep.worst_case import LEVELS
 from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc
 from unregress.training.recipe import Recipe
@@ -111,20 +112,26 @@ def test_who_knows_by_heart_is_told_apart() -> None:
     assert within.mean() > 0.95 and interval(within.mean(), within)[1] <= 1
 
 
+def p_of(sides: tuple[Values, Values], rng: np.random.Generator, **more: int) -> float:
+    """P-value of the share over all samples."""
+    share = flip_tests(*sides, lambda had, unseen: np.array([told_apart(had, unseen).mean()]), rng, **more)
+    return float(share.p[0])
+
+
 def test_the_flip_test_is_fair_and_sees_what_is_there() -> None:
     rng = np.random.default_rng(3)
     ps = []
     for _ in range(200):
         has = random_halves(8, 20, rng)
         residual = rng.normal(size=(8, 20)) + rng.normal(size=(8, 1))
-        ps.append(flip_test(*paired(signals(residual), has), rng))
+        ps.append(p_of(paired(signals(residual), has), rng))
     # Of 2^4 ways each counts twice: p is a multiple of 1/8, and as likely to be any of them.
     assert set(np.round(np.array(ps) * 8, 9)) <= set(range(1, 9)) and min(ps) == 1 / 8
     assert np.mean(np.array(ps) <= 0.25) == pytest.approx(0.25, abs=0.09)
     has = random_halves(16, 30, rng)
     sides = paired(signals(rng.normal(size=(16, 30)) + 2 * has), has)
-    assert flip_test(*sides, rng) == 2 / 2**8
-    assert flip_test(*sides, rng, draws=99) <= 3 / 100
+    assert p_of(sides, rng) == 2 / 2**8
+    assert p_of(sides, rng, draws=99) <= 3 / 100
 
 
 def test_pseudo_values_by_hand() -> None:
@@ -184,3 +191,20 @@ def test_end_to_end() -> None:
     assert found["ulira-auc", "random", "original"].value > 0.7
     few = found["ulira-tpr", "random", "again"]
     assert few.value is None and "scores" in few.note
+    for metric in ("ulira-tpr-0.1", "ulira-memorised-tpr", "ulira-epsilon"):
+        assert found[metric, "random", "again"].value is None and found[metric, "random", "again"].note
+
+
+def test_worst_case_end_to_end() -> None:
+    """Of noise learnt by heart the most memorised samples are told apart best, and p says so; not of the retrained."""
+    found = measured("ulira")
+    nothing, again = found["ulira-memorised", "random", "original"], found["ulira-memorised", "random", "again"]
+    assert nothing.p is not None and nothing.p <= 0.125 and nothing.value > 0.75
+    assert nothing.note == "2 of 24 samples, chosen by the other 6 originals"
+    # Of two samples and four pairs, chance alone may make much.
+    assert again.interval is not None and again.interval[0] <= 0.5 <= again.interval[1]
+    sizes = [found[metric, "random", "original"].value for metric in LEVELS]
+    assert sizes == sorted(sizes) and sizes[0] > 0.7
+    assert found["ulira-sample-max", "random", "again"].p > 0.1
+    assert "without any trace" in found["ulira-sample-max", "random", "again"].note
+    assert {about.metric for about in ULiRA.about} == {metric for metric, _, _ in found}

@@ -5,8 +5,10 @@ Carlini et al. (2022) attack a classifier's confidence; here residuals take its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,30 +91,39 @@ def log_ratios(had: Values, unseen: Values) -> tuple[Values, Values]:
     Returns:
         Scores of `had` and of `unseen`.  Without a trace of the samples, neither is higher than the other.
     """
-    inside, outside = (_Gaussians.without_each(side) for side in (had, unseen))
+    inside, outside = (Gaussians.without_each(side) for side in (had, unseen))
     return inside.log_density(had) - outside.log_density(had), inside.log_density(unseen) - outside.log_density(unseen)
 
 
 @dataclass(frozen=True)
-class _Gaussians:
-    """Estimates without one pair: a mean per sample, `(pairs, n, width)`, and a covariance, `(pairs, width, width)`."""
+class Gaussians:
+    """Normal densities of signals, one for each pair under attack, or one for all of them: their first axis is 1 then.
+
+    A mean per sample, `(pairs, n, width)`, and a covariance, `(pairs, width, width)`.
+    """
 
     mean: Values
     covariance: Values
 
     @classmethod
-    def without_each(cls, signal: Values) -> _Gaussians:
-        pairs, samples, width = signal.shape
+    def of_all(cls, signal: Values) -> Gaussians:
+        """Estimate from all pairs, `(pairs, n, width)`, to attack models that are not among them."""
+        pairs, samples, _ = signal.shape
+        away = signal - signal.mean(axis=0)
+        squares = np.einsum("pni,pnj->ij", away, away)[None]
+        return cls(signal.mean(axis=0)[None], squares / (samples * (pairs - 1)) + _ridge(signal))
+
+    @classmethod
+    def without_each(cls, signal: Values) -> Gaussians:
+        """Estimate once for each pair, from all other pairs."""
+        pairs, samples, _ = signal.shape
         others = pairs - 1
         mean = (signal.sum(axis=0) - signal) / others
         # Sum of squares about the mean of all, less what the left-out pair adds to it (Welford 1962).
         away = signal - signal.mean(axis=0)
         each = np.einsum("pni,pnj->pij", away, away)
         squares = each.sum(axis=0) - each * pairs / others
-        # Signals that never vary have no density: a trace of noise makes them all equally likely.
-        spread = signal.reshape(-1, width).var(axis=0)
-        ridge = np.diag(1e-9 * spread + np.finfo(np.float64).tiny ** 0.5)
-        return cls(mean, squares / (samples * (others - 1)) + ridge)
+        return cls(mean, squares / (samples * (others - 1)) + _ridge(signal))
 
     def log_density(self, signal: Values) -> Values:
         """Log density up to a constant; `(pairs, n)`."""
@@ -120,6 +131,12 @@ class _Gaussians:
         distance = np.einsum("pni,pij,pnj->pn", away, np.linalg.inv(self.covariance), away)
         _, volume = np.linalg.slogdet(self.covariance)
         return np.asarray(-(distance + volume[:, None]) / 2)
+
+
+def _ridge(signal: Values) -> Values:
+    """Signals that never vary have no density: a trace of noise makes them all equally likely; `(width, width)`."""
+    spread = signal.reshape(-1, signal.shape[2]).var(axis=0)
+    return np.diag(1e-9 * spread + np.finfo(np.float64).tiny ** 0.5)
 
 
 def told_apart(had: Values, unseen: Values) -> Values:
@@ -134,16 +151,34 @@ def told_apart(had: Values, unseen: Values) -> Values:
     return np.asarray(((had > unseen).mean(axis=1) + (had >= unseen).mean(axis=1)) / 2)
 
 
-def flip_test(had: Values, unseen: Values, rng: np.random.Generator, *, draws: int = 999) -> float:
-    """P-value of a permutation test: how often models without any trace of the samples would be told apart as well.
+class Flips(NamedTuple):
+    """What swapping the roles of pairs says about some statistics, each `(statistics,)`."""
 
-    Without a trace of the samples, the two models of a pair can swap roles: the share is compared with the shares after
-    swapping roles in any of the pairs.  The test is exact; its smallest value is 2 / 2^pairs, since swapping all pairs
-    equals swapping none.
+    observed: Values
+    chance: Values
+    """Mean over swaps: the value to be expected of models without any trace of the samples."""
+    p: Values
+    """How often models without any trace would have a value as large."""
+
+
+def flip_tests(
+    had: Values,
+    unseen: Values,
+    statistics: Callable[[Values, Values], Values],
+    rng: np.random.Generator,
+    *,
+    draws: int = 999,
+) -> Flips:
+    """Permutation tests: how often models without any trace of the samples would have statistics as large.
+
+    Without a trace of the samples, the two models of a pair can swap roles: each statistic is compared with its values
+    after swapping roles in any of the pairs.  The test is exact; its smallest value is 1 / 2^pairs, and 2 / 2^pairs for
+    a statistic that does not change if all pairs swap.
 
     Args:
         had: signals, as for `log_ratios`.
         unseen: signals of their partners.
+        statistics: of the scores that `log_ratios` gives, `(statistics,)`.
         rng: draws the pairs that swap roles, if there are more combinations than draws.
         draws: largest number of combinations to try.
     """
@@ -151,14 +186,16 @@ def flip_test(had: Values, unseen: Values, rng: np.random.Generator, *, draws: i
     every = 2**pairs <= draws + 1
     ways = np.array(list(product([False, True], repeat=pairs))) if every else rng.random((draws, pairs)) < 0.5
 
-    def share(changed: Mask) -> float:
+    def after(changed: Mask) -> Values:
         where = changed[:, None, None]
-        return float(told_apart(*log_ratios(np.where(where, unseen, had), np.where(where, had, unseen))).mean())
+        return statistics(*log_ratios(np.where(where, unseen, had), np.where(where, had, unseen)))
 
+    observed = after(np.zeros(pairs, dtype=np.bool_))
+    swapped = np.array([after(way) for way in ways])
     # Equal up to rounding counts as equal.
-    observed = share(np.zeros(pairs, dtype=np.bool_)) - 1e-9
-    as_well = int(np.sum([share(way) >= observed for way in ways]))
-    return as_well / len(ways) if every else (1 + as_well) / (1 + len(ways))
+    as_well = (swapped >= observed - 1e-9).sum(axis=0)
+    p = as_well / len(ways) if every else (1 + as_well) / (1 + len(ways))
+    return Flips(observed, swapped.mean(axis=0), p)
 
 
 def interval(share: float, by_pair: Values) -> tuple[float, float]:

@@ -23,16 +23,11 @@ from unregress.methods.base import Method
 from unregress.metrics.base import MetricResult, Panel
 from unregress.metrics.collect import collect
 from unregress.metrics.deep.base import DeepMetric, stream
-from unregress.metrics.deep.lira import (
-    flip_test,
-    halves,
-    interval,
-    log_ratios,
-    paired,
-    pseudo_values,
-    signals,
-    told_apart,
-)
+from unregress.metrics.deep.epsilon import ABOUT as ABOUT_EPSILON
+from unregress.metrics.deep.epsilon import FEWEST, guesses
+from unregress.metrics.deep.lira import halves, interval, log_ratios, paired, pseudo_values, signals, told_apart
+from unregress.metrics.deep.worst_case import ABOUT as ABOUT_WORST_CASE
+from unregress.metrics.deep.worst_case import LEVELS, by_output, most_memorised, worst_case
 from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc, true_positive_rate
 from unregress.parallel.jobs import run_all
@@ -41,8 +36,8 @@ from unregress.retraining.model_factory import ModelFactory
 from unregress.retraining.workload import Workload
 from unregress.training.runtime import Runtime
 
-FALSE_ALARMS = 0.01
-"""False positive rate at which the true positive rate is measured, if it amounts to ten false alarms or more."""
+FALSE_ALARMS = {"ulira-tpr": 0.01, "ulira-tpr-0.1": 0.001, "ulira-memorised-tpr": 0.01}
+"""False positive rates at which true positive rates are measured, if they amount to ten false alarms or more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +84,25 @@ class ULiRA(DeepMetric):
             unit=Unit.SHARE,
             source="Carlini et al. 2022 (LiRA)",
         ),
+        MetricInfo(
+            metric="ulira-tpr-0.1",
+            title="U-LiRA: recognised at 0.1 % false alarms",
+            meaning="The same if one in a thousand unseen ones may be called forgotten too.",
+            ideal="0.001.",
+            unit=Unit.SHARE,
+            source="Carlini et al. 2022 (LiRA)",
+        ),
+        *ABOUT_WORST_CASE,
+        MetricInfo(
+            metric="ulira-memorised-tpr",
+            title="U-LiRA: memorised samples recognised at 1 % false alarms",
+            meaning="The share of the most memorised samples that the attacker is sure to have been forgotten, if one "
+            "in a hundred of them may be called so by models that never saw it.",
+            ideal="0.01.",
+            unit=Unit.SHARE,
+            source="Carlini et al. 2022 (LiRA); RULI (Naderloui et al. 2025)",
+        ),
+        ABOUT_EPSILON,
     )
 
     models: int = 16
@@ -137,25 +151,54 @@ class ULiRA(DeepMetric):
     def examine(self, panel: Panel) -> Iterator[MetricResult]:
         """Attack each method's models, and the originals; intervals are over pairs of models.
 
-        Here `p` says how often models without any memory would be told apart as well, see `flip_test`.
+        Here `p` says how often models without any memory would be told apart as well, see `flip_tests`; for the bound
+        on ε, how often mere guesses would be right as often.
         """
         targets, has = self._draw_halves(panel.required_case, panel.runtime)
-        note = f"{self.models} models, {len(targets)} random samples"
-        for name, residual in self._residuals(panel, targets, has).items():
-            sides = paired(signals(residual), has[:, targets])
-            had, unseen = log_ratios(*sides)
-            by_pair, overall = told_apart(had, unseen), auc(had.ravel(), unseen.ravel())
-            found = partial(Measurement, split="random", model=name)
-            share = float(by_pair.mean())
-            limits, p = interval(share, by_pair), flip_test(*sides, stream(panel.runtime, "ulira/flips"))
-            yield found(metric="ulira", value=share, interval=limits, p=p, note=note)
-            limits = interval(overall, pseudo_values(had, unseen))
-            yield found(metric="ulira-auc", value=overall, interval=limits, note=note)
-            if unseen.size * FALSE_ALARMS >= 10:
-                sure = true_positive_rate(had.ravel(), unseen.ravel(), FALSE_ALARMS)
-                yield found(metric="ulira-tpr", value=sure, note=note)
+        residuals = self._residuals(panel, targets, has)
+        chosen = most_memorised(*paired(by_output(residuals[panel.original.name]), has[:, targets]))
+        for name, residual in residuals.items():
+            yield from self._attacked(panel, name, signals(residual), has[:, targets], chosen)
+
+    def _attacked(self, panel: Panel, name: str, signal: Values, has: Mask, chosen: Mask) -> Iterator[Measurement]:
+        """The measurements of one method's models, or of the originals.
+
+        Args:
+            panel: gives the seed.
+            name: of the audited model.
+            signal: of all models for the targets, `(models, n, width)`.
+            has: which targets each model was trained on, `(models, n)`.
+            chosen: the most memorised targets of each pair, `(pairs, n)`.
+        """
+        sides = paired(signal, has)
+        had, unseen = scores = log_ratios(*sides)
+        note = f"{self.models} models, {has.shape[1]} random samples"
+        found = partial(Measurement, split="random", model=name)
+        by_pair, overall = told_apart(had, unseen), auc(had.ravel(), unseen.ravel())
+        worst = worst_case(*sides, scores, chosen, stream(panel.runtime, "ulira/flips"))
+        share, memorised, *_ = map(float, worst.flips.observed)
+        p, p_memorised, *_ = map(float, worst.flips.p)
+        yield found(metric="ulira", value=share, interval=interval(share, by_pair), p=p, note=note)
+        limits = interval(overall, pseudo_values(had, unseen))
+        yield found(metric="ulira-auc", value=overall, interval=limits, note=note)
+        few = f"{int(chosen[0].sum())} of {has.shape[1]} samples, chosen by the other {self.models - 2} originals"
+        yield found(metric="ulira-memorised", value=memorised, interval=worst.memorised, p=p_memorised, note=few)
+        quantiles = (each[2:] for each in worst.flips)
+        for metric, value, chance, how_often in zip(LEVELS, *quantiles, strict=True):
+            without = f"{self.models // 2} models a side; {chance:.2f} without any trace"
+            yield found(metric=metric, value=float(value), p=float(how_often), note=without)
+        for metric, rate in FALSE_ALARMS.items():
+            ours, theirs = worst.scores if metric == "ulira-memorised-tpr" else (had.ravel(), unseen.ravel())
+            if theirs.size * rate >= 10:
+                yield found(metric=metric, value=true_positive_rate(ours, theirs, rate), note=note)
             else:
-                yield found(metric="ulira-tpr", value=None, note=f"only {unseen.size} scores of unseen samples")
+                yield found(metric=metric, value=None, note=f"only {theirs.size} scores of unseen samples")
+        if len(had) < FEWEST:
+            yield found(metric=ABOUT_EPSILON.metric, value=None, note=f"it takes {2 * FEWEST} models or more")
+            return
+        made = guesses(*sides, has[0::2], stream(panel.runtime, "ulira/epsilon"))
+        right = f"{made.right} of {made.made} guesses right; confidence 95 %, δ = 0"
+        yield found(metric=ABOUT_EPSILON.metric, value=made.epsilon, bound=">=", p=made.p, note=right)
 
     def _residuals(self, panel: Panel, targets: Index, has: Mask) -> dict[str, Values]:
         """Prediction - target of all models for all targets, by audited model; `(models, n, *out)`."""
