@@ -18,7 +18,7 @@ import torch
 from harness import Bench, Goal, Scene, Side
 from torch import nn
 
-from unregress import Case, ForgetRequest, Recipe, Unlearned, retrain, train
+from unregress import Case, ForecastingTask, ForgetRequest, Recipe, Unlearned, retrain, train
 from unregress.data.loading import chunked
 from unregress.data.subsets import subset
 from unregress.datasets.series.electricity import electricity_client
@@ -28,7 +28,6 @@ from unregress.demo.band import TRAINING
 from unregress.models.sentence_pair import SentencePairLSTM
 from unregress.models.tft import tft
 from unregress.tasks.adapters import TensorTask
-from unregress.tasks.forecasting import ForecastingTask
 
 GOLDS = 16
 EPOCH = Recipe(epochs=1)

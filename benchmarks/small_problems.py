@@ -16,11 +16,10 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from unregress import Project, Recipe, Runtime
+from unregress import ForecastingTask, Project, Recipe, Runtime
 from unregress.data.splits import Splits
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.base import Task
-from unregress.tasks.forecasting import ForecastingTask
 
 Rows = tuple[int, ...]
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

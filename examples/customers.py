@@ -5,16 +5,14 @@ are forgotten in every split.  The files are read from ../shared/data/ett.
 """
 
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from unregress import AuditReport, Project, Recipe, print_table
+from unregress import AuditReport, ForecastingTask, Project, Recipe, print_table
 from unregress.datasets.series.ett import read_ett
 from unregress.datasets.series.series import Series
 from unregress.datasets.series.windowed import Boundaries, WindowedSeries
 from unregress.models.tft import tft
-from unregress.tasks.forecasting import ForecastingTask
 
 DATA = Path(__file__).parents[2] / "shared/data/ett"
 CUSTOMERS = [(file, load) for file in ("ETTh1", "ETTh2") for load in ("HUFL", "MUFL", "LUFL")]
@@ -32,18 +30,11 @@ def read_windows(days: int) -> WindowedSeries:
 def main(output: Path, days: int = 30, epochs: int = 8, golds: int = 5) -> AuditReport:
     """Train on the first so many days, forget a customer, and audit."""
     windows = read_windows(days)
-    names = windows.series.clients
-    train, validation, test = (
-        [names[number] for number in windows.series.client[windows.places(part)]]
-        for part in ("train", "validation", "test")
-    )
-    people = {"subjects": train, "validation_subjects": validation, "test_subjects": test}
-    splits = replace(windows.splits(), **people, fitted={"each customer's mean and deviation": windows.units})
     task = ForecastingTask(partial(tft, **windows.variables))
     training = Recipe(epochs=epochs, lr=0.01, batch_size=64, clip_norm=1.0, schedule="one-cycle")
-    project = Project(task=task, splits=splits, training=training)
+    project = Project(task=task, splits=windows.splits(), training=training)
     project.train()
-    done = project.forget(subjects=["ETTh2 MUFL"], reason="the customer left and asked for erasure")
+    done = project.forget(where={"client": "ETTh2 MUFL"}, reason="the customer left and asked for erasure")
     report = project.audit(done, golds=golds)
     report.to_html(output / "audit.html")
     return report

@@ -4,8 +4,6 @@ Images are flipped and cropped at random in `__getitem__`, loaded by workers, an
 that balances the ages.  Faces of 60 years and above are forgotten.  UTKFace is read from ../shared/data/utkface.
 """
 
-from __future__ import annotations
-
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,27 +12,25 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 from torchvision.transforms import v2
 
-from unregress import AuditReport, Project, Runtime, TensorTask, TrainingData
+from unregress import AuditReport, Project, TensorTask, TrainingData, print_table
 
 DATA = Path(__file__).parents[2] / "shared/data/utkface"
-AUGMENT = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=2)])
 
 
-class Faces(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, table: pd.DataFrame, augmented: bool = False) -> None:
-        images = [Image.open(DATA / path).resize((32, 32)) for path in table["path"]]
-        self.images = torch.stack([v2.functional.pil_to_tensor(image) for image in images]) / 127.5 - 1
-        self.ages = torch.tensor(table["age"].to_numpy(), dtype=torch.float32)
-        self.augmented = augmented
+class Augmented(TensorDataset):
+    augment = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=2)])
 
-    def __len__(self) -> int:
-        return len(self.ages)
+    def __getitem__(self, row: int) -> tuple[Tensor, ...]:
+        image, age = super().__getitem__(row)
+        return self.augment(image), age
 
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        return AUGMENT(self.images[i]) if self.augmented else self.images[i], self.ages[i]
+
+def read(table: pd.DataFrame) -> tuple[Tensor, Tensor]:
+    images = [v2.functional.pil_to_tensor(Image.open(DATA / path).resize((32, 32))) for path in table["path"]]
+    return torch.stack(images) / 127.5 - 1, torch.tensor(table["age"].to_numpy(), dtype=torch.float32)
 
 
 def build_model() -> nn.Module:
@@ -44,10 +40,9 @@ def build_model() -> nn.Module:
     return nn.Sequential(block(3, 16), block(16, 32), block(32, 32), nn.Flatten(), nn.Linear(512, 1))
 
 
-def fit(data: TrainingData, start: nn.Module, seed: int, *, weights: tuple[float, ...], epochs: int) -> nn.Module:
-    """Train with L1 loss; `data.rows` selects the weights of the faces that are trained on."""
+def fit(data: TrainingData, start: nn.Module, seed: int, epochs: int) -> nn.Module:
     random = torch.Generator().manual_seed(seed)
-    sampler = WeightedRandomSampler([weights[row] for row in data.rows], len(data.rows), generator=random)
+    sampler = WeightedRandomSampler(data.weights, len(data.weights), generator=random)
     loader = DataLoader(data.train, 64, sampler=sampler, num_workers=2, persistent_workers=True, generator=random)
     optimizer = torch.optim.AdamW(start.parameters(), lr=2e-3)
     for _ in range(epochs):
@@ -65,24 +60,22 @@ def main(output: Path, faces: int = 2000, epochs: int = 15, golds: int = 5) -> A
     table = table[~table["path"].map(lambda path: (DATA / path).read_bytes()).duplicated(keep=False)]
     train, test = (table[table["split"] == part] for part in ("train", "test"))
     decade = train["age"] // 10
+    pixels, ages = read(train)
     project = Project(
         task=TensorTask(build_model, "l1", outputs=["age [years]"]),
-        training=partial(fit, weights=tuple(1 / decade.map(decade.value_counts())), epochs=epochs),
-        train=Faces(train, augmented=True),
-        train_eval=Faces(train),
-        test=Faces(test),
-        ids=train["path"].tolist(),
-        runtime=Runtime(accelerator="cpu"),
+        training=partial(fit, epochs=epochs),
+        train=Augmented(pixels, ages),
+        train_eval=TensorDataset(pixels, ages),
+        test=TensorDataset(*read(test)),
+        weights=1 / decade.map(decade.value_counts()),
+        ids=train["path"],
     )
     project.train()
     done = project.forget(band=(60, None), reason="consent for faces of 60 and above withdrawn")
-    done.save(output / "forgotten")
     report = project.audit(done, golds=golds)
     report.to_html(output / "audit.html")
-    for verdict in report.verdicts:
-        print(f"{verdict.model}: {verdict.outcome}. {verdict.reason}")
     return report
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/faces"))
+    print_table(main(Path(*sys.argv[1:] or ["runs/faces"])))

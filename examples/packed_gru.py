@@ -1,44 +1,35 @@
 """Forget sentences by their ids: a GRU on packed sequences of different lengths, with RMSprop and clipped gradients.
 
-The network predicts how similar two sentences are from their words in one sequence.  Batches are dicts that the user's
-own `collate` pads.  The pairs of one source, image captions, are withdrawn.  STS-B is read from ../shared/data/stsb.
+The network predicts how similar two sentences are from their words in one sequence; the user's own `collate` pads a
+batch.  The pairs of one source, image captions, are withdrawn.  STS-B is read from ../shared/data/stsb.
 """
 
-from __future__ import annotations
-
-import csv
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-from unregress import AuditReport, MappingTask, Project, Recipe, Runtime
+from unregress import AuditReport, MappingTask, Project, Recipe, print_table
 
 DATA = Path(__file__).parents[2] / "shared/data/stsb"
 WORDS = 2000
 
 
 def encode(pairs: pd.DataFrame, vocabulary: dict[str, int]) -> list[dict[str, Tensor]]:
-    """A sequence of word numbers for each pair: 0 is padding, 1 an unknown word, 2 ends the first sentence."""
-    found = []
-    for first, second, score in zip(pairs.sentence1, pairs.sentence2, pairs.score, strict=True):
-        one, two = ([vocabulary.get(word, 1) for word in re.findall(r"\w+", text.lower())] for text in (first, second))
-        found.append({"tokens": torch.tensor([*one, 2, *two]), "labels": torch.tensor(score, dtype=torch.float32)})
-    return found
+    """A sequence of word numbers for each pair: 0 is padding, 1 an unknown word, 2 ends a sentence."""
+    texts = (pairs.sentence1 + "\n" + pairs.sentence2).str.lower()
+    numbers = [[vocabulary.get(word, 1) for word in re.findall(r"\w+|\n", text)] for text in texts]
+    return [{"tokens": torch.tensor(n), "labels": torch.tensor(y)} for n, y in zip(numbers, pairs.score, strict=True)]
 
 
-def collate(samples: list[dict[str, Tensor]]) -> dict[str, Any]:
-    tokens = [sample["tokens"] for sample in samples]
-    return {
-        "tokens": pad_sequence(tokens, batch_first=True),
-        "lengths": torch.tensor([len(each) for each in tokens]),
-        "labels": torch.stack([sample["labels"] for sample in samples]),
-    }
+def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    tokens, labels = ([sample[name] for sample in samples] for name in ("tokens", "labels"))
+    lengths = torch.tensor([len(each) for each in tokens])
+    return {"tokens": pad_sequence(tokens, batch_first=True), "lengths": lengths, "labels": torch.stack(labels)}
 
 
 class Similarity(nn.Module):
@@ -54,32 +45,26 @@ class Similarity(nn.Module):
 
 
 def main(output: Path, every: int = 4, epochs: int = 15, golds: int = 5) -> AuditReport:
-    read = {"sep": "\t", "quoting": csv.QUOTE_NONE}
-    train, dev, test = (pd.read_csv(DATA / f"{part}.tsv", **read)[::every] for part in ("train", "dev", "test"))
-    texts = " ".join([*train.sentence1, *train.sentence2]).lower()
-    common = pd.Series(re.findall(r"\w+", texts)).value_counts().index[: WORDS - 3]
-    vocabulary = {word: number for number, word in enumerate(common, 3)}
+    parts = [pd.read_csv(DATA / f"{part}.tsv", sep="\t", quoting=3)[::every] for part in ("train", "dev", "test")]
+    train = parts[0]
+    words = pd.concat([train.sentence1, train.sentence2]).str.lower().str.findall(r"\w+").explode()
+    vocabulary = {"\n": 2} | {word: number for number, word in enumerate(words.value_counts().index[: WORDS - 3], 3)}
     ids = train["filename"] + "/" + train["year"] + "/" + train["index"].astype(str)
+    data = dict(zip(("train", "validation", "test"), (encode(part, vocabulary) for part in parts), strict=True))
     project = Project(
         task=MappingTask(Similarity, "mse"),
         training=Recipe(epochs=epochs, lr=2e-3, batch_size=32, optimizer="RMSprop", clip_norm=1.0),
-        train=encode(train, vocabulary),
-        validation=encode(dev, vocabulary),
-        test=encode(test, vocabulary),
         collate=collate,
-        ids=ids.tolist(),
+        ids=ids,
         fitted={"vocabulary": vocabulary},
-        runtime=Runtime(accelerator="cpu"),
+        **data,
     )
     project.train()
     done = project.forget(ids=ids[train["filename"] == "images"], reason="the captions were withdrawn")
-    done.save(output / "forgotten")
     report = project.audit(done, golds=golds)
     report.to_html(output / "audit.html")
-    for verdict in report.verdicts:
-        print(f"{verdict.model}: {verdict.outcome}. {verdict.reason}")
     return report
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/packed_gru"))
+    print_table(main(Path(*sys.argv[1:] or ["runs/packed_gru"])))

@@ -69,6 +69,13 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```python" in page.read_text(encoding="utf-8")]
+NEEDED = {
+    "lightning": "lightning",
+    "hugging-face": "transformers",
+    "training": "skorch",
+    "series": "pytorch_forecasting",
+}
+"""The library beside those of the tests that a page needs."""
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
@@ -77,8 +84,8 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 def test_python_blocks_of_the_guides_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if needed := {"lightning": "lightning", "hugging-face": "transformers", "training": "skorch"}.get(page.stem):
-        pytest.importorskip(needed)
+    if page.stem in NEEDED:
+        pytest.importorskip(NEEDED[page.stem])
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     text = page.read_text(encoding="utf-8")

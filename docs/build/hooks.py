@@ -41,7 +41,6 @@ REFERENCE = {
 
 EXTRA = {
     "data": ["unregress.data.leave_out_table.LeaveOutTable"],
-    "tasks": ["unregress.tasks.forecasting.ForecastingTask"],
     "training": [
         "unregress.training.loop.fit",
         "unregress.training.objective.Objective",

@@ -33,6 +33,7 @@ from .retraining.model_factory import retrain
 from .runs.remains import remains
 from .tasks.adapters import MappingTask, TensorTask
 from .tasks.base import Task
+from .tasks.forecasting import ForecastingTask
 from .tasks.losses import Huber, Quantile
 from .trainers.lightning_training import LightningTraining
 from .trainers.skorch_training import SkorchTraining
@@ -49,6 +50,7 @@ __all__ = [
     "Cost",
     "DeepTests",
     "FineTune",
+    "ForecastingTask",
     "ForgetRequest",
     "Forgotten",
     "GaussianAmnesiac",

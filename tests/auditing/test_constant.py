@@ -14,11 +14,11 @@ from torch.utils.data import TensorDataset
 import unregress
 from support.bump_case import RUNTIME, TRAIN, Rows, net, numbers, small_case, table
 from support.hand_panels import seen
+from unregress import ForecastingTask
 from unregress.auditing.assemble import CONSTANT, constant
 from unregress.errors import ModelError
 from unregress.metrics.base import Subject
 from unregress.metrics.predictions import Predictions
-from unregress.tasks.forecasting import ForecastingTask
 
 FORGET = (0, 3)
 TARGETS = [100.0, 1.0, 4.0, 200.0, 2.0, 3.0, 9.0]  # retained 1, 2, 3, 4, 9: median 3

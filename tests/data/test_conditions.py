@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -68,3 +71,48 @@ def test_held_out_samples_that_meet_the_conditions_are_named_too() -> None:
     times = {"start": "start", "end": "start", "from": 1, "to": 2}
     request = meeting(data, partial(during, times=times), reason="test")
     assert (request.forget, request.validation, request.test) == ((1, 2), (0, 3), ())
+
+
+HOURS = pd.date_range("2026-01-30 12:00", periods=5, freq="12h")  # noon of the 30th to noon of the 1st
+
+
+@pytest.mark.parametrize(
+    "hours",
+    [
+        list(HOURS),
+        HOURS.to_pydatetime().tolist(),
+        HOURS.to_numpy(),
+        HOURS.to_numpy().astype("datetime64[h]"),
+        [each.replace(tzinfo=UTC) for each in HOURS.to_pydatetime()],
+    ],
+    ids=["pandas", "datetime", "numpy", "numpy hours", "with a zone"],
+)
+def test_limits_of_times_are_text_too(hours: Sequence[Any]) -> None:
+    asked = {"start": "hour", "end": "hour", "to": "2026-01-31"}
+    # A day is included as a whole; a day with an hour ends there.
+    assert during({"hour": hours}, {**asked, "from": "2026-01-31"}).tolist() == [False, True, True, False, False]
+    early = {**asked, "from": "2026-01-31", "to": "2026-01-31 11:00"}
+    assert during({"hour": hours}, early).tolist() == [False, True, False, False, False]
+    assert matching({"hour": hours}, {"hour": {"min": "2026-01-31T12:00"}}).tolist() == [False, False, True, True, True]
+    # YAML reads a date as one.
+    assert matching({"hour": hours}, {"hour": {"max": date(2026, 1, 31)}}).tolist() == [True, True, True, False, False]
+    with pytest.raises(RequestError) as caught:
+        during({"hour": hours}, {**asked, "from": "in January"})
+    assert "'in January'" in caught.value.found
+
+
+def test_limits_of_days() -> None:
+    days = [date(2026, 1, 30), date(2026, 1, 31)]
+    for limit in ("2026-01-31", date(2026, 1, 31), datetime(2026, 1, 31, 5)):
+        assert matching({"day": days}, {"day": {"min": limit}}).tolist() == [False, True]
+
+
+def test_a_data_frame_is_read_by_position() -> None:
+    table = pd.DataFrame({"first": [0, 3, 6], "last": [4, 7, 10]}, index=[2, 0, 1])
+    x = torch.zeros(3, 1)
+    for columns in (table, {"first": table["first"], "last": table["last"]}):
+        data = Splits(train=TensorDataset(x, x), columns=columns, test=TensorDataset(x, x), test_columns=columns)
+        asked = {"start": "first", "end": "last", "from": 8, "to": 9}
+        assert during(data.columns, asked).tolist() == during(data.test_columns, asked).tolist() == [False, False, True]
+    kept = Splits(train=TensorDataset(x, x), columns={"first": np.arange(3)}).columns["first"]
+    assert isinstance(kept, np.ndarray)

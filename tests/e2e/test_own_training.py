@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -97,6 +98,19 @@ def test_a_class_of_functions_takes_settings(tmp_path: Path) -> None:
         "class_path": "support.own_training.Scheduled",
         "init_args": {"epochs": 3},
     }
+    assert main(["verify", str(tmp_path / "run")]) == 0
+
+
+def test_a_long_setting_is_recorded_by_its_digest(tmp_path: Path) -> None:
+    rates = [number / 7 for number in range(500)]
+    words = ["train", *PROJECT, *CPU, "--training", "support.own_training.WithRates", "--training.rates", str(rates)]
+    assert main([*words, "--output", str(tmp_path / "run")]) == 0
+    digest = hashlib.sha256(json.dumps(rates).encode()).hexdigest()
+    assert recorded(tmp_path / "run")["recipe"] == {
+        "class_path": "support.own_training.WithRates",
+        "init_args": {"rates": f"list of 500 values, SHA-256 {digest}"},
+    }
+    # The configuration has them in full, and agrees.
     assert main(["verify", str(tmp_path / "run")]) == 0
 
 

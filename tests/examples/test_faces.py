@@ -18,7 +18,6 @@ def test_faces_of_an_age_band_are_forgotten(tmp_path: Path) -> None:
     assert 0 < forgotten < 120 and report.samples["train-retain"] == 120 - forgotten
     assert report.named("unlearned") == ["Retrain"] and len(report.golds) == 2
     trained = [model.record.recipe for model in report.models if model.role in ("original", "unlearned", "gold")]
-    # Original, golds and retraining are by the same function, with the weights of all faces.
-    assert trained == [trained[0]] * 4 and trained[0]["class_path"] == "faces.fit"
-    assert len(trained[0]["init_args"]["weights"]) == 120
-    assert (tmp_path / "forgotten" / "unlearned.safetensors").is_file() and (tmp_path / "audit.html").is_file()
+    # Original, golds and retraining are by the same function.
+    assert trained == [{"class_path": "faces.fit", "init_args": {"epochs": 1}}] * 4
+    assert (tmp_path / "audit.html").is_file()

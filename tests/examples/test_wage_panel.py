@@ -17,10 +17,12 @@ pytest.importorskip("linearmodels")
 
 @pytest.mark.slow
 def test_men_are_forgotten_with_all_their_rows(tmp_path: Path) -> None:
-    one, forty = example("wage_panel").main(tmp_path, epochs=10, golds=2)
+    one, forty = example("wage_panel").main(tmp_path)
     # Seven rows each: the first of the eight years has no year before it.
     assert (one.samples["train-forget"], forty.samples["train-forget"]) == (7, 280)
-    assert {verdict.outcome for verdict in one.verdicts} == {"INCONCLUSIVE"}
+    # A gold's limits are far from the original: .27 of the memory where .07 is allowed, an error of .154 below .279.
+    outcomes = [{name: each.verdict(name).outcome for name in ("original", "Retrain")} for each in (one, forty)]
+    assert outcomes == [{"original": "FAIL", "Retrain": "PASS"}] * 2
     # The original knows the men by their rows; models that never saw them err more.
     known = forty.value("mae", "train-forget", "original")
     assert all(known < forty.value("mae", "train-forget", name) for name in ("Retrain", *forty.golds))

@@ -12,13 +12,12 @@ import torch
 from torch import nn
 
 from support.small_cases import CPU, weights
-from unregress import Recipe
+from unregress import ForecastingTask, Recipe
 from unregress.datasets.series.series import Series, hour_of
 from unregress.datasets.series.windowed import Boundaries, WindowedSeries
 from unregress.errors import PreflightError, SettingError
 from unregress.methods.base import train
 from unregress.runs.checkpoint import load_weights, save_weights
-from unregress.tasks.forecasting import ForecastingTask
 from unregress.training.fresh_model import fresh_model
 
 pytest.importorskip("pytorch_forecasting")

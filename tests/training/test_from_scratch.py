@@ -92,6 +92,36 @@ def test_a_start_of_another_architecture_is_refused():
         train(CASE, Recipe(epochs=0), CPU, start=nn.Linear(3, 1))
 
 
+def test_a_store_tells_long_settings_apart(tmp_path):
+    """The middle of a long array, which its text does not show, decides which stored model is read."""
+    made, store = [], Store(root=tmp_path, log=lambda line: made.append(line))
+
+    def golds(rates):
+        return retrain(CASE, own_training.WithRates(rates), CPU, [1], store=store)
+
+    rates, others = np.full(3000, 0.01), np.full(3000, 0.01)
+    others[1500] = 0.02
+    first, again, other = golds(rates), golds(rates.copy()), golds(others)
+    assert len(made) == 2 and weights_of(first[0].model) == weights_of(again[0].model)
+    assert first[0].record.settings != other[0].record.settings
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*.json")) < 2e5
+
+
+def test_a_function_is_given_the_weights_of_its_own_samples():
+    seen = []
+
+    def training(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+        seen.append(data)
+        return start
+
+    weighted = replace(CASE, splits=replace(CASE.splits, weights=np.arange(60.0)))
+    train(weighted, training, CPU)
+    retrain(weighted, training, CPU, [1])
+    train(CASE, training, CPU)
+    assert seen[0].weights.tolist() == list(range(60)) and seen[2].weights is None
+    assert seen[1].weights.tolist() == [row for row in range(60) if row not in (0, 7, 11)]
+
+
 def test_a_function_is_given_the_retained_rows_only():
     seen: list[TrainingData] = []
 

@@ -14,6 +14,7 @@ from unregress.auditing.caveats import gold_caveats, panel_caveats, unexamined_c
 from unregress.auditing.checks import check
 from unregress.auditing.coupled import coupling_caveats, initial_weights, start_of, starts_of
 from unregress.auditing.earlier_requests import recheck
+from unregress.auditing.estimates import announce_measuring
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
 from unregress.auditing.near_duplicates import near_duplicates_caveat
 from unregress.auditing.traces import traces_in_data, traces_in_models, traces_in_store
@@ -183,12 +184,15 @@ class AuditJob:
         """
         self.check()
         deep, given = self._deep_metrics(), len(self.golds)
+        there = len(participants(self.models, self.golds, self.original, self.references))
         if self.retrain is None:
+            announce_measuring(self.metrics, there, self.case, self.runtime, self.log)
             return AuditResult(self._report(), [])
         retrain = self._coupled(self.retrain)
         announce_deep_tests(deep, retrain, self.case, self.runtime, self.log)
         names = gold_names(given + retrain.golds)[given:]
         other = self._needs_other_start(retrain)
+        announce_measuring(self.metrics, there + len(names) + other, self.case, self.runtime, self.log)
         trained = train_golds(names, retrain, self.case, self.runtime, self.log, other_start=other)
         if trained and other and start_of(trained[-1].model) == start_of(trained[0].model):
             trained = trained[:-1]  # every model has the same initial weights

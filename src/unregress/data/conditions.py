@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unregress.data.loading import read_targets_in_units
+from unregress.data.moments import moment
 from unregress.data.request import ForgetRequest, Mask
 from unregress.data.splits import Splits
 from unregress.errors import RequestError, UnregressError, raise_all
@@ -25,7 +26,8 @@ def matching(columns: Mapping[str, Sequence[Any]], where: Mapping[str, Any]) -> 
     Args:
         columns: one value for each sample, by name, see `Splits.columns`.
         where: by column, a value that samples have, a list of values of which they have one, or limits
-            `{"min": ..., "max": ...}` between which they lie, both included.
+            `{"min": ..., "max": ...}` between which they lie, both included.  For times, limits may be text in ISO
+            format.
 
     Raises:
         RequestError: a column does not exist, or its values cannot be compared with the condition.
@@ -57,7 +59,8 @@ def _meets(name: str, values: Sequence[Any], condition: Any) -> Mask:
                 f"The condition on {name!r} has {', '.join(sorted(map(repr, condition))) or 'nothing'}",
                 expected="`min`, `max` or both",
             )
-        low, high = condition.get("min"), condition.get("max")
+        like = values[0] if len(values) else None
+        low, high = moment(condition.get("min"), like), moment(condition.get("max"), like, end=True)
         try:
             inside = [(low is None or value >= low) and (high is None or value <= high) for value in values]
         except TypeError as error:
@@ -156,7 +159,8 @@ def during(columns: Mapping[str, Sequence[Any]], times: Mapping[str, Any]) -> Ma
     Args:
         columns: one value for each window, by name, see `Splits.columns`.
         times: `start` and `end`, the columns with each window's first and last moment, inputs and targets included;
-            `from` and `to`, the stretch, both included; and optionally `where`, conditions as in `matching`.
+            `from` and `to`, the stretch, both included: for times also text in ISO format, where a day as `to` is
+            included as a whole; and optionally `where`, conditions as in `matching`.
 
     Raises:
         RequestError: a key or column is missing or unknown, the values cannot be compared, no window meets the
@@ -184,7 +188,8 @@ def during(columns: Mapping[str, Sequence[Any]], times: Mapping[str, Any]) -> Ma
     if not places:
         raise RequestError("No window meets the conditions of `where`", expected="conditions that some windows meet")
     try:
-        touched = touching([starts[i] for i in places], [ends[i] for i in places], times["from"], times["to"])
+        first, last = moment(times["from"], starts[0]), moment(times["to"], ends[0], end=True)
+        touched = touching([starts[i] for i in places], [ends[i] for i in places], first, last)
     except TypeError as error:
         raise RequestError(
             f"The windows' times cannot be compared with {times['from']!r} and {times['to']!r}: {error}",

@@ -52,14 +52,17 @@ def _about_others(request: ForgetRequest) -> Iterator[RequestError]:
 
 
 def require_list(name: str, given: object) -> None:
-    """Refuse a text where a list is expected: it is a sequence of its letters, and "12" would forget 1 and 2.
+    """Refuse a single value where a list is expected; a text is a sequence of its letters: "12" would forget 1 and 2.
 
     Raises:
-        RequestError: it is a text.
+        RequestError: it is a text, or no list at all.
     """
-    if isinstance(given, (str, bytes)):
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        found = (
+            f"the text {given!r}" if isinstance(given, (str, bytes)) else f"{given!r}, of type {type(given).__name__}"
+        )
         raise RequestError(
-            f"`{name}` is the text {given!r}",
+            f"`{name}` is {found}",
             expected="a list of ids or people",
             remedy="For a single one pass a list of one",
         )

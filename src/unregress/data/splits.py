@@ -57,8 +57,8 @@ class Splits:
     """The id of each training sample.  With ids, a request holds when rows are deleted, added or reordered; without,
     only for exactly the data that it was made with."""
     weights: Sequence[float] | Weights | torch.Tensor | None = field(default=None, compare=False)
-    """One number per training sample, 0 or more, which a recipe uses as `Recipe.weights` says; kept as a float64
-    array."""
+    """One number per training sample, 0 or more, which a recipe uses as `Recipe.weights` says, and a training function
+    as it likes (`TrainingData.weights`); kept as a float64 array."""
 
     subjects: Sequence[Hashable] | None = None
     """Whose record each training sample is, so that a request can name people; people have any number of samples."""
@@ -67,7 +67,8 @@ class Splits:
     test_subjects: Sequence[Hashable] | None = None
     """Whose record each test sample is; required where `subjects` is given and there are test data."""
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False, repr=False)
-    """Values of the training samples by name, such as a city or a date, by which a request can name samples."""
+    """Values of the training samples by name, such as a city or a date, by which a request can name samples: lists or
+    arrays by name, or a data frame with a row for each sample."""
     validation_columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False, repr=False)
     """The same of the validation samples: those that meet a request are not monitored by any training."""
     test_columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False, repr=False)
@@ -83,9 +84,10 @@ class Splits:
         for name, split in SUBJECTS.items():
             object.__setattr__(self, name, plain_ids(getattr(self, name), name))
             complaints += _about_subjects(self, name, split)
-        named = {"train": self.columns, "validation": self.validation_columns, "test": self.test_columns}
-        for part, values in named.items():
-            complaints += _about_columns(part, getattr(self, part), values)
+        named = {"columns": "train", "validation_columns": "validation", "test_columns": "test"}
+        for name, part in named.items():
+            object.__setattr__(self, name, _plain_columns(getattr(self, name)))
+            complaints += _about_columns(part, getattr(self, part), getattr(self, name))
         if self.train_eval is not None and (found := length_of(self.train_eval, "train_eval")) != size:
             complaints.append(
                 DataError(
@@ -243,6 +245,13 @@ def _about_subjects(splits: Splits, name: str, split: str) -> Iterator[Unregress
             f"`{name}` holds {type_names(found)} and `subjects` {type_names(splits.subjects or ())}",
             expected="the same type, or a person would not be found in both",
         )
+
+
+def _plain_columns(columns: Any) -> dict[str, Any]:
+    """Columns by name, each of which is read by position: a data frame's column is read by its labels."""
+    names = columns if isinstance(columns, Mapping) else columns.columns
+    found = {str(name): columns[name] for name in names}
+    return {name: each if isinstance(each, list | tuple | np.ndarray) else list(each) for name, each in found.items()}
 
 
 def _about_columns(

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 from unregress.errors.wording import without_addresses
+from unregress.evidence.long_values import array_of, numbers_of, table_of
 
 Kind = Literal["trained", "retrained", "unlearned", "computed"]
 """`trained`: from scratch on all training samples; `retrained`: from scratch on the retain set; `unlearned`: from a
@@ -84,7 +85,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     """A setting as JSON holds it: exact where JSON can, else as text without memory addresses.
 
     Dataclasses of unregress become objects of their fields, other dataclasses objects with `class_path` and
-    `init_args`; numbers that are not finite become text.
+    `init_args`, arrays lists, of large ones type, shape and SHA-256, data frames objects of their columns; numbers
+    that are not finite become text.
 
     >>> plain({"layers": (1, "conv*"), "clip": float("inf")})
     {'layers': [1, 'conv*'], 'clip': 'inf'}
@@ -109,6 +111,10 @@ def plain(value: Any, depth: int = 0) -> Any:
             return [plain(each, depth + 1) for each in sorted(value, key=repr)]
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
             return [plain(each, depth + 1) for each in value]
+        if (table := table_of(value)) is not None:
+            return plain(table, depth + 1)
+        if (array := array_of(value)) is not None:
+            return plain(numbers_of(array), depth + 1)
     return without_addresses(repr(value))
 
 

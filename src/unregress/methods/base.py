@@ -17,6 +17,7 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import ForgetRequest, Index
 from unregress.errors import DivergenceError, SettingError, UnregressError
+from unregress.evidence.long_values import shortened
 from unregress.evidence.model_record import ModelRecord, module_of, plain
 from unregress.tasks.unwrap import not_finite, private_copy, unwrapped, unwrapping
 from unregress.tasks.weights import weights_of
@@ -157,12 +158,13 @@ def record_of_method(method: Method, seed: int | None = None, parents: tuple[str
         seed: the runtime's seed.
         parents: digests of the weights that the method starts from.
     """
-    settings = {
-        each.name: _setting(getattr(method, each.name, None)) for each in fields(method) if each.name != "start"
-    }
+    module = module_of(type(method))
+    given = {each.name: getattr(method, each.name, None) for each in fields(method) if each.name != "start"}
+    # Methods of this library are read back from their records, and have no long settings.
+    settings = {name: shortened(_setting(value)) if module else _setting(value) for name, value in given.items()}
     return ModelRecord(
         method=type(method).__name__,
-        module=module_of(type(method)),
+        module=module,
         settings=settings,
         kind="retrained" if method.retrains else "unlearned",
         recipe=settings.get("recipe") if method.retrains else None,

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from unregress.data.case import Case
 from unregress.errors import SettingError
 from unregress.evidence import Curve, Figure, Measurement, MetricInfo, Part, Unit
 from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds, value_measurements
@@ -20,6 +21,7 @@ from unregress.metrics.relearning import (
     Span,
     above_threshold,
     difference_from_threshold,
+    passes_of,
     relearn,
 )
 from unregress.training.recipe import Recipe
@@ -150,6 +152,10 @@ class Anamnesis(Metric):
     def needs_model(self) -> bool:
         """Whether the metric needs the models themselves: it trains copies of them."""
         return True
+
+    def trainings(self, case: Case) -> Sequence[tuple[Recipe, int]]:
+        """Relearning in every order of the data."""
+        return [(self.recipe, self.shuffles * passes_of(case, self.recipe))]
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """AIN and steps of every model, and the relearning curves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import nan
 from typing import ClassVar
@@ -22,7 +22,7 @@ from unregress.metrics.anamnesis import ratio, stated
 from unregress.metrics.base import Metric, MetricResult, Panel, Subject, measured, without_value
 from unregress.metrics.deviation import relative_deviation
 from unregress.metrics.predictions import Predictions
-from unregress.metrics.relearning import LossMonitor, relearn
+from unregress.metrics.relearning import LossMonitor, passes_of, relearn
 from unregress.metrics.wasserstein import w1
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime, evaluating
@@ -165,6 +165,10 @@ class Published(Metric):
     def needs_model(self) -> bool:
         """Whether the metric needs the models themselves: it predicts augmented samples and relearns."""
         return True
+
+    def trainings(self, case: Case) -> Sequence[tuple[Recipe, int]]:
+        """Relearning in one order of the data."""
+        return [] if self.recipe is None else [(self.recipe, passes_of(case, self.recipe))]
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The attack; if there are golds also the index and the distances, both relative to the first gold."""

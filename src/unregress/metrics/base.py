@@ -18,6 +18,7 @@ from unregress.errors import DataError, ModelError, UnregressError
 from unregress.evidence import Figure, Measurement, MetricInfo, Part, Role, Unit
 from unregress.evidence.noise_floor import mean_confidence_interval, rank_test
 from unregress.metrics.predictions import Predictions, Values, require_aligned
+from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 NEVER_SEEN: tuple[Part, ...] = ("test-retain", "test-forget")
@@ -145,6 +146,16 @@ class Metric(ABC):
             names: the unlearned models' and the golds' names.
         """
         return []
+
+    def trainings(self, case: Case) -> Sequence[tuple[Recipe, int]]:
+        """The trainings that measuring one model takes, for an estimate: recipe, and largest number of sample passes.
+
+        None by default, as of a metric that reads predictions.
+
+        Args:
+            case: the request and the data.
+        """
+        return ()
 
     @abstractmethod
     def measure(self, panel: Panel) -> Iterator[MetricResult]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from math import inf, isfinite, sqrt
+from math import ceil, inf, isfinite, sqrt
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unregress.data.case import Case
 from unregress.data.hashing import columns
 from unregress.data.loading import Batch, chunked
 from unregress.errors import DivergenceError, ModelError
@@ -62,6 +63,19 @@ class Relearning:
         ((2.0, 2.0), (2.0, inf))
         """
         return float(self.steps), float(self.steps) if self.reached else inf
+
+
+def passes_of(case: Case, recipe: Recipe) -> int:
+    """Largest number of sample passes of relearning one model in one order of the data.
+
+    The monitored loss counts with the `FEWEST` samples that suffice as long as it is far above the threshold.
+
+    Args:
+        case: the request and the data.
+        recipe: how to train; its epochs are the cap.
+    """
+    rows = len(case.rows("train"))
+    return recipe.epochs * (2 * rows + FEWEST * ceil(rows / recipe.batch_size))
 
 
 def above_threshold(run: Relearning, steps: int, threshold: float) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from unregress.data.case import Case
 from unregress.errors import DivergenceError, SettingError, UnregressError
 from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of
@@ -71,6 +72,11 @@ class Revival(Metric):
     def needs_model(self) -> bool:
         """Whether the metric needs the models themselves: it trains copies of them."""
         return True
+
+    def trainings(self, case: Case) -> Sequence[tuple[Recipe, int]]:
+        """A training on the retained samples, and predictions of the forgotten ones."""
+        request = case.requested
+        return [(self.recipe, 2 * self.recipe.epochs * len(request.retain) + len(request.forget))]
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The memory kept of every model after revival."""

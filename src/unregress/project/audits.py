@@ -9,7 +9,8 @@ from torch import nn
 from unregress.auditing.assemble import Candidate
 from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
-from unregress.errors import SettingError
+from unregress.checks.training_trial import try_training
+from unregress.errors import SettingError, raise_all
 from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.expectation import expectations
 from unregress.evidence.rule import Rule
@@ -17,6 +18,8 @@ from unregress.methods import Unlearned
 from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.forgotten import Forgotten, named
+from unregress.training.from_scratch import training_record
+from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 
@@ -51,12 +54,15 @@ def audit_models(
 
     Raises:
         SettingError: no model is given, or they are about different requests.
+        ModelError: a training function ignores its seed or the start, or returns another architecture.
     """
     if not models or any(each.case.requested.digest != models[0].case.requested.digest for each in models):
         raise SettingError(
             f"{len(models)} models are given" + (", about different requests" if models else ""),
             expected="one or more results of `project.forget` for the same request",
         )
+    warnings = [warning for each in models for warning in each.warnings]
+    warnings += _tried(retraining, models, runtime)
     forgotten, there = len(models[0].case.requested.forget), len(golds) + retraining.golds
     table = any(isinstance(metric, MemoryKept) for metric in metrics or ())
     for expected in expectations(forgotten, there, rule, table=table):
@@ -72,7 +78,25 @@ def audit_models(
         deep=deep,
         metrics=metrics,
         rule=rule,
-        caveats=tuple(dict.fromkeys(warning for each in models for warning in each.warnings)),
+        caveats=tuple(dict.fromkeys(warnings)),
         files={**({} if file is None else {"original": file}), **{name: each.file for name, each in judged.items()}},
+        not_found=tuple(dict.fromkeys(f"{note}." for each in models for note in each.not_found)),
         log=log,
     )
+
+
+def _tried(retraining: Retraining, models: Sequence[Forgotten], runtime: Runtime) -> list[str]:
+    """Warnings of a trial of the function that is to train golds; none if it made one of the models: it was tried then.
+
+    Raises:
+        ModelError: it fails, ignores its seed or the start, or returns another architecture.
+    """
+    training = retraining.recipe
+    if not retraining.golds or training is None or isinstance(training, Recipe):
+        return []
+    records = [each.record for each in models if each.record is not None and each.record.kind == "retrained"]
+    if any(record.recipe == training_record(training) for record in records):
+        return []
+    errors, warnings = try_training(models[0].case, training, runtime)
+    raise_all(errors)
+    return warnings

@@ -37,6 +37,8 @@ class Forgotten(Unlearned):
     """File or run folder of the model that it was made from; None for a model in memory."""
     warnings: tuple[str, ...] = ()
     """Findings of the checks before the work."""
+    not_found: tuple[str, ...] = ()
+    """Remarks on what the request names and the data do not hold, or what had been forgotten before."""
 
     @property
     def file(self) -> ModelFile:
@@ -72,7 +74,9 @@ class Forgotten(Unlearned):
         sketch = Sketch.of(TrainingRecords(self.case.splits))
         with run_folder(self.runtime.process_group, Path(folder), config, weights) as place:
             write_request(place, self.case, self.before)
-            write_model(place, UNLEARNED, self, self.case, self.case.requested, self.warnings, sketch=sketch)
+            write_model(
+                place, UNLEARNED, self, self.case, self.case.requested, (*self.warnings, *self.not_found), sketch=sketch
+            )
         return digest_of_folder(Path(folder))
 
 

@@ -16,11 +16,10 @@ from unregress.auditing.table import judging
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
-from unregress.data.conditions import named_by_content
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
-from unregress.errors import RequestError, SettingError
+from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.rule import Rule
 from unregress.methods import LeaveOutEdit, Method, Retrain, Unlearned, train
@@ -28,6 +27,7 @@ from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
 from unregress.project.forgotten import Forgotten
+from unregress.project.requests import Missing, NamedRequest, named_request
 from unregress.project.settings import read_settings, splits_of
 from unregress.project.table import Columns, Table
 from unregress.retraining.method_choice import BUDGET, choose_method
@@ -258,6 +258,9 @@ class Project:
         where: ArrayLike | Mapping[str, Any] | None = None,
         times: Mapping[str, Any] | None = None,
         reason: str,
+        missing: Missing = "error",
+        requested_by: str = "",
+        requested_on: str = "",
     ) -> ForgetRequest:
         """Name the samples to forget, in exactly one way.
 
@@ -270,25 +273,29 @@ class Project:
                 `data.conditions.matching`.
             times: a stretch of time that windows touch, see `data.conditions.during`.
             reason: a reference to the request, which reports quote.
+            missing: whether people and ids that are not in the data are an error, or are left out and counted (report).
+            requested_by: who asked, as reports are to show it: a role or a reference.
+            requested_on: day on which it was asked, as 2026-01-31.
 
         Raises:
             RequestError: no or several ways are used, or nothing matches.
         """
-        ways = {"subjects": subjects, "ids": ids, "band": band, "where": where, "times": times}
-        if len(given := [name for name, value in ways.items() if value is not None]) != 1:
-            raise RequestError(
-                f"The request names its samples by {' and '.join(given) or 'nothing'}",
-                expected=f"exactly one of {', '.join(ways)}",
-            )
-        if subjects is not None:
-            return ForgetRequest.subjects(self.splits, subjects, reason=reason)
-        if where is not None and not isinstance(where, Mapping):
-            return ForgetRequest.where(where, reason=reason)
-        if found := named_by_content(self.splits, self.task, band=band, where=where, times=times, reason=reason):
-            return found
-        if self.splits.ids is None:
-            raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
-        return ForgetRequest.ids(self.splits.ids, [] if ids is None else ids, reason=reason)
+        found = named_request(
+            self.splits,
+            self.task,
+            subjects=subjects,
+            ids=ids,
+            band=band,
+            where=where,
+            times=times,
+            reason=reason,
+            missing=missing,
+            requested_by=requested_by,
+            requested_on=requested_on,
+        )
+        for note in found.not_found:
+            self.log(f"Note: {note}")
+        return found.request
 
     def forget(
         self,
@@ -322,9 +329,15 @@ class Project:
             PreflightError: data, model and method do not fit together.
             SettingError: retraining would exceed the budget, and no other method can be derived.
         """
-        asked = request if request is not None and not named else self.request(**named)
+        if request is None or named:
+            asked, not_found = named_request(self.splits, self.task, **named)
+        else:
+            asked, not_found = NamedRequest(request)
         chain = self._chain(after)
         case = self._case(asked.beside(*self._others(asked, chain, after)))
+        if already := len(asked.forget) - len(case.requested.forget):
+            samples = f"{already} of {len(asked.forget)} samples named"
+            not_found = (*not_found, f"{samples} are forgotten by an earlier request already")
         if self._source is not None and after is None:
             require_not_forgotten(self._source, case)
         told: tuple[str, ...] = ()
@@ -339,11 +352,19 @@ class Project:
         source = None if after is not None or method.retrains else self._source
         sources = {} if source is None else {"checkpoint": source}
         warnings = (*found.warnings, *changed_data(sources, TrainingRecords(self.splits)))
-        for warning in warnings:
-            self.log(f"Warning: {warning}")
+        for line in (*(f"Warning: {each}" for each in warnings), *(f"Note: {each}" for each in not_found)):
+            self.log(line)
         shared = {each.name: getattr(made, each.name) for each in fields(Unlearned)}
         shared |= {"notes": (*made.notes, *told), "start": made.start or self.start}
-        return Forgotten(**shared, case=case, before=before, runtime=self.runtime, source=source, warnings=warnings)
+        return Forgotten(
+            **shared,
+            case=case,
+            before=before,
+            runtime=self.runtime,
+            source=source,
+            warnings=warnings,
+            not_found=not_found,
+        )
 
     def audit(
         self,

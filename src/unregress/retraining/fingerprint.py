@@ -20,6 +20,7 @@ from unregress.data.hashing import columns, digest_of, row_hashes
 from unregress.data.loading import Batch, chunked
 from unregress.data.splits import Split
 from unregress.errors.wording import without_addresses
+from unregress.evidence.long_values import shortened
 from unregress.methods.base import Method, record_of_method
 from unregress.parallel.jobs import one_thread
 from unregress.retraining.model_store import CacheKey, without_docstrings
@@ -112,7 +113,7 @@ def method_fingerprint(method: Method) -> CacheKey:
         functions = [part for each in vars(method).values() if _trains(each) for part in parts_of(each)]
         return {**record.as_config(), **({"training source": source_of(functions)} if functions else {})}
     # Settings of a user's own types may be visible in `str` only.
-    shown = without_addresses(str(method))
+    shown = shortened(without_addresses(str(method)))
     return {**record.as_config(), "shown": shown, "source": source_of([method])}
 
 

@@ -35,13 +35,15 @@ class Price(NamedTuple):
 
     method: Method
     seconds: float
-    passes: int
+    passes: int | None
+    """Sample passes; None if unknown, as of a training function."""
     leaves: str
     """What is left of the forgotten samples, in words."""
 
     def __str__(self) -> str:
         name = type(self.method).__name__
-        return f"{name}: about {self.seconds:.3g} s, {self.passes:,} sample passes; leaves {self.leaves}"
+        passes = "" if self.passes is None else f", {self.passes:,} sample passes"
+        return f"{name}: about {self.seconds:.3g} s{passes}; leaves {self.leaves}"
 
 
 class Choice(NamedTuple):
@@ -112,7 +114,8 @@ def choose_method(
 
 def _retraining(case: Case, training: Training, start: nn.Module | None, pace: Throughput) -> Price:
     work = plan_of(training, len(case.requested.retain))
-    return Price(Retrain(recipe=training, start=start), work.seconds(pace), work.passes, "nothing: it is exact")
+    passes = work.passes if work.counted else None
+    return Price(Retrain(recipe=training, start=start), work.seconds(pace), passes, "nothing: it is exact")
 
 
 def _brief(case: Case, training: Training, pace: Throughput) -> tuple[Price, ...]:

@@ -30,8 +30,9 @@ REPORT = "audit.json"
 _ANOTHER_STORE = "another store: `--store` of `unregress reproduce`, `--retrain.store` of `unregress audit`"
 TRAINING = ("data", "distributed", "hooks", "methods", "tasks", "trainers", "training")
 """Folders whose code determines a trained model, besides the code of its data and architecture."""
-MEASURING = (*TRAINING, "auditing", "evidence/audit_report", "evidence/findings", "evidence/model_record",
-             "evidence/nan_means", "evidence/noise_floor", "metrics", "retraining/model_factory")  # fmt: skip
+MEASURING = (*TRAINING, "auditing", "evidence/audit_report", "evidence/findings", "evidence/long_values",
+             "evidence/model_record", "evidence/nan_means", "evidence/noise_floor", "metrics",
+             "retraining/model_factory")  # fmt: skip
 """Folders and modules whose code determines an audit's measurements; verdicts are computed again on each reading."""
 
 

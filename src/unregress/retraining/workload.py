@@ -63,14 +63,24 @@ class Workload:
 
     def describe(self, pace: Throughput, workers: int = 1) -> str:
         """Describe workload and duration in a sentence; arguments as for `seconds`."""
-        seconds = self.seconds(pace, workers)
-        size, unit = next(
-            (s, u) for s, u in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * s or s == 1
-        )
         count = "one worker" if workers == 1 else f"{workers} workers"
         bound = "at most " if self.at_most else ""
         passes = f", {bound}{self.passes:,} sample passes" if self.counted else ""
-        return f"{self.models} models to train{passes}: {bound}about {seconds / size:.0f} {unit} with {count}."
+        return (
+            f"{self.models} models to train{passes}: {bound}about {duration(self.seconds(pace, workers))} with {count}."
+        )
+
+
+def duration(seconds: float) -> str:
+    """A duration in words, in the largest unit of which there are two.
+
+    >>> duration(90), duration(7200)
+    ('90 seconds', '2 hours')
+    """
+    size, unit = next(
+        (s, u) for s, u in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * s or s == 1
+    )
+    return f"{seconds / size:.0f} {unit}"
 
 
 def plan_of(work: Training | Method, samples: int) -> Workload:

@@ -17,8 +17,10 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import Augment, Collate
 from unregress.data.request import Index
+from unregress.data.splits import Weights
 from unregress.data.subsets import subset
 from unregress.errors import DivergenceError, ModelError, SettingError
+from unregress.evidence.long_values import shortened
 from unregress.evidence.model_record import plain, settings_of
 from unregress.tasks.unwrap import not_finite, private_copy, unwrapped
 from unregress.training.fresh_model import architecture_differences
@@ -38,8 +40,11 @@ class TrainingData:
     """Held-out samples that the training may monitor, for example to stop early; those of the kind that is forgotten
     are left out.  None if there are none."""
     rows: Index
-    """Position in the whole training set of each sample of `train`, to select the user's own values for each sample,
-    such as weights of a sampler; `(n,)` int64."""
+    """Position in the whole training set of each sample of `train`, to select the user's own values for each sample;
+    `(n,)` int64."""
+    weights: Weights | None = None
+    """The weight of each sample of `train`, from `Splits.weights`, for a sampler or a weighted loss that the training
+    function applies itself; `(n,)` float64.  None if there are none."""
     collate: Collate | None = None
     """The `collate` of the splits."""
     augment: Augment | None = None
@@ -97,13 +102,14 @@ def train_from(
     rows = rows if left_out is None else np.setdiff1d(rows, left_out)
     started = time.perf_counter()
     like = private_copy(start)
-    watched = objective.validation_rows(case)
+    watched, weights = objective.validation_rows(case), case.splits.weight_array
     data = TrainingData(
         train=subset(case.splits.train, rows.tolist()),
         validation=None
         if watched is None or case.splits.validation is None
         else subset(case.splits.validation, watched.tolist()),
         rows=rows,
+        weights=None if weights is None else weights[rows],
         collate=case.splits.collate,
         augment=case.splits.augment,
     )
@@ -139,10 +145,13 @@ def require_possible(training: Training, runtime: Runtime) -> None:
 
 
 def training_record(training: Training) -> dict[str, Any]:
-    """A training as plain data, for records and keys: a recipe's settings, or the function's name and settings."""
+    """A training as plain data, for records and keys: a recipe's settings, or the function's name and settings.
+
+    Of long settings of a function, such as a table that is bound to it, size and SHA-256 stand for the content.
+    """
     if isinstance(training, Recipe):
         return settings_of(training)
-    settings = {name: _recorded(value) for name, value in _settings(training).items()}
+    settings = {name: shortened(_recorded(value)) for name, value in _settings(training).items()}
     return {"class_path": training_name(training), "init_args": settings}
 
 

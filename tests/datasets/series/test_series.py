@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from unregress import TensorTask
+from unregress import Project, Recipe, TensorTask
 from unregress.datasets.series.delimited import first_of, lines_of, times_of
 from unregress.datasets.series.series import HOUR, Scaler, Series, hour_of, time_of
 from unregress.datasets.series.windowed import Boundaries, WindowedSeries
@@ -146,6 +146,25 @@ def test_windows_with_a_horizon_and_a_stride() -> None:
     strided = WindowedSeries(series=SERIES, boundaries=LIMITS, encoder=2, stride=3)
     assert strided.places("train").tolist() == [3]
     assert strided.places("test").tolist() == [8, 9, 16, 17]
+
+
+def test_windows_are_found_by_client_and_time() -> None:
+    splits = WindowedSeries(series=SERIES, boundaries=LIMITS, encoder=2, horizon=2).splits()
+    # The windows of a forecast hours 2, 3, 4 and the next one of each, those of b hour 4: each looks back two hours.
+    first, last = ((splits.columns[name].astype(int) - START).tolist() for name in ("first", "last"))
+    assert (splits.columns["client"].tolist(), first, last) == (["a", "a", "a", "b"], [0, 1, 2, 2], [3, 4, 5, 5])
+    assert [len(splits.validation_columns["client"]), len(splits.test_columns["client"])] == [2, 2]
+    assert list(splits.fitted) == ["each client's mean and deviation"] and not CUT.splits(mask(3)).fitted
+    project = Project(task=TASK, splits=splits, training=Recipe(epochs=1))
+    hour = {"start": "first", "end": "last", "from": "2014-01-01 04:00", "to": "2014-01-01 04:00"}
+    everybody = project.request(times=hour, reason="hour 4")
+    # The held-out windows reach back to hours 4 and 5, or 6 and 7.
+    assert (everybody.forget, everybody.validation, everybody.test) == ((1, 2, 3), (0, 1), ())
+    assert project.request(times={**hour, "where": {"client": "b"}}, reason="of b").forget == (3,)
+    client = project.request(where={"client": "b"}, reason="the client left")
+    assert (client.forget, client.validation, client.test) == ((3,), (1,), (1,))
+    with pytest.raises(RequestError, match="outside of the series"):
+        project.request(times={**hour, "from": "2013-05-01", "to": "2013-05-02"}, reason="too early")
 
 
 def test_targets_in_units_of_the_whole_training_period() -> None:

@@ -13,6 +13,7 @@ import yaml
 from unregress.cli.error_messages import METHODS
 from unregress.errors import StaleError, UnregressError
 from unregress.evidence import AuditReport
+from unregress.evidence.long_values import shortened
 from unregress.evidence.model_record import differences
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
@@ -167,15 +168,21 @@ def _configured_method(config: Any) -> tuple[str, dict[str, Any]] | None:
     """Name and settings of the method that a configuration asks for; None if it asks for none."""
     path, settings = at(config, "method", "class_path"), at(config, "method", "init_args")
     if isinstance(path, str):
-        return path.rpartition(".")[2], settings if isinstance(settings, dict) else {}
+        own = "." in path and not path.startswith("unregress.")
+        return path.rpartition(".")[2], _recorded(settings) if own or not isinstance(settings, dict) else settings
     if at(config, "request") is not None:
         # No method was named: the command chose one, and says which in the record.
         return None
     recipe, training = at(config, "recipe"), at(config, "training")
     if training is not None:
         # A function's import path may be another one than that of its definition; its settings are comparable.
-        return "train", {"recipe": at(training, "init_args") or {}}
+        return "train", {"recipe": _recorded(at(training, "init_args"))}
     return ("train", {"recipe": recipe}) if isinstance(recipe, dict) else None
+
+
+def _recorded(settings: Any) -> dict[str, Any]:
+    """Settings of a function or method as a record has them, with long ones shortened; empty if there are none."""
+    return {name: shortened(value) for name, value in settings.items()} if isinstance(settings, dict) else {}
 
 
 def _audited(records: Mapping[str, Any], manifest: Manifest) -> Iterator[str]:

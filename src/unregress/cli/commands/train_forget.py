@@ -137,7 +137,7 @@ def forget(
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
     asked = request.resolve(data, task, weights.values())
     case = Case(task=task, splits=data, request=asked.request)
-    notes: list[str] = []
+    notes, prices = list[str](), tuple[str, ...]()
     given = None if method is None and checkpoint is None else _trained(checkpoint, method, case, runtime, notes.append)
     tables = () if table is None else read_tables(table)
     if method is None:
@@ -147,8 +147,7 @@ def forget(
         bare = None if given is None else module_of(given)
         chosen = choose_method(case, how, initial, runtime, budget, model=bare, tables=known)
         say(*chosen.lines)
-        notes += chosen.lines
-        method = chosen.method
+        method, prices = chosen.method, chosen.lines
     elif isinstance(method, LeaveOutEdit):
         method = replace(method, table=tables[0] if tables else None)
     else:
@@ -167,7 +166,8 @@ def forget(
     require_agreement(weights.values())
     with run_folder(runtime.process_group, output, config + contents(case, weights), weights) as folder:
         made = method.unlearn(given, case, runtime)
-        made = replace(made, notes=(*made.notes, *notes))
+        told = (*made.notes, *notes)
+        made = replace(made, notes=(*told, *prices))
         write_request(folder, case, asked.before)
         write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
     which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
@@ -180,7 +180,7 @@ def forget(
     say(
         *outcome,
         *_carried(asked.request),
-        *_summary(made),
+        *_summary(replace(made, notes=told)),
         *(f"Warning: {warning}" for warning in warnings),
         *run_summary(output, UNLEARNED, replaced),
     )

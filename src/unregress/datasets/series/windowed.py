@@ -154,15 +154,29 @@ class WindowedSeries:
         found: Mask = so_far[places + self.horizon] > so_far[places - (self.encoder if mode == "purge" else 0)]
         return found
 
+    def columns(self, part: Part) -> dict[str, Any]:
+        """Client, first and last hour of each window of a part, by which a request can name windows.
+
+        Returns:
+            `client`, `first` (the first hour that is looked back at) and `last` (the last one that is forecast), times
+            as NumPy's `datetime64`; `(n,)` each.
+        """
+        places, hour = self.places(part), self.series.hour
+        return {
+            "client": np.array(self.series.clients)[self.series.client[places]],
+            "first": (hour[places] - self.encoder).astype("datetime64[h]"),
+            "last": (hour[places] + self.horizon - 1).astype("datetime64[h]"),
+        }
+
     def splits(self, forgotten: Mask | None = None) -> Splits:
-        """The three parts, scaled by the training steps that are not to be forgotten.
+        """The three parts, scaled by the training steps that are not to be forgotten, with ids and `columns`.
 
         Args:
             forgotten: mask of the steps to forget, `(steps,)`; None scales by the whole training period.
         """
         kept = self.training if forgotten is None else self.training & ~forgotten
-        values = Scaler.fit(self.series, kept).transform(self.series)
-        hour = self.series.hour
+        scaler = Scaler.fit(self.series, kept)
+        values, hour = scaler.transform(self.series), self.series.hour
         # 1970-01-01 was a Thursday.
         cat = np.stack([self.series.client, hour % 24, (hour // 24 + 3) % 7], axis=1).astype(np.int16)
         cont = np.stack([(hour - self.boundaries.validation) / YEAR, values], axis=1).astype(np.float32)
@@ -178,6 +192,11 @@ class WindowedSeries:
             test=parts.get("test"),
             collate=collate,
             ids=WindowIds(self.series, self.places("train")),
+            columns=self.columns("train"),
+            validation_columns=self.columns("validation"),
+            test_columns=self.columns("test"),
+            # A scale that reads no forgotten step holds no trace of one.
+            fitted={"each client's mean and deviation": scaler} if forgotten is None else {},
         )
 
     def case(self, task: Task[Any], forgotten: Mask, *, reason: str, mode: Mode = "label", most: float = 0.9) -> Case:

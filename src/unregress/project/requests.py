@@ -1,0 +1,104 @@
+"""A project's requests: the samples to forget, named in one way, and what of the names is not in the data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+from numpy.typing import ArrayLike
+
+from unregress.data.conditions import named_by_content
+from unregress.data.request import ForgetRequest
+from unregress.data.request_checks import require_list
+from unregress.data.splits import HELD_OUT, Splits
+from unregress.errors import RequestError, SettingError
+from unregress.tasks.base import Task
+
+Missing = Literal["error", "report"]
+
+
+class NamedRequest(NamedTuple):
+    """A request, and remarks on what it names and the data do not hold."""
+
+    request: ForgetRequest
+    not_found: tuple[str, ...] = ()
+
+
+def named_request(
+    splits: Splits,
+    task: Task[Any],
+    *,
+    subjects: Iterable[Hashable] | None = None,
+    ids: Iterable[Hashable] | None = None,
+    band: tuple[float | None, float | None] | None = None,
+    where: ArrayLike | Mapping[str, Any] | None = None,
+    times: Mapping[str, Any] | None = None,
+    reason: str,
+    missing: Missing = "error",
+    requested_by: str = "",
+    requested_on: str = "",
+) -> NamedRequest:
+    """Find the samples to forget; arguments as for `Project.request`.
+
+    Raises:
+        RequestError: no or several ways are used, or nothing matches.
+        SettingError: `missing` is neither `error` nor `report`.
+    """
+    ways = {"subjects": subjects, "ids": ids, "band": band, "where": where, "times": times}
+    if len(given := [name for name, value in ways.items() if value is not None]) != 1:
+        raise RequestError(
+            f"The request names its samples by {' and '.join(given) or 'nothing'}",
+            expected=f"exactly one of {', '.join(ways)}",
+        )
+    if missing not in ("error", "report"):
+        raise SettingError(f"`missing` is {missing!r}", expected="error or report")
+    notes: list[str] = []
+    if subjects is not None:
+        everyone = {person for split in ("train", *HELD_OUT) for person in splits.subjects_of(split) or ()}
+        people = _present("subjects", subjects, everyone, missing, notes) if splits.subjects is not None else subjects
+        found = ForgetRequest.subjects(splits, people, reason=reason)
+    elif ids is not None:
+        if splits.ids is None:
+            raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
+        found = ForgetRequest.ids(splits.ids, _present("ids", ids, set(splits.ids), missing, notes), reason=reason)
+    elif where is not None and not isinstance(where, Mapping):
+        found = ForgetRequest.where(where, reason=reason)
+    else:
+        by_content = named_by_content(splits, task, band=band, where=where, times=times, reason=reason)
+        if by_content is None:
+            raise RequestError("The request names nothing", expected=f"one of {', '.join(ways)}")
+        found = by_content
+    return NamedRequest(replace(found, requested_by=requested_by, requested_on=requested_on), tuple(notes))
+
+
+def _present(
+    name: str, wanted: Iterable[Hashable], known: Collection[Hashable], missing: Missing, notes: list[str]
+) -> list[Hashable]:
+    """The people or ids to look for: all of them, or where unknown ones are only reported, those in the data.
+
+    Args:
+        name: `subjects` or `ids`.
+        wanted: those that are named.
+        known: those in the data.
+        missing: whether unknown ones are an error.
+        notes: extended by a sentence that counts the unknown ones.
+
+    Raises:
+        RequestError: none of them is in the data, or `wanted` is no list.
+    """
+    require_list(name, wanted)
+    listed = list(wanted)
+    if missing == "error":
+        return listed
+    present = [each for each in listed if each in known]
+    called = "people" if name == "subjects" else "ids"
+    if unknown := len(listed) - len(present):
+        notes.append(f"{unknown} {called} of the request are not in the data")
+    if unknown and not present:
+        raise RequestError(
+            f"None of the {unknown} {called} of the request is in the data",
+            expected=f"{called} of the data",
+            remedy="Check the spelling and the type (text and numbers differ)",
+        )
+    return present
