@@ -176,16 +176,15 @@ class Verdict:
     def decisive(self) -> Criterion | None:
         """The crossed criterion that says most about a model; None if none is crossed."""
         crossed = [each for each in self.criteria if each.outcome != "within"]
-        # Predictions decide before the weights do.  A criterion with a direction says more than a distance, and an
-        # error more than an attack.
+        # Predictions decide before the weights do.  A criterion with a direction says more than a distance, an error in
+        # the reader's own units more than an attack, and a single measurement more than several together.
         return max(
             crossed,
             key=lambda c: (
                 c.kind not in IN_WEIGHTS,
                 c.outcome != "differs",
-                # What a single measurement shows is easier to understand than several together.
                 c.metric != COMBINED,
-                c.kind in ("error", "memory", "retain"),
+                c.metric in ("mae", "memory"),
                 c.excess,
             ),
             default=None,
