@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unregress.hooks import gram as module
+from unregress.hooks import gram as gram_module
+from unregress.hooks import layer_gradients as module
 from unregress.hooks.gram import Traces, gram, record, supported_layers, traced
+from unregress.hooks.layer_gradients import Trace
 
 
 class Tokens(nn.Module):
@@ -82,10 +84,12 @@ def products(model: nn.Module, inputs: Tensor, chunk: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("chunk", [6, 4])
 @pytest.mark.parametrize("block", [module.BLOCK, 50])
+@pytest.mark.parametrize("reduces", [False, True])
 def test_products_equal_autograd(
-    name: str, outputs: int, chunk: int, block: int, monkeypatch: pytest.MonkeyPatch
+    name: str, outputs: int, chunk: int, block: int, reduces: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(gram_module, "_gradients_are_smaller", lambda *_: reduces)
     build, inputs = CASES[name]
     torch.manual_seed(0)
     model = build(outputs).eval()
@@ -95,6 +99,26 @@ def test_products_equal_autograd(
     for layer, matrix in found.items():
         wanted = expected(model, model.get_submodule(layer), inputs)
         torch.testing.assert_close(matrix, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_kept_is_the_smaller_one() -> None:
+    # Values of one sample with two components: the convolution's trace has 3 · 64 + 2 · 4 · 64 = 704, its gradients
+    # 2 · (4 · 27 + 4) = 224; the linear layer's trace has 64 + 2 · 5 = 74, its gradients 2 · (5 · 64 + 5) = 650.
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 5))
+    layers = supported_layers(model)
+    traces = {name: Traces(layer) for name, layer in layers.items()}
+    with traced(layers) as seen:
+        record(traces, seen, model(torch.randn(6, 3, 8, 8))[:, :2])
+    assert traces["0"].calls == [] and [part.shape for part in traces["0"].gradients] == [(12, 112)]
+    assert traces["3"].gradients == [] and len(traces["3"].calls) == 1
+
+
+def test_a_layer_without_the_samples_on_its_first_axis_is_refused() -> None:
+    layer = nn.Embedding(2, 1)
+    weights = layer(torch.tensor([[0, 1, 0, 1]]))
+    traces = Traces(layer)
+    with pytest.raises(ValueError, match="first axis"):
+        traces.add([Trace(torch.zeros(1, 4, dtype=torch.int64), weights.detach().expand(3, 1, 4, 1))])
 
 
 def test_one_position_by_hand() -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 from unregress import Case, ForgetRequest, LeaveOutEdit, Recipe, Runtime, Splits, TensorTask, train
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import ModelError, PreflightError, StaleError
+from unregress.hooks import gram_passes
 from unregress.tasks.weights import weights_of
 
 CPU = Runtime(accelerator="cpu")
@@ -102,6 +103,25 @@ def test_a_helper_teaches_where_there_is_no_table() -> None:
     assert made.helper is not None and [epoch.stage for epoch in made.history] == ["helper"] * 5
     gap = [(predicted(model) - predicted(made.helper)).abs()[list(FORGET)].mean() for model in (ORIGINAL, made.model)]
     assert gap[1] < 0.2 * gap[0]
+
+
+def test_several_passes_give_the_same_edit_and_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = predicted(ORIGINAL).clone()
+    wanted[list(FORGET)] += 1.0
+    method = LeaveOutEdit(table=table_of(CASE, wanted), layers="all", iterations=1)
+    double = replace(CPU, precision="64-true")
+    one = method.unlearn(ORIGINAL, CASE, double)
+    monkeypatch.setattr(gram_passes, "HELD", 1)
+    several = method.unlearn(ORIGINAL, CASE, double)
+    for found, expected in zip(several.model.parameters(), one.model.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+    # Two passes more over all 200 samples: one for each of three layers.
+    assert several.cost.forward - one.cost.forward == several.cost.backward - one.cost.backward == 2 * 200
+    # A sample at a time, in chunks and in predictions.
+    monkeypatch.setattr(gram_passes, "WORKING", 1)
+    single = method.unlearn(ORIGINAL, CASE, double)
+    for found, expected in zip(single.model.parameters(), one.model.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("layers", ["all", "first", "last"])

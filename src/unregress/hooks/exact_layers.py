@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unregress.data.case import Case
 from unregress.data.loading import Batch, chunked
 from unregress.errors import ModelError
-from unregress.hooks.gram import Traces, gram, record, supported_layers, traced
+from unregress.hooks.gram import Traces, back_propagated, gram, supported_layers, traced
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime, evaluating
 
@@ -31,7 +31,7 @@ def exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -
         ModelError: there is none.
     """
     layers = supported_layers(unwrapped(model))
-    own = {name: _gradients(model, layer, case, rows, runtime) for name, layer in layers.items()}
+    wanted = {name: _products(model, layer, case, rows, runtime) for name, layer in layers.items()}
     traces = {name: Traces(layer) for name, layer in layers.items()}
     exact: dict[str, nn.Module] = {}
     raw = torch.empty(0)
@@ -39,9 +39,10 @@ def exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -
         if layers:
             (batch,) = runtime.load(case.source("train_eval"), [rows])
             raw = raw_predictions(case, model, batch)
-            record(traces, seen, raw)
-    for name, gradients in own.items():
-        expected = gradients @ gradients.T
+            for name, calls in back_propagated(seen, raw):
+                with suppress(ValueError, RuntimeError):
+                    traces[name].add(calls)
+    for name, expected in wanted.items():
         with suppress(ValueError, RuntimeError):
             found = gram(traces[name], raw.numel())
             if float((found - expected).norm()) <= RTOL * float(expected.norm()):
@@ -55,8 +56,8 @@ def exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -
     return exact
 
 
-def _gradients(model: nn.Module, layer: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
-    """Gradients of each prediction of each sample, alone, by a layer's weights; `(n k, weights)` float64."""
+def _products(model: nn.Module, layer: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
+    """Products of the gradients of each sample's predictions, alone, by a layer's weights; `(n k, n k)` float64."""
     weights = [weight for weight in layer.parameters() if weight.requires_grad]
     found = []
     with evaluating(model), torch.enable_grad():
@@ -67,4 +68,5 @@ def _gradients(model: nn.Module, layer: nn.Module, case: Case, rows: Tensor, run
                     value, weights, retain_graph=True, allow_unused=True, materialize_grads=True
                 )
                 found.append(torch.cat([piece.flatten() for piece in pieces]).double().cpu())
-    return torch.stack(found)
+    gradients = torch.stack(found)
+    return gradients @ gradients.T

@@ -15,7 +15,7 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.loading import chunked
 from unregress.errors import UnregressError, require_fields
 from unregress.hooks.exact_layers import exact_layers, raw_predictions
-from unregress.hooks.gram import Traces, gram, record, traced
+from unregress.hooks.gram_passes import footprint, gram_matrices, within_memory
 from unregress.hooks.nearest import nearest_rows
 from unregress.methods.base import Method, Unlearned
 from unregress.training.fresh_model import fresh_model
@@ -25,8 +25,6 @@ from unregress.training.objective import retain_objective
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime, evaluating
 
-CHUNK = 64
-"""Samples of a forward pass whose activations are kept for the products of gradients."""
 CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
 WATCHED = 500
@@ -41,7 +39,9 @@ class LeaveOutEdit(Method):
     change of the weights is the smallest one that reaches the targets and leaves the predictions of some retained
     samples, the anchors, as they are: with Jacobian J of the predictions of both, residual r and a small ridge D, it is
     Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear.  Only products of gradients are held (see
-    `unregress.hooks.gram`), so memory grows with the number of samples and not with that of the weights.
+    `unregress.hooks.gram`), so memory grows with the number of samples and not with that of the weights.  For what is
+    kept of the samples there is a bound (`unregress.hooks.gram_passes.HELD`); above it the layers are taken in turn, in
+    several passes over the samples.
 
     Changed are linear, embedding and convolution layers with trainable weights, in evaluation mode: batch statistics
     and dropout play no part.  The forgotten labels are never used.
@@ -87,6 +87,9 @@ class LeaveOutEdit(Method):
     def passes(self, forgotten: int) -> int:
         """Number of sample passes that the edit of a model with one output takes at most, with a table.
 
+        Assumes that what is kept of all layers fits into memory at once; each further pass over the samples, as of
+        large images in a deep network, takes up to two sample passes more for each sample and iteration.
+
         Args:
             forgotten: number of samples to forget.
         """
@@ -108,6 +111,7 @@ class LeaveOutEdit(Method):
             yield error
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
+        reading = within_memory(runtime, runtime.set_up(student), case, torch.from_numpy(case.requested.retain[:2]))
         history: tuple[Epoch, ...] = ()
         cost, helper = Cost(), None
         if self.table is None:
@@ -116,11 +120,11 @@ class LeaveOutEdit(Method):
                 fresh_model(case, student), case, self.helper, rows, runtime, stage="helper", validation="retain"
             )
             history, cost = fitted.history, fitted.cost
-            targets = _predict(helper, case, torch.tensor(case.requested.forget), runtime)
+            targets = _predict(helper, case, torch.tensor(case.requested.forget), reading)
             cost += Cost(forward=len(targets))
         else:
             targets = _flat(self.table.targets(case)).double()
-        edit = _Edit(self, student, case, runtime, targets)
+        edit = _Edit(self, student, case, reading, targets)
         notes = edit.apply()
         for number in range(1, self.rounds + 1):
             steps = fit(
@@ -149,7 +153,8 @@ class _Edit:
         wanted = max(method.anchors, 6 * len(forget)) if method.anchors else 0
         self.anchors, self.watched = _anchors(self.model, case, runtime, wanted, draws)
         self.rows = torch.cat([forget, self.anchors])
-        self.layers = exact_layers(self.model, case, torch.cat([forget, self.anchors])[:2], runtime)
+        self.layers = exact_layers(self.model, case, self.rows[:2], runtime)
+        self.size = footprint(self.model, self.layers, case, self.rows[:2], runtime)
         # The anchors' predictions before any change are held, also in later rounds.
         self.targets = torch.cat([targets, self._predict(self.anchors)]) if len(self.anchors) else targets
         self.forgotten = len(forget)
@@ -184,21 +189,12 @@ class _Edit:
         groups = [self.group] if self.group is not None else ["all", "first", "last"]
         # Inputs and gradients of layers that stay as they are need no memory.
         layers = {name: layer for group in groups for name, layer in _group(self.layers, group).items()}
-        traces = {name: Traces(layer) for name, layer in layers.items()}
-        outputs = []
-        with traced(layers) as seen, torch.enable_grad():
-            for batch in self.runtime.load(self.case.source("train_eval"), chunked(self.rows, CHUNK)):
-                for calls in seen.values():
-                    calls.clear()
-                raw = raw_predictions(self.case, self.model, batch)
-                record(traces, seen, raw)
-                outputs.append(raw.detach())
-        current = torch.cat(outputs).double().cpu()
-        products = {name: gram(each, current.numel()) for name, each in traces.items()}
-        self.cost += Cost(forward=len(self.rows), backward=len(self.rows) * current.shape[1])
+        made = gram_matrices(self.model, layers, self.case, self.rows, self.size, self.runtime)
+        done = made.passes * len(self.rows)
+        self.cost += Cost(forward=done, backward=done * made.outputs.shape[1])
         return {
-            group: torch.stack([products[name] for name in _group(self.layers, group)]).sum(0) for group in groups
-        }, current
+            group: torch.stack([made.by_layer[name] for name in _group(self.layers, group)]).sum(0) for group in groups
+        }, made.outputs
 
     def _solution(self, kernel: Tensor, residual: Tensor) -> Tensor:
         """(J Jᵀ + D)⁻¹ r, `(n, k)`."""
@@ -215,11 +211,13 @@ class _Edit:
         total = [torch.zeros_like(weight) for weight in weights]
         done = 0
         with torch.enable_grad():
-            for batch in self.runtime.load(self.case.source("train_eval"), chunked(self.rows, CHUNK)):
+            for batch in self.runtime.load(self.case.source("train_eval"), chunked(self.rows, self.size.chunk)):
                 raw = raw_predictions(self.case, self.model, batch)
                 factor = solution[done : done + len(raw)].to(raw)
                 done += len(raw)
                 found = torch.autograd.grad((raw * factor).sum(), weights, allow_unused=True)
+                # Otherwise what is left of the graph would stay until the next chunk's is complete.
+                del raw
                 for sum_, piece in zip(total, found, strict=True):
                     if piece is not None:
                         sum_ += piece

@@ -1,0 +1,171 @@
+"""Gradients of single samples by one layer's weights, from what went into the layer and what came back to it.
+
+They are made in blocks of bounded memory, or whole, for linear, embedding and convolution layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BLOCK = 32_000_000
+"""Largest number of values of a block of per-sample gradients."""
+
+
+@dataclass
+class Trace:
+    """What went into a layer and what came back, of one call in a forward pass."""
+
+    inputs: Tensor
+    """`(n, ...)`, or `(n, positions)` of an embedding."""
+    gradients: Tensor
+    """Gradient of each output component of each sample's prediction by the layer's output; `(n, k, ...)`."""
+
+
+def weight_gradients(layer: nn.Module, calls: Sequence[Trace]) -> Tensor:
+    """The per-sample gradients by all trained weights of a layer.
+
+    Args:
+        layer: a linear, embedding or convolution layer.
+        calls: its calls in one forward pass; at least one.
+
+    Returns:
+        `(n k, weights)`, ordered by sample and then output component.
+
+    Raises:
+        ValueError: the samples are not on the first axis.
+    """
+    if len({len(part) for call in calls for part in (call.inputs, call.gradients)}) != 1:
+        raise ValueError("a layer does not have the samples on its first axis")
+    if isinstance(layer, nn.Embedding):
+        # Other chunks have other tokens, so that all of them get a place.
+        tokens, gradients = _tokens(layer, calls)
+        return _summed_by_token(gradients, tokens, layer.num_embeddings)
+    return torch.cat(list(BLOCKS[type(layer)](layer, calls)), 1)
+
+
+def values_by_sample(layer: nn.Module, calls: Sequence[tuple[int, int]], components: int) -> tuple[int, int]:
+    """Number of values of one sample's trace, and of its gradients by the layer's weights.
+
+    Args:
+        layer: the layer.
+        calls: values of input and output of each call, of one sample.
+        components: number of output components of a prediction.
+    """
+    weights = sum(weight.numel() for weight in layer.parameters(recurse=False) if weight.requires_grad)
+    return sum(before + components * after for before, after in calls), components * weights
+
+
+def positions(calls: Sequence[Trace]) -> tuple[Tensor, Tensor]:
+    """Inputs `(n, s, in)` and gradients `(n, k, s, out)`; positions are all axes between, and the calls."""
+    n, k = calls[0].gradients.shape[:2]
+    inputs = [call.inputs.reshape(n, -1, call.inputs.shape[-1]) for call in calls]
+    gradients = [call.gradients.reshape(n, k, -1, call.gradients.shape[-1]) for call in calls]
+    return torch.cat(inputs, 1), torch.cat(gradients, 2)
+
+
+def _linear_blocks(layer: nn.Linear, calls: Sequence[Trace]) -> Iterator[Tensor]:
+    """Blocks `(n k, p)` of per-sample gradients by weight and bias."""
+    inputs, gradients = positions(calls)
+    n, k, _, out = gradients.shape
+    if layer.weight.requires_grad:
+        width = max(1, BLOCK // (n * k * inputs.shape[2]))
+        for start in range(0, out, width):
+            piece = gradients[..., start : start + width]
+            yield torch.einsum("nkso,nsi->nkoi", piece, inputs).reshape(n * k, -1)
+    if has_bias(layer):
+        yield gradients.sum(2).reshape(n * k, out)
+
+
+def _embedding_blocks(layer: nn.Embedding, calls: Sequence[Trace]) -> Iterator[Tensor]:
+    """Blocks `(n k, p)` of per-sample gradients by the rows of the tokens that occur."""
+    tokens, gradients = _tokens(layer, calls)
+    n, k, _, size = gradients.shape
+    used, places = tokens.unique(return_inverse=True)
+    places = places.reshape(tokens.shape)
+    width = max(1, BLOCK // (n * k * len(used)))
+    for start in range(0, size, width):
+        yield _summed_by_token(gradients[..., start : start + width], places, len(used))
+
+
+def _tokens(layer: nn.Embedding, calls: Sequence[Trace]) -> tuple[Tensor, Tensor]:
+    """Tokens `(n, s)` and gradients `(n, k, s, size)` of all calls; zero where the token is padding."""
+    tokens = torch.cat([call.inputs.reshape(len(call.inputs), -1) for call in calls], 1)
+    gradients = torch.cat([call.gradients.flatten(2, -2) for call in calls], 2)
+    if layer.padding_idx is not None:
+        gradients = gradients * (tokens != layer.padding_idx)[:, None, :, None]
+    return tokens, gradients
+
+
+def _summed_by_token(gradients: Tensor, places: Tensor, count: int) -> Tensor:
+    """Gradients `(n, k, s, width)` added up for each of `count` tokens; `(n k, count × width)`."""
+    n, k, _, width = gradients.shape
+    block = gradients.new_zeros(n, k, count, width)
+    block.scatter_add_(2, places[:, None, :, None].expand(gradients.shape), gradients)
+    return block.reshape(n * k, -1)
+
+
+def _convolution_blocks(layer: nn.Conv1d | nn.Conv2d, calls: Sequence[Trace]) -> Iterator[Tensor]:
+    n, k = calls[0].gradients.shape[:2]
+    groups, out = layer.groups, layer.out_channels
+    if layer.weight.requires_grad:
+        inside = layer.weight[0].numel()
+        width = max(1, min(out // groups, BLOCK // (n * k * inside)))
+        for group in range(groups):
+            first = group * (out // groups)
+            for start in range(first, first + out // groups, width):
+                end = min(start + width, first + out // groups)
+                yield _convolution_block(layer, calls, group, start, end).reshape(n * k, -1)
+    if has_bias(layer):
+        yield torch.stack([call.gradients.flatten(3).sum(3) for call in calls]).sum(0).reshape(n * k, out)
+
+
+def _convolution_block(
+    layer: nn.Conv1d | nn.Conv2d, calls: Sequence[Trace], group: int, start: int, end: int
+) -> Tensor:
+    """Per-sample gradients by the weights of some output channels of one group; `(n, k, channels, inside)`."""
+    n, k = calls[0].gradients.shape[:2]
+    inside, channels = layer.weight[0].numel(), layer.in_channels // layer.groups
+    total = calls[0].gradients.new_zeros(n, k, end - start, inside)
+    for call in calls:
+        inputs = call.inputs[:, group * channels : (group + 1) * channels]
+        piece = call.gradients[:, :, start:end].flatten(3)
+        rows = max(1, BLOCK // (inside * piece.shape[3]))
+        for row in range(0, n, rows):
+            columns = _unfolded(layer, inputs[row : row + rows])
+            total[row : row + rows] += torch.einsum("nkol,ncl->nkoc", piece[row : row + rows], columns)
+    return total
+
+
+def _unfolded(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
+    """The values under the kernel at each position; `(n, channels × kernel, positions)`."""
+    flat = inputs.ndim == 3
+    kernel, stride, dilation = (
+        (1, *each) if flat else each for each in (layer.kernel_size, layer.stride, layer.dilation)
+    )
+    if isinstance(layer.padding, str):
+        reach = [d * (k - 1) if layer.padding == "same" else 0 for k, d in zip(kernel, dilation, strict=True)]
+        sides = [side for each in reversed(reach) for side in (each // 2, each - each // 2)]
+    else:
+        sides = [side for each in reversed((0, *layer.padding) if flat else layer.padding) for side in (each, each)]
+    images = functional.pad(inputs.unsqueeze(2) if flat else inputs, sides)
+    return functional.unfold(images, kernel, dilation=dilation, stride=stride)
+
+
+def has_bias(layer: nn.Module) -> bool:
+    """Whether a layer has a bias that is trained."""
+    bias: nn.Parameter | None = getattr(layer, "bias", None)
+    return bias is not None and bias.requires_grad
+
+
+BLOCKS: dict[type, Any] = {
+    nn.Linear: _linear_blocks,
+    nn.Embedding: _embedding_blocks,
+    nn.Conv1d: _convolution_blocks,
+    nn.Conv2d: _convolution_blocks,
+}

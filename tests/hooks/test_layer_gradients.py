@@ -1,0 +1,49 @@
+"""Gradients of single samples by one layer's weights, against autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unregress.hooks.gram import back_propagated, traced
+from unregress.hooks.layer_gradients import Trace, values_by_sample, weight_gradients
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
+    "linear": (lambda: nn.Linear(3, 4), torch.randn(5, 3)),
+    "linear with positions": (lambda: nn.Linear(3, 4, bias=False), torch.randn(5, 2, 6, 3)),
+    "conv1d": (lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), torch.randn(5, 4, 9)),
+    "conv1d, same padding": (lambda: nn.Conv1d(2, 3, 4, padding="same"), torch.randn(5, 2, 9)),
+    "conv2d": (lambda: nn.Conv2d(3, 4, (3, 2), stride=(1, 2), padding=(2, 1)), torch.randn(5, 3, 7, 6)),
+    "conv2d, depthwise": (lambda: nn.Conv2d(4, 4, 3, groups=4, dilation=2, bias=False), torch.randn(5, 4, 8, 8)),
+    "embedding": (lambda: nn.Embedding(7, 3), torch.randint(0, 7, (5, 6))),
+    "embedding with padding": (lambda: nn.Embedding(7, 3, padding_idx=0), torch.randint(0, 7, (5, 6))),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_gradients_equal_autograd(name: str, outputs: int) -> None:
+    build, inputs = LAYERS[name]
+    torch.manual_seed(0)
+    layer = build()
+    head = nn.Sequential(nn.Tanh(), nn.Flatten(), nn.Linear(layer(inputs)[0].numel(), outputs))
+    wanted = []
+    for one in inputs.split(1):
+        for value in head(layer(one)).flatten():
+            pieces = torch.autograd.grad(value, list(layer.parameters()), retain_graph=True)
+            wanted.append(torch.cat([piece.flatten() for piece in pieces]))
+    with traced({"": layer}) as seen:
+        ((_, calls),) = back_propagated(seen, head(layer(inputs)))
+    torch.testing.assert_close(weight_gradients(layer, calls), torch.stack(wanted), rtol=1e-4, atol=1e-6)
+
+
+def test_frozen_weights_have_no_gradients() -> None:
+    layer = nn.Linear(2, 3)
+    layer.bias.requires_grad_(False)
+    calls = [Trace(torch.ones(4, 2), torch.ones(4, 1, 3))]
+    assert weight_gradients(layer, calls).shape == (4, 6)
+    # Two calls with 2 values in and 3 out, two components: 2 · (2 + 2 · 3) against 2 · 6.
+    assert values_by_sample(layer, [(2, 3), (2, 3)], 2) == (16, 12)
