@@ -19,9 +19,9 @@ from unregress.training.runtime import Runtime, evaluating
 
 CHUNK = 64
 """Largest number of samples of a forward pass with a backward pass."""
-HELD = 2_000_000_000
+HELD = 1_500_000_000
 """Largest number of bytes of the traces of all samples that are held at once, unless one layer alone takes more."""
-WORKING = 1_000_000_000
+WORKING = 500_000_000
 """Largest number of bytes that a chunk of samples may take in a forward or backward pass, unless one sample alone takes
 more."""
 
