@@ -87,15 +87,15 @@ def test_a_model_like_the_golds_passes() -> None:
     assert found.outcome == "PASS"
     assert {each.outcome for each in found.criteria} == {"within"}
     assert [(each.metric, each.split) for each in found.criteria] == [TOGETHER, PAIRED, W1, ERROR, ATTACK, RETAIN]
-    # The finest question is all signs of memory together.  In standard deviations of golds, √(5/8) and √(5/8) / 100,
-    # the original's error is 12 below theirs and its attack 0.2 above; the limit is Student's.
+    # All signs of memory together: in standard deviations of golds, √(5/8) and √(5/8) / 100, the original's error is 12
+    # below theirs and its attack 0.2 above; the limit is Student's.
     assert criterion(found, TOGETHER).original == pytest.approx((12 + 20) / 2 / sqrt(5 / 8))
-    finest = student.isf(0.05, 4) * sqrt(6 / 5) / (16 / sqrt(5 / 8))
-    assert criterion(found, TOGETHER).resolution == pytest.approx(finest)
+    together = 1.2 * student.isf(0.05, 4) * sqrt(6 / 5) / (16 / sqrt(5 / 8))
+    assert criterion(found, TOGETHER).resolution == pytest.approx(together)
+    # W1 tells a little more: its limit, below, is 1.53, where the original is at 12 and the golds are at 1.
+    finest = sqrt((criterion(found, W1).high ** 2 - 1 / 2) / (12**2 - 1))  # type: ignore[operator]
+    assert criterion(found, W1).resolution == pytest.approx(finest)
     assert finest == pytest.approx(min(each.resolution for each in found.criteria))
-    # W1 would tell nearly as much: its limit, below, is 1.53, where the original is at 12 and the golds are at 1.
-    next_finest = sqrt((criterion(found, W1).high ** 2 - 1 / 2) / (12**2 - 1))  # type: ignore[operator]
-    assert criterion(found, W1).resolution == pytest.approx(next_finest)
     assert f"more than {finest:.0%} of what sets the original apart" in found.reason
 
 

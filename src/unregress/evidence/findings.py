@@ -45,6 +45,9 @@ IN_WEIGHTS: tuple[Kind, ...] = ("relearning", "revival")
 """The kinds of criteria about memory in the weights, which predictions do not show."""
 COMBINED = "memory-signs"
 """Metric of the criterion that combines several signs of memory in one number (`evidence.combined_memory`)."""
+LESS_THAN_IN_PROPORTION = 1.2
+"""By how much more must be kept than in proportion for the combined signs to reach their limit: with blends of golds
+and originals it is reached with even odds at 1.1 to 1.2 times (docs/calibration.md)."""
 CriterionOutcome = Literal["within", "differs", "remembers", "overshoots", "damaged"]
 """`differs`: farther from the golds than one more gold; `remembers`: an error, or loss while relearning, below the
 golds' limits, or an attack or memory above, of a model whose error on the forgotten samples, less that on similar
@@ -130,6 +133,7 @@ class Criterion:
         squares: a model with half of what sets the original apart is less than half of the way from the floor to it.
         A model without any memory may be nearer to the golds than they are to each other, if its predictions are
         smoother: at their very centre it is at the floor divided by √2, which is taken as the point of no memory.
+        The combined signs of memory grow less than in proportion, since the best known samples of a gold are others.
         """
         gap = self.original - self.gold
         limit = self.high if gap > 0 else self.low
@@ -141,7 +145,8 @@ class Criterion:
             gold, original, limit = self.gold / unit, self.original / unit, limit / unit
             kept, whole = limit * limit - gold * gold / 2, original * original - gold * gold
             return sqrt(kept / whole) if kept >= 0 and whole > 0 else inf
-        return (limit - self.gold) / gap
+        share = (limit - self.gold) / gap
+        return LESS_THAN_IN_PROPORTION * share if self.metric == COMBINED else share
 
     @property
     def excess(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -199,12 +200,14 @@ def _audited(records: Mapping[str, Any], manifest: Manifest) -> Iterator[str]:
 
 
 def _verdicts(path: Path) -> Iterator[str]:
-    """Verdicts that differ from those that the numbers give, if this version of unregress judged."""
+    """Verdicts that differ from those that the numbers give, if this version of unregress and of its rule judged."""
     try:
         report = AuditReport.from_json(path)
         rule = report.settings.get("rule")
         if report.version != version("unregress") or not isinstance(rule, dict):
             return
+        if rule.keys() < {field.name for field in fields(Rule)}:
+            return  # a rule that had fewer settings judged by fewer criteria
         judged = {verdict.model: verdict.outcome for verdict in judge(report, Rule(**rule))}
     except UnregressError as error:
         yield error.found
