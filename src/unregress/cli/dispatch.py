@@ -21,7 +21,7 @@ from unregress.cli import configuration
 from unregress.cli.commands.audit import audit, report
 from unregress.cli.commands.audit_predictions import COMMAND, audit_predictions, routed
 from unregress.cli.commands.leave_out import table
-from unregress.cli.commands.method import method
+from unregress.cli.commands.method import listed, method
 from unregress.cli.commands.remains import remains
 from unregress.cli.commands.reproduce import reproduce
 from unregress.cli.commands.train_forget import forget, train
@@ -160,7 +160,7 @@ def _run(words: Sequence[str], debug: bool) -> int:
         sys.path.insert(0, here)
     # `Splits` is a dataclass; with this setting `data` takes any function that returns one.
     set_parsing_settings(subclasses_enabled=[Splits], docstring_parse_attribute_docstrings=True)
-    words = routed(words)
+    words = listed(routed(words))
     parser = _Parser(usage=USAGE, description=DESCRIPTION, epilog=EXIT_CODES, version=version("unregress"))
     subcommands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands", prog="unregress")
     _require_command(words)

@@ -7,7 +7,7 @@ that rest on the same golds are not independent evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, prod
@@ -147,6 +147,9 @@ def _require(reports: Sequence[AuditReport], model: str, level: float, measures:
     complaints = []
     if len({report.request_digest for report in reports}) > 1:
         complaints.append("the audits are about different requests")
+    if repeated := sorted(_repeated(reports, model)):
+        listed = " and ".join(f"{first} and {second}" for first, second in repeated)
+        complaints.append(f"audits {listed} are about the same model")
     for number, report in enumerate(reports, 1):
         if model not in report.named("unlearned"):
             known = ", ".join(report.named("unlearned")) or "none"
@@ -164,6 +167,15 @@ def _require(reports: Sequence[AuditReport], model: str, level: float, measures:
             expected="audits of one request and one method, each with original, model and golds",
             remedy="Audit each seed's model with `unregress audit`, and name the model as there",
         )
+
+
+def _repeated(reports: Sequence[AuditReport], model: str) -> Iterator[tuple[int, int]]:
+    """Pairs of audits, by number, whose models have the same measurements: one model that is given twice."""
+    seen: dict[tuple[object, ...], int] = {}
+    for number, report in enumerate(reports, 1):
+        own = tuple((each.metric, each.split, each.value) for each in report.measures if each.model == model)
+        if own and (first := seen.setdefault(own, number)) != number:
+            yield first, number
 
 
 def _groups(reports: Sequence[AuditReport], model: str | None, place: Place) -> list[_Group]:

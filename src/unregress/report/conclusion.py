@@ -28,6 +28,10 @@ _IN_WEIGHTS = (
     "{model} answers like {unlike}, but has not forgotten inside: {records} would come back sooner than to {unlike} "
     "if it were trained further."
 )
+_BY_CHANCE = (
+    "By its record it was trained from scratch without the records, and about one such model in twenty fails by "
+    "chance. Check the record, and audit it again with twice as many retrained models; do not retrain until one passes."
+)
 _UNKNOWN: dict[Obstacle, str] = {
     "golds": "too few models were retrained without the records for a comparison",
     "spread": "the models retrained without the records differ too much from each other for a comparison",
@@ -203,6 +207,9 @@ def _deploy(model: AuditedModel) -> str:
 def _failed(verdict: Verdict, report: AuditReport) -> tuple[str, str]:
     outcome: CriterionOutcome = "within" if verdict.decisive is None else verdict.decisive.outcome
     sentence = _FAILED[outcome].format(model=verdict.model, records=records(report), unlike=UNLIKE)
+    audited = next(each for each in report.models if each.name == verdict.model)
+    if audited.record is not None and audited.record.kind == "retrained":
+        return sentence, _BY_CHANCE
     return sentence, _MILDER if outcome in ("overshoots", "damaged") else _STRONGER
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -10,14 +12,14 @@ from unregress.cli.console import say
 from unregress.errors import SettingError, VerdictError
 from unregress.errors.wording import printable
 from unregress.evidence import AuditReport
-from unregress.evidence.method_verdict import DEFAULT, Place, method_verdict
+from unregress.evidence.method_verdict import Place, method_verdict
 
 
 def method(
     audits: list[Path],
     *,
     model: str = "",
-    measures: list[str] = [],  # noqa: B006 never changed
+    measures: list[str] = ["mae@train-forget"],  # noqa: B006 never changed
     level: float = 0.05,
     require: Literal["pass"] | None = None,
 ) -> None:
@@ -29,8 +31,7 @@ def method(
     Args:
         audits: folders of audits, or audit.json files: one request and one method, of a seed each.
         model: the unlearned model's name in the audits; not needed if each has one.
-        measures: what is compared, as METRIC@PART, named before looking at it; by default mae@train-forget.  Several
-            are corrected for their number.
+        measures: what is compared, as METRIC@PART, named before looking at it.  Several are corrected for their number.
         level: probability with which a method that equals retraining fails.
         require: `pass` to end with exit code 3 unless the method passes.
 
@@ -41,7 +42,7 @@ def method(
     """
     reports = [AuditReport.from_json(path / AUDIT if path.is_dir() else path) for path in audits]
     found = method_verdict(
-        reports, model or _only_model(reports), level=level, measures=[_place(each) for each in measures] or DEFAULT
+        reports, model or _only_model(reports), level=level, measures=[_place(each) for each in measures]
     )
     lines = [
         f"{each.metric} on {each.split}: p = {each.p:.3g} (originals: {each.p_original:.3g}); models "
@@ -51,6 +52,18 @@ def method(
     say(*map(printable, [f"{found.outcome}  {found.model}: {found.reason}", *lines]))
     if require == "pass" and found.outcome != "PASS":
         raise VerdictError(f"The method did not pass: {found.reason.rstrip('.')}", expected="PASS")
+
+
+def listed(words: Sequence[str]) -> list[str]:
+    """The words of the command with its audits as one list, as the parser takes them.
+
+    >>> listed(["method", "runs/a", "runs/b", "--model", "mine"])
+    ['method', "['runs/a', 'runs/b']", '--model', 'mine']
+    """
+    if words[:1] != ["method"]:
+        return list(words)
+    audits = list(takewhile(lambda word: not word.startswith(("-", "[")), words[1:]))
+    return ["method", *([str(audits)] if audits else []), *words[1 + len(audits) :]]
 
 
 def _only_model(reports: list[AuditReport]) -> str:
