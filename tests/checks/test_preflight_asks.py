@@ -21,7 +21,15 @@ from unregress import (
     TensorTask,
     preflight,
 )
-from unregress.errors import DataError, LayerError, ModelError, PreflightError, RequestError, UnregressError
+from unregress.errors import (
+    DataError,
+    LayerError,
+    ModelError,
+    PreflightError,
+    RequestError,
+    SettingError,
+    UnregressError,
+)
 
 INPUTS, TARGETS = table()
 DOUBLE = Runtime(accelerator="cpu", precision="64-true")
@@ -252,3 +260,9 @@ def test_whatever_a_dataset_raises_is_a_complaint(error):
     with pytest.raises(DataError) as refused:
         preflight(case_of(Listed(INPUTS, TARGETS, item=item)), CPU)
     assert type(error).__name__ in refused.value.found and "in item" in refused.value.found
+
+
+def test_the_name_of_a_method_is_no_method():
+    with pytest.raises(SettingError) as refused:
+        preflight(case_of(), CPU, mlp(), method="Blindspot")
+    assert refused.value.found == "The method is 'Blindspot'"

@@ -15,8 +15,10 @@ from support.hand_panels import panel as panel_of
 from unregress.errors import SettingError
 from unregress.evidence import Measurement, Role
 from unregress.metrics import Anamnesis
-from unregress.metrics.anamnesis import Relearning, figure, interval, measures, median_curve, middle, ratio, stated
+from unregress.metrics.anamnesis import interval, measures, middle, ratio, stated
 from unregress.metrics.base import Panel
+from unregress.metrics.relearning import Relearning
+from unregress.metrics.relearning_curves import median_curve, relearning_figure
 
 
 def run(steps: int, *, reached: bool = True) -> Relearning:
@@ -197,12 +199,12 @@ def test_median_curve_by_hand() -> None:
 
 def test_golds_share_a_curve() -> None:
     relearned = {"original": runs(0), "gold": runs(2), "gold 2": runs(4), "gold 3": runs(3), "model": runs(1)}
-    drawn = figure(panel(*relearned), relearned, 1.0)
+    drawn = relearning_figure(panel(*relearned), relearned, 1.0)
     assert [curve.model for curve in drawn.curves] == ["original", "gold", "model"]
     # Losses fall by 1 a step from 3, 5 and 4 to 1.
     assert drawn.curves[1].y == (4, 3, 2, 1)
     assert drawn.threshold == 1
-    assert [curve.y for curve in figure(panel("original"), {"original": runs(0)}, 1.0).curves] == [(1,)]
+    assert [curve.y for curve in relearning_figure(panel("original"), {"original": runs(0)}, 1.0).curves] == [(1,)]
 
 
 @pytest.mark.parametrize("options", [{"alpha": -0.01}, {"recipe": unregress.Recipe(epochs=0)}, {"shuffles": 0}])

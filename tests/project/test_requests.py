@@ -103,3 +103,18 @@ def test_a_wrong_training_function_is_refused_before_golds_are_trained(training:
         project.audit(done, golds=2, metrics=[Errors()])
     assert found in caught.value.found and not any("models to train" in line for line in lines)
     assert project.audit(done, golds=0, metrics=[Errors()]).golds == []
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ({"subjets": [1], "reason": "a"}, "names its samples by subjets"),
+        ({"subjects": [1], "ids": ["a"], "reason": "a"}, "by subjects and ids"),
+        ({"reason": "a"}, "by nothing"),
+        ({"subjects": [1]}, "has no reason"),
+    ],
+)
+def test_names_that_are_no_request_are_refused(named: dict[str, Any], found: str) -> None:
+    project, _ = project_of()
+    with pytest.raises(RequestError, match=found):
+        project.forget(method=SHORT, **named)

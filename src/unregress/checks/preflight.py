@@ -22,7 +22,7 @@ from unregress.checks.survey import Survey, changed_samples, evaluated_splits, s
 from unregress.checks.training_trial import try_training
 from unregress.checks.units import check_units
 from unregress.data.case import Case
-from unregress.errors import ModelError, RequestError, UnregressError, raise_all
+from unregress.errors import ModelError, RequestError, SettingError, UnregressError, raise_all
 from unregress.errors.user_code import described
 from unregress.tasks.unwrap import unwrapping
 from unregress.training.fresh_model import architecture_mismatches, fresh_model
@@ -153,6 +153,9 @@ def _check_model(
     if any(recipe.mode == "train" for recipe in recipes):
         yield from check_training_mode(case, runtime, model)
     if method is None:
+        return
+    if not hasattr(method, "objections"):
+        yield SettingError(f"The method is {method!r}", expected="a `Method` such as `unregress.Blindspot()`")
         return
     try:
         _ = case.requested  # raises if there is no request

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf, isfinite
 from typing import NamedTuple
 
@@ -11,164 +12,159 @@ import numpy as np
 
 from unregress.evidence import CONSTANT, IN_WEIGHTS, AuditReport, Criterion, CriterionOutcome, Kind
 from unregress.evidence.combined_memory import combined_memory
-from unregress.evidence.criterion_specs import CRITERIA, MEMORY, TOGETHER, WEIGHTS, CriterionSpec
+from unregress.evidence.criterion_specs import CRITERIA, KEPT, MEMORY, TOGETHER, WEIGHTS, CriterionSpec
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.noise_floor import prediction_interval
+from unregress.evidence.rule import Rule
 
 MEMORY_SHARE = 0.8
-"""Share of the level that this test gets."""
+"""Share of the level that the test of memory gets where few samples are forgotten."""
 HALF = 0.5
 """Share of the original's memory for which its power is given."""
 
 
-def criteria(
-    model: str, report: AuditReport, *, level: float, tolerance: float, golds: int | None = None
-) -> Iterator[Criterion]:
-    """Apply to a model every criterion for which the report holds numbers.
+def few_samples(report: AuditReport, rule: Rule) -> bool:
+    """Whether so few samples are forgotten that there is one test of memory."""
+    return report.samples["train-forget"] < rule.samples
+
+
+def criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = None) -> tuple[Criterion, ...]:
+    """Apply to a model the criteria of its predictions for which the report holds numbers.
+
+    Half of the level is for the combined test of memory, half is shared out evenly among the limits of all other
+    criteria (Bonferroni).  Where few samples are forgotten there are two criteria: memory kept, with four fifths of
+    their level, and the error on what was to be kept.
 
     Args:
         model: any model of the report.
         report: the measurements.
-        level: half for the combined test of memory, half shared out evenly among the limits of all other criteria
-            (Bonferroni).
-        tolerance: limits are no narrower than this share of the original's gap, or, for what was to be kept, of the
-            golds' mean.
+        rule: levels and tolerance.
         golds: number of golds to compute the limits for, given the spread of the report's golds; None for as many as
             the report has.
     """
-    measured = [spec for spec in CRITERIA if _complete(spec, report)]
-    if (together := _together(model, report, level / 2, tolerance, golds)) is not None:
-        level /= 2
-        yield together
-    level_per_limit = level / max(1, sum(spec.has_low + spec.has_high for spec in measured))
-    for spec in measured:
-        if (found := _applied(spec, model, report, level_per_limit, tolerance, golds)) is not None:
-            yield found
+    of = _Applied(model, report, rule.tolerance, golds)
+    if few_samples(report, rule):
+        kept = of.limits(KEPT, (1 - MEMORY_SHARE) * rule.small_level)
+        return tuple(each for each in (of.memory(MEMORY_SHARE * rule.small_level), kept) if each is not None)
+    together = of.together(rule.level / 2)
+    shared = rule.level if together is None else rule.level / 2
+    return (*([] if together is None else [together]), *of.each(CRITERIA, shared))
 
 
-def few_samples_criteria(
-    model: str, report: AuditReport, *, level: float, tolerance: float, golds: int | None = None
-) -> Iterator[Criterion]:
-    """Apply to a model the two criteria of a request with few samples: memory kept, and what was to be kept.
-
-    Args:
-        model: any model of the report.
-        report: the measurements.
-        level: four fifths for the test of memory, one fifth for what was to be kept.
-        tolerance: as for `criteria`.
-        golds: as for `criteria`.
-    """
-    measured = [spec for spec in (MEMORY, CRITERIA[-1]) if _complete(spec, report)]
-    for spec in measured:
-        apply = _memory if spec is MEMORY else _applied
-        share = MEMORY_SHARE if spec is MEMORY else 1 - MEMORY_SHARE
-        if (found := apply(spec, model, report, share * level, tolerance, golds)) is not None:
-            yield found
-
-
-def weights_criteria(
-    model: str, report: AuditReport, *, level: float, tolerance: float, golds: int | None = None
-) -> Iterator[Criterion]:
+def weights_criteria(model: str, report: AuditReport, rule: Rule) -> tuple[Criterion, ...]:
     """Apply to a model the criteria about memory in the weights for which the report holds numbers.
 
-    Args:
-        model: any model of the report.
-        report: the measurements.
-        level: shared out evenly among the criteria, each of which has one limit.
-        tolerance: as for `criteria`.
-        golds: as for `criteria`.
+    Arguments as for `criteria`; the level is shared out evenly.
     """
-    measured = [spec for spec in WEIGHTS if _complete(spec, report)]
-    for spec in measured:
-        if (found := _applied(spec, model, report, level / len(measured), tolerance, golds)) is not None:
-            yield found
+    return tuple(_Applied(model, report, rule.tolerance).each(WEIGHTS, rule.weights_level))
 
 
-def _applied(
-    spec: CriterionSpec, model: str, report: AuditReport, level: float, tolerance: float, golds: int | None
-) -> Criterion | None:
-    """One criterion of one model, with `level` beyond each limit; None without its numbers."""
-    place = spec.metric, spec.split
-    value, of_original = (report.value_of(*place, name) for name in (model, report.named("original")[0]))
-    if value is None or of_original is None:
-        return None
-    gold_values = np.array(report.over_golds(*place))
-    low, high = prediction_interval(gold_values, level, paired=spec.kind == "distance", golds=golds)
-    center = float(gold_values.mean())
-    margin = tolerance * (abs(center) if spec.kind == "retain" else abs(of_original - center))
-    low = min(low, center - margin) if spec.has_low else -inf
-    high = max(high, center + margin) if spec.has_high else inf
-    return Criterion(
-        kind=spec.kind,
-        metric=spec.metric,
-        split=spec.split,
-        question=spec.words,
-        value=value,
-        gold=center,
-        original=of_original,
-        low=low if isfinite(low) else None,
-        high=high if isfinite(high) else None,
-        outcome=_outcome(spec.kind, value, of_original, center, low, high, partial(_Errors.of, model, report)),
-    )
+@dataclass(frozen=True)
+class _Applied:
+    """Criteria, applied to one model of a report."""
 
+    model: str
+    report: AuditReport
+    tolerance: float
+    golds: int | None = None
 
-def _memory(
-    spec: CriterionSpec, model: str, report: AuditReport, level: float, tolerance: float, golds: int | None
-) -> Criterion | None:
-    """The test of memory kept for one model; None without its numbers."""
-    own, original = (report.found(spec.metric, spec.split, name) for name in (model, report.named("original")[0]))
-    if own is None or original is None or original.value is None:
-        return None
-    if (test := MemoryTest.of(own, len(report.golds))) is None:
-        return None
-    center = float(np.mean(report.over_golds(spec.metric, spec.split)))
-    return _tested(spec, model, report, test, (center, original.value), level, tolerance, golds)
+    def each(self, specs: Sequence[CriterionSpec], level: float) -> Iterator[Criterion]:
+        """Those that were measured, with the level shared out evenly among all of their limits."""
+        measured = [spec for spec in specs if self._complete(spec)]
+        limits = sum(spec.has_low + spec.has_high for spec in measured)
+        for spec in measured:
+            if (found := self.limits(spec, level / limits)) is not None:
+                yield found
 
+    def limits(self, spec: CriterionSpec, level: float) -> Criterion | None:
+        """One criterion by the golds' spread, with `level` beyond each limit; None without its numbers."""
+        place = spec.metric, spec.split
+        value, original = (self.report.value_of(*place, name) for name in (self.model, self._original))
+        if value is None or original is None or not self._complete(spec):
+            return None
+        gold_values = np.array(self.report.over_golds(*place))
+        low, high = prediction_interval(gold_values, level, paired=spec.kind == "distance", golds=self.golds)
+        center = float(gold_values.mean())
+        margin = self.tolerance * (abs(center) if spec.kind == "retain" else abs(original - center))
+        low = min(low, center - margin) if spec.has_low else -inf
+        high = max(high, center + margin) if spec.has_high else inf
+        return Criterion(
+            kind=spec.kind,
+            metric=spec.metric,
+            split=spec.split,
+            question=spec.words,
+            value=value,
+            gold=center,
+            original=original,
+            low=low if isfinite(low) else None,
+            high=high if isfinite(high) else None,
+            outcome=self._outcome(spec.kind, value, original, center, low, high),
+        )
 
-def _together(model: str, report: AuditReport, level: float, tolerance: float, golds: int | None) -> Criterion | None:
-    """The combined test of memory for one model; None without its numbers."""
-    if (found := combined_memory(model, report)) is None:
-        return None
-    return _tested(TOGETHER, model, report, found.test, (0.0, found.original), level, tolerance, golds)
+    def memory(self, level: float) -> Criterion | None:
+        """The test of memory kept; None without its numbers."""
+        own, original = (self.report.found(MEMORY.metric, MEMORY.split, name) for name in (self.model, self._original))
+        if own is None or original is None or original.value is None or not self._complete(MEMORY):
+            return None
+        if (test := MemoryTest.of(own, len(self.report.golds))) is None:
+            return None
+        center = float(np.mean(self.report.over_golds(MEMORY.metric, MEMORY.split)))
+        found = self._tested(MEMORY, test, center, original.value, level)
+        expected = center + HALF * (original.value - center)
+        return replace(found, p=test.p, power=test.power(inf if found.high is None else found.high, expected))
 
+    def together(self, level: float) -> Criterion | None:
+        """The combined test of memory; None without its numbers.  It is not exact, so that it has no p-value."""
+        found = combined_memory(self.model, self.report)
+        return None if found is None else self._tested(TOGETHER, found.test, 0.0, found.original, level)
 
-def _tested(
-    spec: CriterionSpec,
-    model: str,
-    report: AuditReport,
-    test: MemoryTest,
-    known: tuple[float, float],
-    level: float,
-    tolerance: float,
-    golds: int | None,
-) -> Criterion:
-    """A criterion by a one-sided test of memory; `known` are the golds' mean and the original's value."""
-    center, original = known
-    gap = original - center
-    high = max(test.limit(level, golds), center + tolerance * abs(gap))
-    outcome: CriterionOutcome = "within"
-    if test.value > high:
-        outcome = "remembers" if _Errors.of(model, report).small else "differs"
-    return Criterion(
-        kind=spec.kind,
-        metric=spec.metric,
-        split=spec.split,
-        question=spec.words,
-        value=test.value,
-        gold=center,
-        original=original,
-        low=None,
-        high=high if isfinite(high) else None,
-        outcome=outcome,
-        # The combined test is not exact, see `CombinedMemory`.
-        p=None if spec is TOGETHER else test.p,
-        power=None if spec is TOGETHER else test.power(high, center + HALF * gap),
-    )
+    def _tested(self, spec: CriterionSpec, test: MemoryTest, center: float, original: float, level: float) -> Criterion:
+        """A criterion by a one-sided test of memory, whose value is `center` for the golds' mean."""
+        high = max(test.limit(level, self.golds), center + self.tolerance * abs(original - center))
+        outcome: CriterionOutcome = "within"
+        if test.value > high:
+            outcome = "remembers" if self._errors.small else "differs"
+        return Criterion(
+            kind=spec.kind,
+            metric=spec.metric,
+            split=spec.split,
+            question=spec.words,
+            value=test.value,
+            gold=center,
+            original=original,
+            low=None,
+            high=high if isfinite(high) else None,
+            outcome=outcome,
+        )
 
+    def _outcome(
+        self, kind: Kind, value: float, original: float, center: float, low: float, high: float
+    ) -> CriterionOutcome:
+        if low <= value <= high or (kind in IN_WEIGHTS and low <= original <= high):
+            # Where the original shows no memory in its weights, what others show there is none either.
+            return "within"
+        if kind in IN_WEIGHTS:
+            return "remembers"
+        if kind == "retain":
+            return "damaged"
+        if kind == "distance" or low <= original <= high:
+            # An original within the limits lies on its side of the golds by chance, so that side is no sign of memory.
+            return "differs"
+        if knows_more(kind, value, center):
+            return "remembers" if self._errors.small else "differs"
+        return "overshoots" if self._errors.large else "differs"
 
-def _complete(spec: CriterionSpec, report: AuditReport) -> bool:
-    """Whether every gold has a value of the criterion's measurement."""
-    return 0 < len(report.golds) == len(report.over_golds(spec.metric, spec.split))
+    def _complete(self, spec: CriterionSpec) -> bool:
+        """Whether every gold has a value of the criterion's measurement."""
+        return 0 < len(self.report.golds) == len(self.report.over_golds(spec.metric, spec.split))
+
+    @property
+    def _original(self) -> str:
+        return self.report.named("original")[0]
+
+    @cached_property
+    def _errors(self) -> _Errors:
+        return _Errors.of(self.model, self.report)
 
 
 class _Errors(NamedTuple):
@@ -208,30 +204,6 @@ def _less_golds(model: str, report: AuditReport, split: str) -> float | None:
     """A model's mean absolute error less the golds' mean; None if it was not measured for all of them."""
     golds, own = report.over_golds("mae", split), report.value_of("mae", split, model)
     return None if own is None or len(golds) < len(report.golds) or not golds else own - float(np.mean(golds))
-
-
-def _outcome(
-    kind: Kind,
-    value: float,
-    original: float,
-    center: float,
-    low: float,
-    high: float,
-    errors: Callable[[], _Errors],
-) -> CriterionOutcome:
-    if low <= value <= high or (kind in IN_WEIGHTS and low <= original <= high):
-        # Where the original shows no memory in its weights, what others show there is none either.
-        return "within"
-    if kind == "retain":
-        return "damaged"
-    if kind == "distance" or low <= original <= high:
-        # An original within the limits lies on its side of the golds by chance, so that side is no sign of memory.
-        return "differs"
-    if kind in IN_WEIGHTS:
-        return "remembers"
-    if knows_more(kind, value, center):
-        return "remembers" if errors().small else "differs"
-    return "overshoots" if errors().large else "differs"
 
 
 def knows_more(kind: Kind, value: float, gold: float) -> bool:

@@ -30,6 +30,10 @@ class CriterionSpec:
         return self.kind != "relearning"
 
 
+KEPT = CriterionSpec(
+    kind="retain", metric="mae", split="test-retain", words="its error on new samples of the kinds kept"
+)
+"""What was to be kept, which every verdict asks about."""
 CRITERIA = (
     CriterionSpec(
         kind="distance",
@@ -56,7 +60,7 @@ CRITERIA = (
         split="train-forget",
         words="how much better it knows the forgotten samples that it knows best, one in twenty,",
     ),
-    CriterionSpec(kind="retain", metric="mae", split="test-retain", words="its error on new samples of the kinds kept"),
+    KEPT,
 )
 """The criteria of a verdict, one measurement each: distances to the golds, error gap, attack gap, memory of single
 samples, error on what was to be kept."""

@@ -7,10 +7,12 @@ that rest on the same golds are not independent evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations
 from math import comb, prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,12 +62,21 @@ class MethodVerdict:
     """Smallest p-value that was possible with so many models and golds, corrected like the others."""
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """Audits with the same golds: the values of one measurement."""
 
-    models: Values
-    golds: Values
+    models: tuple[float, ...]
+    golds: tuple[float, ...]
+
+
+class _Exchanged(NamedTuple):
+    """The result of exchanging labels between models and golds."""
+
+    models: tuple[float, ...]
+    golds: tuple[float, ...]
+    p: float
+    smallest: float
+    """Smallest p-value that was possible."""
 
 
 def method_verdict(
@@ -101,26 +112,20 @@ def method_verdict(
         StaleError: audits of different requests, or ones without the model, golds or measurements; all at once.
     """
     _require(reports, model, level, measures)
-    raw: list[tuple[float, float, float]] = []
-    for place in measures:
-        grouped, of_originals = _groups(reports, model, place), _groups(reports, None, place)
-        p, smallest = _p_value(grouped, seed)
-        raw.append((p, _p_value(of_originals, seed)[0], smallest))
-    adjusted, of_original = (holm([each[side] for each in raw]) for side in (0, 1))
-    smallest = min(1.0, len(measures) * min(each[2] for each in raw))
+    rng = np.random.default_rng(seed)
+    tests = [_exchanged(_groups(reports, [model] * len(reports), place), rng) for place in measures]
+    originals = [report.named("original")[0] for report in reports]
+    of_originals = holm([_exchanged(_groups(reports, originals, place), rng).p for place in measures])
+    smallest = min(1.0, len(measures) * min(test.smallest for test in tests))
     found = tuple(
-        Comparison(
-            metric=place[0],
-            split=place[1],
-            models=tuple(_value(report, place, model) for report in reports),
-            golds=tuple(float(gold) for group in _groups(reports, model, place) for gold in group.golds),
-            p=p,
-            p_original=other,
+        Comparison(metric=place[0], split=place[1], models=test.models, golds=test.golds, p=p, p_original=of_original)
+        for place, test, p, of_original in zip(
+            measures, tests, holm([test.p for test in tests]), of_originals, strict=True
         )
-        for place, p, other in zip(measures, adjusted, of_original, strict=True)
     )
-    singles = [report.verdict(model) for report in reports if report.verdicts]
-    outcome, reason = _concluded(found, smallest, level, singles)
+    outcome, reason = _concluded(
+        found, smallest, level, [report.verdict(model) for report in reports if report.verdicts]
+    )
     return MethodVerdict(model=model, outcome=outcome, reason=reason, comparisons=found, smallest=smallest)
 
 
@@ -178,59 +183,48 @@ def _repeated(reports: Sequence[AuditReport], model: str) -> Iterator[tuple[int,
             yield first, number
 
 
-def _groups(reports: Sequence[AuditReport], model: str | None, place: Place) -> list[_Group]:
-    """The values of the models (None: of the originals), by the golds that they share."""
+def _groups(reports: Sequence[AuditReport], models: Sequence[str], place: Place) -> list[_Group]:
+    """The values of one model of each audit, together with those of audits that share its golds."""
     groups: dict[tuple[float, ...], list[float]] = {}
-    for report in reports:
-        golds = tuple(_value(report, place, gold) for gold in report.golds)
-        groups.setdefault(golds, []).append(_value(report, place, model or report.named("original")[0]))
-    return [_Group(np.array(models), np.array(golds)) for golds, models in groups.items()]
+    for report, model in zip(reports, models, strict=True):
+        value = report.value_of(*place, model)
+        groups.setdefault(tuple(report.over_golds(*place)), []).extend([] if value is None else [value])
+    return [_Group(tuple(values), golds) for golds, values in groups.items()]
 
 
-def _value(report: AuditReport, place: Place, model: str) -> float:
-    return report.value(*place, model) or 0.0
-
-
-def _p_value(groups: Sequence[_Group], seed: int) -> tuple[float, float]:
-    """The two-sided p-value, and the smallest that was possible."""
-    observed = sum(float(_standardised(group)[: len(group.models)].sum()) for group in groups)
-    arrangements = prod(comb(len(group.models) + len(group.golds), len(group.models)) for group in groups)
-    if arrangements > MOST:
-        rng = np.random.default_rng(seed)
-        drawn = sum((_drawn_sums(group, rng) for group in groups), np.zeros(MOST))
-        # The observed arrangement is one of them.
-        farther = 1 + int((np.abs(drawn) >= _just_below(observed)).sum())
-        return farther / (MOST + 1), 1 / (MOST + 1)
-    sums = np.zeros(1)
+def _exchanged(groups: Sequence[_Group], rng: np.random.Generator) -> _Exchanged:
+    """The test that exchanges labels within each group: the sum of the models' values, each group in its own units."""
+    observed, nulls = 0.0, []
     for group in groups:
-        sums = (sums[:, None] + _all_sums(group)).ravel()
-    sizes = np.abs(sums)
-    return float((sizes >= _just_below(observed)).mean()), float((sizes >= _just_below(sizes.max())).mean())
+        everyone = np.array([*group.models, *group.golds])
+        standardised = (everyone - everyone.mean()) / (everyone.std() or 1.0)
+        observed += float(standardised[: len(group.models)].sum())
+        nulls.append(_sums(standardised, len(group.models), rng))
+    exact = prod(comb(len(each.models) + len(each.golds), len(each.models)) for each in groups) <= MOST
+    if exact:
+        sums = reduce(lambda so_far, null: np.add.outer(so_far, null).ravel(), nulls)
+    else:
+        sums = np.sum([rng.choice(null, MOST) for null in nulls], axis=0)
+    # Sums in another order differ by rounding, which must not decide.
+    as_far = [int((np.abs(sums) >= size * (1 - 1e-9)).sum()) for size in (abs(observed), np.abs(sums).max())]
+    # Of arrangements that are drawn, the observed one is a further one.
+    p, smallest = (count / len(sums) if exact else (count + 1) / (len(sums) + 1) for count in as_far)
+    return _Exchanged(
+        models=tuple(value for group in groups for value in group.models),
+        golds=tuple(value for group in groups for value in group.golds),
+        p=p,
+        smallest=smallest,
+    )
 
 
-def _standardised(group: _Group) -> Values:
-    """Models and golds, less their common mean, in units of their common standard deviation."""
-    everyone = np.concatenate([group.models, group.golds])
-    deviation = float(everyone.std())
-    return np.asarray((everyone - everyone.mean()) / (deviation or 1.0))
+def _sums(values: Values, count: int, rng: np.random.Generator) -> Values:
+    """Sums of `count` of the values in all choices, or in as many as are tried, drawn at random.
 
-
-def _all_sums(group: _Group) -> Values:
-    """The models' sum in every arrangement."""
-    values = _standardised(group)
-    chosen: Iterable[tuple[int, ...]] = combinations(range(len(values)), len(group.models))
-    return np.array([values[list(places)].sum() for places in chosen])
-
-
-def _drawn_sums(group: _Group, rng: np.random.Generator) -> Values:
-    """The models' sum in arrangements drawn at random."""
-    values, count = _standardised(group), len(group.models)
-    return np.array([rng.permutation(values)[:count].sum() for _ in range(MOST)])
-
-
-def _just_below(size: float) -> float:
-    """Sums in another order differ by rounding, which must not decide."""
-    return abs(size) * (1 - 1e-9)
+    SciPy's `permutation_test` refuses a sample of one, which is what an audit with golds of its own has.
+    """
+    if comb(len(values), count) <= MOST:
+        return np.array([sum(chosen) for chosen in combinations(values.tolist(), count)])
+    return np.asarray(rng.permuted(np.tile(values, (MOST, 1)), axis=1)[:, :count].sum(axis=1))
 
 
 def _concluded(

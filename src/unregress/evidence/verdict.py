@@ -3,7 +3,7 @@
 The null hypothesis is that a model is one more gold.  Each criterion compares a number of the model with the golds'
 and asks whether one more gold would be so far off.  A model that passes cannot be told from retrained ones by any
 criterion; that is evidence about what was measured, not a proof that nothing remains in the weights.
-The reasons are worded in `verdict_text`.
+The reasons are worded in `verdict_text` and `doubt_text`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from unregress.evidence import (
     Kind,
     Obstacle,
     Verdict,
+    doubt_text,
     verdict_text,
 )
-from unregress.evidence.criteria import criteria, few_samples_criteria, knows_more, unseen_damage, weights_criteria
+from unregress.evidence.criteria import criteria, few_samples, knows_more, unseen_damage, weights_criteria
 from unregress.evidence.criterion_specs import REQUIRED
 from unregress.evidence.rule import Rule
 from unregress.evidence.table_verdict import judge_by_table
@@ -58,11 +59,11 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     if doubt := _no_valid_golds(model, report, rule) or _retrained_otherwise(model, report):
         by_table = None if doubt.obstacle == "kept" else judge_by_table(model, report)
         return by_table or _inconclusive(model, doubt, ())
-    found, in_weights = _criteria(model, report, rule), _in_weights(model, report, rule)
+    found, in_weights = criteria(model, report, rule), weights_criteria(model, report, rule)
     failed = Verdict(model=model, outcome="FAIL", reason="", criteria=(*found, *in_weights))
     if (worst := failed.decisive) is not None and worst.kind not in IN_WEIGHTS:
         return replace(failed, reason=verdict_text.failed(worst))
-    insensitive = _too_insensitive_of_few if _few(report, rule) else _too_insensitive
+    insensitive = _too_insensitive_of_few if few_samples(report, rule) else _too_insensitive
     if doubt := insensitive(model, report, rule, found) or _blind_to_damage(model, report, rule, found):
         by_table = judge_by_table(model, report) if doubt.obstacle == "spread" else None
         decided = by_table is not None and by_table.outcome != "INCONCLUSIVE"
@@ -72,11 +73,6 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     return replace(failed, outcome="PASS", reason=_why_passed(model, report, rule, found, in_weights))
 
 
-def _few(report: AuditReport, rule: Rule) -> bool:
-    """Whether so few samples are forgotten that there is one test of memory."""
-    return report.samples["train-forget"] < rule.samples
-
-
 def _why_passed(
     model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion], in_weights: Sequence[Criterion]
 ) -> str:
@@ -84,11 +80,11 @@ def _why_passed(
     notes = verdict_text.Notes(
         golds=len(report.golds),
         beyond=_metrics_beyond_all_golds(report, found),
-        pushed=_few(report, rule) and _errs_more_than_all_golds(model, report),
+        pushed=few_samples(report, rule) and _errs_more_than_all_golds(model, report),
         unseen=unseen_damage(report, found),
         in_weights=in_weights,
     )
-    if not _few(report, rule):
+    if not few_samples(report, rule):
         return verdict_text.passed(share, metric, notes)
     (memory,) = (criterion for criterion in found if criterion.kind == "memory")
     return verdict_text.passed_one_test(memory, notes)
@@ -118,16 +114,16 @@ def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | Non
     golds, original = len(report.golds), report.named("original")[0]
     if not golds:
         own, its = (report.found("auc", "train-forget", name) for name in (model, original))
-        return _Doubt(verdict_text.without_golds(own, its, is_original=model == original), "golds", rule.golds)
+        return _Doubt(doubt_text.without_golds(own, its, is_original=model == original), "golds", rule.golds)
     if golds < rule.golds:
-        return _Doubt(verdict_text.too_few_golds(golds, rule.golds), "golds", rule.golds)
+        return _Doubt(doubt_text.too_few_golds(golds, rule.golds), "golds", rule.golds)
     own_error, constant = (report.value_of("mae", "train-retain", name) for name in (original, CONSTANT))
     over_golds = report.over_golds("mae", "train-retain")
     if own_error is not None and constant is not None and over_golds and np.mean(over_golds) > max(own_error, constant):
-        return _Doubt(verdict_text.golds_learnt_nothing(float(np.mean(over_golds)), own_error, constant), "training")
+        return _Doubt(doubt_text.golds_learnt_nothing(float(np.mean(over_golds)), own_error, constant), "training")
     constant, over_golds = report.value_of("mae", "test-retain", CONSTANT), report.over_golds("mae", "test-retain")
     if constant is not None and over_golds and np.mean(over_golds) >= constant:
-        return _Doubt(verdict_text.golds_without_skill(float(np.mean(over_golds)), constant), "kept")
+        return _Doubt(doubt_text.golds_without_skill(float(np.mean(over_golds)), constant), "kept")
     return None
 
 
@@ -143,33 +139,23 @@ def _retrained_otherwise(model: str, report: AuditReport) -> _Doubt | None:
     starts = {"" if (found := audited[gold].record) is None else found.start for gold in report.golds}
     if len(starts) > 1 or starts & {"", own.start}:
         return None
-    return _Doubt(verdict_text.OTHER_INITIAL_WEIGHTS, "golds")
-
-
-def _criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = None) -> tuple[Criterion, ...]:
-    if _few(report, rule):
-        return tuple(few_samples_criteria(model, report, level=rule.small_level, tolerance=rule.tolerance, golds=golds))
-    return tuple(criteria(model, report, level=rule.level, tolerance=rule.tolerance, golds=golds))
-
-
-def _in_weights(model: str, report: AuditReport, rule: Rule) -> tuple[Criterion, ...]:
-    return tuple(weights_criteria(model, report, level=rule.weights_level, tolerance=rule.tolerance))
+    return _Doubt(doubt_text.OTHER_INITIAL_WEIGHTS, "golds")
 
 
 def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequence[Criterion]) -> _Doubt | None:
     """The doubt if the audit could not have detected memory; None otherwise."""
     if absent := set(REQUIRED) - {criterion.kind for criterion in found}:
-        return _Doubt(verdict_text.not_measured(absent), "measures")
+        return _Doubt(doubt_text.not_measured(absent), "measures")
     (error,) = (criterion for criterion in found if criterion.kind == "error")
     if not knows_more(error.kind, error.original, error.gold):
         # Its distance from the golds is then no sign of memory: a model that never learnt the samples is far as well.
-        return _Doubt(verdict_text.original_without_memory(error), "original")
+        return _Doubt(doubt_text.original_without_memory(error), "original")
     share, _ = _detectable_share(found)
     if share <= rule.resolution:
         return None
     nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
     enough = _golds_that_detect(model, report, rule)
-    reason = verdict_text.insensitive(share, nearest, len(report.golds), enough, _MOST_GOLDS)
+    reason = doubt_text.insensitive(share, nearest, len(report.golds), enough, _MOST_GOLDS)
     return _Doubt(reason, "spread", enough)
 
 
@@ -177,23 +163,23 @@ def _too_insensitive_of_few(model: str, report: AuditReport, rule: Rule, found: 
     """The doubt if the one test of a request with few samples could not have detected memory; None otherwise."""
     kinds: set[Kind] = {"memory", "retain"}
     if absent := kinds - {criterion.kind for criterion in found}:
-        return _Doubt(verdict_text.not_measured(absent), "measures")
+        return _Doubt(doubt_text.not_measured(absent), "measures")
     (memory,) = (criterion for criterion in found if criterion.kind == "memory")
     share, _ = _detectable_share(found)
     if share <= rule.resolution:
         return None
     original = report.named("original")[0]
-    its = next((criterion for criterion in _criteria(original, report, rule) if criterion.kind == "memory"), memory)
+    its = next((criterion for criterion in criteria(original, report, rule) if criterion.kind == "memory"), memory)
     enough = _golds_that_detect(model, report, rule)
     if its.outcome == "within":
-        reason = verdict_text.original_not_told_apart(its, len(report.golds), enough, is_original=model == original)
+        reason = doubt_text.original_not_told_apart(its, len(report.golds), enough, is_original=model == original)
         return _Doubt(reason, "original", enough)
-    return _Doubt(verdict_text.weak_test(memory, len(report.golds), enough, _MOST_GOLDS), "spread", enough)
+    return _Doubt(doubt_text.weak_test(memory, len(report.golds), enough, _MOST_GOLDS), "spread", enough)
 
 
 def _golds_that_detect(model: str, report: AuditReport, rule: Rule) -> int | None:
     """The smallest number of golds with which a model that kept `rule.resolution` of the memory is detected."""
-    return _golds_needed(lambda n: _detectable_share(_criteria(model, report, rule, n))[0], report, rule.resolution)
+    return _golds_needed(lambda n: _detectable_share(criteria(model, report, rule, n))[0], report, rule.resolution)
 
 
 def _golds_needed(share: Callable[[int], float], report: AuditReport, enough: float) -> int | None:
@@ -213,13 +199,13 @@ def _blind_to_damage(model: str, report: AuditReport, rule: Rule, found: Sequenc
         return None
 
     def unseen_with(count: int) -> float:
-        share = unseen_damage(report, _criteria(model, report, rule, count))
+        share = unseen_damage(report, criteria(model, report, rule, count))
         return inf if share is None else share
 
     enough = _golds_needed(unseen_with, report, nextafter(1, 0))
     (kept,) = (criterion for criterion in found if criterion.kind == "retain")
     constant = report.value("mae", "test-retain", CONSTANT)
-    reason = verdict_text.blind_to_damage(kept, constant or 0.0, len(report.golds), enough, _MOST_GOLDS)
+    reason = doubt_text.blind_to_damage(kept, constant or 0.0, len(report.golds), enough, _MOST_GOLDS)
     return _Doubt(reason, "kept", enough)
 
 

@@ -1,22 +1,13 @@
-"""The sentences of a verdict: one function for each reason, without any decision."""
+"""The reasons of a PASS, FAIL or OUTPUTS ONLY, without any decision, and how numbers stand in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from unregress.evidence import Criterion, CriterionOutcome, Kind, Measurement
+from unregress.evidence import Criterion, CriterionOutcome
 from unregress.evidence.findings import COMBINED
 
-_KIND_NAMES: dict[Kind, str] = {
-    "distance": "distance",
-    "error": "error gap",
-    "attack": "attack",
-    "retain": "cost to what is kept",
-    "memory": "memory kept",
-    "relearning": "relearning",
-    "revival": "revival",
-}
 METRIC_NAMES = {
     "paired": "its predictions, one by one",
     "w1": "the distribution of its predictions",
@@ -34,12 +25,6 @@ _FAILURES: dict[CriterionOutcome, str] = {
     "overshoots": "It was pushed beyond what a retrained model would do",
     "damaged": "It does worse on what was to be kept",
 }
-OTHER_INITIAL_WEIGHTS = (
-    "It was retrained from other initial weights than the retrained models that it is compared with, which share "
-    "theirs: that it differs from them says nothing about memory. Compare it with models that each have their own."
-)
-"""The reason of an INCONCLUSIVE about a retrained model beside golds of one start that is not its own."""
-_NO_GOLDS = "No model was retrained, so forgetting cannot be shown"
 
 
 class Notes(NamedTuple):
@@ -94,8 +79,8 @@ def passed(share: float, metric: str, notes: Notes) -> str:
 def passed_one_test(memory: Criterion, notes: Notes) -> str:
     """The reason of a PASS of a request with few samples."""
     return (
-        f"It keeps no more memory of the forgotten samples than one more retrained model would ({_chance(memory)}); a "
-        f"model that kept half of the original's would have been noticed with a probability of {_power(memory)}{notes}."
+        f"It keeps no more memory of the forgotten samples than one more retrained model would ({chance(memory)}); a "
+        f"model that kept half of the original's would have been noticed with a probability of {power(memory)}{notes}."
     )
 
 
@@ -105,8 +90,8 @@ def failed(criterion: Criterion) -> str:
     added = ""
     if criterion.power is not None:
         added = (
-            f" ({_chance(criterion)}); the original's is {shown(criterion.original)}, and a model that kept half of it "
-            f"is noticed with a probability of {_power(criterion)}"
+            f" ({chance(criterion)}); the original's is {shown(criterion.original)}, and a model that kept half of it "
+            f"is noticed with a probability of {power(criterion)}"
         )
     return f"{subject} is {shown(criterion.value)}, {limits(criterion)}{added}."
 
@@ -134,147 +119,15 @@ def _seen_in_weights(found: Sequence[Criterion]) -> str:
     )
 
 
-def too_few_golds(golds: int, needed: int) -> str:
-    """The reason of an INCONCLUSIVE with fewer golds than the rule asks for."""
-    return f"A verdict needs {needed} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
-
-
-def without_golds(own: Measurement | None, original: Measurement | None, *, is_original: bool) -> str:
-    """The reason of an INCONCLUSIVE without golds, with the result of the attack by loss if it was measured.
-
-    Args:
-        own: the model's AUC of the attack.
-        original: the original's.
-        is_original: whether the model is the original.
-    """
-    if own is None or own.value is None or own.interval is None or original is None or original.value is None:
-        return f"{_NO_GOLDS}."
-    low, high = own.interval
-    if low > 0.5:
-        told = "its loss tells the forgotten samples from similar held-out ones: they are predicted better"
-    elif high < 0.5:
-        told = "its loss tells the forgotten samples from similar held-out ones: they are predicted worse"
-    else:
-        told = "its loss does not tell the forgotten samples from similar held-out ones"
-    compared = "" if is_original else f"; the original: {shown(original.value)}"
-    return (
-        f"{_NO_GOLDS}; {told} (right {shown(own.value)} of the time, {shown(low)} to {shown(high)}, where guessing is "
-        f"right 0.5{compared})."
-    )
-
-
-def golds_learnt_nothing(golds: float, original: float, constant: float) -> str:
-    """The reason of an INCONCLUSIVE with golds that predict their own training samples worse than a constant does."""
-    return (
-        f"The retrained models learnt nothing: on the samples that they were trained on they err by "
-        f"{shown(golds)}, the original by {shown(original)} and a constant by {shown(constant)}."
-    )
-
-
-def golds_without_skill(golds: float, constant: float) -> str:
-    """The reason of an INCONCLUSIVE with golds that predict new samples of what is kept no better than a constant."""
-    return (
-        "The retrained models are no better than a constant on new samples of the kinds kept, so damage to them cannot "
-        f"be seen: they err by {shown(golds)}, a constant by {shown(constant)}."
-    )
-
-
-def blind_to_damage(kept: Criterion, constant: float, golds: int, enough: int | None, most: int) -> str:
-    """The reason of an INCONCLUSIVE where a constant would be within the limit of what was to be kept.
-
-    Args:
-        kept: the criterion of what was to be kept.
-        constant: the constant's error there.
-        golds: how many there are.
-        enough: how many would suffice; None if not even `most` would.
-        most: the largest number considered.
-    """
-    said = (
-        "A model that lost all skill on what was to be kept would not be noticed: on new samples of the kinds kept a "
-        f"constant errs by {shown(constant)}, the retrained models by {shown(kept.gold)}, and one more retrained model "
-        f"by up to {shown(kept.high or 0.0)}"
-    )
-    return f"{said}; {_more_golds(golds, enough, most)}."
-
-
-def original_not_told_apart(original: Criterion, golds: int, enough: int | None, *, is_original: bool) -> str:
-    """The reason of an INCONCLUSIVE of a request with few samples that left no trace in the original.
-
-    Args:
-        original: the original's memory kept.
-        golds: how many there are.
-        enough: how many might suffice; None if not even many would.
-        is_original: whether the judged model is the original.
-    """
-    either = "" if is_original else " either"
-    more = f"; {enough} retrained models that vary as these {golds} do might tell" if enough else ""
-    return f"The original is not told apart{either} ({_chance(original)}): nothing was found to forget{more}."
-
-
-def weak_test(memory: Criterion, golds: int, enough: int | None, most: int) -> str:
-    """The reason of an INCONCLUSIVE where a model that kept half of the memory would probably have passed.
-
-    Args:
-        memory: the criterion of memory kept.
-        golds: how many there are.
-        enough: how many would suffice; None if not even `most` would.
-        most: the largest number considered.
-    """
-    said = (
-        "Retrained models differ so much that a model which kept half of the original's memory would be noticed with "
-        f"a probability of {_power(memory)} only ({_chance(memory)} for this one)"
-    )
-    return f"{said}; {_more_golds(golds, enough, most)}."
-
-
-def _more_golds(golds: int, enough: int | None, most: int) -> str:
-    if enough:
-        return f"{enough} retrained models that vary as these {golds} do would be enough to tell"
-    return f"more retrained models would not help, not even {most} that vary as these {golds} do"
-
-
-def _chance(criterion: Criterion) -> str:
+def chance(criterion: Criterion) -> str:
+    """The p-value of a criterion, in words."""
     p = criterion.p
     return "p unknown" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def _power(criterion: Criterion) -> str:
+def power(criterion: Criterion) -> str:
+    """The probability that half of the memory would be noticed, as a percentage."""
     return "unknown size" if criterion.power is None else f"{min(criterion.power, 0.995):.0%}"
-
-
-def not_measured(kinds: Collection[Kind]) -> str:
-    """The reason of an INCONCLUSIVE without measurements for some kinds of criteria."""
-    absent = [words for kind, words in _KIND_NAMES.items() if kind in kinds]
-    return f"No limit is crossed, but no {' and no '.join(absent)} was measured."
-
-
-def original_without_memory(error: Criterion) -> str:
-    """The reason of an INCONCLUSIVE where the original's error on the forgotten samples is not below the golds'."""
-    return (
-        "The original shows no memory of the forgotten samples, so forgetting cannot be shown: its error on them "
-        f"is {shown(error.original)}, the retrained models' {shown(error.gold)}; it may not be the model that was "
-        "trained on them."
-    )
-
-
-def insensitive(share: float, nearest: Criterion, golds: int, enough: int | None, most: int) -> str:
-    """The reason of an INCONCLUSIVE where a model that still knows much of what the original knows would have passed.
-
-    Args:
-        share: the smallest share of what sets the original apart that would have been detected.
-        nearest: the criterion that would have detected it first; quoted where not even the original itself is detected.
-        golds: how many there are.
-        enough: how many would suffice; None if not even `most` would.
-        most: the largest number considered.
-    """
-    if share < 1:
-        said = f"Retrained models differ so much that one with {share:.0%} of what sets the original apart would pass"
-    else:
-        said = (
-            f"The original itself cannot be told from a retrained model, so forgetting cannot be shown: "
-            f"{nearest.question} is {shown(nearest.original)}, {limits(nearest)}"
-        )
-    return f"{said}; {_more_golds(golds, enough, most)}."
 
 
 def predictions_alone(left_out: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from unregress.evidence import Measurement, MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Metric, MetricResult, Panel, Subject, rank_among_golds, value_measurements
 from unregress.metrics.predictions import Values
-from unregress.metrics.roc import area, true_positive_rate
+from unregress.metrics.roc import Area, area, true_positive_rate
 
 LIKELY = 1e300
 """Limit of the log likelihood ratios, in absolute value."""
@@ -154,30 +154,42 @@ class AttackAUC(Metric):
             for subject in panel.subjects
         }
         kind = "held-out samples of the forgotten kind" if part == "test-forget" else "samples of all test data"
-        yield from self._measurements(panel, "auc", "tpr-at-low-fpr", by_loss, kind)
-        yield from self._measurements(panel, "auc-calibrated", "tpr-calibrated", _calibrated(panel, part), kind)
+        yield from self._measurements(panel, "auc", "tpr-at-low-fpr", by_loss, part, kind)
+        yield from self._measurements(panel, "auc-calibrated", "tpr-calibrated", _calibrated(panel, part), part, kind)
 
     def _measurements(
-        self, panel: Panel, metric: str, rate: str, scores: Mapping[str, Scores], kind: str
+        self, panel: Panel, metric: str, rate: str, scores: Mapping[str, Scores], part: Part, kind: str
     ) -> Iterator[Measurement]:
         areas = {name: area(found.members, found.others) for name, found in scores.items()}
-        ranks = rank_among_golds(panel, {name: found.value for name, found in areas.items()})
-        for name, (members, others) in scores.items():
-            yield Measurement(
-                metric=metric,
-                split="train-forget",
-                model=name,
-                value=areas[name].value,
-                interval=areas[name].interval,
-                p=ranks.get(name),
-                note=f"{len(members)} against {len(others)} {kind}",
-            )
+        yield from area_measurements(panel, metric, "train-forget", areas, part, kind)
         rates = {
             name: true_positive_rate(found.members, found.others, self.false_alarms)
             for name, found in scores.items()
             if len(found.others) * self.false_alarms >= FALSE_ALARMS
         }
         yield from value_measurements(panel, rate, "train-forget", rates)
+
+
+def area_measurements(
+    panel: Panel, metric: str, members: Part, areas: Mapping[str, Area], others: Part, kind: str = "held-out samples"
+) -> Iterator[Measurement]:
+    """Measure areas under ROC curves, with their intervals and rank tests among the golds.
+
+    Args:
+        panel: the models.
+        metric: key of the measurement.
+        members: the part whose samples the attack is to recognise, about which the measurement is.
+        areas: by the model's name.
+        others: the part that they are told from.
+        kind: what the others are, in words.
+    """
+    ranks = rank_among_golds(panel, {name: found.value for name, found in areas.items()})
+    parts = panel.original.parts
+    note = f"{len(parts[members])} against {len(parts[others])} {kind}"
+    for name, (value, interval) in areas.items():
+        yield Measurement(
+            metric=metric, split=members, model=name, value=value, interval=interval, p=ranks.get(name), note=note
+        )
 
 
 def _calibrated(panel: Panel, part: Part) -> dict[str, Scores]:

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from unregress.evidence import Measurement, MetricInfo, Part, Unit
+from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import mean
-from unregress.metrics.attack_auc import HELD_OUT, Scores
-from unregress.metrics.base import Metric, MetricResult, Panel, Subject, rank_among_golds
+from unregress.metrics.attack_auc import HELD_OUT, Scores, area_measurements
+from unregress.metrics.base import Metric, MetricResult, Panel, Subject
 from unregress.metrics.predictions import Values
 from unregress.metrics.roc import area
 
@@ -22,8 +22,8 @@ _MEANING = (
     "was trained on, and guesses that {guess} is the forgotten one.  This is how often the guess is right."
 )
 _IDEAL = (
-    "A retrained model's own value, which is above 0.5 too: whoever has both models sees what was deleted even after "
-    "retraining.  Above it, unlearning tells more than retraining would."
+    "A retrained model's own value, which is above 0.5 too: an attacker with both models sees what was deleted even "
+    "after retraining.  Above it, unlearning tells more than retraining would."
 )
 
 
@@ -70,17 +70,7 @@ class DeletionAttack(Metric):
                 for subject in changed
             }
             areas = {name: area(found.members, found.others) for name, found in scores.items()}
-            ranks = rank_among_golds(panel, {name: found.value for name, found in areas.items()})
-            for name, found in areas.items():
-                yield Measurement(
-                    metric=metric,
-                    split="train-forget",
-                    model=name,
-                    value=found.value,
-                    interval=found.interval,
-                    p=ranks.get(name),
-                    note=f"{len(scores[name].members)} against {len(scores[name].others)} held-out samples",
-                )
+            yield from area_measurements(panel, metric, "train-forget", areas, part)
 
 
 def _rise(original: Subject, subject: Subject, part: Part) -> Values:

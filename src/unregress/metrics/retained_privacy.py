@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unregress.evidence import Measurement, MetricInfo, Part, Unit
-from unregress.metrics.attack_auc import Scores
-from unregress.metrics.base import Metric, MetricResult, Panel, rank_among_golds
+from unregress.evidence import MetricInfo, Part, Unit
+from unregress.metrics.attack_auc import Scores, area_measurements
+from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel
 from unregress.metrics.roc import area, area_difference
 
-HELD_OUT: tuple[Part, ...] = ("test-retain", "test-forget")
-"""The held-out samples to tell the retained ones from: the first of these parts that has samples."""
 RETAINED: Part = "train-retain"
 
 
@@ -46,8 +44,11 @@ class RetainedPrivacy(Metric):
     )
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
-        """The area under the curve for every model, and its change from the original's."""
-        part = next((part for part in HELD_OUT if part in panel.parts), None)
+        """The area under the curve for every model, and its change from the original's.
+
+        The retained samples are told from the first of the parts that no model saw which has samples.
+        """
+        part = next((part for part in NEVER_SEEN if part in panel.parts), None)
         if part is None or RETAINED not in panel.parts:
             return
         scores = {
@@ -59,16 +60,5 @@ class RetainedPrivacy(Metric):
             "auc-retained": {name: area(found.members, found.others) for name, found in scores.items()},
             "auc-retained-change": {name: area_difference(before, scores[name]) for name in changed},
         }
-        note = f"{len(before.members)} against {len(before.others)} held-out samples"
         for metric, of_models in areas.items():
-            ranks = rank_among_golds(panel, {name: found.value for name, found in of_models.items()})
-            for name, found in of_models.items():
-                yield Measurement(
-                    metric=metric,
-                    split=RETAINED,
-                    model=name,
-                    value=found.value,
-                    interval=found.interval,
-                    p=ranks.get(name),
-                    note=note,
-                )
+            yield from area_measurements(panel, metric, RETAINED, of_models, part)

@@ -6,8 +6,6 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-from numpy.typing import ArrayLike
-
 from unregress.data.conditions import named_by_content
 from unregress.data.request import ForgetRequest
 from unregress.data.request_checks import require_list
@@ -25,32 +23,35 @@ class NamedRequest(NamedTuple):
     not_found: tuple[str, ...] = ()
 
 
+WAYS = ("subjects", "ids", "band", "where", "times")
+"""The ways to name samples, as arguments of `Project.request`."""
+
+
 def named_request(
     splits: Splits,
     task: Task[Any],
     *,
-    subjects: Iterable[Hashable] | None = None,
-    ids: Iterable[Hashable] | None = None,
-    band: tuple[float | None, float | None] | None = None,
-    where: ArrayLike | Mapping[str, Any] | None = None,
-    times: Mapping[str, Any] | None = None,
-    reason: str,
+    reason: str = "",
     missing: Missing = "error",
     requested_by: str = "",
     requested_on: str = "",
+    **ways: Any,
 ) -> NamedRequest:
     """Find the samples to forget; arguments as for `Project.request`.
 
     Raises:
-        RequestError: no or several ways are used, or nothing matches.
+        RequestError: no, several or unknown ways are used, there is no reason, or nothing matches.
         SettingError: `missing` is neither `error` nor `report`.
     """
-    ways = {"subjects": subjects, "ids": ids, "band": band, "where": where, "times": times}
-    if len(given := [name for name, value in ways.items() if value is not None]) != 1:
+    given = {name: value for name, value in ways.items() if value is not None}
+    if len(given) != 1 or not given.keys() <= set(WAYS):
         raise RequestError(
             f"The request names its samples by {' and '.join(given) or 'nothing'}",
-            expected=f"exactly one of {', '.join(ways)}",
+            expected=f"exactly one of {', '.join(WAYS)}",
         )
+    if not reason:
+        raise RequestError("The request has no reason", expected="`reason=`, a reference that reports quote")
+    subjects, ids, band, where, times = map(given.get, WAYS)
     if missing not in ("error", "report"):
         raise SettingError(f"`missing` is {missing!r}", expected="error or report")
     notes: list[str] = []
@@ -67,7 +68,7 @@ def named_request(
     else:
         by_content = named_by_content(splits, task, band=band, where=where, times=times, reason=reason)
         if by_content is None:
-            raise RequestError("The request names nothing", expected=f"one of {', '.join(ways)}")
+            raise RequestError("The request names nothing", expected=f"one of {', '.join(WAYS)}")
         found = by_content
     return NamedRequest(replace(found, requested_by=requested_by, requested_on=requested_on), tuple(notes))
 

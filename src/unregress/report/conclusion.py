@@ -168,7 +168,7 @@ def _about(verdict: Verdict, model: AuditedModel, report: AuditReport) -> ModelC
     elif verdict.outcome == "INCONCLUSIVE":
         sentence, step = _undecided(verdict, report)
     elif verdict.outcome == "FAIL":
-        sentence, step = _failed(verdict, report)
+        sentence, step = _failed(verdict, report, retrained=retrained)
     elif verdict.outcome == "OUTPUTS ONLY":
         sentence, step = _IN_WEIGHTS.format(model=verdict.model, records=records(report), unlike=UNLIKE), _STRONGER
     elif again:
@@ -204,11 +204,10 @@ def _deploy(model: AuditedModel) -> str:
     return f"Deploy the file {model.file.name}, and check its SHA-256 before it is put to use."
 
 
-def _failed(verdict: Verdict, report: AuditReport) -> tuple[str, str]:
+def _failed(verdict: Verdict, report: AuditReport, *, retrained: bool) -> tuple[str, str]:
     outcome: CriterionOutcome = "within" if verdict.decisive is None else verdict.decisive.outcome
     sentence = _FAILED[outcome].format(model=verdict.model, records=records(report), unlike=UNLIKE)
-    audited = next(each for each in report.models if each.name == verdict.model)
-    if audited.record is not None and audited.record.kind == "retrained":
+    if retrained:
         return sentence, _BY_CHANCE
     return sentence, _MILDER if outcome in ("overshoots", "damaged") else _STRONGER
 
