@@ -25,12 +25,15 @@ from unregress.evidence.verdict import judge
 from unregress.metrics import (
     Anamnesis,
     AttackAUC,
+    DeletionAttack,
     Deviation,
     EnergyDistance,
     Errors,
     Membership,
+    Memory,
     Published,
     Representation,
+    RetainedPrivacy,
     Wasserstein,
 )
 from unregress.metrics.base import Panel
@@ -40,6 +43,8 @@ from unregress.metrics.validation import validated_results
 KINDS = ("usual", "constant", "ties", "huge", "tiny", "mixed", "zero")
 RULE = Rule(golds=3, samples=1)
 DISTANCES = (Wasserstein(), EnergyDistance(), Deviation())
+ATTACKS = (AttackAUC(), Membership(), DeletionAttack(), RetainedPrivacy())
+METRICS = (*DISTANCES, *ATTACKS, Errors(), Memory(), Representation())
 
 
 def numbers(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Values:
@@ -111,10 +116,9 @@ def looked_at(measure: Measurement) -> None:
 @given(asked=odd())
 def test_any_panel_gives_numbers_or_says_why_not(asked: Panel) -> None:
     found = []
-    metrics = (*DISTANCES, Errors(), AttackAUC(), Membership(), Representation())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for metric in metrics:
+        for metric in METRICS:
             for finding in validated_results(metric, asked):
                 if isinstance(finding, Measurement):
                     looked_at(finding)
@@ -167,7 +171,7 @@ def test_whole_audits(targets: str, train: int, forget: int, test: int) -> None:
         request=unregress.ForgetRequest.random(train, forget, seed=0, reason="odd"),
     )
     metrics = (
-        *(*DISTANCES, Errors(), AttackAUC(), Membership(), Representation()),
+        *METRICS,
         Anamnesis(recipe=unregress.Recipe(epochs=1, batch_size=16), shuffles=1),
         Published(recipe=None),
     )
