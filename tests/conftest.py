@@ -15,6 +15,8 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+SLOW = ("e2e", "fuzz", "examples", "auditing/attacks", "test_readme.py")
+"""Whole commands, their misuse, examples and planted models: folders and files whose tests are all marked as slow."""
 
 # No deadline: the first example pays for what torch loads lazily.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
@@ -37,9 +39,9 @@ def data_root() -> Path:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest reads the markers for -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses `data_root` as `data`, and whole commands from end to end, and their misuse, as `slow`."""
+    """Mark what uses `data_root` as `data`, and what is in `SLOW` as `slow`."""
     for item in items:
-        if item.path.is_relative_to(ROOT / "tests" / "e2e") or item.path.is_relative_to(ROOT / "tests" / "fuzz"):
+        if any(item.path.is_relative_to(ROOT / "tests" / place) for place in SLOW):
             item.add_marker("slow")
         if "data_root" in getattr(item, "fixturenames", ()):
             item.add_marker("data")

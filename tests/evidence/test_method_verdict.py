@@ -135,8 +135,33 @@ def test_all_that_does_not_belong_together_is_said_at_once() -> None:
         assert words in refused.value.found
     with pytest.raises(StaleError, match="no unlearned model 'other'"):
         method_verdict(reports[:1] * 2, "other")
-    with pytest.raises(SettingError):
+    with pytest.raises(SettingError) as few:
         method_verdict(reports[:1], "mine")
+    assert few.value.expected == "two audits or more"
+    with pytest.raises(SettingError) as wide:
+        method_verdict(reports[:1], "mine", level=3)
+    assert wide.value.expected == "two audits or more, a level between 0 and 0.5"
+
+
+def test_a_name_is_needed_only_where_there_are_several() -> None:
+    reports = [audit(31.0), audit(31.5)]
+    assert method_verdict(reports) == method_verdict(reports, "mine")
+    third = audit(32.0)
+    renamed = replace(
+        third,
+        request_digest="another",
+        models=tuple(replace(m, name=m.name.replace("mine", "its")) for m in third.models),
+        measures=tuple(replace(m, model=m.model.replace("mine", "its")) for m in third.measures),
+    )
+    with pytest.raises(StaleError) as refused:
+        method_verdict([*reports, renamed])
+    for words in ("different requests", "2 unlearned models (mine, its)"):
+        assert words in refused.value.found
+
+
+def test_a_measurement_that_is_unknown_comes_with_those_that_are_known() -> None:
+    with pytest.raises(StaleError, match=r"audit 1 lacks values of rmse on train-forget \(it has mae\)"):
+        method_verdict([audit(31.0), audit(31.5)], "mine", measures=[("rmse", "train-forget")])
 
 
 def test_committed_audits_that_pass_one_by_one_are_told_together() -> None:

@@ -20,7 +20,7 @@ from unregress.data.bands import in_band, one_per_sample
 from unregress.data.request_checks import complaints_about, find_people, repeated_in, require_list
 from unregress.data.splits import HELD_OUT, Split, Splits
 from unregress.errors import RequestError, raise_all
-from unregress.errors.wording import some, type_names
+from unregress.errors.wording import some, type_names, unknown_remedy
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -110,7 +110,7 @@ class ForgetRequest:
                     f"Ids that are not in the training set, {len(unknown)} of {len(wanted)}: {some(unknown)}",
                     # Never an example: the ids are people's.
                     expected=f"ids of type {type_names(positions)}",
-                    remedy="Check the spelling and the type (text and numbers differ), or drop them",
+                    remedy=unknown_remedy(unknown, positions),
                 )
             )
         if repeated := repeated_in(wanted):

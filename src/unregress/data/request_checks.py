@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unregress.data.splits import HELD_OUT, Split, Splits
 from unregress.errors import RequestError, raise_all
-from unregress.errors.wording import some, type_names
+from unregress.errors.wording import some, type_names, unknown_remedy
 from unregress.files.typed_json import is_day
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _absent_people(
             f"People who are not in the data, {len(unknown)} of {len(wanted)}: {some(unknown)}",
             # Never an example of one who is.
             expected=f"entries of type {type_names(known)}",
-            remedy="Check the spelling and the type (text and numbers differ), or drop them",
+            remedy=unknown_remedy(unknown, known),
         )
     if only := [person for person in dict.fromkeys(wanted) if person in held and person not in present]:
         yield RequestError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 def printable(text: str) -> str:
@@ -49,3 +49,18 @@ def type_names(values: Iterable[object]) -> str:
     'int and str'
     """
     return " and ".join(sorted({type(value).__name__ for value in values})) or "any, but there are none"
+
+
+def unknown_remedy(unknown: Collection[object], known: Collection[object]) -> str:
+    """What to check of values that are not among the known ones: their type, if that is what differs.
+
+    >>> unknown_remedy(["4"], [3, 4])
+    'Check their type, which is str: text and numbers differ'
+    >>> unknown_remedy([5], [3, 4])
+    'Check the spelling, and whether they were deleted before, or drop them'
+    """
+    texts = {str(value) for value in known}
+    other_types = not {type(value) for value in unknown} & {type(value) for value in known}
+    if known and (other_types or any(str(value) in texts for value in unknown)):
+        return f"Check their type, which is {type_names(unknown)}: text and numbers differ"
+    return "Check the spelling, and whether they were deleted before, or drop them"

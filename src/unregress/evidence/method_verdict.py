@@ -81,7 +81,7 @@ class _Exchanged(NamedTuple):
 
 def method_verdict(
     reports: Sequence[AuditReport],
-    model: str,
+    model: str | None = None,
     *,
     level: float = 0.05,
     measures: Sequence[Place] = DEFAULT,
@@ -102,16 +102,17 @@ def method_verdict(
 
     Args:
         reports: audits of the same request and the same method, one for each seed, each with at least one gold.
-        model: the unlearned model's name in the audits.
+        model: the unlearned model's name in the audits; None if each has one, the same.
         level: probability with which a method that equals retraining fails.
         measures: what is compared, named before looking; several are corrected for.
         seed: of the arrangements that are drawn where there are too many.
 
     Raises:
         SettingError: fewer than two audits, or nothing to compare.
-        StaleError: audits of different requests, or ones without the model, golds or measurements; all at once.
+        StaleError: audits of different requests or models, or ones without the model, golds or measurements; all at
+            once.
     """
-    _require(reports, model, level, measures)
+    model = _require(reports, model, level, measures)
     rng = np.random.default_rng(seed)
     tests = [_exchanged(_groups(reports, [model] * len(reports), place), rng) for place in measures]
     originals = [report.named("original")[0] for report in reports]
@@ -142,36 +143,54 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(each) for each in found]
 
 
-def _require(reports: Sequence[AuditReport], model: str, level: float, measures: Sequence[Place]) -> None:
-    """Refuse audits that do not belong together, all complaints at once."""
+def _require(reports: Sequence[AuditReport], model: str | None, level: float, measures: Sequence[Place]) -> str:
+    """Refuse audits that do not belong together, all complaints at once; returns the model's name."""
     if len(reports) < 2 or not measures or not 0 < level < 0.5:
-        raise SettingError(
-            f"A method is judged with {len(reports)} audits, {len(measures)} measurements and the level {level:g}",
-            expected="two audits or more, a measurement or more, a level between 0 and 0.5",
-        )
+        wrong = {
+            f"{len(reports)} audits": (len(reports) < 2, "two audits or more"),
+            f"{len(measures)} measurements": (not measures, "a measurement or more"),
+            f"the level {level:g}": (not 0 < level < 0.5, "a level between 0 and 0.5"),
+        }
+        found, expected = zip(*((name, need) for name, (bad, need) in wrong.items() if bad), strict=True)
+        raise SettingError(f"A method cannot be judged with {', '.join(found)}", expected=", ".join(expected))
     complaints = []
     if len({report.request_digest for report in reports}) > 1:
         complaints.append("the audits are about different requests")
-    if repeated := sorted(_repeated(reports, model)):
+    names = dict.fromkeys(name for report in reports for name in report.named("unlearned"))
+    if model is None and len(names) != 1:
+        complaints.append(f"the audits are about {len(names)} unlearned models ({', '.join(names)}): name one")
+    chosen = next(iter(names), "") if model is None else model
+    if repeated := sorted(_repeated(reports, chosen)):
         listed = " and ".join(f"{first} and {second}" for first, second in repeated)
         complaints.append(f"audits {listed} are about the same model")
     for number, report in enumerate(reports, 1):
-        if model not in report.named("unlearned"):
-            known = ", ".join(report.named("unlearned")) or "none"
-            complaints.append(f"audit {number} has no unlearned model {model!r} (its models: {known})")
+        if chosen not in report.named("unlearned"):
+            if model is not None:
+                known = ", ".join(report.named("unlearned")) or "none"
+                complaints.append(f"audit {number} has no unlearned model {model!r} (its models: {known})")
             continue
         if not report.golds:
             complaints.append(f"audit {number} has no retrained model")
-        for metric, split in measures:
-            names = (model, report.named("original")[0], *report.golds)
-            if any(report.value_of(metric, split, name) is None for name in names):
-                complaints.append(f"audit {number} lacks values of {metric} on {split}")
+        complaints += _missing(report, number, chosen, measures)
     if complaints:
         raise StaleError(
             "; ".join(complaints),
             expected="audits of one request and one method, each with original, model and golds",
             remedy="Audit each seed's model with `unregress audit`, and name the model as there",
         )
+    return chosen
+
+
+def _missing(report: AuditReport, number: int, model: str, measures: Sequence[Place]) -> Iterator[str]:
+    """Complaints about measurements that an audit does not hold of the model, the original and every gold."""
+    holders: dict[Place, set[str]] = {}
+    for each in (measure for measure in report.measures if measure.value is not None):
+        holders.setdefault((each.metric, each.split), set()).add(each.model)
+    held = {place for place, models in holders.items() if models >= {model, report.named("original")[0], *report.golds}}
+    for metric, split in sorted(set(measures) - held):
+        known = ", ".join(sorted(name for name, part in held if part == split))
+        parts = "parts: " + (", ".join(sorted({part for _, part in held})) or "none")
+        yield f"audit {number} lacks values of {metric} on {split} (it has {known or parts})"
 
 
 def _repeated(reports: Sequence[AuditReport], model: str) -> Iterator[tuple[int, int]]:

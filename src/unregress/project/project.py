@@ -127,6 +127,7 @@ class Project:
         table: Table,
         *,
         build_model: Callable[[], nn.Module],
+        training: Training,
         features: Sequence[str],
         target: str | Sequence[str],
         id: str | None = None,
@@ -146,6 +147,7 @@ class Project:
         Args:
             table: a data frame of pandas, polars or the like.
             build_model: makes a new, untrained model, which takes the features, `(n, len(features))`.
+            training: how the original was trained, as in `Project`.
             features: columns of numbers, the inputs in this order.
             target: column of the target, or of several outputs.
             id: column that identifies a record.
@@ -158,7 +160,7 @@ class Project:
             units: unit of a target's column, for reports.
             seed: seed of the draw.
             loss: as in `TensorTask`.
-            settings: further arguments of `Project`: `training`, `model`, `runtime`, ...
+            settings: further arguments of `Project`: `model`, `start`, `runtime`, ...
 
         Raises:
             DataError: columns are missing, not numeric, or have missing values; all of them at once.
@@ -169,7 +171,7 @@ class Project:
         )
         scaler, outputs = splits.fitted.get("target scaler"), columns.outputs(units)
         task = TensorTask(build_model=build_model, loss=loss, outputs=outputs, scaler=scaler)
-        return cls(task=task, splits=splits, **settings)
+        return cls(task=task, training=training, splits=splits, **settings)
 
     @property
     def model(self) -> nn.Module | Unlearned:

@@ -11,6 +11,7 @@ from unregress.data.request import ForgetRequest
 from unregress.data.request_checks import require_list
 from unregress.data.splits import HELD_OUT, Splits
 from unregress.errors import RequestError, SettingError
+from unregress.errors.wording import unknown_remedy
 from unregress.tasks.base import Task
 
 Missing = Literal["error", "report"]
@@ -100,6 +101,6 @@ def _present(
         raise RequestError(
             f"None of the {unknown} {called} of the request is in the data",
             expected=f"{called} of the data",
-            remedy="Check the spelling and the type (text and numbers differ)",
+            remedy=unknown_remedy(listed, known),
         )
     return present

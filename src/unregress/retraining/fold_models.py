@@ -95,9 +95,13 @@ def run_trainings(
     kept: Path | None,
     workers: int,
     stack: int,
+    name: str,
     log: Callable[[str], None] | None,
 ) -> list[Part]:
-    """Carry out the trainings whose predictions are not kept yet; returns the predictions of all."""
+    """Carry out the trainings whose predictions are not kept yet; returns the predictions of all.
+
+    The estimate that is logged begins with `name`.
+    """
     done = {} if kept is None else _read_parts(kept)
     missing = [number for number in range(len(trainings)) if number not in done]
     # The last one has other initial weights.
@@ -106,7 +110,7 @@ def run_trainings(
     groups = [alike[place : place + stack] for place in range(0, len(alike), stack)]
     groups += [[last]] if last in missing else []
     if log is not None and missing:
-        log(f"Leave-out table: {_estimate([trainings[number] for number in missing], workers, stack)}")
+        log(f"{name}: {_estimate([trainings[number] for number in missing], workers, stack)}")
     named = {
         f"training {', '.join(str(number + 1) for number in group)} of {len(trainings)}": group for group in groups
     }

@@ -87,7 +87,7 @@ def fit_table(
     )
     if stack > 1:
         require_stackable(case, training, runtime)
-    parts = run_trainings(trainings, kept, workers, stack, log)
+    parts = run_trainings(trainings, kept, workers, stack, f"Leave-out table {partition}", log)
     unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
     # The table is the models of one start together; each never-seen sample has one of them.
     own, other = predict_unseen(original, case, held, runtime).numpy(), parts[-1].unseen.numpy()

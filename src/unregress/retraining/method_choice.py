@@ -141,7 +141,7 @@ def _edit(
     except StaleError as problem:
         return None, f"{problem.found[:1].lower()}{problem.found[1:]}"
     passes = method.passes(len(case.requested.forget))
-    leaves = f"about {error:.0%} of the memory, by the leave-out table's own error"
+    leaves = f"an error of about {error:.0%} of the memory, which is the leave-out table's own"
     doubt = "" if error < TAUGHT else f"the leave-out table's own error is {error:.0%} of the memory"
     return Price(method, passes * pace.sample, passes, leaves), doubt
 

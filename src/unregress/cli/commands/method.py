@@ -41,9 +41,7 @@ def method(
         VerdictError: the method did not pass, and was required to.
     """
     reports = [AuditReport.from_json(path / AUDIT if path.is_dir() else path) for path in audits]
-    found = method_verdict(
-        reports, model or _only_model(reports), level=level, measures=[_place(each) for each in measures]
-    )
+    found = method_verdict(reports, model or None, level=level, measures=[_place(each) for each in measures])
     lines = [
         f"{each.metric} on {each.split}: p = {each.p:.3g} (originals: {each.p_original:.3g}); models "
         f"{', '.join(f'{value:.4g}' for value in each.models)}; retrained {', '.join(f'{v:.4g}' for v in each.golds)}"
@@ -64,17 +62,6 @@ def listed(words: Sequence[str]) -> list[str]:
         return list(words)
     audits = list(takewhile(lambda word: not word.startswith(("-", "[")), words[1:]))
     return ["method", *([str(audits)] if audits else []), *words[1 + len(audits) :]]
-
-
-def _only_model(reports: list[AuditReport]) -> str:
-    names = dict.fromkeys(name for report in reports for name in report.named("unlearned"))
-    if len(names) != 1:
-        raise SettingError(
-            f"The audits are about {len(names)} unlearned models: {', '.join(names)}",
-            expected="one, if no name is given",
-            remedy="Name it: `--model NAME`",
-        )
-    return next(iter(names))
 
 
 def _place(text: str) -> Place:
