@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 from support import own_training
 from unregress import Errors, FineTune, Project, Recipe, Runtime, TensorTask
-from unregress.errors import ModelError, RequestError, SettingError
+from unregress.errors import DataError, ModelError, RequestError, SettingError
 
 SHORT = FineTune(recipe=Recipe(epochs=1))
 
@@ -49,6 +50,35 @@ def test_what_is_not_in_the_data_is_counted_in_the_report(named: Any, forget: tu
     assert f"Note: {note}" in lines
     report = project.audit(done, golds=0, metrics=[Errors()])
     assert report.not_found == (f"{note}.",)
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [("csv", "nr,record\n3,r1\n1,r3\n3,r1\n"), ("jsonl", '{"nr": 3, "record": "r1"}\n{"nr": 1, "record": "r3"}\n')],
+)
+def test_people_and_ids_are_read_from_a_column_of_a_file(tmp_path: Path, ending: str, text: str) -> None:
+    """Numbers in a CSV are text, and name people whose names are numbers; one who occurs again counts once."""
+    project, _ = project_of()
+    file = tmp_path / f"requests.{ending}"
+    file.write_text(text, encoding="utf-8")
+    people = project.request(subjects=file, column="nr", reason="test")
+    assert people == project.request(subjects=[3, 1], reason="test")
+    assert people.forget == (4, 5, 6, 7, 12, 13, 14, 15)
+    assert project.request(ids=file, column="record", reason="test").forget == (1, 3)
+
+
+def test_a_file_without_the_column_and_a_column_without_a_file_are_refused(tmp_path: Path) -> None:
+    project, _ = project_of()
+    file = tmp_path / "requests.csv"
+    file.write_text("nr,record\n3,r1\n77,r2\n", encoding="utf-8")
+    for named in ({"subjects": file}, {"subjects": file, "column": "person"}, {"subjects": [3], "column": "nr"}):
+        with pytest.raises(RequestError, match="column"):
+            project.request(**named, reason="test")
+    with pytest.raises(RequestError, match="'77'"):
+        project.request(subjects=file, column="nr", reason="test")
+    assert project.request(subjects=file, column="nr", reason="test", missing="report").forget == (12, 13, 14, 15)
+    with pytest.raises(DataError):
+        project.request(subjects=tmp_path / "absent.csv", column="nr", reason="test")
 
 
 def test_unknown_people_are_an_error_unless_they_are_to_be_reported() -> None:

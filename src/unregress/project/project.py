@@ -254,8 +254,9 @@ class Project:
     def request(
         self,
         *,
-        subjects: Iterable[Hashable] | None = None,
-        ids: Iterable[Hashable] | None = None,
+        subjects: Iterable[Hashable] | Path | None = None,
+        ids: Iterable[Hashable] | Path | None = None,
+        column: str | None = None,
         band: tuple[float | None, float | None] | None = None,
         where: ArrayLike | Mapping[str, Any] | None = None,
         times: Mapping[str, Any] | None = None,
@@ -268,8 +269,9 @@ class Project:
 
         Args:
             subjects: the people whose samples are to be forgotten, as in `Splits.subjects`: all of their samples, in
-                every split.
-            ids: ids of training samples, as in `Splits.ids`.
+                every split; or the `Path` of a CSV, JSON-lines or Parquet file that lists them.
+            ids: ids of training samples, as in `Splits.ids`; or the `Path` of such a file.
+            column: the file's column with the people or ids; not needed if it has only one.
             band: lowest and highest target, both included; None for no limit.
             where: a mask over the training samples, `(n,)` bool, or conditions on `Splits.columns`, see
                 `data.conditions.matching`.
@@ -280,13 +282,15 @@ class Project:
             requested_on: day on which it was asked, as 2026-01-31.
 
         Raises:
-            RequestError: no or several ways are used, or nothing matches.
+            RequestError: no or several ways are used, nothing matches, or a file has no such column.
+            DataError: a file cannot be read.
         """
         found = named_request(
             self.splits,
             self.task,
             subjects=subjects,
             ids=ids,
+            column=column,
             band=band,
             where=where,
             times=times,

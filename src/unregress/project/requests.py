@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from unregress.data.conditions import named_by_content
+from unregress.data.ids import id_texts
+from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
 from unregress.data.request_checks import require_list
 from unregress.data.splits import HELD_OUT, Splits
@@ -33,6 +36,7 @@ def named_request(
     task: Task[Any],
     *,
     reason: str = "",
+    column: str | None = None,
     missing: Missing = "error",
     requested_by: str = "",
     requested_on: str = "",
@@ -43,6 +47,7 @@ def named_request(
     Raises:
         RequestError: no, several or unknown ways are used, there is no reason, or nothing matches.
         SettingError: `missing` is neither `error` nor `report`.
+        DataError: a file cannot be read.
     """
     given = {name: value for name, value in ways.items() if value is not None}
     if len(given) != 1 or not given.keys() <= set(WAYS):
@@ -55,15 +60,22 @@ def named_request(
     subjects, ids, band, where, times = map(given.get, WAYS)
     if missing not in ("error", "report"):
         raise SettingError(f"`missing` is {missing!r}", expected="error or report")
+    if column is not None and not isinstance(ids if subjects is None else subjects, Path):
+        raise RequestError(
+            f"`column` is {column!r}, and no file is named", expected="`subjects` or `ids` as the `Path` of a file"
+        )
     notes: list[str] = []
     if subjects is not None:
         everyone = {person for split in ("train", *HELD_OUT) for person in splits.subjects_of(split) or ()}
-        people = _present("subjects", subjects, everyone, missing, notes) if splits.subjects is not None else subjects
+        people = _entries(subjects, column, everyone)
+        if splits.subjects is not None:
+            people = _present("subjects", people, everyone, missing, notes)
         found = ForgetRequest.subjects(splits, people, reason=reason)
     elif ids is not None:
         if splits.ids is None:
             raise RequestError("The data have no ids", expected="`ids=` of the project, one for each training sample")
-        found = ForgetRequest.ids(splits.ids, _present("ids", ids, set(splits.ids), missing, notes), reason=reason)
+        wanted, known = _entries(ids, column, splits.ids), set(splits.ids)
+        found = ForgetRequest.ids(splits.ids, _present("ids", wanted, known, missing, notes), reason=reason)
     elif where is not None and not isinstance(where, Mapping):
         found = ForgetRequest.where(where, reason=reason)
     else:
@@ -72,6 +84,15 @@ def named_request(
             raise RequestError("The request names nothing", expected=f"one of {', '.join(WAYS)}")
         found = by_content
     return NamedRequest(replace(found, requested_by=requested_by, requested_on=requested_on), tuple(notes))
+
+
+def _entries(named: Iterable[Hashable] | Path, column: str | None, known: Iterable[Hashable]) -> Iterable[Hashable]:
+    """The people or ids as given, or those in a column of a file, matched with the known ones by their text."""
+    if not isinstance(named, Path):
+        return named
+    present = list(known)
+    by_text = dict(zip(id_texts(present), present, strict=True))
+    return [by_text.get(text, text) for text in read_column(named, column)]
 
 
 def _present(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
-from unregress.cli.commands.records_file import read_column
 from unregress.data.conditions import named_by_content
 from unregress.data.ids import id_texts
+from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import HELD_OUT, Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all

@@ -29,7 +29,7 @@ def read_column(path: Path, column: str | None) -> list[str]:
             f"{path} has {f'the columns {some(names)}' if names else 'no columns'}"
             + ("" if column is None else f", and none is called {column!r}"),
             expected="the name of the column with the ids or people",
-            remedy="Name it with `request.column`",
+            remedy="Name it with `column`",
         )
     values = table[column]
     if missing := sum(value is None or value != value or value == "" for value in values):
