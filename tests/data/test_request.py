@@ -109,6 +109,12 @@ def test_ids_that_do_not_fit_are_named(wanted, message):
         ForgetRequest.ids(["ann", "bob", 4], wanted, reason="erasure")
 
 
+def test_numbers_of_another_type_are_not_called_text():
+    with pytest.raises(RequestError) as caught:
+        ForgetRequest.ids([3, 4], np.array([5]), reason="erasure")
+    assert "text and numbers" not in caught.value.remedy
+
+
 def test_unknown_and_repeated_ids_are_reported_together():
     with pytest.raises(PreflightError) as caught:
         ForgetRequest.ids(["ann", "bob"], ["zoe", "ann", "ann"], reason="erasure")

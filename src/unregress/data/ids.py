@@ -45,6 +45,18 @@ def id_texts(ids: Sequence[Hashable]) -> list[str]:
     return texts
 
 
+def by_text(ids: Sequence[Hashable]) -> dict[str, Hashable]:
+    """The distinct ids by the texts by which they are matched.
+
+    >>> by_text([3, 1, 3])
+    {'3': 3, '1': 1}
+
+    Raises:
+        DataError: as `id_texts` raises.
+    """
+    return dict(zip(id_texts(ids), ids, strict=True))
+
+
 def salt_of(data_digest: str) -> str:
     """A salt derived from the content of the data, so that the same request on the same data gives the same bytes."""
     return hashlib.sha256(f"unregress record {data_digest}".encode()).hexdigest()[:32]

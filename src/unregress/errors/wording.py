@@ -52,7 +52,7 @@ def type_names(values: Iterable[object]) -> str:
 
 
 def unknown_remedy(unknown: Collection[object], known: Collection[object]) -> str:
-    """What to check of values that are not among the known ones: their type, if that is what differs.
+    """What to check of values that are not among the known ones: whether they are text, if that is what differs.
 
     >>> unknown_remedy(["4"], [3, 4])
     'Check their type, which is str: text and numbers differ'
@@ -60,7 +60,8 @@ def unknown_remedy(unknown: Collection[object], known: Collection[object]) -> st
     'Check the spelling, and whether they were deleted before, or drop them'
     """
     texts = {str(value) for value in known}
-    other_types = not {type(value) for value in unknown} & {type(value) for value in known}
-    if known and (other_types or any(str(value) in texts for value in unknown)):
+    # Numbers of several types are equal where their values are; NumPy's are as good as Python's.
+    are_text, known_are_text = ({isinstance(value, str) for value in values} for values in (unknown, known))
+    if known and (not are_text & known_are_text or any(str(value) in texts for value in unknown)):
         return f"Check their type, which is {type_names(unknown)}: text and numbers differ"
     return "Check the spelling, and whether they were deleted before, or drop them"

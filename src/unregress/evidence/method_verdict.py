@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unregress.errors import SettingError, StaleError
+from unregress.errors import SettingError, StaleError, raise_all
 from unregress.evidence.audit_report import AuditReport
 from unregress.evidence.findings import Outcome, Verdict
 from unregress.evidence.verdict_text import shown
@@ -108,7 +108,7 @@ def method_verdict(
         seed: of the arrangements that are drawn where there are too many.
 
     Raises:
-        SettingError: fewer than two audits, or nothing to compare.
+        SettingError: fewer than two audits, nothing to compare, or no such level; a PreflightError lists several.
         StaleError: audits of different requests or models, or ones without the model, golds or measurements; all at
             once.
     """
@@ -145,14 +145,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _require(reports: Sequence[AuditReport], model: str | None, level: float, measures: Sequence[Place]) -> str:
     """Refuse audits that do not belong together, all complaints at once; returns the model's name."""
-    if len(reports) < 2 or not measures or not 0 < level < 0.5:
-        wrong = {
-            f"{len(reports)} audits": (len(reports) < 2, "two audits or more"),
-            f"{len(measures)} measurements": (not measures, "a measurement or more"),
-            f"the level {level:g}": (not 0 < level < 0.5, "a level between 0 and 0.5"),
-        }
-        found, expected = zip(*((name, need) for name, (bad, need) in wrong.items() if bad), strict=True)
-        raise SettingError(f"A method cannot be judged with {', '.join(found)}", expected=", ".join(expected))
+    settings = []
+    if len(reports) < 2:
+        settings.append(SettingError(f"A method is judged with {len(reports)} audits", expected="two or more"))
+    if not measures:
+        settings.append(SettingError("A method is judged by no measurement", expected="one or more"))
+    if not 0 < level < 0.5:
+        settings.append(SettingError(f"`level` is {level:g}", expected="between 0 and 0.5"))
+    raise_all(settings)
     complaints = []
     if len({report.request_digest for report in reports}) > 1:
         complaints.append("the audits are about different requests")

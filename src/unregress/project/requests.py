@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from unregress.data.conditions import named_by_content
-from unregress.data.ids import id_texts
+from unregress.data.ids import by_text
 from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
 from unregress.data.request_checks import require_list
@@ -90,9 +90,8 @@ def _entries(named: Iterable[Hashable] | Path, column: str | None, known: Iterab
     """The people or ids as given, or those in a column of a file, matched with the known ones by their text."""
     if not isinstance(named, Path):
         return named
-    present = list(known)
-    by_text = dict(zip(id_texts(present), present, strict=True))
-    return [by_text.get(text, text) for text in read_column(named, column)]
+    named_known = by_text(list(known))
+    return [named_known.get(text, text) for text in read_column(named, column)]
 
 
 def _present(

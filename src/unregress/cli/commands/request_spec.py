@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
 from unregress.data.conditions import named_by_content
-from unregress.data.ids import id_texts
+from unregress.data.ids import by_text, id_texts
 from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import HELD_OUT, Splits
@@ -160,7 +160,7 @@ class RequestSpec:
         size = splits.size
         if self._called == "people":
             wanted = self._entries() if self.subjects is None else list(map(str, self.subjects))
-            trained = dict(zip(id_texts(splits.subjects or ()), splits.subjects or (), strict=True))
+            trained = by_text(splits.subjects or ())
             left = self._left(wanted, trained or set(wanted), chain, gone, unknown)
             # People with held-out samples only are complained about by their own names.
             people = {str(each): each for split in HELD_OUT for each in splits.subjects_of(split) or ()} | trained
