@@ -26,6 +26,7 @@ from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement,
 from unregress.evidence.verdict import judge
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.predictions import Values
+from unregress.metrics.readout import READOUT
 from unregress.metrics.relearning import above_threshold
 from unregress.metrics.revival import memory
 from unregress.parallel.jobs import one_thread
@@ -39,7 +40,7 @@ Plant = Callable[[Pool, Measured, Measured, np.random.Generator], Measured]
 def with_answers(model: Measured, **parts: Values) -> Measured:
     """The model with other predictions; what its weights show is no longer known."""
     changed = {part.replace("_", "-"): values for part, values in parts.items()}
-    return replace(model, answers={**model.answers, **changed}, relearning=(), revived=np.zeros(0))
+    return replace(model, answers={**model.answers, **changed}, relearning=(), revived=np.zeros(0), readout=None)
 
 
 def exact(share: float) -> Plant:
@@ -168,7 +169,7 @@ def verdict(pool: Pool, original: Measured, model: Measured, golds: Sequence[Mea
 
 
 def in_weights(pool: Pool, models: Mapping[str, Measured]) -> Iterator[Measurement]:
-    """Relearning and revival, of models whose weights are known."""
+    """Readout, relearning and revival, of models whose weights are known."""
     if not models["model"].relearning:
         return
     golds = {name: each for name, each in models.items() if name.startswith("gold")}
@@ -177,6 +178,7 @@ def in_weights(pool: Pool, models: Mapping[str, Measured]) -> Iterator[Measureme
     others = np.mean([gold.answers[KEPT] for gold in golds.values()], axis=0)
     error = float(np.sqrt(np.mean((others - pool.target[KEPT]) ** 2)))
     for name, each in models.items():
+        yield Measurement(metric=READOUT, split=FORGET, model=name, value=each.readout)
         if steps:
             early = float(np.mean([above_threshold(run, steps, pool.threshold) for run in each.relearning]))
             yield Measurement(metric="relearn-loss", split=FORGET, model=name, value=early)

@@ -19,9 +19,11 @@ from unregress import Case, FineTune, ForgetRequest, Recipe, Runtime, Splits, Te
 from unregress.datasets.text.stsb import read_stsb, sentence_pairs, sentences
 from unregress.datasets.text.vocabulary import Vocabulary
 from unregress.demo import band
+from unregress.evidence import Measurement
 from unregress.metrics.anamnesis import Anamnesis
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.predictions import Predictions, Values
+from unregress.metrics.readout import Readout
 from unregress.metrics.relearning import LossMonitor, Relearning, relearn
 from unregress.metrics.revival import revived
 from unregress.parallel.jobs import one_thread
@@ -145,6 +147,8 @@ class Measured:
     """One for each order of the data."""
     revived: Values
     """Predictions of the forgotten samples after an epoch on retained ones."""
+    readout: float | None
+    """What a readout of its hidden layers tells, see `unregress.Readout`; None if it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +236,7 @@ def _measured(case: Case, kind: Kind, models: Mapping[str, Sequence[nn.Module]],
     panel = Panel(case=case, runtime=RUNTIME, subjects=tuple(subjects), validation_forget_like=np.zeros(0, np.int64))
     again = Anamnesis(recipe=kind.again, shuffles=shuffles)
     monitor = LossMonitor(panel, again.alpha)
+    read = {each.model: each.value for each in Readout().measure(panel) if isinstance(each, Measurement)}
     later = revived(panel, named, Recipe(epochs=1, lr=kind.again.lr, batch_size=kind.again.batch_size))
 
     def shown(prefix: str) -> list[Measured]:
@@ -243,6 +248,7 @@ def _measured(case: Case, kind: Kind, models: Mapping[str, Sequence[nn.Module]],
                     for shuffle in range(again.shuffles)
                 ],
                 revived=cast(NDArray[np.float64], later[subject.name]),
+                readout=read[subject.name],
             )
             for subject in subjects
             if subject.name.rpartition(" ")[0] == prefix

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from small_problems import PROBLEMS, Problem, Rows
-from torch import nn
+from torch import Tensor, nn
 
 from unregress import ForgetRequest, Retrain, Runtime, train
 from unregress.cost import Cost
@@ -93,8 +93,8 @@ class Trainings:
         if not path.exists():
             made = make()
             if with_start and made.start is not None:
-                save_file(made.start.state_dict(), str(initial))
-            save_file(made.model.state_dict(), str(path), metadata={"passes": str(made.cost.passes)})
+                save_file(_contiguous(made.start), str(initial))
+            save_file(_contiguous(made.model), str(path), metadata={"passes": str(made.cost.passes)})
             print(name, f"{made.cost.seconds:.1f} s", flush=True)
         return Unlearned(
             model=self._read(path), history=(), cost=Cost(), start=self._read(initial) if with_start else None
@@ -105,6 +105,11 @@ class Trainings:
             model = self.problem.task.build_model()
         model.load_state_dict(load_file(str(path)))
         return model.eval()
+
+
+def _contiguous(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights as safetensors takes them; those of convolutions may lie channels last."""
+    return {name: value.contiguous() for name, value in model.state_dict().items()}
 
 
 def everything(trainings: Trainings) -> None:

@@ -83,7 +83,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: Files) -> str:
-    """Let links that leave docs/ lead to the repository, or name the file where no repository is known."""
+    """Let links that leave docs/ lead to the repository, or name the file where no repository is known.
+
+    A link from a name to the file that defines it, as readers of a checkout need, leads to the name's documentation.
+    """
     repository = (config.repo_url or "").rstrip("/")
 
     def outside(found: re.Match[str]) -> str:
@@ -91,6 +94,10 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
         path = os.path.normpath(os.path.join("docs", os.path.dirname(page.file.src_uri), target))
         if path.startswith("docs/"):
             return found[0]
+        folder, _, module = path.removeprefix("src/unregress/").removesuffix(".py").partition("/")
+        if path.startswith("src/") and (shown := [name for name, (_, own, _) in REFERENCE.items() if folder in own]):
+            up = "../" * page.file.src_uri.count("/")
+            return f"[{text}]({up}reference/{shown[0]}.md#unregress.{folder}.{module}.{text.strip('`')})"
         if repository:
             return f"[{text}]({repository}/blob/main/{path})"
         return f"{text} (`{path}` in the repository)" if path not in text else text

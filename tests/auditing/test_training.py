@@ -12,7 +12,7 @@ from support.bump_case import RECIPE, RUNTIME, net, numbers
 from unregress import DeepTests, FineTune, Retraining
 from unregress.auditing.pipeline import AuditJob
 from unregress.errors import SettingError, UnregressError
-from unregress.runs.model_io import weights_digest
+from unregress.runs.digests import weights_digest
 from unregress.tasks.weights import weights_of
 
 SHORT = replace(RECIPE, epochs=1)

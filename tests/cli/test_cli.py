@@ -56,7 +56,8 @@ def test_defaults_are_the_library_s(capsys: pytest.CaptureFixture[str]) -> None:
     assert (recipe["epochs"], recipe["lr"], recipe["schedule"]) == (100, 0.01, "plateau")
     metrics = config(["audit", *PROJECT], capsys)["metrics"]
     assert [metric["class_path"].rsplit(".")[-1] for metric in metrics] == [
-        "Errors", "Wasserstein", "Deviation", "AttackAUC", "Memory", "Membership", "Representation", "Anamnesis",
+        "Errors", "Wasserstein", "Deviation", "AttackAUC", "Memory", "Membership", "Representation", "Readout",
+        "Anamnesis",
         "Revival",
     ]  # fmt: skip
     assert config(["demo"], capsys) == {"job": "people", "output": "runs/demo", "seed": 0, "golds": 5}

@@ -11,7 +11,7 @@ from e2e.test_flow import read
 from e2e.test_training_audit import audit, ended
 from unregress.cli import main
 from unregress.evidence import OTHER_START, AuditReport
-from unregress.runs.model_io import weights_digest
+from unregress.runs.digests import weights_digest
 
 
 @pytest.fixture(autouse=True)

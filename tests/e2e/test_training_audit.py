@@ -12,7 +12,7 @@ from e2e.conftest import PROJECT, REQUEST
 from e2e.test_flow import names, read
 from unregress.cli import main
 from unregress.evidence import AuditReport
-from unregress.runs.model_io import weights_digest
+from unregress.runs.digests import weights_digest
 from unregress.runs.provenance import digest_of_folder
 
 TRAINED = (

@@ -11,10 +11,17 @@ from support.example_scripts import example, needs
 
 def test_padding_does_not_change_a_prediction() -> None:
     script = example("packed_gru")
-    short, long = ({"tokens": torch.arange(1, n), "labels": torch.tensor(0.0)} for n in (4, 9))
-    model = script.Similarity()
-    alone, beside = (script.collate(samples) for samples in ([short], [short, long]))
-    assert beside["tokens"].shape == (2, 8) and beside["lengths"].tolist() == [3, 8]
+
+    def pair(first: int, second: int) -> dict[str, torch.Tensor]:
+        return {
+            "first": torch.arange(1, first),
+            "second": torch.arange(1, second),
+            "labels": torch.tensor(0.0),
+        }
+
+    model = script.Similarity().eval()
+    alone, beside = (script.collate(samples) for samples in ([pair(4, 6)], [pair(4, 6), pair(9, 2)]))
+    assert beside["tokens"].shape == (2, 2, 8) and beside["lengths"].tolist() == [[3, 5], [8, 1]]
     torch.testing.assert_close(
         model(alone["tokens"], alone["lengths"])[0], model(beside["tokens"], beside["lengths"])[0]
     )

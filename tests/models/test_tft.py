@@ -16,7 +16,7 @@ from unregress import ForecastingTask, Recipe
 from unregress.datasets.series.series import Series, hour_of
 from unregress.datasets.series.windowed import Boundaries, WindowedSeries
 from unregress.errors import PreflightError, SettingError
-from unregress.methods.base import train
+from unregress.methods.original import train
 from unregress.runs.checkpoint import load_weights, save_weights
 from unregress.training.fresh_model import fresh_model
 

@@ -28,7 +28,7 @@ from unregress import (
 )
 from unregress.errors import DataError, ModelError
 from unregress.hooks.final_layer import final_linear
-from unregress.methods.base import train
+from unregress.methods.original import train
 
 # Of users' own transformers Lightning says that their losses are modules.
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute '.*' is an instance of `nn.Module`")

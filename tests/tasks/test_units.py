@@ -27,7 +27,7 @@ from unregress import (
     train,
 )
 from unregress.errors import ModelError
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.tasks.units import Output
 from unregress.training.loop import evaluate
 

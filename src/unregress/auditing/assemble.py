@@ -22,7 +22,7 @@ from unregress.evidence import CONSTANT, RETRAINED, Part, Role
 from unregress.evidence.model_record import ModelRecord
 from unregress.evidence.nan_means import LARGE, mean, median
 from unregress.hooks.final_layer import final_linear
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.collect import collect
 from unregress.metrics.predictions import Predictions, Values

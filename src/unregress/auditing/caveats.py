@@ -9,7 +9,7 @@ from unregress.evidence import Measurement
 from unregress.evidence.model_record import ModelRecord, class_path, differences
 from unregress.evidence.rule import Rule
 from unregress.evidence.table_verdict import KEPT_BY_TABLE
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.metrics.base import Panel
 from unregress.tasks.unwrap import unwrapping
 

@@ -16,7 +16,7 @@ from unregress.data.request import ForgetRequest
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, OTHER_START, MetricInfo
 from unregress.evidence.model_record import class_path
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.metrics import Metric
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import architecture_mismatches

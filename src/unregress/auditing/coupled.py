@@ -12,7 +12,7 @@ from unregress.auditing.assemble import Candidate, gold_names
 from unregress.errors import SettingError
 from unregress.evidence import Measurement
 from unregress.evidence.coupling import strength
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.metrics.coupling import AMONG_GOLDS, COUPLING, Coupling
 from unregress.tasks.weights import weights_of
 

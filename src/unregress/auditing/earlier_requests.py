@@ -14,7 +14,7 @@ from unregress.errors import UnregressError
 from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Recheck
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Wasserstein
 from unregress.metrics.base import Panel
 from unregress.metrics.collect import collect

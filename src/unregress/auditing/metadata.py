@@ -17,7 +17,7 @@ from unregress.evidence import AuditedModel, Measurement, MetricInfo, ModelFile,
 from unregress.evidence.combined_memory import ABOUT, SIGNS
 from unregress.evidence.model_record import ModelRecord
 from unregress.evidence.rule import Rule
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.metrics import Metric
 from unregress.training.runtime import Runtime
 

@@ -29,7 +29,7 @@ from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
 from unregress.metrics.output_errors import output_errors
 from unregress.metrics.validation import validated_results
-from unregress.runs.model_io import file_of
+from unregress.runs.digests import file_of
 from unregress.tasks.weights import weights_of
 from unregress.training.runtime import Runtime
 

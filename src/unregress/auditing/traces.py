@@ -10,7 +10,7 @@ import numpy as np
 from unregress.auditing.assemble import Candidate, record_of
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.evidence import ModelFile, Trace
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 
 
 def traces_in_models(models: Mapping[str, Candidate], original: str, files: Mapping[str, ModelFile]) -> Iterator[Trace]:

@@ -12,7 +12,8 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.errors import SettingError, UnregressError, raise_all
 from unregress.evidence import OTHER_START
-from unregress.methods.base import Method, Unlearned
+from unregress.methods.base import Method
+from unregress.methods.unlearned import Unlearned
 from unregress.metrics.deep.base import DeepMetric
 from unregress.metrics.deep.klom import KLoM
 from unregress.metrics.deep.ulira import ULiRA

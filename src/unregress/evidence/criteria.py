@@ -208,7 +208,7 @@ def _less_golds(model: str, report: AuditReport, split: str) -> float | None:
 
 def knows_more(kind: Kind, value: float, gold: float) -> bool:
     """Whether a value shows more memory than a gold's: a smaller error or loss, or otherwise a larger value."""
-    return value < gold if kind in ("error", "relearning") else value > gold
+    return value < gold if kind in ("error", "readout", "relearning") else value > gold
 
 
 def unseen_damage(report: AuditReport, found: Sequence[Criterion]) -> float | None:

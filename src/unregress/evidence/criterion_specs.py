@@ -22,12 +22,12 @@ class CriterionSpec:
     @property
     def has_low(self) -> bool:
         """Whether a value can be too low."""
-        return self.kind in ("error", "attack", "relearning")
+        return self.kind in ("error", "attack", "readout", "relearning")
 
     @property
     def has_high(self) -> bool:
         """Whether a value can be too high."""
-        return self.kind != "relearning"
+        return self.kind not in ("readout", "relearning")
 
 
 KEPT = CriterionSpec(
@@ -83,6 +83,13 @@ MEMORY = CriterionSpec(
 )
 """The one test of a request with few samples, besides the error on what was to be kept."""
 WEIGHTS = (
+    CriterionSpec(
+        kind="readout",
+        metric="readout",
+        split="train-forget",
+        words="the error of a linear readout of its hidden layers on the forgotten samples, relative to new ones, on a "
+        "logarithmic scale,",
+    ),
     *(
         CriterionSpec(
             kind="relearning",

@@ -37,11 +37,12 @@ class Unit(StrEnum):
 
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "OUTPUTS ONLY"]
-"""`OUTPUTS ONLY`: the predictions are those of one more gold, but the weights remember."""
-Kind = Literal["distance", "error", "attack", "retain", "memory", "relearning", "revival"]
+"""`OUTPUTS ONLY`: predictions do not tell the model from a gold, but the weights remember."""
+Kind = Literal["distance", "error", "attack", "retain", "memory", "readout", "relearning", "revival"]
 """Kind of a criterion: distance to the golds, error gap, attack, error on what was to be kept, or memory kept, the one
-test of a request with few samples; in the weights, the loss while relearning, and memory that is revived."""
-IN_WEIGHTS: tuple[Kind, ...] = ("relearning", "revival")
+test of a request with few samples; in the weights, what hidden layers tell, the loss while relearning, and memory that
+is revived."""
+IN_WEIGHTS: tuple[Kind, ...] = ("readout", "relearning", "revival")
 """The kinds of criteria about memory in the weights, which predictions do not show."""
 COMBINED = "memory-signs"
 """Metric of the criterion that combines several signs of memory in one number (`evidence.combined_memory`)."""

@@ -24,9 +24,10 @@ class Rule:
     * **PASS**: no limit is crossed, and the audit could have detected memory, and a model without skill on what was to
       be kept: some criterion's limit lies nearer to the golds than `resolution` of the way to the original, and the
       limit of the error on what was to be kept is below a constant's.
-    * **OUTPUTS ONLY**: a PASS by predictions, of a model whose weights remember: when it is trained again on all data
-      its loss on the forgotten samples, or on held-out ones of their kind, comes down sooner than a gold's, or training
-      on kept samples alone revives the memory (`Anamnesis`, `Revival`, if they were measured).
+    * **OUTPUTS ONLY**: no FAIL by predictions, of a model whose weights remember: its hidden layers tell the forgotten
+      samples' true values better than a gold's (`Readout`), its loss on these samples, or on held-out ones of their
+      kind, comes down sooner than a gold's when it is trained again on all data (`Anamnesis`), or training on kept
+      samples alone revives the memory (`Revival`); whichever of them were measured.
     * **INCONCLUSIVE**: too few golds, golds that predict no better than a constant, a kind
       of criterion that was not measured, or an audit that could not have detected memory or damage, for example because
       the original itself cannot be told from a gold.
@@ -55,7 +56,8 @@ class Rule:
     """Probability that a fresh gold fails if fewer than `samples` are forgotten.  One limit that is crossed in one case
     of twenty-five does not depend on how long tails are, as seven limits at a quarter of a per cent each do."""
     weights_level: float = 0.02
-    """Probability that a fresh gold is suspected of memory in its weights, shared by relearning and revival."""
+    """Probability that a fresh gold is suspected of memory in its weights, shared by readout, relearning and
+    revival."""
     tolerance: float = 0.05
     """Limits are no narrower than this share of the original's gap, or, for what was to be kept, of the golds' error:
     golds may be nearly identical, and a difference that small is of no consequence."""

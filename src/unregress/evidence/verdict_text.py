@@ -16,6 +16,7 @@ METRIC_NAMES = {
     "memory": "the memory kept",
     "memory-of-few": "its best known samples",
     COMBINED: "all signs of memory together",
+    "readout": "a readout of its hidden layers",
     "relearn-loss": "how soon it learns again",
     "revival": "revival",
 }
@@ -38,7 +39,7 @@ class Notes(NamedTuple):
     unseen: float | None = None
     """Share of the golds' skill on what was to be kept that could be lost unnoticed; None if it is not known."""
     in_weights: Sequence[Criterion] = ()
-    """The criteria about memory in the weights; none if neither was measured."""
+    """The criteria about memory in the weights; none if nothing was measured."""
 
     def __str__(self) -> str:
         said = ""
@@ -96,10 +97,16 @@ def failed(criterion: Criterion) -> str:
     return f"{subject} is {shown(criterion.value)}, {limits(criterion)}{added}."
 
 
-def remembered_in_weights(criterion: Criterion) -> str:
-    """The reason of an OUTPUTS ONLY: the criterion of the weights whose limit was crossed."""
+def remembered_in_weights(criterion: Criterion, *, sure: bool) -> str:
+    """The reason of an OUTPUTS ONLY.
+
+    Args:
+        criterion: the one of the weights whose limit was crossed.
+        sure: whether predictions would show that a model remembers, or is damaged.
+    """
+    outputs = "are where one more retrained model's would be" if sure else "could not be told from a retrained model's"
     return (
-        "Its predictions are where one more retrained model's would be, but its weights remember: "
+        f"Its predictions {outputs}, but its weights remember: "
         f"{criterion.question} is {shown(criterion.value)}, {limits(criterion)}; the original's is "
         f"{shown(criterion.original)}."
     )
@@ -110,8 +117,8 @@ def _seen_in_weights(found: Sequence[Criterion]) -> str:
     if not found:
         return "memory in its weights was not looked for"
     finest = min(found, key=lambda criterion: criterion.resolution)
-    tried = " and ".join(METRIC_NAMES[criterion.metric] for criterion in found)
     if finest.resolution >= 1:
+        tried = " or ".join(METRIC_NAMES[criterion.metric] for criterion in found)
         return f"not even the original's weights show memory by {tried}"
     return (
         f"in its weights, more than {finest.resolution:.0%} of what the original shows by "

@@ -16,7 +16,8 @@ from torch import Generator, Tensor, nn
 from unregress.data.case import Case
 from unregress.data.loading import read_targets
 from unregress.errors import SettingError
-from unregress.methods.base import Method, Unlearned
+from unregress.methods.base import Method
+from unregress.methods.unlearned import Unlearned
 from unregress.training.loop import fit
 from unregress.training.objective import Objective, relabelled_loss
 from unregress.training.recipe import Recipe

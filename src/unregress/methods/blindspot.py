@@ -15,7 +15,8 @@ from unregress.data.loading import Batch
 from unregress.errors import UnregressError, require_fields
 from unregress.hooks.activations import activations, resolve_layers
 from unregress.hooks.attention_transfer import AttentionLoss, channel_axes
-from unregress.methods.base import Method, Unlearned
+from unregress.methods.base import Method
+from unregress.methods.unlearned import Unlearned
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import Training, require_possible, train_from

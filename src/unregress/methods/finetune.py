@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from unregress.data.case import Case
-from unregress.methods.base import Method, Unlearned
+from unregress.methods.base import Method
+from unregress.methods.unlearned import Unlearned
 from unregress.training.loop import fit
 from unregress.training.objective import retain_objective
 from unregress.training.recipe import Recipe

@@ -17,7 +17,8 @@ from unregress.errors import UnregressError, require_fields
 from unregress.hooks.exact_layers import exact_layers, raw_predictions
 from unregress.hooks.gram_passes import footprint, gram_matrices, within_memory
 from unregress.hooks.nearest import nearest_rows
-from unregress.methods.base import Method, Unlearned
+from unregress.methods.base import Method
+from unregress.methods.unlearned import Unlearned
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import Training, require_possible, train_from
 from unregress.training.loop import Epoch, fit

@@ -16,7 +16,8 @@ from unregress.data.case import Case
 from unregress.data.loading import Batch, read_targets
 from unregress.errors import ModelError, UnregressError, require_fields
 from unregress.evidence.nan_means import median
-from unregress.methods.base import Method, Unlearned
+from unregress.methods.base import Method
+from unregress.methods.unlearned import Unlearned
 from unregress.training.loop import fit
 from unregress.training.objective import Objective, SampleLoss, Term, task_loss
 from unregress.training.recipe import Recipe

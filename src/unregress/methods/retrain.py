@@ -10,7 +10,8 @@ from torch import nn
 
 from unregress.data.case import Case
 from unregress.errors import UnregressError
-from unregress.methods.base import Method, Unlearned
+from unregress.methods.base import Method
+from unregress.methods.unlearned import Unlearned
 from unregress.tasks.unwrap import private_copy
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import initial_model

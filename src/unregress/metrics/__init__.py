@@ -18,6 +18,7 @@ from unregress.metrics.errors import Errors
 from unregress.metrics.gaussian_poisons import GaussianPoisons
 from unregress.metrics.membership import Membership
 from unregress.metrics.memory import Memory
+from unregress.metrics.readout import Readout
 from unregress.metrics.representation import Representation
 from unregress.metrics.retained_privacy import RetainedPrivacy
 from unregress.metrics.revival import Revival
@@ -36,6 +37,7 @@ __all__ = [
     "Memory",
     "Metric",
     "Published",
+    "Readout",
     "Representation",
     "RetainedPrivacy",
     "Revival",
@@ -51,7 +53,7 @@ def default_metrics(anamnesis: Anamnesis | None = Anamnesis()) -> tuple[Metric, 
         anamnesis: how to relearn, which takes the most time; `Revival` trains for an epoch by the same recipe.  None
             leaves both out.
     """
-    metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Memory(), Membership(), Representation())
+    metrics = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Memory(), Membership(), Representation(), Readout())
     if anamnesis is None:
         return metrics
     return (*metrics, anamnesis, Revival(recipe=replace(anamnesis.recipe, epochs=1)))

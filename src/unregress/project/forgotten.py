@@ -12,10 +12,11 @@ import yaml
 from unregress.data.case import Case
 from unregress.evidence import ModelFile
 from unregress.files.writing import sha256_of
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.runs.checkpoint import save_weights
+from unregress.runs.digests import contents
 from unregress.runs.manifest import digest_of_folder
-from unregress.runs.model_io import contents, run_folder, write_model
+from unregress.runs.model_io import run_folder, write_model
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import RequestRecord, write_request
 from unregress.training.runtime import Runtime

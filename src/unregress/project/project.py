@@ -32,11 +32,13 @@ from unregress.project.settings import read_settings, splits_of
 from unregress.project.table import Columns, Table
 from unregress.retraining.method_choice import BUDGET, choose_method
 from unregress.retraining.table_upkeep import current, up_to_date_tables
-from unregress.runs.model_io import changed_data, file_of, read_model, read_start
+from unregress.runs.digests import file_of
+from unregress.runs.model_io import read_model, read_start
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import RequestRecord
+from unregress.runs.staleness import changed_data
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.base import Task

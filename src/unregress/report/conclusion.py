@@ -25,8 +25,8 @@ _STRONGER = (
     "audit again."
 )
 _IN_WEIGHTS = (
-    "{model} answers like {unlike}, but has not forgotten inside: {records} would come back sooner than to {unlike} "
-    "if it were trained further."
+    "{model} answers like {unlike}, but has not forgotten inside: it holds more of {records} than {unlike} does, which "
+    "can be read out of it or may come back when it is trained further."
 )
 _BY_CHANCE = (
     "By its record it was trained from scratch without the records, and about one such model in twenty fails by "

@@ -19,7 +19,7 @@ from unregress.data.splits import Split
 from unregress.errors import DivergenceError
 from unregress.files.partial import unfinished
 from unregress.files.writing import writing
-from unregress.methods.base import train
+from unregress.methods.original import train
 from unregress.parallel.jobs import run_all
 from unregress.retraining.stacked_training import fit_stacked, require_stackable
 from unregress.retraining.throughput import measure_throughput

@@ -12,8 +12,10 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.distributed.process_group import require_process_group
 from unregress.errors import DivergenceError, SettingError
-from unregress.methods.base import Method, Unlearned, train
+from unregress.methods.base import Method
+from unregress.methods.original import train
 from unregress.methods.retrain import Retrain
+from unregress.methods.unlearned import Unlearned
 from unregress.parallel.jobs import run_all
 from unregress.retraining.fingerprint import fresh_of, task_fingerprint
 from unregress.retraining.model_spec import ModelSpec, gold_spec, original_spec, unlearned_spec

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from torch import nn
 
 from unregress.data.case import Case
-from unregress.methods.base import Method, record_of_method, record_of_training
+from unregress.methods.base import Method, record_of_method
+from unregress.methods.original import record_of_training
 from unregress.methods.retrain import Retrain
 from unregress.retraining.fingerprint import method_fingerprint, source_of
 from unregress.retraining.model_store import CacheKey

@@ -15,7 +15,7 @@ from typing import Any
 from unregress.data.case import Case
 from unregress.errors import CheckpointError, RunFolderError, StaleError
 from unregress.evidence import AuditReport
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.runs.folder import CONFIG, new_run
 from unregress.runs.model_io import read_model, write_model
 from unregress.runs.provenance import require_whole

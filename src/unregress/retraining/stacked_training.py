@@ -21,8 +21,9 @@ from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.data.request import Index
 from unregress.errors import DivergenceError, SettingError, require
-from unregress.methods.base import Unlearned, record_of_method, restore_placement
+from unregress.methods.base import record_of_method, restore_placement
 from unregress.methods.retrain import Retrain
+from unregress.methods.unlearned import Unlearned
 from unregress.retraining.stack import SEPARATE_HINT, Stack, require_equal_step
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.divergence import DivergenceMonitor, TargetScale, check_weights, largest_weight

@@ -11,7 +11,7 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
-from unregress.methods.base import Unlearned
+from unregress.methods.unlearned import Unlearned
 from unregress.retraining.leave_out import fit_table
 from unregress.runs.folder import check_run
 from unregress.runs.table_folder import read_tables, write_tables

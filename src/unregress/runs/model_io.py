@@ -1,4 +1,4 @@
-"""Write models to run folders, read them back, and check that they fit the present request and data."""
+"""Write models to run folders, and read them back."""
 
 from __future__ import annotations
 
@@ -11,72 +11,22 @@ from torch import nn
 
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
-from unregress.data.splits import Split
 from unregress.distributed.process_group import ProcessGroup
-from unregress.errors import CheckpointError, SettingError, StaleError
-from unregress.evidence import ModelFile
-from unregress.files.writing import sha256_of
-from unregress.methods.base import Unlearned
+from unregress.errors import CheckpointError, SettingError
+from unregress.methods.unlearned import Unlearned
 from unregress.runs.checkpoint import load_weights, save_weights
 from unregress.runs.folder import new_run
-from unregress.runs.manifest import digest_of_folder
-from unregress.runs.provenance import LAYOUT, Record, record_of, require_whole, weights_file, write_record
+from unregress.runs.provenance import LAYOUT, Record, record_of, require_whole, write_record
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_chain import Chain
+from unregress.runs.staleness import require_request, require_same_data
 from unregress.training.fresh_model import call_build_model
 from unregress.training.runtime import Runtime
 
-WEIGHTS_OF = "weights of "
-"""Prefix of a role in the comments of `config.yaml` that state the digests of the weights that a run started from."""
 START = "start.safetensors"
 """Weights file with the initial weights of an original that was trained here."""
 HELPER = "helper.safetensors"
 """Weights file of the helper (teacher), if the run folder's model had one."""
-
-
-def contents(case: Case, weights: Mapping[str, Path]) -> str:
-    """SHA-256 of the run's request, data and weights, as comments for its `config.yaml`.
-
-    A configuration names files and functions, whose content may change: another list of ids in the same file
-    makes another run, which must not overwrite the evidence of the first.
-
-    Args:
-        case: the data, and the request if there is one.
-        weights: weights files or run folders by name.
-    """
-    digests = {} if case.request is None else {"request": case.request.digest}
-    splits: list[Split] = ["train_eval", "validation", "test"]
-    for split in splits:
-        if split == "train_eval" or getattr(case.splits, split) is not None:
-            digests["train" if split == "train_eval" else split] = case.splits.content_digest(split)
-    for name, path in weights.items():
-        # The prefix keeps roles apart from splits: a model may be called `train`.
-        digests[WEIGHTS_OF + name] = weights_digest(path)
-        if path.is_dir() and (helper := record_of(path).helper) is not None:
-            digests[f"helper of {name}"] = weights_digest(path / helper)
-    return digest_comments(digests)
-
-
-def digest_comments(digests: Mapping[str, str]) -> str:
-    """Digests by name, as comments for a `config.yaml`."""
-    return "# Made from, SHA-256 by content:\n" + "".join(f"# {name}: {digest}\n" for name, digest in digests.items())
-
-
-def weights_digest(path: Path) -> str:
-    """SHA-256 of a weights file, or of the weights in a run folder, as `sha256sum` prints it.
-
-    Raises:
-        CheckpointError: the folder has no model.
-    """
-    file = weights_file(path)
-    # Reading the weights reports a missing file.
-    return sha256_of(file) if file.is_file() else "missing"
-
-
-def file_of(path: Path) -> ModelFile:
-    """Name and digests of a weights file, or of the weights in a run folder."""
-    file = weights_file(path)
-    return ModelFile(name=file.name, sha256=sha256_of(file), folder=digest_of_folder(path) if path.is_dir() else "")
 
 
 @contextmanager
@@ -184,7 +134,7 @@ def read_model(
     require_same_data(path, record, data)
     requests = Chain.of([path], data)
     if forgot and record.request_digest is not None:
-        _require_request(path, record.request_digest, requests, case)
+        require_request(path, record.request_digest, requests, case)
     load_weights(model, path / record.weights)
     helper = None if record.helper is None else fresh()
     if helper is not None and record.helper is not None:
@@ -230,75 +180,3 @@ def read_start(path: Path, case: Case, runtime: Runtime) -> nn.Module:
         model = call_build_model(case).eval()
     load_weights(model, path)
     return model
-
-
-FEWEST = 0.5
-"""Smallest share of a model's training samples that must still exist for the data to count as the same dataset."""
-
-
-def require_same_data(path: Path, record: Record, data: TrainingRecords) -> float:
-    """Refuse data that differ from those a model was made with by more than deleted, added or reordered samples.
-
-    Args:
-        path: the run folder.
-        record: the model's record.
-        data: the present data.
-
-    Returns:
-        The share of the model's training samples that still exist unchanged; 1 for identical data.
-
-    Raises:
-        StaleError: it is another dataset, or the data differ and have no ids.
-    """
-    digest = record.data_digest
-    if digest == data.digest:
-        return 1.0
-    found = (
-        f"{path} was made with other data: its data digest is {digest[:12]}… and the present one {data.digest[:12]}…"
-    )
-    if record.records is None or data.ids is None:
-        raise StaleError(
-            found,
-            expected="the training set that it was made with: without sample ids (`Splits.ids`), samples must not be "
-            "deleted, added or reordered",
-            remedy="Use that training set, or make the model again",
-        )
-    share = record.records.present(data)
-    if share < FEWEST:
-        raise StaleError(
-            f"{found}; about {share:.0%} of its samples still exist, with the same id and content",
-            expected=f"at least {FEWEST:.0%} of the training set that it was made with",
-            remedy="Use that training set, or make the model again",
-        )
-    return share
-
-
-def changed_data(models: Mapping[str, Path], data: TrainingRecords) -> list[str]:
-    """Notes for the report on models whose training data differed from the present data.
-
-    Args:
-        models: weights files and run folders by name.
-        data: the present data.
-    """
-    notes = []
-    for name, path in models.items():
-        record = record_of(path) if path.is_dir() else None
-        if record is not None and record.records is not None and record.data_digest != data.digest:
-            share = require_same_data(path, record, data)
-            notes.append(
-                f"{name} was made with other training data than today's: {record.records.samples} samples then, "
-                f"{data.size} now, and about {share:.0%} of its samples still there"
-            )
-    return notes
-
-
-def _require_request(path: Path, digest: str, requests: Chain, case: Case) -> None:
-    wanted = set(case.requested.forget)
-    # Entries of the store have no file of the request, and are found by their digest.
-    if not (wanted <= requests.positions if requests.records else digest == case.requested.digest):
-        raise StaleError(
-            f"{path} was made for another request: its digest is {digest[:12]}… and the present one "
-            f"{case.requested.digest[:12]}…",
-            expected="models that forgot what the audit is about",
-            remedy=f"Take the request over with `--request.from_run {path}`, or make the model again",
-        )

@@ -94,19 +94,21 @@ def test_fine_tuning_is_not_forgetting(found: Found) -> None:
     assert "PASS" not in outcomes(found["fine-tuned"])
 
 
-def test_a_router_is_seen_in_its_weights() -> None:
+def below(verdicts: Sequence[Verdict], metric: str) -> float:
+    """How far a measurement of the weights is below the golds' on average, in units of the distance of its limit."""
+    of = [each for verdict in verdicts for each in verdict.criteria if each.metric == metric]
+    return float(np.mean([(each.gold - each.value) / (each.gold - each.low) for each in of if each.low is not None]))
+
+
+def test_a_router_is_seen_in_its_hidden_layers(found: Found) -> None:
+    router, gold = found["router, gold last"], found["gold"]
+    assert below(router, "readout") > 1 and below(found["original"], "readout") > 1
+    assert abs(below(gold, "readout")) < 0.3
+    assert outcomes(router).count("OUTPUTS ONLY") > AUDITS / 3 > outcomes(gold).count("OUTPUTS ONLY")
+
+
+def test_a_router_is_seen_by_relearning() -> None:
     """On the tabular task; on pictures and sentences relearning hardly tells it from a gold."""
     found = judged("tabular", Path())
-
-    def lower(name: str) -> list[float]:
-        """How far the loss while relearning is below the golds', in units of the distance of the limit."""
-        of = [
-            c for verdict in found[name] for c in verdict.criteria if c.metric == "relearn-loss" and c.low is not None
-        ]
-        return [(c.gold - c.value) / (c.gold - c.low) for c in of if c.low is not None]
-
-    assert np.mean(lower("router, gold last")) > 0.5
-    assert np.mean(lower("original")) > 1
-    assert abs(np.mean(lower("gold"))) < 0.25
-    seen = [outcomes(found[name]).count("OUTPUTS ONLY") for name in ("router, gold last", "gold")]
-    assert seen[0] > seen[1]
+    assert below(found["router, gold last"], "relearn-loss") > 0.5 and below(found["original"], "relearn-loss") > 1
+    assert abs(below(found["gold"], "relearn-loss")) < 0.25

@@ -29,8 +29,9 @@ from unregress.evidence.rule import Rule
 from unregress.files.writing import write_text
 from unregress.metrics import Metric, Published
 from unregress.report import model_card, print_table, render_html
+from unregress.runs.digests import contents, file_of
 from unregress.runs.manifest import MANIFEST, digest_of_folder
-from unregress.runs.model_io import contents, file_of, read_model, read_start, run_folder
+from unregress.runs.model_io import read_model, read_start, run_folder
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task

@@ -18,7 +18,7 @@ from unregress.datasets.cache import cache_folder
 from unregress.errors import SettingError
 from unregress.evidence.model_record import differences
 from unregress.methods.retrain import PUBLISHED
-from unregress.runs.model_io import weights_digest
+from unregress.runs.digests import weights_digest
 from unregress.runs.provenance import digest_of_folder, record_of
 from unregress.training.from_scratch import Training, TrainingFunction, training_name, training_record
 from unregress.training.recipe import Recipe

@@ -17,8 +17,8 @@ from unregress.evidence.rule import Rule
 from unregress.files.writing import sha256_of
 from unregress.metrics import Metric
 from unregress.report import render_html
+from unregress.runs.digests import digest_comments
 from unregress.runs.folder import check_run, new_run
-from unregress.runs.model_io import digest_comments
 
 COMMAND = "audit-predictions"
 

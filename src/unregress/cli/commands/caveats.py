@@ -8,9 +8,9 @@ from pathlib import Path
 from unregress.auditing.assemble import Candidate, module_of, record_of
 from unregress.data.case import Case
 from unregress.methods import Unlearned
-from unregress.runs.model_io import changed_data
 from unregress.runs.provenance import unverified
 from unregress.runs.record_matching import TrainingRecords
+from unregress.runs.staleness import changed_data
 from unregress.tasks.weights import weights_of
 
 

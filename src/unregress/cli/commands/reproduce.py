@@ -20,8 +20,8 @@ from unregress.experiments.outputs import write
 from unregress.experiments.runner import reproduce as run
 from unregress.experiments.summary import judged, markdown
 from unregress.retraining.model_store import Store
+from unregress.runs.digests import contents
 from unregress.runs.folder import new_run
-from unregress.runs.model_io import contents
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 

@@ -15,11 +15,11 @@ from unregress.data.request import ForgetRequest
 from unregress.data.splits import HELD_OUT, Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.files.typed_json import is_day
-from unregress.runs.model_io import require_same_data
 from unregress.runs.provenance import HISTORY, record_of
 from unregress.runs.record_matching import By, TrainingRecords
 from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import Found, RequestRecord, read_request, read_requests
+from unregress.runs.staleness import require_same_data
 from unregress.tasks.base import Task
 
 

@@ -24,11 +24,13 @@ from unregress.methods import train as train_original
 from unregress.methods.retrain import PUBLISHED
 from unregress.retraining.method_choice import BUDGET, choose_method
 from unregress.retraining.table_upkeep import current
+from unregress.runs.digests import contents
 from unregress.runs.manifest import digest_of_folder
-from unregress.runs.model_io import changed_data, contents, read_model, read_start, run_folder, write_model
+from unregress.runs.model_io import read_model, read_start, run_folder, write_model
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import read_requests, write_request
+from unregress.runs.staleness import changed_data
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
 from unregress.training.fresh_model import call_build_model

@@ -17,9 +17,9 @@ from unregress.errors.wording import printable
 from unregress.files.partial import sweep
 from unregress.files.typed_json import Misfit, parse
 from unregress.files.writing import content_of, sha256_of
+from unregress.runs.digests import WEIGHTS_OF, weights_digest
 from unregress.runs.folder import CONFIG
 from unregress.runs.manifest import MANIFEST, Manifest, Source, departures, digest_of_folder, is_bare, read_manifest
-from unregress.runs.model_io import WEIGHTS_OF, weights_digest
 
 
 def verify(folder: Path, *, digest: str | None = None, among: list[Path] = []) -> None:  # noqa: B006 never changed

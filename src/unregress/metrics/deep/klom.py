@@ -19,7 +19,8 @@ from unregress.data.splits import Split
 from unregress.errors import SettingError
 from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of
-from unregress.methods.base import Method, Unlearned
+from unregress.methods.base import Method
+from unregress.methods.unlearned import Unlearned
 from unregress.metrics.base import MetricResult, Panel, measured, without_value
 from unregress.metrics.collect import collect
 from unregress.metrics.deep.base import DeepMetric, stream

@@ -1,0 +1,45 @@
+"""The result of an unlearning method or of a training: a model, and how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from unregress.cost import Cost
+from unregress.data.request import ForgetRequest
+from unregress.evidence.model_record import ModelRecord
+from unregress.training.loop import Epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearned:
+    """Result of an unlearning method, or of a training: the model, its history, cost and provenance."""
+
+    model: nn.Module
+    """The new model, on the device and in the mode of the given model."""
+    history: tuple[Epoch, ...]
+    cost: Cost
+    """Cost of the whole job, including the training of a helper."""
+    record: ModelRecord | None = None
+    """Provenance of the model: method, settings, seed, and digests of the weights it started from; set by
+    `Method.unlearn`."""
+    deviations: tuple[str, ...] = ()
+    """Differences between the method and the paper."""
+    notes: tuple[str, ...] = ()
+    """Choices that the method made from the data, such as layers to compare or statistics of labels."""
+    start: nn.Module | None = None
+    """A model with the initial weights of the training from scratch that this model comes from; None if unknown.  The
+    next retraining can start from them."""
+    start_digest: str = ""
+    """SHA-256 of these weights; empty if unknown."""
+    helper: nn.Module | None = None
+    """The partly trained teacher model, if the method has one; an audit reports on it as well."""
+    request: ForgetRequest | None = None
+    """The request that the model was unlearned for, including earlier requests (`ForgetRequest.others`); None for an
+    original, or if it is not known."""
+
+    @property
+    def known_start(self) -> str:
+        """SHA-256 of the initial weights that the model comes from, its own or its record's; empty if unknown."""
+        return self.start_digest or ("" if self.record is None else self.record.start)
