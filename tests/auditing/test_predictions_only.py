@@ -99,8 +99,8 @@ def test_what_needs_the_model_is_named_in_report_and_verdicts() -> None:
     report = unregress.audit_predictions(**tables())
     left_out = report.settings["not measured"]
     assert list(left_out) == [
-        "Membership attack: share called members (in full)", "Linear probe on the features", "Anamnesis index",
-        "Memory kept after revival",
+        "Membership attack: share called members (in full)", "Linear probe on the features", "Readout of hidden layers",
+        "Anamnesis index", "Memory kept after revival",
     ]  # fmt: skip
     (caveat,) = [caveat for caveat in report.caveats if caveat.startswith("Could not be measured")]
     for title, why in left_out.items():

@@ -146,7 +146,7 @@ def predictions_alone(left_out: Sequence[str]) -> str:
     if not left_out:
         return ""
     listed = ", ".join(left_out)
-    return f"Judged by predictions alone; not measured, and read by no criterion of a verdict: {listed}."
+    return f"Judged by predictions alone, which do not show memory in the weights; not measured: {listed}."
 
 
 def limits(criterion: Criterion) -> str:
