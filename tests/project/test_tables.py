@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from support import tables_project
-from unregress import ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime
+from unregress import Case, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime
 from unregress.errors import RunFolderError
+from unregress.hooks import gram_passes
 from unregress.metrics import Errors
-from unregress.retraining.method_choice import table_error
+from unregress.retraining.method_choice import choose_method, table_error
 from unregress.runs.table_folder import read_tables
 
 CPU = Runtime(accelerator="cpu")
@@ -99,7 +101,25 @@ def test_the_price_list_and_what_is_taken(project: Project) -> None:
     assert listed[:2] == ["Retrain", "LeaveOutEdit"] and listed[-1] == "Chosen"
     error = table_error(dear.case, project.model.model, project.tables, CPU)
     assert 0 < error < 0.5 and dear.record.method == "LeaveOutEdit"
-    assert dear.cost.passes < LeaveOutEdit(table=project.tables[0]).passes(20)
+    edit = LeaveOutEdit(table=project.tables[0])
+    assert dear.cost.passes < edit.passes(project.model.model, dear.case, CPU)
+
+
+def test_the_price_counts_each_pass_over_the_samples_that_memory_demands(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(task=project.task, splits=project.splits, request=project.request(subjects=range(10), reason="test"))
+    asked = project.model.model, case, CPU
+    edit = LeaveOutEdit(table=project.tables[0])
+    once = edit.passes(*asked)
+    monkeypatch.setattr(gram_passes, "HELD", 1)
+    again = edit.passes(*asked)
+    # Each layer is then read apart: 20 forgotten and 40 held samples, forwards and backwards, in either of two changes.
+    layers = sum(isinstance(layer, nn.Linear) for layer in project.model.model.modules())
+    assert layers > 1 and again - once == 2 * (layers - 1) * 60 * 2
+    chosen = choose_method(case, project.training, project.start, CPU, model=asked[0], tables=project.tables)
+    (listed,) = (line for line in chosen.lines if line.startswith("LeaveOutEdit"))
+    assert f"{again:,} sample passes" in listed
 
 
 def test_a_closed_request_is_removed_from_the_tables(project: Project, folder: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ MEMORY_SHARE = 0.8
 """Share of the level that the test of memory gets where few samples are forgotten."""
 HALF = 0.5
 """Share of the original's memory for which its power is given."""
+OWN_SHARE = 0.5
+"""Smallest share of a difference on the forgotten samples that similar samples must not have, for it to be memory."""
 
 
 def few_samples(report: AuditReport, rule: Rule) -> bool:
@@ -194,10 +196,14 @@ class _Errors(NamedTuple):
         return self.forgotten is None or (self.forgotten > 0 and self._mostly_forgotten(1))
 
     def _mostly_forgotten(self, sign: int) -> bool:
-        """Whether the difference from similar samples has a sign, half of it or more from the forgotten ones."""
+        """Whether the difference is one of the forgotten samples: half of it or more is not shared by similar ones.
+
+        Nor may the difference between the two come mostly from the similar ones: it is at most twice as large then.
+        A model with more training data, which is better at all samples, remembers none of them.
+        """
         if self.forgotten is None or self.beyond_similar is None:
             return True
-        return 0 < sign * self.beyond_similar <= 2 * sign * self.forgotten
+        return OWN_SHARE * sign * self.forgotten <= sign * self.beyond_similar <= 2 * sign * self.forgotten
 
 
 def _less_golds(model: str, report: AuditReport, split: str) -> float | None:

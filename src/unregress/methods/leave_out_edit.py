@@ -85,19 +85,33 @@ class LeaveOutEdit(Method):
         ]
         require_fields("LeaveOutEdit", self, rules)
 
-    def passes(self, forgotten: int) -> int:
-        """Number of sample passes that the edit of a model with one output takes at most, with a table.
+    def passes(self, model: nn.Module, case: Case, runtime: Runtime) -> int:
+        """Number of sample passes that the edit takes at most, with a table.
 
-        Assumes that what is kept of all layers fits into memory at once; each further pass over the samples, as of
-        large images in a deep network, takes up to two sample passes more for each sample and iteration.
+        It depends on the memory that two samples are found to take: what is kept of all layers may not fit at once, as
+        of large images in a deep network, and each group of layers that does takes passes of its own.
 
         Args:
-            forgotten: number of samples to forget.
+            model: the trained model; it is not changed.
+            case: the request and the data.
+            runtime: where to run.
+
+        Raises:
+            UnregressError: the edit cannot be applied to the model.
         """
-        held = forgotten + (max(self.anchors, 6 * forgotten) if self.anchors else 0)
+        forgotten, rows = len(case.requested.forget), torch.from_numpy(case.requested.retain[:2])
+        anchors = max(self.anchors, 6 * forgotten) if self.anchors else 0
+        held = forgotten + min(anchors, len(case.requested.retain))
+        with runtime.isolated_rng("edit/passes"):
+            copy = runtime.set_up(runtime.private_copy(model)).eval()
+            reading = within_memory(runtime, copy, case, rows)
+            layers = exact_layers(copy, case, rows, reading)
+            groups = footprint(copy, layers, case, rows, reading).passes(set(layers), held)
+            outputs = _predict(copy, case, rows, reading).shape[1]
+        gradients = len(groups) * held * (1 + outputs)
         # Gradients, change and predictions for each iteration; trials of three groups of layers.
         trials = 3 * (2 * held + WATCHED) + WATCHED if self.layers == "least drift" else 0
-        return self.iterations * (4 * held + 2 * forgotten) + held + forgotten + trials
+        return self.iterations * (gradients + 2 * held + 2 * forgotten) + held + forgotten + trials
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
         try:

@@ -12,7 +12,7 @@ from torch import nn
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
-from unregress.errors import SettingError, StaleError
+from unregress.errors import SettingError, UnregressError
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
 from unregress.retraining.fold_models import predict_rows
 from unregress.retraining.throughput import measure_throughput
@@ -138,9 +138,9 @@ def _edit(
     method = LeaveOutEdit(table=tables[0])
     try:
         error = table_error(case, model, tables, runtime)
-    except StaleError as problem:
+        passes = method.passes(model, case, runtime)
+    except UnregressError as problem:
         return None, f"{problem.found[:1].lower()}{problem.found[1:]}"
-    passes = method.passes(len(case.requested.forget))
     leaves = f"an error of about {error:.0%} of the memory, which is the leave-out table's own"
     doubt = "" if error < TAUGHT else f"the leave-out table's own error is {error:.0%} of the memory"
     return Price(method, passes * pace.sample, passes, leaves), doubt
