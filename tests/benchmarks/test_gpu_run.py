@@ -24,7 +24,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 def script(name: str, *words: str) -> subprocess.CompletedProcess[str]:
     # A training step of few samples: on a CPU one of 256 takes most of a minute in bfloat16.
-    env = {**os.environ, "UNREGRESS_BENCH_BATCH": "32"}
+    env = {**os.environ, "UNREGRESS_BENCH_BATCH": "8"}
     return subprocess.run([sys.executable, str(BENCHMARKS / name), *words], env=env, capture_output=True, text=True)
 
 
