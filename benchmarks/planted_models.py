@@ -3,7 +3,7 @@
 On a tabular, an image and a text task, 60 of 300 samples are forgotten at random.  Each audit draws an original, golds
 and a model to judge from a pool that is trained once.
 
-    python benchmarks/planted_models.py --data ../shared/data --output results/calibration/planted-models.json
+    python benchmarks/planted_models.py --data ../shared/data --output results/calibration/planted-models.json --seed 7
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def main(output: Path, data: Path, times: int = 300, golds: int = 60, originals:
     """
     rule = Rule()
     found: dict[str, Any] = {
-        "command": f"python benchmarks/planted_models.py --data ../shared/data --output {output}",
+        "command": f"python benchmarks/planted_models.py --data ../shared/data --output {output} --seed {seed}",
         "settings": {
             "times": times, "golds": golds, "originals": originals, "seed": seed, "rule": str(rule),
             "versions": {name: version(name) for name in ("unregress", "torch", "numpy", "scipy")},
