@@ -91,7 +91,7 @@ def test_where_golds_differ_too_much_the_table_judges() -> None:
 
 def test_the_reason_has_the_numbers() -> None:
     reason = judge_by_table("mine", report()).reason
-    assert "0.02 of the way" in reason and "-0.10 to 0.10" in reason and "probability 95%" in reason
+    assert "0.02 of the way" in reason and "-0.10 to 0.10" in reason and "with a probability of 95%" in reason
 
 
 def test_without_a_table_there_is_no_verdict_by_it() -> None:

@@ -81,8 +81,8 @@ def test_limits_by_hand() -> None:
     assert again.resolution == pytest.approx(0.1 * reach / 1.05)
     assert revived.resolution == pytest.approx(max(0.02 * reach, 0.04) / 0.8)
     assert found.outcome == "PASS"
-    seen = "more than 7% of what the original shows by a readout of its hidden layers would have been noticed"
-    assert f"in its weights, {seen}" in found.reason
+    seen = "more than 7% of what the original's show would have been noticed, by a readout of its hidden layers"
+    assert f"Weights: {seen}." in found.reason
 
 
 def test_alone_a_criterion_has_the_whole_level() -> None:
@@ -115,7 +115,7 @@ def test_learning_again_later_or_reviving_less_is_no_memory(changes: dict[str, f
 def test_where_the_original_does_not_remember_either_nothing_is_said(changes: dict[str, float]) -> None:
     found = verdict(changes, original={READ: 0.1, AGAIN: 1.0, REVIVED: 0.0})
     assert found.outcome == "PASS"
-    assert "not even the original's weights show memory by a readout of its hidden layers or how soon" in found.reason
+    assert "Weights: not even the original's show memory, by a readout of its hidden layers or how soon" in found.reason
 
 
 def test_predictions_that_remember_decide_before_the_weights() -> None:
@@ -139,7 +139,7 @@ def test_where_outputs_have_no_power_the_weights_convict_and_do_not_acquit() -> 
 def test_not_looked_for_is_said() -> None:
     found = verdict({}, without=(READ, AGAIN, REVIVED))
     assert found.outcome == "PASS"
-    assert "memory in its weights was not looked for" in found.reason
+    assert "Weights: memory in them was not looked for." in found.reason
 
 
 def test_golds_are_wrongly_suspected_as_often_as_the_level_says() -> None:

@@ -166,7 +166,7 @@ class Verdict:
     model: str
     outcome: Outcome
     reason: str
-    """One sentence."""
+    """A few sentences."""
     criteria: tuple[Criterion, ...]
     obstacle: Obstacle | None = field(default=None, metadata={"may_be_missing": True})
     """Of an INCONCLUSIVE, why there is no verdict; None if it is not recorded."""

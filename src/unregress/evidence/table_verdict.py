@@ -75,8 +75,8 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
     return _verdict(
         model,
         "PASS",
-        f"It predicts the forgotten samples as one that never saw them: {_lean(found)}; a model that kept "
-        f"half of the original's memory would have been noticed with probability {found.noticed:.0%}.",
+        f"It predicts the forgotten samples as one that never saw them: {_lean(found)}. Memory: keeping half of the "
+        f"original's would have been noticed with a probability of {found.noticed:.0%}.",
     )
 
 

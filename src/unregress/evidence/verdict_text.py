@@ -42,25 +42,25 @@ class Notes(NamedTuple):
     """The criteria about memory in the weights; none if nothing was measured."""
 
     def __str__(self) -> str:
-        said = ""
+        said = []
         if self.unseen is not None:
-            said += (
-                f"; a loss of up to {self.unseen:.0%} of what retrained models do better than a constant on what was "
-                "to be kept would not have been noticed"
+            said.append(
+                f"Kept: a loss of up to {self.unseen:.0%} of what retrained models do better than a constant would not "
+                "have been noticed."
             )
-        said += f"; {_seen_in_weights(self.in_weights)}"
+        said.append(f"Weights: {_seen_in_weights(self.in_weights)}.")
         if self.beyond:
             listed = " and ".join(METRIC_NAMES[each] for each in self.beyond)
-            said += (
-                f"; yet by {listed} it shows more memory than each of the {self.golds} retrained models, as one "
-                f"further retrained model in {self.golds + 1} would by chance: retrain more of them to be sure"
+            said.append(
+                f"Yet by {listed} it shows more memory than each of the {self.golds} retrained models, as one further "
+                f"retrained model in {self.golds + 1} would by chance: retrain more of them to be sure."
             )
         if self.pushed:
-            said += (
-                f"; yet its error on the forgotten samples is above each of the {self.golds} retrained models', which "
-                "this test does not judge: it may have been pushed too far"
+            said.append(
+                f"Yet its error on the forgotten samples is above each of the {self.golds} retrained models', which "
+                "this test does not judge: it may have been pushed too far."
             )
-        return said
+        return " ".join(said)
 
 
 def passed(share: float, metric: str, notes: Notes) -> str:
@@ -72,16 +72,16 @@ def passed(share: float, metric: str, notes: Notes) -> str:
         notes: what is said besides.
     """
     return (
-        f"It is where one more retrained model would be; keeping more than {share:.0%} of what sets the original "
-        f"apart would probably have been noticed by {METRIC_NAMES[metric]}{notes}."
+        f"It is where one more retrained model would be. Memory: keeping more than {share:.0%} of what sets the "
+        f"original apart would probably have been noticed, by {METRIC_NAMES[metric]}. {notes}"
     )
 
 
 def passed_one_test(memory: Criterion, notes: Notes) -> str:
     """The reason of a PASS of a request with few samples."""
     return (
-        f"It keeps no more memory of the forgotten samples than one more retrained model would ({chance(memory)}); a "
-        f"model that kept half of the original's would have been noticed with a probability of {power(memory)}{notes}."
+        f"It keeps no more memory of the forgotten samples than one more retrained model would ({chance(memory)}). "
+        f"Memory: keeping half of the original's would have been noticed with a probability of {power(memory)}. {notes}"
     )
 
 
@@ -113,16 +113,16 @@ def remembered_in_weights(criterion: Criterion, *, sure: bool) -> str:
 
 
 def _seen_in_weights(found: Sequence[Criterion]) -> str:
-    """What the audit could see in the weights, as a part of a sentence."""
+    """What the audit could see in the weights, as a part of a sentence about them."""
     if not found:
-        return "memory in its weights was not looked for"
+        return "memory in them was not looked for"
     finest = min(found, key=lambda criterion: criterion.resolution)
     if finest.resolution >= 1:
         tried = " or ".join(METRIC_NAMES[criterion.metric] for criterion in found)
-        return f"not even the original's weights show memory by {tried}"
+        return f"not even the original's show memory, by {tried}"
     return (
-        f"in its weights, more than {finest.resolution:.0%} of what the original shows by "
-        f"{METRIC_NAMES[finest.metric]} would have been noticed"
+        f"more than {finest.resolution:.0%} of what the original's show would have been noticed, by "
+        f"{METRIC_NAMES[finest.metric]}"
     )
 
 
