@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unregress.data.loading import Source
@@ -158,10 +159,12 @@ class Readout(Metric):
         return np.sort(torch.randperm(count, generator=draws)[: self.samples].numpy())
 
 
-def _by_layer(features: Mapping[Part, Mapping[str, Values]], targets: Mapping[Part, Values]) -> dict[str, float]:
+def _by_layer(
+    features: Mapping[Part, Mapping[str, NDArray[np.float32]]], targets: Mapping[Part, Values]
+) -> dict[str, float]:
     """The readout of each layer that could be read for all parts."""
     values = {
-        layer: read_out({part: each[layer] for part, each in features.items()}, targets)
+        layer: read_out({part: each[layer].astype(np.float64) for part, each in features.items()}, targets)
         for layer in features["train-retain"]
         if all(layer in each and np.isfinite(each[layer]).all() for each in features.values())
     }
@@ -197,7 +200,7 @@ def _targets(panel: Panel, rows: Mapping[Part, Index]) -> dict[Part, Values]:
     return {part: each / spread for part, each in flat.items()}
 
 
-def _features(panel: Panel, model: nn.Module, rows: Mapping[Part, Index]) -> dict[Part, dict[str, Values]]:
+def _features(panel: Panel, model: nn.Module, rows: Mapping[Part, Index]) -> dict[Part, dict[str, NDArray[np.float32]]]:
     """Inputs of a model's layers by part."""
     case, runtime = panel.required_case, panel.runtime
     full = replace(runtime, precision="32-true") if runtime.precision.endswith("mixed") else runtime
@@ -214,4 +217,4 @@ def _features(panel: Panel, model: nn.Module, rows: Mapping[Part, Index]) -> dic
             )
             for part, each in rows.items()
         }
-    return {part: {name: value.double().numpy() for name, value in each.items()} for part, each in found.items()}
+    return {part: {name: value.numpy() for name, value in each.items()} for part, each in found.items()}
