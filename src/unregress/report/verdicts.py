@@ -15,7 +15,7 @@ RULE = {
     "samples": "forgotten samples from which on all questions are asked; of fewer, one test of the memory kept and the "
     "error on what was to be kept",
     "small_level": "the same probability for so few samples: four fifths for the memory, one fifth for what was kept",
-    "weights_level": "the same probability for memory in the weights, shared by relearning and revival",
+    "weights_level": "the same probability for memory in the weights, shared by readout, relearning and revival",
     "tolerance": "limits are no narrower than this share of what sets the original apart or, for what was to be kept, "
     "of the retrained models’ error: a smaller difference is of no consequence",
     "resolution": "a model passes only if one that kept this share of what sets the original apart would have been "
