@@ -31,7 +31,7 @@ from unregress.data.loading import read_targets
 from unregress.files.writing import write_json
 from unregress.hooks.nearest import nearest_rows
 from unregress.methods import Unlearned
-from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Metric, Revival
+from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Metric, Readout, Revival
 from unregress.metrics.deep.gaussian_kl import divergence
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.memory_slope import memory_kept
@@ -48,6 +48,7 @@ READ = {
     "auc with references": ("auc-calibrated", "train-forget"),
     "relearning": ("relearn-steps", "train-forget"),
     "revival": ("revival", "train-forget"),
+    "readout": ("readout", "train-forget"),
     "memory by the table": ("memory-kept", "train-forget"),
 }
 """What is read of an audit's report."""
@@ -87,13 +88,17 @@ class Measurement:
         """The best of each method's settings on the requests for tuning, by distance to coupled golds and damage."""
         found, reports = dict[str, Method](), dict[str, list[float]]()
         for name, settings in candidates(self.problem.recipe, self.teaching).items():
-            scores = [
-                float(np.mean([self._score(each, rows) for rows in self.problem.tuning.values()])) for each in settings
-            ]
-            found[name], reports[name] = settings[int(np.nanargmin(scores))], scores
-            print(self.name, "tuned", name, [f"{score:.2f}" for score in scores], flush=True)
+            found[name], reports[name] = self._best(name, settings)
         self.scores = reports
         return found
+
+    def _best(self, name: str, settings: Sequence[Method]) -> tuple[Method, list[float]]:
+        """The best of some settings on the requests for tuning, and all scores."""
+        scores = [
+            float(np.mean([self._score(each, rows) for rows in self.problem.tuning.values()])) for each in settings
+        ]
+        print(self.name, "tuned", name, [f"{score:.2f}" for score in scores], flush=True)
+        return settings[int(np.nanargmin(scores))], scores
 
     def _score(self, method: Method, rows: Rows) -> float:
         """Distance from the golds on the forgotten samples in floors, and ten times the relative damage on new ones."""
@@ -127,6 +132,7 @@ class Measurement:
             Errors(),
             Deviation(),
             AttackAUC(),
+            Readout(),
             *self._training_metrics(),
             MemoryKept(self.judging),
         ]
@@ -286,6 +292,26 @@ class Measurement:
             floors[name] |= self.table_error(rows)
         return {**self._header(), "requests": floors}
 
+    def readouts(self) -> dict[str, Any]:
+        """What hidden layers tell of the forgotten samples, for the edit and both kinds of golds."""
+        edit, _ = self._best("LeaveOutEdit", candidates(self.problem.recipe, self.teaching)["LeaveOutEdit"])
+        original, found = self.trainings.original(0), dict[str, Any]()
+        exact = Retrain(recipe=self.problem.recipe, start=original.start)
+        for name, rows in self.problem.judged.items():
+            models = {
+                "original": original,
+                "LeaveOutEdit": self.unlearned(edit, rows),
+                "Retrain": self.unlearned(exact, rows),
+            }
+            found[name] = {}
+            for kind, golds in (("coupled", self.trainings.coupled(rows)), ("uncoupled", self.trainings.others(rows))):
+                report = audit(
+                    self.trainings.case(rows), models, self.runtime, golds=golds, metrics=[Errors(), Readout()]
+                )
+                found[name][kind] = {each: report.value(*READ["readout"], each) for each in models}
+                found[name][kind]["golds"] = report.over_golds(*READ["readout"])
+        return {**self._header(), "requests": found}
+
     def _header(self) -> dict[str, Any]:
         return {
             "problem": self.name,
@@ -346,13 +372,17 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
     parser.add_argument("--output", type=Path, default=Path("results/small-requests"))
     parser.add_argument("--coupling", action="store_true", help="measure the coupling alone, and no method")
+    parser.add_argument("--readout", action="store_true", help="measure the readout of hidden layers alone")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     for name in given.problems:
         with one_thread():
             measurement = Measurement(name, given.data, given.cache)
-            found = measurement.couplings() if given.coupling else measurement.run()
-            write_json(given.output / f"{name}.json", found)
+            if given.readout:
+                write_json(given.output / f"{name}-readout.json", measurement.readouts())
+            else:
+                found = measurement.couplings() if given.coupling else measurement.run()
+                write_json(given.output / f"{name}.json", found)
 
 
 if __name__ == "__main__":
