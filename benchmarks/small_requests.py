@@ -310,7 +310,8 @@ class Measurement:
                 )
                 found[name][kind] = {each: report.value(*READ["readout"], each) for each in models}
                 found[name][kind]["golds"] = report.over_golds(*READ["readout"])
-        return {**self._header(), "requests": found}
+        header = self._header()
+        return {**header, "command": f"{header['command']} --readout", "requests": found}
 
     def _header(self) -> dict[str, Any]:
         return {

@@ -53,7 +53,7 @@ def fit(data: TrainingData, start: nn.Module, seed: int, epochs: int) -> nn.Modu
     return start
 
 
-def main(output: Path, faces: int = 2000, epochs: int = 15, golds: int = 5) -> AuditReport:
+def main(output: Path, faces: int = 2000, epochs: int = 15, golds: int = 9) -> AuditReport:
     table = pd.read_csv(DATA / "utkface.csv")
     table = pd.concat([table[table["split"] == part].head(n) for part, n in (("train", faces), ("test", faces // 4))])
     # UTKFace has some photographs twice.
