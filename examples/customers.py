@@ -27,7 +27,7 @@ def read_windows(days: int) -> WindowedSeries:
     return WindowedSeries(series=series.between(train, end), boundaries=limits, encoder=48, horizon=6, stride=5)
 
 
-def main(output: Path, days: int = 30, epochs: int = 8, golds: int = 5) -> AuditReport:
+def main(output: Path, days: int = 30, epochs: int = 8, golds: int = 8) -> AuditReport:
     """Train on the first so many days, forget a customer, and audit."""
     windows = read_windows(days)
     task = ForecastingTask(partial(tft, **windows.variables))
