@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from support.tiny_project import people_data
 from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, Unlearned, train
@@ -119,6 +120,28 @@ def test_a_table_comes_back_as_it_was_written(table: LeaveOutTable, tmp_path: Pa
     assert math.isnan(read_table(tmp_path, 1).coupling)
     with pytest.raises(CheckpointError, match="division 2"):
         read_table(tmp_path, 2)
+
+
+def test_folds_may_have_no_never_seen_sample() -> None:
+    """All of these are of one person, whom one fold's model predicts; each has two outputs."""
+    task = TensorTask(lambda: nn.Linear(3, 2), loss="mse")
+    train_set, test_set = (
+        TensorDataset(each[:][0], each[:][0][:, :2])
+        for each in (CASE.splits.train, CASE.splits.test)
+        if each is not None
+    )
+    splits = Splits(train=train_set, test=test_set, test_subjects=[-1] * len(test_set), subjects=CASE.splits.subjects)
+    case = Case(task=task, splits=splits)
+    original = train(case, RECIPE, CPU)
+    made = fit_table(case, RECIPE, CPU, original.model, start=original.start, folds=4)
+    assert made.unseen.shape == (len(test_set), 2) and made.predictions.shape == (len(train_set), 2)
+    models = [
+        train(case, RECIPE, CPU, start=original.start, left_out=np.flatnonzero(made.folds.numpy() == fold)).model
+        for fold in range(4)
+    ]
+    with torch.no_grad():
+        agree = [torch.allclose(model(test_set[:][0]), made.unseen, atol=1e-6) for model in models]
+    assert agree.count(True) == 1
 
 
 def test_never_seen_samples_are_needed() -> None:

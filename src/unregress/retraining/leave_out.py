@@ -208,7 +208,9 @@ def _keys(case: Case, chosen: list[Chosen]) -> tuple[bytes, ...]:
 
 def _in_place(parts: Sequence[Tensor], number: Index) -> Tensor:
     """One tensor, `(n, *out)`, of which sample `i` is the next of part `number[i]`."""
-    whole = torch.empty(len(number), *parts[0].shape[1:])
+    # A part without samples does not know the shape of an output: with fewer people than folds some have none.
+    whole = torch.empty(len(number), *next(part for part in parts if len(part)).shape[1:])
     for each, part in enumerate(parts):
-        whole[torch.from_numpy(number == each)] = part
+        if len(part):
+            whole[torch.from_numpy(number == each)] = part
     return whole
