@@ -13,6 +13,7 @@ import numpy as np
 from unregress.evidence import CONSTANT, IN_WEIGHTS, AuditReport, Criterion, CriterionOutcome, Kind
 from unregress.evidence.combined_memory import combined_memory
 from unregress.evidence.criterion_specs import CRITERIA, KEPT, MEMORY, TOGETHER, WEIGHTS, CriterionSpec
+from unregress.evidence.findings import LOW_IS_MEMORY
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.noise_floor import prediction_interval
 from unregress.evidence.rule import Rule
@@ -196,10 +197,10 @@ class _Errors(NamedTuple):
         return self.forgotten is None or (self.forgotten > 0 and self._mostly_forgotten(1))
 
     def _mostly_forgotten(self, sign: int) -> bool:
-        """Whether the difference is one of the forgotten samples: half of it or more is not shared by similar ones.
+        """Whether a difference in error is mostly one of the forgotten samples.
 
-        Nor may the difference between the two come mostly from the similar ones: it is at most twice as large then.
-        A model with more training data, which is better at all samples, remembers none of them.
+        Similar samples share half of it at most, and do not differ farther the other way than the forgotten ones do.  A
+        model with more training data, which is better at all samples, remembers none of them.
         """
         if self.forgotten is None or self.beyond_similar is None:
             return True
@@ -214,7 +215,7 @@ def _less_golds(model: str, report: AuditReport, split: str) -> float | None:
 
 def knows_more(kind: Kind, value: float, gold: float) -> bool:
     """Whether a value shows more memory than a gold's: a smaller error or loss, or otherwise a larger value."""
-    return value < gold if kind in ("error", "readout", "relearning") else value > gold
+    return value < gold if kind in LOW_IS_MEMORY else value > gold
 
 
 def unseen_damage(report: AuditReport, found: Sequence[Criterion]) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from unregress.evidence import Kind, Part
 from unregress.evidence.combined_memory import FORGOTTEN
-from unregress.evidence.findings import COMBINED
+from unregress.evidence.findings import COMBINED, IN_WEIGHTS, LOW_IS_MEMORY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class CriterionSpec:
     @property
     def has_low(self) -> bool:
         """Whether a value can be too low."""
-        return self.kind in ("error", "attack", "readout", "relearning")
+        return self.kind == "attack" or self.kind in LOW_IS_MEMORY
 
     @property
     def has_high(self) -> bool:
-        """Whether a value can be too high."""
-        return self.kind not in ("readout", "relearning")
+        """Whether a value can be too high; in the weights only memory is looked for."""
+        return not (self.kind in IN_WEIGHTS and self.kind in LOW_IS_MEMORY)
 
 
 KEPT = CriterionSpec(

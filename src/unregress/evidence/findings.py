@@ -44,6 +44,8 @@ test of a request with few samples; in the weights, what hidden layers tell, the
 is revived."""
 IN_WEIGHTS: tuple[Kind, ...] = ("readout", "relearning", "revival")
 """The kinds of criteria about memory in the weights, which predictions do not show."""
+LOW_IS_MEMORY: tuple[Kind, ...] = ("error", "readout", "relearning")
+"""The kinds of criteria by which a low value shows memory; of the others a high one does."""
 COMBINED = "memory-signs"
 """Metric of the criterion that combines several signs of memory in one number (`evidence.combined_memory`)."""
 LESS_THAN_IN_PROPORTION = 1.2

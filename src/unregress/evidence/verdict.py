@@ -66,14 +66,16 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     insensitive = _too_insensitive_of_few if few_samples(report, rule) else _too_insensitive
     doubt = insensitive(model, report, rule, found) or _blind_to_damage(model, report, rule, found)
     by_table = judge_by_table(model, report) if doubt is not None and doubt.obstacle == "spread" else None
+    if by_table is not None and by_table.outcome == "INCONCLUSIVE":
+        by_table = None
     if by_table is not None and by_table.outcome == "FAIL":
         return by_table
+    # Not where a part was not measured, or the original has no memory that could be kept.
     if worst is not None and (doubt is None or doubt.obstacle in ("spread", "kept")):
         reason = verdict_text.remembered_in_weights(worst, sure=doubt is None)
         return replace(failed, outcome="OUTPUTS ONLY", reason=reason)
     if doubt is not None:
-        decided = by_table is not None and by_table.outcome != "INCONCLUSIVE"
-        return by_table if by_table is not None and decided else _inconclusive(model, doubt, failed.criteria)
+        return by_table or _inconclusive(model, doubt, failed.criteria)
     return replace(failed, outcome="PASS", reason=_why_passed(model, report, rule, found, in_weights))
 
 

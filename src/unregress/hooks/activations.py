@@ -71,6 +71,12 @@ def samples_first(layer: nn.Module, output: Any) -> Tensor | None:
     return tensor.transpose(0, 1) if tensor is not None and time_first else tensor
 
 
+def narrowed(features: Tensor, width: int) -> Tensor:
+    """Features of at most a width, `(n, width)`: more are averaged in equal parts."""
+    parts = min(width, features.shape[1])
+    return nn.functional.adaptive_avg_pool1d(features.unsqueeze(1), parts).squeeze(1)
+
+
 def _first_tensor(output: Any) -> Tensor | None:
     """The first tensor in a nested output; None if there is none."""
     if isinstance(output, Tensor):

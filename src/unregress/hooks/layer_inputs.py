@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unregress.data.loading import Source, chunked
+from unregress.hooks.activations import narrowed
 from unregress.tasks.base import Task
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime, evaluating
@@ -70,5 +71,4 @@ def _by_sample(layer: nn.Module, inputs: Tensor) -> Tensor:
         features = inputs.float().reshape(len(inputs), -1, inputs.shape[-1]).mean(1)
     else:
         features = inputs.float().flatten(2).mean(2) if inputs.ndim > 2 else inputs.float()
-    parts = min(WIDTH, features.shape[-1])
-    return nn.functional.adaptive_avg_pool1d(features.unsqueeze(1), parts).squeeze(1)
+    return narrowed(features, WIDTH)

@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.loading import chunked
-from unregress.hooks.activations import execution_order, samples_first
+from unregress.hooks.activations import execution_order, narrowed, samples_first
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime, evaluating
 
@@ -40,8 +40,7 @@ def first_layer_features(model: nn.Module, case: Case, rows: Tensor, runtime: Ru
         if tensor is None:
             raise _FirstLayerDone
         flat = tensor.detach().float().reshape(len(tensor), -1)
-        parts = min(WIDTH, flat.shape[1])
-        found.append(nn.functional.adaptive_avg_pool1d(flat.unsqueeze(1), parts).squeeze(1).cpu())
+        found.append(narrowed(flat, WIDTH).cpu())
         raise _FirstLayerDone
 
     handle = layer.register_forward_hook(hook)

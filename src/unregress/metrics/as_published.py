@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import nan
 from typing import ClassVar
 
@@ -44,7 +44,7 @@ def predict_augmented(model: nn.Module, case: Case, rows: Index, runtime: Runtim
         runtime: where to compute.
         stream: name of the augmentation's random stream.
     """
-    full = replace(runtime, precision="32-true") if runtime.precision.endswith("mixed") else runtime
+    full = runtime.without_mixed_precision
     task, draws = case.task, full.generator(stream)
     chunks = chunked(torch.from_numpy(rows), full.evaluation_batch_size)
     found: dict[str, list[torch.Tensor]] = {"prediction": [], "target": [], "loss": []}

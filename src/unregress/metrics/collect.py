@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ def collect(
         ModelError: features are asked for and the model does not end in a linear layer.
     """
     # Mixed precision is for training: its weights are full precision, and so is the measurement.
-    full = replace(runtime, precision="32-true") if runtime.precision.endswith("mixed") else runtime
+    full = runtime.without_mixed_precision
     chosen = torch.arange(len(source)) if rows is None else torch.from_numpy(np.asarray(rows, np.int64))
     featured = _featured(features, chosen, len(source))
     with_features, without = chosen[featured[chosen]], chosen[~featured[chosen]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, ClassVar, NamedTuple
 
@@ -174,7 +174,7 @@ class GaussianPoisons(Metric):
     def _scores(self, panel: Panel, model: nn.Module) -> Values:
         """Each forgotten sample's score, `(m,)`."""
         case, runtime = panel.required_case, panel.runtime
-        full = replace(runtime, precision="32-true") if runtime.precision.endswith("mixed") else runtime
+        full = runtime.without_mixed_precision
         rows = torch.as_tensor(np.asarray(case.requested.forget, dtype=np.int64))
         chunks = chunked(torch.arange(len(rows)), runtime.evaluation_batch_size)
         found: list[Tensor] = []

@@ -16,7 +16,7 @@ from unregress.data.loading import Source
 from unregress.data.request import Index
 from unregress.errors import SettingError
 from unregress.evidence import MetricInfo, Part, Unit
-from unregress.evidence.nan_means import scale_of
+from unregress.evidence.nan_means import mean, scale_of
 from unregress.hooks.layer_inputs import layer_inputs
 from unregress.metrics.base import Metric, MetricResult, Panel, value_measurements, without_value
 from unregress.metrics.predictions import Values
@@ -55,6 +55,8 @@ def read_out(features: Mapping[Part, Values], targets: Mapping[Part, Values]) ->
     >>> read_out(features, targets)
     0.0
     """
+    from sklearn.linear_model import Ridge
+
     fitted, center = features["train-retain"], features["train-retain"].mean(0)
     spread = fitted.std(0)
     # A feature that varies by rounding alone is constant.
@@ -67,26 +69,18 @@ def read_out(features: Mapping[Part, Values], targets: Mapping[Part, Values]) ->
     errors = []
     for outputs in alike:
         rows = known[:, outputs.start]
-        if not rows.any() or not all(np.isfinite(targets[part][:, outputs]).any() for part in ASKED):
+        if not rows.any():
             continue
         own, values = scaled["train-retain"][rows], target[rows][:, outputs]
-        weights = _ridge(own, values - values.mean(0))
-        answers = {part: scaled[part] @ weights + values.mean(0) for part in ASKED}
-        errors.append([float(np.nanmean(np.abs(answers[part] - targets[part][:, outputs]))) for part in ASKED])
-    if not errors:
+        ridge = Ridge(alpha=own.shape[1], fit_intercept=False).fit(own, values - values.mean(0))
+        answers = {part: scaled[part] @ ridge.coef_.reshape(-1, own.shape[1]).T + values.mean(0) for part in ASKED}
+        errors.append([mean(np.abs(answers[part] - targets[part][:, outputs])) for part in ASKED])
+    # An output that is unknown for all samples of a part has no error there.
+    known_errors = [each for each in errors if np.isfinite(each).all()]
+    if not known_errors:
         return nan
-    forgotten, new = (max(SMALLEST, error) for error in np.mean(errors, axis=0).tolist())
+    forgotten, new = (max(SMALLEST, error) for error in np.mean(known_errors, axis=0).tolist())
     return log(forgotten / new)
-
-
-def _ridge(features: Values, targets: Values) -> Values:
-    """Weights of a ridge regression whose penalty is the number of features, `(width, outputs)`."""
-    count, width = features.shape
-    if width <= count:
-        solved: Values = np.linalg.solve(features.T @ features + width * np.eye(width), features.T @ targets)
-        return solved
-    dual: Values = features.T @ np.linalg.solve(features @ features.T + width * np.eye(count), targets)
-    return dual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +189,8 @@ def _targets(panel: Panel, rows: Mapping[Part, Index]) -> dict[Part, Values]:
     own = {part: panel.original.parts[part].target[each] for part, each in rows.items()}
     unit = scale_of(*own.values())  # squares of very large numbers would overflow
     flat = {part: each.reshape(len(each), -1) / unit for part, each in own.items()}
-    spread = np.nanstd(flat["train-retain"], axis=0)
+    retained = flat["train-retain"]
+    spread = np.sqrt(mean((retained - mean(retained, axis=0)) ** 2, axis=0))
     spread = np.where(spread > 0, spread, 1.0)
     return {part: each / spread for part, each in flat.items()}
 
@@ -203,7 +198,7 @@ def _targets(panel: Panel, rows: Mapping[Part, Index]) -> dict[Part, Values]:
 def _features(panel: Panel, model: nn.Module, rows: Mapping[Part, Index]) -> dict[Part, dict[str, NDArray[np.float32]]]:
     """Inputs of a model's layers by part."""
     case, runtime = panel.required_case, panel.runtime
-    full = replace(runtime, precision="32-true") if runtime.precision.endswith("mixed") else runtime
+    full = runtime.without_mixed_precision
     sources: dict[bool, Source] = {True: case.source("train_eval"), False: case.source("test")}
     with full.isolated_rng(READOUT):
         copy = full.set_up(full.private_copy(model)).eval()

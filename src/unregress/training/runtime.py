@@ -113,6 +113,11 @@ class Runtime:
             init_process_group(self.device)
         return group
 
+    @property
+    def without_mixed_precision(self) -> Runtime:
+        """The same runtime in single precision where precision is mixed: that is for training, not for measuring."""
+        return replace(self, precision="32-true") if self.precision.endswith("mixed") else self
+
     @cached_property
     def _scaler(self) -> torch.amp.GradScaler:
         return loss_scaler(self.precision, self.device)

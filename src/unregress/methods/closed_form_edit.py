@@ -1,0 +1,201 @@
+"""The smallest change of weights that moves some predictions to targets and holds others, in closed form."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from unregress.cost import Cost
+from unregress.data.case import Case
+from unregress.data.loading import chunked
+from unregress.hooks.exact_layers import exact_layers, raw_predictions
+from unregress.hooks.gram_passes import footprint, gram_matrices
+from unregress.hooks.nearest import nearest_rows
+from unregress.training.runtime import Runtime, evaluating
+
+Group = Literal["least drift", "all", "first", "last"]
+"""Which layers to change."""
+CLOSE = 0.05
+"""The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
+WATCHED = 500
+"""Retained samples, none of them an anchor, whose drift decides which layers are changed."""
+
+
+class ClosedFormEdit:
+    """The edit of one model: rows, targets and the chosen layers.
+
+    Args:
+        model: the model, which is changed in place.
+        case: the request and the data.
+        runtime: where to run.
+        targets: predictions to which the forgotten samples are moved, `(m, k)` float64.
+        anchors: as in `LeaveOutEdit`, like `layers`, `iterations` and `ridge`.
+        layers: which layers to change.
+        iterations: largest number of changes.
+        ridge: relative ridge of the forgotten samples.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        case: Case,
+        runtime: Runtime,
+        targets: Tensor,
+        *,
+        anchors: int,
+        layers: Group,
+        iterations: int,
+        ridge: float,
+    ) -> None:
+        self.case, self.runtime, self.iterations, self.ridge = case, runtime, iterations, ridge
+        self.model = runtime.set_up(model).eval()
+        self.cost = Cost()
+        forget = torch.tensor(case.requested.forget)
+        draws = runtime.generator("edit/anchors")
+        self.anchors, self.watched = _anchors(self.model, case, runtime, anchors_wanted(anchors, len(forget)), draws)
+        self.rows = torch.cat([forget, self.anchors])
+        self.layers = exact_layers(self.model, case, self.rows[:2], runtime)
+        self.size = footprint(self.model, self.layers, case, self.rows[:2], runtime)
+        # The anchors' predictions before any change are held, also in later rounds.
+        self.targets = torch.cat([targets, self._predicted(self.anchors)]) if len(self.anchors) else targets
+        self.forgotten = len(forget)
+        self.group: str | None = None if layers == "least drift" else layers
+
+    def apply(self) -> tuple[str, ...]:
+        """Change the weights until the forgotten samples are near their targets; returns notes."""
+        first = gap = float("nan")
+        done = 0
+        for done in range(1, self.iterations + 1):
+            kernels, current = self._kernels()
+            residual = self.targets - current
+            gap = float(residual[: self.forgotten].abs().mean())
+            first = gap if done == 1 else first
+            if gap <= CLOSE * first and done > 1:
+                done -= 1
+                break
+            if self.group is None:
+                self.group = self._least_drift(kernels, residual)
+            self._step(self.group, self._solution(kernels[self.group], residual), first)
+        self.model.zero_grad(set_to_none=True)
+        names = ", ".join(_group(self.layers, self.group or "all"))
+        after = float((self.targets[: self.forgotten] - self._predicted(self.rows[: self.forgotten])).abs().mean())
+        return (
+            f"changed in {done} steps: {names}",
+            f"forgotten samples' mean distance to their targets: {first:.4g}, afterwards {after:.4g}",
+            f"{len(self.anchors)} retained samples were held",
+        )
+
+    def _kernels(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Products of gradients by group of layers, and the present predictions `(n, k)`."""
+        groups = [self.group] if self.group is not None else ["all", "first", "last"]
+        # Inputs and gradients of layers that stay as they are need no memory.
+        layers = {name: layer for group in groups for name, layer in _group(self.layers, group).items()}
+        made = gram_matrices(self.model, layers, self.case, self.rows, self.size, self.runtime)
+        done = made.passes * len(self.rows)
+        self.cost += Cost(forward=done, backward=done * made.outputs.shape[1])
+        return {
+            group: torch.stack([made.by_layer[name] for name in _group(self.layers, group)]).sum(0) for group in groups
+        }, made.outputs
+
+    def _solution(self, kernel: Tensor, residual: Tensor) -> Tensor:
+        """(J Jᵀ + D)⁻¹ r, `(n, k)`."""
+        scale = float(kernel.diagonal().mean())
+        ridge = torch.full(residual.shape, 3 * self.ridge * scale, dtype=torch.float64)
+        ridge[: self.forgotten] = self.ridge * scale
+        system = kernel + torch.diag(ridge.reshape(-1))
+        factor = torch.linalg.cholesky(system)
+        return torch.cholesky_solve(residual.reshape(-1, 1), factor).reshape(residual.shape)
+
+    def _direction(self, group: str, solution: Tensor) -> dict[nn.Parameter, Tensor]:
+        """Jᵀ x for the weights of a group of layers."""
+        weights = [w for layer in _group(self.layers, group).values() for w in layer.parameters() if w.requires_grad]
+        total = [torch.zeros_like(weight) for weight in weights]
+        done = 0
+        with torch.enable_grad():
+            for batch in self.runtime.load(self.case.source("train_eval"), chunked(self.rows, self.size.chunk)):
+                raw = raw_predictions(self.case, self.model, batch)
+                factor = solution[done : done + len(raw)].to(raw)
+                done += len(raw)
+                found = torch.autograd.grad((raw * factor).sum(), weights, allow_unused=True)
+                # Otherwise what is left of the graph would stay until the next chunk's is complete.
+                del raw
+                for sum_, piece in zip(total, found, strict=True):
+                    if piece is not None:
+                        sum_ += piece
+        self.cost += Cost(forward=len(self.rows), backward=len(self.rows))
+        return dict(zip(weights, total, strict=True))
+
+    def _step(self, group: str, solution: Tensor, first: float) -> None:
+        """Change the weights; half as far, up to three times, where the forgotten samples would move away."""
+        direction = self._direction(group, solution)
+        forget, wanted = self.rows[: self.forgotten], self.targets[: self.forgotten]
+        before = float((wanted - self._predicted(forget)).abs().mean())
+        with torch.no_grad():
+            for weight, change in direction.items():
+                weight.add_(change)
+            for _ in range(3):
+                if float((wanted - self._predicted(forget)).abs().mean()) <= before:
+                    return
+                for weight, change in direction.items():
+                    change *= 0.5
+                    weight.sub_(change)
+
+    def _least_drift(self, kernels: dict[str, Tensor], residual: Tensor) -> str:
+        """The group of layers whose first change moves retained samples that are no anchors least."""
+        if not len(self.watched):
+            return "all"
+        before, drift = self._predicted(self.watched), dict[str, float]()
+        for group, kernel in kernels.items():
+            direction = self._direction(group, self._solution(kernel, residual))
+            kept = [weight.detach().clone() for weight in direction]
+            with torch.no_grad():
+                for weight, change in direction.items():
+                    weight.add_(change)
+                drift[group] = float((self._predicted(self.watched) - before).abs().mean())
+                for weight, old in zip(direction, kept, strict=True):
+                    weight.copy_(old)
+        return min(drift, key=lambda group: drift[group])
+
+    def _predicted(self, rows: Tensor) -> Tensor:
+        self.cost += Cost(forward=len(rows))
+        return predict_raw(self.model, self.case, rows, self.runtime)
+
+
+def anchors_wanted(anchors: int, forgotten: int) -> int:
+    """Number of samples to hold: at least six for each forgotten one, or none."""
+    return max(anchors, 6 * forgotten) if anchors else 0
+
+
+def flattened(raw: Tensor) -> Tensor:
+    """Raw predictions with all outputs, and quantile levels, on one axis; `(n, k)`."""
+    return raw.reshape(len(raw), -1)
+
+
+def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
+    """Raw predictions of training samples, `(n, k)` float64, in evaluation mode."""
+    ready = runtime.set_up(model)
+    with evaluating(ready), torch.no_grad():
+        found = [
+            raw_predictions(case, ready, batch).double().cpu()
+            for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size))
+        ]
+    return torch.cat(found)
+
+
+def _anchors(model: nn.Module, case: Case, runtime: Runtime, count: int, draws: Generator) -> tuple[Tensor, Tensor]:
+    """Positions of the samples to hold, half nearest and half random, and of others to watch."""
+    retain = torch.from_numpy(case.requested.retain)
+    near = nearest_rows(model, case, count // 2, draws, runtime) if count > 1 else retain[:0]
+    others = retain[~torch.isin(retain, near)]
+    others = others[torch.randperm(len(others), generator=draws)]
+    drawn = others[: count - len(near)]
+    return torch.cat([near, drawn]), others[len(drawn) : len(drawn) + WATCHED]
+
+
+def _group(layers: dict[str, nn.Module], group: str) -> dict[str, nn.Module]:
+    """The layers of a group, by name: `all`, the `first`, or the `last` two."""
+    names = list(layers)
+    chosen = {"all": names, "first": names[:1], "last": names[-2:]}[group]
+    return {name: layers[name] for name in chosen}
