@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+import table_reports
+from judge_again import judged_again
+
+from unregress import Rule
 from unregress.evidence import AuditReport
 from unregress.evidence.method_verdict import method_verdict
 from unregress.experiments.experiment import names
@@ -46,26 +50,38 @@ def judged() -> Iterator[str]:
     yield f"| | {' | '.join(METHODS)} |"
     yield "|---" * (1 + len(METHODS)) + "|"
     for folder in folders():
-        reports = [AuditReport.from_json(file) for file in sorted(folder.glob("audits/seed-*.json"))]
-        if reports:
-            yield f"| {folder.name} | {' | '.join(_judged(method, reports) for method in METHODS)} |"
+        stages = _stages(folder)
+        for number, reports in enumerate(stages, 1):
+            cells = [_judged(method, reports) for method in METHODS]
+            if any(cell != "–" for cell in cells):
+                name = folder.name if len(stages) == 1 else f"{folder.name}, request {number}"
+                yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _stages(folder: Path) -> list[list[AuditReport]]:
+    """An experiment's audits by request and seed, or what its table tells of them."""
+    if audits := [AuditReport.from_json(file) for file in sorted(folder.glob("audits/seed-*.json"))]:
+        return [audits]
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return [[judged_again(each, Rule()) for each in reports] for reports in table_reports.reports(record)]
 
 
 def _judged(method: str, reports: list[AuditReport]) -> str:
     if method not in reports[0].named("unlearned"):
         return "–"
     (model,) = (model for model in reports[0].models if model.name == method)
-    share = share_of_retraining(model, typical_retraining(reports[0]))
+    retraining = typical_retraining(reports[0])
+    share = "" if model.cost is None else f"; {share_of_retraining(model, retraining)}"
     over_seeds = method_verdict(reports, method)
     together = f"{over_seeds.outcome}, p = {min(each.p for each in over_seeds.comparisons):.2g}"
     verdicts = [report.verdict(method) for report in reports]
     if not all(verdict.criteria for verdict in verdicts):
-        return f"{together}; golds are no better than a constant; {share}"
+        return f"{together}; golds are no better than a constant{share}"
     passed = sum(verdict.outcome == "PASS" for verdict in verdicts)
     worst = [max(verdict.criteria, key=lambda criterion: criterion.excess) for verdict in verdicts]
     typical = sorted(worst, key=lambda criterion: criterion.excess)[len(worst) // 2]
     far = median(criterion.excess for criterion in worst)
-    return f"{together}; {passed} of {len(reports)}; {far:.2f} ({typical.kind}); {share}"
+    return f"{together}; {passed} of {len(reports)}; {far:.2f} ({typical.kind}){share}"
 
 
 def sections() -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from math import comb
 from pathlib import Path
 
@@ -11,21 +13,37 @@ import pytest
 
 from support.hand_reports import bare_report
 from unregress.errors import PreflightError, SettingError, StaleError
-from unregress.evidence import AuditedModel, AuditReport, Measurement, Outcome, Verdict
+from unregress.evidence import AuditedModel, AuditReport, Criterion, Measurement, Outcome, Verdict
 from unregress.evidence.method_verdict import method_verdict
 
 RESULTS = Path(__file__).parents[2] / "results" / "reproduction"
 GOLDS = (30.0, 31.0, 32.0, 33.0, 34.0)
+DIFFERENT = count(10.0)
+"""A number for each original, so that no two are the same."""
+
+
+CROSSED = Criterion(
+    kind="error", metric="mae", split="train-forget", question="its error", value=1.0, gold=1.0, original=0.0,
+    low=None, high=None, outcome="within",
+)  # fmt: skip
 
 
 def audit(model: float | None, golds: tuple[float, ...] = GOLDS, original: float = 10.0, **other: float) -> AuditReport:
-    """One audit's errors on the forgotten samples; `other`: the model's value of a second measurement, `auc`."""
-    rows = {"original": original, "mine": model, **{f"gold {n}": value for n, value in enumerate(golds)}}
+    """One audit's errors on the forgotten samples; `other`: the model's value of a second measurement, `auc`.
+
+    No two originals are the same.
+    """
+    rows = {
+        "original": original + (model or 0) / 1000,
+        "mine": model,
+        **{f"gold {n}": value for n, value in enumerate(golds)},
+    }
     models = [
         AuditedModel(name=name, role="original" if name == "original" else "unlearned" if name == "mine" else "gold")
         for name in rows
     ]
     found = [Measurement(metric="mae", split="train-forget", model=name, value=value) for name, value in rows.items()]
+    found.append(Measurement(metric="rmse", split="train-forget", model="original", value=next(DIFFERENT)))
     if other:
         seconds = {"original": 0.9, "mine": other["auc"], **{f"gold {n}": 0.5 + n / 100 for n in range(len(golds))}}
         found += [Measurement(metric="auc", split="train-forget", model=name, value=v) for name, v in seconds.items()]
@@ -81,7 +99,8 @@ def test_where_originals_are_not_told_nothing_is_said() -> None:
         (("FAIL", "OUTPUTS ONLY", "PASS"), "FAIL"),
         (("FAIL", "PASS", "PASS"), "PASS"),
         (("INCONCLUSIVE", "INCONCLUSIVE", "PASS"), "INCONCLUSIVE"),
-        (("INCONCLUSIVE", "FAIL", "PASS"), "PASS"),
+        (("INCONCLUSIVE", "FAIL", "PASS"), "INCONCLUSIVE"),
+        (("INCONCLUSIVE", "PASS", "PASS"), "PASS"),
     ],
 )
 def test_most_models_by_themselves_decide_too(singles: tuple[Outcome, ...], outcome: str) -> None:
@@ -92,6 +111,67 @@ def test_most_models_by_themselves_decide_too(singles: tuple[Outcome, ...], outc
     found = method_verdict(reports, "mine")
     assert found.outcome == outcome
     assert ("by themselves: By itself (together p = " in found.reason) == (outcome != "PASS")
+
+
+@pytest.mark.parametrize(
+    ("singles", "outcome"),
+    [
+        (("FAIL", "INCONCLUSIVE"), "INCONCLUSIVE"),
+        (("FAIL", "PASS", "PASS", "PASS"), "PASS"),  # one of four golds is found against in 28 % at 8 % each
+        (("FAIL", "FAIL", "PASS", "PASS"), "FAIL"),  # two of four in 3.4 %
+        (("FAIL", "OUTPUTS ONLY", "INCONCLUSIVE", "INCONCLUSIVE"), "FAIL"),
+        (("FAIL", "FAIL", "PASS", "PASS", "PASS"), "PASS"),  # two of five in 5.4 %
+        (("OUTPUTS ONLY", "OUTPUTS ONLY", "INCONCLUSIVE", "INCONCLUSIVE", "PASS"), "INCONCLUSIVE"),
+        (("FAIL", "PASS", "PASS", "INCONCLUSIVE", "INCONCLUSIVE"), "INCONCLUSIVE"),
+    ],
+)
+def test_a_method_passes_only_if_most_models_do(singles: tuple[Outcome, ...], outcome: str) -> None:
+    golds = tuple(20.0 + n for n in range(25))  # enough for two models
+    reports = [
+        replace(
+            audit(31.0 + n / 3, golds),
+            verdicts=(Verdict(model="mine", outcome=single, reason="Alone.", criteria=(CROSSED,)),),
+        )
+        for n, single in enumerate(singles)
+    ]
+    assert method_verdict(reports, "mine").outcome == outcome
+
+
+def test_a_difference_within_the_tolerance_is_no_failure() -> None:
+    """5 % of what sets the originals apart, 32 - 19, is 0.65."""
+    golds = tuple(32 + n / 1000 for n in range(5))
+    found = {shift: method_verdict([audit(32 + shift + n / 1e4, golds, 19.0) for n in range(3)]) for shift in (0.5, 1)}
+    assert [each.comparisons[0].p for each in found.values()] == [pytest.approx(1 / 56)] * 2
+    assert {shift: each.outcome for shift, each in found.items()} == {0.5: "PASS", 1: "FAIL"}
+    assert found[1].comparisons[0].margin == pytest.approx(0.65, abs=0.003)
+
+
+def test_a_pass_says_what_would_have_been_told() -> None:
+    """At 32 - 0.15 · 22 = 28.7 all models are as far as two of 56 arrangements; at 29.8 as three, more than 5 %."""
+    found = method_verdict([audit(31.5), audit(32.5), audit(32.0)])
+    assert found.comparisons[0].sees == pytest.approx(0.15)
+    assert "kept 15% of what sets those apart would have been told, by mae" in found.reason
+
+
+@pytest.mark.parametrize("change", [lambda v: v, lambda v: v * (1 + 1e-12)])
+def test_golds_that_audits_share_are_recognised(change: Callable[[float], float]) -> None:
+    """In another order and rounded otherwise, with an attack that each audit draws anew."""
+    first = audit(31.0, auc=0.5)
+    others = [audit(value, tuple(map(change, reversed(GOLDS))), auc=0.5 + value / 1000) for value in (32.0, 33.0)]
+    found = method_verdict([first, *others], measures=[("auc", "train-forget"), ("mae", "train-forget")])
+    assert [len(each.golds) for each in found.comparisons] == [5, 5]
+    # Golds by ascending error, from audits 1, 2, 3, 1, 2: in the others the first gold has the largest error.
+    assert found.comparisons[0].golds == pytest.approx((0.50, 0.53, 0.52, 0.53, 0.50))
+    assert found.comparisons[0].models == pytest.approx((0.5, 0.532, 0.533))
+
+
+def test_partly_shared_golds_and_one_original_twice_are_refused() -> None:
+    with pytest.raises(StaleError, match="audits 1 and 2 share some of their retrained models and not all"):
+        method_verdict([audit(31.0), audit(32.0, (*GOLDS[1:], 40.0))])
+    one = audit(31.0)
+    again = replace(one, measures=tuple(replace(m, value=33.0) if m.model == "mine" else m for m in one.measures))
+    with pytest.raises(StaleError, match="audits 1 and 2 are about the same original"):
+        method_verdict([one, again])
 
 
 def test_several_measurements_are_corrected_for() -> None:

@@ -182,6 +182,30 @@ def test_direction_is_the_originals(original: float, value: float, outcome: str)
     assert (found.outcome, criterion(found, ERROR).outcome) == ("FAIL", outcome)
 
 
+ALIKE = ("mae", "test-forget")
+
+
+@pytest.mark.parametrize(
+    ("original", "alike", "outcome"),
+    [
+        (19.0, 24.5, "knows the kind"),  # a band of targets: nothing else was like the forgotten samples
+        (19.0, 29.0, "remembers"),  # 6 better on them, 1 on similar ones
+        (29.5, 24.5, "differs"),  # what is similar is known from retained samples, as golds know it
+        (19.0, 31.0, "remembers"),
+    ],
+)
+def test_who_knows_a_kind_that_golds_never_saw_is_said_to(original: float, alike: float, outcome: str) -> None:
+    golds = {**GOLDS, ALIKE: tuple(30 + SPREAD)}
+    for name, its in (("mine", {ERROR: 24.0, ALIKE: alike}), ("original", {})):
+        found = judge(report(GOLD_LIKE | its | {}, original={**ORIGINAL, ALIKE: original}, golds=golds), RULE)
+        (one,) = [each for each in found if each.model == name]
+        if name == "mine":
+            assert (one.outcome, criterion(one, ERROR).outcome) == ("FAIL", outcome)
+            assert one.decisive == criterion(one, ERROR)
+        else:
+            assert criterion(one, ERROR).outcome == ("knows the kind" if original == 19.0 else "remembers")
+
+
 def test_numbers_stand_in_the_reason() -> None:
     reach = STUDENT * sqrt(2.5 / 4) * sqrt(6 / 5)
     assert verdict({ERROR: 24.0}).reason == (

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unregress.evidence import CONSTANT, IN_WEIGHTS, AuditReport, Criterion, CriterionOutcome, Kind
+from unregress.evidence import CONSTANT, IN_WEIGHTS, AuditReport, Criterion, CriterionOutcome, Kind, Part
 from unregress.evidence.combined_memory import combined_memory
 from unregress.evidence.criterion_specs import CRITERIA, KEPT, MEMORY, TOGETHER, WEIGHTS, CriterionSpec
 from unregress.evidence.findings import LOW_IS_MEMORY
@@ -22,6 +22,8 @@ MEMORY_SHARE = 0.8
 """Share of the level that the test of memory gets where few samples are forgotten."""
 HALF = 0.5
 """Share of the original's memory for which its power is given."""
+SIMILAR: Part = "test-forget"
+"""Held-out samples of the forgotten kind, such as of the same band of targets."""
 OWN_SHARE = 0.5
 """Smallest share of a difference on the forgotten samples that similar samples must not have, for it to be memory."""
 
@@ -126,7 +128,7 @@ class _Applied:
         high = max(test.limit(level, self.golds), center + self.tolerance * abs(original - center))
         outcome: CriterionOutcome = "within"
         if test.value > high:
-            outcome = "remembers" if self._errors.small else "differs"
+            outcome = self._more_knowledge
         return Criterion(
             kind=spec.kind,
             metric=spec.metric,
@@ -154,12 +156,28 @@ class _Applied:
             # An original within the limits lies on its side of the golds by chance, so that side is no sign of memory.
             return "differs"
         if knows_more(kind, value, center):
-            return "remembers" if self._errors.small else "differs"
+            return self._more_knowledge
         return "overshoots" if self._errors.large else "differs"
 
     def _complete(self, spec: CriterionSpec) -> bool:
         """Whether every gold has a value of the criterion's measurement."""
         return 0 < len(self.report.golds) == len(self.report.over_golds(spec.metric, spec.split))
+
+    @property
+    def _more_knowledge(self) -> CriterionOutcome:
+        """What it says of a model that a number shows more knowledge of the forgotten samples than golds have."""
+        if self._errors.small:
+            return "remembers"
+        return "knows the kind" if self._errors.better and self._kind_is_forgotten else "differs"
+
+    @property
+    def _kind_is_forgotten(self) -> bool:
+        """Whether similar samples were known by the forgotten ones: better by the original than by any gold."""
+        golds, own = (
+            self.report.over_golds("mae", SIMILAR),
+            self.report.value_of("mae", SIMILAR, self._original),
+        )
+        return bool(golds) and own is not None and own < min(golds)
 
     @property
     def _original(self) -> str:
@@ -181,15 +199,20 @@ class _Errors(NamedTuple):
     @classmethod
     def of(cls, model: str, report: AuditReport) -> _Errors:
         """Read the errors of one model.  Without held-out samples of the forgotten kind all of them are similar."""
-        similar = "test-forget" if report.over_golds("mae", "test-forget") else "test-retain"
+        similar = SIMILAR if report.over_golds("mae", SIMILAR) else "test-retain"
         forgotten, held_out = (_less_golds(model, report, split) for split in ("train-forget", similar))
         both = forgotten is not None and held_out is not None
         return cls(forgotten, forgotten - held_out if both else None)  # type: ignore[operator] # both are known
 
     @property
+    def better(self) -> bool:
+        """Whether the error on the forgotten samples is below the golds'."""
+        return self.forgotten is not None and self.forgotten < 0
+
+    @property
     def small(self) -> bool:
         """Whether the forgotten samples are known better than the golds know them, and not only what is like them."""
-        return self.forgotten is None or (self.forgotten < 0 and self._mostly_forgotten(-1))
+        return self.forgotten is None or (self.better and self._mostly_forgotten(-1))
 
     @property
     def large(self) -> bool:

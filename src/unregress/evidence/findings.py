@@ -51,10 +51,11 @@ COMBINED = "memory-signs"
 LESS_THAN_IN_PROPORTION = 1.2
 """By how much more must be kept than in proportion for the combined signs to reach their limit: with blends of golds
 and originals it is reached with even odds at 1.1 to 1.2 times (docs/calibration.md)."""
-CriterionOutcome = Literal["within", "differs", "remembers", "overshoots", "damaged"]
+CriterionOutcome = Literal["within", "differs", "remembers", "knows the kind", "overshoots", "damaged"]
 """`differs`: farther from the golds than one more gold; `remembers`: an error, or loss while relearning, below the
 golds' limits, or an attack or memory above, of a model whose error on the forgotten samples, less that on similar
-held-out ones, is below the golds' (not asked where the weights are looked at);
+held-out ones, is below the golds' (not asked where the weights are looked at); `knows the kind`: the same of a model
+that is better at similar ones too, as the original is, since golds never saw that kind;
 `overshoots`: the other way, of a model whose error on the forgotten samples is above the golds' (both only if the
 original is beyond a limit itself); `damaged`: at the expense of what was to be kept."""
 

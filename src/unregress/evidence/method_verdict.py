@@ -7,28 +7,27 @@ that rest on the same golds are not independent evidence.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from itertools import combinations
-from math import comb, prod
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unregress.errors import SettingError, StaleError, raise_all
 from unregress.evidence.audit_report import AuditReport
+from unregress.evidence.criterion_specs import KEPT
 from unregress.evidence.findings import Outcome, Verdict
+from unregress.evidence.permutation import Group, exchanged, holm
+from unregress.evidence.rule import Rule
+from unregress.evidence.shared_golds import Place, grouped, overlapping, repeated, values_in_groups, values_of_models
 from unregress.evidence.verdict_text import shown
 
-Values = NDArray[np.float64]
-Place = tuple[str, str]
-"""A measurement: metric and part of the data."""
 DEFAULT: tuple[Place, ...] = (("mae", "train-forget"),)
 """What is compared unless something else is named: the error on the forgotten samples."""
-MOST = 200_000
-"""Largest number of arrangements that are all tried; of more, as many are drawn."""
+FALSE_ALARM = 0.08
+"""At most so often a gold is found against by itself (docs/calibration.md)."""
+SHARES = tuple(n / 20 for n in range(1, 21))
+"""Shares of the originals' difference from the golds, of which the smallest that would be told is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +45,25 @@ class Comparison:
     (Holm)."""
     p_original: float
     """The same of the originals, which the comparison must tell apart."""
+    margin: float
+    """Difference from the golds' mean that is tolerated whatever its p-value: `Rule.tolerance` of the originals', or of
+    the golds' mean where it is about what was to be kept."""
+    sees: float | None
+    """Smallest share of the originals' difference that would be told, in steps of a twentieth, if all models kept it;
+    None if not even all of it."""
+
+    @property
+    def difference(self) -> float:
+        """The models' mean less the golds'."""
+        return float(np.mean(self.models) - np.mean(self.golds))
+
+    def told(self, level: float) -> bool:
+        """Whether the models are told from golds.
+
+        Args:
+            level: probability of it where they do not differ.
+        """
+        return self.p <= level and abs(self.difference) > self.margin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,85 +80,68 @@ class MethodVerdict:
     """Smallest p-value that was possible with so many models and golds, corrected like the others."""
 
 
-class _Group(NamedTuple):
-    """Audits with the same golds: the values of one measurement."""
-
-    models: tuple[float, ...]
-    golds: tuple[float, ...]
-
-
-class _Exchanged(NamedTuple):
-    """The result of exchanging labels between models and golds."""
-
-    models: tuple[float, ...]
-    golds: tuple[float, ...]
-    p: float
-    smallest: float
-    """Smallest p-value that was possible."""
-
-
 def method_verdict(
     reports: Sequence[AuditReport],
     model: str | None = None,
     *,
     level: float = 0.05,
     measures: Sequence[Place] = DEFAULT,
+    tolerance: float = Rule.tolerance,
     seed: int = 0,
 ) -> MethodVerdict:
-    """Judge a method by audits of its models of several seeds.
+    """Judge a method by audits of its models of several seeds, each from an original of its own.
 
     An exact permutation test.  If unlearning equals retraining, then each model is one more of the golds that it was
     audited by, and which of them are called models is arbitrary: their labels are exchanged within the audits that
     share golds, and the p-value is the share of arrangements whose models lie as far from the golds, over all groups.
     S models and R golds of one set can give 1 / C(S + R, S) at best: .018 for 3 and 5, .004 for 5 and 5.
+    A gold is the same in two audits if it has the same errors in both.  Where an audit's own draws enter a measurement,
+    as in an attack, a gold that several audits share is read from one of them, in turn: like a model, from one draw.
 
-    * **FAIL**: the models are told apart from golds, by any of the measurements; or most of them fail by themselves
-      (FAIL or OUTPUTS ONLY), by whatever criterion.
-    * **PASS**: neither, and the originals are told apart by the same test.
-    * **INCONCLUSIVE**: no arrangement could have told, not even the originals are told apart, or most models could not
-      be judged by themselves.
+    * **FAIL**: the models are told apart from golds, by any of the measurements and by more than the tolerance; or
+      most of them are found against by themselves (FAIL or OUTPUTS ONLY), or more than false alarms explain.
+    * **PASS**: neither, most models pass by themselves, and the originals are told apart by the same test.  Said is
+      how small a share of the originals' difference would have been told, had all models kept it.
+    * **INCONCLUSIVE**: anything else, such as too few models and golds for any arrangement to tell.
 
     Args:
         reports: audits of the same request and the same method, one for each seed, each with at least one gold.
         model: the unlearned model's name in the audits; None if each has one, the same.
-        level: probability with which a method that equals retraining fails.
+        level: probability with which a method that equals retraining fails by the permutation test.
         measures: what is compared, named before looking; several are corrected for.
+        tolerance: as for a single verdict, see `Rule`.
         seed: of the arrangements that are drawn where there are too many.
 
     Raises:
         SettingError: fewer than two audits, nothing to compare, or no such level; a PreflightError lists several.
-        StaleError: audits of different requests or models, or ones without the model, golds or measurements; all at
-            once.
+        StaleError: audits of different requests or models, of one original or model twice, ones that share some of
+            their golds only, or ones without the model, golds or measurements; all at once.
     """
     model = _require(reports, model, level, measures)
     rng = np.random.default_rng(seed)
-    tests = [_exchanged(_groups(reports, [model] * len(reports), place), rng) for place in measures]
-    originals = [report.named("original")[0] for report in reports]
-    of_originals = holm([_exchanged(_groups(reports, originals, place), rng).p for place in measures])
+    shared = list(grouped(reports))
+    names = [model] * len(reports), [report.named("original")[0] for report in reports]
+    groups, of_originals = ([values_in_groups(reports, shared, each, place) for place in measures] for each in names)
+    tests, original_tests = ([exchanged(each, rng) for each in sides] for sides in (groups, of_originals))
     smallest = min(1.0, len(measures) * min(test.smallest for test in tests))
+    corrected, corrected_originals = (holm([test.p for test in each]) for each in (tests, original_tests))
     found = tuple(
-        Comparison(metric=place[0], split=place[1], models=test.models, golds=test.golds, p=p, p_original=of_original)
-        for place, test, p, of_original in zip(
-            measures, tests, holm([test.p for test in tests]), of_originals, strict=True
+        Comparison(
+            metric=place[0],
+            split=place[1],
+            models=values_of_models(groups[n], shared),
+            golds=tuple(value for group in groups[n] for value in group.golds),
+            p=corrected[n],
+            p_original=corrected_originals[n],
+            margin=_margin(place, of_originals[n], tolerance),
+            sees=_smallest_told(of_originals[n], level / len(measures), rng),
         )
+        for n, place in enumerate(measures)
     )
     outcome, reason = _concluded(
         found, smallest, level, [report.verdict(model) for report in reports if report.verdicts]
     )
     return MethodVerdict(model=model, outcome=outcome, reason=reason, comparisons=found, smallest=smallest)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, after Holm (1979).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p_values, kind="stable")
-    scaled = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
-    found = np.empty(len(p_values))
-    found[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return [float(each) for each in found]
 
 
 def _require(reports: Sequence[AuditReport], model: str | None, level: float, measures: Sequence[Place]) -> str:
@@ -160,9 +161,15 @@ def _require(reports: Sequence[AuditReport], model: str | None, level: float, me
     if model is None and len(names) != 1:
         complaints.append(f"the audits are about {len(names)} unlearned models ({', '.join(names)}): name one")
     chosen = next(iter(names), "") if model is None else model
-    if repeated := sorted(_repeated(reports, chosen)):
-        listed = " and ".join(f"{first} and {second}" for first, second in repeated)
-        complaints.append(f"audits {listed} are about the same model")
+    for role, of_each in {
+        "model": [chosen] * len(reports),
+        "original": [report.named("original")[0] for report in reports],
+    }.items():
+        if twice := list(repeated(reports, of_each)):
+            listed = ", ".join(f"{first} and {second}" for first, second in twice)
+            complaints.append(f"audits {listed} are about the same {role}")
+    if overlap := overlapping(reports):
+        complaints.append(f"audits {overlap[0]} and {overlap[1]} share some of their retrained models and not all")
     for number, report in enumerate(reports, 1):
         if chosen not in report.named("unlearned"):
             if model is not None:
@@ -175,7 +182,8 @@ def _require(reports: Sequence[AuditReport], model: str | None, level: float, me
     if complaints:
         raise StaleError(
             "; ".join(complaints),
-            expected="audits of one request and one method, each with original, model and golds",
+            expected="audits of one request and one method, each with an original and a model of its own, and golds "
+            "that are either the same or all others",
             remedy="Audit each seed's model with `unregress audit`, and name the model as there",
         )
     return chosen
@@ -193,96 +201,82 @@ def _missing(report: AuditReport, number: int, model: str, measures: Sequence[Pl
         yield f"audit {number} lacks values of {metric} on {split} (it has {known or parts})"
 
 
-def _repeated(reports: Sequence[AuditReport], model: str) -> Iterator[tuple[int, int]]:
-    """Pairs of audits, by number, whose models have the same measurements: one model that is given twice."""
-    seen: dict[tuple[object, ...], int] = {}
-    for number, report in enumerate(reports, 1):
-        own = tuple((each.metric, each.split, each.value) for each in report.measures if each.model == model)
-        if own and (first := seen.setdefault(own, number)) != number:
-            yield first, number
+def _margin(place: Place, originals: Sequence[Group], tolerance: float) -> float:
+    """The tolerated difference of the means, as for a single verdict's limits."""
+    golds = float(np.mean([value for group in originals for value in group.golds]))
+    if place == (KEPT.metric, KEPT.split):
+        return tolerance * abs(golds)
+    return tolerance * abs(float(np.mean([value for group in originals for value in group.models])) - golds)
 
 
-def _groups(reports: Sequence[AuditReport], models: Sequence[str], place: Place) -> list[_Group]:
-    """The values of one model of each audit, together with those of audits that share its golds."""
-    groups: dict[tuple[float, ...], list[float]] = {}
-    for report, model in zip(reports, models, strict=True):
-        value = report.value_of(*place, model)
-        groups.setdefault(tuple(report.over_golds(*place)), []).extend([] if value is None else [value])
-    return [_Group(tuple(values), golds) for golds, values in groups.items()]
+def _smallest_told(originals: Sequence[Group], level: float, rng: np.random.Generator) -> float | None:
+    """The smallest of `SHARES` of the originals' difference from the golds' mean that the test tells."""
 
+    def told(share: float) -> bool:
+        kept = [
+            Group(tuple((1 - share) * float(np.mean(golds)) + share * value for value in models), golds)
+            for models, golds in originals
+        ]
+        return exchanged(kept, rng).p <= level
 
-def _exchanged(groups: Sequence[_Group], rng: np.random.Generator) -> _Exchanged:
-    """The test that exchanges labels within each group: the sum of the models' values, each group in its own units."""
-    observed, nulls = 0.0, []
-    for group in groups:
-        everyone = np.array([*group.models, *group.golds])
-        standardised = (everyone - everyone.mean()) / (everyone.std() or 1.0)
-        observed += float(standardised[: len(group.models)].sum())
-        nulls.append(_sums(standardised, len(group.models), rng))
-    exact = prod(comb(len(each.models) + len(each.golds), len(each.models)) for each in groups) <= MOST
-    if exact:
-        sums = reduce(lambda so_far, null: np.add.outer(so_far, null).ravel(), nulls)
-    else:
-        sums = np.sum([rng.choice(null, MOST) for null in nulls], axis=0)
-    # Sums in another order differ by rounding, which must not decide.
-    as_far = [int((np.abs(sums) >= size * (1 - 1e-9)).sum()) for size in (abs(observed), np.abs(sums).max())]
-    # Of arrangements that are drawn, the observed one is a further one.
-    p, smallest = (count / len(sums) if exact else (count + 1) / (len(sums) + 1) for count in as_far)
-    return _Exchanged(
-        models=tuple(value for group in groups for value in group.models),
-        golds=tuple(value for group in groups for value in group.golds),
-        p=p,
-        smallest=smallest,
-    )
-
-
-def _sums(values: Values, count: int, rng: np.random.Generator) -> Values:
-    """Sums of `count` of the values in all choices, or in as many as are tried, drawn at random.
-
-    SciPy's `permutation_test` refuses a sample of one, which is what an audit with golds of its own has.
-    """
-    if comb(len(values), count) <= MOST:
-        return np.array([sum(chosen) for chosen in combinations(values.tolist(), count)])
-    return np.asarray(rng.permuted(np.tile(values, (MOST, 1)), axis=1)[:, :count].sum(axis=1))
+    place = bisect_left(SHARES, True, key=told)
+    return SHARES[place] if place < len(SHARES) else None
 
 
 def _concluded(
     found: Sequence[Comparison], smallest: float, level: float, singles: Sequence[Verdict]
 ) -> tuple[Outcome, str]:
     """Outcome and reason; `singles` are the audits' own verdicts."""
-    first = min(found, key=lambda each: each.p)
+    first = min(found, key=lambda each: (not each.told(level), each.p))
+    together = f"together p = {first.p:.2g}"
     count = f"{len(first.models)} models and {len(first.golds)} retrained ones"
     # Golds that judge no single model judge none together either.
     without_golds = [each for each in singles if each.outcome == "INCONCLUSIVE" and not each.criteria]
     if 2 * len(without_golds) > len(singles):
-        return "INCONCLUSIVE", f"{_by_themselves(without_golds, len(singles))} (together p = {first.p:.2g})."
+        return "INCONCLUSIVE", f"{_by_themselves(without_golds, len(singles))} ({together})."
     if smallest > level:
         return "INCONCLUSIVE", (
             f"With {count} no difference could be told: p is at least {smallest:.2g}. Audit models of more seeds, or "
             "train more golds."
         )
-    if first.p <= level:
-        side = "below" if np.mean(first.models) < np.mean(first.golds) else "above"
+    if first.told(level):
         return "FAIL", (
             f"Together its models are told from retrained ones: {first.metric} on {first.split} is "
-            f"{shown(float(np.mean(first.models)))} on average, {side} the retrained models' "
-            f"{shown(float(np.mean(first.golds)))} (p = {first.p:.2g}, {count})."
+            f"{shown(float(np.mean(first.models)))} on average, {'below' if first.difference < 0 else 'above'} the "
+            f"retrained models' {shown(float(np.mean(first.golds)))} (p = {first.p:.2g}, {count})."
         )
     rejected = [each for each in singles if each.rejected]
-    undecided = [each for each in singles if each.outcome == "INCONCLUSIVE"]
-    if 2 * len(rejected) > len(singles):
-        return "FAIL", f"{_by_themselves(rejected, len(singles))} (together p = {first.p:.2g})."
-    if 2 * len(undecided) > len(singles):
-        return "INCONCLUSIVE", f"{_by_themselves(undecided, len(singles))} (together p = {first.p:.2g})."
+    if 2 * len(rejected) > len(singles) or _chance_of(len(rejected), len(singles)) <= level:
+        return "FAIL", f"{_by_themselves(rejected, len(singles))} ({together})."
+    passed = [each for each in singles if each.outcome == "PASS"]
+    if singles and 2 * len(passed) <= len(singles):
+        others = [each for each in singles if each.outcome == "INCONCLUSIVE"] or rejected
+        return "INCONCLUSIVE", (
+            f"{len(passed)} of {len(singles)} models pass by themselves, and most must; {_by_themselves(others)} "
+            f"({together})."
+        )
     original = min(each.p_original for each in found)
     if original > level:
         return "INCONCLUSIVE", f"Not even the originals are told from retrained models (p = {original:.2g}, {count})."
+    finest = min((each for each in found if each.sees is not None), key=lambda each: each.sees or 0.0, default=None)
+    power = "" if finest is None else (
+        f"; models that all kept {finest.sees:.0%} of what sets those apart would have been told, by {finest.metric}"
+    )  # fmt: skip
     return "PASS", (
         f"Together its models are not told from retrained ones (p = {first.p:.2g}, {count}); the originals are "
-        f"(p = {original:.2g})."
+        f"(p = {original:.2g}){power}."
     )
 
 
-def _by_themselves(verdicts: Sequence[Verdict], count: int) -> str:
+def _chance_of(rejected: int, count: int) -> float:
+    """The probability that of so many golds as many or more are found against by themselves."""
+    from scipy.stats import binom
+
+    return float(binom.sf(rejected - 1, count, FALSE_ALARM))
+
+
+def _by_themselves(verdicts: Sequence[Verdict], of: int | None = None) -> str:
+    """The outcome of the first of several models, with its reason, and how many they are, of how many."""
     first = verdicts[0]
-    return f"{len(verdicts)} of {count} models are {first.outcome} by themselves: {first.reason.rstrip('.')}"
+    count = f"{len(verdicts)} models are" if of is None else f"{len(verdicts)} of {of} models are"
+    return f"{count} {first.outcome} by themselves: {first.reason.rstrip('.')}"

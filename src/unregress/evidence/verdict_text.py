@@ -23,6 +23,7 @@ METRIC_NAMES = {
 _FAILURES: dict[CriterionOutcome, str] = {
     "differs": "It can be told from a retrained model",
     "remembers": "It still remembers",
+    "knows the kind": "It still knows the kind of the forgotten samples",
     "overshoots": "It was pushed beyond what a retrained model would do",
     "damaged": "It does worse on what was to be kept",
 }

@@ -12,6 +12,8 @@ _FAILED: dict[CriterionOutcome, str] = {
     "within": "{model} can be told from {unlike}.",
     "differs": "{model} treats {records} differently from {unlike}.",
     "remembers": "{model} still remembers {records}.",
+    "knows the kind": "{model} still knows what was learnt from {records}: it is better at them, and at others like "
+    "them, than {unlike}.",
     "overshoots": "{model} was pushed too far: it does worse on {records} than {unlike}, which shows that something "
     "was removed.",
     "damaged": "{model} has become worse at what was to be kept.",

@@ -12,7 +12,8 @@ from unregress.cli.console import say
 from unregress.errors import SettingError, VerdictError
 from unregress.errors.wording import printable
 from unregress.evidence import AuditReport
-from unregress.evidence.method_verdict import Place, method_verdict
+from unregress.evidence.method_verdict import method_verdict
+from unregress.evidence.shared_golds import Place
 
 
 def method(
