@@ -61,7 +61,7 @@ def fit_table(
         original: the original, whose coupling with the fold models is measured.
         start: its initial weights; None if unknown: fold models then have new ones.
         folds: number of folds, by people where `Splits.subjects` is given; more folds are nearer to the truth.
-        partition: number of the division into folds; another number gives another division.
+        partition: number of the partition into folds; another number gives another partition.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop, see `Retraining.stack`.
         store: folder for the predictions of finished trainings, with which an interrupted call continues unless code,
@@ -92,7 +92,6 @@ def fit_table(
     unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
     # The table is the models of one start together; each never-seen sample has one of them.
     own, other = predict_unseen(original, case, held, runtime).numpy(), parts[-1].unseen.numpy()
-    kappa = coupling([unseen.numpy()], [other], own)
     table = LeaveOutTable(
         keys=_keys(case, [Chosen("train_eval", rows)]),
         predictions=_in_place([each.own for each in parts[:-1]], fold),
@@ -104,7 +103,7 @@ def fit_table(
         start_digest="" if start is None else weights_of(start),
         original=weights_of(original),
         made_with=len(rows),
-        coupling=float("nan") if kappa is None else kappa,
+        coupling=coupling([unseen.numpy()], [other], own),
     )
     if kept is not None:
         shutil.rmtree(kept, ignore_errors=True)
