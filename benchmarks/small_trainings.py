@@ -79,7 +79,7 @@ class Trainings:
                 partition=partition,
             )
             write_table(place, made)
-            print("table", seed, partition, count, f"coupling {made.coupling:.3f}", flush=True)
+            print("table", seed, partition, count, f"coupling {made.coupling}", flush=True)
         return read_table(place, partition)
 
     def _retrain(self, rows: Rows, number: int, start: int | None, before: tuple[Rows, ...]) -> Unlearned:

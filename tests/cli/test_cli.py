@@ -60,7 +60,7 @@ def test_defaults_are_the_library_s(capsys: pytest.CaptureFixture[str]) -> None:
         "Anamnesis",
         "Revival",
     ]  # fmt: skip
-    assert config(["demo"], capsys) == {"job": "people", "output": "runs/demo", "seed": 0, "golds": 5}
+    assert config(["demo"], capsys) == {"job": None, "output": "runs/demo", "seed": 0, "golds": 5}
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,32 @@ def test_some_people_withdraw(
     assert set(files) == {"original", "Retrain", "LeaveOutEdit"}
 
 
-def test_without_the_panel_the_other_job_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "linearmodels.datasets", None)
+@pytest.mark.parametrize("module", ["linearmodels", "linearmodels.datasets"])
+def test_without_the_panel_the_other_job_is_named_before_anything_is_done(
+    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "linearmodels.datasets", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SettingError) as caught:
         people.panel()
     assert "linearmodels" in caught.value.found and "--job band" in caught.value.remedy
+    assert main(["demo", "--job", "people", "--output", str(tmp_path / "demo")]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "pip install 'unregress[demo]'" in said.err and not list(tmp_path.iterdir())
+
+
+def test_without_the_panel_and_a_job_the_other_example_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("unregress.demo.forget_people", lambda **named: asked.append("people"))
+    monkeypatch.setattr("unregress.demo.forget_band", lambda **named: asked.append("band"))
+    output = ["--output", str(tmp_path / "demo")]
+    with monkeypatch.context() as without:
+        without.setattr("unregress.demo.has_wages", lambda: False)
+        assert main(["demo", *output]) == 0
+        note = capsys.readouterr().out
+        assert "pip install 'unregress[demo]'" in note.replace("\n", " ") and "--job band" in note
+    assert not people.has_wages() or main(["demo", *output]) == 0
+    assert asked == ["band", "people"][: 1 + people.has_wages()]
+    assert capsys.readouterr().out == ""

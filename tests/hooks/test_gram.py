@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from unregress.hooks import gram as gram_module
 from unregress.hooks import layer_gradients as module
-from unregress.hooks.gram import Traces, gram, record, supported_layers, traced
+from unregress.hooks.gram import LayerRecord, gram, record, supported_layers, traced
 from unregress.hooks.layer_gradients import Trace
 
 
@@ -68,16 +68,16 @@ def expected(model: nn.Module, layer: nn.Module, inputs: Tensor) -> Tensor:
 
 def products(model: nn.Module, inputs: Tensor, chunk: int) -> dict[str, Tensor]:
     layers = supported_layers(model)
-    traces = {name: Traces(layer) for name, layer in layers.items()}
+    records = {name: LayerRecord(layer) for name, layer in layers.items()}
     count = 0
     with traced(layers) as seen:
         for part in inputs.split(chunk):
             for calls in seen.values():
                 calls.clear()
             outputs = model(part).flatten(1)
-            record(traces, seen, outputs)
+            record(records, seen, outputs)
             count += outputs.numel()
-    return {name: gram(each, count) for name, each in traces.items()}
+    return {name: gram(each, count) for name, each in records.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -106,19 +106,19 @@ def test_what_is_kept_is_the_smaller_one() -> None:
     # 2 · (4 · 27 + 4) = 224; the linear layer's trace has 64 + 2 · 5 = 74, its gradients 2 · (5 · 64 + 5) = 650.
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 5))
     layers = supported_layers(model)
-    traces = {name: Traces(layer) for name, layer in layers.items()}
+    records = {name: LayerRecord(layer) for name, layer in layers.items()}
     with traced(layers) as seen:
-        record(traces, seen, model(torch.randn(6, 3, 8, 8))[:, :2])
-    assert traces["0"].calls == [] and [part.shape for part in traces["0"].gradients] == [(12, 112)]
-    assert traces["3"].gradients == [] and len(traces["3"].calls) == 1
+        record(records, seen, model(torch.randn(6, 3, 8, 8))[:, :2])
+    assert records["0"].calls == [] and [part.shape for part in records["0"].gradients] == [(12, 112)]
+    assert records["3"].gradients == [] and len(records["3"].calls) == 1
 
 
 def test_a_layer_without_the_samples_on_its_first_axis_is_refused() -> None:
     layer = nn.Embedding(2, 1)
     weights = layer(torch.tensor([[0, 1, 0, 1]]))
-    traces = Traces(layer)
+    records = LayerRecord(layer)
     with pytest.raises(ValueError, match="first axis"):
-        traces.add([Trace(torch.zeros(1, 4, dtype=torch.int64), weights.detach().expand(3, 1, 4, 1))])
+        records.add([Trace(torch.zeros(1, 4, dtype=torch.int64), weights.detach().expand(3, 1, 4, 1))])
 
 
 def test_one_position_by_hand() -> None:
@@ -160,11 +160,11 @@ def test_layers_that_are_left_out() -> None:
 
 def test_samples_that_are_used_in_different_ways_are_refused() -> None:
     layer = nn.Linear(2, 1)
-    traces = {"": Traces(layer)}
+    records = {"": LayerRecord(layer)}
     with traced({"": layer}) as seen:
         for rows in (torch.randn(2, 2), torch.randn(2, 3, 2)):
             seen[""].clear()
             outputs = layer(rows).flatten(1)
-            record(traces, seen, outputs[:, :1])
+            record(records, seen, outputs[:, :1])
     with pytest.raises(ValueError, match="different shapes"):
-        gram(traces[""], 4)
+        gram(records[""], 4)

@@ -121,3 +121,13 @@ def test_p_of_one_more_gold_is_uniform(samples: int, residual: float) -> None:
         p.append(student.sf(found.amount / found.error, 4))
     for level in (0.05, 0.5):
         assert np.mean(np.array(p) < level) == pytest.approx(level, abs=4 * sqrt(level * (1 - level) / 2000))
+
+
+def test_errors_whose_squares_overflow_leave_no_memory() -> None:
+    """Of new samples that are off by 1e299: beside them, nothing of the forgotten ones is known."""
+    parts = {
+        name: {"train-forget": seen([answer], [8.0]), "test-retain": seen([0.0], [1e299])}
+        for name, answer in {"original": 8.0, **GOLDS}.items()
+    }
+    found = measures(Memory(), panel(parts))[(*PLACE, "original")]
+    assert (found.value, found.interval) == (0.0, (0.0, 0.0))

@@ -20,6 +20,7 @@ from unregress import Recipe, Revival
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport, Measurement
 from unregress.metrics import default_metrics
+from unregress.metrics.revival import memory
 
 __all__ = ["case", "golds", "original"]
 STILL = Revival(recipe=Recipe(epochs=1, lr=1e-12, batch_size=8))
@@ -214,3 +215,8 @@ def test_frozen_references_are_trained_all_the_same() -> None:
     metric = Revival(recipe=Recipe(epochs=1, lr=0.01, batch_size=64))
     report = audited(case, {"original": net(), "free": free, "frozen": frozen}, golds, metric)
     assert found(report, "free").value == found(report, "frozen").value
+
+
+def test_an_error_whose_square_overflows_leaves_no_memory() -> None:
+    prediction, target, gold = np.array([2.0, 3.0]), np.array([2.0, 4.0]), np.array([1.0, 2.0])
+    assert memory(prediction, target, [gold, gold], error=1e200) == 0.0

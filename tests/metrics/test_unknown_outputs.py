@@ -6,19 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
 
+from support.every_metric import NAMES, made, of_predictions
 from support.hand_panels import panel, values
+from unregress import Case, ForgetRequest, Runtime, Splits, TensorTask, audit
 from unregress.errors import DataError, ModelError
-from unregress.metrics import (
-    AttackAUC,
-    DeletionAttack,
-    Deviation,
-    EnergyDistance,
-    Errors,
-    Metric,
-    RetainedPrivacy,
-    Wasserstein,
-)
+from unregress.evidence import Measurement
+from unregress.metrics import Deviation, Errors, Metric, Wasserstein
 from unregress.metrics.base import Panel
 from unregress.metrics.deep.gaussian_kl import among_golds, differ, divergence, permutation_test
 from unregress.metrics.deep.lira import signals
@@ -84,19 +81,8 @@ def test_an_output_counts_by_how_much_of_it_is_known() -> None:
     assert sorted_w1(first, second) == (3 * 1 + 1 * 5) / 4
 
 
-METRICS = (
-    Errors(),
-    Wasserstein(),
-    EnergyDistance(),
-    Deviation(),
-    AttackAUC(),
-    DeletionAttack(),
-    RetainedPrivacy(),
-)
-
-
 def everything(panel: Panel) -> list[object]:
-    return [finding for metric in METRICS for finding in metric.measure(panel)]
+    return [finding for metric in of_predictions().values() for finding in metric.measure(panel)]
 
 
 def test_what_is_predicted_of_the_unknown_changes_nothing() -> None:
@@ -112,6 +98,57 @@ def test_an_output_of_which_nothing_is_known_changes_nothing() -> None:
     known = asked()
     subjects = (replace(s, parts={name: wider(part) for name, part in s.parts.items()}) for s in known.subjects)
     assert everything(replace(known, subjects=tuple(subjects))) == everything(known)
+
+
+TRAINS_ITS_OWN = {
+    "KLoM": "models of its own, whose initial weights depend on the number of outputs; by hand below",
+    "ULiRA": "models of its own, whose initial weights depend on the number of outputs; by hand below",
+}
+"""Metrics that cannot be the same with one more output."""
+
+
+def measured_with(outputs: int) -> dict[tuple[str, str, str], Measurement]:
+    """What the metrics that ask models find, where the second output is known of some and a third one of none."""
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, outputs)).double()
+
+    def drawn(seed: int) -> nn.Module:
+        rng, model = torch.Generator().manual_seed(seed), make()
+        # The same numbers for the outputs that both have.
+        values = torch.randn(20, 5, generator=rng, dtype=torch.float64)
+        with torch.no_grad():
+            model[0].weight.copy_(values[:4, :3])
+            model[2].weight.copy_(values[4 : 4 + outputs, :4])
+            model[2].bias.copy_(values[10 : 10 + outputs, 0])
+            model[0].bias.copy_(values[16:20, 0])
+        return model
+
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 3, generator=rng, dtype=torch.float64), torch.randn(40, 2, generator=rng).double()
+    y[::3, 1] = torch.nan
+    y = torch.cat([y, torch.full((40, 1), torch.nan, dtype=torch.float64)], dim=1)[:, :outputs]
+    case = Case(
+        task=TensorTask(make, loss="l1"),
+        splits=Splits(train=TensorDataset(x[:28], y[:28]), test=TensorDataset(x[28:], y[28:])),
+        request=ForgetRequest.random(28, 10, seed=0, reason="test"),
+    )
+    noise = 0.1 * torch.randn(10, 3, generator=rng, dtype=torch.float64)
+    asking = [made(name, noise) for name in NAMES if name not in {*of_predictions(), *TRAINS_ITS_OWN}]
+    models = {"original": drawn(1), "model": drawn(2)}
+    golds = [drawn(seed) for seed in (3, 4, 5)]
+    report = audit(case, models, Runtime(accelerator="cpu", precision="64-true"), golds=golds, metrics=asking)
+    return {(each.metric, each.split, each.model): each for each in report.measures}
+
+
+def test_an_output_of_which_nothing_is_known_tells_those_who_ask_models_nothing() -> None:
+    known, wider = measured_with(2), measured_with(3)
+    assert {"readout", "revival", "relearn-steps", "poison-score"} <= {metric for metric, _, _ in known}
+    assert known.keys() == wider.keys()
+    for key, each in known.items():
+        expected = None if each.value is None else pytest.approx(each.value, rel=1e-9, abs=1e-12)
+        assert wider[key].value == expected, key
+    assert sum(each.value is None for each in known.values()) < len(known) / 4
 
 
 @pytest.mark.parametrize(

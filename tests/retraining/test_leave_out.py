@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import linecache
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +93,122 @@ def test_an_interrupted_table_continues(table: LeaveOutTable, tmp_path: Path, mo
     assert not list(tmp_path.iterdir())
 
 
+FUNCTION = """
+import torch
+
+def fitted(data, start, seed):
+    # plain
+    x, y = data.train[range(len(data.train))]
+    torch.nn.init.normal_(start[2].bias, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        start[2].bias += 0.1 * y.mean()
+    return start
+"""
+
+
+def training_function(folder: Path, text: str = FUNCTION) -> Callable[..., nn.Module]:
+    """A user's training function, as a file of his defines it."""
+    linecache.clearcache()
+    folder.mkdir()
+    (folder / "own.py").write_text(text)
+    spec = importlib.util.spec_from_file_location("own_training_file", folder / "own.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["own_training_file"] = module
+    spec.loader.exec_module(module)
+    return module.fitted
+
+
+def trainings_after(
+    monkeypatch: pytest.MonkeyPatch, store: Path, change: Callable[[], None] = lambda: None, **changed: Any
+) -> int:
+    """How many of three trainings a resumed table needs, two of which were finished before something changed.
+
+    Args:
+        monkeypatch: pytest's.
+        store: where the predictions are kept.
+        change: called between the two.
+        changed: arguments that differ afterwards, and of both calls that of `before`.
+    """
+    arguments = {"case": CASE, "training": RECIPE, "runtime": CPU, **changed.pop("before", {})}
+    count: list[int] = []
+
+    def counted(case: Case, *arguments: object, **named: object) -> Unlearned:
+        count.append(1)
+        if len(count) == 3:
+            raise KeyboardInterrupt
+        return train(case, *arguments, **named)
+
+    monkeypatch.setattr("unregress.retraining.fold_models.train", counted)
+    settings = {"original": ORIGINAL.model, "start": ORIGINAL.start, "folds": 2, "store": store}
+    with pytest.raises(KeyboardInterrupt):
+        fit_table(**arguments, **settings)
+    change()
+    made = fit_table(**{**arguments, **settings, **changed})
+    assert torch.isfinite(made.predictions).all()
+    return len(count) - 3
+
+
+def moved(dataset: TensorDataset) -> TensorDataset:
+    """The same inputs with other targets."""
+    x, y = dataset.tensors
+    return TensorDataset(x, y + 1)
+
+
+SPLITS = CASE.splits
+MONITORED = replace(RECIPE, stop_after=3)
+RESUMED: dict[str, tuple[int, dict[str, Any]]] = {
+    "nothing": (1, {}),
+    "batches of predictions": (1, {"runtime": replace(CPU, evaluation_batch_size=7)}),
+    "people": (3, {"case": replace(CASE, splits=replace(SPLITS, subjects=[row // 3 for row in range(60)]))}),
+    "people of test samples": (3, {"case": replace(CASE, splits=replace(SPLITS, test_subjects=[5] * 30))}),
+    "test data": (3, {"case": replace(CASE, splits=replace(SPLITS, test=moved(SPLITS.test)))}),
+    "validation data": (3, {"case": replace(CASE, splits=replace(SPLITS, validation=moved(SPLITS.validation)))}),
+    "monitored data": (
+        3,
+        {
+            "before": {"training": MONITORED},
+            "case": replace(CASE, splits=replace(SPLITS, validation=moved(SPLITS.validation))),
+        },
+    ),
+    "weights of samples": (
+        3,
+        {"case": replace(CASE, splits=replace(SPLITS, weights=[1.0 + n % 2 for n in range(60)]))},
+    ),
+    "precision": (3, {"runtime": replace(CPU, precision="64-true")}),
+    "seed": (3, {"runtime": replace(CPU, seed=1)}),
+    "recipe": (3, {"training": replace(RECIPE, lr=1e-3)}),
+    "partition": (3, {"partition": 1}),
+    "initial weights": (3, {"start": TASK.build_model()}),
+    "loss": (3, {"case": replace(CASE, task=TensorTask(TASK.build_model, loss="l1"))}),
+    "request": (3, {"case": replace(CASE, request=ForgetRequest.subjects(SPLITS, [7], reason="test"))}),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_table_is_resumed_only_if_nothing_that_decides_it_has_changed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, changed = RESUMED[name]
+    assert trainings_after(monkeypatch, tmp_path, **changed) == expected
+
+
+def test_a_table_is_not_resumed_with_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edit() -> None:
+        monkeypatch.setattr("unregress.retraining.leave_out.code", lambda modules: f"edited {modules}")
+
+    assert trainings_after(monkeypatch, tmp_path, edit) == 3
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), [("0.1 *", "0.2 *", 3), ("# plain", "# a remark", 1)])
+def test_a_table_is_not_resumed_with_another_training_function(
+    old: str, new: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = training_function(tmp_path / "before")
+    after = training_function(tmp_path / "after", FUNCTION.replace(old, new))
+    store = tmp_path / "store"
+    assert trainings_after(monkeypatch, store, before={"training": before}, training=after) == expected
+
+
 def test_left_out_samples_are_masked_in_their_batches() -> None:
     """Without the samples of a fold, the others come in the original's order: nothing left out gives the original."""
     nobody = train(CASE, RECIPE, CPU, start=ORIGINAL.start, left_out=np.zeros(0, np.int64))
@@ -112,13 +233,13 @@ def test_a_table_finds_samples_by_content(table: LeaveOutTable) -> None:
 
 def test_a_table_comes_back_as_it_was_written(table: LeaveOutTable, tmp_path: Path) -> None:
     write_table(tmp_path, table)
-    write_table(tmp_path, replace(table, partition=1, coupling=float("nan")))
+    write_table(tmp_path, replace(table, partition=1, coupling=None))
     assert partitions_in(tmp_path) == [0, 1]
     read = read_table(tmp_path)
     assert read.summary == table.summary and read.keys == table.keys and read.coupling == table.coupling
     assert read.start_digest == table.start_digest and torch.equal(read.folds, table.folds)
-    assert math.isnan(read_table(tmp_path, 1).coupling)
-    with pytest.raises(CheckpointError, match="division 2"):
+    assert read_table(tmp_path, 1).coupling is None
+    with pytest.raises(CheckpointError, match="partition 2"):
         read_table(tmp_path, 2)
 
 

@@ -1,4 +1,4 @@
-"""The command line: `unregress demo | train | forget | audit | report | verify | remains | reproduce`."""
+"""The command line, `unregress COMMAND`: the commands are those of `unregress.cli.help.SUMMARIES`."""
 
 from __future__ import annotations
 

@@ -48,16 +48,17 @@ class LeaveOutTable:
     seed: int = 0
     """Seed of the trainings."""
     partition: int = 0
-    """Number of the division into folds; a table that teaches a method must not judge it."""
+    """Number of the partition into folds; a table that teaches a method must not judge it."""
     start_digest: str = ""
     """SHA-256 of the initial weights of all fold models; empty if each had its own."""
     original: str = ""
     """SHA-256 of the weights of the original that the table belongs to."""
     made_with: int = 0
     """Number of training samples that the table was made with."""
-    coupling: float = float("nan")
+    coupling: float | None = None
     """κ: how far fold models are from the original on never-seen samples, relative to a training from other initial
-    weights; near 0 where the initial weights decide what is learnt, 1 where they do not."""
+    weights; near 0 where the initial weights decide what is learnt, 1 where they do not; None if it could not be
+    measured."""
 
     @property
     def summary(self) -> dict[str, Any]:

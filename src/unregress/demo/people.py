@@ -42,6 +42,15 @@ def build_model() -> nn.Module:
     return nn.Sequential(nn.Linear(12, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 1))
 
 
+def has_wages() -> bool:
+    """Whether the package that has the wage panel is installed."""
+    try:
+        _wage_panel()
+    except SettingError:
+        return False
+    return True
+
+
 def panel() -> Any:
     """The wage panel as a data frame: a row for each of 545 men and each year from 1981 to 1987.
 
@@ -50,6 +59,12 @@ def panel() -> Any:
     Raises:
         SettingError: `linearmodels` is not installed.
     """
+    table = _wage_panel().load().sort_values(["nr", "year"])
+    table[["last_lwage", "last_hours"]] = table.groupby("nr")[["lwage", "hours"]].shift()
+    return table.dropna().assign(record=table["nr"].astype(str) + "/" + table["year"].astype(str))
+
+
+def _wage_panel() -> Any:
     try:
         from linearmodels.datasets import wage_panel
     except ImportError as error:
@@ -57,9 +72,7 @@ def panel() -> Any:
             "The wage panel of this demo is in the package linearmodels, which is not installed",
             remedy="pip install 'unregress[demo]', or run the other example with `unregress demo --job band`",
         ) from error
-    table = wage_panel.load().sort_values(["nr", "year"])
-    table[["last_lwage", "last_hours"]] = table.groupby("nr")[["lwage", "hours"]].shift()
-    return table.dropna().assign(record=table["nr"].astype(str) + "/" + table["year"].astype(str))
+    return wage_panel
 
 
 def wages(seed: int = 0, log: Callable[[str], None] = print) -> Project:
@@ -97,6 +110,7 @@ def forget_people(*, output: Path, seed: int = 0, golds: int = 5, config: str = 
         SettingError: `linearmodels` is not installed.
         RunFolderError: `output` exists and is not a run with the same configuration, or cannot be written.
     """
+    _wage_panel()  # refused before anything is printed or written
     console = Console(highlight=False)
     settings = "".join(f"# {line}\n" for line in (f"Training: {TRAINING}", f"Men: {MEN}", f"Folds: {FOLDS}"))
     # One thread multiplies such small matrices faster, and always in the same order.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unregress.data.case import Case
 from unregress.data.loading import Batch, chunked
 from unregress.errors import ModelError
-from unregress.hooks.gram import Traces, back_propagated, gram, supported_layers, traced
+from unregress.hooks.gram import LayerRecord, back_propagated, gram, supported_layers, traced
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime, evaluating
 
@@ -32,7 +32,7 @@ def exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -
     """
     layers = supported_layers(unwrapped(model))
     wanted = {name: _products(model, layer, case, rows, runtime) for name, layer in layers.items()}
-    traces = {name: Traces(layer) for name, layer in layers.items()}
+    records = {name: LayerRecord(layer) for name, layer in layers.items()}
     exact: dict[str, nn.Module] = {}
     raw = torch.empty(0)
     with traced(layers) as seen, evaluating(model), torch.enable_grad():
@@ -41,10 +41,10 @@ def exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -
             raw = raw_predictions(case, model, batch)
             for name, calls in back_propagated(seen, raw):
                 with suppress(ValueError, RuntimeError):
-                    traces[name].add(calls)
+                    records[name].add(calls)
     for name, expected in wanted.items():
         with suppress(ValueError, RuntimeError):
-            found = gram(traces[name], raw.numel())
+            found = gram(records[name], raw.numel())
             if float((found - expected).norm()) <= RTOL * float(expected.norm()):
                 exact[name] = layers[name]
     if not exact:

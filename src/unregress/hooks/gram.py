@@ -22,7 +22,7 @@ from unregress.hooks.layer_gradients import BLOCKS, Trace, has_bias, positions, 
 
 
 @dataclass
-class Traces:
+class LayerRecord:
     """What is kept of one layer over all samples: its calls, or the gradients by its weights where these are smaller.
 
     Which of the two is decided by the first chunk of samples.
@@ -119,11 +119,11 @@ def traced(layers: dict[str, nn.Module]) -> Iterator[dict[str, list[tuple[Tensor
             handle.remove()
 
 
-def record(traces: dict[str, Traces], seen: dict[str, list[tuple[Tensor, Tensor]]], outputs: Tensor) -> None:
-    """Add one chunk of samples to the traces, by back-propagating each output component.
+def record(records: dict[str, LayerRecord], seen: dict[str, list[tuple[Tensor, Tensor]]], outputs: Tensor) -> None:
+    """Add one chunk of samples to the records, by back-propagating each output component.
 
     Args:
-        traces: by layer name; extended in place.
+        records: by layer name; extended in place.
         seen: the recorded calls of this chunk's forward pass, from `traced`.
         outputs: the predictions, `(n, k)`; samples must not influence each other, as in evaluation mode.
 
@@ -131,7 +131,7 @@ def record(traces: dict[str, Traces], seen: dict[str, list[tuple[Tensor, Tensor]
         ValueError: a layer does not have the samples on its first axis.
     """
     for name, calls in back_propagated(seen, outputs):
-        traces[name].add(calls)
+        records[name].add(calls)
 
 
 def back_propagated(seen: dict[str, list[tuple[Tensor, Tensor]]], outputs: Tensor) -> Iterator[tuple[str, list[Trace]]]:
@@ -159,11 +159,11 @@ def back_propagated(seen: dict[str, list[tuple[Tensor, Tensor]]], outputs: Tenso
         yield name, made
 
 
-def gram(traces: Traces, rows: int) -> Tensor:
+def gram(record: LayerRecord, rows: int) -> Tensor:
     """The products of all samples' gradients by one layer's weights.
 
     Args:
-        traces: what was kept of the layer; its calls are released.
+        record: what was kept of the layer; its calls are released.
         rows: number of samples times output components.
 
     Returns:
@@ -173,10 +173,10 @@ def gram(traces: Traces, rows: int) -> Tensor:
     Raises:
         ValueError: samples use the layer in different ways.
     """
-    layer, total = traces.layer, torch.zeros(rows, rows, dtype=torch.float64)
-    if traces.gradients:
-        return _products(traces.gradients, rows)
-    calls = traces.joined()
+    layer, total = record.layer, torch.zeros(rows, rows, dtype=torch.float64)
+    if record.gradients:
+        return _products(record.gradients, rows)
+    calls = record.joined()
     if not calls:
         return total
     if any(call.gradients.shape[0] * call.gradients.shape[1] != rows for call in calls):

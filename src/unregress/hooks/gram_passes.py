@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unregress.data.case import Case
 from unregress.data.loading import Batch, chunked
 from unregress.hooks.exact_layers import raw_predictions
-from unregress.hooks.gram import Traces, gram, record, traced
+from unregress.hooks.gram import LayerRecord, gram, record, traced
 from unregress.hooks.layer_gradients import values_by_sample
 from unregress.training.runtime import Runtime, evaluating
 
@@ -136,14 +136,14 @@ def gram_matrices(
     found: dict[str, Tensor] = {}
     groups = size.passes(set(layers), len(rows))
     for names in groups:
-        traces = {name: Traces(layers[name]) for name in names}
+        records = {name: LayerRecord(layers[name]) for name in names}
         pieces = []
         with traced({name: layers[name] for name in names}) as seen, torch.enable_grad():
             for batch in runtime.load(case.source("train_eval"), chunked(rows, size.chunk)):
-                pieces.append(_traced_chunk(model, case, batch, traces, seen))
+                pieces.append(_traced_chunk(model, case, batch, records, seen))
         outputs = torch.cat(pieces).double().cpu()
         for name in names:
-            found[name] = gram(traces.pop(name), outputs.numel())
+            found[name] = gram(records.pop(name), outputs.numel())
     return Products(found, outputs, len(groups))
 
 
@@ -151,12 +151,12 @@ def _traced_chunk(
     model: nn.Module,
     case: Case,
     batch: Batch,
-    traces: dict[str, Traces],
+    records: dict[str, LayerRecord],
     seen: dict[str, list[tuple[Tensor, Tensor]]],
 ) -> Tensor:
-    """Add one chunk of samples to the traces; returns its predictions, and keeps nothing of its graph."""
+    """Add one chunk of samples to the records; returns its predictions, and keeps nothing of its graph."""
     raw = raw_predictions(case, model, batch)
-    record(traces, seen, raw)
+    record(records, seen, raw)
     for calls in seen.values():
         calls.clear()
     return raw.detach()

@@ -47,7 +47,7 @@ __all__ = [
 
 
 def default_metrics(anamnesis: Anamnesis | None = Anamnesis()) -> tuple[Metric, ...]:  # noqa: B008 frozen
-    """The default metrics: the paper's, and repaired variants of those with mistakes.
+    """The default metrics: the paper's, those with mistakes repaired, and tests of memory in outputs and weights.
 
     Args:
         anamnesis: how to relearn, which takes the most time; `Revival` trains for an epoch by the same recipe.  None

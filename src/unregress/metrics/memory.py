@@ -91,7 +91,7 @@ class Memory(Metric):
         # The number has no unit; in a unit of their own, very large predictions can be squared.
         unit = scale_of(target, *answers.values())
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            scale = (typical_error(panel) / unit) ** 2
+            scale = float(np.square(typical_error(panel) / unit))  # infinite where `float ** 2` would raise
             for subject in panel.subjects:
                 golds = np.stack([answers[gold.name] for gold in panel.others(subject)]) / unit
                 test = compared_with_golds(answers[subject.name] / unit, target / unit, golds, scale)

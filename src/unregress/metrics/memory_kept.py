@@ -146,7 +146,11 @@ class MemoryKept(Metric):
             if judged:
                 yield measured(metric=NOTICED, split="train-forget", model=subject.name, value=noticed[KEPT[0]])
                 curves.append(_percentiles(subject.name, own, target, left_out, null, seen.scale))
-        yield measured(metric=TABLE_COUPLING, split="test-retain", model=panel.original.name, value=self.table.coupling)
+        kappa, name = self.table.coupling, panel.original.name
+        if kappa is None:
+            yield from without_value([TABLE_COUPLING], "test-retain", [name], "the table has no coupling")
+        else:
+            yield measured(metric=TABLE_COUPLING, split="test-retain", model=name, value=kappa)
         yield Figure(
             key="memory-percentiles",
             title="Each forgotten sample's place among never-seen ones",

@@ -120,8 +120,9 @@ def memory(prediction: Values, target: Values, golds: Sequence[Values], error: f
     # Squares of very large numbers would overflow.  Dividing by a power of two is exact.
     unit = scale_of(target, prediction, *golds)
     left_out = np.mean([gold / unit for gold in golds], axis=0)
-    with np.errstate(invalid="ignore"):
-        return memory_kept(prediction / unit, target / unit, left_out, (error / unit) ** 2)
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Infinite where `float ** 2` would raise.
+        return memory_kept(prediction / unit, target / unit, left_out, float(np.square(error / unit)))
 
 
 def revived(panel: Panel, models: Mapping[str, nn.Module], recipe: Recipe) -> dict[str, Values | str]:

@@ -400,7 +400,7 @@ class Project:
             stack: number of golds of a small network to train in one loop.
             coupled: whether golds start from the original's own initial weights, where these are known; see
                 `Retraining.coupled`.
-            metrics: what to measure; by default the paper's metrics and repaired variants of them.
+            metrics: what to measure; by default those of `unregress.metrics.default_metrics`.
             deep: tests of the methods themselves, with many trainings.
             rule: how verdicts are reached.
 

@@ -32,7 +32,7 @@ from unregress.training.runtime import Runtime
 
 
 def task_fingerprint(case: Case, runtime: Runtime) -> CacheKey:
-    """Compute the part of a model's key that depends on a user-defined task, its data and the request.
+    """Compute the part of a model's key that depends on a user-defined task, its data and the request if there is one.
 
     Experiments list the modules that determine their models.  The code of a user's task is identified by names, by the
     source of the classes and functions in the case, and by its behaviour: the fresh model, and the results of
@@ -42,7 +42,7 @@ def task_fingerprint(case: Case, runtime: Runtime) -> CacheKey:
     not replace them, so that forgetting to raise it rarely returns a model of other code.
 
     Args:
-        case: task, data and request.
+        case: task and data, and the request if there is one.
         runtime: its precision is part of the key.
     """
     fresh = fresh_of(case, runtime)
@@ -67,7 +67,7 @@ def case_fingerprint(case: Case, runtime: Runtime, fresh: nn.Module) -> CacheKey
         "precision": runtime.precision,
         "data": {"train": case.splits.data_digest, "validation": held_out},
         "weights": _weights_digest(case),
-        "request": case.requested.digest,
+        "request": None if case.request is None else case.request.digest,
         # A plateau schedule or early stopping watches the validation samples that are not forget-like.
         "forget_like": forget_like_digest(case, "validation"),
     }
@@ -94,8 +94,8 @@ def _weights_digest(case: Case) -> str | None:
 
 
 def forget_like_digest(case: Case, split: Split) -> str | None:
-    """SHA-256 of the mask of forget-like samples in a held-out split; None if the case has no such split."""
-    if getattr(case.splits, split) is None:
+    """SHA-256 of the mask of forget-like samples in a split; None without such a split, or a request."""
+    if case.request is None or getattr(case.splits, split) is None:
         return None
     return hashlib.sha256(case.forget_like(split).tobytes()).hexdigest()
 

@@ -19,7 +19,10 @@ from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
 from unregress.evidence.coupling import coupling
+from unregress.retraining.fingerprint import task_fingerprint
 from unregress.retraining.fold_models import Chosen, FoldTraining, predict_unseen, run_trainings
+from unregress.retraining.model_spec import code_of
+from unregress.retraining.model_store import STACKING, TRAINING, code
 from unregress.retraining.stacked_training import require_stackable
 from unregress.tasks.weights import weights_of
 from unregress.training.from_scratch import Training, training_record
@@ -28,6 +31,8 @@ from unregress.training.runtime import Runtime
 
 LEAST_UNSEEN = 500
 """Number of never-seen samples that a table should have, to say how leave-out predictions vary."""
+FOLD_MODELS = ("retraining/fold_models", "retraining/leave_out")
+"""Modules whose code determines what a table's models leave out and predict, besides those of all models."""
 
 
 def fit_table(
@@ -56,11 +61,11 @@ def fit_table(
         original: the original, whose coupling with the fold models is measured.
         start: its initial weights; None if unknown: fold models then have new ones.
         folds: number of folds, by people where `Splits.subjects` is given; more folds are nearer to the truth.
-        partition: number of the division into folds; another number gives another division.
+        partition: number of the partition into folds; another number gives another partition.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop, see `Retraining.stack`.
-        store: folder for the predictions of finished trainings, with which an interrupted call continues; they are
-            removed in the end.
+        store: folder for the predictions of finished trainings, with which an interrupted call continues unless code,
+            data, folds or settings have changed since; they are removed in the end.
         log: receives the estimate of how long it will take.
 
     Raises:
@@ -80,18 +85,13 @@ def fit_table(
     ]
     # A training from other initial weights, for the coupling.
     trainings.append(FoldTraining(sent, training, replace(shared, seed=runtime.seed + 1), None, rows[:0], gone, held))
-    kept = (
-        None
-        if store is None
-        else store / f"leave-out-{_key(case, training, runtime, original, start, folds, partition)}"
-    )
+    kept = None if store is None else store / f"leave-out-{_key(case, trainings)}"
     if stack > 1:
         require_stackable(case, training, runtime)
     parts = run_trainings(trainings, kept, workers, stack, f"Leave-out table {partition}", log)
     unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
     # The table is the models of one start together; each never-seen sample has one of them.
     own, other = predict_unseen(original, case, held, runtime).numpy(), parts[-1].unseen.numpy()
-    kappa = coupling([unseen.numpy()], [other], own)
     table = LeaveOutTable(
         keys=_keys(case, [Chosen("train_eval", rows)]),
         predictions=_in_place([each.own for each in parts[:-1]], fold),
@@ -103,7 +103,7 @@ def fit_table(
         start_digest="" if start is None else weights_of(start),
         original=weights_of(original),
         made_with=len(rows),
-        coupling=float("nan") if kappa is None else kappa,
+        coupling=coupling([unseen.numpy()], [other], own),
     )
     if kept is not None:
         shutil.rmtree(kept, ignore_errors=True)
@@ -156,27 +156,28 @@ def never_seen(case: Case, training: Training) -> list[Chosen]:
     return held
 
 
-def _key(
-    case: Case,
-    training: Training,
-    runtime: Runtime,
-    original: nn.Module,
-    start: nn.Module | None,
-    folds: int,
-    partition: int,
-) -> str:
-    """A name for the predictions of these trainings and no others."""
-    described = [
-        case.splits.data_digest,
-        case.kept("train").tolist(),
-        training_record(training),
-        weights_of(original),
-        "" if start is None else weights_of(start),
-        runtime.seed,
-        folds,
-        partition,
-    ]
-    return hashlib.sha256(json.dumps(described, default=str, sort_keys=True).encode()).hexdigest()[:16]
+def _key(case: Case, trainings: Sequence[FoldTraining]) -> str:
+    """A name for the predictions of these trainings and no others: they are not mixed with those of other code or data.
+
+    Args:
+        case: their case, which has read its data already.
+        trainings: those of one table.
+    """
+    first = trainings[0]
+    described = {
+        **task_fingerprint(case, first.runtime),
+        "code": code((*TRAINING, *STACKING, *FOLD_MODELS)),
+        "training": training_record(first.training),
+        **code_of(first.training),
+        "start": None if first.start is None else weights_of(first.start),
+        "rows": case.kept("train").tolist(),
+        "gone": first.gone.tolist(),
+        "left_out": [each.left_out.tolist() for each in trainings],
+        "seeds": [each.runtime.seed for each in trainings],
+        "held": [[[split, rows.tolist()] for split, rows in each.held] for each in trainings],
+        "held_data": {each.split: case.splits.content_digest(each.split) for each in trainings[-1].held},
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _fold_of_unseen(case: Case, held: list[Chosen], runtime: Runtime, folds: int, partition: int) -> Index:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite, sqrt
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -169,4 +169,4 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
     if more:
         return float((more[0] - first).abs().mean()) / sqrt(2) / memory
     coupling = tables[0].coupling
-    return coupling if isfinite(coupling) else 1.0
+    return 1.0 if coupling is None else coupling

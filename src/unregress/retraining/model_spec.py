@@ -13,7 +13,7 @@ from unregress.methods.base import Method, record_of_method
 from unregress.methods.original import record_of_training
 from unregress.methods.retrain import Retrain
 from unregress.retraining.fingerprint import method_fingerprint, source_of
-from unregress.retraining.model_store import CacheKey
+from unregress.retraining.model_store import STACKING, CacheKey
 from unregress.retraining.workload import Workload, plan_of
 from unregress.tasks.weights import weights_of
 from unregress.training.from_scratch import Training, parts_of
@@ -67,8 +67,7 @@ def gold_spec(
     workload = plan_of(recipe, len(case.requested.retain))
     if len(stack) <= 1:
         return ModelSpec("gold", key, "a gold", workload)
-    code = ("retraining/stack", "retraining/stacked_training")
-    return ModelSpec("gold", {**key, "stacked": list(stack)}, "a gold", workload, code)
+    return ModelSpec("gold", {**key, "stacked": list(stack)}, "a gold", workload, STACKING)
 
 
 def code_of(training: Training) -> CacheKey:

@@ -28,12 +28,16 @@ LAYOUT = 3
 """Version of an entry's files; to be raised when code for the old layout would misread the new one."""
 REPORT = "audit.json"
 _ANOTHER_STORE = "another store: `--store` of `unregress reproduce`, `--retrain.store` of `unregress audit`"
-TRAINING = ("data", "distributed", "hooks", "methods", "tasks", "trainers", "training")
-"""Folders whose code determines a trained model, besides the code of its data and architecture."""
-MEASURING = (*TRAINING, "auditing", "evidence/audit_report", "evidence/findings", "evidence/long_values",
-             "evidence/model_record", "evidence/nan_means", "evidence/noise_floor", "metrics",
+TRAINING = ("cost", "data", "distributed", "evidence/nan_means", "hooks", "methods", "tasks", "trainers", "training")
+"""Folders and modules whose code determines a trained model, besides the code of its data and architecture."""
+STACKING = ("retraining/stack", "retraining/stacked_training")
+"""Modules whose code determines models that are trained in one loop."""
+MEASURING = (*TRAINING, *STACKING, "auditing", "checks/survey", "evidence/audit_report", "evidence/combined_memory",
+             "evidence/coupling", "evidence/findings", "evidence/long_values", "evidence/memory_limit",
+             "evidence/model_record", "evidence/noise_floor", "evidence/rule", "evidence/table_verdict", "metrics",
              "retraining/model_factory")  # fmt: skip
-"""Folders and modules whose code determines an audit's measurements; verdicts are computed again on each reading."""
+"""Folders and modules whose code determines an audit's measurements and what it says of them; verdicts are computed
+again on each reading."""
 
 
 @dataclass(frozen=True, kw_only=True)

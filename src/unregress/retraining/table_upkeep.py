@@ -44,7 +44,7 @@ def up_to_date_tables(
         start: the original's initial weights; None if unknown.
         folder: where tables are kept, and the predictions of an interrupted call beside it; None keeps nothing.
         folds: number of folds.
-        partitions: number of tables, each with a division into folds of its own: one teaches, the other judges.
+        partitions: number of tables, each with a partition into folds of its own: one teaches, the other judges.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop.
         log: receives lines of progress.

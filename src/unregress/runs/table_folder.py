@@ -62,7 +62,6 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         "unseen": table.unseen.contiguous(),
     }
     save_file(tensors, str(folder / weights))
-    coupling = table.coupling if table.coupling == table.coupling else None
     described = _Description(
         layout=LAYOUT,
         seed=table.seed,
@@ -71,7 +70,7 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         start=table.start_digest,
         original=table.original,
         made_with=table.made_with,
-        coupling=coupling,
+        coupling=table.coupling,
     )
     write_text(folder / text, json.dumps(asdict(described), indent=1) + "\n")
 
@@ -88,7 +87,7 @@ def write_tables(group: ProcessGroup, folder: Path, tables: Sequence[LeaveOutTab
 
 
 def read_tables(folder: Path) -> tuple[LeaveOutTable, ...]:
-    """Read the tables of all divisions into folds that a folder holds, in order; none if there is no such folder.
+    """Read the tables of all partitions into folds that a folder holds, in order; none if there is no such folder.
 
     Raises:
         CheckpointError: a table cannot be read.
@@ -98,13 +97,13 @@ def read_tables(folder: Path) -> tuple[LeaveOutTable, ...]:
 
 
 def partitions_in(folder: Path) -> list[int]:
-    """Numbers of the divisions into folds whose tables a folder holds, ascending."""
+    """Numbers of the partitions into folds whose tables a folder holds, ascending."""
     found = (path.stem.removeprefix("table-") for path in folder.glob("table-*.json"))
     return sorted(int(number) for number in found if number.isdigit())
 
 
 def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
-    """Read the table of one division into folds.
+    """Read the table of one partition into folds.
 
     Raises:
         CheckpointError: there is no such table, or it cannot be read.
@@ -120,7 +119,7 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
         tensors = load_file(folder / weights)
     except (OSError, Misfit, SafetensorError) as error:
         raise CheckpointError(
-            f"{folder} has no leave-out table of division {partition} that can be read: {error}", expected=expected
+            f"{folder} has no leave-out table of partition {partition} that can be read: {error}", expected=expected
         ) from error
     if described.layout != LAYOUT or not {"keys", "predictions", "folds", "unseen_keys", "unseen"} <= tensors.keys():
         raise StaleError(f"{folder / text} is of another version of unregress", expected=expected)
@@ -135,7 +134,7 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
         start_digest=described.start,
         original=described.original,
         made_with=described.made_with,
-        coupling=float("nan") if described.coupling is None else described.coupling,
+        coupling=described.coupling,
     )
 
 

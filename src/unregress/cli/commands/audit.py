@@ -71,7 +71,8 @@ def audit(
         data: import path of a function that returns `Splits`, test data among them.
         request: the samples that were to be forgotten; `--request.from_run FOLDER` takes it from a run folder.
         models: a run folder or weights file for each name: `--models.original FILE --models.mine FOLDER ...`.
-        metrics: what to measure, by name; by default the paper's metrics and repaired variants of them.
+        metrics: what to measure, by name; by default the paper's metrics, their mistakes repaired, and the tests of
+            memory `Memory`, `Readout` and `Revival`.
         output: folder to write: audit.html, audit.json, config.yaml, manifest.json, and golds.json where golds were
             trained.
         config: the resolved configuration.

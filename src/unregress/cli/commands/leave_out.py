@@ -80,7 +80,8 @@ def table(
         stack=stack,
         log=say,
     )
-    told = ", ".join(f"{each.coupling:.2f} ({strength(each.coupling)})" for each in made)
+    couplings = [each.coupling for each in made]
+    told = ", ".join("unknown" if kappa is None else f"{kappa:.2f} ({strength(kappa)})" for kappa in couplings)
     say(
         f"{len(made)} tables of {len(made[0].keys)} training samples and {len(made[0].unseen_keys)} never-seen ones.",
         f"Coupling, how much the initial weights decide what is learnt: {told}",

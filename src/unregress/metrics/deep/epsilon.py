@@ -22,7 +22,7 @@ from unregress.metrics.predictions import Values
 CONFIDENCE = 0.95
 """Probability that ε is at least as large as the bound."""
 GUESSED = (1.0, 0.5, 0.25, 0.125)
-"""Shares of the couples about which to guess, of which the most telling one is chosen."""
+"""Shares of the pairs of samples about which to guess, of which the most telling one is chosen."""
 FEWEST = 6
 """Pairs of models: three on each side, since scores on one side are by the others of that side."""
 ABOUT = MetricInfo(
@@ -34,12 +34,12 @@ ABOUT = MetricInfo(
     ideal="0, which says that nothing was found; models without any trace stay there in 95 of 100 audits.  It grows "
     "with the number of models and samples, so that it is no estimate of ε.",
     unit=Unit.NATS,
-    source="Steinke et al. 2023, with couples of samples",
+    source="Steinke et al. 2023, with pairs of samples",
 )
 
 
 class Guesses(NamedTuple):
-    """Guesses about couples of samples, of which a model had one."""
+    """Guesses about pairs of samples, of which a model had one."""
 
     right: int
     made: int
@@ -48,7 +48,7 @@ class Guesses(NamedTuple):
     def epsilon(self) -> float:
         """The lower bound on ε: half the log odds of the lower limit of the chance of being right.
 
-        A couple's two samples differ in what was done with either, so its coin may move the odds by e^(2ε).
+        The two samples of a pair differ in what was done with either, so its coin may move the odds by e^(2ε).
         """
         chance = lower_limit(self.right, self.made)
         return log(chance / (1 - chance)) / 2 if chance > 0.5 else 0.0
@@ -73,37 +73,38 @@ def lower_limit(right: int, made: int, confidence: float = CONFIDENCE) -> float:
 
 
 def guesses(had: Values, unseen: Values, first: Mask, rng: np.random.Generator) -> Guesses:
-    """Guess which samples the first model of each pair in the second half of the pairs had.
+    """Guess which of two samples a model had, for many pairs of samples.
 
-    All that guessing takes comes from the first half of the pairs: the densities, and the share of couples about which
-    to guess.  Half of the targets were drawn for a model; so each sample that it had is put into a couple with one that
-    it never had, at random, and a fair coin decided which of the two it had.  Of a pair only one model is asked: the
-    partner's coins are the same.
+    The pairs of models are divided into two halves.  The densities, and the share of the pairs of samples about which
+    to guess, are fitted on the first half; the guesses are about the second.  Half of the targets were drawn for each
+    model, so a sample that it had and one that it never had, paired at random, are as good as chosen by a fair coin.
+    Only the first model of each pair of models is guessed about: its partner had exactly the other samples.
 
     Args:
         had: signals of the models that were trained on the sample, `(pairs, n, width)`, 6 pairs or more.
         unseen: signals of their partners.
         first: whether it was the first model of the pair that had the sample, `(pairs, n)`.
-        rng: draws the couples.
+        rng: draws the pairs of samples.
     """
     half = len(had) // 2
     inside, outside = log_ratios(had[:half], unseen[:half])
     known = np.where(first[:half], inside, outside)
     signal = np.where(first[:, :, None], had, unseen)[half:]
     asked = Gaussians.of_all(had[:half]).log_density(signal) - Gaussians.of_all(unseen[:half]).log_density(signal)
-    learnt = np.concatenate([_leads(scores, mask, rng) for scores, mask in zip(known, first[:half], strict=True)])
-    tested = np.concatenate([_leads(scores, mask, rng) for scores, mask in zip(asked, first[half:], strict=True)])
-    limits = [float(np.quantile(np.abs(learnt), 1 - share)) for share in GUESSED]
-    return _made(tested, max(limits, key=lambda limit: _made(learnt, limit).epsilon))
+    fitted = np.concatenate([_differences(scores, mask, rng) for scores, mask in zip(known, first[:half], strict=True)])
+    tested = np.concatenate([_differences(scores, mask, rng) for scores, mask in zip(asked, first[half:], strict=True)])
+    limits = [float(np.quantile(np.abs(fitted), 1 - share)) for share in GUESSED]
+    return _guess(tested, max(limits, key=lambda limit: _guess(fitted, limit).epsilon))
 
 
-def _leads(scores: Values, mask: Mask, rng: np.random.Generator) -> Values:
-    """By how much each sample that a model had scores above the one that it never had, in random couples."""
+def _differences(scores: Values, mask: Mask, rng: np.random.Generator) -> Values:
+    """Score of a sample that a model had less that of one that it never had, for random pairs of samples."""
     ours, theirs = rng.permutation(scores[mask]), rng.permutation(scores[~mask])
     count = min(len(ours), len(theirs))
     return np.asarray(ours[:count] - theirs[:count])
 
 
-def _made(leads: Values, limit: float) -> Guesses:
-    """Guess about the couples whose samples' scores are at least so far apart; a tie is a wrong guess."""
-    return Guesses(int((leads[np.abs(leads) >= limit] > 0).sum()), int((np.abs(leads) >= limit).sum()))
+def _guess(differences: Values, limit: float) -> Guesses:
+    """Guess for the pairs of samples whose scores differ by a limit or more; a tie is a wrong guess."""
+    far = np.abs(differences) >= limit
+    return Guesses(int((differences[far] > 0).sum()), int(far.sum()))
