@@ -204,6 +204,7 @@ class Project:
             self.log(f"Warning: {warning}")
         made = train(case, self.training, self.runtime)
         self._model, self._start, self._source = made, made.start, None
+        self._drop_tables()
         return made
 
     @property
@@ -451,6 +452,13 @@ class Project:
         for line in chosen.lines:
             self.log(line)
         return chosen.method, chosen.lines
+
+    def _drop_tables(self) -> None:
+        """Forget the leave-out tables of an earlier training; those in a folder are read, and checked, when needed."""
+        kept = current(self._tables or (), self._case(None), self.model, lambda line: None)
+        if gone := len(self._tables or ()) - len(kept):
+            self.log(f"Warning: {gone} leave-out tables of an earlier training are dropped; `table` makes new ones")
+            self._tables = None if self.table_folder is not None else kept
 
     def _case(self, request: ForgetRequest | None) -> Case:
         return Case(task=self.task, splits=self.splits, request=request)
