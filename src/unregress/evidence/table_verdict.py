@@ -145,3 +145,9 @@ def _verdict(model: str, outcome: Outcome, reason: str, obstacle: Obstacle | Non
 def judged_by_table(report: AuditReport) -> bool:
     """Whether leave-out predictions were compared with, so that there may be verdicts without golds."""
     return any(each.metric == KEPT_BY_TABLE and each.value is not None for each in report.measures)
+
+
+def why_not_by_table(model: str, report: AuditReport) -> str:
+    """Why there are no numbers by leave-out predictions, of an audit that has a table; empty otherwise."""
+    found = report.found(KEPT_BY_TABLE, "train-forget", model)
+    return found.note if found is not None and found.value is None else ""

@@ -428,14 +428,14 @@ class Project:
             golds=[] if isinstance(golds, int) else golds,
             start=self.start if original is None else None,
             file=None if path is None else file_of(path),
-            metrics=[*(default_metrics() if metrics is None else metrics), *self._by_table(models)],
+            metrics=[*(default_metrics() if metrics is None else metrics), *self._by_table(models, first)],
             deep=deep,
             rule=rule,
             log=self.log,
         )
 
-    def _by_table(self, models: Sequence[Forgotten]) -> list[MemoryKept]:
-        return judging(self.tables, models[0].case, models, self.log) if models else []
+    def _by_table(self, models: Sequence[Forgotten], original: nn.Module | Unlearned) -> list[MemoryKept]:
+        return judging(self.tables, models[0].case, original, models, self.log) if models else []
 
     def _choose(self, case: Case, budget: float, after: Forgotten | None) -> tuple[Method, tuple[str, ...]]:
         """The method where none is named, and the price list."""
