@@ -83,7 +83,7 @@ def test_the_edit_is_taught_by_one_table_and_judged_by_the_other(project: Projec
 def test_few_samples_are_measured_and_not_judged(project: Project) -> None:
     done = project.forget(subjects=[3], reason="test")
     verdict = project.audit(done, golds=0, metrics=[Errors()]).verdict()
-    assert verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in ("samples", "original")
+    assert verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in ("samples", "original", "golds")
 
 
 def test_a_part_of_a_person_is_not_judged(project: Project) -> None:
@@ -140,6 +140,21 @@ def test_a_closed_request_is_removed_from_the_tables(project: Project, folder: P
         verdict = project.audit(done, golds=0, metrics=[Errors()]).verdict()
         assert verdict.outcome == "INCONCLUSIVE" and "4 of 4 samples are not in" in verdict.reason
         assert any("4 of 4 samples are not in the leave-out table" in line for line in project.log[said:])
+    finally:
+        project._tables = before
+
+
+def test_an_earlier_request_is_rechecked_as_long_as_the_table_has_its_samples(project: Project) -> None:
+    first = project.forget(subjects=[0, 1, 2], reason="first", method=LeaveOutEdit())
+    second = project.forget(subjects=[3, 4, 5], reason="second", method=LeaveOutEdit(), after=first)
+    before = project.tables
+    try:
+        (again,) = project.audit(second, golds=0, metrics=[Errors()]).earlier
+        assert (again.reason, again.samples, again.note) == ("first", 6, "")
+        assert "No model was retrained" not in again.verdicts[0].reason
+        project.table(folds=5, after=first)
+        (closed,) = project.audit(second, golds=0, metrics=[Errors()]).earlier
+        assert closed.verdicts[0].obstacle == "golds" and "6 of 6 samples are not in" in closed.note
     finally:
         project._tables = before
 
