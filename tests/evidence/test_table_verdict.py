@@ -47,7 +47,10 @@ def report(
         ({"slope": 0.3, "p": 0.01}, "FAIL", None),  # still remembers
         ({"slope": -0.2, "p": 0.99}, "FAIL", None),  # pushed away from the true values
         ({"original_p": 0.2}, "INCONCLUSIVE", "original"),
+        ({"original_p": 0.2, "noticed": 0.02}, "INCONCLUSIVE", "original"),
+        ({"original_p": 0.04, "noticed": 0.02, "coupling": 0.88}, "INCONCLUSIVE", "golds"),
         ({"samples": 4}, "INCONCLUSIVE", "samples"),
+        ({"samples": 4, "coupling": 0.8}, "INCONCLUSIVE", "golds"),
         ({"noticed": 0.5}, "INCONCLUSIVE", "golds"),
         ({"coupling": 0.8}, "INCONCLUSIVE", "golds"),
         ({"error": 1.06}, "INCONCLUSIVE", "golds"),
@@ -92,6 +95,23 @@ def test_where_golds_differ_too_much_the_table_judges() -> None:
 def test_the_reason_has_the_numbers() -> None:
     reason = judge_by_table("mine", report()).reason
     assert "0.02 of the way" in reason and "-0.10 to 0.10" in reason and "with a probability of 95%" in reason
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"original_p": 0.04},  # the original is not told apart
+        {"slope": 0.3, "p": 0.01},  # still remembers
+        {"slope": -0.2, "p": 0.99},  # pushed away
+        {"samples": 4},
+        {},
+    ],
+)
+def test_a_weak_coupling_and_a_small_power_are_said_in_every_verdict(given: dict[str, float]) -> None:
+    reason = judge_by_table("mine", report(**given, coupling=0.88, noticed=0.02)).reason
+    assert "coupling 0.88" in reason and "with probability 2%" in reason and "nothing was found" not in reason
+    strong = judge_by_table("mine", report(**given)).reason
+    assert "coupling" not in strong and "with probability" not in strong
 
 
 def test_without_a_table_there_is_no_verdict_by_it() -> None:

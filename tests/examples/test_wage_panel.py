@@ -11,6 +11,7 @@ import pytest
 
 from support.example_scripts import ROOT, example
 from unregress.cli import main
+from unregress.runs.table_folder import read_table
 
 pytest.importorskip("linearmodels")
 
@@ -41,10 +42,19 @@ def test_the_same_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     settings = (project / "unregress.yaml").read_text()
     (project / "unregress.yaml").write_text(settings.replace("epochs: 60", "epochs: 2").replace("8", "2"))
     assert main(["train"]) == 0
+    assert main(["table"]) == 0
     assert main(["forget", *asked, "--output", "runs/13"]) == 0
     words = ["audit", "--request.from_run", "runs/13", "--models.mine", "runs/13"]
     assert main([*words, "--output", "runs/audit-13"]) == 0
+    assert main([*words, "--retrain", "null", "--output", "runs/audit-13-table"]) == 0
     assert main(["remains", "runs/13"]) == 0
+    before = len(read_table(project / "runs" / "table", 1).keys)
+    assert main(["table", "--checkpoint", "runs/13"]) == 0
+    assert len(read_table(project / "runs" / "table", 1).keys) == before - 7
     report = json.loads((project / "runs" / "audit-13" / "audit.json").read_text())
+    by_table = json.loads((project / "runs" / "audit-13-table" / "audit.json").read_text())
+    for found in (report, by_table):
+        assert any(each["metric"] == "memory-kept" and each["value"] is not None for each in found["measures"])
+    assert not [each for each in by_table["models"] if each["role"] == "gold"]
     assert report["samples"]["train-forget"] == 7
     assert {verdict["outcome"] for verdict in report["verdicts"]} == {"INCONCLUSIVE"}

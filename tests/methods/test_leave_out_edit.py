@@ -165,10 +165,21 @@ def test_quantiles_are_moved_level_by_level() -> None:
 
 
 def test_samples_that_the_table_does_not_know_are_refused() -> None:
-    table = table_of(case_of(y=Y + 1), predicted(ORIGINAL))
+    other = Y.clone()
+    other[list(FORGET)] += 1
+    table = table_of(case_of(y=other), predicted(ORIGINAL))
     with pytest.raises(StaleError, match="3 of 3 samples"):
         LeaveOutEdit(table=table).unlearn(ORIGINAL, CASE, CPU)
     assert [type(error) for error in LeaveOutEdit(table=table).objections(ORIGINAL, CASE, CPU)] == [StaleError]
+
+
+def test_a_table_of_another_model_or_of_data_that_are_gone_is_refused() -> None:
+    table = table_of(CASE, predicted(ORIGINAL))
+    LeaveOutEdit(table=replace(table, original=weights_of(ORIGINAL))).unlearn(ORIGINAL, CASE, CPU)
+    for old in (replace(table, original="00"), replace(table, made_with=230)):
+        with pytest.raises(StaleError) as caught:
+            LeaveOutEdit(table=old).unlearn(ORIGINAL, CASE, CPU)
+        assert "Make it again" in caught.value.remedy
 
 
 class Recurrent(nn.Module):

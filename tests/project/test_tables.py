@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ from torch import nn
 
 from support import tables_project
 from unregress import Case, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime
-from unregress.errors import RunFolderError
+from unregress.errors import RunFolderError, StaleError
 from unregress.hooks import gram_passes
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import choose_method, table_error
-from unregress.runs.table_folder import read_tables
+from unregress.runs.table_folder import read_tables, write_tables
 
 CPU = Runtime(accelerator="cpu")
 
@@ -82,16 +83,20 @@ def test_the_edit_is_taught_by_one_table_and_judged_by_the_other(project: Projec
 def test_few_samples_are_measured_and_not_judged(project: Project) -> None:
     done = project.forget(subjects=[3], reason="test")
     verdict = project.audit(done, golds=0, metrics=[Errors()]).verdict()
-    assert verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in ("samples", "original")
+    assert verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in ("samples", "original", "golds")
 
 
 def test_a_part_of_a_person_is_not_judged(project: Project) -> None:
     """The table left out whole people; a model that saw a person's other sample leans by that alone."""
     request = ForgetRequest(size=60, forget=tuple(range(0, 20, 2)), reason="one of two samples each")
-    report = project.audit(project.forget(request), golds=0, metrics=[Errors()])
+    done, said = project.forget(request), len(project.log)
+    report = project.audit(done, golds=0, metrics=[Errors()])
+    # Nothing is promised before that is not kept, and the verdict says why.
+    assert not any("the leave-out table judges" in line for line in project.log[said:])
+    assert any("every verdict is INCONCLUSIVE" in line for line in project.log[said:])
     found = report.measure("memory-kept", "train-forget", "original")
     assert found.value is None and "part of a person" in found.note
-    assert report.verdict().outcome == "INCONCLUSIVE"
+    assert report.verdict().outcome == "INCONCLUSIVE" and found.note in report.verdict().reason
 
 
 def test_the_price_list_and_what_is_taken(project: Project) -> None:
@@ -132,8 +137,24 @@ def test_a_closed_request_is_removed_from_the_tables(project: Project, folder: P
         assert not gone & set(after[0].keys) and after[0].summary == before[0].summary
         # A request about samples that are gone from it is not judged by it, in words.
         said = len(project.log)
-        assert project.audit(done, golds=0, metrics=[Errors()]).verdict().outcome == "INCONCLUSIVE"
+        verdict = project.audit(done, golds=0, metrics=[Errors()]).verdict()
+        assert verdict.outcome == "INCONCLUSIVE" and "4 of 4 samples are not in" in verdict.reason
         assert any("4 of 4 samples are not in the leave-out table" in line for line in project.log[said:])
+    finally:
+        project._tables = before
+
+
+def test_an_earlier_request_is_rechecked_as_long_as_the_table_has_its_samples(project: Project) -> None:
+    first = project.forget(subjects=[0, 1, 2], reason="first", method=LeaveOutEdit())
+    second = project.forget(subjects=[3, 4, 5], reason="second", method=LeaveOutEdit(), after=first)
+    before = project.tables
+    try:
+        (again,) = project.audit(second, golds=0, metrics=[Errors()]).earlier
+        assert (again.reason, again.samples, again.note) == ("first", 6, "")
+        assert "No model was retrained" not in again.verdicts[0].reason
+        project.table(folds=5, after=first)
+        (closed,) = project.audit(second, golds=0, metrics=[Errors()]).earlier
+        assert closed.verdicts[0].obstacle == "golds" and "6 of 6 samples are not in" in closed.note
     finally:
         project._tables = before
 
@@ -150,6 +171,34 @@ def test_a_table_of_another_model_is_refused_in_words(project: Project) -> None:
     assert any("another version of the model" in line for line in other.log)
 
 
+def test_tables_of_an_earlier_training_are_used_by_nothing(project: Project, tmp_path: Path) -> None:
+    """The same seed gives the same initial weights, and another recipe another model."""
+    longer = replace(project.training, epochs=100, lr=2e-2)
+    other = Project(task=project.task, training=project.training, splits=project.splits, runtime=CPU, log=Lines())
+    other.train()
+    other._tables = project.tables
+    other.train()  # the same training: the same model, whose tables they are
+    assert other.tables == project.tables
+    edited = other.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
+    other.training = longer
+    other.train()
+    assert other.tables == () and other.log[-1].startswith("Warning: 2 leave-out tables of an earlier training")
+    with pytest.raises(StaleError, match="trained otherwise"):
+        other.forget(subjects=range(10), reason="test", method=LeaveOutEdit(table=project.tables[0]))
+    # A folder is read again, and its tables are refused wherever they would be used.
+    folder = tmp_path / "table"
+    write_tables(CPU.process_group, folder, project.tables, "")
+    kept = Project(task=project.task, training=longer, splits=project.splits, runtime=CPU, table=folder, log=Lines())
+    kept.train()
+    with pytest.raises(StaleError, match="trained otherwise"):
+        kept.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
+    chosen = kept.forget(subjects=range(10), reason="test", budget=0.0)
+    assert chosen.record.method == "Blindspot" and any("trained otherwise" in line for line in kept.log)
+    for models in ([chosen], [edited, chosen], [edited]):
+        report = kept.audit(*models, golds=0, metrics=[Errors()])
+        assert all(each.value is None for each in report.measures if each.metric == "memory-kept")
+
+
 def test_the_table_that_taught_does_not_judge(project: Project) -> None:
     edited = project.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
     both = project.tables
@@ -157,7 +206,8 @@ def test_the_table_that_taught_does_not_judge(project: Project) -> None:
         project._tables = both[:1]
         said = len(project.log)
         report = project.audit(edited, golds=0, metrics=[Errors()])
-        assert not [each for each in report.measures if each.metric == "memory-kept"]
+        assert {each.value for each in report.measures if each.metric == "memory-kept"} == {None}
+        assert "agrees with it by construction" in report.verdict().reason
         assert any("agrees with it by construction" in line for line in project.log[said:])
     finally:
         project._tables = both

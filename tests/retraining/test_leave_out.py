@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import linecache
 import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from support.tiny_project import people_data
-from unregress import Case, ForgetRequest, Recipe, Runtime, Splits, TensorTask, Unlearned, train
+from unregress import Case, ForgetRequest, Recipe, Retrain, Runtime, Splits, TensorTask, Unlearned, train
 from unregress.auditing.pipeline import audit
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import CheckpointError, DataError, JobsError, SettingError, StaleError
+from unregress.methods.unlearned import lineage
 from unregress.metrics import Errors
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.memory_slope import memory_kept, null_of, p_value, power
@@ -231,12 +234,56 @@ def test_a_table_finds_samples_by_content(table: LeaveOutTable) -> None:
         closed.targets(replace(CASE, request=first))
 
 
+def test_a_table_belongs_to_one_version_of_the_model(table: LeaveOutTable) -> None:
+    """An exact retraining belongs to it; a training otherwise, or on other data, from the same start does not."""
+    request = ForgetRequest.subjects(CASE.splits, [7], reason="test")
+    case = replace(CASE, request=request)
+    exact = Retrain(recipe=RECIPE, start=ORIGINAL.start).unlearn(ORIGINAL, case, CPU)
+    longer = train(CASE, replace(RECIPE, epochs=6), CPU)
+    assert longer.start_digest == exact.start_digest == table.start_digest
+    table.require_current(CASE, CASE.rows("train"), *lineage(ORIGINAL))
+    table.require_current(case, case.rows("train"), *lineage(exact))
+    with pytest.raises(StaleError, match="trained otherwise"):
+        table.require_current(CASE, CASE.rows("train"), *lineage(longer))
+    with pytest.raises(StaleError, match="another version"):
+        table.require_current(CASE, CASE.rows("train"), *lineage(longer.model))
+    absolute = Case(task=TensorTask(TASK.build_model, loss="l1"), splits=CASE.splits)
+    with pytest.raises(StaleError, match="trained otherwise"):
+        table.require_current(absolute, absolute.rows("train"), *lineage(train(absolute, RECIPE, CPU)))
+    fewer = Case(task=TASK, splits=people_data(without=7))
+    table.require_current(fewer, fewer.rows("train"), *lineage(train(fewer, RECIPE, CPU)))
+    # A table of a part of the data, and a model of all of them.
+    part = replace(table, keys=table.keys[3:], data=fewer.splits.data_digest, original="", made_with=57)
+    part.require_current(CASE, CASE.rows("train"), *lineage(exact))
+    with pytest.raises(StaleError, match="other data"):
+        replace(part, original="00").require_current(CASE, CASE.rows("train"), *lineage(exact))
+
+
+def test_a_table_of_an_earlier_version_is_judged_by_the_models_digest_alone(
+    table: LeaveOutTable, tmp_path: Path
+) -> None:
+    write_table(tmp_path, table)
+    described = json.loads((tmp_path / "table-0.json").read_text())
+    assert described["versions"]["torch"] == version("torch") and described["data"] == CASE.splits.data_digest
+    assert described["training"]["recipe"]["epochs"] == 4
+    for name in ("training", "data", "versions"):
+        del described[name]
+    (tmp_path / "table-0.json").write_text(json.dumps(described))
+    old = read_table(tmp_path)
+    old.require_current(CASE, CASE.rows("train"), *lineage(ORIGINAL))
+    with pytest.raises(StaleError, match="another version"):
+        old.require_current(
+            CASE, CASE.rows("train"), *lineage(train(CASE, RECIPE, replace(CPU, seed=0), left_out=np.arange(3)))
+        )
+
+
 def test_a_table_comes_back_as_it_was_written(table: LeaveOutTable, tmp_path: Path) -> None:
     write_table(tmp_path, table)
     write_table(tmp_path, replace(table, partition=1, coupling=None))
     assert partitions_in(tmp_path) == [0, 1]
     read = read_table(tmp_path)
     assert read.summary == table.summary and read.keys == table.keys and read.coupling == table.coupling
+    assert (read.training, read.data) == (table.training, table.data)
     assert read.start_digest == table.start_digest and torch.equal(read.folds, table.folds)
     assert read_table(tmp_path, 1).coupling is None
     with pytest.raises(CheckpointError, match="partition 2"):

@@ -18,25 +18,34 @@ from unregress.methods.unlearned import Unlearned
 from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Wasserstein
 from unregress.metrics.base import Panel
 from unregress.metrics.collect import collect
+from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.predictions import Predictions
 
 QUICK: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), AttackAUC())
 """The metrics of an earlier request: they read predictions alone, so that a long chain of requests stays cheap."""
+_REMOVED = (
+    "The leave-out table cannot recheck this request: {why}. A table loses the samples of requests that are closed; "
+    "only models that were retrained without them can tell whether they come back."
+)
 
 
-def recheck(panel: Panel, models: Sequence[Participant], rule: Rule) -> list[Recheck]:
+def recheck(
+    panel: Panel, models: Sequence[Participant], rule: Rule, tables: Sequence[MemoryKept] = ()
+) -> list[Recheck]:
     """Judge the models again about every other request of the case that was carried out on them.
 
     Args:
         panel: the audited models.
         models: the models with their records, by name and role.
         rule: how to judge.
+        tables: the leave-out table that the audit compares with, if any; it rechecks requests whose samples it still
+            has.
     """
     others = [other for other in panel.required_case.requested.others if other.forget]
     if not others:
         return []
     tests = held_out_predictions(panel)
-    return [_recheck(panel, other, tests, models, rule) for other in others]
+    return [_recheck(panel, other, tests, models, rule, tables) for other in others]
 
 
 def held_out_predictions(panel: Panel) -> dict[str, Predictions]:
@@ -87,12 +96,15 @@ def _recheck(
     tests: Mapping[str, Predictions],
     models: Sequence[Participant],
     rule: Rule,
+    tables: Sequence[MemoryKept],
 ) -> Recheck:
     """The verdicts about one other request, from predictions alone."""
     found = partial(Recheck, reason=other.reason, request_digest=other.digest, samples=len(other.forget))
     try:
         other_panel = panel_for(panel, other, tests)
-        measures = [each for metric in QUICK for each in metric.measure(other_panel) if isinstance(each, Measurement)]
+        refused = [why for table in tables if (why := _why_not(table, other_panel))]
+        metrics: tuple[Metric, ...] = (*QUICK, *(() if refused else tables))
+        measures = [each for metric in metrics for each in metric.measure(other_panel) if isinstance(each, Measurement)]
     except UnregressError as error:
         return found(verdicts=(), note=f"It cannot be measured again: {error.found}.")
     known = {measure.metric for measure in measures}
@@ -105,12 +117,22 @@ def _recheck(
         data_digest="",
         settings={},
         models=tuple(AuditedModel(name=subject.name, role=subject.role) for subject in other_panel.subjects),
-        about=tuple(about for metric in QUICK for about in metric.about if about.metric in known),
+        about=tuple(about for metric in metrics for about in metric.about if about.metric in known),
         measures=tuple(measures),
         figures=(),
     )
     judged = [name for name, role, candidate in models if role == "unlearned" and _forgot(candidate, other)]
-    return found(verdicts=tuple(each for each in judge(report, rule) if each.model in judged))
+    return found(
+        verdicts=tuple(each for each in judge(report, rule) if each.model in judged),
+        note=_REMOVED.format(why=refused[0]) if refused and not panel.golds else "",
+    )
+
+
+def _why_not(table: MemoryKept, panel: Panel) -> str:
+    """Why the leave-out table says nothing about the request of a panel; empty if it does."""
+    case = panel.required_case
+    problems = table.objections(case, [subject.name for subject in panel.subjects])
+    return problems[0].found if problems else table.doubt(case)
 
 
 def _forgot(candidate: Candidate, request: ForgetRequest) -> bool:

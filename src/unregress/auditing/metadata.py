@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import torch
 
@@ -17,6 +15,7 @@ from unregress.evidence import AuditedModel, Measurement, MetricInfo, ModelFile,
 from unregress.evidence.combined_memory import ABOUT, SIGNS
 from unregress.evidence.model_record import ModelRecord
 from unregress.evidence.rule import Rule
+from unregress.files.versions import library_versions
 from unregress.methods.unlearned import Unlearned
 from unregress.metrics import Metric
 from unregress.training.runtime import Runtime
@@ -67,7 +66,6 @@ def audited_model(name: str, role: Role, candidate: Candidate, files: Mapping[st
 
 def settings(task: str, runtime: Runtime, metrics: Sequence[Metric], rule: Rule) -> dict[str, object]:
     """Everything except data and models that the numbers depend on."""
-    libraries = ("torch", "numpy", "scipy", "scikit-learn")
     return {
         "task": task,
         "metrics": [str(metric) for metric in metrics],
@@ -77,5 +75,5 @@ def settings(task: str, runtime: Runtime, metrics: Sequence[Metric], rule: Rule)
         "processes": runtime.process_group.world_size,
         "precision": runtime.precision,
         "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},
+        "versions": library_versions(),
     }

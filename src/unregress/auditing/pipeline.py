@@ -27,6 +27,7 @@ from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
+from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.output_errors import output_errors
 from unregress.metrics.validation import validated_results
 from unregress.runs.digests import file_of
@@ -258,7 +259,8 @@ class AuditJob:
             panel, found = assemble(case, models, runtime, features=features)
             tracked = runtime.track(metrics, "measuring", len(metrics))
             results = [result for metric in tracked for result in validated_results(metric, panel)]
-            earlier = recheck(panel, models, rule)
+            tables = [metric for metric in self.metrics if isinstance(metric, MemoryKept)]
+            earlier = recheck(panel, models, rule, tables)
         measures = tuple(result for result in results if isinstance(result, Measurement))
         constant = AuditedModel(name=CONSTANT, role="reference", record=BASELINE)
         report = AuditReport(

@@ -8,31 +8,54 @@ from unregress.auditing.assemble import Candidate, record_of
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
+from unregress.methods.unlearned import lineage
 from unregress.metrics.memory_kept import MemoryKept
-from unregress.retraining.table_upkeep import current
+
+_TAUGHT = "The only leave-out table taught a model, which agrees with it by construction"
 
 
 def judging(
-    tables: Sequence[LeaveOutTable], case: Case, models: Sequence[Candidate], log: Callable[[str], None]
+    tables: Sequence[LeaveOutTable],
+    case: Case,
+    original: Candidate,
+    models: Sequence[Candidate],
+    log: Callable[[str], None],
 ) -> list[MemoryKept]:
-    """The metric by the first table that taught none of the models and still belongs to them; empty if there is none.
+    """The metric by the first table that taught none of the models and belongs to them; empty if there are no tables.
+
+    If none can judge, the metric measures nothing and has the reason, for the verdict.
 
     Args:
         tables: the leave-out tables.
         case: the request and the data.
-        models: the models to audit, one or more.
+        original: the model before it forgot.
+        models: the models that forgot.
         log: receives the reason why a table is not used.
     """
     records = [record_of(each) for each in models]
     taught = [record.settings.get("table") for record in records if record is not None]
-    usable = [table for table in tables if table.summary not in taught]
-    if tables and not usable:
-        log("Warning: the only leave-out table taught a model, which agrees with it by construction: it does not judge")
-    for table in current(usable, case, models[0], log):
-        try:
-            table.targets(case)
-        except StaleError as error:
-            log(f"Warning: {error}")
-        else:
+    # A retrained model is compared with the original's table too, whatever its own initial weights.
+    made_from = [
+        original,
+        *(each for each, record in zip(models, records, strict=True) if record and record.kind == "unlearned"),
+    ]
+    refused = ""
+    for table in tables:
+        why = _TAUGHT if table.summary in taught else _too_old(table, case, made_from) or MemoryKept(table).doubt(case)
+        if not why:
             return [MemoryKept(table)]
-    return []
+        if why != refused:
+            log(f"Warning: {why[:1].upper()}{why[1:]}")
+        refused = refused or why
+    return [MemoryKept(tables[0], refused=refused)] if tables else []
+
+
+def _too_old(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> str:
+    """Why a table does not belong to models and data, or does not know the samples; empty if it does."""
+    try:
+        for model in models:
+            table.require_current(case, case.rows("train"), *lineage(model))
+        table.targets(case)
+    except StaleError as error:
+        return error.found
+    return ""

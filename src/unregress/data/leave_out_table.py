@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from unregress.data.case import Case
 from unregress.data.request import Index
 from unregress.data.splits import HELD_OUT, Split
 from unregress.errors import StaleError
+from unregress.errors.wording import without_addresses
+from unregress.evidence.long_values import shortened
 
 DELETED = 0.1
 """Share of the samples that may have been deleted, or added, before a table is too old: the other predictions were made
@@ -55,6 +57,10 @@ class LeaveOutTable:
     """SHA-256 of the weights of the original that the table belongs to."""
     made_with: int = 0
     """Number of training samples that the table was made with."""
+    training: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """How the fold models were trained, see `training_of`; empty if unknown, as of tables of earlier versions."""
+    data: str = ""
+    """SHA-256 of the training data that the table was made with (`Splits.data_digest`); empty if unknown."""
     coupling: float | None = None
     """κ: how far fold models are from the original on never-seen samples, relative to a training from other initial
     weights; near 0 where the initial weights decide what is learnt, 1 where they do not; None if it could not be
@@ -74,23 +80,47 @@ class LeaveOutTable:
             "made_with": self.made_with,
         }
 
-    def require_current(self, case: Case, rows: Index, weights: Collection[str], start: str = "") -> None:
+    def require_current(
+        self,
+        case: Case,
+        rows: Index,
+        weights: Collection[str],
+        start: str = "",
+        recipe: Mapping[str, Any] | None = None,
+    ) -> None:
         """Refuse a table that is of another model, or of data of which too much has gone or come since.
+
+        A model belongs to the table if it is the original, or was made from it; or if it was trained as the original
+        was, from the same initial weights and on the same data, of which some may have been deleted: an exact
+        retraining after a request is of this kind.
 
         Args:
             case: the data.
             rows: positions of the training samples that are still there.
             weights: SHA-256 of the model's weights, and of those that it was made from.
             start: SHA-256 of the initial weights of its training from scratch; empty if unknown.
+            recipe: the record of that training; None if unknown.
 
         Raises:
             StaleError: the table belongs to another model, or to data that differ by more than `DELETED`.
         """
-        same_start = bool(start) and start == self.start_digest
-        if self.original and self.original not in weights and not same_start:
-            raise StaleError("The leave-out table belongs to another version of the model", **_AGAIN)
         hashes, known = case.splits.row_hashes("train_eval"), set(self.keys)
         there = sum(hashes[row] in known for row in rows)
+        if self.original and self.original not in weights:
+            if not start or start != self.start_digest:
+                raise StaleError("The leave-out table belongs to another version of the model", **_AGAIN)
+            if recipe is None or training_of(case, recipe) != self.training:
+                raise StaleError(
+                    "The leave-out table belongs to another version of the model, which was trained otherwise from the "
+                    "same initial weights",
+                    **_AGAIN,
+                )
+            if there < len(rows) and self.data != case.splits.data_digest:
+                raise StaleError(
+                    "The leave-out table belongs to another version of the model, which was trained on other data from "
+                    "the same initial weights",
+                    **_AGAIN,
+                )
         if (gone := 1 - there / max(1, self.made_with)) > DELETED:
             raise StaleError(f"{gone:.0%} of the samples that the leave-out table was made with have gone", **_AGAIN)
         if (added := 1 - there / len(rows)) > DELETED:
@@ -131,6 +161,19 @@ class LeaveOutTable:
                 remedy=_AGAIN["remedy"],
             )
         return torch.tensor([known[key] for key in hashes], dtype=torch.int64)
+
+
+def training_of(case: Case, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training depends on besides data, initial weights and seed, as plain data.
+
+    Args:
+        case: its task, augmentation and collation count by their names, and whether samples have weights.
+        recipe: the record of the training, see `training.from_scratch.training_record`.
+    """
+    splits = case.splits
+    parts = {"task": case.task, "augment": splits.augment, "collate": splits.collate}
+    named = {name: shortened(without_addresses(str(part))) for name, part in parts.items()}
+    return {"recipe": dict(recipe), **named, "weights": splits.weight_array is not None}
 
 
 def _among(keys: Sequence[bytes], case: Case, splits: Sequence[Split]) -> Tensor:

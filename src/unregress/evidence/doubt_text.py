@@ -27,6 +27,11 @@ def too_few_golds(golds: int, needed: int) -> str:
     return f"A verdict needs {needed} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
 
 
+def without_table(why: str) -> str:
+    """A further sentence where a leave-out table is there and does not judge; empty without a reason."""
+    return f" No leave-out table judges: {why[:1].lower()}{why[1:]}." if why else ""
+
+
 def without_golds(own: Measurement | None, original: Measurement | None, *, is_original: bool) -> str:
     """The reason of an INCONCLUSIVE without golds, with the result of the attack by loss if it was measured.
 

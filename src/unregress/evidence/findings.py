@@ -229,7 +229,7 @@ class Recheck:
     verdicts: tuple[Verdict, ...]
     """One for each judged model that was made to forget it."""
     note: str = ""
-    """Why nothing could be concluded; empty if the request was measured."""
+    """Why nothing could be concluded, or what could not be compared with; empty if all was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,19 @@ class ModelRecord:
         """The settings as text, `name=value` each."""
         return tuple(f"{name}={_text(value)}" for name, value in self.settings.items())
 
+    @property
+    def short(self) -> str:
+        """The method on one line of a terminal: settings that have settings themselves are left out.
+
+        >>> ModelRecord(method="FineTune", settings={"recipe": {"epochs": 3}, "layers": "all"}).short
+        "FineTune(recipe=…, layers='all')"
+        """
+        brief = [
+            f"{name}=…" if isinstance(value, dict | list) else f"{name}={_text(value)}"
+            for name, value in self.settings.items()
+        ]
+        return f"{self.method}({', '.join(brief)})" if brief and self.kind != "computed" else self.method
+
     def __str__(self) -> str:
         if self.kind == "computed" or not self.settings:
             return self.method

@@ -24,6 +24,7 @@ SURE = 0.8
 """Probability of noticing half of the memory that a PASS requires."""
 TOLERANCE = 0.05
 """A model's error on new samples may exceed the original's by this share."""
+_GOLDS = "retrained models of the same initial weights can tell"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class _Numbers:
     """By which share its error on new samples exceeds the original's."""
     samples: int
 
+    @property
+    def weak(self) -> bool:
+        """Whether the coupling is weak, so that only golds can tell."""
+        return self.coupling is not None and self.coupling > WEAK
+
 
 def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
     """The verdict on a model by leave-out predictions; None if these were not measured.
@@ -53,6 +59,8 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
     * **INCONCLUSIVE**: fewer than five samples, no memory in the original, too little power, a weak coupling, or an
       error on new samples that exceeds the original's by more than 5 %, whose reason only golds can tell.
 
+    Every verdict but a PASS says where the power is too small or the coupling is weak; golds are then asked for.
+
     Args:
         model: name of the model.
         report: the measurements.
@@ -62,12 +70,13 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
         return None
     is_original = found.original is found.own
     if found.p <= TABLE_LEVEL:
-        return _verdict(model, "FAIL", f"It still remembers the forgotten samples: {_lean(found)}.")
+        return _verdict(model, "FAIL", f"It still remembers the forgotten samples: {_lean(found)}.{_limits(found)}")
     if found.slope < found.low and not is_original:
         return _verdict(
             model,
             "FAIL",
-            f"It was pushed beyond what a model without memory of the forgotten samples does: {_lean(found)}.",
+            f"It was pushed beyond what a model without memory of the forgotten samples does: {_lean(found)}."
+            f"{_limits(found)}",
         )
     reason, obstacle = _doubt(found)
     if obstacle is not None:
@@ -82,27 +91,39 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
 
 def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
     """Why there is no verdict, in words and as an obstacle; None if there is one."""
-    golds = "retrained models of the same initial weights can tell"
     told = found.original
     if told is not None and (told.p is None or told.p > TABLE_LEVEL):
-        return f"The original is not told apart either (p = {told.p:.2g}): nothing was found to forget.", "original"
+        chance = "" if told.p is None else f" (p = {told.p:.2g})"
+        says = "which says little" if found.weak else "so nothing was found to forget"
+        untold: Obstacle = "golds" if found.weak else "original"
+        return f"The original is not told apart either{chance}, {says}.{_limits(found)}", untold
     if found.samples < FEWEST:
-        few = f"Only {found.samples} sample{'s' if found.samples > 1 else ''} were forgotten"
-        return f"{few}, and leave-out predictions need {FEWEST}: {_lean(found)}.", "samples"
-    if found.noticed < SURE:
-        chance = f"with probability {found.noticed:.0%}"
-        return f"A model that kept half of the original's memory would be noticed only {chance}; {golds}.", "golds"
-    if found.coupling is not None and found.coupling > WEAK:
-        return (
-            f"The initial weights hardly decide what this network learns (coupling {found.coupling:.2f}), so that "
-            "leave-out predictions show only what models in general would predict; retrained models can tell."
-        ), "golds"
+        few = f"Only {found.samples} sample{' was' if found.samples == 1 else 's were'} forgotten"
+        return f"{few}, and leave-out predictions need {FEWEST}: {_lean(found)}.{_limits(found)}", (
+            "golds" if found.weak else "samples"
+        )
+    if limits := _limits(found):
+        return limits.strip(), "golds"
     if found.worse > TOLERANCE:
         return (
-            f"Its error on new samples is {found.worse:.0%} above the original's; whether by chance, {golds}.",
+            f"Its error on new samples is {found.worse:.0%} above the original's; whether by chance, {_GOLDS}.",
             "golds",
         )
     return "", None
+
+
+def _limits(found: _Numbers) -> str:
+    """Sentences on a power that is too small and a coupling that is weak, each after a space; empty otherwise."""
+    limits = ""
+    if found.noticed < SURE:
+        limits += " A model that kept half of the original's memory would be noticed only with probability "
+        limits += f"{found.noticed:.0%}" + ("." if found.weak else f"; {_GOLDS}.")
+    if found.weak:
+        limits += (
+            f" The initial weights hardly decide what this network learns (coupling {found.coupling:.2f}), so that "
+        )
+        limits += "leave-out predictions show only what models in general would predict; retrained models can tell."
+    return limits
 
 
 def _lean(found: _Numbers) -> str:
@@ -145,3 +166,9 @@ def _verdict(model: str, outcome: Outcome, reason: str, obstacle: Obstacle | Non
 def judged_by_table(report: AuditReport) -> bool:
     """Whether leave-out predictions were compared with, so that there may be verdicts without golds."""
     return any(each.metric == KEPT_BY_TABLE and each.value is not None for each in report.measures)
+
+
+def why_not_by_table(model: str, report: AuditReport) -> str:
+    """Why there are no numbers by leave-out predictions, of an audit that has a table; empty otherwise."""
+    found = report.found(KEPT_BY_TABLE, "train-forget", model)
+    return found.note if found is not None and found.value is None else ""

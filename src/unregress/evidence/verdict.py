@@ -31,7 +31,7 @@ from unregress.evidence import (
 from unregress.evidence.criteria import criteria, few_samples, knows_more, unseen_damage, weights_criteria
 from unregress.evidence.criterion_specs import REQUIRED
 from unregress.evidence.rule import Rule
-from unregress.evidence.table_verdict import judge_by_table
+from unregress.evidence.table_verdict import judge_by_table, why_not_by_table
 
 _MOST_GOLDS = 50
 """The largest number of golds that a verdict suggests."""
@@ -118,11 +118,11 @@ def _inconclusive(model: str, doubt: _Doubt, found: tuple[Criterion, ...]) -> Ve
 def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | None:
     """The doubt if there are too few golds, or they predict worse than a constant; None otherwise."""
     golds, original = len(report.golds), report.named("original")[0]
-    if not golds:
-        own, its = (report.found("auc", "train-forget", name) for name in (model, original))
-        return _Doubt(doubt_text.without_golds(own, its, is_original=model == original), "golds", rule.golds)
     if golds < rule.golds:
-        return _Doubt(doubt_text.too_few_golds(golds, rule.golds), "golds", rule.golds)
+        own, its = (report.found("auc", "train-forget", name) for name in (model, original))
+        few = doubt_text.too_few_golds(golds, rule.golds)
+        reason = few if golds else doubt_text.without_golds(own, its, is_original=model == original)
+        return _Doubt(f"{reason}{doubt_text.without_table(why_not_by_table(model, report))}", "golds", rule.golds)
     own_error, constant = (report.value_of("mae", "train-retain", name) for name in (original, CONSTANT))
     over_golds = report.over_golds("mae", "train-retain")
     if own_error is not None and constant is not None and over_golds and np.mean(over_golds) > max(own_error, constant):

@@ -23,7 +23,7 @@ from unregress.methods.closed_form_edit import (
     flattened,
     predict_raw,
 )
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Unlearned, lineage
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import Training, require_possible, train_from
 from unregress.training.loop import Epoch, fit
@@ -111,6 +111,16 @@ class LeaveOutEdit(Method):
         # Gradients, change and predictions for each iteration; trials of three groups of layers.
         trials = 3 * (2 * held + WATCHED) + WATCHED if self.layers == "least drift" else 0
         return self.iterations * (gradients + 2 * held + 2 * forgotten) + held + forgotten + trials
+
+    def unlearn(self, model: nn.Module | Unlearned, case: Case, runtime: Runtime) -> Unlearned:
+        """As `Method.unlearn`; a table of another model, or of data that differ too much, is refused.
+
+        Raises:
+            StaleError: the table is too old, see `LeaveOutTable.require_current`.
+        """
+        if self.table is not None:
+            self.table.require_current(case, case.rows("train"), *lineage(model))
+        return super().unlearn(model, case, runtime)
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from unregress.cost import Cost
 from unregress.data.request import ForgetRequest
 from unregress.evidence.model_record import ModelRecord
+from unregress.tasks.weights import weights_of
 from unregress.training.loop import Epoch
 
 
@@ -43,3 +45,23 @@ class Unlearned:
     def known_start(self) -> str:
         """SHA-256 of the initial weights that the model comes from, its own or its record's; empty if unknown."""
         return self.start_digest or ("" if self.record is None else self.record.start)
+
+
+class Lineage(NamedTuple):
+    """What is known of a model's past, in the order in which `LeaveOutTable.require_current` compares it."""
+
+    weights: tuple[str, ...]
+    """SHA-256 of its weights, and of those that it was made from."""
+    start: str = ""
+    """SHA-256 of the initial weights of the training from scratch that it comes from; empty if unknown."""
+    recipe: dict[str, Any] | None = None
+    """The record of that training; None if unknown."""
+
+
+def lineage(model: nn.Module | Unlearned) -> Lineage:
+    """What a model comes from; of a bare module only its own weights are known."""
+    if not isinstance(model, Unlearned):
+        return Lineage((weights_of(model),))
+    record = model.record
+    parents, recipe = ((), None) if record is None else (record.parents, record.recipe)
+    return Lineage((weights_of(model.model), *parents), model.known_start, recipe)

@@ -38,6 +38,8 @@ FEW_RUNS = 4
 """Forgotten samples for each run of consecutive ones from which on they are a stretch of a series or of a sorted
 table."""
 
+_TOO_FEW = "the leave-out table has too few never-seen samples for {count} forgotten ones"
+
 
 class _Seen(NamedTuple):
     """What is read of the panel: never-seen samples that the table knows, and the forgotten ones."""
@@ -103,25 +105,43 @@ class MemoryKept(Metric):
     construction."""
     draws: int = 1000
     """Number of random groups of never-seen samples."""
+    refused: str = field(default="", repr=False)
+    """Why the table does not judge; nothing is then measured, and the reason stands in the report."""
 
     def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
+        if self.refused:
+            return []
         try:
             self.table.targets(case)
         except StaleError as error:
             return [error]
         return []
 
+    def doubt(self, case: Case) -> str:
+        """Why nothing can be measured about a request, before any model has predicted; empty if it can."""
+        if self.refused:
+            return self.refused
+        if note := _part_of_people(case):
+            return note
+        # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
+        rows = np.flatnonzero(case.retained("test")) if case.requested.by == OWN_HELD_OUT[0] else case.rows("test")
+        hashes, known = case.splits.row_hashes("test"), set(self.table.unseen_keys)
+        count = len(case.requested.forget)
+        return "" if sum(hashes[row] in known for row in rows) >= _needed(count) else _TOO_FEW.format(count=count)
+
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The memory kept by every model with interval and p-value, the power, and each sample's percentile."""
         case, names = panel.required_case, [subject.name for subject in panel.subjects]
+        if self.refused:
+            yield from without_value([KEPT_BY_TABLE], "train-forget", names, self.refused)
+            return
         left_out = self._points(panel, self.table.targets(case))
         count, target = len(left_out), panel.original.parts["train-forget"].target
-        # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
         held = [part for part in NEVER_SEEN if part in panel.parts and (case.requested.by, part) != OWN_HELD_OUT]
         note = _part_of_people(case)
         seen = None if note else self._seen(panel, held, target)
         if seen is None:
-            note = note or f"the leave-out table has too few never-seen samples for {count} forgotten ones"
+            note = note or _TOO_FEW.format(count=count)
             yield from without_value([KEPT_BY_TABLE], "train-forget", names, note)
             return
         original, curves = panel.original.parts["train-forget"].prediction, []
@@ -180,7 +200,7 @@ class MemoryKept(Metric):
         pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]
         places = np.array([place for place, _ in pairs], dtype=np.int64)
         rows = torch.tensor([row for _, row in pairs], dtype=torch.int64)
-        if len(places) < max(2 * len(wanted), 20):
+        if len(places) < _needed(len(wanted)):
             return None
         target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
         left_out = self._points(panel, self.table.unseen[rows])
@@ -209,6 +229,11 @@ class MemoryKept(Metric):
             first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, target))
             return matched_groups(first, second, self.draws, rng), "never-seen samples of nearly the same targets"
         return random_groups(len(rows), count, self.draws, rng), "random never-seen samples"
+
+
+def _needed(forgotten: int) -> int:
+    """Number of never-seen samples from which on groups of them can be drawn."""
+    return max(2 * forgotten, 20)
 
 
 def _of(subject: Subject, parts: Sequence[Part]) -> Values:

@@ -64,7 +64,8 @@ def audit_models(
     warnings = [warning for each in models for warning in each.warnings]
     warnings += _tried(retraining, models, runtime)
     forgotten, there = len(models[0].case.requested.forget), len(golds) + retraining.golds
-    table = any(isinstance(metric, MemoryKept) for metric in metrics or ())
+    tables = [metric for metric in metrics or () if isinstance(metric, MemoryKept)]
+    table = any(not metric.doubt(models[0].case) for metric in tables)
     for expected in expectations(forgotten, there, rule, table=table):
         log(f"Note: {expected}")
     judged = named(models)

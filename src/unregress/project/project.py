@@ -204,6 +204,7 @@ class Project:
             self.log(f"Warning: {warning}")
         made = train(case, self.training, self.runtime)
         self._model, self._start, self._source = made, made.start, None
+        self._drop_tables()
         return made
 
     @property
@@ -427,14 +428,14 @@ class Project:
             golds=[] if isinstance(golds, int) else golds,
             start=self.start if original is None else None,
             file=None if path is None else file_of(path),
-            metrics=[*(default_metrics() if metrics is None else metrics), *self._by_table(models)],
+            metrics=[*(default_metrics() if metrics is None else metrics), *self._by_table(models, first)],
             deep=deep,
             rule=rule,
             log=self.log,
         )
 
-    def _by_table(self, models: Sequence[Forgotten]) -> list[MemoryKept]:
-        return judging(self.tables, models[0].case, models, self.log) if models else []
+    def _by_table(self, models: Sequence[Forgotten], original: nn.Module | Unlearned) -> list[MemoryKept]:
+        return judging(self.tables, models[0].case, original, models, self.log) if models else []
 
     def _choose(self, case: Case, budget: float, after: Forgotten | None) -> tuple[Method, tuple[str, ...]]:
         """The method where none is named, and the price list."""
@@ -451,6 +452,13 @@ class Project:
         for line in chosen.lines:
             self.log(line)
         return chosen.method, chosen.lines
+
+    def _drop_tables(self) -> None:
+        """Forget the leave-out tables of an earlier training; those in a folder are read, and checked, when needed."""
+        kept = current(self._tables or (), self._case(None), self.model, lambda line: None)
+        if gone := len(self._tables or ()) - len(kept):
+            self.log(f"Warning: {gone} leave-out tables of an earlier training are dropped; `table` makes new ones")
+            self._tables = None if self.table_folder is not None else kept
 
     def _case(self, request: ForgetRequest | None) -> Case:
         return Case(task=self.task, splits=self.splits, request=request)

@@ -63,7 +63,7 @@ class RecheckRow:
     reason: str
     samples: str
     note: str
-    """Why nothing could be concluded; empty if the request was measured."""
+    """Why nothing could be concluded, or what could not be compared with; empty if all was measured."""
     rows: tuple[VerdictRow, ...]
 
 

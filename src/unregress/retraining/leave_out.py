@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unregress.data.case import Case
-from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable, training_of
 from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
@@ -103,6 +103,8 @@ def fit_table(
         start_digest="" if start is None else weights_of(start),
         original=weights_of(original),
         made_with=len(rows),
+        training=training_of(case, training_record(training)),
+        data=case.splits.data_digest,
         coupling=coupling([unseen.numpy()], [other], own),
     )
     if kept is not None:

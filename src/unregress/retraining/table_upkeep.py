@@ -11,11 +11,10 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Unlearned, lineage
 from unregress.retraining.leave_out import fit_table
 from unregress.runs.folder import check_run
 from unregress.runs.table_folder import read_tables, write_tables
-from unregress.tasks.weights import weights_of
 from unregress.training.from_scratch import Training, training_record
 from unregress.training.runtime import Runtime
 
@@ -90,14 +89,6 @@ def up_to_date_tables(
     if folder is not None:
         write_tables(runtime.process_group, folder, kept, config)
     return kept
-
-
-def lineage(model: nn.Module | Unlearned) -> tuple[tuple[str, ...], str]:
-    """SHA-256 of a model's weights and of those that it was made from, and of its initial weights (empty: unknown)."""
-    if not isinstance(model, Unlearned):
-        return (weights_of(model),), ""
-    parents = () if model.record is None else model.record.parents
-    return (weights_of(model.model), *parents), model.known_start
 
 
 def current(

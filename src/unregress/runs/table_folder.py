@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +19,7 @@ from unregress.data.splits import HASH_SIZE
 from unregress.distributed.process_group import ProcessGroup
 from unregress.errors import CheckpointError, StaleError
 from unregress.files.typed_json import Misfit, build, parse
+from unregress.files.versions import library_versions
 from unregress.files.writing import content_of, write_text
 from unregress.runs.manifest import departures, read_manifest
 from unregress.runs.model_io import run_folder
@@ -41,6 +44,12 @@ class _Description:
     """Number of training samples that the table was made with."""
     coupling: float | None
     """κ; None if it could not be measured."""
+    training: dict[str, Any] = field(default_factory=dict, metadata={"may_be_missing": True})
+    """How the fold models were trained; empty if unknown."""
+    data: str = field(default="", metadata={"may_be_missing": True})
+    """SHA-256 of the training data; empty if unknown."""
+    versions: dict[str, str] = field(default_factory=dict, metadata={"may_be_missing": True})
+    """Versions of unregress, of Python and of the libraries, with which the table was written last."""
 
 
 def _names(partition: int) -> tuple[str, str]:
@@ -70,6 +79,9 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         start=table.start_digest,
         original=table.original,
         made_with=table.made_with,
+        training=dict(table.training),
+        data=table.data,
+        versions={"unregress": version("unregress"), **library_versions()},
         coupling=table.coupling,
     )
     write_text(folder / text, json.dumps(asdict(described), indent=1) + "\n")
@@ -134,6 +146,8 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
         start_digest=described.start,
         original=described.original,
         made_with=described.made_with,
+        training=described.training,
+        data=described.data,
         coupling=described.coupling,
     )
 

@@ -118,7 +118,8 @@ def audit(
         read, notes = _read(paths, case, runtime, original)
         initial = None if start is None else read_start(start, case, runtime)
         judged = [read[name] for name in models if name != original]
-        leave_out = [] if table is None else judging(read_tables(table), case, judged or [read[original]], say)
+        tables = () if table is None else read_tables(table)
+        leave_out = judging(tables, case, read[original], judged, say) if tables else []
         job = AuditJob(
             case=case,
             models={name: read[name] for name in models},
@@ -141,7 +142,9 @@ def audit(
         if recipe is not None:
             say(*announcements(retrain, recipe, models[original]))
         there = len(given) + (0 if retraining is None else retraining.golds)
-        notes_before = expectations(len(asked.request.forget), there, rule, table=bool(leave_out))
+        notes_before = expectations(
+            len(asked.request.forget), there, rule, table=any(not each.doubt(case) for each in leave_out)
+        )
         say(*(f"Note: {expected}" for expected in notes_before))
         caveats = [*warnings, *notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()

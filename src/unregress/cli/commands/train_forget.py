@@ -263,7 +263,7 @@ def _summary(made: Unlearned) -> list[str]:
     passes = f"{made.cost.passes:,} sample passes, " if made.cost.passes else ""
     ended = ", ".join(f"{stage} {loss:.4g}" for stage, loss in losses.items())
     return [
-        f"Method: {made.record}",
+        *([] if made.record is None else [f"Method: {made.record.short}"]),
         f"Cost: {passes}{made.cost.seconds:.1f} s",
         *([f"Mean loss in the last epoch: {ended}"] if losses else []),
         *(f"Note: {note}" for note in made.notes),
