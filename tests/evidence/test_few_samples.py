@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from support.hand_panels import panel, seen
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Criterion, Measurement, Verdict
-from unregress.evidence.memory_limit import MemoryTest
+from unregress.evidence.memory_limit import MemoryTest, sensitivity
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
 from unregress.metrics import Errors, Memory
@@ -69,7 +69,7 @@ def memory(found: Verdict) -> Criterion:
 
 def test_a_model_like_the_golds_passes_and_the_verdict_says_what_it_would_have_seen() -> None:
     found = verdict([10.0, 10.0])
-    assert (found.outcome, [each.kind for each in found.criteria]) == ("PASS", ["memory", "retain"])
+    assert (found.outcome, [each.kind for each in found.criteria]) == ("PASS", ["memory", "error", "retain"])
     one = memory(found)
     assert one.p == pytest.approx(0.5) and one.outcome == "within" and one.low is None
     assert one.power is not None and one.power > 0.9
@@ -85,11 +85,38 @@ def test_limit_and_power_by_hand() -> None:
     one = memory(verdict([10.0, 10.0]))
     whole = 104 + 2 * 4 / 25
     error = 8 * sqrt(2.5 / 4) * sqrt(1 + 1 / 5) / whole
-    limit = student.isf(0.04, 4) * error
-    assert one.high == pytest.approx(limit)
+    assert one.high == pytest.approx(student.isf(0.039, 4) * error)
     assert one.original == pytest.approx(104 / whole)
-    assert one.power == pytest.approx(student.sf((limit - (one.gold + one.original) / 2) / error, 4))
-    assert one.resolution == pytest.approx((limit - one.gold) / (one.original - one.gold))
+    # The power is known from each gold's distance from the other four.
+    values = []
+    for each in SPREAD:
+        apart, toward = 1.25 * each * np.array([1.0, -1.0]), np.array([10.0, 2.0]) + each / 4 * np.array([1.0, -1.0])
+        values.append(apart @ toward / (toward @ toward + 2 * 4 / 25))
+    by_golds = np.std(values, ddof=1) * 4 / 5 * sqrt(1 + 1 / 5)
+    half = (104 / whole - np.mean(values)) / 2
+    assert one.power == pytest.approx(student.sf(student.isf(0.039, 4) - half / by_golds, 4))
+
+
+def test_what_is_said_of_the_sensitivity_is_the_same_for_every_model_and_needs_no_model_but_golds() -> None:
+    """A gold among the judged has the power stated that models far off in every direction have."""
+    answers = {"away": [-990.0, 1010.0], "same": [10.0, 10.0], "half": [15.0, 11.0], "wide": [1000.0, 1000.0]}
+    models = {**FULL, **{name: (answer, NEW) for name, answer in answers.items()}, **GOLDS}
+    judged = [each for each in judge(report(models), Rule()) if each.model != CONSTANT]
+    assert len({memory(each).power for each in judged}) == 1
+    assert {each.model: each.outcome for each in judged} == {
+        "original": "FAIL", "away": "FAIL", "same": "PASS", "half": "FAIL", "wide": "FAIL"
+    }  # fmt: skip
+
+
+def test_sensitivity_by_golds_at_both_sides_of_zero() -> None:
+    """Golds at -1, 0 and 1 are 1.5 times as far from the mean of the others."""
+    test = MemoryTest.of_golds([-1.5, 0.0, 1.5])
+    assert (test.value, test.error) == (0.0, pytest.approx(sqrt(4 / 3)))
+    found = sensitivity([-1.5, 0.0, 1.5], 10.0, level=0.04, tolerance=0.05)
+    assert found.share == pytest.approx(student.isf(0.04, 2) * sqrt(4 / 3) / 10)
+    assert found.power == pytest.approx(student.sf(student.isf(0.04, 2) - 5 / sqrt(4 / 3), 2))
+    assert sensitivity([-1.5, 0.0, 1.5], -1.0, level=0.04, tolerance=0.05).share == inf
+    assert sensitivity([0.0, 0.0, 0.0], 1.0, level=0.04, tolerance=0.05) == (1.0, 0.05)
 
 
 def test_power_is_one_half_where_half_the_memory_lies_at_the_limit() -> None:
@@ -156,9 +183,46 @@ def unpacked(models: Answers) -> list[tuple[str, list[float], list[float]]]:
     return [(name, forgotten, new) for name, (forgotten, new) in models.items()]
 
 
-def test_a_model_that_was_pushed_away_is_not_failed_but_pointed_out() -> None:
-    found = verdict([0.0, 5.0])
-    assert found.outcome == "PASS" and "it may have been pushed too far" in found.reason
+UNEVEN: Answers = {
+    f"gold {n}": ([10.0 + each, 10.0 + each], new)
+    for n, (each, (_, new)) in enumerate(zip(SPREAD, GOLDS.values(), strict=True), 1)
+}
+"""Golds whose errors on the forgotten samples are 6 less their deviation: 5 to 7."""
+
+
+def limit_of_error(level: float) -> float:
+    """Student's limit of one more gold's error, by logarithms."""
+    errors = np.log([7.0, 6.5, 6.0, 5.5, 5.0])
+    return float(np.exp(errors.mean() + student.isf(level, 4) * errors.std(ddof=1) * sqrt(1 + 1 / 5)))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "obstacle"),
+    [
+        (6.9, "PASS", None),
+        (7.1, "PASS", None),
+        (limit_of_error(0.05) - 0.01, "PASS", None),
+        (limit_of_error(0.05) + 0.01, "INCONCLUSIVE", "far"),
+        (limit_of_error(0.001) - 0.01, "INCONCLUSIVE", "far"),
+        (limit_of_error(0.001) + 0.01, "FAIL", None),
+        (1000.0, "FAIL", None),
+    ],
+)
+def test_a_model_that_was_pushed_away(error: float, outcome: str, obstacle: str | None) -> None:
+    """Targets are 20 and 12: answers of 16 - error are off by the error on average."""
+    models = {**FULL, "mine": ([16 - error, 16 - error], NEW), **UNEVEN}
+    found = next(each for each in judge(report(models), Rule()) if each.model == "mine")
+    assert (found.outcome, found.obstacle) == (outcome, obstacle)
+    assert ("it may have been pushed too far" in found.reason) == (outcome != "FAIL" and error > 7)
+    if outcome == "FAIL":
+        assert found.decisive is not None and (found.decisive.kind, found.decisive.outcome) == ("error", "differs")
+
+
+def test_a_gold_without_any_error_sets_no_limit_on_errors() -> None:
+    exact = {**GOLDS, "gold 1": (TARGET, GOLDS["gold 1"][1])}
+    judged = judge(report({**FULL, "mine": ([10.0, 10.0], NEW), **exact}), Rule())
+    found = next(each for each in judged if each.model == "mine")
+    assert next(each for each in found.criteria if each.kind == "error").high is None
 
 
 def test_without_the_metric_nobody_passes() -> None:

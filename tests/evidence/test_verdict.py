@@ -291,7 +291,7 @@ def test_few_samples_are_judged_by_memory_and_what_was_kept() -> None:
     """These are in `test_few_samples.py`; here no memory was measured."""
     found = verdict({ERROR: 24.0}, samples=29)
     assert (found.outcome, found.obstacle) == ("INCONCLUSIVE", "measures")
-    assert [(each.metric, each.split) for each in found.criteria] == [RETAIN]
+    assert [(each.metric, each.split) for each in found.criteria] == [ERROR, RETAIN]
     failed = verdict({ERROR: 24.0}, samples=30)
     assert (failed.outcome, failed.obstacle) == ("FAIL", None)
     assert failed.decisive == criterion(failed, ERROR)

@@ -45,7 +45,7 @@ def panel_caveats(panel: Panel, measures: Sequence[Measurement], rule: Rule) -> 
         counted = "1 sample is" if forgotten == 1 else f"{forgotten} samples are"
         yield (
             f"Only {counted} forgotten: shares and distributions are coarse, and verdicts rest on one test of the "
-            "memory kept and on the error on what was to be kept."
+            "memory kept and on two errors: one far off on these samples, and that on what was to be kept."
         )
     if "test-forget" not in panel.parts:
         yield (

@@ -12,16 +12,15 @@ import numpy as np
 
 from unregress.evidence import CONSTANT, IN_WEIGHTS, AuditReport, Criterion, CriterionOutcome, Kind, Part
 from unregress.evidence.combined_memory import combined_memory
-from unregress.evidence.criterion_specs import CRITERIA, KEPT, MEMORY, TOGETHER, WEIGHTS, CriterionSpec
+from unregress.evidence.criterion_specs import CRITERIA, FAR_OFF, KEPT, MEMORY, TOGETHER, WEIGHTS, CriterionSpec
 from unregress.evidence.findings import LOW_IS_MEMORY
-from unregress.evidence.memory_limit import MemoryTest
-from unregress.evidence.noise_floor import prediction_interval
+from unregress.evidence.memory_limit import MemoryTest, Sensitivity, sensitivity
+from unregress.evidence.noise_floor import Matrix, prediction_interval
 from unregress.evidence.rule import Rule
 
-MEMORY_SHARE = 0.8
-"""Share of the level that the test of memory gets where few samples are forgotten."""
-HALF = 0.5
-"""Share of the original's memory for which its power is given."""
+MEMORY_SHARE, FAR_OFF_SHARE, KEPT_SHARE = 0.78, 0.02, 0.2
+"""Shares of the level where few samples are forgotten: of the test of memory, of an error on them that is far above the
+golds', and of the error on what was to be kept."""
 SIMILAR: Part = "test-forget"
 """Held-out samples of the forgotten kind, such as of the same band of targets."""
 OWN_SHARE = 0.5
@@ -37,8 +36,8 @@ def criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = No
     """Apply to a model the criteria of its predictions for which the report holds numbers.
 
     Half of the level is for the combined test of memory, half is shared out evenly among the limits of all other
-    criteria (Bonferroni).  Where few samples are forgotten there are two criteria: memory kept, with four fifths of
-    their level, and the error on what was to be kept.
+    criteria (Bonferroni).  Where few samples are forgotten there are three criteria: memory kept, with most of their
+    level, an error on these samples that is far above the golds', and the error on what was to be kept.
 
     Args:
         model: any model of the report.
@@ -49,11 +48,34 @@ def criteria(model: str, report: AuditReport, rule: Rule, golds: int | None = No
     """
     of = _Applied(model, report, rule.tolerance, golds)
     if few_samples(report, rule):
-        kept = of.limits(KEPT, (1 - MEMORY_SHARE) * rule.small_level)
-        return tuple(each for each in (of.memory(MEMORY_SHARE * rule.small_level), kept) if each is not None)
+        far_off, kept = (
+            of.limits(spec, share * rule.small_level) for spec, share in ((FAR_OFF, FAR_OFF_SHARE), (KEPT, KEPT_SHARE))
+        )
+        found = of.memory(MEMORY_SHARE * rule.small_level), far_off, kept
+        return tuple(each for each in found if each is not None)
     together = of.together(rule.level / 2)
     shared = rule.level if together is None else rule.level / 2
     return (*([] if together is None else [together]), *of.each(CRITERIA, shared))
+
+
+def memory_sensitivity(report: AuditReport, rule: Rule, golds: int | None = None) -> Sensitivity | None:
+    """What the test of memory notices where few samples are forgotten, whichever model is judged; None if unmeasured.
+
+    Arguments as for `criteria`.
+    """
+    original = report.value_of(MEMORY.metric, MEMORY.split, report.named("original")[0])
+    values = report.over_golds(MEMORY.metric, MEMORY.split)
+    if original is None or not 2 <= len(report.golds) == len(values):
+        return None
+    return sensitivity(values, original, MEMORY_SHARE * rule.small_level, rule.tolerance, golds)
+
+
+def far_off(model: str, report: AuditReport, rule: Rule) -> Criterion | None:
+    """The error on few forgotten samples, with a limit that one gold in twenty crosses; None if it is not measured.
+
+    One more gold's error is above this limit too often for a FAIL, and seldom enough for no PASS.
+    """
+    return _Applied(model, report, rule.tolerance).limits(FAR_OFF, rule.small_level)
 
 
 def weights_criteria(model: str, report: AuditReport, rule: Rule) -> tuple[Criterion, ...]:
@@ -88,7 +110,10 @@ class _Applied:
         if value is None or original is None or not self._complete(spec):
             return None
         gold_values = np.array(self.report.over_golds(*place))
-        low, high = prediction_interval(gold_values, level, paired=spec.kind == "distance", golds=self.golds)
+        if spec.only_high:
+            low, high = -inf, _skewed_limit(gold_values, level, self.golds)
+        else:
+            low, high = prediction_interval(gold_values, level, paired=spec.kind == "distance", golds=self.golds)
         center = float(gold_values.mean())
         margin = self.tolerance * (abs(center) if spec.kind == "retain" else abs(original - center))
         low = min(low, center - margin) if spec.has_low else -inf
@@ -115,8 +140,10 @@ class _Applied:
             return None
         center = float(np.mean(self.report.over_golds(MEMORY.metric, MEMORY.split)))
         found = self._tested(MEMORY, test, center, original.value, level)
-        expected = center + HALF * (original.value - center)
-        return replace(found, p=test.p, power=test.power(inf if found.high is None else found.high, expected))
+        by_golds = sensitivity(
+            self.report.over_golds(MEMORY.metric, MEMORY.split), original.value, level, self.tolerance, self.golds
+        )
+        return replace(found, p=test.p, power=by_golds.power)
 
     def together(self, level: float) -> Criterion | None:
         """The combined test of memory; None without its numbers.  It is not exact, so that it has no p-value."""
@@ -234,6 +261,14 @@ def _less_golds(model: str, report: AuditReport, split: str) -> float | None:
     """A model's mean absolute error less the golds' mean; None if it was not measured for all of them."""
     golds, own = report.over_golds("mae", split), report.value_of("mae", split, model)
     return None if own is None or len(golds) < len(report.golds) or not golds else own - float(np.mean(golds))
+
+
+def _skewed_limit(values: Matrix, level: float, golds: int | None) -> float:
+    """The upper limit of one more gold's error, by logarithms; infinite if some gold does not err at all."""
+    if values.min() <= 0:
+        return inf
+    with np.errstate(over="ignore"):
+        return float(np.exp(prediction_interval(np.log(values), level, golds=golds)[1]))
 
 
 def knows_more(kind: Kind, value: float, gold: float) -> bool:

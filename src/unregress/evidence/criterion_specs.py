@@ -18,11 +18,13 @@ class CriterionSpec:
     split: Part
     words: str
     """The quantity, as the subject of a sentence."""
+    only_high: bool = False
+    """Whether a low value is left to another criterion; the limit is then one of logarithms, as values are skewed."""
 
     @property
     def has_low(self) -> bool:
         """Whether a value can be too low."""
-        return self.kind == "attack" or self.kind in LOW_IS_MEMORY
+        return not self.only_high and (self.kind == "attack" or self.kind in LOW_IS_MEMORY)
 
     @property
     def has_high(self) -> bool:
@@ -81,7 +83,11 @@ MEMORY = CriterionSpec(
     split="train-forget",
     words="how far its predictions lean from the retrained models' towards the forgotten samples' true values",
 )
-"""The one test of a request with few samples, besides the error on what was to be kept."""
+"""The one test of memory of a request with few samples."""
+FAR_OFF = CriterionSpec(
+    kind="error", metric="mae", split="train-forget", words="its error on the forgotten samples", only_high=True
+)
+"""An error on few samples that is far above the golds', which the test of memory does not see."""
 WEIGHTS = (
     CriterionSpec(
         kind="readout",

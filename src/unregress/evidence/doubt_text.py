@@ -120,6 +120,20 @@ def weak_test(memory: Criterion, golds: int, enough: int | None, most: int) -> s
     return f"{said}; {_more_golds(golds, enough, most)}."
 
 
+def far_off(error: Criterion, largest: float) -> str:
+    """The reason of an INCONCLUSIVE of a request with few samples on which a model errs as hardly any gold would.
+
+    Args:
+        error: its error, with the limit of one more gold.
+        largest: the golds' largest error.
+    """
+    return (
+        "It keeps no memory that the audit sees, but it does not answer as a retrained model does either: "
+        f"{error.question} is {shown(error.value)}, where the retrained models' is at most {shown(largest)} and one "
+        f"more's would seldom be above {shown(error.high or 0.0)}; it may have been pushed too far."
+    )
+
+
 def not_measured(kinds: Collection[Kind]) -> str:
     """The reason of an INCONCLUSIVE without measurements for some kinds of criteria."""
     absent = [words for kind, words in _KIND_NAMES.items() if kind in kinds]

@@ -28,7 +28,7 @@ def expectations(forgotten: int, golds: int, rule: Rule, *, table: bool = False)
     if forgotten < rule.samples:
         found.append(
             f"{forgotten} {'sample is' if forgotten == 1 else 'samples are'} forgotten, fewer than {rule.samples}: the "
-            "verdict rests on one one-sided test of the memory kept and on the error on what was to be kept, and says "
+            "verdict rests on one one-sided test of the memory kept and on errors that are far off, and says "
             "with which probability a model that kept half of the memory would be noticed; more retrained models raise "
             "it"
         )

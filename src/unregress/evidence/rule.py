@@ -32,9 +32,10 @@ class Rule:
       of criterion that was not measured, or an audit that could not have detected memory or damage, for example because
       the original itself cannot be told from a gold.
 
-    With fewer forgotten samples than `samples` so many limits would leave no power.  Then there are two criteria: one
-    one-sided test of the memory kept (`Memory`), and the error on what was to be kept; `small_level` is divided
-    between them, four fifths and one fifth.  A model that was pushed beyond the golds is not failed there.
+    With fewer forgotten samples than `samples` so many limits would leave no power.  Then there are three criteria: one
+    one-sided test of the memory kept (`Memory`), an error on these samples that is far above the golds', and the error
+    on what was to be kept, with 78, 2 and 20 % of `small_level`.  A model whose error on the forgotten samples one gold
+    in twenty would exceed is INCONCLUSIVE if it does not fail.
 
     With fewer golds, or golds that differ too much to tell, a leave-out table judges if there is one, see
     `unregress.evidence.table_verdict`.

@@ -28,7 +28,15 @@ from unregress.evidence import (
     doubt_text,
     verdict_text,
 )
-from unregress.evidence.criteria import criteria, few_samples, knows_more, unseen_damage, weights_criteria
+from unregress.evidence.criteria import (
+    criteria,
+    far_off,
+    few_samples,
+    knows_more,
+    memory_sensitivity,
+    unseen_damage,
+    weights_criteria,
+)
 from unregress.evidence.criterion_specs import REQUIRED
 from unregress.evidence.rule import Rule
 from unregress.evidence.table_verdict import judge_by_table, why_not_by_table
@@ -74,6 +82,7 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     if worst is not None and (doubt is None or doubt.obstacle in ("spread", "kept")):
         reason = verdict_text.remembered_in_weights(worst, sure=doubt is None)
         return replace(failed, outcome="OUTPUTS ONLY", reason=reason)
+    doubt = doubt or _far_off_of_few(model, report, rule)
     if doubt is not None:
         return by_table or _inconclusive(model, doubt, failed.criteria)
     return replace(failed, outcome="PASS", reason=_why_passed(model, report, rule, found, in_weights))
@@ -171,16 +180,32 @@ def _too_insensitive_of_few(model: str, report: AuditReport, rule: Rule, found: 
     if absent := kinds - {criterion.kind for criterion in found}:
         return _Doubt(doubt_text.not_measured(absent), "measures")
     (memory,) = (criterion for criterion in found if criterion.kind == "memory")
-    share, _ = _detectable_share(found)
-    if share <= rule.resolution:
-        return None
     original = report.named("original")[0]
     its = next((criterion for criterion in criteria(original, report, rule) if criterion.kind == "memory"), memory)
-    enough = _golds_that_detect(model, report, rule)
+    if its.outcome != "within" and _detectable_memory(report, rule) <= rule.resolution:
+        return None
+    enough = _golds_needed(lambda n: _detectable_memory(report, rule, n), report, rule.resolution)
     if its.outcome == "within":
         reason = doubt_text.original_not_told_apart(its, len(report.golds), enough, is_original=model == original)
         return _Doubt(reason, "original", enough)
     return _Doubt(doubt_text.weak_test(memory, len(report.golds), enough, _MOST_GOLDS), "spread", enough)
+
+
+def _detectable_memory(report: AuditReport, rule: Rule, golds: int | None = None) -> float:
+    """The smallest share of the original's memory that the test of few samples would detect; infinite if unknown."""
+    found = memory_sensitivity(report, rule, golds)
+    return inf if found is None else found.share
+
+
+def _far_off_of_few(model: str, report: AuditReport, rule: Rule) -> _Doubt | None:
+    """The doubt if a model errs on few forgotten samples as hardly any gold would; None otherwise.
+
+    It has not kept their memory, and does not answer as a retrained model does.
+    """
+    error = far_off(model, report, rule) if few_samples(report, rule) else None
+    if error is None or error.outcome == "within":
+        return None
+    return _Doubt(doubt_text.far_off(error, max(report.over_golds("mae", "train-forget"))), "far")
 
 
 def _golds_that_detect(model: str, report: AuditReport, rule: Rule) -> int | None:
@@ -232,16 +257,14 @@ def _metrics_beyond_all_golds(report: AuditReport, found: Sequence[Criterion]) -
     for criterion in found:
         golds = report.over_golds(criterion.metric, criterion.split)
         # Where the original itself is within the limits, its side is no sign of memory.
-        informative = criterion.kind in ("error", "attack", "memory") and criterion.resolution < 1
+        by_golds_alone = criterion.power is not None
+        informative = by_golds_alone or (criterion.kind in ("error", "attack", "memory") and criterion.resolution < 1)
         if informative and golds and all(knows_more(criterion.kind, criterion.value, gold) for gold in golds):
             beyond.append(criterion.metric)
     return beyond
 
 
 def _errs_more_than_all_golds(model: str, report: AuditReport) -> bool:
-    """Whether a model leans away from the forgotten samples' targets farther than every gold, and errs more."""
-    memory, error = (report.value_of(metric, "train-forget", model) for metric in ("memory", "mae"))
-    over_memory, over_error = (report.over_golds(metric, "train-forget") for metric in ("memory", "mae"))
-    if memory is None or error is None or not over_memory or not over_error:
-        return False
-    return memory < min(over_memory) and error > max(over_error)
+    """Whether a model's error on the forgotten samples is above every gold's."""
+    error, over_golds = report.value_of("mae", "train-forget", model), report.over_golds("mae", "train-forget")
+    return error is not None and bool(over_golds) and error > max(over_golds)

@@ -36,7 +36,7 @@ class Notes(NamedTuple):
     beyond: Sequence[str] = ()
     """Metrics within their limits by which the model knows more than each of the golds."""
     pushed: bool = False
-    """Whether its error on the forgotten samples is above each of the golds', where no criterion judges that."""
+    """Whether its error on the forgotten samples is above each of the golds', within the limits."""
     unseen: float | None = None
     """Share of the golds' skill on what was to be kept that could be lost unnoticed; None if it is not known."""
     in_weights: Sequence[Criterion] = ()
@@ -58,8 +58,8 @@ class Notes(NamedTuple):
             )
         if self.pushed:
             said.append(
-                f"Yet its error on the forgotten samples is above each of the {self.golds} retrained models', which "
-                "this test does not judge: it may have been pushed too far."
+                f"Yet its error on the forgotten samples is above each of the {self.golds} retrained models', as one "
+                f"further retrained model's in {self.golds + 1} would be by chance: it may have been pushed too far."
             )
         return " ".join(said)
 

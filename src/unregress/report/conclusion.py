@@ -42,6 +42,7 @@ _UNKNOWN: dict[Obstacle, str] = {
     "original": "not even the original can be told to have learnt them",
     "training": "the models retrained for comparison learnt nothing",
     "kept": "the comparison could not show damage to what was to be kept",
+    "far": "it errs on the records by more than nearly any model that was retrained without them",
 }
 _STEPS: dict[Obstacle, str] = {
     "golds": "Retrain more models without the records, and audit again.",
@@ -52,6 +53,7 @@ _STEPS: dict[Obstacle, str] = {
     "cannot be shown for any model: deploy one that was retrained without them.",
     "training": "Check how the retrained models were trained, train them as the original was, and audit again.",
     "kept": "Audit with more new samples of the kinds kept, or deploy a model that was retrained without the records.",
+    "far": "It may have been pushed too far: forget with a smaller rate or fewer steps, and audit again.",
 }
 
 _NOTHING_TO_SEE: tuple[Obstacle, ...] = ("golds", "spread", "samples", "original", "kept")

@@ -14,7 +14,7 @@ RULE = {
     "golds": "retrained models that a verdict needs, at least",
     "samples": "forgotten samples from which on all questions are asked; of fewer, one test of the memory kept and the "
     "error on what was to be kept",
-    "small_level": "the same probability for so few samples: four fifths for the memory, one fifth for what was kept",
+    "small_level": "the same probability for so few samples: 78 % for the memory, 20 % for what was kept",
     "weights_level": "the same probability for memory in the weights, shared by readout, relearning and revival",
     "tolerance": "limits are no narrower than this share of what sets the original apart or, for what was to be kept, "
     "of the retrained models’ error: a smaller difference is of no consequence",
@@ -141,7 +141,7 @@ def _criterion_row(criterion: Criterion, about: MetricInfo | None) -> CriterionR
 
 def _noticed(criterion: Criterion) -> str:
     """The smallest share of the original's memory that a criterion would have noticed, in words."""
-    if criterion.kind == "retain":
+    if criterion.kind == "retain" or (criterion.kind == "error" and criterion.low is None):
         return DASH  # this criterion is not about memory
     if criterion.power is not None:
         return f"half kept, with a probability of {whole_percent(min(criterion.power, 0.995))}"
