@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, IterableDataset
 from unregress.data.hashing import columns, digest_of, row_hashes
 from unregress.data.ids import plain_ids
 from unregress.data.loading import Augment, Collate, Source, chunked
+from unregress.data.missing_values import is_missing
 from unregress.errors import DataError, UnregressError, raise_all
 from unregress.errors.user_code import frames_of_user
 from unregress.errors.wording import type_names
@@ -233,7 +234,7 @@ def _about_subjects(splits: Splits, name: str, split: str) -> Iterator[Unregress
     size = 0 if dataset is None else length_of(dataset, split)
     if len(found) != size:
         yield DataError(f"`{name}` has {len(found)} entries for {size} {split} samples", expected="one for each")
-    if missing := [place for place, value in enumerate(found) if _is_missing(value)]:
+    if missing := [place for place, value in enumerate(found) if is_missing(value)]:
         yield DataError(
             f"`{name}` has {len(missing)} missing values, the first at position {missing[0]}",
             expected="a person for each sample",
@@ -264,11 +265,6 @@ def _about_columns(
             yield DataError(
                 f"The column {name!r} has {len(values)} values for {size} {split} samples", expected="one for each"
             )
-
-
-def _is_missing(value: Hashable) -> bool:
-    """Whether a value stands for a missing one: None, NaN, or pandas' NA and NaT."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 
 def length_of(dataset: Dataset[Any], name: str) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from unregress.data.conditions import named_by_content
 from unregress.data.ids import by_text
+from unregress.data.missing_values import Missing
 from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
 from unregress.data.request_checks import require_list
@@ -16,8 +17,6 @@ from unregress.data.splits import HELD_OUT, Splits
 from unregress.errors import RequestError, SettingError
 from unregress.errors.wording import unknown_remedy
 from unregress.tasks.base import Task
-
-Missing = Literal["error", "report"]
 
 
 class NamedRequest(NamedTuple):
@@ -79,7 +78,9 @@ def named_request(
     elif where is not None and not isinstance(where, Mapping):
         found = ForgetRequest.where(where, reason=reason)
     else:
-        by_content = named_by_content(splits, task, band=band, where=where, times=times, reason=reason)
+        by_content = named_by_content(
+            splits, task, band=band, where=where, times=times, reason=reason, missing=missing, notes=notes
+        )
         if by_content is None:
             raise RequestError("The request names nothing", expected=f"one of {', '.join(WAYS)}")
         found = by_content

@@ -61,7 +61,8 @@ class RequestSpec:
     by: Literal["subjects", "ids"] = "subjects"
     """What that column holds."""
     missing: Literal["error", "report"] = "error"
-    """With `report`, people and ids that are not in the data are counted in the report and no error."""
+    """With `report`, people and ids that are not in the data, and samples that lack a value which `where` or `times`
+    needs, are counted in the report and no error."""
     from_run: Path | None = None
     """Run folder whose request to use again, with its reason; may also be the folder of an ancestor of the models."""
     after: list[Path] = field(default_factory=list)
@@ -122,13 +123,15 @@ class RequestSpec:
             )
         folders = [*models, *self.after, *([] if self.from_run is None else [self.from_run])]
         chain = Chain.of(folders, records)
-        gone, unknown = list[str](), list[str]()
-        request = self._named(splits, task, chain, gone, unknown) if own is None else own.request(splits.size)
+        gone, unknown, undecided = list[str](), list[str](), list[str]()
+        request = (
+            self._named(splits, task, chain, gone, unknown, undecided) if own is None else own.request(splits.size)
+        )
         if self.requested_by or self.requested_on:
             request = replace(request, requested_by=self.requested_by, requested_on=self.requested_on)
         others = chain.requests(but=request.forget)
         asked = request.beside(*others)
-        notes = [*chain.notes, *([] if own is None else own.notes)]
+        notes = [*chain.notes, *([] if own is None else own.notes), *undecided]
         if unknown:
             notes.append(f"{len(unknown)} {self._called} of the request are not in the data")
         if gone:
@@ -146,7 +149,13 @@ class RequestSpec:
         return "people" if people else "ids"
 
     def _named(
-        self, splits: Splits, task: Task[Any], chain: Chain, gone: list[str], unknown: list[str]
+        self,
+        splits: Splits,
+        task: Task[Any],
+        chain: Chain,
+        gone: list[str],
+        unknown: list[str],
+        undecided: list[str],
     ) -> ForgetRequest:
         """The request for the named samples.
 
@@ -156,6 +165,7 @@ class RequestSpec:
             chain: the earlier requests.
             gone: extended by the ids and people whose samples an earlier request removed.
             unknown: extended by those that are not in the data, if these are only reported.
+            undecided: extended by notes on samples that conditions or times could not decide about.
         """
         size = splits.size
         if self._called == "people":
@@ -166,7 +176,14 @@ class RequestSpec:
             people = {str(each): each for split in HELD_OUT for each in splits.subjects_of(split) or ()} | trained
             return ForgetRequest.subjects(splits, [people.get(each, each) for each in left], reason=self.reason)
         if found := named_by_content(
-            splits, task, band=self.band, where=self.where, times=self.times, reason=self.reason
+            splits,
+            task,
+            band=self.band,
+            where=self.where,
+            times=self.times,
+            reason=self.reason,
+            missing=self.missing,
+            notes=undecided,
         ):
             return found
         if self.random is not None:
