@@ -272,8 +272,8 @@ class Project:
 
         Args:
             subjects: the people whose samples are to be forgotten, as in `Splits.subjects`: all of their samples, in
-                every split; or the `Path` of a CSV, JSON-lines or Parquet file that lists them.
-            ids: ids of training samples, as in `Splits.ids`; or the `Path` of such a file.
+                every split; or the path of a CSV, JSON-lines or Parquet file that lists them.
+            ids: ids of training samples, as in `Splits.ids`; or the path of such a file.
             column: the file's column with the people or ids; not needed if it has only one.
             band: lowest and highest target, both included; None for no limit.
             where: a mask over the training samples, `(n,)` bool, or conditions on `Splits.columns`, see
