@@ -70,8 +70,8 @@ def decided(judged: Sequence[tuple[str, Judged]], called: str, missing: Missing,
     raise RequestError(
         f"{found}: whether the request is about them is unknown",
         expected="a value for each that the other conditions do not rule out",
-        remedy="Fill the values in; or ask for those without a value by None (null); or set `missing` to `report`, "
-        "which leaves them out and counts them in the report",
+        remedy="Fill the values in; or ask for those without a value by None (null) in `where`; or set `missing` to "
+        "`report`, which leaves them out and counts them in the report",
     )
 
 
