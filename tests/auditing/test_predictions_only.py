@@ -142,6 +142,22 @@ def test_files_frames_mappings_and_arrays_give_the_same_report(tmp_path: Path) -
     assert named["constant"] is None
 
 
+def test_ids_that_a_table_made_floats_of_are_the_same(tmp_path: Path) -> None:
+    written(tmp_path)
+    names = ["original", "unlearned", "data", *(path.stem for path in tmp_path.glob("gold-*.csv"))]
+    for name in names:
+        frame = pd.read_csv(tmp_path / f"{name}.csv", float_precision="round_trip")
+        frame["id"] = frame["id"].str.removeprefix("p").astype(int)
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    frame = pd.read_csv(tmp_path / "unlearned.csv", float_precision="round_trip")
+    files = {name: tmp_path / f"{name}.csv" for name in ("original", "unlearned")}
+    golds, rows = str(tmp_path / "gold-*.csv"), tmp_path / "data.csv"
+    expected = numbers(unregress.audit_predictions(files, golds=golds, data=rows))
+    frame.assign(id=frame["id"].astype(float)).to_csv(tmp_path / "unlearned.csv", index=False)
+    assert (tmp_path / "unlearned.csv").read_text().splitlines()[1].split(",")[0].endswith(".0")
+    assert numbers(unregress.audit_predictions(files, golds=golds, data=rows)) == expected
+
+
 def test_several_outputs_are_in_units_of_their_spreads() -> None:
     asked = tables()
 

@@ -64,7 +64,7 @@ def test_all_complaints_come_at_once() -> None:
         Splits(train=DATA, train_eval=HELD_OUT, ids=list("abcde"), test=Listed(INPUTS[:0], TARGETS[:0]))
     found = [complaint.found for complaint in caught.value.complaints]
     assert len(found) == 3
-    assert all(word in text for word, text in zip(("train_eval", "5 ids for 6", "test"), found, strict=True))
+    assert all(word in text for word, text in zip(("5 entries for 6", "train_eval", "test"), found, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_ids_of_another_kind_are_refused(ids: Any) -> None:
 
 
 def test_there_is_one_id_for_each_sample() -> None:
-    with pytest.raises(DataError, match="5 ids for 6"):
+    with pytest.raises(DataError, match="5 entries for 6"):
         Splits(train=DATA, ids=list("abcde"))
 
 

@@ -104,7 +104,8 @@ def test_people_with_held_out_samples_only(original: Path, tmp_path: Path, capsy
     assert "held-out samples only, 1 of 2: 100" in capsys.readouterr().err
     words = ["--request.subjects", "[3, 100]", "--request.missing", "report"]
     assert forget(original, tmp_path / "run", *words) == 0
-    assert "1 people of the request are not in the data" in capsys.readouterr().out
+    assert "1 people of the request have held-out samples only" in capsys.readouterr().out
+    assert request_in(tmp_path / "run")["validation"] == [0, 1]
 
 
 @pytest.mark.parametrize(

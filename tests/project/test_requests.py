@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from torch.utils.data import TensorDataset
 from support import own_training
 from unregress import Errors, FineTune, Project, Recipe, Runtime, TensorTask
 from unregress.errors import DataError, ModelError, RequestError, SettingError
+from unregress.project.requests import named_request
 
 SHORT = FineTune(recipe=Recipe(epochs=1))
 
@@ -40,7 +43,7 @@ def project_of(training: Any = SHORT.recipe) -> tuple[Project, list[str]]:
     ("named", "forget", "note"),
     [
         ({"subjects": [1, 77, 78]}, (4, 5, 6, 7), "2 people of the request are not in the data"),
-        ({"ids": iter(["r3", "r99"])}, (3,), "1 ids of the request are not in the data"),
+        ({"ids": iter(["r3", "r99"])}, (3,), "1 ids of the request are not among the training records"),
     ],
 )
 def test_what_is_not_in_the_data_is_counted_in_the_report(named: Any, forget: tuple[int, ...], note: str) -> None:
@@ -90,8 +93,11 @@ def test_unknown_people_are_an_error_unless_they_are_to_be_reported() -> None:
         project.request(subjects=[1, 77], reason="test")
     assert "77" in caught.value.found
     # A person with held-out samples only is in the data, and has nothing that was learnt.
+    for missing in ("error", "report"):
+        with pytest.raises(RequestError, match="held-out samples only"):
+            project.request(subjects=[6], reason="test", missing=missing)
     with pytest.raises(RequestError, match="held-out samples only"):
-        project.request(subjects=[1, 6], reason="test", missing="report")
+        project.request(subjects=[1, 6], reason="test")
     with pytest.raises(SettingError):
         project.request(subjects=[1], reason="test", missing="ignore")
     for single in (1, "1"):
@@ -148,3 +154,88 @@ def test_names_that_are_no_request_are_refused(named: dict[str, Any], found: str
     project, _ = project_of()
     with pytest.raises(RequestError, match=found):
         project.forget(method=SHORT, **named)
+
+
+def frame_of(**changes: Any) -> pd.DataFrame:
+    """Ten people, 100 to 109, with two records each, 0 to 19; the last two people are in the test set."""
+    rng = np.random.default_rng(0)
+    records = {"record": np.arange(20), "nr": np.repeat(np.arange(100, 110), 2), "x": rng.normal(size=20)}
+    return pd.DataFrame(records).assign(y=rng.normal(size=20), part=["train"] * 16 + ["test"] * 4, **changes)
+
+
+def from_table(frame: pd.DataFrame) -> Project:
+    return Project.from_table(
+        frame, build_model=lambda: nn.Linear(1, 1), features=["x"], target="y", id="record", subject="nr",
+        split="part", training=SHORT.recipe, runtime=Runtime(accelerator="cpu"), log=lambda _: None,
+    )  # fmt: skip
+
+
+def test_ids_of_held_out_records_are_known_of_a_table() -> None:
+    project = from_table(frame_of())
+    assert project.splits.test_ids == [16, 17, 18, 19] and project.splits.validation_ids is None
+    found = named_request(project.splits, project.task, ids=[3, 17, 99], reason="test", missing="report")
+    assert (found.request.forget, found.request.test, found.request.by) == ((3,), (1,), "samples")
+    assert found.not_found[0] == "1 ids of the request are not in the data"
+    assert found.not_found[1].startswith("1 ids of the request have held-out samples only")
+    for missing in ("error", "report"):
+        with pytest.raises(RequestError, match="held-out samples only, 1 of 1: 17"):
+            project.request(ids=[17], reason="test", missing=missing)
+    with pytest.raises(RequestError, match="held-out samples only, 1 of 2: 17"):
+        project.request(ids=[3, 17], reason="test")
+
+
+def test_a_list_with_somebody_who_has_held_out_samples_only_is_carried_out() -> None:
+    project, _ = project_of()
+    found = named_request(project.splits, project.task, subjects=[1, 6, 77], reason="test", missing="report")
+    assert (found.request.forget, found.request.test) == ((4, 5, 6, 7), (1, 2))
+    assert [note[:28] for note in found.not_found] == ["1 people of the request are ", "1 people of the request have"]
+
+
+@pytest.mark.parametrize("kind", [int, float, str, "Int64"])
+@pytest.mark.parametrize(
+    ("name", "form"), [("a.csv", "nr\n100\n101\n"), ("a.csv", "nr\n100.0\n101.0\n100\n"), ("a.parquet", float)]
+)
+def test_whole_numbers_are_the_same_however_a_table_holds_them(tmp_path: Path, kind: Any, name: str, form: Any) -> None:
+    frame = frame_of()
+    project = from_table(frame.assign(nr=frame["nr"].astype(kind), record=frame["record"].astype(kind)))
+    file = tmp_path / name
+    if isinstance(form, str):
+        file.write_text(form, encoding="utf-8")
+    else:
+        pd.DataFrame({"nr": [100.0, 101.0]}).to_parquet(file)
+    for path in (file, str(file)):
+        assert project.request(subjects=path, reason="test").forget == (0, 1, 2, 3)
+    if kind is not str:
+        assert project.request(subjects=[100.0, 101], reason="test").forget == (0, 1, 2, 3)
+        assert [type(each) for each in project.splits.subjects[:1]] == [int]
+
+
+def test_texts_with_zeros_of_their_own_are_told_apart(tmp_path: Path) -> None:
+    frame = frame_of()
+    project = from_table(frame.assign(nr=["1", "1.0"] * 8 + ["2", "2.5"] * 2))
+    (tmp_path / "a.csv").write_text("nr\n1.0\n", encoding="utf-8")
+    assert project.request(subjects=tmp_path / "a.csv", reason="test").forget == tuple(range(1, 16, 2))
+
+
+def test_of_a_file_nobody_is_told_to_check_types(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("nr\n100\n4242\n", encoding="utf-8")
+    with pytest.raises(RequestError) as caught:
+        from_table(frame_of()).request(subjects=tmp_path / "a.csv", reason="test")
+    assert caught.value.found.endswith("1 of 2: '4242'")
+    assert caught.value.expected == "people of the data" and "type" not in caught.value.remedy
+
+
+@pytest.mark.parametrize("column", ["nr", "record"])
+@pytest.mark.parametrize("gap", [None, float("nan"), "", " "])
+def test_records_without_a_person_or_an_id_are_refused(column: str, gap: Any) -> None:
+    frame = frame_of()
+    with pytest.raises(DataError, match="2 missing values, the first at position 0"):
+        from_table(frame.assign(**{column: [gap, gap, *frame[column].astype(str)[2:]]}))
+
+
+def test_a_mask_of_another_length_is_refused_at_once() -> None:
+    project, _ = project_of()
+    for size in (23, 25):
+        with pytest.raises(RequestError) as caught:
+            project.request(where=[True] + [False] * (size - 1), reason="test")
+        assert caught.value.found == f"The mask has {size} values for 24 training samples"

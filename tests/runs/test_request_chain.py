@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 from unregress import Case, ForgetRequest, Splits, TensorTask
+from unregress.data.ids import salted
 from unregress.errors import DataError, RequestError, StaleError
 from unregress.files.typed_json import build
 from unregress.runs.record_matching import KEPT, Sketch, TrainingRecords
@@ -236,3 +237,32 @@ def test_samples_under_the_same_ids_with_other_content_are_others():
     sketch = Sketch.of(TrainingRecords(data(range(8), dict(enumerate("abcdefgh")))))
     other = Splits(train=TensorDataset(torch.zeros(8, 1), torch.arange(8.0) + 1), ids=list("abcdefgh"))
     assert sketch.present(TrainingRecords(other)) == 0
+
+
+def named_splits(train, test):
+    """Data whose samples have their ids as inputs."""
+    made = [torch.tensor([float(name) for name in names]) for names in (train, test)]
+    parts = [TensorDataset(each[:, None], each) for each in made]
+    return Splits(train=parts[0], test=parts[1], ids=train, test_ids=test)
+
+
+def test_held_out_records_are_found_by_their_ids_too():
+    splits = named_splits([0, 1, 2, 3], [10, 11, 12])
+    made = ForgetRequest(size=4, forget=(1, 2), test=(0, 2), reason="letter 17")
+    record = RequestRecord.of(Case(task=TASK, splits=splits, request=made))
+    assert list(record.held_out_ids) == ["test"] and len(record.held_out_ids["test"]) == 2
+    assert record == build(RequestRecord, json.loads(json.dumps(asdict(record))))
+    found = record.find(TrainingRecords(named_splits([3, 2, 1, 0], [12, 11, 10])))
+    assert found.request(4).digest == made.digest
+    again = record.find(TrainingRecords(named_splits([2, 3], [11, 12])))
+    assert (again.positions, again.held_out["test"], again.absent) == ((0,), (1,), 1)
+
+
+def test_records_of_floats_are_found_among_whole_numbers():
+    """Earlier versions hashed the text 7.0 of ids that a table held as floats."""
+    splits = named_splits([0, 1, 2, 3], [10])
+    record = RequestRecord.of(Case(task=TASK, splits=splits, request=ForgetRequest(size=4, forget=(1,), reason="a")))
+    old = replace(record, ids=(salted(record.salt, "1.0"),))
+    assert old.find(TrainingRecords(named_splits([3, 1, 2], [10]))).positions == (1,)
+    texts = Splits(train=splits.train, ids=["1", "1.0", "2", "3"])
+    assert old.find(TrainingRecords(texts)).positions == (1,)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unregress.data.ids import plain_ids
+from unregress.data.ids import plain_ids, whole_text
 from unregress.errors import DataError, SettingError
 from unregress.files.tables import Columns, read_columns
 from unregress.metrics.predictions import Values
@@ -79,7 +79,7 @@ def read_table(name: str, source: Source) -> Table:
             f"{title} has columns of different lengths" if len(lengths) > 1 else f"{title} has no rows",
             expected="a table with one row for each sample",
         )
-    given = None if ID not in columns else [_id_text(value) for value in plain_ids(columns[ID]) or []]
+    given = None if ID not in columns else _id_texts(plain_ids(columns[ID]) or [])
     if given is not None and (unnamed := sum(identity in ("", "None", "nan") for identity in given)):
         raise DataError(f"{title} has {unnamed} rows without an id", expected="an id for each row")
     if given is not None and (repeats := len(given) - len(set(given))):
@@ -103,6 +103,17 @@ def _columns_of_array(title: str, values: NDArray[Any]) -> Columns:
     if values.ndim not in (1, 2):
         raise DataError(f"{title} is an array of shape {values.shape}", expected="(rows,) or (rows, outputs)")
     return {PREDICTION: values.reshape(-1).tolist()}
+
+
+def _id_texts(ids: Sequence[object]) -> list[str]:
+    """Ids as texts; a CSV file whose ids are all of the form 7.0 was written from numbers, and names 7.
+
+    >>> _id_texts(["7.0", "8.0"]), _id_texts(["7.0", "7.5"])
+    (['7', '8'], ['7.0', '7.5'])
+    """
+    texts = [_id_text(value) for value in ids]
+    whole = [whole_text(text) for text in texts]
+    return whole if all(short != text for short, text in zip(whole, texts, strict=True)) else texts
 
 
 def _id_text(value: object) -> str:

@@ -2,95 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from unregress.data.judging import NothingMeets, about_columns, decided, first_known, judge, reach_of, touched
 from unregress.data.loading import read_targets_in_units
+from unregress.data.missing_values import Missing
 from unregress.data.moments import moment
 from unregress.data.request import ForgetRequest, Mask
-from unregress.data.splits import Splits
-from unregress.errors import RequestError, UnregressError, raise_all
+from unregress.data.splits import HELD_OUT, Splits
+from unregress.errors import RequestError, raise_all
 from unregress.tasks.base import Task
 
-LIMITS = ("min", "max")
 
-
-def matching(columns: Mapping[str, Sequence[Any]], where: Mapping[str, Any]) -> Mask:
+def matching(
+    columns: Mapping[str, Sequence[Any]],
+    where: Mapping[str, Any],
+    *,
+    part: str = "",
+    missing: Missing = "error",
+    notes: list[str] | None = None,
+) -> Mask:
     """Find the samples that meet all conditions; `(n,)` bool.
+
+    A sample that lacks a value, and that the other conditions do not rule out, may meet the conditions or not: that is
+    an error, or with `missing="report"` a note.
 
     Args:
         columns: one value for each sample, by name, see `Splits.columns`.
         where: by column, a value that samples have, a list of values of which they have one, or limits
             `{"min": ..., "max": ...}` between which they lie, both included.  For times, limits may be text in ISO
-            format.
+            format.  None, or None in a list, asks for the samples without a value.
+        part: what the samples are, for messages: `test`, `validation`.
+        missing: whether samples that lack a value are an error, or are left out with a note.
+        notes: extended by a sentence that counts these samples.
 
     Raises:
-        RequestError: a column does not exist, or its values cannot be compared with the condition.
+        RequestError: a column does not exist, its values cannot be compared with the condition, samples lack a value,
+            or no sample meets the conditions.
 
     >>> matching({"city": ["Basel", "Bern"], "year": [2014, 2016]}, {"year": {"min": 2015}}).tolist()
     [False, True]
     """
-    complaints: list[UnregressError] = []
-    if not where:
-        complaints.append(RequestError("There are no conditions", expected="a column with a condition"))
-    if unknown := [name for name in where if name not in columns]:
-        complaints.append(
-            RequestError(
-                f"The data have no column {', '.join(map(repr, unknown))}",
-                expected=f"columns among {', '.join(map(str, columns))}" if columns else "`Splits(columns=...)`",
-            )
+    judged = judge(columns, where, part)
+    found = decided(judged, f"{part} samples".strip(), missing, notes)
+    if not found.any():
+        counts = ", ".join(f"{name!r}: {int(each.met.sum())}" for name, each in judged)
+        raise NothingMeets(
+            f"No sample meets all conditions; each alone is met by some ({counts})",
+            expected="conditions that some samples meet together",
         )
-    raise_all(complaints)
-    found = np.ones(len(next(iter(columns.values()))), dtype=np.bool_)
-    for name, condition in where.items():
-        found &= _meets(name, columns[name], condition)
     return found
 
 
-def _meets(name: str, values: Sequence[Any], condition: Any) -> Mask:
-    if isinstance(condition, Mapping):
-        if not condition or set(condition) - set(LIMITS):
-            raise RequestError(
-                f"The condition on {name!r} has {', '.join(sorted(map(repr, condition))) or 'nothing'}",
-                expected="`min`, `max` or both",
-            )
-        like = values[0] if len(values) else None
-        low, high = moment(condition.get("min"), like), moment(condition.get("max"), like, end=True)
-        try:
-            inside = [(low is None or value >= low) and (high is None or value <= high) for value in values]
-        except TypeError as error:
-            raise RequestError(
-                f"The values of {name!r} cannot be compared with the limits {dict(condition)}: {error}",
-                expected="limits of the type of the values",
-            ) from error
-        return np.array(inside, dtype=np.bool_)
-    if isinstance(condition, (list, tuple, set, frozenset)):
-        return np.array([value in condition for value in values], dtype=np.bool_)
-    return np.array([bool(value == condition) for value in values], dtype=np.bool_)
+class Finder(Protocol):
+    """Finds samples by their columns, as `matching` and `during` do once their conditions are given."""
+
+    def __call__(self, columns: Mapping[str, Sequence[Any]], *, part: str) -> Mask:
+        """Find samples; `(n,)` bool.
+
+        Args:
+            columns: one value for each sample, by name.
+            part: the split, for messages.
+        """
 
 
-def meeting(splits: Splits, find: Callable[[Mapping[str, Sequence[Any]]], Mask], *, reason: str) -> ForgetRequest:
+def meeting(splits: Splits, find: Finder, *, reason: str, notes: list[str] | None = None) -> ForgetRequest:
     """A request for the training samples that meet conditions, with the held-out ones that meet them too.
 
     Args:
         splits: the data with their columns.
         find: finds samples by their columns, as `matching` and `during` do.
         reason: why.
+        notes: extended by a sentence for held-out samples that have no columns.
 
     Raises:
         RequestError: as `find` raises it, or no training sample meets the conditions.
     """
-    mask, held = find(splits.columns), dict[str, tuple[int, ...]]()
+    mask, held = find(splits.columns, part="training"), dict[str, tuple[int, ...]]()
     for split, columns in (("validation", splits.validation_columns), ("test", splits.test_columns)):
         if columns:
             # A stretch of time outside of the held-out series is no error.
-            with suppress(RequestError):
-                held[split] = tuple(np.flatnonzero(find(columns)).tolist())
+            with suppress(NothingMeets):
+                held[split] = tuple(np.flatnonzero(find(columns, part=split)).tolist())
+        elif notes is not None and getattr(splits, split) is not None:
+            notes.append(f"Which {split} samples the request is about is unknown: they have no columns")
     found = ForgetRequest.where(mask, reason=reason)
     return replace(found, validation=held.get("validation", ()), test=held.get("test", ()))
 
@@ -103,6 +104,8 @@ def named_by_content(
     where: Mapping[str, Any] | None = None,
     times: Mapping[str, Any] | None = None,
     reason: str,
+    missing: Missing = "error",
+    notes: list[str] | None = None,
 ) -> ForgetRequest | None:
     """The request for the samples in a band of targets, or with columns that meet conditions; None if none is given.
 
@@ -113,6 +116,8 @@ def named_by_content(
         where: conditions, see `matching`.
         times: a stretch of time, see `during`.
         reason: why.
+        missing: whether samples that lack a value are an error, or are left out with a note.
+        notes: extended by what was not found, or could not be decided.
 
     Raises:
         RequestError: the conditions cannot be used, or nothing meets them.
@@ -120,9 +125,12 @@ def named_by_content(
     if band is not None:
         targets = read_targets_in_units(splits.source("train_eval"), task).numpy()
         return ForgetRequest.band(targets, *band, reason=reason)
+    told: dict[str, Any] = {"missing": missing, "notes": notes}
     if where is not None:
-        return meeting(splits, partial(matching, where=where), reason=reason)
-    return None if times is None else meeting(splits, partial(during, times=times), reason=reason)
+        return meeting(splits, partial(matching, where=where, **told), reason=reason, notes=notes)
+    if times is not None:
+        return meeting(splits, partial(during, times=times, **told), reason=reason, notes=notes)
+    return None
 
 
 def touching(starts: Sequence[Any], ends: Sequence[Any], first: Any, last: Any) -> Mask:
@@ -137,23 +145,25 @@ def touching(starts: Sequence[Any], ends: Sequence[Any], first: Any, last: Any) 
         last: last moment of the stretch; both are included.
 
     Raises:
-        RequestError: the stretch is reversed, or outside of the series.
+        RequestError: the stretch is reversed, or outside of the series; windows end before they begin, or may touch the
+            stretch and lack a moment.
 
     >>> touching([0, 3, 6], [4, 7, 10], 5, 6).tolist()
     [False, True, True]
     """
-    if first > last:
-        raise RequestError(f"The time range begins at {first} and ends at {last}", expected="the beginning first")
-    if last < min(starts) or first > max(ends):
-        raise RequestError(
-            f"The time range from {first} to {last} is outside of the series",
-            expected=f"a range that meets the series, which goes from {min(starts)} to {max(ends)}",
-        )
-    pairs = zip(starts, ends, strict=True)
-    return np.array([bool(start <= last and end >= first) for start, end in pairs], dtype=np.bool_)
+    everyone = np.ones(len(starts), dtype=np.bool_)
+    judged = touched(("start", starts), ("end", ends), first, last, everyone)
+    return decided(judged, "windows", "error", None)
 
 
-def during(columns: Mapping[str, Sequence[Any]], times: Mapping[str, Any]) -> Mask:
+def during(
+    columns: Mapping[str, Sequence[Any]],
+    times: Mapping[str, Any],
+    *,
+    part: str = "",
+    missing: Missing = "error",
+    notes: list[str] | None = None,
+) -> Mask:
     """Find the windows that touch a stretch of time, of all clients or of some; `(n,)` bool.
 
     Args:
@@ -161,10 +171,15 @@ def during(columns: Mapping[str, Sequence[Any]], times: Mapping[str, Any]) -> Ma
         times: `start` and `end`, the columns with each window's first and last moment, inputs and targets included;
             `from` and `to`, the stretch, both included: for times also text in ISO format, where a day as `to` is
             included as a whole; and optionally `where`, conditions as in `matching`.
+        part: what the windows are, for messages: `training`, `test`, `validation`.
+        missing: whether windows that lack a moment, and may touch the stretch, are an error, or are left out with a
+            note.
+        notes: extended by a sentence that counts these windows, and by one if the stretch goes beyond the series of
+            the training data.
 
     Raises:
-        RequestError: a key or column is missing or unknown, the values cannot be compared, no window meets the
-            conditions, or the stretch is reversed or outside of the series.
+        RequestError: a key or column is missing or unknown, the values cannot be compared, windows lack a moment or end
+            before they begin, no window meets the conditions, or the stretch is reversed or outside of the series.
 
     >>> windows = {"first": [0, 3, 0, 3], "last": [4, 7, 4, 7], "client": ["a", "a", "b", "b"]}
     >>> times = {"start": "first", "end": "last", "from": 5, "to": 6, "where": {"client": "b"}}
@@ -177,23 +192,30 @@ def during(columns: Mapping[str, Sequence[Any]], times: Mapping[str, Any]) -> Ma
             f"The time range has {', '.join(sorted(map(str, times))) or 'nothing'}",
             expected="`start` and `end` (columns), `from` and `to` (times), and optionally `where`",
         )
-    if unknown := [each for each in (times["start"], times["end"]) if each not in columns]:
-        raise RequestError(
-            f"The data have no column {', '.join(map(repr, unknown))}",
-            expected=f"columns among {', '.join(map(str, columns))}" if columns else "`Splits(columns=...)`",
-        )
+    raise_all(list(about_columns(columns, [times["start"], times["end"]], part)))
     starts, ends = columns[times["start"]], columns[times["end"]]
-    found = matching(columns, times["where"]) if "where" in times else np.ones(len(starts), dtype=np.bool_)
-    places = np.flatnonzero(found).tolist()
-    if not places:
-        raise RequestError("No window meets the conditions of `where`", expected="conditions that some windows meet")
+    judged = judge(columns, times["where"], part) if "where" in times else []
+    possible = np.ones(len(starts), dtype=np.bool_)
+    for _, each in judged:
+        possible &= each.met | each.lacking
+    if not possible.any():
+        raise NothingMeets("No window meets the conditions of `where`", expected="conditions that some windows meet")
     try:
-        first, last = moment(times["from"], starts[0]), moment(times["to"], ends[0], end=True)
-        touched = touching([starts[i] for i in places], [ends[i] for i in places], first, last)
+        first, last, last_begun = (
+            moment(times[key], first_known(each), end=end)
+            for key, each, end in (("from", starts, False), ("to", ends, True), ("to", ends, False))
+        )
+        judged += touched((times["start"], starts), (times["end"], ends), first, last, possible)
+        reach = reach_of(starts, ends, possible)
+        beyond = reach is not None and (first < reach[0] or last_begun > reach[1])
     except TypeError as error:
         raise RequestError(
             f"The windows' times cannot be compared with {times['from']!r} and {times['to']!r}: {error}",
             expected="times of the type of the columns",
         ) from error
-    found[places] = touched
-    return found
+    if notes is not None and reach is not None and beyond and part not in HELD_OUT:
+        notes.append(
+            f"The time range from {first} to {last} is partly outside of the series, which goes from {reach[0]} to "
+            f"{reach[1]}"
+        )
+    return decided(judged, f"{part} windows".strip(), missing, notes)

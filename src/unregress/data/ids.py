@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Hashable, Sequence
+
+import numpy as np
 
 from unregress.errors import DataError
 
+EXACT = 2.0**53
+"""Below this number every whole number has a float of its own."""
+
 
 def plain_ids(ids: object, name: str = "ids") -> list[Hashable] | None:
-    """Convert ids to a list of hashable values.
+    """Convert ids to a list of hashable values; whole numbers that a table holds as 7.0 become 7.
 
     Args:
         ids: a list, array, tensor or column of a table; None for no ids.
@@ -26,7 +32,20 @@ def plain_ids(ids: object, name: str = "ids") -> list[Hashable] | None:
         raise DataError(f"`{name}` is {found}", expected="a list with one id per sample")
     if unhashable := [value for value in values if not isinstance(value, Hashable)]:
         raise DataError(f"An entry of `{name}` is {unhashable[0]!r}", expected="a text or a number for each sample")
-    return list(values)
+    plain: list[Hashable] = [value.item() if isinstance(value, np.number | np.str_) else value for value in values]
+    floats = [value for value in plain if isinstance(value, float)]
+    if floats and all(value.is_integer() and abs(value) < EXACT for value in floats):
+        return [int(value) if isinstance(value, float) else value for value in plain]
+    return plain
+
+
+def whole_text(text: str) -> str:
+    """The text of an id without the zeros that a table adds to a whole number; other texts as they are.
+
+    >>> [whole_text(text) for text in ("7.0", "7", "7.5", "v7.0")]
+    ['7', '7', '7.5', 'v7.0']
+    """
+    return text.partition(".")[0] if re.fullmatch(r"-?\d{1,15}\.0+", text) else text
 
 
 def id_texts(ids: Sequence[Hashable]) -> list[str]:

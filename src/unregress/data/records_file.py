@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unregress.data.missing_values import is_missing
 from unregress.errors import RequestError
 from unregress.errors.wording import some
 from unregress.files.tables import read_columns
@@ -32,7 +33,7 @@ def read_column(path: Path, column: str | None) -> list[str]:
             remedy="Name it with `column`",
         )
     values = table[column]
-    if missing := sum(value is None or value != value or value == "" for value in values):
+    if missing := sum(map(is_missing, values)):
         raise RequestError(f"{missing} of {len(values)} rows of {path} have no {column!r}", expected="one for each row")
     if not len(values):
         raise RequestError(f"{path} has no rows", expected="one row for each id or person")

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unregress.data.bands import in_band, one_per_sample
-from unregress.data.request_checks import complaints_about, find_people, repeated_in, require_list
+from unregress.data.names import Names
+from unregress.data.request_checks import complaints_about, require_list
 from unregress.data.splits import HELD_OUT, Split, Splits
 from unregress.errors import RequestError, raise_all
-from unregress.errors.wording import some, type_names, unknown_remedy
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -99,25 +99,8 @@ class ForgetRequest:
         """
         for name, given in (("forget_ids", forget_ids), ("all_ids", all_ids)):
             require_list(name, given)
-        wanted = list(forget_ids)
-        positions: dict[Hashable, list[int]] = {}
-        for position, identity in enumerate(all_ids):
-            positions.setdefault(identity, []).append(position)
-        complaints: list[RequestError] = []
-        if unknown := list(dict.fromkeys(identity for identity in wanted if identity not in positions)):
-            complaints.append(
-                RequestError(
-                    f"Ids that are not in the training set, {len(unknown)} of {len(wanted)}: {some(unknown)}",
-                    # Never an example: the ids are people's.
-                    expected=f"ids of type {type_names(positions)}",
-                    remedy=unknown_remedy(unknown, positions),
-                )
-            )
-        if repeated := repeated_in(wanted):
-            complaints.append(RequestError(f"Ids named more than once: {some(repeated)}", remedy="Name each id once"))
-        raise_all(complaints)
-        forget = tuple(i for identity in wanted for i in positions[identity])
-        return cls(size=len(all_ids), forget=forget, reason=reason)
+        names = Names(called="ids", train=list(all_ids), held_out={}, complete=False)
+        return cls.named(names, forget_ids, reason=reason)
 
     @classmethod
     def subjects(cls, splits: Splits, people: Iterable[Hashable], *, reason: str) -> ForgetRequest:
@@ -132,14 +115,32 @@ class ForgetRequest:
             RequestError: the data name no people, a person is in none of the splits or in held-out ones only, or is
                 named twice.
         """
-        places = find_people(splits, people)
+        require_list("subjects", people)
+        return cls.named(Names.of(splits, "people"), people, reason=reason)
+
+    @classmethod
+    def named(
+        cls,
+        names: Names,
+        wanted: Iterable[Hashable],
+        *,
+        reason: str,
+        as_text: bool = False,
+        notes: list[str] | None = None,
+    ) -> ForgetRequest:
+        """Forget the samples of some people or ids; arguments as for `Names.find`.
+
+        Raises:
+            RequestError: as `Names.find` raises.
+        """
+        places = names.find(wanted, as_text=as_text, notes=notes)
         return cls(
-            size=splits.size,
+            size=len(names.train),
             forget=places["train"],
-            validation=places["validation"],
-            test=places["test"],
+            validation=places.get("validation", ()),
+            test=places.get("test", ()),
             reason=reason,
-            by="subjects",
+            by="subjects" if names.called == "people" else "samples",
         )
 
     @classmethod

@@ -1,14 +1,13 @@
-"""Checks of a forget request: its positions, reason and people."""
+"""Checks of a forget request: its positions and reason."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from unregress.data.splits import HELD_OUT, Split, Splits
-from unregress.errors import RequestError, raise_all
-from unregress.errors.wording import some, type_names, unknown_remedy
+from unregress.errors import RequestError
+from unregress.errors.wording import some
 from unregress.files.typed_json import is_day
 
 if TYPE_CHECKING:
@@ -65,59 +64,6 @@ def require_list(name: str, given: object) -> None:
             f"`{name}` is {found}",
             expected="a list of ids or people",
             remedy="For a single one pass a list of one",
-        )
-
-
-def find_people(splits: Splits, people: Iterable[Hashable]) -> dict[Split, tuple[int, ...]]:
-    """Find the samples of some people in every split.
-
-    Args:
-        splits: the data, with whose record each sample is.
-        people: the people, each once.
-
-    Returns:
-        Positions of their samples, by split.
-
-    Raises:
-        RequestError: as `ForgetRequest.subjects` raises.
-    """
-    require_list("subjects", people)
-    known, wanted = splits.subjects, list(people)
-    if known is None:
-        raise RequestError(
-            "The data do not say whose record each sample is",
-            expected="`Splits(subjects=...)`, one entry for each training sample",
-        )
-    named = set(wanted)
-    parts: tuple[Split, ...] = ("train", *HELD_OUT)
-    everyone: dict[Split, Sequence[Hashable]] = {split: splits.subjects_of(split) or () for split in parts}
-    present = {person for person in known if person in named}
-    held = {person for split in HELD_OUT for person in everyone[split]} & named
-    complaints = [*_absent_people(wanted, present, held, known)]
-    if repeated := repeated_in(wanted):
-        complaints.append(RequestError(f"People named more than once: {some(repeated)}"))
-    raise_all(complaints)
-    return {
-        split: tuple(place for place, person in enumerate(each) if person in named) for split, each in everyone.items()
-    }
-
-
-def _absent_people(
-    wanted: Sequence[Hashable], present: set[Hashable], held: set[Hashable], known: Sequence[Hashable]
-) -> Iterator[RequestError]:
-    """Complain about people without training samples."""
-    if unknown := list(dict.fromkeys(person for person in wanted if person not in present and person not in held)):
-        yield RequestError(
-            f"People who are not in the data, {len(unknown)} of {len(wanted)}: {some(unknown)}",
-            # Never an example of one who is.
-            expected=f"entries of type {type_names(known)}",
-            remedy=unknown_remedy(unknown, known),
-        )
-    if only := [person for person in dict.fromkeys(wanted) if person in held and person not in present]:
-        yield RequestError(
-            f"People with held-out samples only, {len(only)} of {len(wanted)}: {some(only)}",
-            expected="people whose samples the model was trained on",
-            remedy="Delete their held-out samples: there is nothing for the model to forget",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -16,16 +16,20 @@ from torch.utils.data import Dataset, IterableDataset
 from unregress.data.hashing import columns, digest_of, row_hashes
 from unregress.data.ids import plain_ids
 from unregress.data.loading import Augment, Collate, Source, chunked
+from unregress.data.sample_names import about_columns, about_names, plain_columns
 from unregress.errors import DataError, UnregressError, raise_all
 from unregress.errors.user_code import frames_of_user
-from unregress.errors.wording import type_names
 
 Split = Literal["train", "train_eval", "validation", "test"]
 """A dataset of `Splits`; `train_eval` is the training set as it is evaluated, without augmentation."""
 Weights = npt.NDArray[np.float64]
 """One weight per sample, `(n,)`."""
-SUBJECTS: dict[str, Split] = {"subjects": "train", "validation_subjects": "validation", "test_subjects": "test"}
-"""The splits by the fields that say whose record each sample is."""
+NAMES: dict[str, Split] = {
+    f"{prefix}{name}": split  # type: ignore[misc]
+    for name in ("ids", "subjects")
+    for prefix, split in (("", "train"), ("validation_", "validation"), ("test_", "test"))
+}
+"""The splits by the fields that say which record, and whose record, each sample is."""
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 """The splits that nothing is trained on."""
 HASH_SIZE = 32
@@ -56,6 +60,10 @@ class Splits:
     ids: Sequence[Hashable] | None = None
     """The id of each training sample.  With ids, a request holds when rows are deleted, added or reordered; without,
     only for exactly the data that it was made with."""
+    validation_ids: Sequence[Hashable] | None = None
+    """The id of each validation sample, if known, so that a request by ids names the held-out records too."""
+    test_ids: Sequence[Hashable] | None = None
+    """The id of each test sample, if known."""
     weights: Sequence[float] | Weights | torch.Tensor | None = field(default=None, compare=False)
     """One number per training sample, 0 or more, which a recipe uses as `Recipe.weights` says, and a training function
     as it likes (`TrainingData.weights`); kept as a float64 array."""
@@ -79,25 +87,24 @@ class Splits:
 
     def __post_init__(self) -> None:
         size = self.size
-        object.__setattr__(self, "ids", plain_ids(self.ids))
         complaints: list[UnregressError] = []
-        for name, split in SUBJECTS.items():
+        sizes = {"train": size} | {
+            split: 0 if (d := getattr(self, split)) is None else length_of(d, split) for split in HELD_OUT
+        }
+        for name, split in NAMES.items():
             object.__setattr__(self, name, plain_ids(getattr(self, name), name))
-            complaints += _about_subjects(self, name, split)
+            trained = self.subjects if name.endswith("subjects") else self.ids
+            complaints += about_names(name, getattr(self, name), split, sizes[split], trained)
         named = {"columns": "train", "validation_columns": "validation", "test_columns": "test"}
         for name, part in named.items():
-            object.__setattr__(self, name, _plain_columns(getattr(self, name)))
-            complaints += _about_columns(part, getattr(self, part), getattr(self, name))
+            object.__setattr__(self, name, plain_columns(getattr(self, name)))
+            complaints += about_columns(part, sizes[part], getattr(self, name))
         if self.train_eval is not None and (found := length_of(self.train_eval, "train_eval")) != size:
             complaints.append(
                 DataError(
                     f"`train_eval` has {found} samples and `train` {size}",
                     expected="the same samples in the same order, without augmentation",
                 )
-            )
-        if self.ids is not None and len(self.ids) != size:
-            complaints.append(
-                DataError(f"There are {len(self.ids)} ids for {size} training samples", expected="one id per sample")
             )
         if self.weights is not None:
             weights, about_weights = _as_weights(self.weights, size)
@@ -149,10 +156,17 @@ class Splits:
             return self.subjects
         return self.validation_subjects if split == "validation" else self.test_subjects
 
+    def ids_of(self, split: Split) -> Sequence[Hashable] | None:
+        """The id of each sample of a split; None if unknown."""
+        if split in ("train", "train_eval"):
+            return self.ids
+        return self.validation_ids if split == "validation" else self.test_ids
+
     def without_ids(self) -> Splits:
         """The same data without the samples' ids and columns, to be sent to other processes: training needs none."""
         twin = copy.copy(self)
-        vars(twin).update(ids=None, columns={}, validation_columns={}, test_columns={}, fitted={})
+        names = dict.fromkeys(("ids", "validation_ids", "test_ids"))
+        vars(twin).update(**names, columns={}, validation_columns={}, test_columns={}, fitted={})
         return twin
 
     @cached_property
@@ -218,57 +232,6 @@ def _as_weights(weights: object, size: int) -> tuple[Weights, list[UnregressErro
     if size and not found.any():
         return found, [DataError("All weights are 0", expected="a positive weight for at least one sample")]
     return found, []
-
-
-def _about_subjects(splits: Splits, name: str, split: str) -> Iterator[UnregressError]:
-    """Complain about a split's people: their number, missing values, and types that differ from the training set's."""
-    found, dataset = getattr(splits, name), getattr(splits, split)
-    if found is None:
-        if splits.subjects is not None and dataset is not None:
-            yield DataError(
-                f"`subjects` is given, and `{name}` is not",
-                expected=f"whose record each {split} sample is, since a request is about all records of a person",
-            )
-        return
-    size = 0 if dataset is None else length_of(dataset, split)
-    if len(found) != size:
-        yield DataError(f"`{name}` has {len(found)} entries for {size} {split} samples", expected="one for each")
-    if missing := [place for place, value in enumerate(found) if _is_missing(value)]:
-        yield DataError(
-            f"`{name}` has {len(missing)} missing values, the first at position {missing[0]}",
-            expected="a person for each sample",
-            remedy="Drop these samples, or give each a person of its own",
-        )
-    kinds, known = ({type(value) for value in each or ()} for each in (found, splits.subjects))
-    if split != "train" and known and kinds and not kinds <= known:
-        yield DataError(
-            f"`{name}` holds {type_names(found)} and `subjects` {type_names(splits.subjects or ())}",
-            expected="the same type, or a person would not be found in both",
-        )
-
-
-def _plain_columns(columns: Any) -> dict[str, Any]:
-    """Columns by name, each of which is read by position: a data frame's column is read by its labels."""
-    names = columns if isinstance(columns, Mapping) else columns.columns
-    found = {str(name): columns[name] for name in names}
-    return {name: each if isinstance(each, list | tuple | np.ndarray) else list(each) for name, each in found.items()}
-
-
-def _about_columns(
-    split: str, dataset: Dataset[Any] | None, columns: Mapping[str, Sequence[Any]]
-) -> Iterator[UnregressError]:
-    """Complain about columns that do not have a value for each sample of a split."""
-    size = 0 if dataset is None else length_of(dataset, split)
-    for name, values in columns.items():
-        if len(values) != size:
-            yield DataError(
-                f"The column {name!r} has {len(values)} values for {size} {split} samples", expected="one for each"
-            )
-
-
-def _is_missing(value: Hashable) -> bool:
-    """Whether a value stands for a missing one: None, NaN, or pandas' NA and NaT."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 
 def length_of(dataset: Dataset[Any], name: str) -> int:

@@ -36,6 +36,8 @@ def part_of(case: Case, rows: Sequence[int] | Index, request: ForgetRequest) -> 
         train=subset(case.splits.train, chosen),
         train_eval=None if train_eval is None else subset(train_eval, chosen),
         ids=None,
+        validation_ids=None,
+        test_ids=None,
         subjects=None if case.splits.subjects is None else [case.splits.subjects[row] for row in chosen],
         columns={},
         weights=None if weights is None else weights[chosen],

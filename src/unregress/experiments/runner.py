@@ -14,6 +14,7 @@ from unregress.auditing.pipeline import audit
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest, Mask
+from unregress.data.splits import HELD_OUT, Split
 from unregress.data.subsets import subset
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
@@ -252,7 +253,8 @@ def part(loaded: Loaded, samples: int | None) -> Loaded:
         return loaded
     parts: dict[str, Any] = {}
     tables = dict(loaded.attributes)
-    for split in ("train", "validation", "test"):
+    splits: tuple[Split, ...] = ("train", *HELD_OUT)
+    for split in splits:
         table = tables[split]
         size = len(table["target"])
         if size <= samples:
@@ -262,6 +264,6 @@ def part(loaded: Loaded, samples: int | None) -> Loaded:
         for view in (split, "train_eval") if split == "train" else (split,):
             if (dataset := getattr(loaded.splits, view)) is not None:
                 parts[view] = subset(dataset, rows.tolist())
-        if split == "train" and loaded.splits.ids is not None:
-            parts["ids"] = [loaded.splits.ids[row] for row in rows]
+        if (ids := loaded.splits.ids_of(split)) is not None:
+            parts["ids" if split == "train" else f"{split}_ids"] = [ids[row] for row in rows]
     return replace(loaded, splits=replace(loaded.splits, **parts), attributes=tables)

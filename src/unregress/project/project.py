@@ -17,6 +17,7 @@ from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.missing_values import Missing
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import SettingError
@@ -27,7 +28,7 @@ from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
 from unregress.project.forgotten import Forgotten
-from unregress.project.requests import Missing, NamedRequest, named_request
+from unregress.project.requests import NamedRequest, named_request
 from unregress.project.settings import read_settings, splits_of
 from unregress.project.table import Columns, Table
 from unregress.retraining.method_choice import BUDGET, choose_method
@@ -272,15 +273,16 @@ class Project:
 
         Args:
             subjects: the people whose samples are to be forgotten, as in `Splits.subjects`: all of their samples, in
-                every split; or the `Path` of a CSV, JSON-lines or Parquet file that lists them.
-            ids: ids of training samples, as in `Splits.ids`; or the `Path` of such a file.
+                every split; or the path of a CSV, JSON-lines or Parquet file that lists them.
+            ids: ids of training samples, as in `Splits.ids`; or the path of such a file.
             column: the file's column with the people or ids; not needed if it has only one.
             band: lowest and highest target, both included; None for no limit.
             where: a mask over the training samples, `(n,)` bool, or conditions on `Splits.columns`, see
                 `data.conditions.matching`.
             times: a stretch of time that windows touch, see `data.conditions.during`.
             reason: a reference to the request, which reports quote.
-            missing: whether people and ids that are not in the data are an error, or are left out and counted (report).
+            missing: whether people and ids that are not in the data, and samples that lack a value which `where` or
+                `times` needs, are an error, or are left out and counted (report).
             requested_by: who asked, as reports are to show it: a role or a reference.
             requested_on: day on which it was asked, as 2026-01-31.
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
+from unregress.data.ids import plain_ids
 from unregress.data.splits import Splits
 from unregress.errors import DataError, UnregressError, raise_all
 from unregress.tasks.units import Output
@@ -96,12 +97,14 @@ class Columns:
         train = dataset("train")
         if train is None:
             raise DataError("The table has no training records", expected="records for training")
-        fields: dict[str, Any] = {} if self.id is None else {"ids": _values(table, self.id)[rows["train"]].tolist()}
-        if self.subject is not None:
-            people = _values(table, self.subject)
-            for name, field in zip(PARTS, ("subjects", "validation_subjects", "test_subjects"), strict=True):
-                if len(rows[name]):
-                    fields[field] = people[rows[name]].tolist()
+        fields: dict[str, Any] = {}
+        for column, field in ((self.id, "ids"), (self.subject, "subjects")):
+            if column is not None:
+                # Of the whole column at once: whether its numbers are whole is then the same in all splits.
+                names = plain_ids(_values(table, column), field) or []
+                for part in PARTS:
+                    if len(rows[part]):
+                        fields[field if part == "train" else f"{part}_{field}"] = [names[row] for row in rows[part]]
         fitted = {"feature scaler": scaler, "target scaler": target_scaler}
         fields["fitted"] = {name: each for name, each in fitted.items() if each is not None}
         for name, field in zip(PARTS, ("columns", "validation_columns", "test_columns"), strict=True):

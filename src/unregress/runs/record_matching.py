@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from unregress.data.ids import id_texts, salt_of, salted
-from unregress.data.splits import Split, Splits
+from unregress.data.case import Case
+from unregress.data.ids import id_texts, salt_of, salted, whole_text
+from unregress.data.splits import HELD_OUT, Split, Splits
 
 By = Literal["samples", "subjects"]
 """Whether a request names samples or people."""
@@ -30,7 +31,7 @@ class TrainingRecords:
 
     def named(self, by: By, split: Split = "train") -> Sequence[Hashable] | None:
         """The ids, or the people, of a split's samples; None if the data have none."""
-        return self.data.subjects_of(split) if by == "subjects" else self.data.ids if split == "train" else None
+        return self.data.subjects_of(split) if by == "subjects" else self.data.ids_of(split)
 
     @property
     def size(self) -> int:
@@ -52,8 +53,13 @@ class TrainingRecords:
         key = (salt, by, split)
         if key not in self._known:
             places: dict[str, list[int]] = {}
-            for position, text in enumerate(id_texts(self.named(by, split) or ())):
+            texts = id_texts(self.named(by, split) or ())
+            known = set(texts)
+            for position, text in enumerate(texts):
                 places.setdefault(salted(salt, text), []).append(position)
+                # Earlier versions recorded the whole numbers of a table as 7.0.
+                if (earlier := f"{text}.0") not in known and whole_text(earlier) == text:
+                    places.setdefault(salted(salt, earlier), []).append(position)
             self._known[key] = places
         return self._known[key]
 
@@ -67,6 +73,16 @@ class TrainingRecords:
     @cached_property
     def _known(self) -> dict[tuple[str, By, Split], dict[str, list[int]]]:
         return {}
+
+
+def held_out_hashes(case: Case, salt: str) -> dict[str, tuple[str, ...]]:
+    """Salted hashes of the ids of the held-out samples of a request by samples, by split."""
+    request, found = case.requested, dict[str, tuple[str, ...]]()
+    for split in HELD_OUT:
+        ids, rows = case.splits.ids_of(split), request.held_out(split)
+        if salt and rows and ids is not None and request.by == "samples":
+            found[split] = tuple(sorted({salted(salt, text) for text in id_texts([ids[row] for row in rows])}))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

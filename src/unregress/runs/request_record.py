@@ -21,7 +21,7 @@ from unregress.errors import RequestError, StaleError
 from unregress.files.typed_json import Misfit, build, is_day, parse
 from unregress.files.writing import content_of, write_json
 from unregress.runs.manifest import MANIFEST, read_manifest
-from unregress.runs.record_matching import By, TrainingRecords
+from unregress.runs.record_matching import By, TrainingRecords, held_out_hashes
 
 REQUEST = "request.json"
 """Name of the file with a run folder's request and the earlier ones."""
@@ -64,6 +64,10 @@ class RequestRecord:
         default_factory=dict, hash=False, metadata={"may_be_missing": True}
     )
     """Positions of held-out samples, by split, of people whom earlier requests had forgotten."""
+    held_out_ids: dict[str, tuple[str, ...]] = field(
+        default_factory=dict, hash=False, metadata={"may_be_missing": True}
+    )
+    """For a request by samples: salted hashes of the ids of its held-out samples, by split, where these are known."""
     requested_by: str = field(default="", metadata={"may_be_missing": True})
     """Who asked; empty if not recorded."""
     requested_on: str = field(default="", metadata={"may_be_missing": True})
@@ -108,6 +112,7 @@ class RequestRecord:
             excluded_held_out={
                 split: tuple(gone.tolist()) for split in HELD_OUT if len(gone := request.excluded_from(split))
             },
+            held_out_ids=held_out_hashes(case, salt),
             requested_by=request.requested_by,
             requested_on=request.requested_on,
         )
@@ -177,10 +182,11 @@ class RequestRecord:
 
     def _held_out_in(self, split: Split, data: TrainingRecords) -> tuple[int, ...]:
         """Positions of the people's samples in a held-out split of the present data."""
-        if self.by != "subjects" or data.named("subjects", split) is None:
+        if data.named(self.by, split) is None:
             return ()
-        places = data.by_hash(self.salt, "subjects", split)
-        return tuple(sorted(place for hashed in self.ids for place in places.get(hashed, [])))
+        places = data.by_hash(self.salt, self.by, split)
+        named = self.ids if self.by == "subjects" else self.held_out_ids.get(split, ())
+        return tuple(sorted(place for hashed in named for place in places.get(hashed, [])))
 
 
 @dataclass(frozen=True)

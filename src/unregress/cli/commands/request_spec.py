@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
 from unregress.data.conditions import named_by_content
-from unregress.data.ids import by_text, id_texts
+from unregress.data.ids import by_text, whole_text
+from unregress.data.names import Names
 from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
-from unregress.data.splits import HELD_OUT, Splits
+from unregress.data.splits import Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.files.typed_json import is_day
 from unregress.runs.provenance import HISTORY, record_of
@@ -61,7 +63,8 @@ class RequestSpec:
     by: Literal["subjects", "ids"] = "subjects"
     """What that column holds."""
     missing: Literal["error", "report"] = "error"
-    """With `report`, people and ids that are not in the data are counted in the report and no error."""
+    """With `report`, people and ids that are not in the data, and samples that lack a value which `where` or `times`
+    needs, are counted in the report and no error."""
     from_run: Path | None = None
     """Run folder whose request to use again, with its reason; may also be the folder of an ancestor of the models."""
     after: list[Path] = field(default_factory=list)
@@ -122,15 +125,13 @@ class RequestSpec:
             )
         folders = [*models, *self.after, *([] if self.from_run is None else [self.from_run])]
         chain = Chain.of(folders, records)
-        gone, unknown = list[str](), list[str]()
-        request = self._named(splits, task, chain, gone, unknown) if own is None else own.request(splits.size)
+        gone, told = list[str](), list[str]()
+        request = self._named(splits, task, chain, gone, told) if own is None else own.request(splits.size)
         if self.requested_by or self.requested_on:
             request = replace(request, requested_by=self.requested_by, requested_on=self.requested_on)
         others = chain.requests(but=request.forget)
         asked = request.beside(*others)
-        notes = [*chain.notes, *([] if own is None else own.notes)]
-        if unknown:
-            notes.append(f"{len(unknown)} {self._called} of the request are not in the data")
+        notes = [*chain.notes, *([] if own is None else own.notes), *told]
         if gone:
             notes.append(f"{len(gone)} {self._called} were forgotten by an earlier request, and their samples are gone")
         if already := len(request.forget) - len(asked.forget):
@@ -145,9 +146,7 @@ class RequestSpec:
         people = self.subjects is not None or (self.file is not None and self.by == "subjects")
         return "people" if people else "ids"
 
-    def _named(
-        self, splits: Splits, task: Task[Any], chain: Chain, gone: list[str], unknown: list[str]
-    ) -> ForgetRequest:
+    def _named(self, splits: Splits, task: Task[Any], chain: Chain, gone: list[str], notes: list[str]) -> ForgetRequest:
         """The request for the named samples.
 
         Args:
@@ -155,23 +154,27 @@ class RequestSpec:
             task: finds the targets of a band.
             chain: the earlier requests.
             gone: extended by the ids and people whose samples an earlier request removed.
-            unknown: extended by those that are not in the data, if these are only reported.
+            notes: extended by what is not in the data or could not be decided, if this is only reported.
         """
-        size = splits.size
         if self._called == "people":
-            wanted = self._entries() if self.subjects is None else list(map(str, self.subjects))
-            trained = by_text(splits.subjects or ())
-            left = self._left(wanted, trained or set(wanted), chain, gone, unknown)
-            # People with held-out samples only are complained about by their own names.
-            people = {str(each): each for split in HELD_OUT for each in splits.subjects_of(split) or ()} | trained
-            return ForgetRequest.subjects(splits, [people.get(each, each) for each in left], reason=self.reason)
+            names = Names.of(splits, "people")
+            return self._by_name(names, self._entries() if self.subjects is None else self.subjects, chain, gone, notes)
         if found := named_by_content(
-            splits, task, band=self.band, where=self.where, times=self.times, reason=self.reason
+            splits,
+            task,
+            band=self.band,
+            where=self.where,
+            times=self.times,
+            reason=self.reason,
+            missing=self.missing,
+            notes=notes,
         ):
             return found
         if self.random is not None:
-            return ForgetRequest.random(size, self.random, seed=self.seed, reason=self.reason)
-        if splits.ids is None and (chain.by_id or self.file is not None):
+            return ForgetRequest.random(splits.size, self.random, seed=self.seed, reason=self.reason)
+        if splits.ids is not None:
+            names = Names.of(splits, "ids")
+        elif chain.by_id or self.file is not None:
             # A line such as 3 would be mistaken for a position.
             by_id = "The request names" if self.file is not None else "The earlier requests of this model name"
             raise DataError(
@@ -179,33 +182,36 @@ class RequestSpec:
                 expected="one id per sample",
                 remedy="Return `Splits(..., ids=...)`",
             )
-        texts = id_texts(range(size) if splits.ids is None else splits.ids)
-        present = set(texts)
-        wanted = self._entries() if self.ids_file is None else read_ids(self.ids_file, _KnownIds(present, chain))
-        return ForgetRequest.ids(texts, self._left(wanted, present, chain, gone, unknown), reason=self.reason)
+        else:
+            names = Names(called="ids", train=range(splits.size), held_out={}, complete=False)
+        wanted = self._entries() if self.ids_file is None else read_ids(self.ids_file, _KnownIds(names, chain))
+        return self._by_name(names, wanted, chain, gone, notes)
 
     def _entries(self) -> list[str]:
         """The entries of the named column of `file`."""
         return read_column(cast(Path, self.file), self.column)
 
-    def _left(
-        self, wanted: list[str], present: Collection[str], chain: Chain, gone: list[str], unknown: list[str]
-    ) -> list[str]:
-        """The named ids or people that are still in the data, or are in no earlier request either."""
-        by: By = "subjects" if self._called == "people" else "samples"
-        gone += [each for each in wanted if each not in present and chain.names(each, by)]
-        if self.missing == "report":
-            unknown += [each for each in wanted if each not in present and each not in gone]
-        left = [each for each in wanted if each not in gone and each not in unknown]
+    def _by_name(
+        self, names: Names, wanted: Iterable[int | str], chain: Chain, gone: list[str], notes: list[str]
+    ) -> ForgetRequest:
+        """The request for people or ids, without those whose samples an earlier request has removed."""
+        by: By = "subjects" if names.called == "people" else "samples"
+        texts, trained = list(map(str, wanted)), set(names.train)
+        found = names.matching(texts)
+        for text in texts:
+            if found[text] not in trained and any(chain.names(each, by) for each in (text, whole_text(text))):
+                gone.append(text)
+        left = [text for text in texts if text not in gone]
         if not left:
             where = self.ids_file or self.file or "the request"
             raise RequestError(
-                f"All {len(wanted)} {self._called} in {where} were forgotten by earlier requests"
-                f"{' or are not in the data' if unknown else ''}, and their samples are gone",
-                expected=f"{self._called} that no earlier request has named",
+                f"All {len(texts)} {names.called} in {where} were forgotten by earlier requests, and their samples are "
+                "gone",
+                expected=f"{names.called} that no earlier request has named",
                 remedy="Nothing is left to be done for them",
             )
-        return left
+        told = notes if self.missing == "report" else None
+        return ForgetRequest.named(names, left, reason=self.reason, as_text=True, notes=told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,11 +229,18 @@ class ResolvedRequest:
 class _KnownIds:
     """The ids of the training set, and the ids that earlier requests named."""
 
-    present: set[str]
+    names: Names
     chain: Chain
 
+    @cached_property
+    def present(self) -> set[str]:
+        """The texts of all ids, and those of whole numbers."""
+        known = by_text([*self.names.train, *(each for held in self.names.held_out.values() for each in held)])
+        return {*known, *map(whole_text, known)}
+
     def __contains__(self, text: object) -> bool:
-        return text in self.present or self.chain.names(str(text), "samples")
+        known = text in self.present or whole_text(str(text)) in self.present
+        return known or self.chain.names(str(text), "samples")
 
 
 def _found(folder: Path, records: TrainingRecords) -> Found:
