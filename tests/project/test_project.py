@@ -17,7 +17,7 @@ from support import own_training
 from support.tiny_project import load_data, make_task
 from unregress import FineTune, Project, Recipe, Retrain, Runtime, Splits, UnregressError
 from unregress.cli import main
-from unregress.errors import DataError, RequestError, SettingError
+from unregress.errors import DataError, ModelError, RequestError, SettingError
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import choose_method
 from unregress.runs.checkpoint import save_weights
@@ -172,6 +172,34 @@ def test_a_method_is_derived_where_retraining_is_too_dear() -> None:
     assert (method.helper.epochs, method.recipe.epochs, method.recipe.lr) == (10, 10, 1e-3)
     with pytest.raises(SettingError, match="none can be derived"):
         choose_method(case, own_training.by_rmsprop, None, CPU, budget=0.0)
+
+
+@pytest.mark.parametrize(
+    ("training", "found"),
+    [
+        (own_training.failing, "fails on 59 samples: KeyError 'learning_rate'"),
+        (own_training.ignoring_the_seed, "ignores its seed"),
+        (own_training.ignoring_the_start, "ignores `start`"),
+        (own_training.ignoring_the_data, "ignores `data`"),
+    ],
+)
+def test_a_wrong_function_is_refused_before_its_time_is_estimated(
+    training: Callable[..., nn.Module], found: str
+) -> None:
+    project = project_of(training=training, model=make_task().build_model())
+    for work in (project.train, project.table, lambda: project.forget(ids=["p2"], reason="test")):
+        with pytest.raises(ModelError, match=found):
+            work()
+    assert project.log == [] and project.tables == ()
+
+
+def test_wrong_data_are_refused_before_a_method_is_chosen() -> None:
+    x, y = DATA.train.tensors
+    splits = Splits(train=TensorDataset(x, torch.full_like(y, torch.nan)), test=DATA.test, ids=DATA.ids)
+    project = project_of(splits=splits, model=make_task().build_model())
+    with pytest.raises(DataError, match="NaN"):
+        project.forget(ids=["p2"], reason="test")
+    assert project.log == []
 
 
 @pytest.mark.parametrize(

@@ -113,10 +113,36 @@ def preflight(
             complaints = [*about_model, *architecture_mismatches(numbered, checked), *complaints]
         raise_all(complaints)
         if model is not None:
-            warnings += unwrapping(model)
-            if method is None or method.uses_original:
-                warnings += no_better_than_constant(case, runtime, model)
+            warnings += _about_original(case, runtime, model, method)
         return Preflight(warnings=tuple(warnings))
+
+
+def check_method(case: Case, runtime: Runtime, model: nn.Module, method: MethodLike) -> tuple[str, ...]:
+    """Check the model, and a method that was chosen for it after a preflight of data and training.
+
+    Args:
+        case: the task, the data and the request.
+        runtime: device, precision and seed.
+        model: the model to unlearn; it is copied, not changed.
+        method: the unlearning method; it trains as was checked already.
+
+    Returns:
+        Warnings about model and method, see `preflight`.
+
+    Raises:
+        PreflightError: there are several errors; a single error is raised as it is.
+    """
+    with runtime.isolated_rng("preflight"):
+        raise_all(list(_check_model(case, runtime, model, method, [])))
+        return tuple(_about_original(case, runtime, model, method))
+
+
+def _about_original(case: Case, runtime: Runtime, model: nn.Module, method: MethodLike | None) -> list[str]:
+    """Warnings about the model to unlearn."""
+    found = unwrapping(model)
+    if method is None or method.uses_original:
+        found += no_better_than_constant(case, runtime, model)
+    return found
 
 
 def _trainings(method: object) -> list[Training]:

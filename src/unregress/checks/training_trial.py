@@ -12,13 +12,14 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.hashing import columns, row_hashes
 from unregress.data.request import Index
-from unregress.errors import ModelError, UnregressError
+from unregress.errors import ModelError, UnregressError, raise_all
 from unregress.errors.user_code import described
 from unregress.tasks.unwrap import private_copy
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import fresh_model
-from unregress.training.from_scratch import TrainingFunction, require_possible, train_from, training_name
+from unregress.training.from_scratch import Training, TrainingFunction, require_possible, train_from, training_name
 from unregress.training.objective import Watched
+from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 TRIAL_ROWS = 64
@@ -73,6 +74,19 @@ def try_training(case: Case, training: TrainingFunction, runtime: Runtime) -> tu
     except Exception as error:
         found = f"The training function {name} fails on {len(trial_rows(case))} samples: {described(error)}"
         return [ModelError(found, expected="a function (data, start, seed) that returns the trained model")], []
+
+
+def require_sound(case: Case, training: Training, runtime: Runtime) -> list[str]:
+    """Refuse a training function that `try_training` finds errors in, and return its warnings; a recipe has none.
+
+    Raises:
+        PreflightError: there are several errors; a single error is raised as it is.
+    """
+    if isinstance(training, Recipe):
+        return []
+    errors, warnings = try_training(case, training, runtime)
+    raise_all(errors)
+    return warnings
 
 
 def _judged(

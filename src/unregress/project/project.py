@@ -14,7 +14,8 @@ from torch import nn
 from unregress.auditing.assemble import module_of
 from unregress.auditing.table import judging
 from unregress.auditing.training import DeepTests, Retraining
-from unregress.checks.preflight import preflight
+from unregress.checks.preflight import check_method, preflight
+from unregress.checks.training_trial import require_sound
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import ForgetRequest
@@ -22,7 +23,7 @@ from unregress.data.splits import Splits
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.rule import Rule
-from unregress.methods import LeaveOutEdit, Method, Retrain, Unlearned, train
+from unregress.methods import LeaveOutEdit, Method, Unlearned, train
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
@@ -235,11 +236,15 @@ class Project:
         Raises:
             SettingError: fewer than two folds, or more than people.
             DataError: there are no held-out samples.
+            ModelError: a training function ignores data, seed or start, or returns another architecture.
             JobsError: a training failed; a further call continues with the others.
         """
         gone = [*self._chain(after).requests(), *([] if after is None else [after.case.requested])]
+        case = self._case(gone[0].beside(*gone[1:]) if gone else None)
+        for warning in require_sound(case, self.training, self.runtime):
+            self.log(f"Warning: {warning}")
         self._tables = up_to_date_tables(
-            self._case(gone[0].beside(*gone[1:]) if gone else None),
+            case,
             self.training,
             self.runtime,
             self.model,
@@ -350,16 +355,21 @@ class Project:
             require_not_forgotten(self._source, case)
         told: tuple[str, ...] = ()
         if method is None:
+            # Before the estimate, which trains too.
+            checked = preflight(case, self.runtime, recipe=self.training, allow_overlap=allow_overlap).warnings
             method, told = self._choose(case, budget, after)
-        elif isinstance(method, LeaveOutEdit) and method.table is None and self.tables:
-            method = replace(method, table=self.tables[0])
-        given = self._given(after, method, case)
-        found = preflight(case, self.runtime, module_of(given), method=method, allow_overlap=allow_overlap)
+            given = self._given(after, method, case)
+            found = (*checked, *check_method(case, self.runtime, module_of(given), method))
+        else:
+            if isinstance(method, LeaveOutEdit) and method.table is None and self.tables:
+                method = replace(method, table=self.tables[0])
+            given = self._given(after, method, case)
+            found = preflight(case, self.runtime, module_of(given), method=method, allow_overlap=allow_overlap).warnings
         made = method.unlearn(given, case, self.runtime)
         before = (*chain.before(case.requested.forget), *self._before(after))
         source = None if after is not None or method.retrains else self._source
         sources = {} if source is None else {"checkpoint": source}
-        warnings = (*found.warnings, *changed_data(sources, TrainingRecords(self.splits)))
+        warnings = (*found, *changed_data(sources, TrainingRecords(self.splits)))
         for line in (*(f"Warning: {each}" for each in warnings), *(f"Note: {each}" for each in not_found)):
             self.log(line)
         shared = {each.name: getattr(made, each.name) for each in fields(Unlearned)}
@@ -482,7 +492,7 @@ class Project:
     def _given(self, after: Forgotten | None, method: Method, case: Case) -> nn.Module | Unlearned:
         if after is not None:
             return after
-        if self._model is None and isinstance(method, Retrain):
+        if self._model is None and getattr(method, "retrains", False):
             with self.runtime.isolated_rng("load"):
                 return self.task.build_model().eval()
         return self.model
