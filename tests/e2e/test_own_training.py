@@ -94,7 +94,10 @@ def test_a_wrong_function_is_refused_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("training", "found"),
     [
-        ("failing", "The training function support.own_training.failing fails on 52 samples: KeyError 'learning_rate'"),
+        (
+            "failing",
+            "The training function support.own_training.failing fails on 52 samples: KeyError: 'learning_rate'",
+        ),
         ("ignoring_the_data", "ignores `data`"),
     ],
 )

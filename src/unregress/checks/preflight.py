@@ -139,7 +139,7 @@ def check_method(case: Case, runtime: Runtime, model: nn.Module, method: MethodL
 
 def _about_original(case: Case, runtime: Runtime, model: nn.Module, method: MethodLike | None) -> list[str]:
     """Warnings about the model to unlearn."""
-    found = unwrapping(model)
+    found = list(unwrapping(model))
     if method is None or method.uses_original:
         found += no_better_than_constant(case, runtime, model)
     return found
