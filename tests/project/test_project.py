@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,54 @@ def test_a_table_s_targets_may_be_scaled_and_have_units() -> None:
     masses = torch.tensor(project.splits.columns["mass"], dtype=torch.float64)
     torch.testing.assert_close(project.task.to_units(y)[:, 0], masses, rtol=1e-5, atol=1e-4)
     assert [(output.name, output.unit) for output in project.task.outputs] == [("mass", "kg"), ("size", "")]
+
+
+def table_of(count: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"x": rng.normal(size=count), "record": np.arange(count) + 1000 * seed, "nr": seed * 100})
+    frame["nr"] += np.arange(count) // 4
+    return frame.assign(y=10 + 5 * frame.x + rng.normal(size=count), w=1.0 + np.arange(count) % 3)
+
+
+NAMES = {"features": ["x"], "target": "y", "id": "record", "subject": "nr"}
+KEPT = {"build_model": lambda: nn.Linear(1, 1), "runtime": CPU}
+
+
+def test_weights_are_a_column_of_the_table() -> None:
+    frame = table_of(80)
+    project = Project.from_table(frame, **NAMES, **KEPT, weights="w", training=RECIPE, log=Lines())
+    expected = frame.set_index("record").w[list(project.splits.ids)]
+    assert project.splits.weight_array.tolist() == expected.tolist()
+    project.train()
+    assert len(project.log) == 1 and "no training uses them" in project.log[0]
+    done = project.forget(ids=[project.splits.ids[0]], reason="test")
+    assert [warning for warning in done.warnings if "no training uses them" in warning]
+    used = Project.from_table(
+        frame, **NAMES, **KEPT, weights="w", training=replace(RECIPE, weights="loss"), log=Lines()
+    )
+    used.train()
+    assert used.log == [] and weights_of(used.model.model) != weights_of(project.model.model)
+
+
+@pytest.mark.parametrize(("weights", "kind"), [("v", DataError), (np.ones(80), SettingError), ("text", DataError)])
+def test_wrong_weights_of_a_table_are_refused(weights: object, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        Project.from_table(table_of(80).assign(text="a"), **NAMES, **KEPT, weights=weights, training=RECIPE)
+
+
+def test_held_out_records_may_be_tables_of_their_own() -> None:
+    train, validation, test = table_of(40), table_of(12, seed=1), table_of(20, seed=2)
+    splits = Project.from_table(
+        train, **NAMES, **KEPT, training=RECIPE, validation=validation, test=test.drop(columns="w")
+    ).splits
+    assert list(splits.ids) == train.record.tolist() and list(splits.validation_subjects) == validation.nr.tolist()
+    assert list(splits.test_subjects) == test.nr.tolist() and "w" not in splits.test_columns
+    torch.testing.assert_close(splits.test[:][1], torch.tensor(test.y.to_numpy(), dtype=torch.float32))
+    mixed = Project.from_table(train, **NAMES, **KEPT, training=RECIPE, validation=0.2, test=test).splits
+    # 2 of 10 people, with 4 records each.
+    assert len(mixed.validation) == 8 and mixed.size == 32 and len(mixed.test) == 20
+    with pytest.raises(DataError, match="no column 'nr'"):
+        Project.from_table(train, **NAMES, **KEPT, training=RECIPE, test=test.drop(columns="nr"))
 
 
 def test_methods_side_by_side_on_one_request() -> None:

@@ -69,8 +69,8 @@ def preflight(
     evaluation mode and in the mode of the recipes, and `build_model` makes its architecture.  With a method: its
     objections, such as layers that the model does not have.
 
-    Warnings: samples to forget whose content or inputs are also retained or held out, and an original that predicts
-    no better than a constant.  The global random state is restored afterwards.
+    Warnings: samples to forget whose content or inputs are also retained or held out, weights of samples that no recipe
+    uses, and an original that predicts no better than a constant.  The global random state is restored afterwards.
 
     Args:
         case: the task, the data and the request, if any.
@@ -98,6 +98,15 @@ def preflight(
             trainings = [*([] if recipe is None else [recipe]), *_trainings(method)]
             recipes = [each for each in trainings if isinstance(each, Recipe)]
             complaints += list(_check_weights(case, recipes))
+            if (
+                case.splits.weights is not None
+                and recipes == trainings
+                and {each.weights for each in recipes} == {"none"}
+            ):
+                warnings.append(
+                    "The data have weights, and no training uses them: `Recipe.weights` is 'none', not 'loss' or "
+                    "'sampling'"
+                )
             about_model = list(_check_model(case, runtime, checked, method, recipes))
             if partial and not about_model and not complaints:
                 about_model += check_unknown_outputs(case, checked, torch.tensor(partial), runtime)

@@ -136,8 +136,9 @@ class Project:
         id: str | None = None,
         subject: str | None = None,
         split: str | None = None,
-        validation: float = 0.1,
-        test: float = 0.2,
+        weights: str | None = None,
+        validation: float | Table = 0.1,
+        test: float | Table = 0.2,
         standardise: bool = True,
         scale_target: bool = False,
         units: Mapping[str, str] = MappingProxyType({}),
@@ -156,8 +157,9 @@ class Project:
             id: column that identifies a record.
             subject: column that identifies the person a record belongs to; no person is then in two splits.
             split: column with `train`, `validation` or `test`; None to draw them.
-            validation: share of the records, or people, for validation.
-            test: share for the test set.
+            weights: column with the records' weights, which a training uses as `Recipe.weights` says.
+            validation: share of the records, or people, for validation; or a table of them.
+            test: share for the test set, or a table of it.
             standardise: whether features get mean 0 and variance 1 over the training records.
             scale_target: whether targets do; reports and bands of targets stay in the table's units.
             units: unit of a target's column, for reports.
@@ -168,7 +170,7 @@ class Project:
         Raises:
             DataError: columns are missing, not numeric, or have missing values; all of them at once.
         """
-        columns = Columns(features=features, target=target, id=id, subject=subject, split=split)
+        columns = Columns(features=features, target=target, id=id, subject=subject, split=split, weights=weights)
         splits = columns.read(
             table, validation=validation, test=test, standardise=standardise, scale_target=scale_target, seed=seed
         )
