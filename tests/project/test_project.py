@@ -62,6 +62,8 @@ def test_the_whole_job(tmp_path: Path) -> None:
     report = project.audit(done, golds=2, metrics=[Errors()])
     assert [model.name for model in report.models if model.role in ("original", "unlearned")] == ["original", "Retrain"]
     assert report.reason == "Art. 17, ticket 4711" and len(report.golds) == 2
+    assert "Art. 17, ticket 4711" in repr(report) and f"Retrain: {report.verdict().outcome}" in repr(report)
+    assert report.date in repr(report) and len(repr(report)) < 200
     # The verdict is about the file that was saved.
     file = next(model.file for model in report.models if model.name == "Retrain")
     manifest = json.loads((tmp_path / "deploy" / "manifest.json").read_text())
@@ -283,6 +285,26 @@ def test_a_project_without_a_model_says_so() -> None:
     project = project_of(model=None)
     with pytest.raises(SettingError, match="no model"):
         project.forget(ids=["p1"], reason="test", method=SHORT)
+
+
+def test_a_model_that_is_not_where_the_file_says_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = "task: support.tiny_project.make_task\ndata: support.tiny_project.load_data\n"
+    Path("unregress.yaml").write_text(
+        names + "training: {epochs: 2}\nmodel: runs/orignal\nruntime: {accelerator: cpu}\n"
+    )
+    project = Project.open(log=Lines())
+    assert len(project.log) == 1 and "runs/orignal" in project.log[0]
+    with pytest.raises(SettingError, match="runs/orignal does not exist"):
+        _ = project.model
+    project.train()
+    assert project.model is not None
+
+
+@pytest.mark.parametrize("training", [None, "job.tr", 3])
+def test_what_is_no_training_is_refused_at_once(training: object) -> None:
+    with pytest.raises(SettingError, match=type(training).__name__):
+        project_of(training=training, model=None)
 
 
 def test_the_original_may_not_have_forgotten_already(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ from unregress.runs.table_folder import read_tables
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.base import Task
 from unregress.tasks.losses import PerSampleLoss
-from unregress.training.from_scratch import Training
+from unregress.training.from_scratch import Training, require_training
 from unregress.training.runtime import Runtime
 
 Model = nn.Module | Unlearned | str | Path
@@ -70,7 +70,8 @@ class Project:
         data: the fields of `Splits`: `train`, `validation`, `test`, `ids`, `subjects`, ...
 
     Raises:
-        SettingError: the data are not named, named twice, or have a field that `Splits` does not have.
+        SettingError: the data are not named, named twice, or have a field that `Splits` does not have; or the training
+            is neither a recipe nor a function.
         DataError: the data do not belong together, see `Splits`.
         CheckpointError: the model cannot be read, or does not fit the task.
         StaleError: the model's folder was changed, or belongs to other data.
@@ -90,10 +91,12 @@ class Project:
         log: Callable[[str], None] = print,
         **data: Any,
     ) -> None:
+        require_training(training)
         self.task, self.training, self.runtime, self.log = task, training, runtime, log
         self.splits = splits_of(splits, data)
         self.store, self.table_folder = (None if each is None else Path(each) for each in (store, table))
         self._tables: tuple[LeaveOutTable, ...] | None = None
+        self._absent: Path | None = None
         self._source = Path(model) if isinstance(model, (str, Path)) else None
         self._model = self._read(model) if isinstance(model, (str, Path)) else model
         self._start = self._read_start(start)
@@ -111,11 +114,11 @@ class Project:
             SettingError: the file cannot be read, or a setting is missing or wrong.
         """
         found = read_settings(Path(path))
-        present = found.model is not None and found.model.exists()
-        return cls(
+        absent = found.model if found.model is not None and not found.model.exists() else None
+        made = cls(
             task=found.task,
             training=found.training,
-            model=found.model if present else None,
+            model=found.model if absent is None else None,
             splits=found.splits,
             start=found.start,
             runtime=found.runtime,
@@ -123,6 +126,10 @@ class Project:
             table=found.table,
             log=log,
         )
+        if absent is not None:
+            made._absent = absent
+            log(f"Note: there is no model at {absent}, which {path} names")
+        return made
 
     @classmethod
     def from_table(
@@ -187,7 +194,8 @@ class Project:
         """
         if self._model is None:
             raise SettingError(
-                "The project has no model", expected="`Project(model=...)`, or a training by `project.train()`"
+                "The project has no model" + ("" if self._absent is None else f": {self._absent} does not exist"),
+                expected="`Project(model=...)`, or a training by `project.train()`",
             )
         return self._model
 

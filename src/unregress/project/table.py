@@ -136,7 +136,7 @@ class Columns:
         known = list(map(str, table.columns))
         special = [name for name in (self.id, self.subject, self.split) if name is not None]
         weights = [] if self.weights is None else [self.weights]
-        used = [*self.features, *self._targets, *special, *weights]
+        used: list[Any] = [*self.features, *self._targets, *special, *weights]
         if wrong := [name for name in used if not isinstance(name, str)]:
             yield SettingError(f"A column is named by a {type(wrong[0]).__name__}", expected="the name of a column")
             return

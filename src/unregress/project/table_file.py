@@ -167,7 +167,7 @@ def expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
                 expected="the import path of a function that returns a Task, or `data` with a `table`",
             )
         return dict(settings)
-    own = dict(data or {})
+    own, model = dict(data or {}), dict(task or {}) if modelled else {}
     names = [*(each.name for each in fields(Columns)), "table", "validation", "test", "standardise", "scale_target"]
     if unknown := [str(name) for name in own if name not in (*names, "seed", "units")]:
         raise SettingError(f"`data` has the setting {', '.join(map(repr, unknown))}", expected=", ".join(names))
@@ -178,7 +178,7 @@ def expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
     if not modelled:
         return {**settings, "data": made}
     known = {"data": made, "target": own["target"], "units": units}
-    return {**settings, "data": made, "task": {"class_path": _path(table_task), "init_args": {**task, **known}}}
+    return {**settings, "data": made, "task": {"class_path": _path(table_task), "init_args": {**model, **known}}}
 
 
 def _path(function: Callable[..., Any]) -> str:
