@@ -114,6 +114,7 @@ def test_the_columns_of_a_csv_file(here: Path) -> None:
         ({"data": {"features": ["hours"], "target": "wage"}}, "no table"),
         ({"data": {**DATA, "units": {"age": "years"}}}, "'age'"),
         ({"data": "support.tiny_project.load_data"}, "names no table"),
+        ({"task": "support.tiny_project.make_task"}, "units"),
         ({"task": {"loss": "l1"}}, "names no model"),
         ({"task": {"hidden": [0]}}, "width 0"),
         ({"task": {"hiden": [4]}}, "hiden"),

@@ -20,6 +20,9 @@ from unregress.project.table import Columns
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.units import Output
 
+_FURTHER = ("validation", "test", "standardise", "scale_target", "units", "seed")
+"""What the settings of a table's file may say besides its columns."""
+
 
 class TableFile:
     """The columns of a CSV, JSON-lines or Parquet file.
@@ -168,14 +171,19 @@ def expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
             )
         return dict(settings)
     own, model = dict(data or {}), dict(task or {}) if modelled else {}
-    names = [*(each.name for each in fields(Columns)), "table", "validation", "test", "standardise", "scale_target"]
-    if unknown := [str(name) for name in own if name not in (*names, "seed", "units")]:
+    names = ["table", *(each.name for each in fields(Columns)), *_FURTHER]
+    if unknown := [str(name) for name in own if name not in names]:
         raise SettingError(f"`data` has the setting {', '.join(map(repr, unknown))}", expected=", ".join(names))
     if missing := [name for name in ("table", "features", "target") if name not in own]:
         raise SettingError(f"`data` has no {' and no '.join(missing)}", expected="a table's file, and its columns")
     units = own.pop("units", {})
     made = {"class_path": _path(table_data), "init_args": own}
     if not modelled:
+        if units:
+            raise SettingError(
+                "`data` has `units`, and `task` is a function of your own",
+                expected="units in the outputs of your task, as in `TensorTask(outputs=...)`",
+            )
         return {**settings, "data": made}
     known = {"data": made, "target": own["target"], "units": units}
     return {**settings, "data": made, "task": {"class_path": _path(table_task), "init_args": {**model, **known}}}
@@ -191,7 +199,7 @@ def _typed(values: Sequence[Any], exact: bool) -> NDArray[Any]:
         return np.asarray(values)
     texts = [value.strip() for value in values]
     try:
-        if all(text == str(int(text)) for text in texts):
+        if all(text == str(int(text)) and abs(int(text)) < 2**63 for text in texts):
             return np.asarray([int(text) for text in texts])
     except ValueError:
         pass
