@@ -27,7 +27,7 @@ from .methods import (
 from .metrics import *  # noqa: F403
 from .metrics.collect import collect
 from .metrics.predictions import Predictions
-from .project import Forgotten, Project
+from .project import Columns, Forgotten, Project
 from .report import log_mlflow, model_card, print_table, render_html
 from .retraining.model_factory import retrain
 from .runs.remains import remains
@@ -47,6 +47,7 @@ __all__ = [
     "AuditReport",
     "Blindspot",
     "Case",
+    "Columns",
     "Cost",
     "DeepTests",
     "FineTune",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 from support import own_training
 from support.tiny_project import load_data, make_task
-from unregress import Case, ForgetRequest, Retrain, Runtime, preflight
-from unregress.checks.training_trial import trial_rows, try_training
+from unregress import Case, ForgetRequest, Retrain, Runtime, Splits, preflight
+from unregress.checks.training_trial import other_rows, trial_rows, try_training
 from unregress.errors import DivergenceError, ModelError
 
 CPU = Runtime(accelerator="cpu")
@@ -31,6 +33,7 @@ def test_the_trial_reads_evenly_spaced_retained_rows():
     [
         (own_training.ignoring_the_seed, ModelError, "ignores its seed"),
         (own_training.ignoring_the_start, ModelError, "ignores `start`"),
+        (own_training.ignoring_the_data, ModelError, "ignores `data`"),
         (own_training.of_another_architecture, ModelError, "another architecture"),
         (own_training.returning_nothing, ModelError, "NoneType"),
         (own_training.diverging, DivergenceError, "NaN"),
@@ -42,6 +45,55 @@ def test_a_wrong_function_is_refused_before_anything_is_trained(training, kind, 
         preflight(CASE, CPU, recipe=training)
     with pytest.raises(kind, match=found):
         preflight(CASE, CPU, CASE.task.build_model(), method=Retrain(recipe=training))
+
+
+def case_of(x: torch.Tensor, forget: tuple[int, ...] = (1,)) -> Case:
+    splits = Splits(train=TensorDataset(x, x.sum(1)))
+    return Case(task=make_task("mse"), splits=splits, request=ForgetRequest(size=len(x), forget=forget, reason="test"))
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4, 5, 58, 64, 65, 66, 100, 129, 130, 131, 999])
+def test_other_rows_are_as_many_and_retained(samples):
+    case = case_of(torch.randn(samples, 3))
+    first, second = trial_rows(case), other_rows(case)
+    assert len(first) == len(second) == min(64, samples - 1)
+    assert not {1} & {*first.tolist(), *second.tolist()} and set(second.tolist()) <= set(range(samples))
+    if samples >= 129:  # 64 that are tried, and 64 others
+        assert not set(first.tolist()) & set(second.tolist()) and len(set(second.tolist())) == 64
+    elif samples > 2:
+        # The same sample may stand at the last places only.
+        assert (first == second).sum() <= min(2, samples - 2)
+    else:
+        assert first.tolist() == second.tolist() == [0]
+
+
+@pytest.mark.parametrize("samples", [4, 40, 90, 200])
+@pytest.mark.parametrize("training", [own_training.by_rmsprop, own_training.at_its_rows, own_training.dropping_a_part])
+def test_a_function_that_uses_its_rows_in_any_way_is_not_accused(training, samples):
+    case = case_of(torch.randn(samples, 3, generator=torch.Generator().manual_seed(1)))
+    errors, warnings = try_training(case, training, CPU)
+    assert not [error for error in errors if "ignores `data`" in str(error)] and warnings == []
+
+
+@pytest.mark.parametrize("samples", [4, 40, 90, 200])
+def test_a_function_that_ignores_its_data_is_found_among_few_and_many(samples):
+    errors, _ = try_training(case_of(torch.randn(samples, 3)), own_training.ignoring_the_data, CPU)
+    assert len(errors) == 1 and "ignores `data`" in errors[0].found
+
+
+def test_a_function_that_ignores_its_data_is_called_twice_only():
+    calls = []
+
+    def counted(data, start, seed):
+        calls.append(seed)
+        return own_training.ignoring_the_data(data, start, seed)
+
+    assert len(try_training(CASE, counted, CPU)[0]) == 1 and len(calls) == 2
+
+
+def test_samples_that_are_all_equal_tell_nothing():
+    errors, warnings = try_training(case_of(torch.ones(80, 3)), own_training.ignoring_the_data, CPU)
+    assert errors == [] and len(warnings) == 1 and "is not known" in warnings[0]
 
 
 def test_a_training_that_cannot_be_repeated_is_a_warning():

@@ -91,6 +91,25 @@ def test_a_wrong_function_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("training", "found"),
+    [
+        (
+            "failing",
+            "The training function support.own_training.failing fails on 52 samples: KeyError: 'learning_rate'",
+        ),
+        ("ignoring_the_data", "ignores `data`"),
+    ],
+)
+def test_a_wrong_function_is_refused_before_a_method_is_chosen(
+    original: Path, training: str, found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["forget", *PROJECT, *CPU, *REQUEST, "--checkpoint", str(original), "--output", str(tmp_path / "run")]
+    assert main([*words, "--training", f"support.own_training.{training}"]) == 2
+    said = capsys.readouterr()
+    assert found in said.err and "Chosen" not in said.out and list(tmp_path.iterdir()) == []
+
+
 def test_a_class_of_functions_takes_settings(tmp_path: Path) -> None:
     words = ["train", *PROJECT, *CPU, "--training", "support.own_training.Scheduled", "--training.epochs", "3"]
     assert main([*words, "--output", str(tmp_path / "run")]) == 0

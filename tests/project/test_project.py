@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from support import own_training
 from support.tiny_project import load_data, make_task
 from unregress import FineTune, Project, Recipe, Retrain, Runtime, Splits, UnregressError
 from unregress.cli import main
-from unregress.errors import DataError, RequestError, SettingError
+from unregress.errors import DataError, ModelError, RequestError, SettingError
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import choose_method
 from unregress.runs.checkpoint import save_weights
@@ -61,6 +62,8 @@ def test_the_whole_job(tmp_path: Path) -> None:
     report = project.audit(done, golds=2, metrics=[Errors()])
     assert [model.name for model in report.models if model.role in ("original", "unlearned")] == ["original", "Retrain"]
     assert report.reason == "Art. 17, ticket 4711" and len(report.golds) == 2
+    assert "Art. 17, ticket 4711" in repr(report) and f"Retrain: {report.verdict().outcome}" in repr(report)
+    assert report.date in repr(report) and len(repr(report)) < 200
     # The verdict is about the file that was saved.
     file = next(model.file for model in report.models if model.name == "Retrain")
     manifest = json.loads((tmp_path / "deploy" / "manifest.json").read_text())
@@ -151,6 +154,54 @@ def test_a_table_s_targets_may_be_scaled_and_have_units() -> None:
     assert [(output.name, output.unit) for output in project.task.outputs] == [("mass", "kg"), ("size", "")]
 
 
+def table_of(count: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"x": rng.normal(size=count), "record": np.arange(count) + 1000 * seed, "nr": seed * 100})
+    frame["nr"] += np.arange(count) // 4
+    return frame.assign(y=10 + 5 * frame.x + rng.normal(size=count), w=1.0 + np.arange(count) % 3)
+
+
+NAMES = {"features": ["x"], "target": "y", "id": "record", "subject": "nr"}
+KEPT = {"build_model": lambda: nn.Linear(1, 1), "runtime": CPU}
+
+
+def test_weights_are_a_column_of_the_table() -> None:
+    frame = table_of(80)
+    project = Project.from_table(frame, **NAMES, **KEPT, weights="w", training=RECIPE, log=Lines())
+    expected = frame.set_index("record").w[list(project.splits.ids)]
+    assert project.splits.weight_array.tolist() == expected.tolist()
+    project.train()
+    assert len(project.log) == 1 and "no training uses them" in project.log[0]
+    done = project.forget(ids=[project.splits.ids[0]], reason="test")
+    assert [warning for warning in done.warnings if "no training uses them" in warning]
+    used = Project.from_table(
+        frame, **NAMES, **KEPT, weights="w", training=replace(RECIPE, weights="loss"), log=Lines()
+    )
+    used.train()
+    assert used.log == [] and weights_of(used.model.model) != weights_of(project.model.model)
+
+
+@pytest.mark.parametrize(("weights", "kind"), [("v", DataError), (np.ones(80), SettingError), ("text", DataError)])
+def test_wrong_weights_of_a_table_are_refused(weights: object, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        Project.from_table(table_of(80).assign(text="a"), **NAMES, **KEPT, weights=weights, training=RECIPE)
+
+
+def test_held_out_records_may_be_tables_of_their_own() -> None:
+    train, validation, test = table_of(40), table_of(12, seed=1), table_of(20, seed=2)
+    splits = Project.from_table(
+        train, **NAMES, **KEPT, training=RECIPE, validation=validation, test=test.drop(columns="w")
+    ).splits
+    assert list(splits.ids) == train.record.tolist() and list(splits.validation_subjects) == validation.nr.tolist()
+    assert list(splits.test_subjects) == test.nr.tolist() and "w" not in splits.test_columns
+    torch.testing.assert_close(splits.test[:][1], torch.tensor(test.y.to_numpy(), dtype=torch.float32))
+    mixed = Project.from_table(train, **NAMES, **KEPT, training=RECIPE, validation=0.2, test=test).splits
+    # 2 of 10 people, with 4 records each.
+    assert len(mixed.validation) == 8 and mixed.size == 32 and len(mixed.test) == 20
+    with pytest.raises(DataError, match="no column 'nr'"):
+        Project.from_table(train, **NAMES, **KEPT, training=RECIPE, test=test.drop(columns="nr"))
+
+
 def test_methods_side_by_side_on_one_request() -> None:
     project = project_of()
     request = project.request(ids=["p2", "p9"], reason="test")
@@ -172,6 +223,34 @@ def test_a_method_is_derived_where_retraining_is_too_dear() -> None:
     assert (method.helper.epochs, method.recipe.epochs, method.recipe.lr) == (10, 10, 1e-3)
     with pytest.raises(SettingError, match="none can be derived"):
         choose_method(case, own_training.by_rmsprop, None, CPU, budget=0.0)
+
+
+@pytest.mark.parametrize(
+    ("training", "found"),
+    [
+        (own_training.failing, r"failing fails on \d+ samples: KeyError: 'learning_rate'"),
+        (own_training.ignoring_the_seed, "ignores its seed"),
+        (own_training.ignoring_the_start, "ignores `start`"),
+        (own_training.ignoring_the_data, "ignores `data`"),
+    ],
+)
+def test_a_wrong_function_is_refused_before_its_time_is_estimated(
+    training: Callable[..., nn.Module], found: str
+) -> None:
+    project = project_of(training=training, model=make_task().build_model())
+    for work in (project.train, project.table, lambda: project.forget(ids=["p2"], reason="test")):
+        with pytest.raises(ModelError, match=found):
+            work()
+    assert project.log == [] and project.tables == ()
+
+
+def test_wrong_data_are_refused_before_a_method_is_chosen() -> None:
+    x, y = DATA.train.tensors
+    splits = Splits(train=TensorDataset(x, torch.full_like(y, torch.nan)), test=DATA.test, ids=DATA.ids)
+    project = project_of(splits=splits, model=make_task().build_model())
+    with pytest.raises(DataError, match="NaN"):
+        project.forget(ids=["p2"], reason="test")
+    assert project.log == []
 
 
 @pytest.mark.parametrize(
@@ -206,6 +285,26 @@ def test_a_project_without_a_model_says_so() -> None:
     project = project_of(model=None)
     with pytest.raises(SettingError, match="no model"):
         project.forget(ids=["p1"], reason="test", method=SHORT)
+
+
+def test_a_model_that_is_not_where_the_file_says_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = "task: support.tiny_project.make_task\ndata: support.tiny_project.load_data\n"
+    Path("unregress.yaml").write_text(
+        names + "training: {epochs: 2}\nmodel: runs/orignal\nruntime: {accelerator: cpu}\n"
+    )
+    project = Project.open(log=Lines())
+    assert len(project.log) == 1 and "runs/orignal" in project.log[0]
+    with pytest.raises(SettingError, match="runs/orignal does not exist"):
+        _ = project.model
+    project.train()
+    assert project.model is not None
+
+
+@pytest.mark.parametrize("training", [None, "job.tr", 3])
+def test_what_is_no_training_is_refused_at_once(training: object) -> None:
+    with pytest.raises(SettingError, match=type(training).__name__):
+        project_of(training=training, model=None)
 
 
 def test_the_original_may_not_have_forgotten_already(tmp_path: Path) -> None:

@@ -56,6 +56,38 @@ def test_a_model_that_was_retrained_may_be_deployed_where_nothing_can_be_told(
     assert conclusion(retrained).step.startswith("Deploy the file") == may
 
 
+def retrained_by(report: AuditReport, verdict: Verdict, recipe: dict[str, object] | None) -> AuditReport:
+    found = alone(report, verdict)
+    record = ModelRecord(method="Retrain", kind="retrained", recipe=recipe)
+    return replace(found, models=tuple(replace(m, record=record) if m.name == "Blindspot" else m for m in found.models))
+
+
+LIGHTNING = "unregress.trainers.lightning_training.LightningTraining"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "function"),
+    [
+        (None, ""),
+        ({"epochs": 3, "lr": 0.01}, ""),
+        ({"class_path": "job.train", "init_args": {}}, "job.train"),
+        ({"class_path": LIGHTNING, "init_args": {"datamodule": None}}, ""),
+        ({"class_path": LIGHTNING, "init_args": {"datamodule": "job.module"}}, "job.module"),
+    ],
+)
+def test_what_a_function_of_the_user_read_is_not_known(
+    report: AuditReport, recipe: dict[str, object] | None, function: str
+) -> None:
+    undecided = Verdict(model="Blindspot", outcome="INCONCLUSIVE", reason="R.", criteria=(), obstacle="spread")
+    found = conclusion(retrained_by(report, undecided, recipe))
+    assert found.deployable == ("Blindspot",)
+    assert ("never saw" in found.headline) == found.step.startswith("Deploy the file") == (not function)
+    assert f"{function} reads no" in found.step or not function
+    failed = Verdict(model="Blindspot", outcome="FAIL", reason="R.", criteria=criteria(50.0, 4.63, 0.47, 31.0))
+    step = conclusion(retrained_by(report, failed, recipe)).step
+    assert "by chance" in step and ("reads no others" in step and function in step) == bool(function)
+
+
 @pytest.mark.parametrize("file", [None, ModelFile(name="good.pt", sha256="")])
 def test_without_a_known_file_there_is_nothing_to_deploy_yet(report: AuditReport, file: ModelFile | None) -> None:
     assert not conclusion(alone(report, passed(), file)).step.startswith("Deploy")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from unregress import TrainingData
 
@@ -52,6 +52,26 @@ def ignoring_the_start(data: TrainingData, start: nn.Module, seed: int) -> nn.Mo
     torch.manual_seed(0)
     own = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
     return by_rmsprop(data, own, seed)
+
+
+def ignoring_the_data(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    """Trains on a dataset of its own, as many steps as the given samples would take."""
+    rng = torch.Generator().manual_seed(3)
+    own = TensorDataset(torch.randn(len(data.rows), 3, generator=rng), torch.randn(len(data.rows), generator=rng))
+    return by_rmsprop(replace(data, train=own), start, seed)
+
+
+def at_its_rows(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    """Trains on values of its own for the given samples."""
+    values = torch.randn(1000, 4, generator=torch.Generator().manual_seed(3))[torch.from_numpy(data.rows)]
+    return by_rmsprop(replace(data, train=TensorDataset(values[:, :3], values[:, 3])), start, seed)
+
+
+def dropping_a_part(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
+    """Leaves out a last batch that is not full, and trains on few of the samples."""
+    torch.manual_seed(seed)
+    x, y = next(iter(DataLoader(data.train, batch_size=len(data.rows) // 2 + 1, shuffle=True, drop_last=True)))
+    return by_rmsprop(replace(data, train=TensorDataset(x[:2], y[:2])), start, seed)
 
 
 def of_another_architecture(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:

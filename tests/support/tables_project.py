@@ -24,3 +24,7 @@ def data() -> Splits:
     train, test = (TensorDataset(x[rows], y[rows]) for rows in (slice(0, 60), slice(60, 360)))
     others = [100 + row // 2 for row in range(300)]
     return Splits(train=train, test=test, subjects=[row // 2 for row in range(60)], test_subjects=others)
+
+
+def two_inputs() -> nn.Module:
+    return nn.Linear(2, 1)

@@ -69,8 +69,8 @@ def preflight(
     evaluation mode and in the mode of the recipes, and `build_model` makes its architecture.  With a method: its
     objections, such as layers that the model does not have.
 
-    Warnings: samples to forget whose content or inputs are also retained or held out, and an original that predicts
-    no better than a constant.  The global random state is restored afterwards.
+    Warnings: samples to forget whose content or inputs are also retained or held out, weights of samples that no recipe
+    uses, and an original that predicts no better than a constant.  The global random state is restored afterwards.
 
     Args:
         case: the task, the data and the request, if any.
@@ -98,6 +98,15 @@ def preflight(
             trainings = [*([] if recipe is None else [recipe]), *_trainings(method)]
             recipes = [each for each in trainings if isinstance(each, Recipe)]
             complaints += list(_check_weights(case, recipes))
+            if (
+                case.splits.weights is not None
+                and recipes == trainings
+                and {each.weights for each in recipes} == {"none"}
+            ):
+                warnings.append(
+                    "The data have weights, and no training uses them: `Recipe.weights` is 'none', not 'loss' or "
+                    "'sampling'"
+                )
             about_model = list(_check_model(case, runtime, checked, method, recipes))
             if partial and not about_model and not complaints:
                 about_model += check_unknown_outputs(case, checked, torch.tensor(partial), runtime)
@@ -113,10 +122,36 @@ def preflight(
             complaints = [*about_model, *architecture_mismatches(numbered, checked), *complaints]
         raise_all(complaints)
         if model is not None:
-            warnings += unwrapping(model)
-            if method is None or method.uses_original:
-                warnings += no_better_than_constant(case, runtime, model)
+            warnings += _about_original(case, runtime, model, method)
         return Preflight(warnings=tuple(warnings))
+
+
+def check_method(case: Case, runtime: Runtime, model: nn.Module, method: MethodLike) -> tuple[str, ...]:
+    """Check the model, and a method that was chosen for it after a preflight of data and training.
+
+    Args:
+        case: the task, the data and the request.
+        runtime: device, precision and seed.
+        model: the model to unlearn; it is copied, not changed.
+        method: the unlearning method; it trains as was checked already.
+
+    Returns:
+        Warnings about model and method, see `preflight`.
+
+    Raises:
+        PreflightError: there are several errors; a single error is raised as it is.
+    """
+    with runtime.isolated_rng("preflight"):
+        raise_all(list(_check_model(case, runtime, model, method, [])))
+        return tuple(_about_original(case, runtime, model, method))
+
+
+def _about_original(case: Case, runtime: Runtime, model: nn.Module, method: MethodLike | None) -> list[str]:
+    """Warnings about the model to unlearn."""
+    found = list(unwrapping(model))
+    if method is None or method.uses_original:
+        found += no_better_than_constant(case, runtime, model)
+    return found
 
 
 def _trainings(method: object) -> list[Training]:

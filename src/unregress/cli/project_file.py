@@ -12,6 +12,7 @@ import yaml
 from unregress.cli.error_messages import nearest
 from unregress.errors import SettingError
 from unregress.project.settings import PROJECT, is_recipe
+from unregress.project.table_file import expanded
 
 NAME = "unregress.yaml"
 """Name of the file."""
@@ -27,7 +28,8 @@ def translated(text: str, command: str, commands: Mapping[str, Callable[..., Non
 
     `training` with settings is the `recipe` of `train` and `forget` and the `retrain.recipe` of `audit`; `model` is
     the `checkpoint` of `forget` and `table`, the original of `audit`, and the folder that `train` writes; `table` is
-    the folder that `table` writes.
+    the folder that `table` writes.  `data` with a `table`, and `task` with a model for it, become the functions that
+    read them.
 
     Args:
         text: the file's text, a YAML mapping.
@@ -41,6 +43,7 @@ def translated(text: str, command: str, commands: Mapping[str, Callable[..., Non
     options = {name: list(signature(each).parameters) for name, each in commands.items()}
     known = {*PROJECT, *(option for each in options.values() for option in each)} - {"config"}
     _require_known(settings, known)
+    settings = expanded(settings)
     own = {name: value for name, value in settings.items() if name in options[command]}
     training, model = settings.get("training"), settings.get("model")
     if is_recipe(training):

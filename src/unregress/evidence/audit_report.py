@@ -103,6 +103,10 @@ class AuditReport:
     """What else was made from the training data and may remember forgotten samples, as far as the audit knows."""
     schema: int = field(default=SCHEMA)
 
+    def __repr__(self) -> str:
+        outcomes = ", ".join(f"{each.model}: {each.outcome}" for each in self.verdicts)
+        return f"AuditReport(reason={self.reason!r}, {outcomes or 'no verdicts'}, date={self.date!r})"
+
     def value(self, metric: str, split: str, model: str) -> float | None:
         """The value of one measurement.
 

@@ -2,5 +2,6 @@
 
 from unregress.project.forgotten import Forgotten
 from unregress.project.project import Project
+from unregress.project.table import Columns
 
-__all__ = ["Forgotten", "Project"]
+__all__ = ["Columns", "Forgotten", "Project"]

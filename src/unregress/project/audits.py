@@ -9,8 +9,8 @@ from torch import nn
 from unregress.auditing.assemble import Candidate
 from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
-from unregress.checks.training_trial import try_training
-from unregress.errors import SettingError, raise_all
+from unregress.checks.training_trial import require_sound
+from unregress.errors import SettingError
 from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.expectation import expectations
 from unregress.evidence.rule import Rule
@@ -19,7 +19,6 @@ from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.forgotten import Forgotten, named
 from unregress.training.from_scratch import training_record
-from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
 
@@ -54,7 +53,7 @@ def audit_models(
 
     Raises:
         SettingError: no model is given, or they are about different requests.
-        ModelError: a training function ignores its seed or the start, or returns another architecture.
+        ModelError: a training function ignores data, seed or start, or returns another architecture.
     """
     if not models or any(each.case.requested.digest != models[0].case.requested.digest for each in models):
         raise SettingError(
@@ -90,14 +89,12 @@ def _tried(retraining: Retraining, models: Sequence[Forgotten], runtime: Runtime
     """Warnings of a trial of the function that is to train golds; none if it made one of the models: it was tried then.
 
     Raises:
-        ModelError: it fails, ignores its seed or the start, or returns another architecture.
+        ModelError: it fails, ignores data, seed or start, or returns another architecture.
     """
     training = retraining.recipe
-    if not retraining.golds or training is None or isinstance(training, Recipe):
+    if not retraining.golds or training is None:
         return []
     records = [each.record for each in models if each.record is not None and each.record.kind == "retrained"]
     if any(record.recipe == training_record(training) for record in records):
         return []
-    errors, warnings = try_training(models[0].case, training, runtime)
-    raise_all(errors)
-    return warnings
+    return require_sound(models[0].case, training, runtime)

@@ -14,7 +14,8 @@ from torch import nn
 from unregress.auditing.assemble import module_of
 from unregress.auditing.table import judging
 from unregress.auditing.training import DeepTests, Retraining
-from unregress.checks.preflight import preflight
+from unregress.checks.preflight import check_method, preflight
+from unregress.checks.training_trial import require_sound
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.missing_values import Missing
@@ -23,7 +24,7 @@ from unregress.data.splits import Splits
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.rule import Rule
-from unregress.methods import LeaveOutEdit, Method, Retrain, Unlearned, train
+from unregress.methods import LeaveOutEdit, Method, Unlearned, train
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
@@ -44,7 +45,7 @@ from unregress.runs.table_folder import read_tables
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.base import Task
 from unregress.tasks.losses import PerSampleLoss
-from unregress.training.from_scratch import Training
+from unregress.training.from_scratch import Training, require_training
 from unregress.training.runtime import Runtime
 
 Model = nn.Module | Unlearned | str | Path
@@ -70,7 +71,8 @@ class Project:
         data: the fields of `Splits`: `train`, `validation`, `test`, `ids`, `subjects`, ...
 
     Raises:
-        SettingError: the data are not named, named twice, or have a field that `Splits` does not have.
+        SettingError: the data are not named, named twice, or have a field that `Splits` does not have; or the training
+            is neither a recipe nor a function.
         DataError: the data do not belong together, see `Splits`.
         CheckpointError: the model cannot be read, or does not fit the task.
         StaleError: the model's folder was changed, or belongs to other data.
@@ -90,10 +92,12 @@ class Project:
         log: Callable[[str], None] = print,
         **data: Any,
     ) -> None:
+        require_training(training)
         self.task, self.training, self.runtime, self.log = task, training, runtime, log
         self.splits = splits_of(splits, data)
         self.store, self.table_folder = (None if each is None else Path(each) for each in (store, table))
         self._tables: tuple[LeaveOutTable, ...] | None = None
+        self._absent: Path | None = None
         self._source = Path(model) if isinstance(model, (str, Path)) else None
         self._model = self._read(model) if isinstance(model, (str, Path)) else model
         self._start = self._read_start(start)
@@ -111,11 +115,11 @@ class Project:
             SettingError: the file cannot be read, or a setting is missing or wrong.
         """
         found = read_settings(Path(path))
-        present = found.model is not None and found.model.exists()
-        return cls(
+        absent = found.model if found.model is not None and not found.model.exists() else None
+        made = cls(
             task=found.task,
             training=found.training,
-            model=found.model if present else None,
+            model=found.model if absent is None else None,
             splits=found.splits,
             start=found.start,
             runtime=found.runtime,
@@ -123,6 +127,10 @@ class Project:
             table=found.table,
             log=log,
         )
+        if absent is not None:
+            made._absent = absent
+            log(f"Note: there is no model at {absent}, which {path} names")
+        return made
 
     @classmethod
     def from_table(
@@ -136,8 +144,9 @@ class Project:
         id: str | None = None,
         subject: str | None = None,
         split: str | None = None,
-        validation: float = 0.1,
-        test: float = 0.2,
+        weights: str | None = None,
+        validation: float | Table = 0.1,
+        test: float | Table = 0.2,
         standardise: bool = True,
         scale_target: bool = False,
         units: Mapping[str, str] = MappingProxyType({}),
@@ -156,8 +165,9 @@ class Project:
             id: column that identifies a record.
             subject: column that identifies the person a record belongs to; no person is then in two splits.
             split: column with `train`, `validation` or `test`; None to draw them.
-            validation: share of the records, or people, for validation.
-            test: share for the test set.
+            weights: column with the records' weights, which a training uses as `Recipe.weights` says.
+            validation: share of the records, or people, for validation; or a table of them.
+            test: share for the test set, or a table of it.
             standardise: whether features get mean 0 and variance 1 over the training records.
             scale_target: whether targets do; reports and bands of targets stay in the table's units.
             units: unit of a target's column, for reports.
@@ -168,7 +178,7 @@ class Project:
         Raises:
             DataError: columns are missing, not numeric, or have missing values; all of them at once.
         """
-        columns = Columns(features=features, target=target, id=id, subject=subject, split=split)
+        columns = Columns(features=features, target=target, id=id, subject=subject, split=split, weights=weights)
         splits = columns.read(
             table, validation=validation, test=test, standardise=standardise, scale_target=scale_target, seed=seed
         )
@@ -185,7 +195,8 @@ class Project:
         """
         if self._model is None:
             raise SettingError(
-                "The project has no model", expected="`Project(model=...)`, or a training by `project.train()`"
+                "The project has no model" + ("" if self._absent is None else f": {self._absent} does not exist"),
+                expected="`Project(model=...)`, or a training by `project.train()`",
             )
         return self._model
 
@@ -237,11 +248,15 @@ class Project:
         Raises:
             SettingError: fewer than two folds, or more than people.
             DataError: there are no held-out samples.
+            ModelError: a training function ignores data, seed or start, or returns another architecture.
             JobsError: a training failed; a further call continues with the others.
         """
         gone = [*self._chain(after).requests(), *([] if after is None else [after.case.requested])]
+        case = self._case(gone[0].beside(*gone[1:]) if gone else None)
+        for warning in require_sound(case, self.training, self.runtime):
+            self.log(f"Warning: {warning}")
         self._tables = up_to_date_tables(
-            self._case(gone[0].beside(*gone[1:]) if gone else None),
+            case,
             self.training,
             self.runtime,
             self.model,
@@ -353,16 +368,21 @@ class Project:
             require_not_forgotten(self._source, case)
         told: tuple[str, ...] = ()
         if method is None:
+            # Before the estimate, which trains too.
+            checked = preflight(case, self.runtime, recipe=self.training, allow_overlap=allow_overlap).warnings
             method, told = self._choose(case, budget, after)
-        elif isinstance(method, LeaveOutEdit) and method.table is None and self.tables:
-            method = replace(method, table=self.tables[0])
-        given = self._given(after, method, case)
-        found = preflight(case, self.runtime, module_of(given), method=method, allow_overlap=allow_overlap)
+            given = self._given(after, method, case)
+            found = (*checked, *check_method(case, self.runtime, module_of(given), method))
+        else:
+            if isinstance(method, LeaveOutEdit) and method.table is None and self.tables:
+                method = replace(method, table=self.tables[0])
+            given = self._given(after, method, case)
+            found = preflight(case, self.runtime, module_of(given), method=method, allow_overlap=allow_overlap).warnings
         made = method.unlearn(given, case, self.runtime)
         before = (*chain.before(case.requested.forget), *self._before(after))
         source = None if after is not None or method.retrains else self._source
         sources = {} if source is None else {"checkpoint": source}
-        warnings = (*found.warnings, *changed_data(sources, TrainingRecords(self.splits)))
+        warnings = (*found, *changed_data(sources, TrainingRecords(self.splits)))
         for line in (*(f"Warning: {each}" for each in warnings), *(f"Note: {each}" for each in not_found)):
             self.log(line)
         shared = {each.name: getattr(made, each.name) for each in fields(Unlearned)}
@@ -492,7 +512,7 @@ class Project:
     def _given(self, after: Forgotten | None, method: Method, case: Case) -> nn.Module | Unlearned:
         if after is not None:
             return after
-        if self._model is None and isinstance(method, Retrain):
+        if self._model is None and getattr(method, "retrains", False):
             with self.runtime.isolated_rng("load"):
                 return self.task.build_model().eval()
         return self.model

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, UnregressError
 from unregress.errors.user_code import described
+from unregress.project.table_file import expanded
 from unregress.tasks.base import Task
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
@@ -55,6 +56,7 @@ def read_settings(path: Path) -> Settings:
         raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise SettingError(f"{path} holds no settings", expected="names with values, as in `task: my_model.task`")
+    found = expanded(found)
     own = {name: found[name] for name in PROJECT if name in found}
     if is_recipe(own.get("training")):
         own["recipe"] = own.pop("training")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from unregress.data.ids import plain_ids
 from unregress.data.splits import Splits
-from unregress.errors import DataError, UnregressError, raise_all
+from unregress.errors import DataError, SettingError, UnregressError, raise_all
 from unregress.tasks.units import Output
 
 PARTS = ("train", "validation", "test")
@@ -51,13 +51,15 @@ class Columns:
     """Column that identifies the person a record belongs to; None if each record is somebody else's."""
     split: str | None = None
     """Column with `train`, `validation` or `test` for each record; None to draw them."""
+    weights: str | None = None
+    """Column with the weight of each record, see `Splits.weights`; None for none."""
 
     def read(
         self,
         table: Table,
         *,
-        validation: float = 0.1,
-        test: float = 0.2,
+        validation: float | Table = 0.1,
+        test: float | Table = 0.2,
         standardise: bool = True,
         scale_target: bool = False,
         seed: int = 0,
@@ -69,16 +71,25 @@ class Columns:
 
         Args:
             table: a data frame of pandas, polars or the like.
-            validation: share of the records, or of the people, for validation; 0 for none.
-            test: share for the test set.
+            validation: share of the records, or of the people, for validation, 0 for none; or a table of them with the
+                same columns.
+            test: share for the test set, or a table of it.
             standardise: whether features are shifted and scaled to mean 0 and variance 1 over the training records.
             scale_target: the same of the targets; their scaler is `fitted["target scaler"]` of the splits.
             seed: seed of the draw.
         """
         from sklearn.preprocessing import StandardScaler  # takes a second, and only tables need it
 
-        raise_all(list(self._complaints(table)))
-        parts = self._parts(table, validation, test, seed)
+        given = {"validation": validation, "test": test}
+        held = {name: each for name, each in given.items() if not isinstance(each, float | int)}
+        unseen = replace(self, id=None, split=None, weights=None)
+        raise_all([*self._complaints(table), *(e for each in held.values() for e in unseen._complaints(each))])
+        shares = {name: each for name, each in given.items() if isinstance(each, float | int)}
+        parts = self._parts(table, shares, seed)
+        learnt = table
+        if held:
+            parts = np.concatenate([parts, *(np.full(len(each), name) for name, each in held.items())])
+            table = _Stacked([table, *held.values()])
         x = np.stack([_numbers(table, name) for name in self.features], axis=1)
         y = np.stack([_numbers(table, name) for name in self._targets], axis=1)
         scaler = StandardScaler().fit(x[parts == "train"]) if standardise else None
@@ -101,10 +112,13 @@ class Columns:
         for column, field in ((self.id, "ids"), (self.subject, "subjects")):
             if column is not None:
                 # Of the whole column at once: whether its numbers are whole is then the same in all splits.
-                names = plain_ids(_values(table, column), field) or []
-                for part in PARTS:
+                everywhere = column in map(str, table.columns)
+                names = plain_ids(_values(table if everywhere else learnt, column), field) or []
+                for part in PARTS if everywhere else PARTS[:1]:
                     if len(rows[part]):
                         fields[field if part == "train" else f"{part}_{field}"] = [names[row] for row in rows[part]]
+        if self.weights is not None:
+            fields["weights"] = _numbers(learnt, self.weights)[rows["train"]]
         fitted = {"feature scaler": scaler, "target scaler": target_scaler}
         fields["fitted"] = {name: each for name, each in fitted.items() if each is not None}
         for name, field in zip(PARTS, ("columns", "validation_columns", "test_columns"), strict=True):
@@ -125,7 +139,11 @@ class Columns:
     def _complaints(self, table: Table) -> Iterator[UnregressError]:
         known = list(map(str, table.columns))
         special = [name for name in (self.id, self.subject, self.split) if name is not None]
-        used = [*self.features, *self._targets, *special]
+        weights = [] if self.weights is None else [self.weights]
+        used: list[Any] = [*self.features, *self._targets, *special, *weights]
+        if wrong := [name for name in used if not isinstance(name, str)]:
+            yield SettingError(f"A column is named by a {type(wrong[0]).__name__}", expected="the name of a column")
+            return
         if missing := [name for name in used if name not in known]:
             yield DataError(
                 f"The table has no column {', '.join(map(repr, missing))}", expected=f"columns among {', '.join(known)}"
@@ -136,7 +154,7 @@ class Columns:
                 f"{', '.join(map(repr, twice))} is among the features and is target, id or subject too",
                 expected="features that a prediction may be made from",
             )
-        for name in (*self.features, *self._targets):
+        for name in (*self.features, *self._targets, *weights):
             values = _values(table, name)
             if values.dtype.kind not in "biuf":
                 yield DataError(
@@ -156,13 +174,20 @@ class Columns:
                 expected=f"one of {', '.join(PARTS)} for each record",
             )
 
-    def _parts(self, table: Table, validation: float, test: float, seed: int) -> NDArray[Any]:
-        """The split of each record, by name; `(n,)`."""
+    def _parts(self, table: Table, shares: Mapping[str, float], seed: int) -> NDArray[Any]:
+        """The split of each record, by name; `(n,)`.
+
+        Args:
+            table: the table to divide.
+            shares: shares for validation and test; without those that are tables of their own.
+            seed: seed of the draw.
+        """
         if self.split is not None:
             return _values(table, self.split)
-        if not (validation >= 0 and test > 0 and validation + test < 1):
+        validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
+        if not (validation >= 0 and (test > 0 or "test" not in shares) and validation + test < 1):
             raise DataError(
-                f"Shares are validation={validation} and test={test}",
+                f"Shares are {' and '.join(f'{name}={share}' for name, share in shares.items())}",
                 expected="validation 0 or more, test above 0, less than 1 together",
             )
         people = np.arange(len(table)) if self.subject is None else _codes(_values(table, self.subject))
@@ -174,6 +199,21 @@ class Columns:
         part[order[ends[0] : ends[1]]] = "validation"
         found: NDArray[Any] = part[people]
         return found
+
+
+class _Stacked:
+    """Tables with the same columns, one below the other."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self._tables = tables
+        # Columns that nothing uses may be missing from a table of held-out records.
+        self.columns = [name for name in map(str, tables[0].columns) if all(name in each.columns for each in tables)]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return np.concatenate([_values(each, name) for each in self._tables])
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables))
 
 
 def _codes(values: NDArray[Any]) -> NDArray[np.int64]:

@@ -34,6 +34,11 @@ _BY_CHANCE = (
     "By its record it was trained from scratch without the records, and about one such model in twenty fails by "
     "chance. Check the record, and audit it again with twice as many retrained models; do not retrain until one passes."
 )
+_BY_FUNCTION = (
+    "By its record it was trained from scratch with {function}, which was given the data without the records. Check "
+    "that this function reads no others; if it does not, about one such model in twenty fails by chance: audit it "
+    "again with twice as many retrained models, and do not retrain until one passes."
+)
 _UNKNOWN: dict[Obstacle, str] = {
     "golds": "too few models were retrained without the records for a comparison",
     "spread": "the models retrained without the records differ too much from each other for a comparison",
@@ -164,15 +169,11 @@ def _about(verdict: Verdict, model: AuditedModel, report: AuditReport) -> ModelC
     retrained = model.record is not None and model.record.kind == "retrained" and not again
     exact = retrained and verdict.outcome == "INCONCLUSIVE" and verdict.obstacle in _NOTHING_TO_SEE
     if exact:
-        sentence = (
-            f"By its record, {verdict.model} was trained from scratch without {records(report)}, so it never saw them; "
-            "the comparison with other retrained models could not tell more."
-        )
-        step = _deploy(model)
+        sentence, step = _retrained(verdict.model, model, records(report))
     elif verdict.outcome == "INCONCLUSIVE":
         sentence, step = _undecided(verdict, report)
     elif verdict.outcome == "FAIL":
-        sentence, step = _failed(verdict, report, retrained=retrained)
+        sentence, step = _failed(verdict, report, chance=_by_chance(model) if retrained else "")
     elif verdict.outcome == "OUTPUTS ONLY":
         sentence, step = _IN_WEIGHTS.format(model=verdict.model, records=records(report), unlike=UNLIKE), _STRONGER
     elif again:
@@ -192,6 +193,40 @@ def _about(verdict: Verdict, model: AuditedModel, report: AuditReport) -> ModelC
     )
 
 
+def own_function(model: AuditedModel) -> str:
+    """The import path of the user's function that trained a model; empty for the library's own training.
+
+    What such a function reads besides the samples that it is given is not known.  The library's training functions give
+    other libraries these samples and no others, unless the user's own `datamodule` does.
+    """
+    recipe = {} if model.record is None else model.record.recipe or {}
+    path, settings = str(recipe.get("class_path", "")), recipe.get("init_args") or {}
+    ours = path.startswith("unregress.")
+    return str(settings.get("datamodule") or "") if ours and isinstance(settings, dict) else path
+
+
+def _retrained(name: str, model: AuditedModel, forgotten: str) -> tuple[str, str]:
+    """Sentence and step about a model of which nothing is known but that it was retrained without the records."""
+    more = "the comparison with other retrained models could not tell more"
+    if not (function := own_function(model)):
+        sentence = f"By its record, {name} was trained from scratch without {forgotten}, so it never saw them; {more}."
+        return sentence, _deploy(model)
+    sentence = (
+        f"By its record, {name} was trained from scratch with {function}, which was given the data without "
+        f"{forgotten}; whether it reads other data is not known, and {more}."
+    )
+    step = _deploy(model)
+    return (
+        sentence,
+        f"Make sure that {function} reads no samples but those it is given. Then {step[0].lower()}{step[1:]}",
+    )
+
+
+def _by_chance(model: AuditedModel) -> str:
+    """The step after a retrained model has failed."""
+    return _BY_FUNCTION.format(function=function) if (function := own_function(model)) else _BY_CHANCE
+
+
 def _deploy(model: AuditedModel) -> str:
     if model.file is None:
         return (
@@ -208,12 +243,10 @@ def _deploy(model: AuditedModel) -> str:
     return f"Deploy the file {model.file.name}, and check its SHA-256 before it is put to use."
 
 
-def _failed(verdict: Verdict, report: AuditReport, *, retrained: bool) -> tuple[str, str]:
+def _failed(verdict: Verdict, report: AuditReport, *, chance: str) -> tuple[str, str]:
     outcome: CriterionOutcome = "within" if verdict.decisive is None else verdict.decisive.outcome
     sentence = _FAILED[outcome].format(model=verdict.model, records=records(report), unlike=UNLIKE)
-    if retrained:
-        return sentence, _BY_CHANCE
-    return sentence, _MILDER if outcome in ("overshoots", "damaged") else _STRONGER
+    return sentence, chance or (_MILDER if outcome in ("overshoots", "damaged") else _STRONGER)
 
 
 def _undecided(verdict: Verdict, report: AuditReport) -> tuple[str, str]:

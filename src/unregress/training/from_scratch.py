@@ -118,19 +118,31 @@ def train_from(
     return trained, Fitted(history=(), cost=Cost(seconds=time.perf_counter() - started))
 
 
+def require_training(training: object) -> None:
+    """Refuse what is no training.
+
+    Raises:
+        SettingError: it is neither a recipe nor a function.
+    """
+    if not isinstance(training, Recipe) and not callable(training):
+        raise SettingError(
+            f"The training is of type {type(training).__name__}",
+            expected="a `Recipe`, or a function `(data, start, seed) -> model`",
+            remedy="Pass the function itself; only `unregress.yaml` and options name it by its import path"
+            if isinstance(training, str)
+            else "",
+        )
+
+
 def require_possible(training: Training, runtime: Runtime) -> None:
     """Refuse settings of a runtime that a training function does not see.
 
     Raises:
-        SettingError: several processes or another precision than `32-true`.
+        SettingError: it is no training, or is to run in several processes or another precision than `32-true`.
     """
+    require_training(training)
     if isinstance(training, Recipe):
         return
-    if not callable(training):
-        raise SettingError(
-            f"The training is of type {type(training).__name__}",
-            expected="a `Recipe`, or a function `(data, start, seed) -> model`",
-        )
     found = []
     if runtime.process_group.world_size > 1:
         found.append(f"{runtime.process_group.world_size} processes")

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from unregress.auditing.assemble import Candidate, module_of
-from unregress.checks.preflight import preflight
+from unregress.checks.preflight import check_method, preflight
 from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.recorded import recorded_recipe
 from unregress.cli.commands.request_spec import RequestSpec
@@ -139,11 +139,13 @@ def forget(
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
     asked = request.resolve(data, task, weights.values())
     case = Case(task=task, splits=data, request=asked.request)
-    notes, prices = list[str](), tuple[str, ...]()
+    notes, prices, checked = list[str](), tuple[str, ...](), tuple[str, ...]()
     given = None if method is None and checkpoint is None else _trained(checkpoint, method, case, runtime, notes.append)
     tables = () if table is None else read_tables(table)
     if method is None:
         how = how_trained(checkpoint, recipe, training)
+        # Before the estimate, which trains too.
+        checked = preflight(case, runtime, recipe=how, allow_overlap=allow_overlap).warnings
         initial = given.start if isinstance(given, Unlearned) and start is None else _start(start, case, runtime)
         known = () if given is None else current(tables, case, given, say)
         bare = None if given is None else module_of(given)
@@ -157,13 +159,16 @@ def forget(
     if given is None:
         given = _trained(checkpoint, method, case, runtime, notes.append)
     # Retraining starts from fresh weights, even if a checkpoint is given.
-    started = None if isinstance(method, Retrain) else checkpoint
+    started = None if method.retrains else checkpoint
     if started is not None:
         require_not_forgotten(started, case)
     # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
-    found = preflight(case, runtime, module_of(given), method=method, allow_overlap=allow_overlap)
+    if prices:
+        found = (*checked, *check_method(case, runtime, module_of(given), method))
+    else:
+        found = preflight(case, runtime, module_of(given), method=method, allow_overlap=allow_overlap).warnings
     records = TrainingRecords(data)
-    warnings = (*found.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
+    warnings = (*found, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
     with run_folder(runtime.process_group, output, config + contents(case, weights), weights) as folder:
@@ -176,7 +181,7 @@ def forget(
     # Only an audit can show whether the model has forgotten.
     outcome = (
         [f"Retrained without {which}"]
-        if isinstance(method, Retrain)
+        if method.retrains
         else [f"Made a model that should have forgotten {which}", "`unregress audit` measures whether it has"]
     )
     say(
@@ -228,7 +233,7 @@ def _trained(
     checkpoint: Path | None, method: Method | None, case: Case, runtime: Runtime, told: Callable[[str], None]
 ) -> Candidate:
     """The model to unlearn; for retraining without a checkpoint, a fresh model of the architecture."""
-    if checkpoint is None and not isinstance(method, Retrain):
+    if checkpoint is None and (method is None or not method.retrains):
         raise SettingError(
             f"There is no model for {type(method).__name__} to make forget",
             expected="`checkpoint`, the weights of the trained model",

@@ -1,0 +1,132 @@
+"""A project in one file without any Python: a table, the widths of a network, a recipe; and all commands read it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from unregress import Project
+from unregress.cli import main
+from unregress.errors import DataError, SettingError, UnregressError
+from unregress.project.table_file import TableFile, table_data
+
+DATA = {"table": "people.csv", "features": ["hours", "age"], "target": "wage", "id": "record", "subject": "nr"}
+SETTINGS = {
+    "task": {"hidden": [16]},
+    "data": {**DATA, "scale_target": True, "units": {"wage": "CHF"}},
+    "training": {"epochs": 4, "lr": 0.01, "batch_size": 16},
+    "model": "original",
+    "runtime": {"accelerator": "cpu"},
+    "retrain": {"golds": 2},
+    "metrics": ["Errors"],
+}
+
+
+def frame_of(people: int, first: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(first)
+    nr = np.repeat(np.arange(first, first + people), 4)
+    frame = pd.DataFrame({"record": [f"r{n:04}" for n in range(4 * first, 4 * (first + people))], "nr": nr})
+    frame = frame.assign(hours=rng.normal(size=len(nr)), age=rng.integers(20, 60, len(nr)), city="Basel")
+    return frame.assign(wage=20 + 3 * frame.hours + rng.normal(size=len(nr)))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    frame_of(30).to_csv("people.csv", index=False)
+    (tmp_path / "unregress.yaml").write_text(yaml.safe_dump(SETTINGS))
+    return tmp_path
+
+
+def changed(here: Path, **settings: object) -> None:
+    (here / "unregress.yaml").write_text(yaml.safe_dump({**SETTINGS, **settings}))
+
+
+def test_all_commands_read_it(here: Path) -> None:
+    assert main(["train"]) == 0
+    project = Project.open()
+    people = [int(person) for person in dict.fromkeys(project.splits.subjects)][:2]
+    request = ["--request.subjects", json.dumps(people), "--request.reason", "Art. 17", "--output", "deploy"]
+    assert main(["forget", *request]) == 0
+    assert main(["audit", "--request.from_run", "deploy", "--models.mine", "deploy", "--output", "audit"]) == 0
+    report = json.loads((here / "audit" / "audit.json").read_text())
+    assert report["samples"]["train-forget"] == 8
+    assert "CHF" in {each["unit"] for each in report["about"]}
+    for folder in ("original", "deploy", "audit"):
+        assert main(["verify", folder]) == 0
+    assert main(["table", "--output", "table", "--folds", "2"]) == 0
+    assert main(["remains", "deploy"]) == 0
+    # The same in Python.
+    done = project.forget(subjects=people, reason="Art. 17")
+    done.save(here / "again")
+    files = [json.loads((here / name / "manifest.json").read_text())["files"] for name in ("deploy", "again")]
+    assert files[0]["unlearned.safetensors"] == files[1]["unlearned.safetensors"]
+    assert [(each.name, each.unit) for each in project.task.outputs] == [("wage", "CHF")]
+
+
+def test_it_holds_what_from_table_makes(here: Path) -> None:
+    frame_of(5, first=100).to_csv("later.csv", index=False)
+    frame_of(6, first=200).to_json("test.jsonl", orient="records", lines=True)
+    changed(
+        here,
+        task={"build_model": "support.tables_project.two_inputs", "loss": "l1"},
+        data={**DATA, "validation": "later.csv", "test": "test.jsonl", "weights": "age"},
+    )
+    project = Project.open()
+    expected = Project.from_table(
+        frame_of(30), build_model=project.task.build_model, features=["hours", "age"], target="wage", id="record",
+        subject="nr", validation=frame_of(5, first=100), test=frame_of(6, first=200), training=project.training,
+        weights="age",
+    ).splits  # fmt: skip
+    for split in ("train", "validation", "test"):
+        assert project.splits.subjects_of(split) == expected.subjects_of(split)
+        given, made = (getattr(each, split)[:] for each in (project.splits, expected))
+        np.testing.assert_allclose(given[0], made[0], atol=1e-6)
+        np.testing.assert_allclose(given[1], made[1], atol=1e-6)
+    assert project.splits.ids == expected.ids
+    assert project.splits.weight_array.tolist() == expected.weight_array.tolist()
+
+
+def test_the_columns_of_a_csv_file(here: Path) -> None:
+    Path("odd.csv").write_text("id;code;year;value;note;who\n1;007;2020;1.5;a;x1\n2;010;2021;;b;\n")
+    table = TableFile(Path("odd.csv"), ("code", "who"))
+    assert table.columns == ["id", "code", "year", "value", "note", "who"] and len(table) == 2
+    assert table["id"].tolist() == [1, 2] and table["code"].tolist() == ["007", "010"]
+    assert table["year"].dtype.kind == "i" and np.isnan(table["value"][1]) and table["value"][0] == 1.5
+    assert table["note"].tolist() == ["a", "b"] and table["who"].tolist() == ["x1", None]
+    with pytest.raises(UnregressError) as caught:
+        table_data(table=Path("odd.csv"), features=["year"], target="value", subject="who", test=0.5, validation=0)
+    assert isinstance(caught.value, DataError) and "missing" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"data": {**DATA, "table": "absent.csv"}}, "absent.csv"),
+        ({"data": {**DATA, "target": "wages"}}, "'wages'"),
+        ({"data": {**DATA, "features": ["hours", "city"]}}, "'city'"),
+        ({"data": {**DATA, "tabel": "people.csv"}}, "'tabel'"),
+        ({"data": {"features": ["hours"], "target": "wage"}}, "no table"),
+        ({"data": {**DATA, "units": {"age": "years"}}}, "'age'"),
+        ({"data": "support.tiny_project.load_data"}, "names no table"),
+        ({"task": "support.tiny_project.make_task"}, "units"),
+        ({"task": {"loss": "l1"}}, "names no model"),
+        ({"task": {"hidden": [0]}}, "width 0"),
+        ({"task": {"hiden": [4]}}, "hiden"),
+        ({"task": {"build_model": "support.absent"}}, "absent"),
+    ],
+)
+def test_a_wrong_file_is_refused(
+    here: Path, settings: dict[str, object], found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed(here, **settings)
+    assert main(["train"]) == 2
+    message = capsys.readouterr().err
+    assert found in message and "Traceback" not in message and not (here / "original").exists()
+    with pytest.raises((SettingError, DataError), match=found):
+        Project.open()
