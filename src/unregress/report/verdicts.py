@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unregress.evidence import AuditReport, Criterion, MetricInfo, Outcome, Role, Verdict
+from unregress.evidence.verdict_text import in_unit
 from unregress.report.formatting import DASH, measured, plural, significant, span, whole_percent
 from unregress.report.models import ORDER, share_of_retraining, typical_retraining
 
@@ -116,7 +117,7 @@ def rule_settings(report: AuditReport) -> tuple[tuple[str, str, str], ...]:
 
 
 def _criterion_row(criterion: Criterion, about: MetricInfo | None) -> CriterionRow:
-    unit = "" if about is None else about.unit
+    unit, said = ("", "") if about is None else (about.unit, about.said_unit)
     low, high = criterion.low, criterion.high
     if low is not None and high is not None:
         limits = span(low, high, unit)
@@ -130,9 +131,9 @@ def _criterion_row(criterion: Criterion, about: MetricInfo | None) -> CriterionR
         title="" if about is None else about.title,
         split=criterion.split,
         question=question[:1].upper() + question[1:],
-        value=measured(criterion.value, "=", unit),
-        gold=significant(criterion.gold),
-        limits=limits,
+        value=in_unit(measured(criterion.value, "=", unit), said),
+        gold=in_unit(significant(criterion.gold), said),
+        limits=limits if limits == DASH else in_unit(limits, said),
         outcome=criterion.outcome,
         crossed=criterion.outcome != "within",
         noticed=_noticed(criterion),
