@@ -94,6 +94,10 @@ class MetricInfo:
             return "spreads"
         return "" if self.unit in set(Unit) else self.unit
 
+    def in_unit(self, number: str) -> str:
+        """A value as text, followed by the unit that is said after it, if there is one."""
+        return f"{number} {self.said_unit}" if self.said_unit else number
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:

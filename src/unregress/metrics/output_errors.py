@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unregress.errors import ModelError
-from unregress.evidence import MetricInfo, Unit
-from unregress.evidence.findings import ERROR_OF
+from unregress.evidence import ERROR_OF, MetricInfo, Unit
 from unregress.metrics.base import Metric, MetricResult, Panel, value_measurements
 from unregress.metrics.errors import mean_absolute_error
 from unregress.tasks.units import Output

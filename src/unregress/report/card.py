@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unregress.errors.wording import printable
-from unregress.evidence import AuditReport, Measurement, MetricInfo, Unit
-from unregress.evidence.findings import ERROR_OF
-from unregress.evidence.verdict_text import in_unit
+from unregress.evidence import ERROR_OF, AuditReport, Measurement, MetricInfo, Unit
 from unregress.report.conclusion import conclusion
 from unregress.report.formatting import DASH, count, measured, percent, plural, significant
 from unregress.report.verdicts import verdict_rows
@@ -90,9 +88,9 @@ def _numbers(report: AuditReport) -> str:
     shown, rows = list(_shown(report)), []
     for about, split in shown:
         golds = report.over_golds(about.metric, split)
-        span = f"{significant(min(golds))} to {significant(max(golds))}" if golds else ""
+        span = _text(about.in_unit(f"{significant(min(golds))} to {significant(max(golds))}")) if golds else DASH
         cells = [_value(report.found(about.metric, split, name), about) for name in names]
-        rows.append([f"{_text(about.title)}, {_PARTS[split]}", _in_unit(span, about), *cells])
+        rows.append([f"{_text(about.title)}, {_PARTS[split]}", span, *cells])
     if not rows:
         return ""
     said = "Nearer to the retrained models is better; lower is not."
@@ -113,11 +111,7 @@ def _shown(report: AuditReport) -> Iterator[tuple[MetricInfo, str]]:
 def _value(measure: Measurement | None, about: MetricInfo) -> str:
     if measure is None or measure.value is None:
         return DASH
-    return _in_unit(measured(measure.value, measure.bound, about.unit), about)
-
-
-def _in_unit(number: str, about: MetricInfo) -> str:
-    return in_unit(number, _text(about.said_unit)) if number else DASH
+    return _text(about.in_unit(measured(measure.value, measure.bound, about.unit)))
 
 
 def _limits(report: AuditReport) -> str:

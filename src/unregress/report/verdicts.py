@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unregress.evidence import AuditReport, Criterion, MetricInfo, Outcome, Role, Verdict
-from unregress.evidence.verdict_text import in_unit
 from unregress.report.formatting import DASH, measured, plural, significant, span, whole_percent
 from unregress.report.models import ORDER, share_of_retraining, typical_retraining
 
@@ -117,7 +116,7 @@ def rule_settings(report: AuditReport) -> tuple[tuple[str, str, str], ...]:
 
 
 def _criterion_row(criterion: Criterion, about: MetricInfo | None) -> CriterionRow:
-    unit, said = ("", "") if about is None else (about.unit, about.said_unit)
+    unit, said = ("", str) if about is None else (about.unit, about.in_unit)
     low, high = criterion.low, criterion.high
     if low is not None and high is not None:
         limits = span(low, high, unit)
@@ -131,9 +130,9 @@ def _criterion_row(criterion: Criterion, about: MetricInfo | None) -> CriterionR
         title="" if about is None else about.title,
         split=criterion.split,
         question=question[:1].upper() + question[1:],
-        value=in_unit(measured(criterion.value, "=", unit), said),
-        gold=in_unit(significant(criterion.gold), said),
-        limits=limits if limits == DASH else in_unit(limits, said),
+        value=said(measured(criterion.value, "=", unit)),
+        gold=said(significant(criterion.gold)),
+        limits=limits if limits == DASH else said(limits),
         outcome=criterion.outcome,
         crossed=criterion.outcome != "within",
         noticed=_noticed(criterion),
