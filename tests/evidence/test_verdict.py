@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from support.hand_reports import bare_report
 from unregress.errors import PreflightError, SettingError
-from unregress.evidence import AuditedModel, AuditReport, Criterion, Measurement, Verdict
+from unregress.evidence import AuditedModel, AuditReport, Criterion, Measurement, MetricInfo, Unit, Verdict
 from unregress.evidence.criterion_specs import CRITERIA
 from unregress.evidence.noise_floor import prediction_interval
 from unregress.evidence.rule import Rule
@@ -212,6 +212,38 @@ def test_numbers_stand_in_the_reason() -> None:
         "It still remembers: its error on the forgotten samples is 24, where one more retrained model's would be "
         f"between {30 - reach:.3g} and {30 + reach:.3g}."
     )
+
+
+def in_units(measured: AuditReport, unit: str) -> AuditReport:
+    """The same report, whose errors and distances are explained to be in a unit."""
+    about = [
+        MetricInfo(
+            metric=metric, title="", meaning="", ideal="", unit=Unit.SHARE if metric == "auc" else unit, source=""
+        )
+        for metric, _ in GOLDS
+        if metric != "mae"
+    ]
+    mae = MetricInfo(metric="mae", title="", meaning="", ideal="", unit=unit, source="")
+    return replace(measured, about=(mae, *about))
+
+
+@pytest.mark.parametrize(("unit", "said"), [("kg", " kg"), (Unit.TARGET_SPREAD, " spreads"), (Unit.TARGET, "")])
+def test_a_unit_stands_after_errors_and_distances_in_the_reason(unit: str, said: str) -> None:
+    reach = STUDENT * sqrt(2.5 / 4) * sqrt(6 / 5)
+
+    def reason(model: Mapping[Place, float], original: Mapping[Place, float] = ORIGINAL) -> str:
+        return judge(in_units(report(GOLD_LIKE | dict(model), original), unit), RULE)[-1].reason
+
+    assert reason({ERROR: 24.0}) == (
+        f"It still remembers: its error on the forgotten samples is 24{said}, where one more retrained model's would "
+        f"be between {30 - reach:.3g} and {30 + reach:.3g}{said}."
+    )
+    assert f" is 7{said}, where one more retrained model's would be at most {6 + reach / 10:.3g}{said}." in reason(
+        {RETAIN: 7.0}
+    )
+    assert " is 0.6, where" in reason({ATTACK: 0.6, ERROR: 29.5})
+    assert f"is 29{said}, where" in reason({}, GOLD_LIKE | {ERROR: 29.0, PAIRED: 3.1})
+    assert f"is 45{said}, the retrained models' 30{said};" in reason({}, ORIGINAL | {ERROR: 45.0, RETAIN: 60.0})
 
 
 def test_the_reason_names_what_says_in_which_direction_before_what_is_farthest() -> None:
@@ -589,6 +621,8 @@ def test_golds_that_learnt_nothing_are_no_yardstick(golds: float, outcome: str) 
     found = {each.model: each for each in judge(replace(made, measures=made.measures + kept), RULE)}
     assert found["mine"].outcome == outcome
     assert ("they err by 5.1, the original by 3 and a constant by 5." in found["mine"].reason) == (golds > 5)
+    _, mine, _ = judge(in_units(replace(made, measures=made.measures + kept), "kg"), RULE)
+    assert ("by 5.1 kg, the original by 3 kg and a constant by 5 kg." in mine.reason) == (golds > 5)
 
 
 @pytest.mark.parametrize("unit", [2.0**700, 2.0**-700])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from support.hand_reports import with_no_gold
-from unregress.evidence import AuditReport
+from support.hand_reports import GOLDS, about, with_no_gold
+from unregress.evidence import AuditReport, Measurement, Unit
 from unregress.report import model_card
 
 
@@ -48,6 +48,39 @@ def test_request_verdicts_and_numbers(report: AuditReport) -> None:
         ["Wasserstein distance, forgotten records", "1.39 to 2.08", "21.9", "0.0481", "1.60", "4.63"],
     ]
     assert report.request_digest in card and report.data_digest in card
+
+
+def test_a_unit_stands_after_each_error_and_distance(report: AuditReport) -> None:
+    kilograms = tuple(replace(each, unit="k|g") if each.unit == Unit.TARGET else each for each in report.about)
+    _, numbers = tables(model_card(replace(report, about=kilograms)).replace("\\|", "/"))
+    assert numbers[1][1:] == ["57.0 to 60.5 k/g", "41.5 k/g", "50.0 k/g", "58.0 k/g", "60.9 k/g"]
+    assert numbers[2][1:3] == ["0.480 to 0.520", "0.710"]  # a share
+    assert numbers[3][1:3] == ["1.39 to 2.08 k/g", "21.9 k/g"]
+    assert "spread" not in model_card(replace(report, about=kilograms)).lower()
+
+
+def test_of_several_outputs_the_mean_is_in_spreads_and_each_has_a_row(report: AuditReport) -> None:
+    explained = (
+        *(replace(each, unit=Unit.TARGET_SPREAD) if each.unit == Unit.TARGET else each for each in report.about),
+        about("mae of weight", "Mean absolute error of weight", "kg"),
+        about("mae of index", "Mean absolute error of index", Unit.NONE),
+    )
+    own = tuple(
+        Measurement(metric=f"mae of {name}", split="train-forget", model=model, value=value + n / 10)
+        for name, value in (("weight", 2.42), ("index", 0.5))
+        for n, model in enumerate(("original", *GOLDS))
+    )
+    card = model_card(replace(report, about=explained, measures=(*report.measures, *own)))
+    _, numbers = tables(card)
+    assert [row[:3] for row in numbers[1:]] == [
+        ["Mean absolute error, forgotten records", "57.0 to 60.5 spreads", "41.5 spreads"],
+        ["Mean absolute error of weight, forgotten records", "2.52 to 2.92 kg", "2.42 kg"],
+        ["Mean absolute error of index, forgotten records", "0.600 to 1.00", "0.500"],
+        ["Attack, forgotten records", "0.480 to 0.520", "0.710"],
+        ["Wasserstein distance, forgotten records", "1.39 to 2.08 spreads", "21.9 spreads"],
+    ]
+    assert numbers[2][3:] == ["–", "–", "–"]
+    assert "each in units of its own spread" in card
 
 
 def test_without_golds_or_anything(report: AuditReport) -> None:

@@ -1,26 +1,31 @@
-"""Audits in MLflow: tags, metrics and artifacts of a run in a local folder."""
+"""Audits in MLflow: tags, metrics and artifacts of a run, in a folder and in the databases that the docs name."""
 
 from __future__ import annotations
 
+import os
+import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import unregress
-from unregress.errors import SettingError
+from unregress.errors import SettingError, TrackingError
 from unregress.evidence import AuditReport, Measurement
 from unregress.report.mlflow_log import FOLDER, allowed, metrics_of
 
 mlflow = pytest.importorskip("mlflow")
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder as MLflow's tracking store."""
+    """A folder as MLflow's tracking store, which MLflow must be told to allow: a database takes seconds to make."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(tmp_path.joinpath("mlruns").as_uri())
@@ -61,6 +66,53 @@ def test_the_active_run_and_a_given_run_are_used_and_stay_open(report: AuditRepo
     given = mlflow.MlflowClient().create_run("0")
     assert report.log_mlflow(given) == given.info.run_id
     assert mlflow.get_run(given.info.run_id).data.tags["unregress.verdict.original"] == "FAIL"
+
+
+@pytest.mark.slow  # MLflow makes the tables of two databases
+def test_the_default_store_and_the_documented_one_work_without_further_settings(
+    report: AuditReport, tmp_path: Path
+) -> None:
+    page = (DOCS / "reading-an-audit.md").read_text(encoding="utf-8")
+    (documented,) = re.findall(r"```python\n(import mlflow\n.*?)```", page, flags=re.DOTALL)
+    report.to_json(tmp_path / "audit.json")
+    start = "from unregress.evidence import AuditReport\nreport = AuditReport.from_json('audit.json')\n"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    for code, file in (("report.log_mlflow()", "mlflow.db"), (documented, "audits.db")):
+        command = [sys.executable, "-c", start + code]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=600)
+        with closing(sqlite3.connect(tmp_path / file)) as database:
+            tags = dict(database.execute("SELECT key, value FROM tags"))
+            (metrics,) = database.execute("SELECT count(*) FROM metrics").fetchone()
+        assert tags["unregress.verdict.Blindspot"] == "PASS" and metrics == len(metrics_of(report))
+    assert len(list(tmp_path.glob("mlruns/**/unregress/card.md"))) == 2
+
+
+def test_a_store_that_cannot_be_written_to_is_told_with_a_remedy(
+    report: AuditReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    before = mlflow.get_tracking_uri()
+    try:
+        for store in (tmp_path.joinpath("runs").as_uri(), "bogus://user:secret@host/audits"):
+            mlflow.set_tracking_uri(store)
+            with pytest.raises(TrackingError) as caught:
+                report.log_mlflow()
+            assert store.removeprefix("bogus://user:secret") in caught.value.found
+            assert "secret" not in str(caught.value)
+            assert "sqlite:///mlflow.db" in caught.value.remedy and "unregress[mlflow]" in caught.value.remedy
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.usefixtures("store")
+def test_a_run_that_is_not_in_the_store_is_told(report: AuditReport) -> None:
+    client = mlflow.MlflowClient()
+    given = client.create_run("0")
+    client.delete_run(given.info.run_id)
+    with pytest.raises(TrackingError, match=given.info.run_id):
+        report.log_mlflow(given)
 
 
 def test_names_are_those_that_mlflow_allows_and_none_is_lost(report: AuditReport) -> None:

@@ -8,9 +8,11 @@ from math import inf
 import pytest
 
 from support.hand_reports import HELPER, criteria, with_no_gold
-from unregress.evidence import AuditReport, Verdict
+from unregress.evidence import AuditReport, Unit, Verdict
 from unregress.evidence.rule import Rule
 from unregress.report.verdicts import RULE, CriterionRow, rule_settings, verdict_rows
+
+CRITERION = criteria(1.0, 1.0, 0.5, 1.0)[0]
 
 
 def test_original_then_unlearned_then_references(report: AuditReport) -> None:
@@ -57,6 +59,17 @@ def test_a_criterion_by_hand(report: AuditReport) -> None:
     assert [criterion.crossed for criterion in criteria] == [False, True, False, False]
 
 
+@pytest.mark.parametrize(("unit", "said"), [("kg", "kg"), (Unit.TARGET_SPREAD, "spreads")])
+def test_a_unit_stands_after_the_values_of_errors_and_distances(report: AuditReport, unit: str, said: str) -> None:
+    about = tuple(replace(each, unit=unit) if each.unit == Unit.TARGET else each for each in report.about)
+    distance, error, attack, _ = verdict_rows(replace(report, about=about))[1].criteria
+    assert (error.value, error.gold, error.limits) == (f"50.0 {said}", f"58.5 {said}", f"53.4–63.6 {said}")
+    assert (distance.value, distance.limits) == (f"0.0481 {said}", f"at most 5.66 {said}")
+    assert (attack.value, attack.gold, attack.limits) == ("0.610", "0.500", "0.250–0.750")
+    none = Verdict(model="original", outcome="FAIL", reason="", criteria=(replace(CRITERION, low=None, high=None),))
+    assert verdict_rows(replace(report, about=about, verdicts=(none,)))[0].criteria[0].limits == "–"
+
+
 def test_what_would_be_noticed(report: AuditReport) -> None:
     criteria = verdict_rows(report)[0].criteria
     assert [criterion.noticed for criterion in criteria] == [
@@ -66,7 +79,7 @@ def test_what_would_be_noticed(report: AuditReport) -> None:
 
 @pytest.mark.parametrize(("low", "high", "limits"), [(None, None, "–"), (1.0, None, "at least 1.00")])
 def test_limits_on_one_side_or_none(report: AuditReport, low: float | None, high: float | None, limits: str) -> None:
-    criterion = replace(criteria(1.0, 1.0, 0.5, 1.0)[0], low=low, high=high)
+    criterion = replace(CRITERION, low=low, high=high)
     assert criterion.resolution == inf
     verdict = Verdict(model="original", outcome="FAIL", reason="", criteria=(criterion,))
     (criterion,) = verdict_rows(replace(report, verdicts=(verdict,), about=()))[0].criteria

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,8 @@ def test_each_output_in_its_own_unit() -> None:
         assert report.value(f"mae of {name}", "train-forget", "original") == pytest.approx(float(expected), rel=1e-5)
         assert next(info.unit for info in report.about if info.metric == f"mae of {name}") == unit
     assert next(info.unit for info in report.about if info.metric == "mae") == "target spreads"
+    (said,) = [caveat for caveat in report.caveats if "means over 3 outputs" in caveat]
+    assert re.search(r": wage [\d.]+ CHF, weight [\d.]+ g, index [\d.]+\.$", said)
 
 
 def test_output_names() -> None:

@@ -27,6 +27,7 @@ from unregress.metrics.base import Panel, Subject
 from unregress.metrics.collect import collect
 from unregress.metrics.predictions import Predictions, Values
 from unregress.tasks.base import Task
+from unregress.tasks.units import Output
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime
 
@@ -118,7 +119,7 @@ def assemble(case: Case, models: Sequence[Participant], runtime: Runtime, *, fea
         subjects.append(Subject(name=name, role=role, model=model, parts=dict(split_parts(case, seen))))
     original = next(subject for subject in subjects if subject.role == "original")
     subjects.append(constant(case, original, runtime))
-    subjects, units, remarks = in_common_units(subjects)
+    subjects, units, remarks = in_common_units(subjects, case.task.outputs)
     caveats += remarks
     group: Index = np.zeros(0, dtype=np.int64)
     if case.splits.validation is not None:
@@ -128,11 +129,14 @@ def assemble(case: Case, models: Sequence[Participant], runtime: Runtime, *, fea
     ), caveats
 
 
-def in_common_units(subjects: Sequence[Subject]) -> tuple[list[Subject], Values, list[str]]:
+def in_common_units(
+    subjects: Sequence[Subject], outputs: Sequence[Output] = ()
+) -> tuple[list[Subject], Values, list[str]]:
     """Put each of several outputs in units of its own spread; a single output stays as it is.
 
     Args:
         subjects: all models of a panel, the original among them.
+        outputs: names and units of the outputs, if they have any.
 
     Returns:
         The models, the units `(*out)`, and caveats about outputs and unknown targets.
@@ -141,7 +145,9 @@ def in_common_units(subjects: Sequence[Subject]) -> tuple[list[Subject], Values,
     caveats, units = [], spreads(original)
     if units.size > 1:
         subjects = [replace(s, parts={name: part.in_units(units) for name, part in s.parts.items()}) for s in subjects]
-        listed = ", ".join(f"{unit:.3g}" for unit in units.ravel()[:10])
+        named = outputs if len(outputs) == units.size else [Output("")] * units.size
+        each = [f"{one.name} {unit:.3g} {one.unit}".strip() for one, unit in zip(named, units.ravel(), strict=True)]
+        listed = ", ".join(each[:10])
         caveats.append(
             f"Errors and distances of predictions are means over {units.size} outputs, each in units of its spread, "
             f"which is how far its retained targets are from their median on average: {listed}"

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from unregress.auditing.assemble import Candidate, Participant, constant, split_parts
+from unregress.auditing.metadata import about
 from unregress.data.request import ForgetRequest
 from unregress.errors import UnregressError
 from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Recheck
@@ -107,7 +108,6 @@ def _recheck(
         measures = [each for metric in metrics for each in metric.measure(other_panel) if isinstance(each, Measurement)]
     except UnregressError as error:
         return found(verdicts=(), note=f"It cannot be measured again: {error.found}.")
-    known = {measure.metric for measure in measures}
     report = AuditReport(
         version="",
         reason=other.reason,
@@ -117,7 +117,7 @@ def _recheck(
         data_digest="",
         settings={},
         models=tuple(AuditedModel(name=subject.name, role=subject.role) for subject in other_panel.subjects),
-        about=tuple(about for metric in metrics for about in metric.about if about.metric in known),
+        about=about(metrics, measures, other_panel.unit),
         measures=tuple(measures),
         figures=(),
     )

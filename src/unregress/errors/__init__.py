@@ -65,6 +65,10 @@ class StaleError(UnregressError):
     """A stored file belongs to another request, dataset or version, or was changed: create it again."""
 
 
+class TrackingError(UnregressError):
+    """A tracking store, such as MLflow's, cannot be written to: choose another store."""
+
+
 class VerdictError(UnregressError):
     """A model did not pass an audit that it was required to pass: unlearn in another way, or retrain."""
 

@@ -11,6 +11,7 @@ from unregress.evidence.audit_report import (
     Role,
 )
 from unregress.evidence.findings import (
+    ERROR_OF,
     IN_WEIGHTS,
     PARTS,
     Criterion,
@@ -32,6 +33,7 @@ from unregress.evidence.model_record import ModelRecord
 
 __all__ = [
     "CONSTANT",
+    "ERROR_OF",
     "IN_WEIGHTS",
     "OTHER_START",
     "PARTS",

@@ -135,6 +135,10 @@ class AuditReport:
         measure = self.found(metric, split, model)
         return None if measure is None else measure.value
 
+    def said_unit(self, metric: str) -> str:
+        """The unit that is said after each value of a metric; empty if none is, or nothing explains the metric."""
+        return next((each.said_unit for each in self.about if each.metric == metric), "")
+
     def rows(self) -> Iterator[tuple[MetricInfo, str]]:
         """The distinct (metric, split) pairs in the order in which they were measured."""
         known = {about.metric: about for about in self.about}

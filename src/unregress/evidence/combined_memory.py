@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from unregress.evidence.audit_report import AuditReport
-from unregress.evidence.findings import COMBINED, MetricInfo, Part
+from unregress.evidence.findings import COMBINED, MetricInfo, Part, Unit
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.noise_floor import standard_deviation
 
@@ -29,7 +29,7 @@ ABOUT = MetricInfo(
     meaning="How far, on average, the error on the forgotten samples, the attack by loss and what is known of single "
     "samples lie on memory's side of the retrained models' means, each in units of their standard deviation.",
     ideal="0, the retrained models' mean; one of them is as often below as above.",
-    unit="standard deviations",
+    unit=Unit.DEVIATIONS,
     source="this library",
 )
 

@@ -56,36 +56,37 @@ def without_golds(own: Measurement | None, original: Measurement | None, *, is_o
     )
 
 
-def golds_learnt_nothing(golds: float, original: float, constant: float) -> str:
+def golds_learnt_nothing(golds: float, original: float, constant: float, unit: str) -> str:
     """The reason of an INCONCLUSIVE with golds that predict their own training samples worse than a constant does."""
     return (
         f"The retrained models learnt nothing: on the samples that they were trained on they err by "
-        f"{shown(golds)}, the original by {shown(original)} and a constant by {shown(constant)}."
+        f"{shown(golds, unit)}, the original by {shown(original, unit)} and a constant by {shown(constant, unit)}."
     )
 
 
-def golds_without_skill(golds: float, constant: float) -> str:
+def golds_without_skill(golds: float, constant: float, unit: str) -> str:
     """The reason of an INCONCLUSIVE with golds that predict new samples of what is kept no better than a constant."""
     return (
         "The retrained models are no better than a constant on new samples of the kinds kept, so damage to them cannot "
-        f"be seen: they err by {shown(golds)}, a constant by {shown(constant)}."
+        f"be seen: they err by {shown(golds, unit)}, a constant by {shown(constant, unit)}."
     )
 
 
-def blind_to_damage(kept: Criterion, constant: float, golds: int, enough: int | None, most: int) -> str:
+def blind_to_damage(kept: Criterion, constant: float, unit: str, golds: int, enough: int | None, most: int) -> str:
     """The reason of an INCONCLUSIVE where a constant would be within the limit of what was to be kept.
 
     Args:
         kept: the criterion of what was to be kept.
         constant: the constant's error there.
+        unit: the errors' unit.
         golds: how many there are.
         enough: how many would suffice; None if not even `most` would.
         most: the largest number considered.
     """
     said = (
         "A model that lost all skill on what was to be kept would not be noticed: on new samples of the kinds kept a "
-        f"constant errs by {shown(constant)}, the retrained models by {shown(kept.gold)}, and one more retrained model "
-        f"by up to {shown(kept.high or 0.0)}"
+        f"constant errs by {shown(constant, unit)}, the retrained models by {shown(kept.gold, unit)}, and one more "
+        f"retrained model by up to {shown(kept.high or 0.0, unit)}"
     )
     return f"{said}; {_more_golds(golds, enough, most)}."
 
@@ -140,21 +141,22 @@ def not_measured(kinds: Collection[Kind]) -> str:
     return f"No limit is crossed, but no {' and no '.join(absent)} was measured."
 
 
-def original_without_memory(error: Criterion) -> str:
+def original_without_memory(error: Criterion, unit: str) -> str:
     """The reason of an INCONCLUSIVE where the original's error on the forgotten samples is not below the golds'."""
     return (
         "The original shows no memory of the forgotten samples, so forgetting cannot be shown: its error on them "
-        f"is {shown(error.original)}, the retrained models' {shown(error.gold)}; it may not be the model that was "
-        "trained on them."
+        f"is {shown(error.original, unit)}, the retrained models' {shown(error.gold, unit)}; it may not be the model "
+        "that was trained on them."
     )
 
 
-def insensitive(share: float, nearest: Criterion, golds: int, enough: int | None, most: int) -> str:
+def insensitive(share: float, nearest: Criterion, unit: str, golds: int, enough: int | None, most: int) -> str:
     """The reason of an INCONCLUSIVE where a model that still knows much of what the original knows would have passed.
 
     Args:
         share: the smallest share of what sets the original apart that would have been detected.
         nearest: the criterion that would have detected it first; quoted where not even the original itself is detected.
+        unit: the unit of its values.
         golds: how many there are.
         enough: how many would suffice; None if not even `most` would.
         most: the largest number considered.
@@ -164,7 +166,7 @@ def insensitive(share: float, nearest: Criterion, golds: int, enough: int | None
     else:
         said = (
             f"The original itself cannot be told from a retrained model, so forgetting cannot be shown: "
-            f"{nearest.question} is {shown(nearest.original)}, {limits(nearest)}"
+            f"{nearest.question} is {shown(nearest.original, unit)}, {limits(nearest, unit)}"
         )
     return f"{said}; {_more_golds(golds, enough, most)}."
 

@@ -34,6 +34,9 @@ class Unit(StrEnum):
     STEPS = "steps"
     NATS = "nats"
     DISTANCE = "distance"
+    DEVIATIONS = "standard deviations"
+    NONE = "no unit"
+    """Of an output whose unit is not named."""
 
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "OUTPUTS ONLY"]
@@ -48,6 +51,8 @@ LOW_IS_MEMORY: tuple[Kind, ...] = ("error", "readout", "relearning")
 """The kinds of criteria by which a low value shows memory; of the others a high one does."""
 COMBINED = "memory-signs"
 """Metric of the criterion that combines several signs of memory in one number (`evidence.combined_memory`)."""
+ERROR_OF = "mae of "
+"""Start of the metrics of each output's own error, before the output's name."""
 LESS_THAN_IN_PROPORTION = 1.2
 """By how much more must be kept than in proportion for the combined signs to reach their limit: with blends of golds
 and originals it is reached with even odds at 1.1 to 1.2 times (docs/calibration.md)."""
@@ -83,6 +88,17 @@ class MetricInfo:
     """Paper section or equation, or where the idea comes from."""
     distance: bool = False
     """Whether the value is a distance to the golds, so that a gold's own value is the noise floor."""
+
+    @property
+    def said_unit(self) -> str:
+        """The unit as it is said after each value: the user's own, or spreads; empty for other units."""
+        if self.unit == Unit.TARGET_SPREAD:
+            return "spreads"
+        return "" if self.unit in set(Unit) else self.unit
+
+    def in_unit(self, number: str) -> str:
+        """A value as text, followed by the unit that is said after it, if there is one."""
+        return f"{number} {self.said_unit}" if self.said_unit else number
 
 
 @dataclass(frozen=True, kw_only=True)

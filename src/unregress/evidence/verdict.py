@@ -70,7 +70,7 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
     found, in_weights = criteria(model, report, rule), weights_criteria(model, report, rule)
     failed = Verdict(model=model, outcome="FAIL", reason="", criteria=(*found, *in_weights))
     if (worst := failed.decisive) is not None and worst.kind not in IN_WEIGHTS:
-        return replace(failed, reason=verdict_text.failed(worst))
+        return replace(failed, reason=verdict_text.failed(worst, report.said_unit(worst.metric)))
     insensitive = _too_insensitive_of_few if few_samples(report, rule) else _too_insensitive
     doubt = insensitive(model, report, rule, found) or _blind_to_damage(model, report, rule, found)
     by_table = judge_by_table(model, report) if doubt is not None and doubt.obstacle == "spread" else None
@@ -126,7 +126,7 @@ def _inconclusive(model: str, doubt: _Doubt, found: tuple[Criterion, ...]) -> Ve
 
 def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | None:
     """The doubt if there are too few golds, or they predict worse than a constant; None otherwise."""
-    golds, original = len(report.golds), report.named("original")[0]
+    golds, original, unit = len(report.golds), report.named("original")[0], report.said_unit("mae")
     if golds < rule.golds:
         own, its = (report.found("auc", "train-forget", name) for name in (model, original))
         few = doubt_text.too_few_golds(golds, rule.golds)
@@ -135,10 +135,11 @@ def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | Non
     own_error, constant = (report.value_of("mae", "train-retain", name) for name in (original, CONSTANT))
     over_golds = report.over_golds("mae", "train-retain")
     if own_error is not None and constant is not None and over_golds and np.mean(over_golds) > max(own_error, constant):
-        return _Doubt(doubt_text.golds_learnt_nothing(float(np.mean(over_golds)), own_error, constant), "training")
+        reason = doubt_text.golds_learnt_nothing(float(np.mean(over_golds)), own_error, constant, unit)
+        return _Doubt(reason, "training")
     constant, over_golds = report.value_of("mae", "test-retain", CONSTANT), report.over_golds("mae", "test-retain")
     if constant is not None and over_golds and np.mean(over_golds) >= constant:
-        return _Doubt(doubt_text.golds_without_skill(float(np.mean(over_golds)), constant), "kept")
+        return _Doubt(doubt_text.golds_without_skill(float(np.mean(over_golds)), constant, unit), "kept")
     return None
 
 
@@ -164,13 +165,14 @@ def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequenc
     (error,) = (criterion for criterion in found if criterion.kind == "error")
     if not knows_more(error.kind, error.original, error.gold):
         # Its distance from the golds is then no sign of memory: a model that never learnt the samples is far as well.
-        return _Doubt(doubt_text.original_without_memory(error), "original")
+        return _Doubt(doubt_text.original_without_memory(error, report.said_unit("mae")), "original")
     share, _ = _detectable_share(found)
     if share <= rule.resolution:
         return None
     nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
     enough = _golds_that_detect(model, report, rule)
-    reason = doubt_text.insensitive(share, nearest, len(report.golds), enough, _MOST_GOLDS)
+    unit = report.said_unit(nearest.metric)
+    reason = doubt_text.insensitive(share, nearest, unit, len(report.golds), enough, _MOST_GOLDS)
     return _Doubt(reason, "spread", enough)
 
 
@@ -236,7 +238,8 @@ def _blind_to_damage(model: str, report: AuditReport, rule: Rule, found: Sequenc
     enough = _golds_needed(unseen_with, report, nextafter(1, 0))
     (kept,) = (criterion for criterion in found if criterion.kind == "retain")
     constant = report.value("mae", "test-retain", CONSTANT)
-    reason = doubt_text.blind_to_damage(kept, constant or 0.0, len(report.golds), enough, _MOST_GOLDS)
+    unit = report.said_unit("mae")
+    reason = doubt_text.blind_to_damage(kept, constant or 0.0, unit, len(report.golds), enough, _MOST_GOLDS)
     return _Doubt(reason, "kept", enough)
 
 

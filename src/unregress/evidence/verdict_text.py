@@ -86,8 +86,8 @@ def passed_one_test(memory: Criterion, notes: Notes) -> str:
     )
 
 
-def failed(criterion: Criterion) -> str:
-    """The reason of a FAIL: the criterion whose limit was crossed."""
+def failed(criterion: Criterion, unit: str) -> str:
+    """The reason of a FAIL: the criterion whose limit was crossed, and the unit of its values."""
     subject = f"{_FAILURES[criterion.outcome]}: {criterion.question}"
     added = ""
     if criterion.power is not None:
@@ -95,7 +95,7 @@ def failed(criterion: Criterion) -> str:
             f" ({chance(criterion)}); the original's is {shown(criterion.original)}, and a model that kept half of it "
             f"is noticed with a probability of {power(criterion)}"
         )
-    return f"{subject} is {shown(criterion.value)}, {limits(criterion)}{added}."
+    return f"{subject} is {shown(criterion.value, unit)}, {limits(criterion, unit)}{added}."
 
 
 def remembered_in_weights(criterion: Criterion, *, sure: bool) -> str:
@@ -150,20 +150,31 @@ def predictions_alone(left_out: Sequence[str]) -> str:
     return f"Judged by predictions alone, which do not show memory in the weights; not measured: {listed}."
 
 
-def limits(criterion: Criterion) -> str:
-    """The limits of one more gold's value, as the end of a sentence."""
+def limits(criterion: Criterion, unit: str = "") -> str:
+    """The limits of one more gold's value, with their unit, as the end of a sentence."""
     low, high = (None if n is None else shown(n) for n in (criterion.low, criterion.high))
     if high is None:
         between = "anything" if low is None else f"at least {low}"
     else:
         between = f"at most {high}" if low is None else f"between {low} and {high}"
+    if criterion.low is not None or criterion.high is not None:
+        between = in_unit(between, unit)
     return f"where one more retrained model's would be {between}"
 
 
-def shown(number: float) -> str:
-    """A number in a sentence: three digits.
+def shown(number: float, unit: str = "") -> str:
+    """A number in a sentence: three digits, and its unit if it has one.
 
-    >>> shown(0.12345), shown(12345.6), shown(1e200)
-    ('0.123', '12,346', '1e+200')
+    >>> shown(0.12345), shown(12345.6, "kg"), shown(1e200)
+    ('0.123', '12,346 kg', '1e+200')
     """
-    return f"{number:,.0f}" if 1000 <= abs(number) < 1e15 else f"{number:.3g}"
+    return in_unit(f"{number:,.0f}" if 1000 <= abs(number) < 1e15 else f"{number:.3g}", unit)
+
+
+def in_unit(text: str, unit: str) -> str:
+    """A number as text, followed by its unit if it has one.
+
+    >>> in_unit("3.20", "kg"), in_unit("3.20", "")
+    ('3.20 kg', '3.20')
+    """
+    return f"{text} {unit}" if unit else text

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unregress.errors import ModelError
-from unregress.evidence import MetricInfo
+from unregress.evidence import ERROR_OF, MetricInfo, Unit
 from unregress.metrics.base import Metric, MetricResult, Panel, value_measurements
 from unregress.metrics.errors import mean_absolute_error
 from unregress.tasks.units import Output
@@ -27,11 +27,11 @@ class OutputErrors(Metric):
         """The meaning of each output's error."""
         return tuple(
             MetricInfo(
-                metric=f"mae of {output.name}",
+                metric=f"{ERROR_OF}{output.name}",
                 title=f"Mean absolute error of {output.name}",
                 meaning=f"How far predictions of {output.name} are from the true values on average.",
                 ideal="A retrained model's own value.",
-                unit=output.unit or "no unit",
+                unit=output.unit or Unit.NONE,
                 source="paper Section 5, for one output",
             )
             for output in self.outputs
@@ -59,7 +59,7 @@ class OutputErrors(Metric):
                     * float(units[place])
                     for name, own in seen.items()
                 }
-                yield from value_measurements(panel, f"mae of {output.name}", part, errors)
+                yield from value_measurements(panel, f"{ERROR_OF}{output.name}", part, errors)
 
 
 def output_errors(outputs: tuple[Output, ...]) -> list[Metric]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unregress.errors.wording import printable
-from unregress.evidence import AuditReport, Measurement
+from unregress.evidence import ERROR_OF, AuditReport, Measurement, MetricInfo, Unit
 from unregress.report.conclusion import conclusion
 from unregress.report.formatting import DASH, count, measured, percent, plural, significant
 from unregress.report.verdicts import verdict_rows
@@ -15,7 +15,7 @@ from unregress.report.verdicts import verdict_rows
 MARK = "<!-- unregress: model card -->"
 """First line of a section, by which it is known as such a file."""
 _SHOWN = (("mae", "train-forget"), ("auc", "train-forget"), ("w1", "train-forget"), ("mae", "test-retain"))
-"""Metrics and parts of the data in the section's table, as far as they were measured."""
+"""Metrics and parts of the data in the section's table, as far as they were measured; each output's error besides."""
 _PARTS = {"train-forget": "forgotten records", "test-retain": "new records"}
 
 
@@ -84,26 +84,34 @@ def _models(report: AuditReport) -> str:
 
 def _numbers(report: AuditReport) -> str:
     """A table of a few measurements beside the golds' range; empty if there are none."""
-    about = {each.metric: each for each in report.about}
     names = [*report.named("original"), *report.named("unlearned")]
-    rows = []
-    for metric, split in _SHOWN:
-        found = {m.model: m for m in report.measures if (m.metric, m.split) == (metric, split)}
-        if not found or metric not in about:
-            continue
-        golds = report.over_golds(metric, split)
-        span = f"{significant(min(golds))} to {significant(max(golds))}" if golds else DASH
-        cells = [_value(found.get(name), about[metric].unit) for name in names]
-        rows.append([f"{_text(about[metric].title)}, {_PARTS[split]}", span, *cells])
+    shown, rows = list(_shown(report)), []
+    for about, split in shown:
+        golds = report.over_golds(about.metric, split)
+        span = _text(about.in_unit(f"{significant(min(golds))} to {significant(max(golds))}")) if golds else DASH
+        cells = [_value(report.found(about.metric, split, name), about) for name in names]
+        rows.append([f"{_text(about.title)}, {_PARTS[split]}", span, *cells])
     if not rows:
         return ""
-    return _table(["Measure", "Retrained models", *map(_text, names)], rows) + (
-        "\n\nNearer to the retrained models is better; lower is not."
-    )
+    said = "Nearer to the retrained models is better; lower is not."
+    if any(about.unit == Unit.TARGET_SPREAD for about, _ in shown):
+        said += " Spreads: a mean over all outputs, each in units of its own spread (see the limits)."
+    return _table(["Measure", "Retrained models", *map(_text, names)], rows) + f"\n\n{said}"
 
 
-def _value(measure: Measurement | None, unit: str) -> str:
-    return DASH if measure is None or measure.value is None else measured(measure.value, measure.bound, unit)
+def _shown(report: AuditReport) -> Iterator[tuple[MetricInfo, str]]:
+    """Metrics and parts of the data in the table: after the mean error that of each output, where there are several."""
+    about = {each.metric: each for each in report.about}
+    measured_ones = {(measure.metric, measure.split) for measure in report.measures}
+    for metric, split in _SHOWN:
+        own = [each for each in about if metric == "mae" and each.startswith(ERROR_OF)]
+        yield from ((about[each], split) for each in (metric, *own) if each in about and (each, split) in measured_ones)
+
+
+def _value(measure: Measurement | None, about: MetricInfo) -> str:
+    if measure is None or measure.value is None:
+        return DASH
+    return _text(about.in_unit(measured(measure.value, measure.bound, about.unit)))
 
 
 def _limits(report: AuditReport) -> str:

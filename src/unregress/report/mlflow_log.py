@@ -8,14 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from unregress.errors import SettingError
+from unregress.errors import SettingError, TrackingError
 from unregress.evidence import AuditReport
 from unregress.report.card import model_card
 from unregress.report.conclusion import conclusion
 from unregress.report.render import render_html
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 FOLDER = "unregress"
@@ -32,6 +31,10 @@ def log_mlflow(report: AuditReport, run: Run | None = None) -> str:
     `METRIC/PART/MODEL`, with letters that MLflow does not allow replaced by `_`.  Artifacts, in the folder `unregress`:
     `audit.html`, `audit.json` and `card.md`.  Who asked is in `audit.json` and `audit.html` only.
 
+    MLflow keeps runs in its tracking store, by default the SQLite file `mlflow.db` in the working folder; the extra
+    `mlflow` brings the packages for it.  `mlflow.set_tracking_uri` and the environment's `MLFLOW_TRACKING_URI` name
+    another.
+
     Args:
         report: the report of an audit.
         run: the run to log to; by default the active run, or a new one if there is none.
@@ -41,6 +44,7 @@ def log_mlflow(report: AuditReport, run: Run | None = None) -> str:
 
     Raises:
         SettingError: MLflow is not installed.
+        TrackingError: MLflow cannot write to its tracking store, or to this run.
     """
     try:
         import mlflow  # takes seconds
@@ -50,32 +54,56 @@ def log_mlflow(report: AuditReport, run: Run | None = None) -> str:
             expected="the package `mlflow-skinny`",
             remedy="`pip install 'unregress[mlflow]'`",
         ) from error
-    client = mlflow.MlflowClient()
+    with TemporaryDirectory() as place:
+        _write(report, Path(place))
+        try:
+            return _log(report, run, place)
+        except Exception as error:  # MLflow's, its database's, its artifact store's or the system's
+            raise _not_logged(mlflow.get_tracking_uri(), error) from error
+
+
+def _write(report: AuditReport, folder: Path) -> None:
+    report.to_json(folder / "audit.json")
+    render_html(report, folder / "audit.html")
+    (folder / "card.md").write_text(model_card(report), encoding="utf-8")
+
+
+def _log(report: AuditReport, run: Run | None, place: str) -> str:
+    """Log tags, metrics and the files of a folder; the id of the run."""
+    import mlflow
+
     if run is not None or (run := mlflow.active_run()) is not None:
-        _log(report, client, run.info.run_id)
+        _log_to(run.info.run_id, report, place)
         return str(run.info.run_id)
     with mlflow.start_run(run_name=f"audit: {report.reason}"[:200]) as made:
-        _log(report, client, made.info.run_id)
+        _log_to(made.info.run_id, report, place)
     return str(made.info.run_id)
 
 
-def _log(report: AuditReport, client: MlflowClient, run_id: str) -> None:
+def _log_to(run_id: str, report: AuditReport, place: str) -> None:
     import time
 
+    from mlflow import MlflowClient
     from mlflow.entities import Metric, RunTag
 
-    now = int(time.time() * 1000)
+    client, now = MlflowClient(), int(time.time() * 1000)
     metrics = [Metric(name, value, now, 0) for name, value in metrics_of(report).items()]
     tags = [RunTag(name, value) for name, value in tags_of(report).items()]
     client.log_batch(run_id, tags=tags)
     for start in range(0, len(metrics), _MOST_METRICS):
         client.log_batch(run_id, metrics=metrics[start : start + _MOST_METRICS])
-    with TemporaryDirectory() as place:
-        folder = Path(place)
-        report.to_json(folder / "audit.json")
-        render_html(report, folder / "audit.html")
-        (folder / "card.md").write_text(model_card(report), encoding="utf-8")
-        client.log_artifacts(run_id, place, artifact_path=FOLDER)
+    client.log_artifacts(run_id, place, artifact_path=FOLDER)
+
+
+def _not_logged(store: str, error: Exception) -> TrackingError:
+    """The error of a store that cannot be written to, without passwords in addresses."""
+    said = re.split(r"(?<=\.)\s|\n", str(error).strip(), maxsplit=1)[0] or type(error).__name__
+    return TrackingError(
+        re.sub(r"://[^/@\s]*@", "://…@", f"MLflow cannot log to {store}: {said}"),
+        expected="a tracking store, and a run in it, that MLflow can write to",
+        remedy="With the packages that `pip install 'unregress[mlflow]'` brings, "
+        '`mlflow.set_tracking_uri("sqlite:///mlflow.db")` names one, a file',
+    )
 
 
 def tags_of(report: AuditReport) -> dict[str, str]:

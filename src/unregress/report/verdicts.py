@@ -116,7 +116,7 @@ def rule_settings(report: AuditReport) -> tuple[tuple[str, str, str], ...]:
 
 
 def _criterion_row(criterion: Criterion, about: MetricInfo | None) -> CriterionRow:
-    unit = "" if about is None else about.unit
+    unit, said = ("", str) if about is None else (about.unit, about.in_unit)
     low, high = criterion.low, criterion.high
     if low is not None and high is not None:
         limits = span(low, high, unit)
@@ -130,9 +130,9 @@ def _criterion_row(criterion: Criterion, about: MetricInfo | None) -> CriterionR
         title="" if about is None else about.title,
         split=criterion.split,
         question=question[:1].upper() + question[1:],
-        value=measured(criterion.value, "=", unit),
-        gold=significant(criterion.gold),
-        limits=limits,
+        value=said(measured(criterion.value, "=", unit)),
+        gold=said(significant(criterion.gold)),
+        limits=limits if limits == DASH else said(limits),
         outcome=criterion.outcome,
         crossed=criterion.outcome != "within",
         noticed=_noticed(criterion),
