@@ -171,21 +171,11 @@ def test_samples_that_the_table_does_not_know_are_refused() -> None:
     assert [type(error) for error in LeaveOutEdit(table=table).objections(ORIGINAL, CASE, CPU)] == [StaleError]
 
 
-class Recurrent(nn.Module):
-    """Nothing but a recurrent layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.LSTM(30, 1, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x.unsqueeze(1))[0][:, -1]
-
-
-def test_a_model_without_a_layer_of_these_kinds_is_refused() -> None:
-    case = case_of(Recurrent)
+def test_weights_on_which_nothing_depends_cannot_be_changed() -> None:
+    case = case_of(lambda: nn.Linear(30, 1))
+    model = nn.Linear(30, 1).requires_grad_(False)
     with pytest.raises(ModelError, match="no layer that can be changed"):
-        LeaveOutEdit(table=table_of(case, Y)).unlearn(Recurrent(), case, CPU)
+        LeaveOutEdit(table=table_of(case, Y)).unlearn(model, case, CPU)
 
 
 def test_settings_out_of_range_are_refused_together() -> None:
