@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from unregress.auditing.assemble import Candidate, record_of
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
+from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
+from unregress.metrics.revival import Revival
 from unregress.retraining.table_upkeep import current
 
 
@@ -36,3 +39,14 @@ def judging(
         else:
             return [MemoryKept(table)]
     return []
+
+
+def with_judge(metrics: Sequence[Metric]) -> list[Metric]:
+    """Give revival the leave-out table that judges, to compare with where there are no golds."""
+    judge = next((metric for metric in metrics if isinstance(metric, MemoryKept)), None)
+    if judge is None:
+        return list(metrics)
+    return [
+        replace(metric, table=judge.table) if isinstance(metric, Revival) and metric.table is None else metric
+        for metric in metrics
+    ]
