@@ -114,7 +114,7 @@ class LeaveOutEdit(Method):
         for layers in attempts:
             gradients = found.passes(layers, held, outputs) * held * (1 + outputs)
             # Gradients, change and predictions for each iteration; trials of three groups of layers.
-            seen = 2 * held + WATCHED + (forgotten if layers is found.every else 0)
+            seen = 2 * held + WATCHED + (forgotten if layers is found.every and found.others.layers else 0)
             trials = 3 * seen + WATCHED if self.layers == "least drift" else 0
             total += self.iterations * (gradients + 2 * held + 2 * forgotten) + forgotten + trials
         return total
