@@ -132,7 +132,10 @@ class ClosedFormEdit:
                 break
             if self.group is None:
                 self.group = self._least_drift(kernels, residual)
-            self._step(self.group, self._solution(kernels[self.group], residual))
+            if self._beyond_known:
+                self._nearest_step(self.group, kernels[self.group], residual)
+            else:
+                self._step(self.group, self._solution(kernels[self.group], residual))
         return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}"
 
     def _distance(self) -> float:
@@ -162,11 +165,11 @@ class ClosedFormEdit:
             group: torch.stack([made.by_layer[name] for name in _group(self.layers, group)]).sum(0) for group in groups
         }, made.outputs
 
-    def _solution(self, kernel: Tensor, residual: Tensor) -> Tensor:
+    def _solution(self, kernel: Tensor, residual: Tensor, ridges: tuple[float, ...] = RIDGES) -> Tensor:
         """(J Jᵀ + D)⁻¹ r, `(n, k)`; with layers of unknown kinds, for the largest ridge that lets samples move."""
         scale = float(kernel.diagonal().mean())
         solution = residual
-        for factor in RIDGES if self._beyond_known else RIDGES[:1]:
+        for factor in ridges if self._beyond_known else RIDGES[:1]:
             ridge = torch.full(residual.shape, 3 * factor * self.ridge * scale, dtype=torch.float64)
             ridge[: self.forgotten] = factor * self.ridge * scale
             root = torch.linalg.cholesky(kernel + torch.diag(ridge.reshape(-1)))
@@ -217,6 +220,20 @@ class ClosedFormEdit:
                 for weight, change in direction.items():
                     change *= 0.5
                     weight.sub_(change)
+
+    def _nearest_step(self, group: str, kernel: Tensor, residual: Tensor) -> None:
+        """Step with the largest ridge that suffices, or with the one that comes nearest: models are not linear."""
+        start, before = self._weights(), self._distance()
+        best, nearest = start, before
+        for factor in RIDGES:
+            self._restore(start)
+            self._step(group, self._solution(kernel, residual, (factor,)))
+            left = self._distance()
+            if left < nearest:
+                best, nearest = self._weights(), left
+            if left <= REMAINS * before or factor * self.ridge < SMALLEST:
+                break
+        self._restore(best)
 
     def _least_drift(self, kernels: dict[str, Tensor], residual: Tensor) -> str:
         """The group of layers whose first change moves retained samples that are no anchors least.

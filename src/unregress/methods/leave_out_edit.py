@@ -16,6 +16,7 @@ from unregress.hooks.changeable_layers import Changeable
 from unregress.hooks.gram_passes import within_memory
 from unregress.methods.base import Method
 from unregress.methods.closed_form_edit import (
+    RIDGES,
     WATCHED,
     ClosedFormEdit,
     Group,
@@ -116,7 +117,9 @@ class LeaveOutEdit(Method):
             # Gradients, change and predictions for each iteration; trials of three groups of layers.
             seen = 2 * held + WATCHED + (forgotten if layers is found.every and found.others.layers else 0)
             trials = 3 * seen + WATCHED if self.layers == "least drift" else 0
-            total += self.iterations * (gradients + 2 * held + 2 * forgotten) + forgotten + trials
+            steps = len(RIDGES) if layers is found.every and found.others.layers else 1
+            further = forgotten * (3 * steps + 1) if steps > 1 else 0
+            total += self.iterations * (gradients + steps * (2 * held + 2 * forgotten) + further) + forgotten + trials
         return total
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
