@@ -20,6 +20,7 @@ def rows_of(found: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each request and model."""
     rows = []
     for request, each in found["requests"].items():
+        rows += _distances(found["problem"], request, each)
         for model, values in each.get("models", {}).items():
             row = {"problem": found["problem"], "request": request, "samples": each["samples"], "model": model}
             row["share of retraining"] = values.get("share of retraining", 0.0)
@@ -31,6 +32,19 @@ def rows_of(found: dict[str, Any]) -> list[dict[str, Any]]:
             row["klom"] = each.get("klom", {}).get(model)
             rows.append(row)
     return rows
+
+
+def _distances(problem: str, request: str, each: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a request for which only distances from coupled golds were measured."""
+    if "models" in each or "original - gold" not in each:
+        return []
+    named = {"original": each["original - gold"], "leave-out table": each["table - gold"]}
+    size = each.get("samples", request.split()[0])
+    return [
+        {"problem": problem, "request": request, "samples": size, "model": model}
+        | {"coupled paired / floor": distance / each["coupled floor"]}
+        for model, distance in named.items()
+    ]
 
 
 def markdown(found: dict[str, Any]) -> str:

@@ -17,9 +17,11 @@ from support.bump_case import RUNTIME, net, small_case
 from support.bump_models import case, golds, original
 from support.small_cases import CPU, weights
 from unregress import Recipe, Revival
+from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport, Measurement
 from unregress.metrics import default_metrics
+from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.revival import memory
 
 __all__ = ["case", "golds", "original"]
@@ -220,3 +222,38 @@ def test_frozen_references_are_trained_all_the_same() -> None:
 def test_an_error_whose_square_overflows_leaves_no_memory() -> None:
     prediction, target, gold = np.array([2.0, 3.0]), np.array([2.0, 4.0]), np.array([1.0, 2.0])
     assert memory(prediction, target, [gold, gold], error=1e200) == 0.0
+
+
+def test_a_leave_out_table_stands_for_golds() -> None:
+    """The table says 6 and 14 for targets 10 and 20, and errs by 2 on each of 24 never-seen samples: c = 4 / 25.
+
+    There the models lean by 1 of these 2, so that each group's own value is 2 / (4 + 4 / 25).
+    """
+    target = answers([10.0, 20.0], [2.0] * 24)
+    x = torch.arange(29.0)[:, None]
+    job = unregress.Case(
+        task=unregress.TensorTask(build_model=lambda: Told(torch.zeros_like(target)), loss="mse"),
+        splits=unregress.Splits(train=TensorDataset(x[:5], target[:5]), test=TensorDataset(x[5:], target[5:])),
+        request=unregress.ForgetRequest(size=5, forget=(0, 1), reason="test"),
+    )
+    table = LeaveOutTable(
+        keys=tuple(job.splits.row_hashes("train_eval")),
+        predictions=torch.tensor([6.0, 14.0, 0.0, 0.0, 0.0])[:, None],
+        folds=torch.zeros(5),
+        unseen=torch.zeros(24, 1),
+        unseen_keys=tuple(job.splits.row_hashes("test")),
+    )
+    models = {"original": Told(answers([10.0, 20.0], [1.0] * 24)), "half": Told(answers([8.0, 17.0], [1.0] * 24))}
+    report = unregress.audit(job, models, CPU, golds=[], metrics=[STILL, MemoryKept(table)])
+    whole, chance = 4**2 + 6**2 + 2 * 4 / 25, 2 / (4 + 4 / 25)
+    for name, leaning in (("original", 4 * 4 + 6 * 6), ("half", 2 * 4 + 3 * 6)):
+        value = leaning / whole
+        assert found(report, name).value == pytest.approx(value, rel=1e-6)
+        assert found(report, name).interval == pytest.approx((value - chance, value - chance), rel=1e-6)
+        assert found(report, name).note.startswith(f"{value:.2f} before; by leave-out predictions")
+        # The same numbers as before the epoch, which changes nothing here.
+        assert report.measure("memory-kept", FORGET, name).value == pytest.approx(value, rel=1e-6)
+    # With golds these decide.
+    golds = [Told(answers([value, 12.0], [1.0] * 24)) for value in (4.0, 8.0)]
+    report = unregress.audit(job, models, CPU, golds=golds, metrics=[STILL, MemoryKept(table)])
+    assert found(report, "half").interval is None and "leave-out" not in found(report, "half").note

@@ -17,6 +17,7 @@ from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.estimates import announce_measuring
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
 from unregress.auditing.near_duplicates import near_duplicates_caveat
+from unregress.auditing.table import with_judge
 from unregress.auditing.traces import traces_in_data, traces_in_models, traces_in_store
 from unregress.auditing.training import DeepTests, Log, Retraining, TrainedGold, announce_deep_tests, train_golds
 from unregress.checks.survey import nondeterministic_splits
@@ -253,7 +254,7 @@ class AuditJob:
         starts = starts_of(start, self.golds, self.references)
         # A preflight refuses such data; without one they become a caveat.
         unstable = [f"{found.found}." for found in nondeterministic_splits(case, runtime)]
-        metrics = [*self.metrics, *output_errors(case.task.outputs), *starts.metrics]
+        metrics = with_judge([*self.metrics, *output_errors(case.task.outputs), *starts.metrics])
         with runtime.isolated_rng("audit"):
             features = any(metric.needs_features for metric in metrics)
             panel, found = assemble(case, models, runtime, features=features)

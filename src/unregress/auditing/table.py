@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from unregress.auditing.assemble import Candidate, record_of
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
 from unregress.methods.unlearned import lineage
+from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
+from unregress.metrics.revival import Revival
 
 _TAUGHT = "The only leave-out table taught a model, which agrees with it by construction"
 
@@ -59,3 +62,14 @@ def _too_old(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> s
     except StaleError as error:
         return error.found
     return ""
+
+
+def with_judge(metrics: Sequence[Metric]) -> list[Metric]:
+    """Give revival the leave-out table that judges, to compare with where there are no golds."""
+    judge = next((metric for metric in metrics if isinstance(metric, MemoryKept) and not metric.refused), None)
+    if judge is None:
+        return list(metrics)
+    return [
+        replace(metric, table=judge.table) if isinstance(metric, Revival) and metric.table is None else metric
+        for metric in metrics
+    ]

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.loading import Batch, chunked
-from unregress.errors import ModelError
 from unregress.hooks.gram import LayerRecord, back_propagated, gram, supported_layers, traced
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime, evaluating
@@ -25,11 +24,7 @@ def raw_predictions(case: Case, model: nn.Module, batch: Batch) -> Tensor:
 
 
 def exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> dict[str, nn.Module]:
-    """The layers that can be changed, for which the products of gradients equal those of autograd on two samples.
-
-    Raises:
-        ModelError: there is none.
-    """
+    """The layers of known kinds for which the products of gradients equal those of autograd on two samples."""
     layers = supported_layers(unwrapped(model))
     wanted = {name: _products(model, layer, case, rows, runtime) for name, layer in layers.items()}
     records = {name: LayerRecord(layer) for name, layer in layers.items()}
@@ -47,12 +42,6 @@ def exact_layers(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -
             found = gram(records[name], raw.numel())
             if float((found - expected).norm()) <= RTOL * float(expected.norm()):
                 exact[name] = layers[name]
-    if not exact:
-        raise ModelError(
-            f"The model, a {type(unwrapped(model)).__name__}, has no layer that can be changed in closed form",
-            expected="a linear, embedding or convolution layer with trainable weights of its own",
-            remedy="Use another method, such as `Retrain` or `Blindspot`",
-        )
     return exact
 
 

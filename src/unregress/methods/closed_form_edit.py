@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Literal
 
 import torch
@@ -10,8 +11,8 @@ from torch import Generator, Tensor, nn
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
-from unregress.hooks.exact_layers import exact_layers, raw_predictions
-from unregress.hooks.gram_passes import footprint, gram_matrices
+from unregress.hooks.changeable_layers import Changeable
+from unregress.hooks.exact_layers import raw_predictions
 from unregress.hooks.nearest import nearest_rows
 from unregress.training.runtime import Runtime, evaluating
 
@@ -21,6 +22,13 @@ CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
 WATCHED = 500
 """Retained samples, none of them an anchor, whose drift decides which layers are changed."""
+RIDGES = (1.0, 0.1, 0.01, 0.001, 0.0001)
+"""Shares of the ridge that are tried in turn with layers of unknown kinds, whose gradients may be nearly alike."""
+SMALLEST = 1e-5
+"""Relative ridge below which none smaller is tried: rounding would decide."""
+REMAINS = 0.2
+"""Share of the first distance to the targets above which layers of known kinds do not suffice, and above which the edit
+warns."""
 
 
 class ClosedFormEdit:
@@ -56,57 +64,128 @@ class ClosedFormEdit:
         draws = runtime.generator("edit/anchors")
         self.anchors, self.watched = _anchors(self.model, case, runtime, anchors_wanted(anchors, len(forget)), draws)
         self.rows = torch.cat([forget, self.anchors])
-        self.layers = exact_layers(self.model, case, self.rows[:2], runtime)
-        self.size = footprint(self.model, self.layers, case, self.rows[:2], runtime)
+        self.changeable = Changeable.of(self.model, case, self.rows[:2], runtime)
+        self.layers, self.size = self.changeable.first_choice, self.changeable.size
         # The anchors' predictions before any change are held, also in later rounds.
         self.targets = torch.cat([targets, self._predicted(self.anchors)]) if len(self.anchors) else targets
         self.forgotten = len(forget)
+        self.wanted = layers
         self.group: str | None = None if layers == "least drift" else layers
+        self.first, self.after = float("nan"), float("nan")
+        self.changes: list[str] = []
 
-    def apply(self) -> tuple[str, ...]:
-        """Change the weights until the forgotten samples are near their targets; returns notes."""
-        first = gap = float("nan")
-        done = 0
+    def apply(self) -> None:
+        """Change the weights until the forgotten samples are near their targets.
+
+        Layers of known kinds are changed, and all layers instead where these leave too much.  Later calls, after other
+        training, change the same layers.
+        """
+        may_add = not self.changes and len(self.layers) < len(self.changeable.every)
+        start = self._weights() if may_add else {}
+        self.changes.append(self._attempt())
+        self.after = self._distance()
+        if start and self.after > REMAINS * self.first:
+            self._with_all_layers(start)
+        self.model.zero_grad(set_to_none=True)
+
+    @property
+    def remains(self) -> float:
+        """Share of the forgotten samples' mean distance to their targets that remains; 0 if there was none."""
+        return self.after / self.first if self.first else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed, and how far the forgotten samples came."""
+        moved = f"forgotten samples' mean distance to their targets: {self.first:.4g}, afterwards {self.after:.4g}"
+        warning = (
+            f"Warning: {self.remains:.0%} of the distance to the targets remains, so that much of the memory may be "
+            "kept; more iterations, a smaller ridge, fewer anchors or retraining leave less"
+        )
+        held = f"{len(self.anchors)} retained samples were held"
+        return (self.changes[0], moved, held, *([warning] if self.remains > REMAINS else []))
+
+    def _with_all_layers(self, start: dict[nn.Parameter, Tensor]) -> None:
+        """Begin again with the layers of unknown kinds too; keep what comes nearer to the targets."""
+        few, group, after, kept = self.layers, self.group, self.after, self._weights()
+        self._restore(start)
+        self.layers = self.changeable.every
+        self.group = None if self.wanted == "least drift" else self.wanted
+        change = self._attempt()
+        self.after = self._distance()
+        if self.after < after:
+            self.changes = [f"{change}; layers of known kinds alone left {after:.4g} of {self.first:.4g}"]
+            return
+        self.layers, self.group, self.after = few, group, after
+        self._restore(kept)
+
+    def _attempt(self) -> str:
+        """Take the steps of an edit; returns what was changed."""
+        first, done = float("nan"), 0
         for done in range(1, self.iterations + 1):
             kernels, current = self._kernels()
             residual = self.targets - current
             gap = float(residual[: self.forgotten].abs().mean())
             first = gap if done == 1 else first
+            self.first = first if isnan(self.first) else self.first
             if gap <= CLOSE * first and done > 1:
                 done -= 1
                 break
             if self.group is None:
                 self.group = self._least_drift(kernels, residual)
-            self._step(self.group, self._solution(kernels[self.group], residual), first)
-        self.model.zero_grad(set_to_none=True)
-        names = ", ".join(_group(self.layers, self.group or "all"))
-        after = float((self.targets[: self.forgotten] - self._predicted(self.rows[: self.forgotten])).abs().mean())
-        return (
-            f"changed in {done} steps: {names}",
-            f"forgotten samples' mean distance to their targets: {first:.4g}, afterwards {after:.4g}",
-            f"{len(self.anchors)} retained samples were held",
-        )
+            if self._beyond_known:
+                self._nearest_step(self.group, kernels[self.group], residual)
+            else:
+                self._step(self.group, self._solution(kernels[self.group], residual))
+        return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}"
+
+    def _distance(self) -> float:
+        """Mean distance of the forgotten samples to their targets."""
+        wanted = self.targets[: self.forgotten]
+        return float((wanted - self._predicted(self.rows[: self.forgotten])).abs().mean())
+
+    def _weights(self) -> dict[nn.Parameter, Tensor]:
+        """Copies of all weights that can be changed."""
+        layers = self.changeable.every.values()
+        return {w: w.detach().clone() for layer in layers for w in layer.parameters() if w.requires_grad}
+
+    def _restore(self, weights: dict[nn.Parameter, Tensor]) -> None:
+        with torch.no_grad():
+            for weight, value in weights.items():
+                weight.copy_(value)
 
     def _kernels(self) -> tuple[dict[str, Tensor], Tensor]:
         """Products of gradients by group of layers, and the present predictions `(n, k)`."""
         groups = [self.group] if self.group is not None else ["all", "first", "last"]
         # Inputs and gradients of layers that stay as they are need no memory.
         layers = {name: layer for group in groups for name, layer in _group(self.layers, group).items()}
-        made = gram_matrices(self.model, layers, self.case, self.rows, self.size, self.runtime)
+        made = self.changeable.products(self.model, layers, self.case, self.rows, self.runtime)
         done = made.passes * len(self.rows)
         self.cost += Cost(forward=done, backward=done * made.outputs.shape[1])
         return {
             group: torch.stack([made.by_layer[name] for name in _group(self.layers, group)]).sum(0) for group in groups
         }, made.outputs
 
-    def _solution(self, kernel: Tensor, residual: Tensor) -> Tensor:
-        """(J Jᵀ + D)⁻¹ r, `(n, k)`."""
+    def _solution(self, kernel: Tensor, residual: Tensor, ridges: tuple[float, ...] = RIDGES) -> Tensor:
+        """(J Jᵀ + D)⁻¹ r, `(n, k)`; with layers of unknown kinds, for the largest ridge that lets samples move."""
         scale = float(kernel.diagonal().mean())
-        ridge = torch.full(residual.shape, 3 * self.ridge * scale, dtype=torch.float64)
-        ridge[: self.forgotten] = self.ridge * scale
-        system = kernel + torch.diag(ridge.reshape(-1))
-        factor = torch.linalg.cholesky(system)
-        return torch.cholesky_solve(residual.reshape(-1, 1), factor).reshape(residual.shape)
+        solution = residual
+        for factor in ridges if self._beyond_known else RIDGES[:1]:
+            ridge = torch.full(residual.shape, 3 * factor * self.ridge * scale, dtype=torch.float64)
+            ridge[: self.forgotten] = factor * self.ridge * scale
+            root = torch.linalg.cholesky(kernel + torch.diag(ridge.reshape(-1)))
+            solution = torch.cholesky_solve(residual.reshape(-1, 1), root).reshape(residual.shape)
+            # What a linear model would have left to go.
+            left = (ridge * solution)[: self.forgotten].abs().mean()
+            if left <= REMAINS * residual[: self.forgotten].abs().mean():
+                break
+            if factor * self.ridge < SMALLEST:
+                break
+        return solution
+
+    @property
+    def _beyond_known(self) -> bool:
+        """Whether layers of unknown kinds are among those that may be changed."""
+        return bool(self.changeable.others.layers.keys() & self.layers.keys())
 
     def _direction(self, group: str, solution: Tensor) -> dict[nn.Parameter, Tensor]:
         """Jᵀ x for the weights of a group of layers."""
@@ -127,7 +206,7 @@ class ClosedFormEdit:
         self.cost += Cost(forward=len(self.rows), backward=len(self.rows))
         return dict(zip(weights, total, strict=True))
 
-    def _step(self, group: str, solution: Tensor, first: float) -> None:
+    def _step(self, group: str, solution: Tensor) -> None:
         """Change the weights; half as far, up to three times, where the forgotten samples would move away."""
         direction = self._direction(group, solution)
         forget, wanted = self.rows[: self.forgotten], self.targets[: self.forgotten]
@@ -142,21 +221,40 @@ class ClosedFormEdit:
                     change *= 0.5
                     weight.sub_(change)
 
+    def _nearest_step(self, group: str, kernel: Tensor, residual: Tensor) -> None:
+        """Step with the largest ridge that suffices, or with the one that comes nearest: models are not linear."""
+        start, before = self._weights(), self._distance()
+        best, nearest = start, before
+        for factor in RIDGES:
+            self._restore(start)
+            self._step(group, self._solution(kernel, residual, (factor,)))
+            left = self._distance()
+            if left < nearest:
+                best, nearest = self._weights(), left
+            if left <= REMAINS * before or factor * self.ridge < SMALLEST:
+                break
+        self._restore(best)
+
     def _least_drift(self, kernels: dict[str, Tensor], residual: Tensor) -> str:
-        """The group of layers whose first change moves retained samples that are no anchors least."""
+        """The group of layers whose first change moves retained samples that are no anchors least.
+
+        Once layers of known kinds have been found not to suffice, only groups that do are compared, if there are any.
+        """
         if not len(self.watched):
             return "all"
-        before, drift = self._predicted(self.watched), dict[str, float]()
+        before, drift, left = self._predicted(self.watched), dict[str, float](), dict[str, float]()
         for group, kernel in kernels.items():
             direction = self._direction(group, self._solution(kernel, residual))
-            kept = [weight.detach().clone() for weight in direction]
+            kept = {weight: weight.detach().clone() for weight in direction}
             with torch.no_grad():
                 for weight, change in direction.items():
                     weight.add_(change)
                 drift[group] = float((self._predicted(self.watched) - before).abs().mean())
-                for weight, old in zip(direction, kept, strict=True):
-                    weight.copy_(old)
-        return min(drift, key=lambda group: drift[group])
+            if self._beyond_known:
+                left[group] = self._distance() / self.first if self.first else 0.0
+            self._restore(kept)
+        suffice = [group for group in drift if left.get(group, 0.0) <= REMAINS]
+        return min(suffice, key=lambda group: drift[group]) if suffice else min(left, key=lambda group: left[group])
 
     def _predicted(self, rows: Tensor) -> Tensor:
         self.cost += Cost(forward=len(rows))

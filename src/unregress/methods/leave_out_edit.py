@@ -12,10 +12,11 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import UnregressError, require_fields
-from unregress.hooks.exact_layers import exact_layers
-from unregress.hooks.gram_passes import footprint, within_memory
+from unregress.hooks.changeable_layers import Changeable
+from unregress.hooks.gram_passes import within_memory
 from unregress.methods.base import Method
 from unregress.methods.closed_form_edit import (
+    RIDGES,
     WATCHED,
     ClosedFormEdit,
     Group,
@@ -45,11 +46,14 @@ class LeaveOutEdit(Method):
     several passes over the samples.
 
     Changed are linear, embedding and convolution layers with trainable weights, in evaluation mode: batch statistics
-    and dropout play no part.  The forgotten labels are never used.
+    and dropout play no part.  Where these leave more than a fifth of the distance to the targets, or where there are
+    none, the edit begins again with all trainable weights, such as those of recurrent layers, whose gradients are
+    computed sample by sample.  A note says how much of the distance remains, with a warning above a fifth.  The
+    forgotten labels are never used.
 
     Raises:
         SettingError: settings are out of range; all of them are reported at once.
-        ModelError: the model has no layer that can be changed.
+        ModelError: no prediction depends on a trainable weight.
     """
 
     table: LeaveOutTable | None = None
@@ -104,13 +108,19 @@ class LeaveOutEdit(Method):
         with runtime.isolated_rng("edit/passes"):
             copy = runtime.set_up(runtime.private_copy(model)).eval()
             reading = within_memory(runtime, copy, case, rows)
-            layers = exact_layers(copy, case, rows, reading)
-            groups = footprint(copy, layers, case, rows, reading).passes(set(layers), held)
+            found = Changeable.of(copy, case, rows, reading)
             outputs = predict_raw(copy, case, rows, reading).shape[1]
-        gradients = len(groups) * held * (1 + outputs)
-        # Gradients, change and predictions for each iteration; trials of three groups of layers.
-        trials = 3 * (2 * held + WATCHED) + WATCHED if self.layers == "least drift" else 0
-        return self.iterations * (gradients + 2 * held + 2 * forgotten) + held + forgotten + trials
+        attempts = [found.first_choice, found.every] if len(found.first_choice) < len(found.every) else [found.every]
+        total = held
+        for layers in attempts:
+            gradients = found.passes(layers, held, outputs) * held * (1 + outputs)
+            # Gradients, change and predictions for each iteration; trials of three groups of layers.
+            seen = 2 * held + WATCHED + (forgotten if layers is found.every and found.others.layers else 0)
+            trials = 3 * seen + WATCHED if self.layers == "least drift" else 0
+            steps = len(RIDGES) if layers is found.every and found.others.layers else 1
+            further = forgotten * (3 * steps + 1) if steps > 1 else 0
+            total += self.iterations * (gradients + steps * (2 * held + 2 * forgotten) + further) + forgotten + trials
+        return total
 
     def unlearn(self, model: nn.Module | Unlearned, case: Case, runtime: Runtime) -> Unlearned:
         """As `Method.unlearn`; a table of another model, or of data that differ too much, is refused.
@@ -130,7 +140,7 @@ class LeaveOutEdit(Method):
             else:
                 self.table.targets(case)
             rows = torch.from_numpy(case.requested.retain[:2])
-            exact_layers(runtime.set_up(student).eval(), case, rows, runtime)
+            Changeable.of(runtime.set_up(student).eval(), case, rows, runtime)
         except UnregressError as error:
             yield error
 
@@ -158,7 +168,7 @@ class LeaveOutEdit(Method):
             iterations=self.iterations,
             ridge=self.ridge,
         )
-        notes = edit.apply()
+        edit.apply()
         for number in range(1, self.rounds + 1):
             steps = fit(
                 student,
@@ -171,4 +181,4 @@ class LeaveOutEdit(Method):
             )
             history, cost = (*history, *steps.history), cost + steps.cost
             edit.apply()
-        return Unlearned(model=student, history=history, cost=cost + edit.cost, notes=notes, helper=helper)
+        return Unlearned(model=student, history=history, cost=cost + edit.cost, notes=edit.notes, helper=helper)

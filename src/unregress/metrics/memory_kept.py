@@ -41,13 +41,15 @@ table."""
 _TOO_FEW = "the leave-out table has too few never-seen samples for {count} forgotten ones"
 
 
-class _Seen(NamedTuple):
-    """What is read of the panel: never-seen samples that the table knows, and the forgotten ones."""
+class NeverSeen(NamedTuple):
+    """Never-seen samples that a table knows, in groups like the forgotten ones."""
 
     places: Index
     """Places of the never-seen samples among the held-out ones."""
     target: Values
     left_out: Values
+    rows: Index
+    """Their positions in the test set."""
     groups: Index
     how: str
     """How the groups were drawn, in words."""
@@ -131,18 +133,15 @@ class MemoryKept(Metric):
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The memory kept by every model with interval and p-value, the power, and each sample's percentile."""
-        case, names = panel.required_case, [subject.name for subject in panel.subjects]
+        names = [subject.name for subject in panel.subjects]
         if self.refused:
             yield from without_value([KEPT_BY_TABLE], "train-forget", names, self.refused)
             return
-        left_out = self._points(panel, self.table.targets(case))
-        count, target = len(left_out), panel.original.parts["train-forget"].target
-        held = [part for part in NEVER_SEEN if part in panel.parts and (case.requested.by, part) != OWN_HELD_OUT]
-        note = _part_of_people(case)
-        seen = None if note else self._seen(panel, held, target)
-        if seen is None:
-            note = note or _TOO_FEW.format(count=count)
-            yield from without_value([KEPT_BY_TABLE], "train-forget", names, note)
+        left_out, target = self.left_out(panel), panel.original.parts["train-forget"].target
+        held = held_out(panel)
+        seen = self.never_seen(panel)
+        if isinstance(seen, str):
+            yield from without_value([KEPT_BY_TABLE], "train-forget", names, seen)
             return
         original, curves = panel.original.parts["train-forget"].prediction, []
         for subject in panel.subjects:
@@ -150,7 +149,7 @@ class MemoryKept(Metric):
             unseen = _of(subject, held)[seen.places]
             null = null_of(unseen, seen.target, seen.left_out, seen.groups, seen.scale)
             slope = memory_kept(own, target, left_out, seen.scale)
-            low, high = np.quantile(null.slopes, [TABLE_LEVEL, 1 - TABLE_LEVEL])
+            interval = interval_of(slope, null)
             judged = subject.role in ("original", "unlearned")
             noticed = {share: power(original, target, left_out, null, share, seen.scale) for share in KEPT if judged}
             told = ", ".join(f"{share:.0%} kept: {found:.0%}" for share, found in noticed.items())
@@ -159,7 +158,7 @@ class MemoryKept(Metric):
                 split="train-forget",
                 model=subject.name,
                 value=slope,
-                interval=(slope - float(high), slope - float(low)),
+                interval=interval,
                 p=p_value(slope, null.slopes),
                 note=f"compared with {seen.how}; would be noticed with {told}" if judged else "",
             )
@@ -182,6 +181,17 @@ class MemoryKept(Metric):
             threshold=0.5,
         )
 
+    def left_out(self, panel: Panel) -> Values:
+        """The table's predictions for the forgotten samples, in the panel's units; `(m, *out)`."""
+        return self._points(panel, self.table.targets(panel.required_case))
+
+    def never_seen(self, panel: Panel) -> NeverSeen | str:
+        """Never-seen samples to compare with, or why there are none."""
+        if note := _part_of_people(panel.required_case):
+            return note
+        wanted = panel.original.parts["train-forget"].target
+        return self._seen(panel, held_out(panel), wanted) or _TOO_FEW.format(count=len(wanted))
+
     def _points(self, panel: Panel, raw: torch.Tensor) -> Values:
         """Point predictions of raw ones, in the panel's units."""
         task = panel.required_case.task
@@ -191,7 +201,7 @@ class MemoryKept(Metric):
         )
         return found
 
-    def _seen(self, panel: Panel, parts: Sequence[Part], wanted: Values) -> _Seen | None:
+    def _seen(self, panel: Panel, parts: Sequence[Part], wanted: Values) -> NeverSeen | None:
         """The never-seen samples that the table knows, and groups of them; None if they are too few."""
         case = panel.required_case
         hashes = case.splits.row_hashes("test")
@@ -206,7 +216,7 @@ class MemoryKept(Metric):
         left_out = self._points(panel, self.table.unseen[rows])
         scale = float(np.nanmean((target - left_out) ** 2))
         groups, how = self._groups(panel, index[places], wanted, target)
-        return _Seen(places, target, left_out, groups, how, scale)
+        return NeverSeen(places, target, left_out, index[places], groups, how, scale)
 
     def _groups(self, panel: Panel, rows: Index, wanted: Values, target: Values) -> tuple[Index, str]:
         """Groups of never-seen samples, `(draws, m)`, and how they were drawn.
@@ -236,10 +246,22 @@ def _needed(forgotten: int) -> int:
     return max(2 * forgotten, 20)
 
 
+def held_out(panel: Panel) -> list[Part]:
+    """The parts of samples that no model saw; held-out samples of forgotten people are not like those of others."""
+    by = panel.required_case.requested.by
+    return [part for part in NEVER_SEEN if part in panel.parts and (by, part) != OWN_HELD_OUT]
+
+
 def _of(subject: Subject, parts: Sequence[Part]) -> Values:
     """A model's predictions of some parts, one after the other."""
     found: Values = np.concatenate([subject.parts[part].prediction for part in parts])
     return found
+
+
+def interval_of(slope: float, null: Null) -> tuple[float, float]:
+    """The 95 % interval of a memory kept, by how far never-seen samples lean."""
+    low, high = np.quantile(null.slopes, [TABLE_LEVEL, 1 - TABLE_LEVEL])
+    return slope - float(high), slope - float(low)
 
 
 def _part_of_people(case: Case) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from unregress.data.case import Case
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.request import Index
 from unregress.errors import DivergenceError, SettingError, UnregressError
 from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Metric, MetricResult, Panel, measured, without_value
 from unregress.metrics.collect import collect
 from unregress.metrics.memory import typical_error
-from unregress.metrics.memory_slope import memory_kept
+from unregress.metrics.memory_kept import MemoryKept, interval_of
+from unregress.metrics.memory_slope import memory_kept, null_of
 from unregress.metrics.predictions import Predictions, Values
 from unregress.training.divergence import EXPLODED
 from unregress.training.loop import fit
@@ -43,6 +46,10 @@ class Revival(Metric):
     The cost is an epoch on D_r for every model of the audit, golds included, so that it may be slow for large data;
     relearning (`Anamnesis`) by default takes up to fifty epochs on D for each.
 
+    Without any gold a leave-out table's predictions stand for m, if an audit has one that may judge (`MemoryKept`).
+    They are those of models that took no such epoch.  The interval then tells how far the model, after its epoch, leans
+    on samples that no model ever saw; there is no range of golds, and no verdict reads the number.
+
     Raises:
         SettingError: the recipe has no epoch.
     """
@@ -63,6 +70,8 @@ class Revival(Metric):
 
     recipe: Recipe = Recipe(epochs=1, lr=1e-3, batch_size=256)
     """How to train on the retained samples."""
+    table: LeaveOutTable | None = field(default=None, repr=False, compare=False)
+    """Leave-out table that stands for golds where there is none; an audit takes that of its `MemoryKept`."""
 
     def __post_init__(self) -> None:
         if self.recipe.epochs < 1:
@@ -82,6 +91,9 @@ class Revival(Metric):
         """The memory kept of every model after revival."""
         models = {subject.name: subject.model for subject in panel.subjects if subject.model is not None}
         golds = [gold.name for gold in panel.golds]
+        if self.table is not None and not golds:
+            yield from self._by_table(panel, models, MemoryKept(self.table))
+            return
         if len(golds) < 2:
             few = "one retrained model" if golds else "no retrained model"
             yield from without_value(
@@ -103,6 +115,28 @@ class Revival(Metric):
             earlier = memory(before[name], target, [before[gold] for gold in golds if gold != name], error)
             value = memory(after[name], target, [after[gold] for gold in others], error)
             yield measured(metric=REVIVAL, split=FORGOTTEN, model=name, value=value, note=f"{_signed(earlier)} before")
+
+    def _by_table(self, panel: Panel, models: Mapping[str, nn.Module], judge: MemoryKept) -> Iterator[MetricResult]:
+        """The memory by leave-out predictions of every model after revival, with its interval by never-seen samples."""
+        seen = judge.never_seen(panel)
+        if isinstance(seen, str):
+            yield from without_value([REVIVAL], FORGOTTEN, models, seen)
+            return
+        target, left_out = panel.original.parts[FORGOTTEN].target, judge.left_out(panel)
+        before = {subject.name: subject.parts[FORGOTTEN].prediction for subject in panel.subjects}
+        held = Predicted("test", seen.rows)
+        for name, after in revived_with(panel, models, self.recipe, held):
+            if isinstance(after, str):
+                yield from without_value([REVIVAL], FORGOTTEN, [name], after)
+                continue
+            forgotten, unseen = after
+            earlier = memory_kept(before[name], target, left_out, seen.scale)
+            value = memory_kept(forgotten, target, left_out, seen.scale)
+            null = null_of(unseen, seen.target, seen.left_out, seen.groups, seen.scale)
+            note = f"{_signed(earlier)} before; by leave-out predictions, compared with {seen.how}"
+            yield measured(
+                metric=REVIVAL, split=FORGOTTEN, model=name, value=value, interval=interval_of(value, null), note=note
+            )
 
 
 def memory(prediction: Values, target: Values, golds: Sequence[Values], error: float) -> float:
@@ -136,14 +170,35 @@ def revived(panel: Panel, models: Mapping[str, nn.Module], recipe: Recipe) -> di
     Returns:
         By the model's name, predictions in the panel's units, `(m, *out)`, or a sentence about a training that failed.
     """
+    found = revived_with(panel, models, recipe)
+    return {name: after if isinstance(after, str) else after[0] for name, after in found}
+
+
+class Predicted(NamedTuple):
+    """Samples to predict beside the forgotten ones."""
+
+    split: Literal["test"]
+    rows: Index
+
+
+def revived_with(
+    panel: Panel, models: Mapping[str, nn.Module], recipe: Recipe, held: Predicted | None = None
+) -> Iterator[tuple[str, tuple[Values, ...] | str]]:
+    """Train copies of models on retained samples; arguments as of `revived`.
+
+    Yields:
+        The model's name, and predictions of the forgotten samples, and of `held`, or why there are none.
+    """
     case, runtime = panel.required_case, panel.runtime
-    rows = panel.original.parts[FORGOTTEN].index
+    wanted: list[tuple[Literal["train_eval", "test"], Index]] = [
+        ("train_eval", panel.original.parts[FORGOTTEN].index),
+        *([] if held is None else [held]),
+    ]
     before = {subject.name: subject.parts[FORGOTTEN] for subject in panel.subjects}
     with runtime.isolated_rng(REVIVAL):
         fresh = case.task.build_model()
     trainable = {name: parameter.requires_grad for name, parameter in fresh.named_parameters()}
     objective = Objective.over(torch.from_numpy(case.requested.retain), task_loss(case), validation="none")
-    found: dict[str, Values | str] = {}
     for name, model in models.items():
         replica = runtime.private_copy(model)
         # A reference is often frozen for inference; revival trains what training from scratch would.
@@ -152,15 +207,14 @@ def revived(panel: Panel, models: Mapping[str, nn.Module], recipe: Recipe) -> di
         try:
             with runtime.isolated_rng(REVIVAL):
                 fit(replica, case, recipe, objective, runtime, stage=REVIVAL)
-            seen = collect(replica, case.task, case.source("train_eval"), runtime, rows=rows)
+            seen = [collect(replica, case.task, case.source(split), runtime, rows=rows) for split, rows in wanted]
         except DivergenceError:
-            found[name] = DIVERGED
+            yield name, DIVERGED
         except UnregressError as error:
-            found[name] = f"it could not be trained on the retained samples: {error.found}"
+            yield name, f"it could not be trained on the retained samples: {error.found}"
         else:
-            own = seen.in_units(panel.units) if panel.units.size > 1 else seen
-            found[name] = DIVERGED if _exploded(own, before[name]) else own.prediction
-    return found
+            own = [each.in_units(panel.units) if panel.units.size > 1 else each for each in seen]
+            yield name, DIVERGED if _exploded(own[0], before[name]) else tuple(each.prediction for each in own)
 
 
 def _exploded(after: Predictions, before: Predictions) -> bool:

@@ -141,7 +141,9 @@ def _edit(
         passes = method.passes(model, case, runtime)
     except UnregressError as problem:
         return None, f"{problem.found[:1].lower()}{problem.found[1:]}"
-    leaves = f"an error of about {error:.0%} of the memory, which is the leave-out table's own"
+    leaves = (
+        f"an error of about {error:.0%} of the memory, which is the leave-out table's own, if its targets are reached"
+    )
     doubt = "" if error < TAUGHT else f"the leave-out table's own error is {error:.0%} of the memory"
     return Price(method, passes * pace.sample, passes, leaves), doubt
 

@@ -1,0 +1,172 @@
+"""Write the tables of docs/small-requests.md from results/small-requests.
+
+python benchmarks/small_requests_page.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, RESULTS = ROOT / "docs" / "small-requests.md", ROOT / "results" / "small-requests"
+TITLES = {
+    "stsb-annealed": "STS-B, tables of 5 folds",
+    "stsb-annealed-20": "STS-B, tables of 20 folds",
+    "wage": "wage panel",
+    "etth1": "ETTh1",
+    "utkface": "UTKFace",
+}
+BOTH, ONE = ("coupled", "uncoupled"), ("coupled",)
+NUMBERS = (
+    ("distance / floor", "paired / floor", BOTH),
+    ("β", "beta", BOTH),
+    ("attack", "auc with references", BOTH),
+    ("relearning", "relearning", ONE),
+    ("revival", "revival", ONE),
+    ("retain error", "retained", ONE),
+    ("test error", "test", ONE),
+)
+"""Column, its name in the results, and the kinds of golds that it is measured beside."""
+SHARE, COUPLED = 0.02, 0.5
+"""The goal: share of a retraining, and κ up to which coupled golds decide."""
+
+
+def load(name: str) -> dict[str, Any]:
+    """The results of a problem."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def methods(found: Mapping[str, Any]) -> list[str]:
+    """A problem's table of methods: means over its requests, and the range of golds."""
+    requests = list(found["requests"].values())
+    columns = [(f"{title}, {kind}", name, kind) for title, name, kinds in NUMBERS for kind in kinds]
+    head = ["", "share", *(title.removesuffix(", coupled") for title, *_ in columns), "KLoM", "drift of near"]
+    gold = ["gold", "1"]
+    for _, name, kind in columns:
+        values = [value for each in requests for value in golds_of(each, kind, name)]
+        gold.append(_range(values))
+    gold += [_mean(each.get("klom", {}).get("gold") for each in requests), "–"]
+    rows = [gold]
+    for model in requests[0]["models"]:
+        own = [each["models"][model] for each in requests]
+        row = [model, _mean(each.get("share of retraining", 0.0) for each in own)]
+        row += [_mean(each[kind].get(name) for each in own) for _, name, kind in columns]
+        row.append(_mean(each.get("klom", {}).get(model) for each in requests))
+        row.append(_mean(each.get("drift of near samples") for each in own))
+        rows.append(row)
+    return _table(head, rows)
+
+
+def golds_of(request: Mapping[str, Any], kind: str, name: str) -> list[float]:
+    """The golds' own values of a request."""
+    if name == "beta":
+        return list(request[f"{kind} gold beta"])
+    golds = request[f"{kind} golds"]
+    if name == "paired / floor":
+        return [value / request[f"{kind} floor"] for value in golds["paired"]]
+    return list(golds.get(name, []))
+
+
+def goal(names: Iterable[str]) -> list[str]:
+    """In how many requests the edit is within the range of golds, by number, and its share of a retraining."""
+    head = ["", "κ", "share of retraining", "distance", "β", "attack", "relearning", "KLoM", "all, at 2 %"]
+    return _table(head, [_goal_row(name) for name in names])
+
+
+def _goal_row(name: str) -> list[str]:
+    found = load(name)
+    requests, kappa = list(found["requests"].values()), found["coupling"]["kappa of golds"]
+    kind = "coupled" if kappa <= COUPLED else "uncoupled"
+    counts, every = [], True
+    for number in ("paired / floor", "beta", "auc with references", "relearning"):
+        inside = known = 0
+        for each in requests:
+            # The golds of other starts were not trained again.
+            there = kind if golds_of(each, kind, number) else "coupled"
+            golds, own = golds_of(each, there, number), each["models"]["LeaveOutEdit"][there][number]
+            known += 1
+            inside += own <= max(golds) and (number == "paired / floor" or own >= min(golds))
+        counts.append(f"{inside} of {known}")
+        every &= inside == known
+    kloms = [each["klom"] for each in requests if "klom" in each]
+    within = sum(klom["LeaveOutEdit"] <= klom["gold"] for klom in kloms)
+    counts.append(f"{within} of {len(kloms)}" if kloms else "–")
+    share = float(np.mean([each["models"]["LeaveOutEdit"]["share of retraining"] for each in requests]))
+    reached = every and bool(kloms) and within == len(kloms) and share <= SHARE
+    return [TITLES[name], f"{kappa:.2f}", f"{share:.1%}", *counts, "yes" if reached else "no"]
+
+
+def costs(names: Iterable[str]) -> list[str]:
+    """What the tables cost, and from which request on they pay."""
+    one, golds = (
+        "break-even against one retraining for each request",
+        "break-even against one retraining and five golds",
+    )
+    head = ["in retrainings", "two tables", "an edit", "pay against one retraining", "against it and five golds"]
+    rows = []
+    for name in names:
+        cost = load(name)["cost in retrainings"]
+        rows.append([
+            TITLES[name], f"{cost['two tables']:g}", f"{cost['edit']:.3f}",
+            f"request {np.ceil(cost[one]):.0f}", f"request {np.ceil(cost[golds]):.0f}",
+        ])  # fmt: skip
+    return _table(head, rows)
+
+
+def in_a_row(names: Iterable[str]) -> list[str]:
+    """Ten requests, one after the other: distances from golds without all of them, and the test error."""
+    head = ["", "samples", "floor", "original", "all, after ten", "the first, at once", "the first, after ten"]
+    head += ["test error: original", "after ten", "golds"]
+    rows = []
+    for name in names:
+        ten = load(name)["ten in a row"]
+        first = ten["the first, after each"]
+        values = [ten["floor"], ten["original"], ten["all, after ten"], first[0], first[-1]]
+        values += [ten["test error"][key] for key in ("original", "after ten", "golds")]
+        rows.append([TITLES[name], f"{ten['samples']}", *(f"{value:.3g}" for value in values)])
+    return _table(head, rows)
+
+
+def blocks() -> dict[str, list[str]]:
+    """Every table of the page, by its name in the page's comments."""
+    made = {f"methods {name}": methods(load(name)) for name in TITLES}
+    made["goal"] = goal(TITLES)
+    made["costs"] = costs(TITLES)
+    made["ten in a row"] = in_a_row(("stsb-annealed", "wage"))
+    return made
+
+
+def written(page: str) -> str:
+    """The page with all tables made anew, each after the comment that names it."""
+    for name, lines in blocks().items():
+        marks = f"<!-- table: {name} -->", "<!-- end of table -->"
+        pattern = f"{re.escape(marks[0])}.*?{re.escape(marks[1])}"
+        text = "\n".join([marks[0], "", *lines, "", marks[1]])
+        page, count = re.subn(pattern, lambda _, text=text: text, page, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"{PAGE} has {count} places for the table {name!r}, not one")
+    return page
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _mean(values: Iterable[float | None]) -> str:
+    known = [float(value) for value in values if value is not None]
+    return f"{np.mean(known):.3g}" if known else "–"
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.3g} to {max(values):.3g}" if values else "–"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,98 @@
+"""The layers of a model that a closed-form edit can change: those of known kinds, and all other trainable weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from unregress.data.case import Case
+from unregress.errors import ModelError
+from unregress.hooks.exact_layers import exact_layers
+from unregress.hooks.gram_passes import Footprint, Products, footprint, gram_matrices
+from unregress.hooks.other_layers import OtherLayers, other_layers, other_products
+from unregress.tasks.unwrap import unwrapped
+from unregress.training.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Changeable:
+    """The layers of a model that can be changed, and the memory that it takes."""
+
+    known: dict[str, nn.Module]
+    """Layers whose products of gradients are known in closed form, by name."""
+    others: OtherLayers
+    """All other trainable weights."""
+    every: dict[str, nn.Module]
+    """Both, in the model's order."""
+    size: Footprint
+    """Memory by sample, of the known layers."""
+
+    @classmethod
+    def of(cls, model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Changeable:
+        """Find the layers of a model.
+
+        Args:
+            model: the model in evaluation mode, on the runtime's device.
+            case: task and data.
+            rows: positions of a few training samples to try, such as two.
+            runtime: where to run.
+
+        Raises:
+            ModelError: no prediction depends on a trainable weight.
+        """
+        known = exact_layers(model, case, rows, runtime)
+        others = other_layers(model, known, case, rows, runtime)
+        if not known and not others.layers:
+            raise ModelError(
+                f"The model, a {type(unwrapped(model)).__name__}, has no layer that can be changed in closed form",
+                expected="trainable weights on which its predictions depend",
+                remedy="Let some weights be trained (`requires_grad_`)",
+            )
+        place = {id(weight): number for number, weight in enumerate(model.parameters())}
+        both = known | others.layers
+        order = sorted(both, key=lambda name: min(place[id(weight)] for weight in both[name].parameters()))
+        size = footprint(model, known, case, rows, runtime)
+        return cls(known, others, {name: both[name] for name in order}, size)
+
+    @property
+    def first_choice(self) -> dict[str, nn.Module]:
+        """The layers to change if they suffice: those of known kinds, or all where there is none."""
+        return self.known or self.every
+
+    def passes(self, layers: dict[str, nn.Module], samples: int, components: int) -> int:
+        """Number of passes over the samples for the products of some layers.
+
+        Args:
+            layers: the layers, by name.
+            samples: number of samples.
+            components: output components of a prediction.
+        """
+        known, others = self._parted(layers)
+        windows = self.others.windows(others, samples * components) if others else []
+        return len(self.size.passes(known, samples)) + len(windows)
+
+    def products(
+        self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime
+    ) -> Products:
+        """Compute the Gram matrices of some layers.
+
+        Args:
+            model: the model in evaluation mode, on the runtime's device.
+            layers: the layers, by name; at least one.
+            case: task and data.
+            rows: positions of the training samples.
+            runtime: where to run.
+        """
+        known, others = self._parted(layers)
+        made = []
+        if known:
+            wanted = {name: layer for name, layer in layers.items() if name in known}
+            made.append(gram_matrices(model, wanted, case, rows, self.size, runtime))
+        if others:
+            made.append(other_products(model, self.others, others, case, rows, self.size, runtime))
+        found = {name: matrix for each in made for name, matrix in each.by_layer.items()}
+        return Products(found, made[0].outputs, sum(each.passes for each in made))
+
+    def _parted(self, layers: dict[str, nn.Module]) -> tuple[set[str], set[str]]:
+        return set(layers) & set(self.known), set(layers) & set(self.others.layers)
