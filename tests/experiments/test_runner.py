@@ -214,6 +214,21 @@ def test_seeds_count_from_the_runtime_s(loaded: Loaded, store: Path) -> None:
     assert outcome.stages[0][0].settings["seed"] == 1
 
 
+def test_repetitions_share_originals_and_golds_and_are_measured_apart(loaded: Loaded, store: Path) -> None:
+    once, _ = run(loaded, store, seeds=2)
+    twice, made = run(loaded, store, seeds=2, repetitions=2)
+    assert twice.stages == once.stages and once.repeated == ()
+    assert Counter(made) == Counter(2 * [*METHODS, "audit", "audit"])
+    ((first, second),) = twice.repeated
+    place = "mae", "train-forget"
+    for seed, reports in enumerate((first, second)):
+        assert [each.value(*place, "original") for each in reports] == [
+            once.stages[0][seed].value(*place, "original")
+        ] * 2
+        own = [each.value(*place, "Blindspot") for each in reports]
+        assert own[0] == once.stages[0][seed].value(*place, "Blindspot") != own[1]
+
+
 @pytest.mark.parametrize("golds", [1, 3])
 def test_every_audit_compares_with_all_golds(golds: int, loaded: Loaded, store: Path) -> None:
     outcome, _ = run(loaded, store, seeds=2, golds=golds)

@@ -151,6 +151,7 @@ def run(
     seeds: int = 1,
     golds: int = 2,
     runtime: Runtime = RUNTIME,
+    repetitions: int = 1,
     workers: int = 1,
 ) -> tuple[Outcome, list[str]]:
     """Run an experiment; return its outcome, and the kinds of the store's new entries in order."""
@@ -164,6 +165,7 @@ def run(
         golds=golds,
         store=Store(root=store, log=said.append),
         runtime=runtime,
+        repetitions=repetitions,
         workers=workers,
     )
     # "making a gold under seed 3", "making FineTune's model under seed 3", "making an audit".

@@ -13,6 +13,8 @@ from unregress.experiments.families.base import Family
 from unregress.experiments.page import figures, render_page
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import Row, comma_separated, judged, markdown, summarise
+from unregress.experiments.variance import markdown as of_spreads
+from unregress.experiments.variance import spreads
 from unregress.files.writing import write_text, writing
 from unregress.report import render_html
 from unregress.report.figures import save_figure, styles
@@ -50,7 +52,8 @@ def write(
     settings_name = f"{tuning if has_published_settings(family.kind) else family.kind}, scale {scale}"
     facts = _facts(experiment, family, used, outcome, settings_name, command)
     audits = _audits(folder, outcome)
-    write_text(folder / "table.md", markdown(rows, verdicts))
+    variance = spreads(outcome.repeated)
+    write_text(folder / "table.md", markdown(rows, verdicts) + of_spreads(variance))
     write_text(folder / "table.csv", comma_separated(rows))
     record = {
         "experiment": asdict(experiment),
@@ -58,12 +61,15 @@ def write(
         "notes": notes,
         "verdicts": [asdict(verdict) for verdict in verdicts],
         "rows": [asdict(row) for row in rows],
+        "variance": [asdict(each) for each in variance],
     }
     write_text(folder / "result.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     _figures(folder / "figures", rows, outcome)
     lead = f"{plural(len(outcome.stages[0]), 'seed')} of {family.model} on {family.title}"
     lead += ", with what the paper printed beside it." if experiment.paper else "."
-    page = render_page(experiment, rows, outcome.stages, verdicts, lead=lead, facts=facts, notes=notes, audits=audits)
+    page = render_page(
+        experiment, rows, outcome.stages, verdicts, variance, lead=lead, facts=facts, notes=notes, audits=audits
+    )
     write_text(folder / "index.html", page)
     return rows
 
@@ -82,7 +88,8 @@ def _facts(
         "Training": str(used.training),
         **{name: str(method) for name, method in experiment.chosen(used, family.layers).items()},
         "Relearning": str(used.relearning),
-        "Seeds": f"{plural(len(outcome.stages[0]), 'original')}, {plural(len(first.golds), 'gold')}",
+        "Seeds": f"{plural(len(outcome.stages[0]), 'original')}, {plural(len(first.golds), 'gold')}"
+        + (f", {len(outcome.repeated[0][0])} repetitions of unlearning" if outcome.repeated else ""),
         "Machine": f"{first.settings['device']}, {platform.machine()}, {plural(first.settings['threads'], 'thread')}",
         "Versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "Command": command,

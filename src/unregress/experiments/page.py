@@ -11,6 +11,7 @@ from markupsafe import Markup
 from unregress.evidence import RETRAINED, AuditReport, Curve, Figure
 from unregress.experiments.experiment import Experiment
 from unregress.experiments.summary import DASH, Cell, Judged, Row
+from unregress.experiments.variance import HEADINGS, Spread, table
 from unregress.report.figures import Style, plot, styles
 from unregress.report.table import words
 
@@ -20,6 +21,7 @@ def render_page(
     rows: Sequence[Row],
     stages: Sequence[Sequence[AuditReport]],
     verdicts: Sequence[Judged] = (),
+    variance: Sequence[Spread] = (),
     *,
     lead: str,
     facts: Mapping[str, str],
@@ -33,6 +35,7 @@ def render_page(
         rows: its table.
         stages: its audits; the first seed's figures are shown.
         verdicts: the audits' verdicts.
+        variance: standard deviations of training and of unlearning, if methods were repeated.
         lead: a sentence that summarises the experiment.
         facts: settings and versions, by name.
         notes: caveats.
@@ -55,6 +58,7 @@ def render_page(
         tables=list(_tables(rows, verdicts, look)),
         figures=[_drawing(figure, look, n) for n, figure in enumerate(figures(rows, stages).values(), 1)],
         audits=audits,
+        variance=(HEADINGS, table(variance)) if variance else None,
         words=words,
         zip=zip,
     )

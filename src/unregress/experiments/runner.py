@@ -23,12 +23,17 @@ from unregress.evidence.verdict import judge
 from unregress.experiments.experiment import Experiment, Settings
 from unregress.experiments.families.base import Family, Loaded
 from unregress.methods import Method
-from unregress.metrics import Anamnesis, Metric, default_metrics
+from unregress.metrics import Anamnesis, Deviation, Errors, Metric, default_metrics
 from unregress.parallel.jobs import run_all
 from unregress.retraining.fingerprint import case_fingerprint, forget_like_digest, fresh_of
 from unregress.retraining.model_factory import ModelFactory, StoredModel
 from unregress.retraining.model_store import Store
 from unregress.training.runtime import Runtime
+
+APART = 1000
+"""How far the seeds of two repetitions are apart."""
+SHORT = (Errors(), Deviation())
+"""What is measured of every repetition."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,8 @@ class Outcome:
     """For each request in order, one audit per seed."""
     notes: tuple[str, ...]
     """Notes of the data's reader, and warnings of the preflight."""
+    repeated: tuple[tuple[tuple[AuditReport, ...], ...], ...] = ()
+    """For each request and seed, errors and distances of every repetition; empty without repetitions."""
 
 
 def reproduce(
@@ -51,6 +58,7 @@ def reproduce(
     golds: int,
     store: Store,
     runtime: Runtime,
+    repetitions: int = 1,
     workers: int = 1,
 ) -> Outcome:
     """Run an experiment; models and audits that are in the store are loaded.
@@ -68,6 +76,9 @@ def reproduce(
         golds: number of retrained models; five or more allow a verdict.
         store: cache of models and audits.
         runtime: device and precision; its seed is the first one.
+        repetitions: number of times that each method unlearns each original, with seeds of their own.  The first is
+            audited and continued; of the others errors and distances are measured, which tells the variance of training
+            from that of unlearning (`variance`).
         workers: number of trainings in parallel.  Several workers compute on one CPU thread each, see `run_all`; a
             single one uses PyTorch's number of threads, and gives the same bits only if that is one.
 
@@ -78,8 +89,8 @@ def reproduce(
     """
     if seeds < 1 or golds < 1:
         raise SettingError(f"seeds is {seeds} and golds {golds}", expected="1 or more of each")
-    if workers < 1:
-        raise SettingError(f"workers is {workers}", expected="1 or more")
+    if workers < 1 or repetitions < 1:
+        raise SettingError(f"workers is {workers} and repetitions {repetitions}", expected="1 or more of each")
     cases = _cases(experiment, loaded, settings)
     notes = list(loaded.notes)
     for case in cases:
@@ -91,15 +102,19 @@ def reproduce(
     factories = [run.factory(case).for_workers(workers) for case in cases]
     originals, *retrained = run.references(factories, seeds, golds)
     current = {(seed, name): originals[seed] for seed in range(seeds) for name in methods}
-    stages = []
+    stages, repeated = [], []
     for factory, its_golds in zip(factories, retrained, strict=True):
-        current = run.unlearned(factory, methods, current)
-        reports = []
+        several = [run.unlearned(factory, methods, current, repetition) for repetition in range(repetitions)]
+        current = several[0]
+        reports, of_repetitions = [], []
         for seed in range(seeds):
-            models = {"original": originals[seed], **{name: current[seed, name] for name in methods}}
-            reports.append(run.audit(factory, models, its_golds, seed))
+            named = [{"original": originals[seed], **{name: made[seed, name] for name in methods}} for made in several]
+            reports.append(run.audit(factory, named[0], its_golds, seed))
+            if repetitions > 1:
+                of_repetitions.append(tuple(run.audit(factory, each, its_golds, seed, SHORT) for each in named))
         stages.append(tuple(reports))
-    return Outcome(stages=tuple(stages), notes=tuple(notes))
+        repeated.append(tuple(of_repetitions))
+    return Outcome(stages=tuple(stages), notes=tuple(notes), repeated=tuple(repeated) if repetitions > 1 else ())
 
 
 def _cases(experiment: Experiment, loaded: Loaded, settings: Settings) -> list[Case]:
@@ -143,11 +158,16 @@ class _Run:
         return [made[:seeds], *(made[start : start + golds] for start in range(seeds, len(made), golds))]
 
     def unlearned(
-        self, factory: ModelFactory, methods: Mapping[str, Method], current: Mapping[tuple[int, str], StoredModel]
+        self,
+        factory: ModelFactory,
+        methods: Mapping[str, Method],
+        current: Mapping[tuple[int, str], StoredModel],
+        repetition: int,
     ) -> dict[tuple[int, str], StoredModel]:
         """Continue every method under every seed from its current model; models by seed and method."""
+        first, again = self.runtime.seed + APART * repetition, f", repetition {repetition + 1}" if repetition else ""
         jobs = {
-            f"{name} of original {seed}": partial(factory.unlearned, methods[name], start, self.runtime.seed + seed)
+            f"{name} of original {seed}{again}": partial(factory.unlearned, methods[name], start, first + seed)
             for (seed, name), start in current.items()
         }
         return dict(zip(current, self.trained(jobs), strict=True))
@@ -174,10 +194,16 @@ class _Run:
         return made
 
     def audit(
-        self, factory: ModelFactory, models: dict[str, StoredModel], golds: Sequence[StoredModel], seed: int
+        self,
+        factory: ModelFactory,
+        models: dict[str, StoredModel],
+        golds: Sequence[StoredModel],
+        seed: int,
+        metrics: tuple[Metric, ...] = (),
     ) -> AuditReport:
         """Audit one seed's models, or load the audit; verdicts are computed by the present rule."""
-        case, runtime, metrics = factory.case, factory.runtime_for(self.runtime.seed + seed), self._metrics(seed)
+        case, runtime = factory.case, factory.runtime_for(self.runtime.seed + seed)
+        metrics = metrics or self._metrics(seed)
         key = {
             **factory.common_key,
             "method": "audit",

@@ -36,6 +36,7 @@ def reproduce(
     tuning: Tuning = "as_published",
     seeds: int = 1,
     golds: int = 5,
+    repetitions: int = 1,
     output: Path | None = None,
     store: Path | None = None,
     download: bool = False,
@@ -57,6 +58,8 @@ def reproduce(
         tuning: the paper's settings, or annealing schedules in place of its constant rates.
         seeds: number of originals, each with a run of every method.
         golds: number of retrained models, which differ by their seed only; five or more allow a verdict.
+        repetitions: how often each method unlearns each original; with two or more, and two seeds or more, the variance
+            of training and that of unlearning are told apart.
         output: folder to write: index.html, table.md, table.csv, result.json, figures, audits; by default `runs/NAME`.
         store: folder for trained models; by default `unregress/store` in the user's cache folder.
         download: download the data into `data_root` first, if their licence allows it.
@@ -81,10 +84,11 @@ def reproduce(
         root=cache_folder() / "store" if store is None else store, log=lambda text: console.print(text, style="dim")
     )
     target = Path("runs") / name if output is None else output
-    words = f"--scale {scale} --tuning {tuning} --seeds {seeds} --golds {golds}{_runtime_options(runtime)}"
+    again = f" --repetitions {repetitions}" if repetitions > 1 else ""
+    words = f"--scale {scale} --tuning {tuning} --seeds {seeds} --golds {golds}{again}{_runtime_options(runtime)}"
     command = f"unregress reproduce {name} {'' if family.shipped else '--data-root DATA '}{words}"
     made_from = contents(Case(task=loaded.task, splits=loaded.splits), {})
-    thousands = _thousands(chosen, how, seeds, golds, whole=loaded.splits.size)
+    thousands = _thousands(chosen, how, seeds, golds, repetitions, whole=loaded.splits.size)
     cost = f"{1000 * thousands:,.0f} sample passes" if family.seconds is None else _duration(family.seconds * thousands)
     on = " on two CPU cores" if family.seconds is not None else ""
     if scale == "smoke":
@@ -96,7 +100,16 @@ def reproduce(
     )
     with new_run(target, _without_irrelevant_options(config) + made_from) as folder, store_noted(kept.root):
         outcome = run(
-            chosen, family, loaded, how, seeds=seeds, golds=golds, store=kept, runtime=runtime, workers=workers
+            chosen,
+            family,
+            loaded,
+            how,
+            seeds=seeds,
+            golds=golds,
+            store=kept,
+            runtime=runtime,
+            repetitions=repetitions,
+            workers=workers,
         )
         rows = write(folder, chosen, family, how, outcome, scale=scale, tuning=tuning, command=command)
     console.print(markdown(rows, judged(outcome.stages), brief=True), markup=False, soft_wrap=True)
@@ -150,14 +163,14 @@ _CAPTION = (
 )
 
 
-def _thousands(found: Experiment, how: Settings, seeds: int, golds: int, *, whole: int) -> float:
+def _thousands(found: Experiment, how: Settings, seeds: int, golds: int, repetitions: int = 1, *, whole: int) -> float:
     """Thousands of sample passes in training all models of an experiment; forget sets are not subtracted."""
     size = whole if how.samples is None else min(whole, how.samples)
     methods = found.chosen(how, FAMILIES[found.family].layers).values()
     recipes = [getattr(method, field.name) for method in methods for field in dataclasses.fields(method)]
     unlearning = sum(recipe.epochs for recipe in recipes if isinstance(recipe, Recipe))
     requests = len(found.forget)
-    epochs = how.training.epochs * (seeds + golds * requests) + unlearning * seeds * requests
+    epochs = how.training.epochs * (seeds + golds * requests) + unlearning * seeds * repetitions * requests
     return epochs * size / 1000
 
 
