@@ -99,6 +99,19 @@ def test_a_model_like_the_golds_passes() -> None:
     assert f"more than {finest:.0%} of what sets the original apart" in found.reason
 
 
+def test_a_pass_says_what_it_could_see_of_single_samples() -> None:
+    """Golds' best known samples are 2 known better, the limit is at 2 + 4.9: of 18 the original's are 27 % or more."""
+    place = ("memory-of-few", "train-forget")
+    golds = {**GOLDS, place: tuple(2 + SPREAD)}
+    found = verdict({place: 2.0}, golds=golds, original={**ORIGINAL, place: 20.0})
+    one = criterion(found, place)
+    assert one.high is not None and one.resolution == pytest.approx((one.high - 2) / 18)
+    assert f"best known ones, one in twenty, more than {one.resolution:.0%} would have been noticed." in found.reason
+    found = verdict({place: 2.0}, golds=golds, original={**ORIGINAL, place: 3.0})
+    assert "Single samples: not even the original's best known ones, one in twenty, stand out." in found.reason
+    assert "Single samples" not in verdict({}).reason
+
+
 def test_limits_by_hand() -> None:
     """Seven limits share the level: 5 % / 7, for which Student's t of four degrees of freedom is 4.1478."""
     t = STUDENT

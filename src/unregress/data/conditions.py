@@ -10,11 +10,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from unregress.data.judging import NothingMeets, about_columns, decided, first_known, judge, reach_of, touched
 from unregress.data.loading import read_targets_in_units
 from unregress.data.missing_values import Missing
 from unregress.data.moments import moment
 from unregress.data.request import ForgetRequest, Mask
+from unregress.data.samples_by_condition import (
+    NothingMeets,
+    about_columns,
+    decided,
+    first_known,
+    judge,
+    reach_of,
+    touched,
+)
 from unregress.data.splits import HELD_OUT, Splits
 from unregress.errors import RequestError, raise_all
 from unregress.tasks.base import Task

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unregress.data.bands import in_band, one_per_sample
-from unregress.data.names import Names
 from unregress.data.request_checks import complaints_about, require_list
+from unregress.data.samples_by_name import Names
 from unregress.data.splits import HELD_OUT, Split, Splits
 from unregress.errors import RequestError, raise_all
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, IterableDataset
 from unregress.data.hashing import columns, digest_of, row_hashes
 from unregress.data.ids import plain_ids
 from unregress.data.loading import Augment, Collate, Source, chunked
-from unregress.data.sample_names import about_columns, about_names, plain_columns
+from unregress.data.sample_checks import about_columns, about_names, plain_columns
 from unregress.errors import DataError, UnregressError, raise_all
 from unregress.errors.user_code import frames_of_user
 

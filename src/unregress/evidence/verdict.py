@@ -96,6 +96,7 @@ def _why_passed(
         golds=len(report.golds),
         beyond=_metrics_beyond_all_golds(report, found),
         pushed=few_samples(report, rule) and _errs_more_than_all_golds(model, report),
+        single=next((each.resolution for each in found if each.metric == "memory-of-few"), None),
         unseen=unseen_damage(report, found),
         in_weights=in_weights,
     )

@@ -37,6 +37,9 @@ class Notes(NamedTuple):
     """Metrics within their limits by which the model knows more than each of the golds."""
     pushed: bool = False
     """Whether its error on the forgotten samples is above each of the golds', within the limits."""
+    single: float | None = None
+    """Share of what the original knows of its best known samples that would go undetected, 1 or more for all of it;
+    None if it was not measured."""
     unseen: float | None = None
     """Share of the golds' skill on what was to be kept that could be lost unnoticed; None if it is not known."""
     in_weights: Sequence[Criterion] = ()
@@ -44,6 +47,8 @@ class Notes(NamedTuple):
 
     def __str__(self) -> str:
         said = []
+        if self.single is not None:
+            said.append(f"Single samples: {_seen_in_single_samples(self.single)}.")
         if self.unseen is not None:
             said.append(
                 f"Kept: a loss of up to {self.unseen:.0%} of what retrained models do better than a constant would not "
@@ -110,6 +115,16 @@ def remembered_in_weights(criterion: Criterion, *, sure: bool) -> str:
         f"Its predictions {outputs}, but its weights remember: "
         f"{criterion.question} is {shown(criterion.value)}, {limits(criterion)}; the original's is "
         f"{shown(criterion.original)}."
+    )
+
+
+def _seen_in_single_samples(undetected: float) -> str:
+    """What the audit could see of samples that a model knows by heart among others."""
+    if undetected >= 1:
+        return "not even the original's best known ones, one in twenty, stand out"
+    return (
+        f"of how well the original knows its best known ones, one in twenty, more than {undetected:.0%} would have "
+        "been noticed"
     )
 
 

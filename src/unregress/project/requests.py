@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from unregress.data.conditions import named_by_content
 from unregress.data.missing_values import Missing
-from unregress.data.names import Names
 from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
 from unregress.data.request_checks import require_list
+from unregress.data.samples_by_name import Names
 from unregress.data.splits import Splits
 from unregress.errors import RequestError, SettingError
 from unregress.files.tables import JSON_LINES

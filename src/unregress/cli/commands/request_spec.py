@@ -11,9 +11,9 @@ from typing import Any, Literal, cast
 from unregress.cli.commands.ids_file import read_ids
 from unregress.data.conditions import named_by_content
 from unregress.data.ids import by_text, whole_text
-from unregress.data.names import Names
 from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
+from unregress.data.samples_by_name import Names
 from unregress.data.splits import Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.files.typed_json import is_day
