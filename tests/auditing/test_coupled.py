@@ -15,13 +15,13 @@ from support.bump_case import numbers
 from support.small_cases import CPU
 from support.tiny_project import load_data, make_task
 from unregress import FineTune, Project, Recipe, Retrain, Retraining
-from unregress.auditing.assemble import Candidate
 from unregress.auditing.coupled import coupling_caveats, starts_of
 from unregress.auditing.pipeline import AuditJob, AuditResult
 from unregress.errors import ModelError, SettingError
 from unregress.evidence import OTHER_START, AuditReport, Measurement
 from unregress.evidence.rule import Rule
 from unregress.methods import Unlearned
+from unregress.methods.unlearned import Candidate
 from unregress.metrics import Deviation, Errors
 from unregress.metrics.coupling import coupling
 from unregress.report import model_card, render_html

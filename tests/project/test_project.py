@@ -260,7 +260,7 @@ def test_wrong_data_are_refused_before_a_method_is_chosen() -> None:
         ({"ids": ["p1"], "band": (1, 2), "reason": "x"}, RequestError, "ids and band"),
         ({"ids": ["nobody"], "reason": "x"}, RequestError, "nobody"),
         ({"ids": ["p1"], "reason": " "}, RequestError, "reason"),
-        ({"where": [True, False], "reason": "x"}, UnregressError, "2 samples"),
+        ({"where": [True, False], "reason": "x"}, UnregressError, "2 values for 60"),
     ],
 )
 def test_a_wrong_request_is_refused(arguments: dict[str, object], kind: type[Exception], found: str) -> None:

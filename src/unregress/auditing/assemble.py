@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from unregress.data.case import Case
 from unregress.data.loading import chunked
@@ -19,20 +18,16 @@ from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import ModelError
 from unregress.evidence import CONSTANT, RETRAINED, Part, Role
-from unregress.evidence.model_record import ModelRecord
 from unregress.evidence.nan_means import LARGE, mean, median
 from unregress.hooks.final_layer import final_linear
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Candidate, Unlearned, module_of
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.collect import collect
 from unregress.metrics.predictions import Predictions, Values
 from unregress.tasks.base import Task
 from unregress.tasks.units import Output
-from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime
 
-Candidate = nn.Module | Unlearned
-"""A model as a user gives it: bare, or as a method returned it."""
 Participant = tuple[str, Role, Candidate]
 """A model with its name and role in an audit."""
 FEATURED = 5000
@@ -43,16 +38,6 @@ PARTS_OF: dict[Split, tuple[Part, Part]] = {
     "train_eval": ("train-retain", "train-forget"),
     "test": ("test-retain", "test-forget"),
 }
-
-
-def module_of(candidate: Candidate) -> nn.Module:
-    """The bare model, without its method's record and without wrappers of PyTorch such as DDP."""
-    return unwrapped(candidate.model if isinstance(candidate, Unlearned) else candidate)
-
-
-def record_of(candidate: Candidate) -> ModelRecord | None:
-    """The record of how a model was made; None if unknown."""
-    return candidate.record if isinstance(candidate, Unlearned) else None
 
 
 def participants(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from unregress.auditing.assemble import Candidate, record_of
 from unregress.evidence import Measurement
 from unregress.evidence.model_record import ModelRecord, class_path, differences
 from unregress.evidence.rule import Rule
 from unregress.evidence.table_verdict import KEPT_BY_TABLE
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Candidate, Unlearned, record_of
 from unregress.metrics.base import Panel
 from unregress.tasks.unwrap import unwrapping
 

@@ -9,14 +9,14 @@ from typing import TypeGuard
 
 from torch import Tensor, nn
 
-from unregress.auditing.assemble import Candidate, gold_names, module_of, participants, record_of
+from unregress.auditing.assemble import gold_names, participants
 from unregress.checks.model_check import quick_check
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.errors import DataError, ModelError, SettingError, UnregressError, raise_all
 from unregress.evidence import CONSTANT, OTHER_START, MetricInfo
 from unregress.evidence.model_record import class_path
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Candidate, Unlearned, module_of, record_of
 from unregress.metrics import Metric
 from unregress.tasks.weights import weights_of
 from unregress.training.fresh_model import architecture_mismatches

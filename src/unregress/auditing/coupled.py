@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from torch import nn
 
-from unregress.auditing.assemble import Candidate, gold_names
+from unregress.auditing.assemble import gold_names
 from unregress.errors import SettingError
 from unregress.evidence import Measurement
 from unregress.evidence.coupling import strength
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Candidate, Unlearned
 from unregress.metrics.coupling import AMONG_GOLDS, COUPLING, Coupling
 from unregress.tasks.weights import weights_of
 

@@ -8,14 +8,14 @@ from functools import partial
 
 import numpy as np
 
-from unregress.auditing.assemble import Candidate, Participant, constant, split_parts
+from unregress.auditing.assemble import Participant, constant, split_parts
 from unregress.auditing.metadata import about
 from unregress.data.request import ForgetRequest
 from unregress.errors import UnregressError
 from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Recheck
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Candidate, Unlearned
 from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Wasserstein
 from unregress.metrics.base import Panel
 from unregress.metrics.collect import collect

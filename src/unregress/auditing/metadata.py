@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 
 import torch
 
-from unregress.auditing.assemble import Candidate
 from unregress.errors import SettingError
 from unregress.evidence import AuditedModel, Measurement, MetricInfo, ModelFile, Role, Unit
 from unregress.evidence.combined_memory import ABOUT, SIGNS
 from unregress.evidence.model_record import ModelRecord
 from unregress.evidence.rule import Rule
 from unregress.files.versions import library_versions
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Candidate, Unlearned
 from unregress.metrics import Metric
 from unregress.training.runtime import Runtime
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from unregress.auditing.assemble import Candidate, assemble, gold_names, participants
+from unregress.auditing.assemble import assemble, gold_names, participants
 from unregress.auditing.caveats import gold_caveats, panel_caveats, unexamined_caveat
 from unregress.auditing.checks import check
 from unregress.auditing.coupled import coupling_caveats, initial_weights, start_of, starts_of
@@ -26,6 +26,7 @@ from unregress.errors import SettingError
 from unregress.evidence import CONSTANT, OTHER_START, AuditedModel, AuditReport, Figure, Measurement, ModelFile, Trace
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
+from unregress.methods.unlearned import Candidate
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.deep.base import DeepMetric
 from unregress.metrics.memory_kept import MemoryKept

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from unregress.auditing.assemble import Candidate, record_of
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
-from unregress.methods.unlearned import lineage
+from unregress.methods.unlearned import Candidate, lineage, record_of
 from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.revival import Revival

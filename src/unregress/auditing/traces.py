@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from unregress.auditing.assemble import Candidate, record_of
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.evidence import ModelFile, Trace
-from unregress.methods.unlearned import Unlearned
+from unregress.methods.unlearned import Candidate, Unlearned, record_of
 
 
 def traces_in_models(models: Mapping[str, Candidate], original: str, files: Mapping[str, ModelFile]) -> Iterator[Trace]:

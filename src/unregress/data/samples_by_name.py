@@ -76,7 +76,12 @@ class Names:
         Raises:
             RequestError: names are not in the data, or of held-out samples only, or are given twice.
         """
-        listed = list(dict.fromkeys(self.matching(map(str, wanted)).values())) if as_text else list(wanted)
+        listed = list(wanted)
+        if as_text:
+            texts = list(map(str, listed))
+            names = self.matching(texts)
+            # Two texts of one name are the name once; a text that is there twice is not.
+            listed = [*dict.fromkeys(names.values()), *(names[str(text)] for text in repeated_in(texts))]
         named = set(listed)
         trained = {name for name in self.train if name in named}
         held = {name for names in self.held_out.values() for name in names if name in named}

@@ -12,11 +12,11 @@ from rich.console import Console
 from torch import nn
 
 from unregress import AuditReport, LeaveOutEdit, Project, Recipe, Runtime
-from unregress.auditing.assemble import module_of
 from unregress.demo.console import say
 from unregress.errors import SettingError
 from unregress.evidence import ModelFile
 from unregress.files.writing import sha256_of
+from unregress.methods.unlearned import module_of
 from unregress.metrics import Anamnesis, default_metrics
 from unregress.parallel.jobs import one_thread
 from unregress.project.forgotten import Forgotten

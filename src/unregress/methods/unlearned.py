@@ -10,6 +10,7 @@ from torch import nn
 from unregress.cost import Cost
 from unregress.data.request import ForgetRequest
 from unregress.evidence.model_record import ModelRecord
+from unregress.tasks.unwrap import unwrapped
 from unregress.tasks.weights import weights_of
 from unregress.training.loop import Epoch
 
@@ -58,7 +59,21 @@ class Lineage(NamedTuple):
     """The record of that training; None if unknown."""
 
 
-def lineage(model: nn.Module | Unlearned) -> Lineage:
+Candidate = nn.Module | Unlearned
+"""A model as a user gives it: bare, or as a method returned it."""
+
+
+def module_of(candidate: Candidate) -> nn.Module:
+    """The bare model, without its method's record and without wrappers of PyTorch such as DDP."""
+    return unwrapped(candidate.model if isinstance(candidate, Unlearned) else candidate)
+
+
+def record_of(candidate: Candidate) -> ModelRecord | None:
+    """The record of how a model was made; None if unknown."""
+    return candidate.record if isinstance(candidate, Unlearned) else None
+
+
+def lineage(model: Candidate) -> Lineage:
     """What a model comes from; of a bare module only its own weights are known."""
     if not isinstance(model, Unlearned):
         return Lineage((weights_of(model),))

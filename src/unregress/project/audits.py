@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from unregress.auditing.assemble import Candidate
 from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.training_trial import require_sound
@@ -15,6 +14,7 @@ from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.expectation import expectations
 from unregress.evidence.rule import Rule
 from unregress.methods import Unlearned
+from unregress.methods.unlearned import Candidate
 from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.forgotten import Forgotten, named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,10 +11,9 @@ from typing import Any
 from numpy.typing import ArrayLike
 from torch import nn
 
-from unregress.auditing.assemble import module_of
 from unregress.auditing.table import judging
 from unregress.auditing.training import DeepTests, Retraining
-from unregress.checks.preflight import check_method, preflight
+from unregress.checks.preflight import preflight
 from unregress.checks.training_trial import require_sound
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
@@ -24,7 +23,8 @@ from unregress.data.splits import Splits
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.rule import Rule
-from unregress.methods import LeaveOutEdit, Method, Unlearned, train
+from unregress.methods import Method, Unlearned, train
+from unregress.methods.unlearned import Candidate
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
@@ -32,7 +32,8 @@ from unregress.project.forgotten import Forgotten
 from unregress.project.requests import NamedRequest, named_request
 from unregress.project.settings import read_settings, splits_of
 from unregress.project.table import Columns, Table
-from unregress.retraining.method_choice import BUDGET, choose_method
+from unregress.retraining.method_choice import BUDGET
+from unregress.retraining.method_setup import set_up
 from unregress.retraining.table_upkeep import current, up_to_date_tables
 from unregress.runs.digests import file_of
 from unregress.runs.model_io import read_model, read_start
@@ -366,27 +367,28 @@ class Project:
             not_found = (*not_found, f"{samples} are forgotten by an earlier request already")
         if self._source is not None and after is None:
             require_not_forgotten(self._source, case)
-        told: tuple[str, ...] = ()
-        if method is None:
-            # Before the estimate, which trains too.
-            checked = preflight(case, self.runtime, recipe=self.training, allow_overlap=allow_overlap).warnings
-            method, told = self._choose(case, budget, after)
-            given = self._given(after, method, case)
-            found = (*checked, *check_method(case, self.runtime, module_of(given), method))
-        else:
-            if isinstance(method, LeaveOutEdit) and method.table is None and self.tables:
-                method = replace(method, table=self.tables[0])
-            given = self._given(after, method, case)
-            found = preflight(case, self.runtime, module_of(given), method=method, allow_overlap=allow_overlap).warnings
-        made = method.unlearn(given, case, self.runtime)
+        ready = set_up(
+            case,
+            method,
+            self.runtime,
+            training=self.training,
+            start=self.start,
+            model=after or self._model,
+            given=lambda chosen: self._given(after, chosen),
+            tables=self.tables,
+            budget=budget,
+            allow_overlap=allow_overlap,
+            log=self.log,
+        )
+        made = ready.method.unlearn(ready.given, case, self.runtime)
         before = (*chain.before(case.requested.forget), *self._before(after))
-        source = None if after is not None or method.retrains else self._source
+        source = None if after is not None or ready.method.retrains else self._source
         sources = {} if source is None else {"checkpoint": source}
-        warnings = (*found, *changed_data(sources, TrainingRecords(self.splits)))
+        warnings = (*ready.warnings, *changed_data(sources, TrainingRecords(self.splits)))
         for line in (*(f"Warning: {each}" for each in warnings), *(f"Note: {each}" for each in not_found)):
             self.log(line)
         shared = {each.name: getattr(made, each.name) for each in fields(Unlearned)}
-        shared |= {"notes": (*made.notes, *told), "start": made.start or self.start}
+        shared |= {"notes": (*made.notes, *ready.prices), "start": made.start or self.start}
         return Forgotten(
             **shared,
             case=case,
@@ -459,22 +461,6 @@ class Project:
     def _by_table(self, models: Sequence[Forgotten], original: nn.Module | Unlearned) -> list[MemoryKept]:
         return judging(self.tables, models[0].case, original, models, self.log) if models else []
 
-    def _choose(self, case: Case, budget: float, after: Forgotten | None) -> tuple[Method, tuple[str, ...]]:
-        """The method where none is named, and the price list."""
-        model = after or self._model
-        chosen = choose_method(
-            case,
-            self.training,
-            self.start,
-            self.runtime,
-            budget,
-            model=None if model is None else module_of(model),
-            tables=() if model is None else current(self.tables, case, model, self.log),
-        )
-        for line in chosen.lines:
-            self.log(line)
-        return chosen.method, chosen.lines
-
     def _drop_tables(self) -> None:
         """Forget the leave-out tables of an earlier training; those in a folder are read, and checked, when needed."""
         kept = current(self._tables or (), self._case(None), self.model, lambda line: None)
@@ -509,10 +495,10 @@ class Project:
     def _before(self, after: Forgotten | None) -> tuple[RequestRecord, ...]:
         return () if after is None else (*after.before, RequestRecord.of(after.case, after.before))
 
-    def _given(self, after: Forgotten | None, method: Method, case: Case) -> nn.Module | Unlearned:
+    def _given(self, after: Forgotten | None, method: Method) -> Candidate:
         if after is not None:
             return after
-        if self._model is None and getattr(method, "retrains", False):
+        if self._model is None and method.retrains:
             with self.runtime.isolated_rng("load"):
                 return self.task.build_model().eval()
         return self.model

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unregress.auditing.assemble import Candidate, gold_names, module_of
+from unregress.auditing.assemble import gold_names
 from unregress.auditing.pipeline import AuditJob
 from unregress.auditing.table import judging
 from unregress.auditing.training import DeepTests
@@ -27,6 +27,7 @@ from unregress.evidence import AuditReport, ModelFile
 from unregress.evidence.expectation import expectations
 from unregress.evidence.rule import Rule
 from unregress.files.writing import write_text
+from unregress.methods.unlearned import Candidate, module_of
 from unregress.metrics import Metric, Published
 from unregress.report import model_card, print_table, render_html
 from unregress.runs.digests import contents, file_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from unregress.auditing.assemble import Candidate, module_of, record_of
 from unregress.data.case import Case
 from unregress.methods import Unlearned
+from unregress.methods.unlearned import Candidate, module_of, record_of
 from unregress.runs.provenance import unverified
 from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.staleness import changed_data

@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from unregress.auditing.assemble import Candidate, module_of
-from unregress.checks.preflight import check_method, preflight
+from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
 from unregress.cli.commands.recorded import recorded_recipe
 from unregress.cli.commands.request_spec import RequestSpec
@@ -19,11 +18,12 @@ from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
 from unregress.errors import SettingError
-from unregress.methods import LeaveOutEdit, Method, Retrain, Unlearned
+from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.methods.retrain import PUBLISHED
-from unregress.retraining.method_choice import BUDGET, choose_method
-from unregress.retraining.table_upkeep import current
+from unregress.methods.unlearned import Candidate
+from unregress.retraining.method_choice import BUDGET
+from unregress.retraining.method_setup import set_up
 from unregress.runs.digests import contents
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import read_model, read_start, run_folder, write_model
@@ -139,42 +139,40 @@ def forget(
     weights = {} if checkpoint is None else {"checkpoint": checkpoint}
     asked = request.resolve(data, task, weights.values())
     case = Case(task=task, splits=data, request=asked.request)
-    notes, prices, checked = list[str](), tuple[str, ...](), tuple[str, ...]()
-    given = None if method is None and checkpoint is None else _trained(checkpoint, method, case, runtime, notes.append)
-    tables = () if table is None else read_tables(table)
+    notes = list[str]()
+    model = None if method is None and checkpoint is None else _trained(checkpoint, method, case, runtime, notes.append)
+    how = how_trained(checkpoint, recipe, training) if method is None else None
     if method is None:
-        how = how_trained(checkpoint, recipe, training)
-        # Before the estimate, which trains too.
-        checked = preflight(case, runtime, recipe=how, allow_overlap=allow_overlap).warnings
-        initial = given.start if isinstance(given, Unlearned) and start is None else _start(start, case, runtime)
-        known = () if given is None else current(tables, case, given, say)
-        bare = None if given is None else module_of(given)
-        chosen = choose_method(case, how, initial, runtime, budget, model=bare, tables=known)
-        say(*chosen.lines)
-        method, prices = chosen.method, chosen.lines
-    elif isinstance(method, LeaveOutEdit):
-        method = replace(method, table=tables[0] if tables else None)
+        initial = model.start if isinstance(model, Unlearned) and start is None else _start(start, case, runtime)
     else:
-        method = _with_training(method, training, start, case, runtime)
-    if given is None:
-        given = _trained(checkpoint, method, case, runtime, notes.append)
+        method, initial = _with_training(method, training, start, case, runtime), None
+    # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
+    ready = set_up(
+        case,
+        method,
+        runtime,
+        training=how,
+        start=initial,
+        model=model,
+        given=lambda chosen: _trained(checkpoint, chosen, case, runtime, notes.append) if model is None else model,
+        tables=() if table is None else read_tables(table),
+        budget=budget,
+        allow_overlap=allow_overlap,
+        log=say,
+    )
+    method = ready.method
     # Retraining starts from fresh weights, even if a checkpoint is given.
     started = None if method.retrains else checkpoint
     if started is not None:
         require_not_forgotten(started, case)
-    # Before the data are hashed, so that data which cannot be read are refused by the preflight's message.
-    if prices:
-        found = (*checked, *check_method(case, runtime, module_of(given), method))
-    else:
-        found = preflight(case, runtime, module_of(given), method=method, allow_overlap=allow_overlap).warnings
     records = TrainingRecords(data)
-    warnings = (*found, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
+    warnings = (*ready.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
     with run_folder(runtime.process_group, output, config + contents(case, weights), weights) as folder:
-        made = method.unlearn(given, case, runtime)
+        made = method.unlearn(ready.given, case, runtime)
         told = (*made.notes, *notes)
-        made = replace(made, notes=(*told, *prices))
+        made = replace(made, notes=(*told, *ready.prices))
         write_request(folder, case, asked.before)
         write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
     which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
