@@ -68,7 +68,13 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [verdicts[0][name] for name in ("original", "Retrain", "LeaveOutEdit")] == ["FAIL", "PASS", "PASS"]
 
 
-PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```python" in page.read_text(encoding="utf-8")]
+ELSEWHERE = ("reading-an-audit",)
+"""Pages whose block needs a report: tests/report/test_mlflow_log.py runs it."""
+PAGES = [
+    page
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if "```python" in page.read_text(encoding="utf-8") and page.stem not in ELSEWHERE
+]
 NEEDED = {
     "lightning": "lightning",
     "hugging-face": "transformers",
