@@ -18,7 +18,7 @@ from pathlib import Path
 
 import table_reports
 
-from unregress import Rule
+from unregress import Rule, __version__
 from unregress.evidence import AuditReport, Outcome
 from unregress.evidence.combined_memory import ABOUT, SIGNS
 from unregress.evidence.verdict import judge
@@ -87,18 +87,24 @@ def tabled(folder: Path, rule: Rule) -> tuple[list[Change], list[list[AuditRepor
     return [each for each in found if each[2] != each[3]], stages
 
 
-def since_the_first(found: list[Change]) -> list[Change]:
-    """All changes since the rule by which an experiment was judged when it was made, this time's included."""
+def since_the_first(found: list[Change], again: set[str]) -> list[Change]:
+    """All changes since the rule by which an experiment was judged when it was made, this time's included.
+
+    Args:
+        found: this time's changes.
+        again: names of experiments that were trained again since, of whose earlier models nothing is said.
+    """
     earlier = json.loads(CHANGES.read_text(encoding="utf-8"))["verdicts"] if CHANGES.exists() else []
     known = {(name, model): (was, now) for name, model, was, now in earlier}
     for name, model, was, now in found:
         known[name, model] = known.get((name, model), (was, now))[0], now
-    return [(*place, was, now) for place, (was, now) in sorted(known.items()) if was != now]
+    kept = {place: each for place, each in known.items() if place[0].partition("/")[0] not in again}
+    return [(*place, was, now) for place, (was, now) in sorted(kept.items()) if was != now]
 
 
 def main() -> int:
     """Judge again, and write audits, tables, records and the list of changes."""
-    rule, found, audits = Rule(), list[Change](), 0
+    rule, found, audits, again = Rule(), list[Change](), 0, set[str]()
     for folder in sorted(each.parent for each in RESULTS.glob("*/result.json")):
         changed, stages = (audited if (folder / "audits").is_dir() else tabled)(folder, rule)
         found, audits = found + changed, audits + sum(map(len, stages))
@@ -106,9 +112,11 @@ def main() -> int:
         table = folder / "table.md"
         write_text(table, with_verdicts(table.read_text(encoding="utf-8"), verdicts))
         record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        if record["facts"]["Versions"].startswith(f"unregress {__version__},"):
+            again.add(folder.name)
         record["verdicts"] = [asdict(each) for each in verdicts]
         write_text(folder / "result.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    found = since_the_first(found)
+    found = since_the_first(found, again)
     counted = Counter(f"{was} to {now}" for _, _, was, now in found)
     told = {
         "command": "python benchmarks/judge_again.py", "rule": asdict(rule), "audits": audits,
