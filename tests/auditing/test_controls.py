@@ -58,9 +58,8 @@ def test_all_criteria_are_asked_of_every_model_but_golds(report: AuditReport) ->
 def test_the_original_fails_because_it_remembers(report: AuditReport) -> None:
     verdict = report.verdict("original")
     assert verdict.outcome == "FAIL"
-    # Where it predicts held-out samples of the forgotten kind as well as these, it knows the kind, and is not said to
-    # remember the samples: only that it can be told from golds.
-    assert criterion(report, "original", "mae").outcome in ("remembers", "differs")
+    # Where it predicts held-out samples of the forgotten kind as well as these, it knows the kind, and not these alone.
+    assert criterion(report, "original", "mae").outcome in ("remembers", "knows the kind")
     assert criterion(report, "original", "paired").excess > 4
 
 

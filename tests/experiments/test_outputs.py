@@ -54,9 +54,10 @@ def test_everything_is_there_and_nothing_else(tmp_path: Path) -> None:
 def test_the_record_says_what_the_table_says(tmp_path: Path) -> None:
     rows = written(tmp_path / "run")
     record = read(tmp_path / "run")
-    assert list(record) == ["experiment", "facts", "notes", "verdicts", "rows"]
+    assert list(record) == ["experiment", "facts", "notes", "verdicts", "rows", "variance"]
     assert record["verdicts"] == json.loads(json.dumps([asdict(each) for each in judged(HAND.stages)]))
     assert record["rows"] == json.loads(json.dumps([asdict(row) for row in rows]))
+    assert record["variance"] == []  # nothing was repeated
     assert record["experiment"] == json.loads(json.dumps(asdict(experiment())))
     facts = record["facts"]
     assert facts["Source"] == "Table 1" and facts["Model"] == "Tiny" and facts["Command"] == COMMAND

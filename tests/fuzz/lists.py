@@ -24,7 +24,7 @@ def trials() -> Iterator[Trial]:
         "positions": b"0\n7\n",
         "beyond": b"40\n",
         "minus": b"-1\n",
-        "float": b"1.0\n",
+        "float": b"1.5\n",
         "words": b"person-3\n",
         "spaces": b" 1 \n",
         "plus": b"+1\n",

@@ -287,6 +287,7 @@ DECIDES_NOTHING = {
     "errors/__init__": "what is raised is not stored",
     "errors/user_code": "words of errors",
     "errors/wording": "words of errors and of keys, which change with them",
+    "files/versions": "versions that are recorded with what is stored",
     "files/typed_json": "reads and writes what others made",
     "files/writing": "writes bytes that others made",
     "runs/checkpoint": "writes and reads weights as they are",
