@@ -200,10 +200,7 @@ class _Applied:
     @property
     def _kind_is_forgotten(self) -> bool:
         """Whether similar samples were known by the forgotten ones: better by the original than by any gold."""
-        golds, own = (
-            self.report.over_golds("mae", SIMILAR),
-            self.report.value_of("mae", SIMILAR, self._original),
-        )
+        golds, own = self.report.over_golds("mae", SIMILAR), self.report.value_of("mae", SIMILAR, self._original)
         return bool(golds) and own is not None and own < min(golds)
 
     @property

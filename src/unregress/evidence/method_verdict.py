@@ -134,7 +134,9 @@ def method_verdict(
             p=corrected[n],
             p_original=corrected_originals[n],
             margin=_margin(place, of_originals[n], tolerance),
-            sees=_smallest_told(of_originals[n], level / len(measures), rng),
+            sees=_smallest_told(
+                of_originals[n], _margin(place, of_originals[n], tolerance), level / len(measures), rng
+            ),
         )
         for n, place in enumerate(measures)
     )
@@ -203,21 +205,27 @@ def _missing(report: AuditReport, number: int, model: str, measures: Sequence[Pl
 
 def _margin(place: Place, originals: Sequence[Group], tolerance: float) -> float:
     """The tolerated difference of the means, as for a single verdict's limits."""
-    golds = float(np.mean([value for group in originals for value in group.golds]))
     if place == (KEPT.metric, KEPT.split):
-        return tolerance * abs(golds)
-    return tolerance * abs(float(np.mean([value for group in originals for value in group.models])) - golds)
+        return tolerance * abs(float(np.mean([value for group in originals for value in group.golds])))
+    return tolerance * _gap(originals)
 
 
-def _smallest_told(originals: Sequence[Group], level: float, rng: np.random.Generator) -> float | None:
-    """The smallest of `SHARES` of the originals' difference from the golds' mean that the test tells."""
+def _gap(originals: Sequence[Group]) -> float:
+    """How far the originals' mean is from the golds'."""
+    models = [value for group in originals for value in group.models]
+    golds = [value for group in originals for value in group.golds]
+    return abs(float(np.mean(models) - np.mean(golds)))
+
+
+def _smallest_told(originals: Sequence[Group], margin: float, level: float, rng: np.random.Generator) -> float | None:
+    """The smallest of `SHARES` of the originals' difference from the golds' mean that fails a method."""
 
     def told(share: float) -> bool:
         kept = [
             Group(tuple((1 - share) * float(np.mean(golds)) + share * value for value in models), golds)
             for models, golds in originals
         ]
-        return exchanged(kept, rng).p <= level
+        return share * _gap(originals) > margin and exchanged(kept, rng).p <= level
 
     place = bisect_left(SHARES, True, key=told)
     return SHARES[place] if place < len(SHARES) else None
