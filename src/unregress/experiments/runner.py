@@ -33,7 +33,7 @@ from unregress.training.runtime import Runtime
 APART = 1000
 """How far the seeds of two repetitions are apart."""
 SHORT = (Errors(), Deviation())
-"""What is measured of every repetition."""
+"""What is measured of every repetition but the first, whose audit has it too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +108,14 @@ def reproduce(
         current = several[0]
         reports, of_repetitions = [], []
         for seed in range(seeds):
-            named = [{"original": originals[seed], **{name: made[seed, name] for name in methods}} for made in several]
-            reports.append(run.audit(factory, named[0], its_golds, seed))
-            if repetitions > 1:
-                of_repetitions.append(tuple(run.audit(factory, each, its_golds, seed, SHORT) for each in named))
+            first, *others = (
+                {"original": originals[seed], **{name: made[seed, name] for name in methods}} for made in several
+            )
+            reports.append(run.audit(factory, first, its_golds, seed))
+            if others:
+                # The first one's audit has what is measured of the others.
+                further = (run.audit(factory, each, its_golds, seed, SHORT) for each in others)
+                of_repetitions.append((reports[-1], *further))
         stages.append(tuple(reports))
         repeated.append(tuple(of_repetitions))
     return Outcome(stages=tuple(stages), notes=tuple(notes), repeated=tuple(repeated) if repetitions > 1 else ())

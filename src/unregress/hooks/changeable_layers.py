@@ -75,15 +75,7 @@ class Changeable:
     def products(
         self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime
     ) -> Products:
-        """Compute the Gram matrices of some layers.
-
-        Args:
-            model: the model in evaluation mode, on the runtime's device.
-            layers: the layers, by name; at least one.
-            case: task and data.
-            rows: positions of the training samples.
-            runtime: where to run.
-        """
+        """Compute the Gram matrices of some layers, at least one; arguments as for `gram_matrices`."""
         known, others = self._parted(layers)
         made = []
         if known:
