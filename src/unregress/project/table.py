@@ -108,6 +108,19 @@ class Columns:
         train = dataset("train")
         if train is None:
             raise DataError("The table has no training records", expected="records for training")
+        fields = self._about_records(table, learnt, rows)
+        fitted = {"feature scaler": scaler, "target scaler": target_scaler}
+        fields["fitted"] = {name: each for name, each in fitted.items() if each is not None}
+        return Splits(train=train, validation=dataset("validation"), test=dataset("test"), **fields)
+
+    def _about_records(self, table: Table, learnt: Table, rows: Mapping[str, NDArray[np.int64]]) -> dict[str, Any]:
+        """The fields of `Splits` that say of each record its id, person, weight and columns.
+
+        Args:
+            table: all records.
+            learnt: those that are not in tables of held-out records, which come first in `table`.
+            rows: positions in `table`, by split.
+        """
         fields: dict[str, Any] = {}
         for column, field in ((self.id, "ids"), (self.subject, "subjects")):
             if column is not None:
@@ -119,14 +132,12 @@ class Columns:
                         fields[field if part == "train" else f"{part}_{field}"] = [names[row] for row in rows[part]]
         if self.weights is not None:
             fields["weights"] = _numbers(learnt, self.weights)[rows["train"]]
-        fitted = {"feature scaler": scaler, "target scaler": target_scaler}
-        fields["fitted"] = {name: each for name, each in fitted.items() if each is not None}
         for name, field in zip(PARTS, ("columns", "validation_columns", "test_columns"), strict=True):
             if len(rows[name]):
                 fields[field] = {
                     column: _values(table, column)[rows[name]].tolist() for column in map(str, table.columns)
                 }
-        return Splits(train=train, validation=dataset("validation"), test=dataset("test"), **fields)
+        return fields
 
     def outputs(self, units: Mapping[str, str]) -> list[Output]:
         """The outputs by the names of their columns, with units where these are given."""
