@@ -31,6 +31,8 @@ TORCHLESS = "errors files cost evidence report"
 """Folders that may not import PyTorch."""
 ONLY_IN = {"pytorch_forecasting": "models"}
 """Third-party packages, and the one folder that may import them."""
+ACROSS = "benchmarks e2e examples fuzz gpu oracles support"
+"""Folders of tests that are about no single folder of the library."""
 AGAINST = {("evidence/audit_report.py", "report")}
 """Imports against the flow, in functions only: `AuditReport.to_html` and its siblings call what renders a report."""
 
@@ -123,6 +125,13 @@ def test_every_folder_has_one_place_in_the_order() -> None:
     assert len(set(RULES.order)) == len(RULES.order)
     assert set(RULES.order) == there - {"__pycache__"}
     assert {*RULES.only, *RULES.torchless, *RULES.only_in.values()} <= set(RULES.order)
+
+
+def test_tests_mirror_the_folders() -> None:
+    here = Path(__file__).parent
+    for path in here.rglob("test_*.py"):
+        first = [*path.parent.relative_to(here).parts, ""][0]
+        assert (PACKAGE / first).is_dir() or first in ACROSS.split(), path
 
 
 def test_every_folder_and_module_says_what_it_is_for() -> None:

@@ -127,7 +127,9 @@ class Recipe:
 
     def _expected_options(self, optimizer_known: bool, schedule_known: bool) -> tuple[str, str]:
         """What is expected in place of the options of optimiser and schedule; empty where they are accepted."""
-        if not optimizer_known:
+        plain = self.optimizer in optimizers.OPTIMIZERS and self.schedule in schedules.SCHEDULES
+        # Short names accept every rate and decay.  Any optimiser imports PyTorch's compiler, which takes seconds.
+        if not optimizer_known or (plain and self.optimizer_options == {} and self.schedule_options == {}):
             return "", ""
         options = optimizers.expected_options(self.optimizer, self.lr, self.weight_decay, self.optimizer_options)
         if options or not schedule_known:
