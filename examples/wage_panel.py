@@ -1,8 +1,8 @@
 """Forget men of a wage panel: 545 men, eight years each, and a network that predicts a wage from last year's.
 
 First one man: his seven rows are judged mainly by one test of the memory kept, and the verdict says how much that test
-could have seen.  Then forty men, the first by number: over 280 rows, eight golds tell memory from the chance differences
-between golds.
+could have seen.  Then forty men, the first by number: over 280 rows, eight golds tell memory from the chance
+differences between golds.
 """
 
 from __future__ import annotations
