@@ -104,6 +104,28 @@ def test_no_later_training_reads_what_was_forgotten(method: str, chain: Path, tm
     assert made["clean"] == made["poisoned"]
 
 
+def test_a_request_that_would_undo_the_first_says_so(
+    chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third = ["forget", *PROJECT, "--request.ids_file", str(tmp_path / "three.txt"),
+             "--request.reason", "third", "--output", str(tmp_path / "third")]  # fmt: skip
+    (tmp_path / "three.txt").write_text("p50")
+    # By exact retraining too, which takes nothing of the model but its initial weights.
+    for method in ("FineTune", "Retrain"):
+        shutil.rmtree(tmp_path / "third", ignore_errors=True)
+        assert main([*third, "--method", method, *SHORT, "--checkpoint", str(chain / "original")]) == 0
+        out = capsys.readouterr().out
+        assert "'first' (first), 'second' (second)" in out and "up to 3 of which" in out
+    shutil.rmtree(tmp_path / "third")
+    assert main([*third, "--method", "FineTune", *SHORT, "--checkpoint", str(chain / "second")]) == 0
+    assert "Run folders beside" not in capsys.readouterr().out
+    # A bare file's past is unknown, whatever the method.
+    shutil.copy(chain / "first" / "unlearned.safetensors", tmp_path / "bare.safetensors")
+    shutil.rmtree(tmp_path / "third")
+    assert main([*third, "--method", "Retrain", *SHORT, "--checkpoint", str(tmp_path / "bare.safetensors")]) == 0
+    assert "bare weights file" in capsys.readouterr().out
+
+
 def test_golds_helpers_relearning_and_attacks_leave_it_out_too(chain: Path, tmp_path: Path) -> None:
     """An audit with golds of its own gives the same numbers with garbage in the first request's rows."""
     reports = {}

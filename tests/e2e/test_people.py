@@ -97,6 +97,11 @@ def test_people_who_are_not_there_are_an_error_or_a_note(
     assert forget(original, tmp_path / "run", *words, "--request.missing", "report") == 0
     assert "2 people of the request are not in the data" in capsys.readouterr().out
     assert request_in(tmp_path / "run")["forget"] == [3, 23, 43]
+    words = ["--request.from_run", str(tmp_path / "run"), "--models.original", str(original)]
+    words += ["--models.mine", str(tmp_path / "run"), "--metrics", "[Errors]", "--output", str(tmp_path / "audit")]
+    assert main(["audit", *TASK, *DATA, *words]) == 0
+    told = json.loads((tmp_path / "audit" / "audit.json").read_text())["not_found"]
+    assert told == ["2 people of the request are not in the data."]
 
 
 def test_people_with_held_out_samples_only(original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

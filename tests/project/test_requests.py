@@ -16,6 +16,7 @@ from support import own_training
 from unregress import Errors, FineTune, Project, Recipe, Runtime, TensorTask
 from unregress.errors import DataError, ModelError, RequestError, SettingError
 from unregress.project.requests import named_request
+from unregress.runs.request_record import read_request
 
 SHORT = FineTune(recipe=Recipe(epochs=1))
 
@@ -49,10 +50,22 @@ def project_of(training: Any = SHORT.recipe) -> tuple[Project, list[str]]:
 def test_what_is_not_in_the_data_is_counted_in_the_report(named: Any, forget: tuple[int, ...], note: str) -> None:
     project, lines = project_of()
     done = project.forget(**named, reason="test", missing="report", method=SHORT)
-    assert (done.case.requested.forget, done.not_found) == (forget, (note,))
+    assert (done.case.requested.forget, done.case.requested.not_found) == (forget, (note,))
     assert f"Note: {note}" in lines
     report = project.audit(done, golds=0, metrics=[Errors()])
     assert report.not_found == (f"{note}.",)
+
+
+def test_a_request_that_is_made_first_keeps_what_was_not_found(tmp_path: Path) -> None:
+    project, _ = project_of()
+    request = project.request(ids=["r3", "r99"], reason="test", missing="report")
+    done = project.forget(request, method=SHORT)
+    note = "1 ids of the request are not among the training records"
+    assert project.audit(done, golds=0, metrics=[Errors()]).not_found == (f"{note}.",)
+    done.save(tmp_path / "run")
+    assert read_request(tmp_path / "run").not_found == (note,)
+    with pytest.raises(RequestError, match="a request and subjects"):
+        project.forget(request, subjects=[1])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +124,7 @@ def test_what_was_forgotten_before_is_said() -> None:
     first = project.forget(subjects=[1], reason="first", method=SHORT)
     second = project.forget(ids=["r6", "r7", "r8"], reason="second", method=SHORT, after=first)
     assert second.case.requested.forget == (8,)
-    assert second.not_found == ("2 of 3 samples named are forgotten by an earlier request already",)
+    assert second.case.requested.not_found == ("2 of 3 samples named are forgotten by an earlier request already",)
 
 
 def test_who_asked_stands_in_the_report() -> None:
@@ -174,7 +187,7 @@ def test_ids_of_held_out_records_are_known_of_a_table() -> None:
     project = from_table(frame_of())
     assert project.splits.test_ids == [16, 17, 18, 19] and project.splits.validation_ids is None
     found = named_request(project.splits, project.task, ids=[3, 17, 99], reason="test", missing="report")
-    assert (found.request.forget, found.request.test, found.request.by) == ((3,), (1,), "samples")
+    assert (found.forget, found.test, found.by) == ((3,), (1,), "samples")
     assert found.not_found[0] == "1 ids of the request are not in the data"
     assert found.not_found[1].startswith("1 ids of the request have held-out samples only")
     for missing in ("error", "report"):
@@ -187,7 +200,7 @@ def test_ids_of_held_out_records_are_known_of_a_table() -> None:
 def test_a_list_with_somebody_who_has_held_out_samples_only_is_carried_out() -> None:
     project, _ = project_of()
     found = named_request(project.splits, project.task, subjects=[1, 6, 77], reason="test", missing="report")
-    assert (found.request.forget, found.request.test) == ((4, 5, 6, 7), (1, 2))
+    assert (found.forget, found.test) == ((4, 5, 6, 7), (1, 2))
     assert [note[:28] for note in found.not_found] == ["1 people of the request are ", "1 people of the request have"]
 
 

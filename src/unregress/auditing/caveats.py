@@ -114,3 +114,12 @@ def unexamined_caveat(names: Collection[str]) -> list[str]:
     if not names:
         return []
     return [f"The deep audit says nothing about {', '.join(names)}: the method is neither named nor recorded."]
+
+
+def as_sentences(*remarks: str) -> tuple[str, ...]:
+    """Remarks with a full stop, each once.
+
+    >>> as_sentences("2 of 7 ids are gone", "2 of 7 ids are gone.")
+    ('2 of 7 ids are gone.',)
+    """
+    return tuple(dict.fromkeys(f"{each.removesuffix('.')}." for each in remarks))

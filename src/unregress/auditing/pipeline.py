@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import nn
 
 from unregress.auditing.assemble import assemble, gold_names, participants
-from unregress.auditing.caveats import gold_caveats, panel_caveats, unexamined_caveat
+from unregress.auditing.caveats import as_sentences, gold_caveats, panel_caveats, unexamined_caveat
 from unregress.auditing.checks import check
 from unregress.auditing.coupled import coupling_caveats, initial_weights, start_of, starts_of
 from unregress.auditing.earlier_requests import recheck
@@ -82,7 +82,7 @@ def audit(
         caveats: further limits that a reader of the report must know, such as a preflight's warnings.
         files: the weights file of each model that was read from one, by the model's name in the report, so that the
             report says which file its verdict is about.
-        not_found: remarks on what the request names and the data do not hold.
+        not_found: further remarks on what the request names and the data do not hold, besides the request's own.
         traces: what else may remember the forgotten samples, besides the models of this audit.
         log: receives lines of progress, such as how long trainings will take.
 
@@ -290,7 +290,7 @@ class AuditJob:
                 *gold_caveats(self.golds, self.models, self.original),
                 *self.caveats,
             ),
-            not_found=tuple(self.not_found),
+            not_found=as_sentences(*case.requested.not_found, *self.not_found),
             traces=(
                 *traces_in_models(self.models, self.original, self.files),
                 *traces_in_data(case.splits.fitted),

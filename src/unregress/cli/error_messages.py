@@ -147,6 +147,9 @@ def _unknown(
         known = [f"{found.key}.{each}" for each in _settings(pkgutil.resolve_name(found.owner))]
     else:
         known = [] if command is None else list(_settings(command))
+    if full == "model" and "checkpoint" in known:
+        remedy = "Name the model with `--checkpoint`; `model` is its name in unregress.yaml"
+        return SettingError("There is no option `model`", remedy=remedy)
     return SettingError(f"There is no option `{full}`", remedy=nearest(full, known) or help_)
 
 

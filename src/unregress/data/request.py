@@ -57,6 +57,8 @@ class ForgetRequest:
     """Who asked, for the evidence, as it is to be shown: a role or a reference says enough."""
     requested_on: str = ""
     """Day on which it was asked, as 2026-01-31, for the evidence."""
+    not_found: tuple[str, ...] = ()
+    """Remarks for the evidence on what was named and the data do not hold, or what could not be decided."""
 
     def __post_init__(self) -> None:
         try:
@@ -152,7 +154,7 @@ class ForgetRequest:
         Args:
             targets: the training targets, shape `(n,)` or `(n, 1)`.
             low: lower limit in target units; None for no limit.
-            high: upper limit in target units; None for no limit.
+            high: upper limit, likewise.
             reason: why.
 
         Raises:

@@ -80,7 +80,6 @@ def audit_models(
         rule=rule,
         caveats=tuple(dict.fromkeys(warnings)),
         files={**({} if file is None else {"original": file}), **{name: each.file for name, each in judged.items()}},
-        not_found=tuple(dict.fromkeys(f"{note}." for each in models for note in each.not_found)),
         log=log,
     )
 

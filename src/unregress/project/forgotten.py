@@ -38,8 +38,6 @@ class Forgotten(Unlearned):
     """File or run folder of the model that it was made from; None for a model in memory."""
     warnings: tuple[str, ...] = ()
     """Findings of the checks before the work."""
-    not_found: tuple[str, ...] = ()
-    """Remarks on what the request names and the data do not hold, or what had been forgotten before."""
 
     @property
     def file(self) -> ModelFile:
@@ -65,19 +63,18 @@ class Forgotten(Unlearned):
             RunFolderError: there are other files in the folder, or it cannot be written.
         """
         weights = {} if self.source is None else {"checkpoint": self.source}
-        asked = {
+        settings = {
             "request": {"reason": self.case.requested.reason, "samples": len(self.case.requested.forget)},
             "method": None if self.record is None else self.record.as_config(),
             "seed": self.runtime.seed,
         }
-        config = yaml.safe_dump(asked, sort_keys=False, allow_unicode=True)
+        config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         config += contents(self.case, weights)
         sketch = Sketch.of(TrainingRecords(self.case.splits))
         with run_folder(self.runtime.process_group, Path(folder), config, weights) as place:
             write_request(place, self.case, self.before)
-            write_model(
-                place, UNLEARNED, self, self.case, self.case.requested, (*self.warnings, *self.not_found), sketch=sketch
-            )
+            asked = self.case.requested
+            write_model(place, UNLEARNED, self, self.case, asked, (*self.warnings, *asked.not_found), sketch=sketch)
         return digest_of_folder(Path(folder))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.missing_values import Missing
 from unregress.data.request import ForgetRequest
 from unregress.data.splits import Splits
-from unregress.errors import SettingError
+from unregress.errors import RequestError, SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.rule import Rule
 from unregress.methods import Method, Unlearned, train
@@ -29,7 +29,7 @@ from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
 from unregress.project.forgotten import Forgotten
-from unregress.project.requests import NamedRequest, named_request
+from unregress.project.requests import named_request
 from unregress.project.settings import read_settings, splits_of
 from unregress.project.table import Columns, Table
 from unregress.retraining.method_choice import BUDGET
@@ -41,6 +41,7 @@ from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import RequestRecord
+from unregress.runs.requests_nearby import retained_elsewhere_forgotten, unknown_past
 from unregress.runs.staleness import changed_data
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.adapters import TensorTask
@@ -99,6 +100,7 @@ class Project:
         self.store, self.table_folder = (None if each is None else Path(each) for each in (store, table))
         self._tables: tuple[LeaveOutTable, ...] | None = None
         self._absent: Path | None = None
+        self._carried_out: list[ForgetRequest] = []
         self._source = Path(model) if isinstance(model, (str, Path)) else None
         self._model = self._read(model) if isinstance(model, (str, Path)) else model
         self._start = self._read_start(start)
@@ -322,7 +324,7 @@ class Project:
         )
         for note in found.not_found:
             self.log(f"Note: {note}")
-        return found.request
+        return found
 
     def forget(
         self,
@@ -356,15 +358,16 @@ class Project:
             PreflightError: data, model and method do not fit together.
             SettingError: retraining would exceed the budget, and no other method can be derived.
         """
-        if request is None or named:
-            asked, not_found = named_request(self.splits, self.task, **named)
-        else:
-            asked, not_found = NamedRequest(request)
+        if request is not None and named:
+            raise RequestError(
+                f"Both a request and {' and '.join(named)} are given", expected="either", remedy="Leave out the other"
+            )
+        asked = request or named_request(self.splits, self.task, **named)
         chain = self._chain(after)
         case = self._case(asked.beside(*self._others(asked, chain, after)))
         if already := len(asked.forget) - len(case.requested.forget):
-            samples = f"{already} of {len(asked.forget)} samples named"
-            not_found = (*not_found, f"{samples} are forgotten by an earlier request already")
+            told = f"{already} of {len(asked.forget)} samples named are forgotten by an earlier request already"
+            case = self._case(replace(case.requested, not_found=(*asked.not_found, told)))
         if self._source is not None and after is None:
             require_not_forgotten(self._source, case)
         ready = set_up(
@@ -380,12 +383,18 @@ class Project:
             allow_overlap=allow_overlap,
             log=self.log,
         )
+        self._warn_of_others(case.requested, chain)
         made = ready.method.unlearn(ready.given, case, self.runtime)
+        self._carried_out.append(case.requested)
         before = (*chain.before(case.requested.forget), *self._before(after))
         source = None if after is not None or ready.method.retrains else self._source
         sources = {} if source is None else {"checkpoint": source}
-        warnings = (*ready.warnings, *changed_data(sources, TrainingRecords(self.splits)))
-        for line in (*(f"Warning: {each}" for each in warnings), *(f"Note: {each}" for each in not_found)):
+        past = unknown_past(self._source) if after is None else []
+        warnings = (*ready.warnings, *past, *changed_data(sources, TrainingRecords(self.splits)))
+        for line in (
+            *(f"Warning: {each}" for each in warnings),
+            *(f"Note: {each}" for each in case.requested.not_found),
+        ):
             self.log(line)
         shared = {each.name: getattr(made, each.name) for each in fields(Unlearned)}
         shared |= {"notes": (*made.notes, *ready.prices), "start": made.start or self.start}
@@ -396,7 +405,6 @@ class Project:
             runtime=self.runtime,
             source=source,
             warnings=warnings,
-            not_found=not_found,
         )
 
     def audit(
@@ -491,6 +499,18 @@ class Project:
             return [after.case.requested]
         known = self._model.request if isinstance(self._model, Unlearned) and self._source is None else None
         return [*chain.requests(but=asked.forget), *([] if known is None else [known])]
+
+    def _warn_of_others(self, request: ForgetRequest, chain: Chain) -> None:
+        """Say which requests were carried out on this project, or beside its model, and are undone by this one."""
+        undone = {each.reason: left for each in self._carried_out if (left := len(each.left_out - request.left_out))}
+        for reason, left in undone.items():
+            self.log(
+                f"Warning: {left} samples that the request {reason!r} made a model forget are retained here; to keep "
+                "them forgotten, pass its result as `after`"
+            )
+        places = [] if self._source is None else [self._source]
+        for warning in retained_elsewhere_forgotten(places, chain, request):
+            self.log(f"Warning: {warning}")
 
     def _before(self, after: Forgotten | None) -> tuple[RequestRecord, ...]:
         return () if after is None else (*after.before, RequestRecord.of(after.case, after.before))

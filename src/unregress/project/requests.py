@@ -1,11 +1,11 @@
-"""A project's requests: the samples to forget, named in one way, and what of the names is not in the data."""
+"""A project's requests: the samples to forget, named in one way."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from unregress.data.conditions import named_by_content
 from unregress.data.missing_values import Missing
@@ -17,14 +17,6 @@ from unregress.data.splits import Splits
 from unregress.errors import RequestError, SettingError
 from unregress.files.tables import JSON_LINES
 from unregress.tasks.base import Task
-
-
-class NamedRequest(NamedTuple):
-    """A request, and remarks on what it names and the data do not hold."""
-
-    request: ForgetRequest
-    not_found: tuple[str, ...] = ()
-
 
 WAYS = ("subjects", "ids", "band", "where", "times")
 """The ways to name samples, as arguments of `Project.request`."""
@@ -42,7 +34,7 @@ def named_request(
     requested_by: str = "",
     requested_on: str = "",
     **ways: Any,
-) -> NamedRequest:
+) -> ForgetRequest:
     """Find the samples to forget; arguments as for `Project.request`.
 
     Raises:
@@ -93,7 +85,7 @@ def named_request(
         if by_content is None:
             raise RequestError("The request names nothing", expected=f"one of {', '.join(WAYS)}")
         found = by_content
-    return NamedRequest(replace(found, requested_by=requested_by, requested_on=requested_on), tuple(notes))
+    return replace(found, requested_by=requested_by, requested_on=requested_on, not_found=tuple(notes))
 
 
 def _file(named: object) -> Path | None:

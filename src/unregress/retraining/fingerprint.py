@@ -137,7 +137,8 @@ def source_of(things: Iterable[Any]) -> str:
             definitions = list((thing if isinstance(thing, type) else type(thing)).__mro__)
         for each in definitions:
             name = f"{each.__module__}.{each.__qualname__}"
-            if name not in found and not _is_known_code(each.__module__):
+            # Code that is run from a text, as by `exec`, may be in no module.
+            if name not in found and not _is_known_code(each.__module__ or ""):
                 found[name] = _source(each)
     text = "".join(f"{name}\0{source}\0" for name, source in sorted(found.items()) if source)
     return hashlib.sha256(text.encode()).hexdigest() if text else ""

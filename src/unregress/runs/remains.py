@@ -57,7 +57,7 @@ def remains(folder: str | Path, among: Sequence[str | Path] = (), *, further: Se
 
     Args:
         folder: run folder of the model that stays: a folder that `unregress forget` wrote.
-        among: folders to look in, with all folders below.  What lies in them may be deleted.
+        among: folders to look in, with all folders below.  They, and what lies in them, may be deleted.
         further: folders to look in without anything to be deleted, besides the folder's own parent.
 
     Raises:
@@ -274,7 +274,7 @@ class _Search:
             return f"it is part of {self.own.name}, which stays"
         if inside := next((folder for folder in path.parents if folder in self.folders), None):
             return f"it lies in the run folder {inside}, which is not changed"
-        if not any(place in path.parents for place in self.named):
+        if not any(place in (path, *path.parents) for place in self.named):
             return "it lies in no folder that is named with `among`"
         manifest = self.folders.get(path)
         if manifest is None:

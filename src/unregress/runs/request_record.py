@@ -25,6 +25,8 @@ from unregress.runs.record_matching import By, TrainingRecords, held_out_hashes
 
 REQUEST = "request.json"
 """Name of the file with a run folder's request and the earlier ones."""
+ADDED = {"may_be_missing": True}
+"""Of fields that files of earlier versions lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +56,22 @@ class RequestRecord:
     """Salted hashes of the ids whose samples are all to be forgotten, ascending."""
     samples: dict[str, tuple[str, ...]] = field(hash=False)
     """For ids with only some samples to forget: salted hashes of these samples' contents, by hashed id."""
-    by: By = field(default="samples", metadata={"may_be_missing": True})
+    by: By = field(default="samples", metadata=ADDED)
     """Whether the ids are those of samples or of people."""
-    validation: tuple[int, ...] = field(default=(), metadata={"may_be_missing": True})
+    validation: tuple[int, ...] = field(default=(), metadata=ADDED)
     """Positions of the people's validation samples at that time."""
-    test: tuple[int, ...] = field(default=(), metadata={"may_be_missing": True})
+    test: tuple[int, ...] = field(default=(), metadata=ADDED)
     """Positions of the people's test samples at that time."""
-    excluded_held_out: dict[str, tuple[int, ...]] = field(
-        default_factory=dict, hash=False, metadata={"may_be_missing": True}
-    )
+    excluded_held_out: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False, metadata=ADDED)
     """Positions of held-out samples, by split, of people whom earlier requests had forgotten."""
-    held_out_ids: dict[str, tuple[str, ...]] = field(
-        default_factory=dict, hash=False, metadata={"may_be_missing": True}
-    )
+    held_out_ids: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False, metadata=ADDED)
     """For a request by samples: salted hashes of the ids of its held-out samples, by split, where these are known."""
-    requested_by: str = field(default="", metadata={"may_be_missing": True})
+    requested_by: str = field(default="", metadata=ADDED)
     """Who asked; empty if not recorded."""
-    requested_on: str = field(default="", metadata={"may_be_missing": True})
+    requested_on: str = field(default="", metadata=ADDED)
     """Day on which it was asked, as 2026-01-31; empty if not recorded."""
+    not_found: tuple[str, ...] = field(default=(), metadata=ADDED)
+    """Remarks on what was named and the data did not hold at that time."""
 
     @classmethod
     def of(cls, case: Case, before: Sequence[RequestRecord] = ()) -> RequestRecord:
@@ -115,11 +115,12 @@ class RequestRecord:
             held_out_ids=held_out_hashes(case, salt),
             requested_by=request.requested_by,
             requested_on=request.requested_on,
+            not_found=request.not_found,
         )
 
     def __post_init__(self) -> None:
         gone = self.excluded_held_out
-        held = {"validation": gone.get("validation", ()), "test": gone.get("test", ())}
+        held = {split: gone.get(split, ()) for split in HELD_OUT}
         others = (self.request_at(self.size, self.excluded, held),) if self.excluded or gone else ()
         # Building the request checks that positions are in range and distinct.
         own = replace(self.request_at(self.size, self.forget, self.held_out), others=others)
@@ -178,6 +179,9 @@ class RequestRecord:
             by=self.by,
             validation=held_out["validation"],
             test=held_out["test"],
+            requested_by=self.requested_by,
+            requested_on=self.requested_on,
+            not_found=self.not_found,
         )
 
     def _held_out_in(self, split: Split, data: TrainingRecords) -> tuple[int, ...]:
@@ -227,8 +231,7 @@ class Found:
                 expected="at least one of its samples, to forget and to measure on",
                 remedy="Name its run folder with `request.after`, so that later requests take account of it",
             )
-        made = self.record.request_at(size, self.positions, self.held_out)
-        return replace(made, requested_by=self.record.requested_by, requested_on=self.record.requested_on)
+        return self.record.request_at(size, self.positions, self.held_out)
 
 
 def write_request(folder: Path, case: Case, before: Sequence[RequestRecord] = ()) -> None:

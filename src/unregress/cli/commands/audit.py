@@ -133,7 +133,7 @@ def audit(
             metrics=[*metrics, *([Published()] if protocol == "published" else []), *leave_out],
             rule=rule,
             files=_files(models, given),
-            not_found=[f"{note.removesuffix('.')}." for note in asked.notes],
+            not_found=asked.notes,
             log=say,
         )
         # Everything that can be refused is refused before anything is trained for hours.

@@ -127,18 +127,17 @@ class RequestSpec:
         chain = Chain.of(folders, records)
         gone, told = list[str](), list[str]()
         request = self._named(splits, task, chain, gone, told) if own is None else own.request(splits.size)
-        if self.requested_by or self.requested_on:
-            request = replace(request, requested_by=self.requested_by, requested_on=self.requested_on)
-        others = chain.requests(but=request.forget)
-        asked = request.beside(*others)
-        notes = [*chain.notes, *([] if own is None else own.notes), *told]
+        who = {"requested_by": self.requested_by, "requested_on": self.requested_on}
+        request = replace(request, **{name: text for name, text in who.items() if text})
+        asked = request.beside(*chain.requests(but=request.forget))
         if gone:
-            notes.append(f"{len(gone)} {self._called} were forgotten by an earlier request, and their samples are gone")
+            told.append(f"{len(gone)} {self._called} were forgotten by an earlier request, and their samples are gone")
         if already := len(request.forget) - len(asked.forget):
-            notes.append(
-                f"{already} of {len(request.forget)} samples named are forgotten by an earlier request already"
-            )
-        return ResolvedRequest(request=asked, before=chain.before(request.forget), notes=tuple(dict.fromkeys(notes)))
+            told.append(f"{already} of {len(request.forget)} samples named are forgotten by an earlier request already")
+        asked = replace(asked, not_found=(*asked.not_found, *told))
+        notes = (*chain.notes, *(() if own is None else own.notes), *asked.not_found)
+        told_once = tuple(dict.fromkeys(notes))
+        return ResolvedRequest(request=asked, chain=chain, before=chain.before(request.forget), notes=told_once)
 
     @property
     def _called(self) -> str:
@@ -219,6 +218,8 @@ class ResolvedRequest:
     """A request as positions in the present data, with the earlier requests on the same models."""
 
     request: ForgetRequest
+    chain: Chain
+    """All requests that were carried out on the models, and the data."""
     before: tuple[RequestRecord, ...]
     """The other requests that were carried out on the models, in order, including those whose samples are gone."""
     notes: tuple[str, ...]

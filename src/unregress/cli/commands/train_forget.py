@@ -29,7 +29,8 @@ from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import read_model, read_start, run_folder, write_model
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import Sketch, TrainingRecords
-from unregress.runs.request_record import read_requests, write_request
+from unregress.runs.request_record import write_request
+from unregress.runs.requests_nearby import retained_elsewhere_forgotten, unknown_past
 from unregress.runs.staleness import changed_data
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
@@ -166,7 +167,11 @@ def forget(
     if started is not None:
         require_not_forgotten(started, case)
     records = TrainingRecords(data)
-    warnings = (*ready.warnings, *asked.notes, *_unknown_past(started, request), *changed_data(weights, records))
+    past = [] if request.after else unknown_past(checkpoint)
+    warnings = (*ready.warnings, *asked.notes, *past, *changed_data(weights, records))
+    # Said and not recorded: the same work gives the same folder, whatever lies beside it by then.
+    beside = retained_elsewhere_forgotten([output, *weights.values()], asked.chain, asked.request)
+    say(*(f"Warning: {each}" for each in beside))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
     with run_folder(runtime.process_group, output, config + contents(case, weights), weights) as folder:
@@ -241,16 +246,6 @@ def _trained(
         with runtime.isolated_rng("load"):
             return call_build_model(case).eval()
     return read_model(checkpoint, case, runtime, forgot=False, told=told)
-
-
-def _unknown_past(started: Path | None, request: RequestSpec) -> list[str]:
-    """A warning if it is unknown which requests a model was made to forget before; otherwise empty."""
-    if started is None or started.is_dir() or request.after or read_requests(started):
-        return []
-    return [
-        f"{started} is a bare weights file: if it was made to forget earlier requests, their samples are trained on "
-        "again; name the run folders of these requests with `request.after`"
-    ]
 
 
 def _carried(request: ForgetRequest) -> list[str]:
