@@ -252,3 +252,37 @@ def test_a_mask_of_another_length_is_refused_at_once() -> None:
         with pytest.raises(RequestError) as caught:
             project.request(where=[True] + [False] * (size - 1), reason="test")
         assert caught.value.found == f"The mask has {size} values for 24 training samples"
+
+
+def test_a_request_that_undoes_an_earlier_result_says_so() -> None:
+    project, lines = project_of()
+    first = project.forget(subjects=[1], reason="first", method=SHORT)
+    again = project.forget(subjects=[1], reason="first, by another method", method=SHORT)
+    assert not [line for line in lines if "are retained here" in line] and again.case.requested.forget == (4, 5, 6, 7)
+    project.forget(subjects=[2], reason="second", method=SHORT)
+    assert [line[:32] for line in lines if "are retained here" in line] == [
+        "Warning: 4 samples that the requ",
+        "Warning: 4 samples that the requ",
+    ]
+    lines.clear()
+    second = project.forget(subjects=[2], reason="second", method=SHORT, after=first)
+    assert second.case.requested.excluded.tolist() == [4, 5, 6, 7]
+    project.forget(subjects=[3], reason="third", method=SHORT, after=second)
+    assert not [line for line in lines if "are retained here" in line]
+
+
+def test_a_bare_weights_file_s_past_is_unknown(tmp_path: Path) -> None:
+    project, lines = project_of()
+    done = project.forget(subjects=[1], reason="first", method=SHORT)
+    done.save(tmp_path / "run")
+    (tmp_path / "bare.safetensors").write_bytes((tmp_path / "run" / "unlearned.safetensors").read_bytes())
+    for model, told in (("run", False), ("bare.safetensors", True)):
+        lines.clear()
+        later = Project(
+            task=project.task, training=project.training, splits=project.splits, model=tmp_path / model,
+            runtime=project.runtime, log=lines.append,
+        )  # fmt: skip
+        made = later.forget(subjects=[2], reason="second", method=SHORT)
+        assert any("bare weights file" in warning for warning in made.warnings) == told
+        # The file's own neighbour is the run folder, whose request it would undo.
+        assert any("'first' (run)" in line for line in lines) == told

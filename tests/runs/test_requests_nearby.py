@@ -47,8 +47,12 @@ def test_what_a_neighbour_forgot_and_the_request_retains_is_said(ids: bool, tmp_
     assert warnings([tmp_path / "july"], request(0, 1, 2), splits) == []
     assert warnings([tmp_path / "july"], request(2), splits, known=[first]) == []
     assert warnings([tmp_path / "elsewhere" / "july"], request(2), splits) == []
-    # The model's own folder and file are neighbours too.
-    for place in (first, first / "request.json"):
+    # Beside the model's folder, beside a file in a run folder, and beside a file that is in none.
+    (tmp_path / "original").mkdir()
+    for name in ("original/manifest.json", "original/original.safetensors", "bare.safetensors"):
+        (tmp_path / name).touch()
+    for name in ("original", "original/original.safetensors", "bare.safetensors"):
+        place = tmp_path / name
         assert len(warnings([tmp_path / "elsewhere" / "july", place], request(2), splits)) == 1
 
 

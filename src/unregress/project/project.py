@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +28,7 @@ from unregress.methods.unlearned import Candidate
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
+from unregress.project.earlier_requests import EarlierRequests
 from unregress.project.forgotten import Forgotten
 from unregress.project.requests import named_request
 from unregress.project.settings import read_settings, splits_of
@@ -39,9 +40,6 @@ from unregress.runs.digests import file_of
 from unregress.runs.model_io import read_model, read_start
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import TrainingRecords
-from unregress.runs.request_chain import Chain
-from unregress.runs.request_record import RequestRecord
-from unregress.runs.requests_nearby import retained_elsewhere_forgotten, unknown_past
 from unregress.runs.staleness import changed_data
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.adapters import TensorTask
@@ -254,7 +252,7 @@ class Project:
             ModelError: a training function ignores data, seed or start, or returns another architecture.
             JobsError: a training failed; a further call continues with the others.
         """
-        gone = [*self._chain(after).requests(), *([] if after is None else [after.case.requested])]
+        gone = self._earlier(after).requests()
         case = self._case(gone[0].beside(*gone[1:]) if gone else None)
         for warning in require_sound(case, self.training, self.runtime):
             self.log(f"Warning: {warning}")
@@ -363,11 +361,8 @@ class Project:
                 f"Both a request and {' and '.join(named)} are given", expected="either", remedy="Leave out the other"
             )
         asked = request or named_request(self.splits, self.task, **named)
-        chain = self._chain(after)
-        case = self._case(asked.beside(*self._others(asked, chain, after)))
-        if already := len(asked.forget) - len(case.requested.forget):
-            told = f"{already} of {len(asked.forget)} samples named are forgotten by an earlier request already"
-            case = self._case(replace(case.requested, not_found=(*asked.not_found, told)))
+        earlier = self._earlier(after)
+        case = self._case(earlier.beside(asked))
         if self._source is not None and after is None:
             require_not_forgotten(self._source, case)
         ready = set_up(
@@ -383,14 +378,13 @@ class Project:
             allow_overlap=allow_overlap,
             log=self.log,
         )
-        self._warn_of_others(case.requested, chain)
+        for warning in earlier.undone(case.requested, self._carried_out):
+            self.log(f"Warning: {warning}")
         made = ready.method.unlearn(ready.given, case, self.runtime)
         self._carried_out.append(case.requested)
-        before = (*chain.before(case.requested.forget), *self._before(after))
         source = None if after is not None or ready.method.retrains else self._source
         sources = {} if source is None else {"checkpoint": source}
-        past = unknown_past(self._source) if after is None else []
-        warnings = (*ready.warnings, *past, *changed_data(sources, TrainingRecords(self.splits)))
+        warnings = (*ready.warnings, *earlier.unknown, *changed_data(sources, TrainingRecords(self.splits)))
         for line in (
             *(f"Warning: {each}" for each in warnings),
             *(f"Note: {each}" for each in case.requested.not_found),
@@ -401,7 +395,7 @@ class Project:
         return Forgotten(
             **shared,
             case=case,
-            before=before,
+            before=earlier.records(case.requested),
             runtime=self.runtime,
             source=source,
             warnings=warnings,
@@ -489,31 +483,8 @@ class Project:
             return self._model.start
         return start
 
-    def _chain(self, after: Forgotten | None) -> Chain:
-        """The requests in the run folder of the model; none where another model is continued."""
-        folders = [] if self._source is None or after is not None else [self._source]
-        return Chain.of(folders, TrainingRecords(self.splits))
-
-    def _others(self, asked: ForgetRequest, chain: Chain, after: Forgotten | None) -> list[ForgetRequest]:
-        if after is not None:
-            return [after.case.requested]
-        known = self._model.request if isinstance(self._model, Unlearned) and self._source is None else None
-        return [*chain.requests(but=asked.forget), *([] if known is None else [known])]
-
-    def _warn_of_others(self, request: ForgetRequest, chain: Chain) -> None:
-        """Say which requests were carried out on this project, or beside its model, and are undone by this one."""
-        undone = {each.reason: left for each in self._carried_out if (left := len(each.left_out - request.left_out))}
-        for reason, left in undone.items():
-            self.log(
-                f"Warning: {left} samples that the request {reason!r} made a model forget are retained here; to keep "
-                "them forgotten, pass its result as `after`"
-            )
-        places = [] if self._source is None else [self._source]
-        for warning in retained_elsewhere_forgotten(places, chain, request):
-            self.log(f"Warning: {warning}")
-
-    def _before(self, after: Forgotten | None) -> tuple[RequestRecord, ...]:
-        return () if after is None else (*after.before, RequestRecord.of(after.case, after.before))
+    def _earlier(self, after: Forgotten | None) -> EarlierRequests:
+        return EarlierRequests.of(self.splits, self._model, self._source, after)
 
     def _given(self, after: Forgotten | None, method: Method) -> Candidate:
         if after is not None:

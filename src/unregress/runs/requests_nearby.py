@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unregress.data.request import ForgetRequest
 from unregress.errors import StaleError
+from unregress.runs.manifest import MANIFEST
 from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import REQUEST, RequestRecord, read_requests
 
@@ -24,7 +25,7 @@ def retained_elsewhere_forgotten(places: Iterable[Path], chain: Chain, request: 
         chain: the requests that are known, which are kept forgotten.
         request: the present request, beside those.
     """
-    parents = dict.fromkeys(_run_folder(place).resolve().parent for place in places)
+    parents = dict.fromkeys(_run_folder(place.resolve()).parent for place in places)
     folders = [each for parent in parents for each in sorted(parent.glob(f"*/{REQUEST}"))]
     found: dict[RequestRecord, tuple[str, int]] = {}
     for file in folders:
@@ -54,7 +55,8 @@ def unknown_past(model: Path | None) -> list[str]:
 
 
 def _run_folder(place: Path) -> Path:
-    return place.parent if place.is_file() else place
+    """The run folder that a weights file lies in; otherwise the path itself."""
+    return place.parent if place.is_file() and (place.parent / MANIFEST).is_file() else place
 
 
 def _readable(folder: Path) -> Iterator[RequestRecord]:
