@@ -225,6 +225,9 @@ def test_the_command_lists_asks_and_deletes(project: Path, capsys: pytest.Captur
     assert main(["remains", "runs/second", "--among+", "runs", "--delete"]) == 2  # no terminal to ask
     assert main(["remains", "runs/original"]) == 2  # forgot nothing
     assert content(project) == before
+    # A folder that is named itself, and nothing else.
+    assert main(["remains", "runs/second", "--among+", "runs/gold", "--delete", "--yes"]) == 0
+    assert not (project / "runs/gold").exists() and (project / "runs/original").exists()
     assert main(["remains", "runs/second", "--among+", "runs", "--delete", "--yes"]) == 0
     assert (project / "copy.pt").exists() and not (project / "runs/original").exists()
     assert json.loads((project / "runs/second.deletions.json").read_text())["layout"] == 1
