@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from unregress.data.loading import read_targets_in_units
+from unregress.data.bands import as_band, in_units
+from unregress.data.loading import read_targets
 from unregress.data.missing_values import Missing
 from unregress.data.moments import moment
 from unregress.data.request import ForgetRequest, Mask
@@ -131,8 +132,9 @@ def named_by_content(
         RequestError: the conditions cannot be used, or nothing meets them.
     """
     if band is not None:
-        targets = read_targets_in_units(splits.source("train_eval"), task).numpy()
-        return ForgetRequest.band(targets, *band, reason=reason)
+        low, high = as_band(band)
+        targets, rounding = in_units(read_targets(splits.source("train_eval"), task), task)
+        return ForgetRequest.band(targets, low, high, reason=reason, rounding=rounding)
     told: dict[str, Any] = {"missing": missing, "notes": notes}
     if where is not None:
         return meeting(splits, partial(matching, where=where, **told), reason=reason, notes=notes)

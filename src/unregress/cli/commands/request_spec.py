@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
+from unregress.data.bands import about_limits
 from unregress.data.conditions import named_by_content
 from unregress.data.ids import by_text, whole_text
 from unregress.data.records_file import read_column
@@ -91,10 +92,8 @@ class RequestSpec:
         if self.requested_on and not is_day(self.requested_on):
             found = f"`request.requested_on` is {self.requested_on[:40]!r}"
             complaints.append(RequestError(found, expected="a day, such as 2026-01-31"))
-        if self.band is not None and self.band[0] is None and self.band[1] is None:
-            complaints.append(RequestError("The band has no limits", remedy="Give a lower or an upper one, or both"))
-        elif self.band is not None and None not in self.band and cast(float, self.band[0]) > cast(float, self.band[1]):
-            complaints.append(RequestError(f"The band's lower limit {self.band[0]} is above its upper, {self.band[1]}"))
+        if self.band is not None:
+            complaints += about_limits(*self.band)
         if self.random is not None and self.random < 1:
             complaints.append(RequestError(f"{self.random} samples are to be drawn", expected="1 or more"))
         if self.seed < 0:
