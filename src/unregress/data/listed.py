@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def listed(values: Any) -> Any:
@@ -20,3 +21,17 @@ def listed(values: Any) -> Any:
         if unit in ("ns", "ps", "fs", "as"):
             values = values.astype(f"{values.dtype.kind}8[us]")
     return values.tolist() if hasattr(values, "tolist") else values
+
+
+def as_written(values: NDArray[Any]) -> list[Any]:
+    """The same of a table's column; a number of single precision is the one with the fewest digits that it stands for.
+
+    Whoever asks for 2.2 means what the table shows as 2.2; as 2.200000048 it would be above that limit.
+
+    >>> as_written(np.array([2.2, 7], dtype=np.float32))
+    [2.2, 7.0]
+    """
+    if values.dtype.kind == "f" and values.dtype.itemsize < np.dtype(np.float64).itemsize:
+        values = values.astype(str).astype(np.float64)
+    found: list[Any] = listed(values)
+    return found

@@ -27,11 +27,14 @@ def complaints_about(request: ForgetRequest) -> Iterator[RequestError]:
         )
     if repeated := repeated_in(request.forget):
         yield RequestError(f"Forget positions repeated: {some(repeated)}", remedy="Name each sample once")
-    if request.requested_on and not is_day(request.requested_on):
+    for name in ("reason", "requested_by", "requested_on"):
+        if not isinstance(given := getattr(request, name), str):
+            yield RequestError(f"`{name}` is {given!r}, of type {type(given).__name__}", expected="text")
+    if isinstance(request.requested_on, str) and request.requested_on and not is_day(request.requested_on):
         yield RequestError(
             f"The request was made on {request.requested_on[:40]!r}", expected="a day, such as 2026-01-31"
         )
-    if not request.reason.strip():
+    if isinstance(request.reason, str) and not request.reason.strip():
         yield RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
 
 
