@@ -65,10 +65,10 @@ def preflight(
     """Check data, model, method, recipe and golds before any work; each split is read once.
 
     Checks of the data: NaN, infinity and numbers beyond the runtime's precision (of several outputs some may be NaN in
-    the target, unknown, if the loss ignores them); samples that change between two reads; samples in two splits; a
-    band of targets that does not match the rows of the request.  With a model: it predicts the task's batches, in
-    evaluation mode and in the mode of the recipes, and `build_model` makes its architecture.  With a method: its
-    objections, such as layers that the model does not have.
+    the target, unknown, if the loss ignores them); negative weights; samples that change between two reads; samples in
+    two splits; a band of targets that does not match the rows of the request.  With a model: it predicts the task's
+    batches, in evaluation mode and in the mode of the recipes, and `build_model` makes its architecture.  With a
+    method: its objections, such as layers that the model does not have.
 
     Warnings: samples to forget whose content or inputs are also retained or held out, weights of samples that no recipe
     uses, and an original that predicts no better than a constant.  The global random state is restored afterwards.
