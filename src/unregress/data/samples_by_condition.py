@@ -53,7 +53,7 @@ def judge(columns: Mapping[str, Sequence[Any]], where: Mapping[str, Any], part: 
     return judged
 
 
-def about_columns(columns: Mapping[str, Sequence[Any]], named: Sequence[object], part: str) -> Iterator[RequestError]:
+def about_columns(columns: Mapping[str, Sequence[Any]], named: Sequence[Any], part: str) -> Iterator[RequestError]:
     """Complain about columns that do not exist."""
     if unknown := [repr(name) for name in named if not isinstance(name, Hashable) or name not in columns]:
         yield RequestError(
