@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unregress.data.ids import plain_ids, whole_text
+from unregress.data.listed import listed
 from unregress.errors import DataError, SettingError
 from unregress.files.tables import Columns, read_columns
 from unregress.metrics.predictions import Values
@@ -93,7 +94,7 @@ def _columns_of(source: Any) -> Columns:
 
 
 def _listed(values: Any) -> Sequence[Any]:
-    found: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else list(values)
+    found: Sequence[Any] = listed(values) if hasattr(values, "tolist") else list(values)
     return found
 
 

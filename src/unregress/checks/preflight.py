@@ -21,6 +21,7 @@ from unregress.checks.model_check import (
 from unregress.checks.survey import Survey, changed_samples, evaluated_splits, survey
 from unregress.checks.training_trial import try_training
 from unregress.checks.units import check_units
+from unregress.data.bands import BY_COLUMN, in_units
 from unregress.data.case import Case
 from unregress.errors import ModelError, RequestError, SettingError, UnregressError, raise_all
 from unregress.errors.user_code import described
@@ -64,10 +65,10 @@ def preflight(
     """Check data, model, method, recipe and golds before any work; each split is read once.
 
     Checks of the data: NaN, infinity and numbers beyond the runtime's precision (of several outputs some may be NaN in
-    the target, unknown, if the loss ignores them); samples that change between two reads; samples in two splits; a
-    band of targets that does not match the rows of the request.  With a model: it predicts the task's batches, in
-    evaluation mode and in the mode of the recipes, and `build_model` makes its architecture.  With a method: its
-    objections, such as layers that the model does not have.
+    the target, unknown, if the loss ignores them); negative weights; samples that change between two reads; samples in
+    two splits; a band of targets that does not match the rows of the request.  With a model: it predicts the task's
+    batches, in evaluation mode and in the mode of the recipes, and `build_model` makes its architecture.  With a
+    method: its objections, such as layers that the model does not have.
 
     Warnings: samples to forget whose content or inputs are also retained or held out, weights of samples that no recipe
     uses, and an original that predicts no better than a constant.  The global random state is restored afterwards.
@@ -242,20 +243,20 @@ def _compare_band(case: Case, train: Survey, complaints: list[UnregressError], w
         complaints: extended in place.
         warnings: extended in place.
     """
-    targets = case.task.to_units(torch.cat(train.targets)).double().numpy()
+    targets, rounding = in_units(torch.cat(train.targets), case.task)
     if targets.ndim > 1 and targets[0].size > 1:
         complaints.append(
             RequestError(
                 f"The request is a band of targets, and each target has shape {targets.shape[1:]}",
                 expected="one number per target",
-                remedy="Select the samples with `ForgetRequest.where`",
+                remedy=BY_COLUMN,
             )
         )
         return
-    values, forgotten = targets.reshape(-1), case.forget_mask[case.rows("train")]
+    values, forgotten = targets.reshape(-1).astype(np.float64), case.forget_mask[case.rows("train")]
     low, high = (np.nan if limit is None else float(limit) for limit in case.requested.target_band or ())
     # A task may convert targets after the band was made, which may move a target at a limit across it.
-    near = 1e-6 * np.abs([low, high])
+    near = 1e-6 * np.abs([[low], [high]]) + (0.0 if rounding is None else rounding.reshape(-1))
     # Comparisons with NaN, a missing limit, are false.
     outside = forgotten & ((values < low - near[0]) | (values > high + near[1]))
     inside = ~forgotten & ~((values <= low + near[0]) | (values >= high - near[1]))

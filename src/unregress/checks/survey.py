@@ -19,6 +19,8 @@ from unregress.training.runtime import Runtime
 
 PARTIAL_SAMPLES = 64
 """Largest number of samples with unknown outputs that are noted, to try the loss on them."""
+BAD_WEIGHT = "a weight that is negative, NaN or infinite"
+"""How samples with such weights in their batch are called in messages."""
 _REPAIR = "Remove or repair them before training"
 
 
@@ -75,8 +77,13 @@ def survey(case: Case, split: Split, runtime: Runtime, *, targets: bool = False)
             if targets:
                 found.targets.append(target.detach().cpu())
             found.partial += batch.index[_unknown(target)][: PARTIAL_SAMPLES - len(found.partial)].tolist()
+            wrong = torch.zeros(len(batch.index), dtype=torch.bool)
             for kind, rows in _bad_values(target, parts, is_target, runtime):
                 bad[kind] += batch.index[rows].tolist()
+                wrong |= rows
+            if split == "train_eval":
+                # A weight that is NaN is among the inputs, and complained about already.
+                bad[BAD_WEIGHT] += batch.index[_bad_weights(case, batch) & ~wrong].tolist()
     except UnregressError as error:
         found.complaints.append(error)
         found.contents = found.inputs = None
@@ -91,7 +98,7 @@ def survey(case: Case, split: Split, runtime: Runtime, *, targets: bool = False)
     found.complaints += [
         DataError(
             f"{len(set(rows))} {found.name} samples have {kind}, the first at position {min(rows)}",
-            expected="numbers within the range of the runtime's precision" if "beyond" in kind else "finite numbers",
+            expected=_expected(kind),
             remedy="Scale them, or use `Runtime(precision='64-true')`" if "beyond" in kind else _REPAIR,
         )
         for kind, rows in bad.items()
@@ -157,6 +164,25 @@ def _bad_values(
     for column in inputs:
         too_large |= _too_large(column)
     yield "an input beyond single precision", too_large
+
+
+def _expected(kind: str) -> str:
+    """What is expected in place of a kind of bad values."""
+    if kind == BAD_WEIGHT:
+        return "numbers, 0 or more"
+    return "numbers within the range of the runtime's precision" if "beyond" in kind else "finite numbers"
+
+
+def _bad_weights(case: Case, batch: Batch) -> Tensor:
+    """Mask of rows of a batch whose weight in training is no number of 0 or more, as of `Splits.weights`.
+
+    A negative one would teach the model to be wrong.  Whether there is one for each sample is the task's own check.
+    """
+    weights: object = case.task.weights(batch.data)
+    if not isinstance(weights, Tensor) or weights.is_complex() or weights.numel() != len(batch.index):
+        return torch.zeros(len(batch.index), dtype=torch.bool)
+    own = weights.detach().cpu().reshape(-1)
+    return ~(own.isfinite() & (own >= 0))
 
 
 def _unknown(target: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from unregress.data.loading import Source, read_targets_in_units
+from unregress.data.bands import in_units
+from unregress.data.loading import Source, read_targets
 from unregress.data.request import ForgetRequest, Index, Mask
 from unregress.data.splits import Split, Splits, length_of
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
@@ -147,8 +148,8 @@ class Case:
         """True for each sample of a split that is to be forgotten, or is of the forgotten kind, `(size,)`.
 
         For the training set that is D_f itself; for held-out splits the positions given with the case, or else those of
-        the people whom the request names, or those in its target band.  A band reads the split's targets, in their own
-        precision, as the request did: a limit such as 2.2 means the same sample in both.
+        the people whom the request names, or those in its target band.  A band reads the split's targets as exactly as
+        the request did: a limit such as 2.2 means the same sample in both.
 
         Raises:
             RequestError: the case has no request.
@@ -159,9 +160,8 @@ class Case:
         source = self.source(split)
         chosen = self.validation_forget_like if split == "validation" else self.test_forget_like
         if chosen is None and request.target_band is not None:
-            alike = request.in_target_band(
-                read_targets_in_units(source, self.task, torch.from_numpy(self.rows(split))).numpy()
-            )
+            targets = read_targets(source, self.task, torch.from_numpy(self.rows(split)))
+            alike = request.in_target_band(*in_units(targets, self.task))
             mask = np.zeros(len(source), dtype=np.bool_)
             mask[self.rows(split)] = alike
             return mask

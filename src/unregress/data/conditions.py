@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from unregress.data.loading import read_targets_in_units
+from unregress.data.bands import as_band, in_units
+from unregress.data.loading import read_targets
 from unregress.data.missing_values import Missing
-from unregress.data.moments import moment
+from unregress.data.moments import as_times, first_text, moment, on_clock_of
 from unregress.data.request import ForgetRequest, Mask
 from unregress.data.samples_by_condition import (
     NothingMeets,
@@ -20,6 +21,7 @@ from unregress.data.samples_by_condition import (
     decided,
     first_known,
     judge,
+    no_times,
     reach_of,
     touched,
 )
@@ -131,8 +133,9 @@ def named_by_content(
         RequestError: the conditions cannot be used, or nothing meets them.
     """
     if band is not None:
-        targets = read_targets_in_units(splits.source("train_eval"), task).numpy()
-        return ForgetRequest.band(targets, *band, reason=reason)
+        low, high = as_band(band)
+        targets, rounding = in_units(read_targets(splits.source("train_eval"), task), task)
+        return ForgetRequest.band(targets, low, high, reason=reason, rounding=rounding)
     told: dict[str, Any] = {"missing": missing, "notes": notes}
     if where is not None:
         return meeting(splits, partial(matching, where=where, **told), reason=reason, notes=notes)
@@ -159,6 +162,8 @@ def touching(starts: Sequence[Any], ends: Sequence[Any], first: Any, last: Any) 
     >>> touching([0, 3, 6], [4, 7, 10], 5, 6).tolist()
     [False, True, True]
     """
+    starts, ends = as_times(starts), as_times(ends)
+    first, last = moment(first, first_known(starts)), moment(last, first_known(ends), end=True)
     everyone = np.ones(len(starts), dtype=np.bool_)
     judged = touched(("start", starts), ("end", ends), first, last, everyone)
     return decided(judged, "windows", "error", None)
@@ -177,8 +182,8 @@ def during(
     Args:
         columns: one value for each window, by name, see `Splits.columns`.
         times: `start` and `end`, the columns with each window's first and last moment, inputs and targets included;
-            `from` and `to`, the stretch, both included: for times also text in ISO format, where a day as `to` is
-            included as a whole; and optionally `where`, conditions as in `matching`.
+            `from` and `to`, the stretch, both included: for times, and columns of text in ISO format, also such
+            text, where a day as `to` is included as a whole; and optionally `where`, conditions as in `matching`.
         part: what the windows are, for messages: `training`, `test`, `validation`.
         missing: whether windows that lack a moment, and may touch the stretch, are an error, or are left out with a
             note.
@@ -195,13 +200,18 @@ def during(
     [False, False, False, True]
     """
     needed = {"start", "end", "from", "to"}
+    if not isinstance(times, Mapping):
+        raise RequestError(f"The time range is {times!r}", expected="`start`, `end`, `from` and `to`, by name")
     if not needed <= set(times) <= needed | {"where"}:
         raise RequestError(
             f"The time range has {', '.join(sorted(map(str, times))) or 'nothing'}",
             expected="`start` and `end` (columns), `from` and `to` (times), and optionally `where`",
         )
     raise_all(list(about_columns(columns, [times["start"], times["end"]], part)))
-    starts, ends = columns[times["start"]], columns[times["end"]]
+    starts, ends = (as_times(columns[times[key]]) for key in ("start", "end"))
+    # One column may hold both moments.
+    named = {times["start"]: starts, times["end"]: ends}
+    raise_all([no_times(name, each) for name, each in named.items() if first_text(each)])
     judged = judge(columns, times["where"], part) if "where" in times else []
     possible = np.ones(len(starts), dtype=np.bool_)
     for _, each in judged:
@@ -215,7 +225,9 @@ def during(
         )
         judged += touched((times["start"], starts), (times["end"], ends), first, last, possible)
         reach = reach_of(starts, ends, possible)
-        beyond = reach is not None and (first < reach[0] or last_begun > reach[1])
+        beyond = reach is not None and (
+            first < on_clock_of(first, reach[0]) or last_begun > on_clock_of(last_begun, reach[1])
+        )
     except TypeError as error:
         raise RequestError(
             f"The windows' times cannot be compared with {times['from']!r} and {times['to']!r}: {error}",

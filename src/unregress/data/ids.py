@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from unregress.data.listed import listed
 from unregress.errors import DataError
 
 EXACT = 2.0**53
@@ -26,7 +27,7 @@ def plain_ids(ids: object, name: str = "ids") -> list[Hashable] | None:
     """
     if ids is None:
         return None
-    values = ids.tolist() if hasattr(ids, "tolist") else ids
+    values = listed(ids)
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
         found = f"the text {ids!r}" if isinstance(ids, (str, bytes)) else f"of type {type(ids).__name__}"
         raise DataError(f"`{name}` is {found}", expected="a list with one id per sample")

@@ -177,11 +177,6 @@ def own_part(batch: Batch, chunk: Tensor, group: ProcessGroup, task: Task[Any]) 
     return replace(batch, is_padding=not len(group.share(chunk)))
 
 
-def read_targets_in_units(source: Source, task: Task[Any], rows: Tensor | None = None) -> Tensor:
-    """As `read_targets`, in the user's units (`Task.to_units`): what bands of targets are about."""
-    return task.to_units(read_targets(source, task, rows))
-
-
 def read_targets(source: Source, task: Task[Any], rows: Tensor | None = None) -> Tensor:
     """The targets of some rows as the model is trained on them, in their order; shape `(n, *out)`, on the CPU.
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unregress.data.bands import in_band, one_per_sample
+from unregress.data.bands import chosen, in_band, limits
 from unregress.data.request_checks import complaints_about, require_list
 from unregress.data.samples_by_name import Names
 from unregress.data.splits import HELD_OUT, Split, Splits
@@ -147,7 +147,13 @@ class ForgetRequest:
 
     @classmethod
     def band(
-        cls, targets: ArrayLike, low: float | None = None, high: float | None = None, *, reason: str
+        cls,
+        targets: ArrayLike,
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        reason: str,
+        rounding: ArrayLike | None = None,
     ) -> ForgetRequest:
         """Forget the samples whose target lies in the closed interval [low, high], as paper Section 6 does.
 
@@ -156,33 +162,19 @@ class ForgetRequest:
             low: lower limit in target units; None for no limit.
             high: upper limit, likewise.
             reason: why.
+            rounding: how far each target may be off, where they were converted, see `data.bands.in_units`.
 
         Raises:
-            RequestError: no limit is given, they are the wrong way round, a target is NaN, or the targets are not
-                one per sample.
+            RequestError: no limit is given, one is no number, they are the wrong way round, a target is NaN, or the
+                targets are not one per sample.
 
         >>> ForgetRequest.band([10.0, 60.0, 75.0], low=60, reason="age 60 and over").forget
         (1, 2)
         """
-        if low is None and high is None:
-            raise RequestError("The band has no limits", remedy="Give `low`, `high` or both")
-        low, high = (None if limit is None else float(limit) for limit in (low, high))
-        if low is not None and high is not None and low > high:
-            raise RequestError(f"The band's lower limit {low} is above its upper limit {high}")
-        values = one_per_sample(targets)
-        if unknown := int(np.isnan(values).sum()):
-            raise RequestError(
-                f"Targets that are NaN: {unknown} of {len(values)}",
-                expected="a number for each sample, which lies in the band or does not",
-                remedy="Repair or drop these samples: one that should be forgotten would be retained",
-            )
-        forget = tuple(np.flatnonzero(in_band(values, low, high)).tolist())
-        if not forget and len(values):
-            raise RequestError(
-                f"No target lies in the band from {low} to {high}",
-                expected=f"a band that meets the targets' range, {np.nanmin(values):g} to {np.nanmax(values):g}",
-            )
-        return cls(size=len(values), forget=forget, reason=reason, target_band=(low, high))
+        low, high = limits(low, high)
+        within = chosen(targets, low, high, rounding)
+        forget = tuple(np.flatnonzero(within).tolist())
+        return cls(size=len(within), forget=forget, reason=reason, target_band=(low, high))
 
     @classmethod
     def where(cls, mask: ArrayLike, *, reason: str) -> ForgetRequest:
@@ -289,13 +281,14 @@ class ForgetRequest:
             )
         return replace(self, forget=forget, others=known)
 
-    def in_target_band(self, targets: ArrayLike) -> Mask:
+    def in_target_band(self, targets: ArrayLike, rounding: ArrayLike | None = None) -> Mask:
         """True for each held-out target in the request's band; all false for a request that is not a band.
 
         Args:
             targets: targets in the training targets' unit, `(n,)` or `(n, 1)`.
+            rounding: how far each may be off, as for `band`.
         """
         values = np.asarray(targets)
         if self.target_band is None:
             return np.zeros(len(values), dtype=np.bool_)
-        return in_band(one_per_sample(values), *self.target_band)
+        return in_band(values, *self.target_band, rounding)

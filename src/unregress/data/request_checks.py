@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unregress.errors import RequestError
 from unregress.errors.wording import some
@@ -27,12 +27,19 @@ def complaints_about(request: ForgetRequest) -> Iterator[RequestError]:
         )
     if repeated := repeated_in(request.forget):
         yield RequestError(f"Forget positions repeated: {some(repeated)}", remedy="Name each sample once")
-    if request.requested_on and not is_day(request.requested_on):
-        yield RequestError(
-            f"The request was made on {request.requested_on[:40]!r}", expected="a day, such as 2026-01-31"
-        )
-    if not request.reason.strip():
-        yield RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
+    yield from _about_texts(request)
+
+
+def _about_texts(request: ForgetRequest) -> Iterator[RequestError]:
+    """Complain about what is said of a request: why, by whom and on which day."""
+    said: dict[str, Any] = {name: getattr(request, name) for name in ("reason", "requested_by", "requested_on")}
+    for name, given in said.items():
+        if not isinstance(given, str):
+            yield RequestError(f"`{name}` is {given!r}, of type {type(given).__name__}", expected="text")
+        elif name == "reason" and not given.strip():
+            yield RequestError("The request has no reason", remedy="Say what it is for: the evidence quotes it")
+        elif name == "requested_on" and given and not is_day(given):
+            yield RequestError(f"The request was made on {given[:40]!r}", expected="a day, such as 2026-01-31")
 
 
 def _about_others(request: ForgetRequest) -> Iterator[RequestError]:

@@ -58,7 +58,16 @@ def _kind(value: Hashable) -> type:
 
 
 def plain_columns(columns: Any) -> dict[str, Any]:
-    """Columns by name, each of which is read by position: a data frame's column is read by its labels."""
+    """Columns by name, each of which is read by position: a data frame's column is read by its labels.
+
+    Raises:
+        DataError: they are no columns by name.
+    """
+    if not isinstance(columns, Mapping) and not all(hasattr(columns, each) for each in ("columns", "__len__")):
+        raise DataError(
+            f"The columns of samples are of type {type(columns).__name__}",
+            expected="lists or arrays by name, or a data frame",
+        )
     names = columns if isinstance(columns, Mapping) else columns.columns
     found = {str(name): columns[name] for name in names}
     return {name: each if isinstance(each, list | tuple | np.ndarray) else list(each) for name, each in found.items()}

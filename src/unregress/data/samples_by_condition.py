@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from unregress.data.listed import listed
 from unregress.data.missing_values import Missing, is_missing
-from unregress.data.moments import moment
+from unregress.data.moments import as_times, first_text, like_date, moment, on_clock_of
 from unregress.data.request import Mask
 from unregress.errors import RequestError, UnregressError, raise_all
 from unregress.errors.wording import some, type_names, unknown_remedy
@@ -36,6 +39,10 @@ def judge(columns: Mapping[str, Sequence[Any]], where: Mapping[str, Any], part: 
         RequestError: a column does not exist, or the values cannot be compared with the condition.
         NothingMeets: a condition is met by no sample.
     """
+    if not isinstance(where, Mapping):
+        raise RequestError(
+            f"The conditions are {where!r}", expected="a condition for each column, such as `{'city': 'Basel'}`"
+        )
     complaints: list[UnregressError] = []
     if not where:
         complaints.append(RequestError("There are no conditions", expected="a column with a condition"))
@@ -46,11 +53,11 @@ def judge(columns: Mapping[str, Sequence[Any]], where: Mapping[str, Any], part: 
     return judged
 
 
-def about_columns(columns: Mapping[str, Sequence[Any]], named: Sequence[str], part: str) -> Iterator[RequestError]:
+def about_columns(columns: Mapping[str, Sequence[Any]], named: Sequence[Any], part: str) -> Iterator[RequestError]:
     """Complain about columns that do not exist."""
-    if unknown := list(dict.fromkeys(name for name in named if name not in columns)):
+    if unknown := [repr(name) for name in named if not isinstance(name, Hashable) or name not in columns]:
         yield RequestError(
-            f"The {part} data have no column {', '.join(map(repr, unknown))}".replace("  ", " "),
+            f"The {part} data have no column {', '.join(dict.fromkeys(unknown))}".replace("  ", " "),
             expected=f"columns among {', '.join(map(str, columns))}" if columns else "`Splits(columns=...)`",
         )
 
@@ -84,36 +91,71 @@ def _meets(name: str, values: Sequence[Any], condition: Any) -> Judged:
                 expected="`min`, `max` or both",
             )
         return _within(name, values, lacking, condition)
-    if hasattr(condition, "tolist") and not isinstance(condition, np.generic):
-        condition = condition.tolist()
+    if not isinstance(condition, np.generic):
+        condition = listed(condition)
     wanted = list(condition) if isinstance(condition, (list, tuple, set, frozenset)) else [condition]
     if any(each is None or each != each for each in wanted):
         # The samples without a value are asked for.
         has = [gap or bool(value in wanted) for value, gap in zip(values, lacking, strict=True)]
-        return Judged(np.array(has, dtype=np.bool_), np.zeros_like(lacking))
+        return Judged(np.array(has, dtype=np.bool_) | _at(values, wanted, lacking), np.zeros_like(lacking))
     # Blank text may be asked for as such.
     lacking &= np.array([not (isinstance(value, str) and value in wanted) for value in values], dtype=np.bool_)
     has = [not gap and bool(value in wanted) for value, gap in zip(values, lacking, strict=True)]
-    return Judged(np.array(has, dtype=np.bool_), lacking)
+    return Judged(np.array(has, dtype=np.bool_) | _at(values, wanted, lacking), lacking)
+
+
+def _at(values: Sequence[Any], wanted: Sequence[Any], lacking: Mask) -> Mask:
+    """Which samples have one of some days or times, where the column holds times: a day is wanted as a whole."""
+    found = np.zeros_like(lacking)
+    days = [each for each in wanted if like_date(each) or isinstance(each, date)]
+    times = as_times(values) if days else values
+    if not isinstance(like := first_known(times), date | np.datetime64):
+        return found
+    for each in days:
+        # What is no time is none of the column's.
+        with suppress(RequestError, TypeError):
+            found |= _between(times, lacking, moment(each, like), moment(each, like, end=True))
+    return found
 
 
 def _within(name: str, values: Sequence[Any], lacking: Mask, limits: Mapping[str, Any]) -> Judged:
     """Which samples have a value between limits."""
     if bad := [key for key, limit in limits.items() if limit is not None and is_missing(limit)]:
         raise RequestError(f"`{bad[0]}` of {name!r} is {limits[bad[0]]!r}", expected="a number, text or a time")
-    like = first_known(values)
+    times = as_times(values)
+    like = first_known(times)
+    if isinstance(like, str) and any(map(like_date, limits.values())):
+        raise no_times(name, times)
     low, high = moment(limits.get("min"), like), moment(limits.get("max"), like, end=True)
     try:
-        inside = [
-            not gap and (low is None or bool(value >= low)) and (high is None or bool(value <= high))
-            for value, gap in zip(values, lacking, strict=True)
-        ]
+        inside = _between(times, lacking, low, high)
     except TypeError as error:
         raise RequestError(
             f"The values of {name!r} cannot be compared with the limits {dict(limits)}: {error}",
             expected="limits of the type of the values",
         ) from error
-    return Judged(np.array(inside, dtype=np.bool_), lacking)
+    return Judged(inside, lacking)
+
+
+def _between(values: Sequence[Any], lacking: Mask, low: Any, high: Any) -> Mask:
+    """Which samples have a value between two limits, both included; None for no limit."""
+    inside = [
+        not gap
+        and (low is None or bool(on_clock_of(low, value) >= low))
+        and (high is None or bool(on_clock_of(high, value) <= high))
+        for value, gap in zip(values, lacking, strict=True)
+    ]
+    return np.array(inside, dtype=np.bool_)
+
+
+def no_times(name: str, values: Sequence[Any]) -> RequestError:
+    """A complaint about a column of texts that would be compared with times letter by letter."""
+    return RequestError(
+        f"The column {name!r} holds text that is no time in ISO format, such as {first_text(values)!r}",
+        expected="times such as 2026-01-31 or 2026-01-31 18:00, which can be told to be before or after others",
+        remedy="Write all of the column's values in this format; a data frame's column of days and months can be read "
+        f"with `pandas.to_datetime(frame[{name!r}], dayfirst=True)`",
+    )
 
 
 def _unmet(name: str, values: Sequence[Any], condition: Any) -> NothingMeets:
@@ -168,7 +210,8 @@ def touched(
             expected=f"first moments in {starts[0]!r} and last ones in {ends[0]!r}",
             remedy="Were the two columns swapped?",
         )
-    if (reach := reach_of(starts[1], ends[1], possible)) and (last < reach[0] or first > reach[1]):
+    reach = reach_of(starts[1], ends[1], possible)
+    if reach and (last < on_clock_of(last, reach[0]) or first > on_clock_of(first, reach[1])):
         raise NothingMeets(
             f"The time range from {first} to {last} is outside of the series",
             expected=f"a range that meets the series, which goes from {reach[0]} to {reach[1]}",

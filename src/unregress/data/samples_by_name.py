@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Literal
 
@@ -45,6 +46,21 @@ class Names:
         held = {split: names for split in HELD_OUT if (names := find(split)) is not None}
         present = [split for split in HELD_OUT if getattr(splits, split) is not None]
         return cls(called=called, train=trained, held_out=held, complete=set(present) <= set(held))
+
+    def __contains__(self, text: object) -> bool:
+        """Whether a text stands for one of the names, as in `matching`.
+
+        >>> names = Names(called="ids", train=[7, 8], held_out={}, complete=False)
+        >>> "7" in names, "7.0" in names, "9" in names
+        (True, True, False)
+        """
+        return text in self._texts or whole_text(str(text)) in self._texts
+
+    @cached_property
+    def _texts(self) -> frozenset[str]:
+        """The texts of all names, and those of whole numbers."""
+        known = by_text([*chain(self.train, *self.held_out.values())])
+        return frozenset((*known, *map(whole_text, known)))
 
     def matching(self, texts: Iterable[str]) -> dict[str, Hashable]:
         """The names that some texts stand for, by text; one that stands for none is a name of its own.

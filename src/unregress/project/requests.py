@@ -62,7 +62,7 @@ def named_request(
     notes: list[str] = []
     if subjects is not None or ids is not None:
         names = Names.of(splits, "people" if ids is None else "ids")
-        wanted: Any = named if file is None else read_column(file, column)
+        wanted: Any = named if file is None else read_column(file, column, names)
         if file is None:
             require_list("subjects" if ids is None else "ids", wanted)
         found = ForgetRequest.named(

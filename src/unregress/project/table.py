@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
 from unregress.data.ids import plain_ids
+from unregress.data.listed import as_written, listed
 from unregress.data.splits import Splits
 from unregress.errors import DataError, SettingError, UnregressError, raise_all
 from unregress.tasks.units import Output
@@ -82,6 +84,7 @@ class Columns:
 
         given = {"validation": validation, "test": test}
         held = {name: each for name, each in given.items() if not isinstance(each, float | int)}
+        raise_all([e for name, each in {"table": table, **held}.items() for e in _about_table(name, each)])
         unseen = replace(self, id=None, split=None, weights=None)
         raise_all([*self._complaints(table), *(e for each in held.values() for e in unseen._complaints(each))])
         shares = {name: each for name, each in given.items() if isinstance(each, float | int)}
@@ -135,7 +138,7 @@ class Columns:
         for name, field in zip(PARTS, ("columns", "validation_columns", "test_columns"), strict=True):
             if len(rows[name]):
                 fields[field] = {
-                    column: _values(table, column)[rows[name]].tolist() for column in map(str, table.columns)
+                    column: as_written(_values(table, column)[rows[name]]) for column in map(str, table.columns)
                 }
         return fields
 
@@ -179,7 +182,7 @@ class Columns:
                     expected="a number for each record",
                     remedy="Drop these records, or fill the values in",
                 )
-        if self.split is not None and (other := set(_values(table, self.split).tolist()) - set(PARTS)):
+        if self.split is not None and (other := set(listed(_values(table, self.split))) - set(PARTS)):
             yield DataError(
                 f"The column {self.split!r} holds {', '.join(sorted(map(repr, other))[:3])}",
                 expected=f"one of {', '.join(PARTS)} for each record",
@@ -230,11 +233,37 @@ class _Stacked:
 def _codes(values: NDArray[Any]) -> NDArray[np.int64]:
     """A number for each different value, in the order of first appearance."""
     places: dict[Any, int] = {}
-    return np.array([places.setdefault(value, len(places)) for value in values.tolist()], dtype=np.int64)
+    return np.array([places.setdefault(value, len(places)) for value in listed(values)], dtype=np.int64)
+
+
+def _about_table(name: str, table: Any) -> Iterator[DataError]:
+    """Complain about what is no data frame, or has no rows."""
+    if hasattr(table, "collect") and not hasattr(table, "__len__"):
+        yield DataError(
+            f"`{name}` is a {type(table).__name__}, which has not been read yet",
+            expected="a data frame",
+            remedy="Read it: `.collect()`",
+        )
+    elif not all(hasattr(table, each) for each in ("columns", "__getitem__", "__len__")):
+        path = isinstance(table, str | PathLike)
+        yield DataError(
+            f"`{name}` is {f'the path {str(table)!r}' if path else f'of type {type(table).__name__}'}",
+            expected="a data frame",
+            remedy="Read the file first, for example with `pandas.read_csv`"
+            if path
+            else "Make one, for example with `pandas.DataFrame(...)`",
+        )
+    elif not len(table):
+        yield DataError(
+            f"`{name}` has no rows", expected="a row for each record", remedy="Was everything filtered out?"
+        )
 
 
 def _values(table: Table, name: str) -> NDArray[Any]:
     column = table[name]
+    if getattr(getattr(column, "dtype", None), "time_zone", None) is not None:
+        # As an array polars' times are those of Greenwich, whatever their zone.
+        return np.array(column.to_list(), dtype=object)
     return np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from unregress.cli.commands.ids_file import read_ids
+from unregress.data.bands import about_limits
 from unregress.data.conditions import named_by_content
-from unregress.data.ids import by_text, whole_text
+from unregress.data.ids import whole_text
 from unregress.data.records_file import read_column
 from unregress.data.request import ForgetRequest
 from unregress.data.samples_by_name import Names
@@ -91,10 +91,8 @@ class RequestSpec:
         if self.requested_on and not is_day(self.requested_on):
             found = f"`request.requested_on` is {self.requested_on[:40]!r}"
             complaints.append(RequestError(found, expected="a day, such as 2026-01-31"))
-        if self.band is not None and self.band[0] is None and self.band[1] is None:
-            complaints.append(RequestError("The band has no limits", remedy="Give a lower or an upper one, or both"))
-        elif self.band is not None and None not in self.band and cast(float, self.band[0]) > cast(float, self.band[1]):
-            complaints.append(RequestError(f"The band's lower limit {self.band[0]} is above its upper, {self.band[1]}"))
+        if self.band is not None:
+            complaints += about_limits(*self.band)
         if self.random is not None and self.random < 1:
             complaints.append(RequestError(f"{self.random} samples are to be drawn", expected="1 or more"))
         if self.seed < 0:
@@ -157,7 +155,8 @@ class RequestSpec:
         """
         if self._called == "people":
             names = Names.of(splits, "people")
-            return self._by_name(names, self._entries() if self.subjects is None else self.subjects, chain, gone, notes)
+            people = self._entries(_KnownNames(names, chain)) if self.subjects is None else self.subjects
+            return self._by_name(names, people, chain, gone, notes)
         if found := named_by_content(
             splits,
             task,
@@ -183,18 +182,19 @@ class RequestSpec:
             )
         else:
             names = Names(called="ids", train=range(splits.size), held_out={}, complete=False)
-        wanted = self._entries() if self.ids_file is None else read_ids(self.ids_file, _KnownIds(names, chain))
+        known = _KnownNames(names, chain)
+        wanted = self._entries(known) if self.ids_file is None else read_ids(self.ids_file, known)
         return self._by_name(names, wanted, chain, gone, notes)
 
-    def _entries(self) -> list[str]:
+    def _entries(self, known: _KnownNames) -> list[str]:
         """The entries of the named column of `file`."""
-        return read_column(cast(Path, self.file), self.column)
+        return read_column(cast(Path, self.file), self.column, known)
 
     def _by_name(
         self, names: Names, wanted: Iterable[int | str], chain: Chain, gone: list[str], notes: list[str]
     ) -> ForgetRequest:
         """The request for people or ids, without those whose samples an earlier request has removed."""
-        by: By = "subjects" if names.called == "people" else "samples"
+        by = _by(names)
         texts, trained = list(map(str, wanted)), set(names.train)
         found = names.matching(texts)
         for text in texts:
@@ -227,21 +227,18 @@ class ResolvedRequest:
 
 
 @dataclass(frozen=True)
-class _KnownIds:
-    """The ids of the training set, and the ids that earlier requests named."""
+class _KnownNames:
+    """The ids or people of the data, and those that earlier requests named."""
 
     names: Names
     chain: Chain
 
-    @cached_property
-    def present(self) -> set[str]:
-        """The texts of all ids, and those of whole numbers."""
-        known = by_text([*self.names.train, *(each for held in self.names.held_out.values() for each in held)])
-        return {*known, *map(whole_text, known)}
-
     def __contains__(self, text: object) -> bool:
-        known = text in self.present or whole_text(str(text)) in self.present
-        return known or self.chain.names(str(text), "samples")
+        return text in self.names or self.chain.names(str(text), _by(self.names))
+
+
+def _by(names: Names) -> By:
+    return "subjects" if names.called == "people" else "samples"
 
 
 def _found(folder: Path, records: TrainingRecords) -> Found:

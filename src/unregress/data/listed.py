@@ -1,0 +1,37 @@
+"""The values of arrays as Python's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def listed(values: Any) -> Any:
+    """The values of an array, tensor or column as a list; what is no array as it is.
+
+    NumPy makes whole numbers of times that are finer than Python's, such as pandas' nanoseconds.
+
+    >>> listed(np.array(["2026-01-31"], dtype="datetime64[ns]"))
+    [datetime.datetime(2026, 1, 31, 0, 0)]
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
+        unit, _ = np.datetime_data(values.dtype)
+        if unit in ("ns", "ps", "fs", "as"):
+            values = values.astype(f"{values.dtype.kind}8[us]")
+    return values.tolist() if hasattr(values, "tolist") else values
+
+
+def as_written(values: NDArray[Any]) -> list[Any]:
+    """The same of a table's column; a number of single precision is the one with the fewest digits that it stands for.
+
+    Whoever asks for 2.2 means what the table shows as 2.2; as 2.200000048 it would be above that limit.
+
+    >>> as_written(np.array([2.2, 7], dtype=np.float32))
+    [2.2, 7.0]
+    """
+    if values.dtype.kind == "f" and values.dtype.itemsize < np.dtype(np.float64).itemsize:
+        values = values.astype(str).astype(np.float64)
+    found: list[Any] = listed(values)
+    return found
