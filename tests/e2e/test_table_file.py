@@ -123,6 +123,26 @@ def test_a_bare_weights_file_has_its_scalers_named(here: Path, capsys: pytest.Ca
     assert main([*forget, "--output", "three"]) == 2 and "scalers.json" in capsys.readouterr().err
 
 
+def test_trained_weights_are_no_start(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 0
+    model = "original/original.safetensors"
+    request = ["--request.subjects", f"[{Project.open().splits.subjects[0]}]", "--request.reason", "x"]
+    named = ["--method", "FineTune", "--method.recipe.epochs", "1"]
+    assert main(["forget", *named, *request, "--checkpoint", "original", "--output", "one"]) == 0
+    for words in (
+        ["forget", *request, "--checkpoint", model],
+        ["forget", *request, "--checkpoint", model, "--method", "Retrain"],
+        ["forget", *request, "--checkpoint", "original", "--method", "Retrain"],
+        ["table", "--checkpoint", model],
+        ["audit", "--request.from_run", "one", "--models.mine", "one", "--models.original", model],
+    ):
+        capsys.readouterr()
+        assert main([*words, "--start", model, "--output", "new"]) == 2
+        assert "trained" in capsys.readouterr().err and not (here / "new").exists()
+    # Without the trained model there is nothing to compare with.
+    assert main(["forget", *request, "--method", "Retrain", "--start", "original", "--output", "new"]) == 0
+
+
 def test_it_holds_what_from_table_makes(here: Path) -> None:
     frame_of(5, first=100).to_csv("later.csv", index=False)
     frame_of(6, first=200).to_json("test.jsonl", orient="records", lines=True)

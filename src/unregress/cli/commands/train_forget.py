@@ -156,7 +156,7 @@ def forget(
         runtime,
         training=how,
         start=initial,
-        model=model,
+        model=None if checkpoint is None else model,
         given=lambda chosen: _trained(checkpoint, chosen, case, runtime, notes.append) if model is None else model,
         tables=() if table is None else read_tables(table),
         budget=budget,
