@@ -126,6 +126,20 @@ def test_the_guide_s_training_function_trains_on_targets_of_both_shapes(shape: t
     assert before is not None and made.model.weight[0, 0] > before + 0.1
 
 
+def test_the_guide_s_masked_outputs_are_neither_trained_nor_measured() -> None:
+    page = ROOT / "docs" / "guides" / "outputs-and-units.md"
+    namespace: dict[str, Any] = {}
+    for block in blocks(page.read_text(encoding="utf-8"), "python")[:2]:
+        exec(compile(block.text, str(page), "exec"), namespace)
+    x, body, known, made = (namespace[name] for name in ("x", "body", "known", "made"))
+    with torch.no_grad():
+        heights = namespace["scaler"].inverse_transform(made.model(x[200:]).numpy())[:, 1]
+    off = abs(heights - body[200:, 1].numpy())[known[200:, 1].numpy() == 1]
+    assert 0 < len(off) < 100 and namespace["error"] == pytest.approx(off.mean(), rel=1e-4)
+    # Heights have a deviation of 8 cm, and the placeholder stands for 240 cm.
+    assert off.mean() < 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
