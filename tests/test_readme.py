@@ -8,11 +8,16 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
 
+from unregress import Case, Runtime, Splits, TensorTask
 from unregress.evidence import AuditReport
+from unregress.methods import train
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -104,6 +109,35 @@ def test_python_blocks_of_the_guides_run(
         # What a block prints stands behind its last line.
         if "  # " in (last := block.text.rstrip().splitlines()[-1]) and last.startswith("print("):
             assert capsys.readouterr().out.strip() == last.split("  # ")[1]
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)], ids=["(n,)", "(n, 1)"])
+def test_the_guide_s_training_function_trains_on_targets_of_both_shapes(shape: tuple[int, ...]) -> None:
+    page = ROOT / "docs" / "guides" / "training.md"
+    (block,) = [each for each in blocks(page.read_text(encoding="utf-8"), "python") if "def my_training" in each.text]
+    namespace: dict[str, Any] = {}
+    exec(compile(block.text, str(page), "exec"), namespace)
+    x = torch.randn(256, 2, generator=torch.Generator().manual_seed(0))
+    splits = Splits(train=TensorDataset(x, (3 * x[:, 0]).reshape(shape)))
+    case = Case(task=TensorTask(lambda: nn.Linear(2, 1), "mse"), splits=splits)
+    made = train(case, namespace["my_training"], Runtime(accelerator="cpu"))
+    # Of a loss that compared each prediction with every target nothing would follow but the mean.
+    before = made.start.weight[0, 0] if isinstance(made.start, nn.Linear) else None
+    assert before is not None and made.model.weight[0, 0] > before + 0.1
+
+
+def test_the_guide_s_masked_outputs_are_neither_trained_nor_measured() -> None:
+    page = ROOT / "docs" / "guides" / "outputs-and-units.md"
+    namespace: dict[str, Any] = {}
+    for block in blocks(page.read_text(encoding="utf-8"), "python")[:2]:
+        exec(compile(block.text, str(page), "exec"), namespace)
+    x, body, known, made = (namespace[name] for name in ("x", "body", "known", "made"))
+    with torch.no_grad():
+        heights = namespace["scaler"].inverse_transform(made.model(x[200:]).numpy())[:, 1]
+    off = abs(heights - body[200:, 1].numpy())[known[200:, 1].numpy() == 1]
+    assert 0 < len(off) < 100 and namespace["error"] == pytest.approx(off.mean(), rel=1e-4)
+    # Heights have a deviation of 8 cm, and the placeholder stands for 240 cm.
+    assert off.mean() < 2
 
 
 @pytest.mark.slow

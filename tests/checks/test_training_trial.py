@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch.utils.data import TensorDataset
@@ -10,7 +12,8 @@ from support import own_training
 from support.tiny_project import load_data, make_task
 from unregress import Case, ForgetRequest, Retrain, Runtime, Splits, preflight
 from unregress.checks.training_trial import other_rows, trial_rows, try_training
-from unregress.errors import DivergenceError, ModelError
+from unregress.errors import DataError, DivergenceError, ModelError
+from unregress.methods import train
 
 CPU = Runtime(accelerator="cpu")
 SPLITS = load_data()
@@ -38,6 +41,7 @@ def test_the_trial_reads_evenly_spaced_retained_rows():
         (own_training.returning_nothing, ModelError, "NoneType"),
         (own_training.diverging, DivergenceError, "NaN"),
         (own_training.failing, ModelError, "learning_rate"),
+        (own_training.comparing_with_every_target, DataError, "differ in shape"),
     ],
 )
 def test_a_wrong_function_is_refused_before_anything_is_trained(training, kind, found):
@@ -104,3 +108,19 @@ def test_a_training_that_cannot_be_repeated_is_a_warning():
 def test_a_training_that_does_nothing_on_few_samples_is_a_warning():
     errors, warnings = try_training(CASE, lambda data, start, seed: start, CPU)
     assert errors == [] and "does not change the model" in warnings[0]
+
+
+def test_shapes_of_one_sample_and_other_warnings_are_no_error():
+    """(1, 1) and (1,) mean the same: a last batch may have one sample."""
+
+    def one_by_one(data, start, seed):
+        warnings.warn("of another kind", UserWarning, stacklevel=1)
+        return own_training.comparing_with_every_target(data, start, seed, batch_size=1)
+
+    with pytest.warns(UserWarning, match="of another kind"):
+        assert try_training(CASE, one_by_one, CPU) == ([], [])
+
+
+def test_the_training_itself_is_guarded_as_its_trial_is():
+    with pytest.raises(DataError):
+        train(CASE, own_training.comparing_with_every_target, CPU)

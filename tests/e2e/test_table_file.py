@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,79 @@ def test_all_commands_read_it(here: Path) -> None:
     files = [json.loads((here / name / "manifest.json").read_text())["files"] for name in ("deploy", "again")]
     assert files[0]["unlearned.safetensors"] == files[1]["unlearned.safetensors"]
     assert [(each.name, each.unit) for each in project.task.outputs] == [("wage", "CHF")]
+
+
+def without(people: list[int], more: int = 0) -> None:
+    """Write the table anew, without some people and with others."""
+    frame = pd.concat([frame_of(30), *([frame_of(more, first=100)] if more else [])])
+    frame["part"] = np.where(frame.nr % 5 == 4, "test", np.where(frame.nr % 5 == 3, "validation", "train"))
+    frame[~frame.nr.isin(people)].to_csv("people.csv", index=False)
+
+
+@pytest.mark.parametrize("more", [0, 12])
+def test_all_commands_go_on_after_rows_are_deleted_or_added(
+    here: Path, more: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scalers are the original's: the inputs of who stays are the same to the bit."""
+    changed(here, data={**SETTINGS["data"], "split": "part"})  # type: ignore[dict-item]
+    without([])
+    method = ["--method", "FineTune", "--method.recipe.epochs", "1", "--request.reason", "Art. 17"]
+    assert main(["train"]) == 0
+    before = dict(zip(Project.open().splits.ids, Project.open().splits.train[:][0].tolist(), strict=True))
+    assert main(["forget", *method, "--request.subjects", "[0, 1]", "--output", "one"]) == 0
+    without([0, 1], more)
+    second = ["--checkpoint", "one", "--request.subjects", "[2]"]
+    assert main(["forget", *method, *second, "--output", "two"]) == 0
+    assert main(["audit", "--request.from_run", "two", "--models.mine", "two", "--output", "audit"]) == 0
+    assert main(["table", "--checkpoint", "one", "--output", "table", "--folds", "2"]) == 0
+    without([0, 1, 2], more)
+    assert main(["forget", *method, "--checkpoint", "two", "--request.subjects", "[5]", "--output", "three"]) == 0
+    for folder in ("original", "one", "two", "three", "audit"):
+        assert main(["verify", folder]) == 0
+    files = {Path(folder, "scalers.json").read_bytes() for folder in ("original", "one", "two", "three")}
+    asked = json.loads(Path("three", "request.json").read_text())
+    assert len(files) == 1 and len(asked["before"]) == 2
+    project = Project.open()
+    now = dict(zip(project.splits.ids, project.splits.train[:][0].tolist(), strict=True))
+    assert all(now[name] == before[name] for name in now.keys() & before.keys())
+    assert "Note: The scalers" not in capsys.readouterr().out
+
+
+def test_a_bare_weights_file_has_its_scalers_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 0
+    shutil.copy(here / "original" / "original.safetensors", here / "mine.safetensors")
+    forget = ["forget", "--method", "FineTune", "--method.recipe.epochs", "1", "--checkpoint", "mine.safetensors",
+              "--request.subjects", f"[{Project.open().splits.subjects[0]}]", "--request.reason", "x"]  # fmt: skip
+    capsys.readouterr()
+    assert main([*forget, "--output", "one"]) == 0
+    assert "Note: The scalers" in capsys.readouterr().out
+    changed(here, data={**SETTINGS["data"], "scalers": "original"}, model="mine.safetensors")  # type: ignore[dict-item]
+    assert main([*forget, "--output", "two"]) == 0
+    assert "Note: The scalers" not in capsys.readouterr().out
+    kept = json.loads(Path("original", "scalers.json").read_text())["scalers"]
+    assert Project.open().splits.fitted["feature scaler"].mean == tuple(kept["feature scaler"]["mean"])
+    changed(here, data={**SETTINGS["data"], "scalers": "absent"})  # type: ignore[dict-item]
+    assert main([*forget, "--output", "three"]) == 2 and "scalers.json" in capsys.readouterr().err
+
+
+def test_trained_weights_are_no_start(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 0
+    model = "original/original.safetensors"
+    request = ["--request.subjects", f"[{Project.open().splits.subjects[0]}]", "--request.reason", "x"]
+    named = ["--method", "FineTune", "--method.recipe.epochs", "1"]
+    assert main(["forget", *named, *request, "--checkpoint", "original", "--output", "one"]) == 0
+    for words in (
+        ["forget", *request, "--checkpoint", model],
+        ["forget", *request, "--checkpoint", model, "--method", "Retrain"],
+        ["forget", *request, "--checkpoint", "original", "--method", "Retrain"],
+        ["table", "--checkpoint", model],
+        ["audit", "--request.from_run", "one", "--models.mine", "one", "--models.original", model],
+    ):
+        capsys.readouterr()
+        assert main([*words, "--start", model, "--output", "new"]) == 2
+        assert "trained" in capsys.readouterr().err and not (here / "new").exists()
+    # Without the trained model there is nothing to compare with.
+    assert main(["forget", *request, "--method", "Retrain", "--start", "original", "--output", "new"]) == 0
 
 
 def test_it_holds_what_from_table_makes(here: Path) -> None:

@@ -108,6 +108,41 @@ def test_a_model_in_memory_and_a_weights_file(tmp_path: Path) -> None:
     assert known.forget(ids=["p1"], reason="test").record.start == weights_of(original.start)
 
 
+def test_trained_weights_are_no_initial_weights(tmp_path: Path) -> None:
+    """A retraining, gold or fold model that started from them would have seen what it must not know."""
+    original = project_of()
+    bare = original.model.model
+    save_weights(bare, tmp_path / "model.safetensors")
+    done = project_of(model=bare).forget(ids=["p3"], reason="test", method=SHORT)
+    done.save(tmp_path / "w1")
+    again = project_of(model=tmp_path / "w1").forget(ids=["p4"], reason="test", method=SHORT)
+    for start in (bare, nn.DataParallel(bare), tmp_path / "model.safetensors"):
+        # The second has forgotten one request, and its record names the weights that it was made from.
+        for project, models in ((project_of(model=bare, start=start), done), (project_of(model=tmp_path / "w1",
+                                start=start), again)):  # fmt: skip
+            attempts: list[Callable[[], object]] = [
+                lambda project=project: project.forget(ids=["p1"], reason="test"),
+                lambda project=project: project.table(folds=2),
+                lambda project=project: project.forget(
+                    ids=["p1"], reason="test", method=Retrain(recipe=RECIPE, start=project.start)
+                ),
+                lambda project=project, models=models: project.audit(models, golds=2, metrics=[Errors()]),
+                lambda project=project, models=models: project.audit(models, golds=0, metrics=[Errors()]),
+            ]
+            for attempt in attempts:
+                with pytest.raises(SettingError, match="start"):
+                    attempt()
+
+
+def test_a_training_of_no_epochs_leaves_the_initial_weights() -> None:
+    none = replace(RECIPE, epochs=0)
+    original = project_of(training=none)
+    bare = original.model.model
+    for project in (original, project_of(training=none, model=bare, start=bare)):
+        done = project.forget(ids=["p3"], reason="test")
+        assert weights_of(done.model) == weights_of(bare) == done.record.start
+
+
 def test_a_training_function_trains_original_golds_and_retraining() -> None:
     project = project_of(training=own_training.by_rmsprop)
     done = project.forget(band=(58, None), reason="high")

@@ -82,6 +82,17 @@ def returning_nothing(data: TrainingData, start: nn.Module, seed: int) -> nn.Mod
     by_rmsprop(data, start, seed)  # in place, and nothing is returned
 
 
+def comparing_with_every_target(data: TrainingData, start: nn.Module, seed: int, batch_size: int = 16) -> nn.Module:
+    """Predictions are (n, 1) and targets (n,), which PyTorch expands to (n, n)."""
+    order = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(start.parameters(), lr=1e-4)
+    for x, y in DataLoader(data.train, batch_size=batch_size, shuffle=True, generator=order):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(start(x), y).backward()
+        optimizer.step()
+    return start
+
+
 def diverging(data: TrainingData, start: nn.Module, seed: int) -> nn.Module:
     with torch.no_grad():
         next(start.parameters()).fill_(float("nan"))

@@ -177,14 +177,14 @@ def test_weights_in_a_mapping_are_not_passed_to_the_model() -> None:
 
 
 class Masked(TensorTask):
-    """Batches are (inputs, mask, targets); outputs whose mask is 0 do not count."""
+    """Batches are (inputs, mask, targets); outputs whose mask is 0 are unknown."""
 
     def predict(self, model: nn.Module, batch: Any) -> Tensor:
         return model(batch[0])
 
-    def batch_loss(self, prediction: Tensor, target: Tensor, batch: Any) -> Tensor:
-        mask = batch[1]
-        return ((prediction - target) ** 2 * mask).sum(1) / mask.sum(1)
+    def target(self, batch: Any) -> Tensor:
+        found: Tensor = batch[2].masked_fill(batch[1] == 0, torch.nan)
+        return found
 
 
 class Rate(TensorTask):
@@ -200,6 +200,18 @@ def test_masked_outputs_have_no_gradient() -> None:
     made = train(Case(task=Masked(lambda: linear(2, 2)), splits=splits), Recipe(epochs=2, lr=0.1), CPU)
     assert torch.equal(made.model.weight[1], made.start.weight[1])
     assert not torch.equal(made.model.weight[0], made.start.weight[0])
+
+
+def test_masked_outputs_are_not_measured() -> None:
+    known = torch.tensor([[1.0, 1.0], [1.0, 0.0]]).repeat(20, 1)
+    targets = torch.stack([Y, Y], 1).masked_fill(known == 0, 1e6)
+    splits = Splits(train=TensorDataset(X, known, targets), test=TensorDataset(X + 0.5, known, targets))
+    task = Masked(lambda: linear(2, 2), "mse", outputs=["a", "b"])
+    request = ForgetRequest(size=40, forget=(1, 2), reason="test")
+    model = linear(2, 2)
+    report = audit(Case(task=task, splits=splits, request=request), {"original": model}, CPU, metrics=[Errors()])
+    off = (model(X + 0.5).detach()[:, 1] - Y)[known[:, 1] == 1].abs().mean()
+    assert report.value("mae of b", "test-retain", "original") == pytest.approx(float(off), rel=1e-5)
 
 
 def test_an_offset_belongs_to_the_prediction() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import skorch
 import torch
@@ -15,7 +16,7 @@ from torch.utils.data import TensorDataset
 
 from support.small_cases import CPU, mlp, weights
 from support.training_data import ROWS, column, poisoned_request, training_data
-from unregress import Case, SkorchTraining, TensorTask, TrainingData, retrain
+from unregress import Case, Project, SkorchTraining, TensorTask, TrainingData, retrain
 from unregress.errors import DataError, SettingError
 
 SETTINGS = {"max_epochs": 3, "lr": 0.01, "batch_size": 16, "optimizer": "Adam"}
@@ -118,13 +119,34 @@ def test_golds_read_the_retained_rows_only() -> None:
     assert weights(golds[0].model) != weights(golds[1].model)
 
 
+def test_targets_with_and_without_an_axis_of_one_mean_the_same() -> None:
+    inputs, targets = column()
+    flat = TrainingData(train=TensorDataset(inputs, targets.squeeze(1)), validation=None, rows=np.arange(ROWS))
+    assert weights(TRAINING(flat, start(), 0)) == weights(TRAINING(training_data(), start(), 0))
+    ones = nn.Sequential(start(), nn.Flatten(0))
+    assert weights(TRAINING(training_data(), ones, 0)[0]) == weights(TRAINING(training_data(), start(), 0))
+
+
 def test_targets_of_another_shape_are_refused() -> None:
     """PyTorch would compare each prediction with every target."""
     inputs, targets = column()
     flat = TrainingData(train=TensorDataset(inputs, targets.squeeze(1)), validation=None, rows=np.arange(ROWS))
-    with pytest.raises(DataError) as caught:
-        TRAINING(flat, start(), 0)
-    assert "differ in shape" in caught.value.found
+    own = SkorchTraining(settings=SETTINGS, net=skorch.NeuralNetRegressor)
+    wide = TrainingData(train=TensorDataset(inputs, inputs), validation=None, rows=np.arange(ROWS))
+    for training, data in ((own, flat), (TRAINING, wide)):
+        with pytest.raises(DataError):
+            training(data, start(), 0)
+
+
+def test_a_table_s_target_may_be_named_alone() -> None:
+    frame = pd.DataFrame({name: np.random.default_rng(n).normal(size=80) for n, name in enumerate("abcy")})
+    found = []
+    for target in ("y", ["y"]):
+        project = Project.from_table(
+            frame, build_model=mlp, features=["a", "b", "c"], target=target, training=TRAINING, runtime=CPU, log=list
+        )
+        found.append(weights(project.train().model))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from torch import nn
 
 from unregress.auditing.assemble import gold_names
+from unregress.auditing.training import Retraining
 from unregress.errors import SettingError
 from unregress.evidence import Measurement
 from unregress.evidence.coupling import strength
-from unregress.methods.unlearned import Candidate, Unlearned
+from unregress.methods.unlearned import Candidate, Unlearned, require_initial
 from unregress.metrics.coupling import AMONG_GOLDS, COUPLING, Coupling
 from unregress.tasks.weights import weights_of
 
@@ -69,6 +70,22 @@ def initial_weights(original: Candidate, start: nn.Module | None) -> tuple[nn.Mo
             remedy="Leave `start` out: the original's record knows them",
         )
     return start, digest
+
+
+def require_starts(original: Candidate, start: nn.Module | None, retrain: Retraining | None) -> None:
+    """Refuse initial weights that the original's training cannot have begun with.
+
+    Args:
+        original: the original.
+        start: its initial weights as the user gives them.
+        retrain: how golds will be trained, if any are.
+
+    Raises:
+        SettingError: they are not those that its record names, or are its trained weights.
+    """
+    initial_weights(original, start)
+    for each in (start, None if retrain is None else retrain.start):
+        require_initial(each, original, None if retrain is None else retrain.recipe)
 
 
 def starts_of(digest: str, golds: Sequence[Candidate], references: Mapping[str, Candidate]) -> Starts:

@@ -12,7 +12,7 @@ from torch import nn
 from unregress.auditing.assemble import assemble, gold_names, participants
 from unregress.auditing.caveats import as_sentences, gold_caveats, panel_caveats, unexamined_caveat
 from unregress.auditing.checks import check
-from unregress.auditing.coupled import coupling_caveats, initial_weights, start_of, starts_of
+from unregress.auditing.coupled import coupling_caveats, initial_weights, require_starts, start_of, starts_of
 from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.estimates import announce_measuring
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
@@ -90,7 +90,7 @@ def audit(
         SettingError: an argument is not a model, gold or metric; the original is not among the models, one of them has
             a name that the report itself uses, or a gold is invalid: it was not retrained, or is given twice;
             the recipe of golds to train is not named; a metric's findings are not what a report can show; `start`
-            differs from the original's record; or `SOURCE_DATE_EPOCH` is not a number of seconds.
+            differs from the original's record, or is trained; or `SOURCE_DATE_EPOCH` is not a number of seconds.
         DataError: there is no test data.
         ModelError: a model does not fit the task.
         JobsError: the training of a gold failed.
@@ -168,7 +168,7 @@ class AuditJob:
             further=further,
             references=self.references,
         )
-        initial_weights(self.models[self.original], self.start)
+        require_starts(self.models[self.original], self.start, self.retrain)
         known = {
             *(name for name, _, _ in participants(self.models, self.golds, self.original, self.references)),
             *gold_names(len(self.golds) + further),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unregress.auditing.training import DeepTests, Retraining
+from unregress.data.column_scaler import ColumnScaler
 from unregress.evidence import ModelFile, Trace
 from unregress.methods.unlearned import Candidate, Unlearned, record_of
 
@@ -50,9 +51,10 @@ def traces_in_data(fitted: Mapping[str, Any]) -> Iterator[Trace]:
     for name, value in fitted.items():
         seen = getattr(value, "n_samples_seen_", None)
         count = f"{int(np.max(seen)):,} records" if seen is not None else "the training records"
-        yield Trace(
-            what=type(value).__name__, name=name, why=f"It was fitted on {count}, the forgotten ones among them."
-        )
+        why = f"It was fitted on {count}, the forgotten ones among them"
+        if isinstance(value, ColumnScaler):
+            why += ", and every model made from the original keeps it"
+        yield Trace(what=type(value).__name__, name=name, why=f"{why}.")
 
 
 def traces_in_store(retraining: Retraining, deep: DeepTests | None) -> Iterator[Trace]:

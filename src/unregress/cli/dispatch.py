@@ -31,7 +31,7 @@ from unregress.cli.exit_codes import culprit, ending
 from unregress.cli.help import DESCRIPTION, EVERYWHERE, EXIT_CODES, SUMMARIES, USAGE
 from unregress.cli.interrupt import NOTHING_LEFT, WORDS, Stop, exit_code, stoppable
 from unregress.cli.launch import launch, require_room
-from unregress.cli.project_file import NAME, is_project_file, translated
+from unregress.cli.project_file import NAME, is_project_file, take_scalers, translated
 from unregress.cli.values import unusable
 from unregress.data.splits import Splits
 from unregress.demo import demo
@@ -183,6 +183,7 @@ def _run(words: Sequence[str], debug: bool) -> int:
     if wanted > 1 and current_process_group().world_size == 1:
         require_room(wanted)
         return launch([*words, "--debug"] if debug else words, wanted)
+    take_scalers(parsed[name])
     values = _instantiate(parser, parsed)[name].as_dict()
     if "config" in signature(COMMANDS[name]).parameters:
         values["config"] = parsers[name].dump(parsed[name])

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 
+from unregress.cli.console import say
 from unregress.cli.error_messages import nearest
 from unregress.errors import SettingError
+from unregress.project.model_scalers import scalers_file
 from unregress.project.settings import PROJECT, is_recipe
-from unregress.project.table_file import expanded
+from unregress.project.table_file import TABLE_DATA, expanded
 
 NAME = "unregress.yaml"
 """Name of the file."""
@@ -68,6 +71,22 @@ def _model(model: str, command: str, own: Mapping[str, Any]) -> dict[str, Any]:
     if command == "audit":
         return {"models": {"original": model, **(own.get("models") or {})}}
     return {}
+
+
+def take_scalers(values: Namespace) -> None:
+    """Let a table's file take the scalers of the model that a command starts from; say so if they are not known.
+
+    Args:
+        values: the command's parsed options, changed in place.
+    """
+    model = values.get("checkpoint") or (values.get("models") or {}).get(values.get("original"))
+    note = ""
+    for place in ("data", "task.init_args.data"):
+        if values.get(f"{place}.class_path") == TABLE_DATA:
+            settings = values[f"{place}.init_args"]
+            settings["scalers"], note = scalers_file(None if model is None else Path(model), settings.as_dict())
+    if note:
+        say(f"Note: {note}")
 
 
 def _require_known(settings: Mapping[str, Any], known: Collection[str]) -> None:

@@ -9,10 +9,12 @@ from torch import nn
 
 from unregress.cost import Cost
 from unregress.data.request import ForgetRequest
+from unregress.errors import SettingError
 from unregress.evidence.model_record import ModelRecord
 from unregress.tasks.unwrap import unwrapped
 from unregress.tasks.weights import weights_of
 from unregress.training.loop import Epoch
+from unregress.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +82,27 @@ def lineage(model: Candidate) -> Lineage:
     record = model.record
     parents, recipe = ((), None) if record is None else (record.parents, record.recipe)
     return Lineage((weights_of(model.model), *parents), model.known_start, recipe)
+
+
+def require_initial(start: nn.Module | None, model: Candidate | None, training: object = None) -> None:
+    """Refuse, as initial weights, the weights that a trained model has or was made from: they saw what is forgotten.
+
+    Args:
+        start: the initial weights, as the user gives them; None if unknown.
+        model: the trained model; None if there is none.
+        training: how the original was trained.  A recipe of no epochs rightly leaves the initial weights.
+
+    Raises:
+        SettingError: they are those of the model, or of one that it was made from.
+    """
+    if start is None or model is None:
+        return
+    known = lineage(model if isinstance(model, Unlearned) else module_of(model))
+    epochs = training.epochs if isinstance(training, Recipe) else (known.recipe or {}).get("epochs")
+    digest = weights_of(unwrapped(start))
+    if digest in known.weights and digest != known.start and epochs != 0:
+        raise SettingError(
+            "The initial weights given as `start` are those of the trained model, or of one that it was made from",
+            expected="the weights that its training began with, before it saw any record",
+            remedy="Keep them in the training, by `unregress.keep_start`; or leave `start` out, and new ones are drawn",
+        )

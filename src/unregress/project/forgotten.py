@@ -19,6 +19,7 @@ from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import run_folder, write_model
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import RequestRecord, write_request
+from unregress.runs.scalers import write_scalers
 from unregress.training.runtime import Runtime
 
 UNLEARNED = "unlearned.safetensors"
@@ -50,8 +51,9 @@ class Forgotten(Unlearned):
     def save(self, folder: str | Path) -> str:
         """Write the model and the evidence of how it was made to a run folder, as `unregress forget` does.
 
-        The folder has the weights (unlearned.safetensors), request.json, history.json, config.yaml and manifest.json;
-        `unregress verify` checks it, and `Project(model=folder)` and the commands take it as a model.
+        The folder has the weights (unlearned.safetensors), request.json, history.json, config.yaml and manifest.json,
+        and of a table scalers.json; `unregress verify` checks it, and `Project(model=folder)` and the commands take it
+        as a model.
 
         Args:
             folder: a new folder, or that of the same work.
@@ -73,6 +75,7 @@ class Forgotten(Unlearned):
         sketch = Sketch.of(TrainingRecords(self.case.splits))
         with run_folder(self.runtime.process_group, Path(folder), config, weights) as place:
             write_request(place, self.case, self.before)
+            write_scalers(place, self.case.splits.fitted)
             asked = self.case.requested
             write_model(place, UNLEARNED, self, self.case, asked, (*self.warnings, *asked.not_found), sketch=sketch)
         return digest_of_folder(Path(folder))

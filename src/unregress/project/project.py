@@ -16,6 +16,7 @@ from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.checks.training_trial import require_sound
 from unregress.data.case import Case
+from unregress.data.column_scaler import FEATURES, TARGETS
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.missing_values import Missing
 from unregress.data.request import ForgetRequest
@@ -30,6 +31,7 @@ from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
 from unregress.project.earlier_requests import EarlierRequests
 from unregress.project.forgotten import Forgotten
+from unregress.project.model_scalers import scalers_for
 from unregress.project.requests import named_request
 from unregress.project.settings import read_settings, splits_of
 from unregress.project.table import Columns, Table
@@ -45,6 +47,7 @@ from unregress.runs.table_folder import read_tables
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.base import Task
 from unregress.tasks.losses import PerSampleLoss
+from unregress.tasks.units import Scaler
 from unregress.training.from_scratch import Training, require_training
 from unregress.training.runtime import Runtime
 
@@ -115,7 +118,7 @@ class Project:
         Raises:
             SettingError: the file cannot be read, or a setting is missing or wrong.
         """
-        found = read_settings(Path(path))
+        found = read_settings(Path(path), log)
         absent = found.model if found.model is not None and not found.model.exists() else None
         made = cls(
             task=found.task,
@@ -148,8 +151,8 @@ class Project:
         weights: str | None = None,
         validation: float | Table = 0.1,
         test: float | Table = 0.2,
-        standardise: bool = True,
-        scale_target: bool = False,
+        standardise: bool | Scaler = True,
+        scale_target: bool | Scaler = False,
         units: Mapping[str, str] = MappingProxyType({}),
         seed: int = 0,
         loss: str | PerSampleLoss = "mse",
@@ -169,8 +172,10 @@ class Project:
             weights: column with the records' weights, which a training uses as `Recipe.weights` says.
             validation: share of the records, or people, for validation; or a table of them.
             test: share for the test set, or a table of it.
-            standardise: whether features get mean 0 and variance 1 over the training records.
-            scale_target: whether targets do; reports and bands of targets stay in the table's units.
+            standardise: whether features get mean 0 and variance 1 over the training records.  The scaler belongs to
+                the model: with a `model` that was saved with its scaler that one is used, whatever rows there are now.
+                Of any other model give its fitted scaler here, such as scikit-learn's `StandardScaler`.
+            scale_target: the same of the targets; reports and bands of targets stay in the table's units.
             units: unit of a target's column, for reports.
             seed: seed of the draw.
             loss: as in `TensorTask`.
@@ -180,12 +185,21 @@ class Project:
             DataError: columns are missing, not numeric, or have missing values; all of them at once.
         """
         columns = Columns(features=features, target=target, id=id, subject=subject, split=split, weights=weights)
+        scalers, note = scalers_for(settings.get("model"), {FEATURES: standardise, TARGETS: scale_target})
         splits = columns.read(
-            table, validation=validation, test=test, standardise=standardise, scale_target=scale_target, seed=seed
+            table,
+            validation=validation,
+            test=test,
+            standardise=scalers[FEATURES],
+            scale_target=scalers[TARGETS],
+            seed=seed,
         )
-        scaler, outputs = splits.fitted.get("target scaler"), columns.outputs(units)
+        scaler, outputs = splits.fitted.get(TARGETS), columns.outputs(units)
         task = TensorTask(build_model=build_model, loss=loss, outputs=outputs, scaler=scaler)
-        return cls(task=task, training=training, splits=splits, **settings)
+        made = cls(task=task, training=training, splits=splits, **settings)
+        if note:
+            made.log(f"Note: {note}")
+        return made
 
     @property
     def model(self) -> nn.Module | Unlearned:

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, UnregressError
 from unregress.errors.user_code import described
+from unregress.project.model_scalers import scalers_file
 from unregress.project.table_file import expanded
 from unregress.tasks.base import Task
 from unregress.training.recipe import Recipe
@@ -40,10 +41,14 @@ class Settings(NamedTuple):
     table: Path | None
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path, log: Callable[[str], None]) -> Settings:
     """Read a project's settings; options of commands in the same file are left out.
 
     Import paths such as `my_model.task` are imported and called: a settings file is code of the user's own.
+
+    Args:
+        path: the file.
+        log: receives a note where the model's scalers of a table are not known.
 
     Raises:
         SettingError: the file cannot be read, or a setting is missing or wrong.
@@ -56,7 +61,7 @@ def read_settings(path: Path) -> Settings:
         raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise SettingError(f"{path} holds no settings", expected="names with values, as in `task: my_model.task`")
-    found = expanded(found)
+    found = expanded(_with_scalers(found, log))
     own = {name: found[name] for name in PROJECT if name in found}
     if is_recipe(own.get("training")):
         own["recipe"] = own.pop("training")
@@ -75,6 +80,17 @@ def read_settings(path: Path) -> Settings:
     except Exception as error:
         raise SettingError(f"{path} names code that fails: {described(error)}") from error
     return _settings(**values)
+
+
+def _with_scalers(found: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
+    """The settings, in which a table takes the scalers that are kept with the project's model."""
+    data, model = found.get("data"), found.get("model")
+    if not isinstance(data, Mapping) or "table" not in data or not isinstance(model, str):
+        return found
+    scalers, note = scalers_file(Path(model), data)
+    if note:
+        log(f"Note: {note}")
+    return {**found, "data": {**data, "scalers": str(scalers) if isinstance(scalers, Path) else scalers}}
 
 
 def _settings(

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
+from unregress.data.column_scaler import FEATURES, TARGETS, scaler_for
 from unregress.data.ids import plain_ids
 from unregress.data.listed import as_written, listed
 from unregress.data.splits import Splits
 from unregress.errors import DataError, SettingError, UnregressError, raise_all
-from unregress.tasks.units import Output
+from unregress.tasks.units import Output, Scaler
 
 PARTS = ("train", "validation", "test")
 
@@ -62,8 +63,8 @@ class Columns:
         *,
         validation: float | Table = 0.1,
         test: float | Table = 0.2,
-        standardise: bool = True,
-        scale_target: bool = False,
+        standardise: bool | Scaler = True,
+        scale_target: bool | Scaler = False,
         seed: int = 0,
     ) -> Splits:
         """Make splits of a table.
@@ -76,12 +77,12 @@ class Columns:
             validation: share of the records, or of the people, for validation, 0 for none; or a table of them with the
                 same columns.
             test: share for the test set, or a table of it.
-            standardise: whether features are shifted and scaled to mean 0 and variance 1 over the training records.
-            scale_target: the same of the targets; their scaler is `fitted["target scaler"]` of the splits.
+            standardise: whether features are shifted and scaled to mean 0 and variance 1 over the training records; or
+                the scaler of a model that was trained already, which other records must not change.  It is
+                `fitted["feature scaler"]` of the splits.
+            scale_target: the same of the targets; their scaler is `fitted["target scaler"]`.
             seed: seed of the draw.
         """
-        from sklearn.preprocessing import StandardScaler  # takes a second, and only tables need it
-
         given = {"validation": validation, "test": test}
         held = {name: each for name, each in given.items() if not isinstance(each, float | int)}
         raise_all([e for name, each in {"table": table, **held}.items() for e in _about_table(name, each)])
@@ -95,26 +96,24 @@ class Columns:
             table = _Stacked([table, *held.values()])
         x = np.stack([_numbers(table, name) for name in self.features], axis=1)
         y = np.stack([_numbers(table, name) for name in self._targets], axis=1)
-        scaler = StandardScaler().fit(x[parts == "train"]) if standardise else None
+        learning = parts == "train"
+        if not learning.any():
+            raise DataError("The table has no training records", expected="records for training")
+        scaler = scaler_for(self.features, standardise, x[learning], "standardise")
         inputs = x if scaler is None else scaler.transform(x)
-        target_scaler = StandardScaler().fit(y[parts == "train"]) if scale_target else None
+        target_scaler = scaler_for(self._targets, scale_target, y[learning], "scale_target")
         y = y if target_scaler is None else target_scaler.transform(y)
         outputs = y[:, 0] if isinstance(self.target, str) else y
         rows = {name: np.flatnonzero(parts == name) for name in PARTS}
 
-        def dataset(name: str) -> TensorDataset | None:
-            if not len(rows[name]):
-                return None
-            tensors = (torch.tensor(each[rows[name]], dtype=torch.float32) for each in (inputs, outputs))
-            return TensorDataset(*tensors)
-
-        train = dataset("train")
-        if train is None:
-            raise DataError("The table has no training records", expected="records for training")
         fields = self._about_records(table, learnt, rows)
-        fitted = {"feature scaler": scaler, "target scaler": target_scaler}
+        for name in PARTS:
+            if len(rows[name]):
+                tensors = (torch.tensor(each[rows[name]], dtype=torch.float32) for each in (inputs, outputs))
+                fields[name] = TensorDataset(*tensors)
+        fitted = {FEATURES: scaler, TARGETS: target_scaler}
         fields["fitted"] = {name: each for name, each in fitted.items() if each is not None}
-        return Splits(train=train, validation=dataset("validation"), test=dataset("test"), **fields)
+        return Splits(**fields)
 
     def _about_records(self, table: Table, learnt: Table, rows: Mapping[str, NDArray[np.int64]]) -> dict[str, Any]:
         """The fields of `Splits` that say of each record its id, person, weight and columns.

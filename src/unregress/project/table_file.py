@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from unregress.data.column_scaler import FEATURES, TARGETS
 from unregress.data.splits import Splits
-from unregress.errors import SettingError
+from unregress.errors import CheckpointError, SettingError
 from unregress.files.tables import read_columns
 from unregress.project.table import Columns
+from unregress.runs.scalers import SCALERS, read_scalers
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.units import Output
 
-_FURTHER = ("validation", "test", "standardise", "scale_target", "units", "seed")
+_FURTHER = ("validation", "test", "standardise", "scale_target", "scalers", "units", "seed")
 """What the settings of a table's file may say besides its columns."""
 
 
@@ -66,6 +68,7 @@ def table_data(
     test: float | Path = 0.2,
     standardise: bool = True,
     scale_target: bool = False,
+    scalers: Path | None = None,
     seed: int = 0,
 ) -> Splits:
     """Read the splits of a project from a table's file.
@@ -82,18 +85,34 @@ def table_data(
         test: share for the test set, or a file of it.
         standardise: whether features get mean 0 and variance 1 over the training records.
         scale_target: whether targets do.
+        scalers: run folder of the model whose scalers are used, or their file; null to fit them on the training
+            records.  By default those of the project's model, as far as they are kept with it.
         seed: seed of the draw.
+
+    Raises:
+        CheckpointError: no scalers are kept where `scalers` says.
     """
+    known = {} if scalers is None else read_scalers(scalers)
+    if scalers is not None and not known:
+        raise CheckpointError(
+            f"{scalers} holds no {SCALERS}",
+            expected="the folder of a model that was trained on a table, as unregress writes it",
+            remedy="Leave `scalers` out to fit them on the training records of today",
+        )
     columns = Columns(features=features, target=target, id=id, subject=subject, split=split, weights=weights)
     exact = (id, subject)
     return columns.read(
         TableFile(table, exact),
         validation=TableFile(validation, exact) if isinstance(validation, Path) else validation,
         test=TableFile(test, exact) if isinstance(test, Path) else test,
-        standardise=standardise,
-        scale_target=scale_target,
+        standardise=known.get(FEATURES, standardise) if standardise else False,
+        scale_target=known.get(TARGETS, scale_target) if scale_target else False,
         seed=seed,
     )
+
+
+TABLE_DATA = f"{table_data.__module__}.{table_data.__qualname__}"
+"""Import path of `table_data`."""
 
 
 def table_task(
@@ -135,7 +154,7 @@ def table_task(
         build_model = partial(perceptron, (inputs, *hidden, len(names)))
     outputs = [Output(name, known.get(name, "")) for name in names]
     return TensorTask(
-        build_model=build_model or nn.Identity, loss=loss, outputs=outputs, scaler=data.fitted.get("target scaler")
+        build_model=build_model or nn.Identity, loss=loss, outputs=outputs, scaler=data.fitted.get(TARGETS)
     )
 
 
@@ -177,7 +196,7 @@ def expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
     if missing := [name for name in ("table", "features", "target") if name not in own]:
         raise SettingError(f"`data` has no {' and no '.join(missing)}", expected="a table's file, and its columns")
     units = own.pop("units", {})
-    made = {"class_path": _path(table_data), "init_args": own}
+    made = {"class_path": TABLE_DATA, "init_args": own}
     if not modelled:
         if units:
             raise SettingError(
@@ -186,11 +205,11 @@ def expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
             )
         return {**settings, "data": made}
     known = {"data": made, "target": own["target"], "units": units}
-    return {**settings, "data": made, "task": {"class_path": _path(table_task), "init_args": {**model, **known}}}
-
-
-def _path(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    return {
+        **settings,
+        "data": made,
+        "task": {"class_path": f"{table_task.__module__}.{table_task.__qualname__}", "init_args": {**model, **known}},
+    }
 
 
 def _typed(values: Sequence[Any], exact: bool) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import SettingError
 from unregress.methods import LeaveOutEdit, Method
-from unregress.methods.unlearned import Candidate, module_of
+from unregress.methods.unlearned import Candidate, module_of, require_initial
 from unregress.retraining.method_choice import choose_method
 from unregress.retraining.table_upkeep import current
 from unregress.training.from_scratch import Training
@@ -62,10 +62,11 @@ def set_up(
 
     Raises:
         PreflightError: data, model and method do not fit together.
-        SettingError: no method is named, and the training is not known, or retraining would exceed the budget and no
-            other method can be derived.
+        SettingError: the initial weights are those of the trained model; or no method is named, and the training is
+            not known, or retraining would exceed the budget and no other method can be derived.
     """
     if method is not None:
+        require_initial(getattr(method, "start", None), model, getattr(method, "recipe", None))
         if isinstance(method, LeaveOutEdit) and method.table is None and tables:
             method = replace(method, table=tables[0])
         starts_from = given(method)
@@ -76,6 +77,7 @@ def set_up(
             "No method is named, and how the original was trained is not known",
             expected="a method, or how to retrain exactly",
         )
+    require_initial(start, model, training)
     # Before the estimate, which trains too.
     checked = preflight(case, runtime, recipe=training, allow_overlap=allow_overlap).warnings
     chosen = choose_method(

@@ -11,7 +11,7 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
-from unregress.methods.unlearned import Unlearned, lineage
+from unregress.methods.unlearned import Unlearned, lineage, require_initial
 from unregress.retraining.leave_out import fit_table
 from unregress.runs.folder import check_run
 from unregress.runs.table_folder import read_tables, write_tables
@@ -49,11 +49,12 @@ def up_to_date_tables(
         log: receives lines of progress.
 
     Raises:
-        SettingError: fewer than two folds, or more than people.
+        SettingError: fewer than two folds, or more than people; or the initial weights are those of the trained model.
         DataError: there are no held-out samples.
         RunFolderError: there are other files in the folder, or it cannot be written.
         JobsError: a training failed.
     """
+    require_initial(start, model, training)
     settings = {"training": training_record(training), "seed": runtime.seed, "folds": folds, "partitions": partitions}
     config = yaml.safe_dump(settings, sort_keys=False)
     if folder is not None:

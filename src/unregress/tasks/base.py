@@ -53,9 +53,9 @@ class Task(ABC, Generic[B]):
     def batch_loss(self, prediction: Tensor, target: Tensor, batch: B) -> Tensor:
         """The loss of each sample against given targets, where the rest of the batch may play a part; shape `(n,)`.
 
-        By default it is `checked_loss`, which does not look at the batch.  Override it for a loss that does, such as
-        one that leaves out outputs which the batch masks.  The targets are the batch's own, except for methods that
-        replace those of forgotten samples.
+        By default it is `checked_loss`, which does not look at the batch.  Override it for a loss that does.  Outputs
+        that the batch masks are not its business: let `target` return NaN for them, since errors and distances read
+        targets too.  The targets are the batch's own, except for methods that replace those of forgotten samples.
         """
         return self.checked_loss(prediction, target)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Generator, nn, optim
+from torch import Generator, Tensor, nn, optim
 
-from unregress.errors import DataError, SettingError
+from unregress.errors import SettingError
 from unregress.trainers.common import (
     finished,
     interruptible,
@@ -20,14 +19,16 @@ from unregress.trainers.common import (
     seeded,
 )
 from unregress.training.from_scratch import TrainingData
+from unregress.training.target_shapes import same_shapes
 
 
 @dataclass(frozen=True, kw_only=True)
 class SkorchTraining:
     """Train by skorch: a training function for any module that is called with a batch's inputs.
 
-    Differences from skorch's defaults: batches are shuffled, in an order that follows the seed; there is no output; and
-    the validation samples, if there are any, take the place of a fifth of the training samples.
+    Differences from skorch's defaults: batches are shuffled, in an order that follows the seed; there is no output;
+    the validation samples, if there are any, take the place of a fifth of the training samples; and targets of the
+    shape (n,) fit predictions of the shape (n, 1).
 
     >>> from unregress import SkorchTraining
     >>> training = SkorchTraining(settings={"max_epochs": 20, "lr": 0.01, "batch_size": 64})
@@ -61,7 +62,7 @@ class SkorchTraining:
         """
         skorch = library("skorch", "skorch")
         require_no_augment(data, "skorch")
-        make = skorch.NeuralNetRegressor if self.net is None else self.net
+        make = _regressor(skorch) if self.net is None else self.net
         held_out = (
             None if data.validation is None else library("skorch.helper", "skorch").predefined_split(data.validation)
         )
@@ -76,17 +77,22 @@ class SkorchTraining:
             given = {"iterator_train__collate_fn": data.collate, "iterator_valid__collate_fn": data.collate, **given}
         if self.callbacks is not None:
             given["callbacks"] = made_by(self.callbacks)
-        with seeded(seed), interruptible(), warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Using a target size")
-            try:
-                make(start, **given).fit(data.train, None)
-            except UserWarning as warning:
-                raise DataError(
-                    f"Targets and predictions differ in shape: {warning}",
-                    expected="targets of the shape of the model's output, (n, 1) for one output",
-                    remedy="Let the dataset return targets of the shape (1,), or the model one number per sample",
-                ) from warning
+        with seeded(seed), interruptible(), same_shapes():
+            make(start, **given).fit(data.train, None)
         return finished(start)
+
+
+def _regressor(skorch: Any) -> Any:
+    """Skorch's `NeuralNetRegressor`, for which targets of the shapes (n,) and (n, 1) mean the same."""
+
+    class NeuralNetRegressor(skorch.NeuralNetRegressor):  # type: ignore[misc] # skorch is imported when it is used
+        def get_loss(self, y_pred: Any, y_true: Any, *arguments: Any, **options: Any) -> Any:
+            tensors = isinstance(y_pred, Tensor) and isinstance(y_true, Tensor)
+            if tensors and y_pred.shape in ((*y_true.shape, 1), y_true.shape[:-1]) and y_pred.numel() == y_true.numel():
+                y_true = y_true.reshape(y_pred.shape)
+            return super().get_loss(y_pred, y_true, *arguments, **options)
+
+    return NeuralNetRegressor
 
 
 def _with_classes(settings: Mapping[str, Any]) -> dict[str, Any]:

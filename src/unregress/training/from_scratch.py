@@ -28,6 +28,7 @@ from unregress.training.loop import Fitted, fit
 from unregress.training.objective import Objective, Watched, task_loss
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
+from unregress.training.target_shapes import same_shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ def train_from(
 
     Raises:
         DivergenceError: the training diverged.
+        DataError: a training function compares predictions and targets of different shapes.
         ModelError: a training function does not return a model of the architecture.
         SettingError: a training function is to run in several processes, or in another precision.
     """
@@ -113,7 +115,7 @@ def train_from(
         collate=case.splits.collate,
         augment=case.splits.augment,
     )
-    with runtime.isolated_rng(stage):
+    with runtime.isolated_rng(stage), same_shapes():
         trained = _require_trained(training(data, start, runtime.seed), like, training)
     return trained, Fitted(history=(), cost=Cost(seconds=time.perf_counter() - started))
 

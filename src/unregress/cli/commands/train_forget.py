@@ -31,6 +31,7 @@ from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import write_request
 from unregress.runs.requests_nearby import retained_elsewhere_forgotten, unknown_past
+from unregress.runs.scalers import write_scalers
 from unregress.runs.staleness import changed_data
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
@@ -63,7 +64,7 @@ def train(
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`.
         output: folder to write: original.safetensors, start.safetensors (the initial weights), history.json,
-            config.yaml, manifest.json.
+            config.yaml, manifest.json; for a table's file also scalers.json.
         config: the resolved configuration.
         recipe: how to train, unless `training` is given.
         training: import path of your own function `(data, start, seed) -> model`, or of a class of such functions with
@@ -85,6 +86,7 @@ def train(
     with run_folder(runtime.process_group, output, config + contents(case, {})) as folder:
         initial = None if start is None else read_start(start, case, runtime)
         made = train_original(case, how, runtime, start=initial)
+        write_scalers(folder, data.fitted)
         write_model(folder, ORIGINAL, made, case, None, found.warnings, sketch=Sketch.of(TrainingRecords(data)))
     say(
         f"Trained on {data.size} samples.",
@@ -120,7 +122,8 @@ def forget(
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
         data: import path of a function that returns `Splits`.
         request: which training samples to forget, and why.
-        output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml, manifest.json.
+        output: folder to write: unlearned.safetensors, request.json, history.json, config.yaml, manifest.json; for a
+            table's file also scalers.json.
         config: the resolved configuration.
         method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.  By default exact
             retraining, from the original's own initial weights if they are known, where its estimated time is within
@@ -154,7 +157,7 @@ def forget(
         runtime,
         training=how,
         start=initial,
-        model=model,
+        model=None if checkpoint is None else model,
         given=lambda chosen: _trained(checkpoint, chosen, case, runtime, notes.append) if model is None else model,
         tables=() if table is None else read_tables(table),
         budget=budget,
@@ -179,6 +182,7 @@ def forget(
         told = (*made.notes, *notes)
         made = replace(made, notes=(*told, *ready.prices))
         write_request(folder, case, asked.before)
+        write_scalers(folder, data.fitted)
         write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
     which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
     # Only an audit can show whether the model has forgotten.
