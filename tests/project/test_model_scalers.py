@@ -16,12 +16,16 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from torch import nn
 
 from unregress import FineTune, Project, Recipe, Runtime
+from unregress.cli import main
 from unregress.data.column_scaler import FEATURES, TARGETS, ColumnScaler
 from unregress.errors import SettingError, StaleError
+from unregress.methods.unlearned import module_of
 from unregress.metrics import Errors
 from unregress.project.forgotten import Forgotten
 from unregress.runs.checkpoint import save_weights
+from unregress.runs.manifest import digest_of_folder
 from unregress.runs.scalers import SCALERS
+from unregress.tasks.weights import weights_of
 
 GONE = [0, 1, 2, 3, 4]
 SHORT = FineTune(recipe=Recipe(epochs=1))
@@ -189,3 +193,27 @@ OTHER = ColumnScaler(columns=("b", "a", "c"), mean=(0.0,) * 3, scale=(1.0,) * 3,
 def test_what_is_no_scaler_of_these_columns_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(SettingError):
         project_of(frame_of(), standardise=make())
+
+
+def test_an_original_is_saved_and_goes_on_another_day(tmp_path: Path) -> None:
+    project = project_of(frame_of(), scale_target=True)
+    with pytest.raises(SettingError):
+        project.save(tmp_path / "original")
+    made = project.train()
+    digest = project.save(tmp_path / "original")
+    assert project.save(tmp_path / "original") == digest == digest_of_folder(tmp_path / "original")
+    assert main(["verify", str(tmp_path / "original")]) == 0
+    frame = frame_of()
+    later = project_of(frame[~frame.nr.isin([0])], scale_target=True, model=tmp_path / "original")
+    assert weights_of(module_of(later.model)) == weights_of(made.model)
+    assert later.start is not None and made.start is not None
+    assert weights_of(later.start) == weights_of(made.start)
+    for one, other in zip(rows_of(project, 5), rows_of(later, 5), strict=True):
+        assert torch.equal(one, other)
+    done = later.forget(subjects=[1], reason="first")
+    assert done.record is not None and done.record.method == "Retrain"
+    # What is saved already, or was not trained here, is no original of this project's.
+    for model in (tmp_path / "original", made.model, SHORT.unlearn(made, done.case, project.runtime)):
+        with pytest.raises(SettingError):
+            project_of(frame_of(), scale_target=True, model=model).save(tmp_path / "again")
+    assert not (tmp_path / "again").exists()

@@ -41,9 +41,7 @@ class ColumnScaler:
         """Fit to the values of columns, `(n, columns)`."""
         from sklearn.preprocessing import StandardScaler  # takes a second, and only tables need it
 
-        found = cls.of(columns, StandardScaler().fit(values))
-        assert found is not None  # it centres and scales
-        return found
+        return cls._from(columns, StandardScaler().fit(values))
 
     @classmethod
     def of(cls, columns: Sequence[str], scaler: Any) -> ColumnScaler | None:
@@ -55,6 +53,10 @@ class ColumnScaler:
         """
         if type(scaler).__name__ != "StandardScaler" or not (scaler.with_mean and scaler.with_std):
             return None
+        return cls._from(columns, scaler)
+
+    @classmethod
+    def _from(cls, columns: Sequence[str], scaler: Any) -> ColumnScaler:
         mean, scale = (tuple(each.astype(np.float64).tolist()) for each in (scaler.mean_, scaler.scale_))
         return cls(columns=tuple(columns), mean=mean, scale=scale, records=int(np.max(scaler.n_samples_seen_)))
 

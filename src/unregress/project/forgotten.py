@@ -16,14 +16,11 @@ from unregress.methods.unlearned import Unlearned
 from unregress.runs.checkpoint import save_weights
 from unregress.runs.digests import contents
 from unregress.runs.manifest import digest_of_folder
-from unregress.runs.model_io import run_folder, write_model
+from unregress.runs.model_io import ORIGINAL, UNLEARNED, run_folder, write_model
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import RequestRecord, write_request
 from unregress.runs.scalers import write_scalers
 from unregress.training.runtime import Runtime
-
-UNLEARNED = "unlearned.safetensors"
-"""Name of the weights file of a model that has forgotten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +76,29 @@ class Forgotten(Unlearned):
             asked = self.case.requested
             write_model(place, UNLEARNED, self, self.case, asked, (*self.warnings, *asked.not_found), sketch=sketch)
         return digest_of_folder(Path(folder))
+
+
+def save_original(folder: Path, made: Unlearned, case: Case, runtime: Runtime) -> str:
+    """Write an original that was trained here to a run folder, as `unregress train` does; see `Project.save`.
+
+    Args:
+        folder: a new folder, or that of the same work.
+        made: the original.
+        case: the task and the data.
+        runtime: where it was trained.
+
+    Returns:
+        The folder's digest.
+
+    Raises:
+        RunFolderError: there are other files in the folder, or it cannot be written.
+    """
+    settings = {"training": None if made.record is None else made.record.as_config(), "seed": runtime.seed}
+    config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) + contents(case, {})
+    with run_folder(runtime.process_group, folder, config) as place:
+        write_scalers(place, case.splits.fitted)
+        write_model(place, ORIGINAL, made, case, None, (), sketch=Sketch.of(TrainingRecords(case.splits)))
+    return digest_of_folder(folder)
 
 
 def named(models: Sequence[Forgotten]) -> dict[str, Forgotten]:

@@ -30,7 +30,7 @@ from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
 from unregress.project.earlier_requests import EarlierRequests
-from unregress.project.forgotten import Forgotten
+from unregress.project.forgotten import Forgotten, save_original
 from unregress.project.model_scalers import scalers_for
 from unregress.project.requests import named_request
 from unregress.project.settings import read_settings, splits_of
@@ -233,6 +233,31 @@ class Project:
         self._model, self._start, self._source = made, made.start, None
         self._drop_tables()
         return made
+
+    def save(self, folder: str | Path) -> str:
+        """Write the original that `train` made to a run folder, as `unregress train` does.
+
+        The folder has the weights, the initial ones too, how the model was trained, and the scalers of a table's
+        columns.  `Project(model=folder)` continues with it another day, and the commands take it as a model.
+
+        Args:
+            folder: a new folder, or that of the same work.
+
+        Returns:
+            The folder's digest, which is to be kept elsewhere as evidence.
+
+        Raises:
+            SettingError: the model was not trained by this project.
+            RunFolderError: there are other files in the folder, or it cannot be written.
+        """
+        model = self.model
+        made = model.record if isinstance(model, Unlearned) and self._source is None else None
+        if not isinstance(model, Unlearned) or made is None or made.kind != "trained":
+            raise SettingError(
+                "The project's model was not trained by it", expected="a model that `project.train()` made",
+                remedy="Results of `forget` have a `save` of their own; a model from a folder is saved already",
+            )  # fmt: skip
+        return save_original(Path(folder), model, self._case(None), self.runtime)
 
     @property
     def tables(self) -> tuple[LeaveOutTable, ...]:

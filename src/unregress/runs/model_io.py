@@ -23,6 +23,8 @@ from unregress.runs.staleness import require_request, require_same_data
 from unregress.training.fresh_model import call_build_model
 from unregress.training.runtime import Runtime
 
+ORIGINAL, UNLEARNED = "original.safetensors", "unlearned.safetensors"
+"""Weights files of an original that was trained here, and of a model that has forgotten."""
 START = "start.safetensors"
 """Weights file with the initial weights of an original that was trained here."""
 HELPER = "helper.safetensors"

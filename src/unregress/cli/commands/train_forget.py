@@ -26,7 +26,7 @@ from unregress.retraining.method_choice import BUDGET
 from unregress.retraining.method_setup import set_up
 from unregress.runs.digests import contents
 from unregress.runs.manifest import digest_of_folder
-from unregress.runs.model_io import read_model, read_start, run_folder, write_model
+from unregress.runs.model_io import ORIGINAL, UNLEARNED, read_model, read_start, run_folder, write_model
 from unregress.runs.provenance import require_not_forgotten
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import write_request
@@ -39,9 +39,6 @@ from unregress.training.fresh_model import call_build_model
 from unregress.training.from_scratch import Training
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
-
-ORIGINAL = "original.safetensors"
-UNLEARNED = "unlearned.safetensors"
 
 
 def train(
