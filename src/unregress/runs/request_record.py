@@ -120,7 +120,7 @@ class RequestRecord:
 
     def __post_init__(self) -> None:
         gone = self.excluded_held_out
-        held = {split: gone.get(split, ()) for split in HELD_OUT}
+        held: dict[str, tuple[int, ...]] = {split: gone.get(split, ()) for split in HELD_OUT}
         others = (self.request_at(self.size, self.excluded, held),) if self.excluded or gone else ()
         # Building the request checks that positions are in range and distinct.
         own = replace(self.request_at(self.size, self.forget, self.held_out), others=others)
@@ -242,8 +242,9 @@ def write_request(folder: Path, case: Case, before: Sequence[RequestRecord] = ()
         case: the request and the data.
         before: the earlier requests, in order.
     """
-    own = RequestRecord.of(case, before)
-    write_json(folder / REQUEST, {**asdict(own), "before": [asdict(each) for each in before]})
+    write_json(
+        folder / REQUEST, {**asdict(RequestRecord.of(case, before)), "before": [asdict(each) for each in before]}
+    )
 
 
 def read_requests(path: Path) -> tuple[RequestRecord, ...]:
@@ -257,9 +258,8 @@ def read_requests(path: Path) -> tuple[RequestRecord, ...]:
     folder = path if path.is_dir() else path.parent
     if not (folder / REQUEST).is_file():
         return ()
-    if path != folder and ((manifest := read_manifest(folder)) is None or path.name not in manifest.files):
-        return ()
-    return _read(folder / REQUEST)
+    listed = path == folder or ((manifest := read_manifest(folder)) is not None and path.name in manifest.files)
+    return _read(folder / REQUEST) if listed else ()
 
 
 def read_request(folder: Path) -> RequestRecord:
