@@ -59,9 +59,8 @@ class RequestRecord:
     by: By = field(default="samples", metadata=ADDED)
     """Whether the ids are those of samples or of people."""
     validation: tuple[int, ...] = field(default=(), metadata=ADDED)
-    """Positions of the people's validation samples at that time."""
     test: tuple[int, ...] = field(default=(), metadata=ADDED)
-    """Positions of the people's test samples at that time."""
+    """Positions of the people's validation and test samples at that time."""
     excluded_held_out: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False, metadata=ADDED)
     """Positions of held-out samples, by split, of people whom earlier requests had forgotten."""
     held_out_ids: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False, metadata=ADDED)
@@ -160,7 +159,7 @@ class RequestRecord:
 
     @property
     def held_out(self) -> dict[str, tuple[int, ...]]:
-        """Positions of the people's held-out samples at that time, by split."""
+        """`validation` and `test`, by split."""
         return {"validation": self.validation, "test": self.test}
 
     def request_at(self, size: int, forget: tuple[int, ...], held_out: Mapping[str, tuple[int, ...]]) -> ForgetRequest:
@@ -242,9 +241,8 @@ def write_request(folder: Path, case: Case, before: Sequence[RequestRecord] = ()
         case: the request and the data.
         before: the earlier requests, in order.
     """
-    write_json(
-        folder / REQUEST, {**asdict(RequestRecord.of(case, before)), "before": [asdict(each) for each in before]}
-    )
+    earlier = [asdict(each) for each in before]
+    write_json(folder / REQUEST, {**asdict(RequestRecord.of(case, before)), "before": earlier})
 
 
 def read_requests(path: Path) -> tuple[RequestRecord, ...]:

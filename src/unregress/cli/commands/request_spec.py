@@ -125,7 +125,7 @@ class RequestSpec:
         chain = Chain.of(folders, records)
         gone, told = list[str](), list[str]()
         request = self._named(splits, task, chain, gone, told) if own is None else own.request(splits.size)
-        who = {"requested_by": self.requested_by, "requested_on": self.requested_on}
+        who: dict[str, Any] = {"requested_by": self.requested_by, "requested_on": self.requested_on}
         request = replace(request, **{name: text for name, text in who.items() if text})
         asked = request.beside(*chain.requests(but=request.forget))
         if gone:
