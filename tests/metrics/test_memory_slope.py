@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unregress.metrics.memory_slope import groups_of_people, groups_of_runs, matched_groups, null_of, random_groups
+from unregress.metrics.memory_groups import groups_of_people, groups_of_runs, matched_groups, random_groups
+from unregress.metrics.memory_slope import null_of
 
 
 def test_random_groups_have_each_sample_at_most_once() -> None:

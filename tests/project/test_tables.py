@@ -145,7 +145,7 @@ def test_a_closed_request_is_removed_from_the_tables(project: Project, folder: P
 
 
 def test_an_earlier_request_is_rechecked_as_long_as_the_table_has_its_samples(project: Project) -> None:
-    first = project.forget(subjects=[0, 1, 2], reason="first", method=LeaveOutEdit())
+    first = project.forget(subjects=[6, 7, 8], reason="first", method=LeaveOutEdit())
     second = project.forget(subjects=[3, 4, 5], reason="second", method=LeaveOutEdit(), after=first)
     before = project.tables
     try:

@@ -32,7 +32,7 @@ def judging(
         case: the request and the data.
         original: the model before it forgot.
         models: the models that forgot.
-        log: receives the reason why a table is not used.
+        log: receives the reasons where no table can judge.
     """
     records = [record_of(each) for each in models]
     taught = [record.settings.get("table") for record in records if record is not None]
@@ -41,15 +41,15 @@ def judging(
         original,
         *(each for each, record in zip(models, records, strict=True) if record and record.kind == "unlearned"),
     ]
-    refused = ""
+    refused: list[str] = []
     for table in tables:
         why = _TAUGHT if table.summary in taught else _too_old(table, case, made_from) or MemoryKept(table).doubt(case)
         if not why:
             return [MemoryKept(table)]
-        if why != refused:
-            log(f"Warning: {why[:1].upper()}{why[1:]}")
-        refused = refused or why
-    return [MemoryKept(tables[0], refused=refused)] if tables else []
+        refused.append(why)
+    for why in dict.fromkeys(refused):
+        log(f"Warning: {why[:1].upper()}{why[1:]}")
+    return [MemoryKept(tables[0], refused=refused[0])] if tables else []
 
 
 def _too_old(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> str:

@@ -16,29 +16,15 @@ from unregress.errors import StaleError, UnregressError
 from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, TABLE_LEVEL
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, Subject, measured, without_value
-from unregress.metrics.memory_slope import (
-    Null,
-    groups_of_people,
-    groups_of_runs,
-    lengths_of_runs,
-    matched_groups,
-    memory_kept,
-    null_of,
-    p_value,
-    power,
-    random_groups,
-)
+from unregress.metrics.memory_groups import Groups, lengths_of_runs, matched, of_people, of_runs, random_of
+from unregress.metrics.memory_slope import Null, memory_kept, null_of, p_value, power
 from unregress.metrics.predictions import Values
+from unregress.metrics.request_likeness import forgotten_people, kind_of_request, people_of, unfit
 
 KEPT = (0.5, 0.25, 0.1)
 """Shares of the original's memory for which the power is given."""
 OWN_HELD_OUT = ("subjects", "test-forget")
 """Kind of request, and the part with held-out samples of the people that it forgets."""
-FEW_RUNS = 4
-"""Forgotten samples for each run of consecutive ones from which on they are a stretch of a series or of a sorted
-table."""
-
-_TOO_FEW = "the leave-out table has too few never-seen samples for {count} forgotten ones"
 
 
 class NeverSeen(NamedTuple):
@@ -50,10 +36,13 @@ class NeverSeen(NamedTuple):
     left_out: Values
     rows: Index
     """Their positions in the test set."""
-    groups: Index
-    how: str
-    """How the groups were drawn, in words."""
+    groups: Groups
     scale: float
+
+    def null(self, prediction: Values) -> Null:
+        """The slopes of the groups, by a model's predictions of the samples."""
+        groups = self.groups
+        return null_of(prediction, self.target, self.left_out, groups.positions, self.scale, groups.widening)
 
 
 @dataclass(frozen=True)
@@ -67,7 +56,8 @@ class MemoryKept(Metric):
     needed, and a single sample is enough, though the power is then small.
 
     Where only a part of a person's samples is forgotten nothing is measured: the table left out the whole person, and a
-    model that saw the others leans towards the true values without any memory of these.
+    model that saw the others leans towards the true values without any memory of these.  Nor is it where the forgotten
+    are alike, as all people of a company are: the table left out a part of them, and retraining leaves out all.
     """
 
     about: ClassVar[tuple[MetricInfo, ...]] = (
@@ -128,8 +118,7 @@ class MemoryKept(Metric):
         # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
         rows = np.flatnonzero(case.retained("test")) if case.requested.by == OWN_HELD_OUT[0] else case.rows("test")
         hashes, known = case.splits.row_hashes("test"), set(self.table.unseen_keys)
-        count = len(case.requested.forget)
-        return "" if sum(hashes[row] in known for row in rows) >= _needed(count) else _TOO_FEW.format(count=count)
+        return unfit(case, np.array([row for row in rows if hashes[row] in known], dtype=np.int64))
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The memory kept by every model with interval and p-value, the power, and each sample's percentile."""
@@ -146,8 +135,7 @@ class MemoryKept(Metric):
         original, curves = panel.original.parts["train-forget"].prediction, []
         for subject in panel.subjects:
             own = subject.parts["train-forget"].prediction
-            unseen = _of(subject, held)[seen.places]
-            null = null_of(unseen, seen.target, seen.left_out, seen.groups, seen.scale)
+            null = seen.null(_of(subject, held)[seen.places])
             slope = memory_kept(own, target, left_out, seen.scale)
             interval = interval_of(slope, null)
             judged = subject.role in ("original", "unlearned")
@@ -160,7 +148,7 @@ class MemoryKept(Metric):
                 value=slope,
                 interval=interval,
                 p=p_value(slope, null.slopes),
-                note=f"compared with {seen.how}; would be noticed with {told}" if judged else "",
+                note=f"compared with {seen.groups.how}; would be noticed with {told}" if judged else "",
             )
             if judged:
                 yield measured(metric=NOTICED, split="train-forget", model=subject.name, value=noticed[KEPT[0]])
@@ -189,8 +177,19 @@ class MemoryKept(Metric):
         """Never-seen samples to compare with, or why there are none."""
         if note := _part_of_people(panel.required_case):
             return note
-        wanted = panel.original.parts["train-forget"].target
-        return self._seen(panel, held_out(panel), wanted) or _TOO_FEW.format(count=len(wanted))
+        case, parts = panel.required_case, held_out(panel)
+        hashes = case.splits.row_hashes("test")
+        known = {key: place for place, key in enumerate(self.table.unseen_keys)}
+        index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
+        pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]
+        places = np.array([place for place, _ in pairs], dtype=np.int64)
+        if note := unfit(case, index[places]):
+            return note
+        target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
+        left_out = self._points(panel, self.table.unseen[torch.tensor([row for _, row in pairs], dtype=torch.int64)])
+        scale = float(np.nanmean((target - left_out) ** 2))
+        groups = self._groups(panel, index[places], panel.original.parts["train-forget"].target, target)
+        return NeverSeen(places, target, left_out, index[places], groups, scale)
 
     def _points(self, panel: Panel, raw: torch.Tensor) -> Values:
         """Point predictions of raw ones, in the panel's units."""
@@ -201,25 +200,8 @@ class MemoryKept(Metric):
         )
         return found
 
-    def _seen(self, panel: Panel, parts: Sequence[Part], wanted: Values) -> NeverSeen | None:
-        """The never-seen samples that the table knows, and groups of them; None if they are too few."""
-        case = panel.required_case
-        hashes = case.splits.row_hashes("test")
-        known = {key: place for place, key in enumerate(self.table.unseen_keys)}
-        index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
-        pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]
-        places = np.array([place for place, _ in pairs], dtype=np.int64)
-        rows = torch.tensor([row for _, row in pairs], dtype=torch.int64)
-        if len(places) < _needed(len(wanted)):
-            return None
-        target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
-        left_out = self._points(panel, self.table.unseen[rows])
-        scale = float(np.nanmean((target - left_out) ** 2))
-        groups, how = self._groups(panel, index[places], wanted, target)
-        return NeverSeen(places, target, left_out, index[places], groups, how, scale)
-
-    def _groups(self, panel: Panel, rows: Index, wanted: Values, target: Values) -> tuple[Index, str]:
-        """Groups of never-seen samples, `(draws, m)`, and how they were drawn.
+    def _groups(self, panel: Panel, rows: Index, wanted: Values, target: Values) -> Groups:
+        """Groups of never-seen samples like the forgotten ones.
 
         Args:
             panel: gives the case, and the seed.
@@ -228,22 +210,16 @@ class MemoryKept(Metric):
             target: those of the never-seen ones.
         """
         rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
-        request, count = panel.required_case.requested, len(wanted)
-        subjects = panel.required_case.splits.test_subjects
-        people = [] if subjects is None else [subjects[row] for row in rows]
-        if request.by == "subjects" and len(set(people)) > 1:
-            return groups_of_people(people, count, self.draws, rng), "never-seen people"
-        if len(lengths := lengths_of_runs(request.forget)) <= count / FEW_RUNS:
-            return groups_of_runs(len(rows), lengths, self.draws, rng), "stretches of never-seen samples as long"
-        if request.target_band is not None or _differ(wanted, target):
+        case = panel.required_case
+        kind = kind_of_request(case, rows)
+        if kind == "people":
+            return of_people(people_of(case, rows), forgotten_people(case), self.draws, rng)
+        if kind == "stretches":
+            return of_runs(len(rows), lengths_of_runs(case.requested.forget), self.draws, rng)
+        if kind == "matched":
             first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, target))
-            return matched_groups(first, second, self.draws, rng), "never-seen samples of nearly the same targets"
-        return random_groups(len(rows), count, self.draws, rng), "random never-seen samples"
-
-
-def _needed(forgotten: int) -> int:
-    """Number of never-seen samples from which on groups of them can be drawn."""
-    return max(2 * forgotten, 20)
+            return matched(first, second, self.draws, rng)
+        return random_of(len(rows), len(wanted), self.draws, rng)
 
 
 def held_out(panel: Panel) -> list[Part]:
@@ -273,17 +249,6 @@ def _part_of_people(case: Case) -> str:
     if not any(subjects[row] in kept for row in case.requested.forget):
         return ""
     return "a part of a person's samples is forgotten, and the leave-out table left out whole people"
-
-
-def _differ(wanted: Values, there: Values) -> bool:
-    """Whether forgotten and never-seen samples have targets of other distributions, at a level of 5 %."""
-    from scipy.stats import ks_2samp
-
-    first, second = (each.reshape(len(each), -1) for each in (wanted, there))
-    outputs = first.shape[1]
-    pairs = ((first[:, each], second[:, each]) for each in range(outputs))
-    known = ((a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in pairs)
-    return any(len(a) and len(b) and ks_2samp(a, b).pvalue < 0.05 / outputs for a, b in known)
 
 
 def _percentiles(name: str, own: Values, target: Values, left_out: Values, null: Null, scale: float) -> Curve:

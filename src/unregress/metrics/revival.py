@@ -20,7 +20,7 @@ from unregress.metrics.base import Metric, MetricResult, Panel, measured, withou
 from unregress.metrics.collect import collect
 from unregress.metrics.memory import typical_error
 from unregress.metrics.memory_kept import MemoryKept, interval_of
-from unregress.metrics.memory_slope import memory_kept, null_of
+from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Predictions, Values
 from unregress.training.divergence import EXPLODED
 from unregress.training.loop import fit
@@ -132,8 +132,8 @@ class Revival(Metric):
             forgotten, unseen = after
             earlier = memory_kept(before[name], target, left_out, seen.scale)
             value = memory_kept(forgotten, target, left_out, seen.scale)
-            null = null_of(unseen, seen.target, seen.left_out, seen.groups, seen.scale)
-            note = f"{_signed(earlier)} before; by leave-out predictions, compared with {seen.how}"
+            null = seen.null(unseen)
+            note = f"{_signed(earlier)} before; by leave-out predictions, compared with {seen.groups.how}"
             yield measured(
                 metric=REVIVAL, split=FORGOTTEN, model=name, value=value, interval=interval_of(value, null), note=note
             )

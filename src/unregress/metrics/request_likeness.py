@@ -1,0 +1,190 @@
+"""Whether never-seen samples can stand for the forgotten ones: in which kind of groups, and whether at all."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+
+from unregress.data.case import Case
+from unregress.data.hashing import columns
+from unregress.data.loading import chunked, read_targets
+from unregress.data.request import Index
+from unregress.data.splits import Split
+from unregress.evidence.table_verdict import TABLE_LEVEL
+from unregress.hooks.activations import narrowed
+from unregress.metrics.memory_groups import lengths_of_runs, matched_groups, needed
+from unregress.metrics.predictions import Values
+
+Kind = Literal["people", "stretches", "matched", "random"]
+"""What the groups of never-seen samples consist of: people with all of their samples, stretches of a series, samples
+of nearly the same targets, or random ones."""
+FEW_RUNS = 4
+"""Forgotten samples for each run of consecutive ones from which on they are a stretch of a series or of a sorted
+table."""
+ALIKE_LEVEL = TABLE_LEVEL
+"""How often a random request is taken for one whose samples are alike, as often as the verdict is wrong to a side."""
+COMPARED = 1000
+"""Largest number of never-seen samples whose inputs are read, and number of random groups."""
+WIDTH = 512
+"""Largest number of inputs that are compared; more are averaged in equal parts."""
+
+
+def kind_of_request(case: Case, rows: Index) -> Kind:
+    """The kind of groups of never-seen samples that are like the forgotten ones.
+
+    Args:
+        case: the request and the data.
+        rows: positions of the never-seen samples in the test set.
+    """
+    request = case.requested
+    if people_of(case, rows):
+        return "people"
+    if len(lengths_of_runs(request.forget)) <= len(request.forget) / FEW_RUNS:
+        return "stretches"
+    if request.target_band is not None or _differ(_targets(case, "train_eval", request.forget), _test(case, rows)):
+        return "matched"
+    return "random"
+
+
+def people_of(case: Case, rows: Index) -> list[Hashable]:
+    """The person of each never-seen sample where people are forgotten; empty otherwise, and where there is one."""
+    subjects = case.splits.test_subjects
+    people = [] if subjects is None or case.requested.by != "subjects" else [subjects[row] for row in rows]
+    return people if len(set(people)) > 1 else []
+
+
+def forgotten_people(case: Case) -> list[Hashable]:
+    """The person of each forgotten sample."""
+    subjects = case.splits.subjects or ()
+    return [subjects[row] for row in case.requested.forget]
+
+
+def unfit(case: Case, rows: Index) -> str:
+    """Why never-seen samples cannot stand for the forgotten ones; empty if they can.
+
+    They are too few; or the forgotten ones are alike where random ones are not: all of one company, say.  A leave-out
+    model then saw others of that company, and a model that was retrained without any of them answers otherwise without
+    any memory.  Told by a permutation test of the inputs, over people where people are forgotten.
+
+    Args:
+        case: the request and the data.
+        rows: positions of the never-seen samples in the test set.
+    """
+    forget, people = case.requested.forget, people_of(case, rows)
+    units = len(set(forgotten_people(case))) if people else len(forget)
+    if (len(set(people)) if people else len(rows)) < needed(units):
+        return (
+            f"the leave-out table has too few never-seen {'people' if people else 'samples'} for {units} forgotten ones"
+        )
+    # A single one is like itself; neighbours in a series are alike, and compared with such.
+    if units == 1 or (kind := kind_of_request(case, rows)) == "stretches":
+        return ""
+    rng = np.random.default_rng(0)
+    others = rows
+    if kind == "matched":
+        first, second = (np.nan_to_num(each) for each in (_targets(case, "train_eval", forget), _test(case, rows)))
+        others = np.unique(rows[matched_groups(first, second, 4, rng)])
+    elif len(rows) > COMPARED and not people:
+        others = np.sort(rng.choice(rows, COMPARED, replace=False))
+    own, there = (
+        _inputs(case, *each, targets=kind != "matched") for each in (("train_eval", forget), ("test", others))
+    )
+    if own.shape[1:] != there.shape[1:] or not own.shape[1]:
+        return ""
+    if people:
+        own, there = _means(own, forgotten_people(case)), _means(there, people)
+    if alike(own, there, rng) > ALIKE_LEVEL:
+        return ""
+    called = "people" if people else "samples"
+    return (
+        f"the forgotten {called} are alike in their inputs where random {called} are not, and the leave-out models saw "
+        "others like them: only retrained models can tell"
+    )
+
+
+def alike(own: Values, there: Values, rng: np.random.Generator) -> float:
+    """Permutation p-value of whether some units are a random part of all units, by their values.
+
+    Three statistics share the level: how far the mean of any column is off, how little any column varies, and how
+    little all of them do.
+
+    Args:
+        own: `(m, columns)`.
+        there: of the others, `(u, columns)`.
+        rng: random draws.
+
+    >>> rng = np.random.default_rng(0)
+    >>> there = rng.normal(size=(100, 3))
+    >>> alike(rng.normal(size=(5, 3)), there, rng) > 0.05, alike(np.full((5, 3), 0.1), there, rng) < 0.01
+    (True, True)
+    """
+    values, count = np.concatenate([own, there]), len(own)
+    spread = values.std(axis=0)
+    values = (values - values.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    if not values.shape[1]:
+        return 1.0
+    drawn = np.zeros((COMPARED, len(values)))
+    drawn[0, :count] = 1
+    for row in drawn[1:]:
+        row[rng.choice(len(values), count, replace=False)] = 1
+    means = drawn @ values / count
+    variances = np.maximum(drawn @ values**2 / count - means**2, 0).round(12)
+    found = [np.abs(means).max(axis=1)]
+    if count > 1:
+        found += [-variances.min(axis=1), -variances.sum(axis=1)]
+    return min(1.0, len(found) * min(float((each >= each[0] - 1e-9).mean()) for each in found))
+
+
+def _inputs(case: Case, split: Split, rows: Sequence[int] | Index, *, targets: bool) -> Values:
+    """The numbers of some samples as a batch has them, flattened, `(n, columns)`; no columns where they differ in size.
+
+    Args:
+        case: the data.
+        split: the split.
+        rows: positions in it.
+        targets: whether targets are among them.
+    """
+    found: list[torch.Tensor] = []
+    for batch in case.source(split).fetch(chunked(torch.as_tensor(np.asarray(rows, np.int64)), 256)):
+        size, target = len(batch.index), case.task.target(batch.data)
+        flat = [each.reshape(size, -1).double().cpu() for each in columns(batch.data, size) if hasattr(each, "reshape")]
+        if not targets:
+            own = target.reshape(len(target), -1).double().cpu()
+            flat = [each for each in flat if not torch.equal(each.nan_to_num(), own.nan_to_num())]
+        found.append(narrowed(torch.cat(flat, dim=1), WIDTH) if flat else torch.empty(size, 0))
+    if len({each.shape[1] for each in found}) != 1:
+        return np.zeros((len(rows), 0))
+    values: Values = torch.cat(found).nan_to_num().numpy().astype(np.float64)
+    return values
+
+
+def _means(values: Values, people: Sequence[Hashable]) -> Values:
+    """Each person's mean, `(people, columns)`."""
+    _, unit, counts = np.unique(np.array([str(each) for each in people]), return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, unit, values)
+    found: Values = sums / counts[:, None]
+    return found
+
+
+def _targets(case: Case, split: Split, rows: Sequence[int] | Index) -> Values:
+    found = read_targets(case.source(split), case.task, torch.as_tensor(np.asarray(rows, np.int64)))
+    values: Values = found.double().reshape(len(found), -1).numpy()
+    return values
+
+
+def _test(case: Case, rows: Index) -> Values:
+    return _targets(case, "test", rows)
+
+
+def _differ(wanted: Values, there: Values) -> bool:
+    """Whether forgotten and never-seen samples have targets of other distributions, at a level of 5 %."""
+    from scipy.stats import ks_2samp
+
+    outputs = wanted.shape[1]
+    pairs = ((wanted[:, each], there[:, each]) for each in range(outputs))
+    known = ((a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in pairs)
+    return any(len(a) and len(b) and ks_2samp(a, b).pvalue < 0.05 / outputs for a, b in known)

@@ -1,0 +1,83 @@
+"""Requests whose samples are alike cannot be judged by leave-out predictions; random ones can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from unregress import Case, ForgetRequest, Splits, TensorTask
+from unregress.metrics.request_likeness import ALIKE_LEVEL, alike, kind_of_request, unfit
+
+PEOPLE = 120
+
+
+def data(seed: int = 0, *, as_number: bool = False) -> tuple[Splits, np.ndarray]:
+    """People with three rows each, the first half in training; each belongs to one of ten companies."""
+    rng = np.random.default_rng(seed)
+    company = rng.integers(10, size=PEOPLE)
+    nr = np.repeat(np.arange(PEOPLE), 3)
+    coded = company[nr][:, None] if as_number else np.eye(10)[company[nr]]
+    x = torch.tensor(np.concatenate([rng.normal(size=(len(nr), 2)), coded], axis=1), dtype=torch.float32)
+    y = torch.tensor(rng.normal(size=len(nr)), dtype=torch.float32)
+    half = nr < PEOPLE // 2
+    train, test = (TensorDataset(x[rows], y[rows]) for rows in (half, ~half))
+    splits = Splits(train=train, test=test, subjects=nr[half].tolist(), test_subjects=nr[~half].tolist())
+    return splits, company
+
+
+def case_of(splits: Splits, request: ForgetRequest) -> Case:
+    return Case(task=TensorTask(build_model=lambda: nn.Linear(1, 1), loss="mse"), splits=splits, request=request)
+
+
+@pytest.mark.parametrize("as_number", [False, True])
+def test_a_company_is_no_random_group_of_people(as_number: bool) -> None:
+    splits, company = data(as_number=as_number)
+    rows = np.arange(len(splits.test_subjects or ()))
+    asked = [person for person in range(PEOPLE // 2) if company[person] == 3]
+    assert len(asked) >= 4
+    case = case_of(splits, ForgetRequest.subjects(splits, asked, reason="company"))
+    assert kind_of_request(case, rows) == "people" and "alike" in unfit(case, rows)
+    other = case_of(splits, ForgetRequest.subjects(splits, list(range(len(asked))), reason="random"))
+    assert unfit(other, rows) == ""
+    # The same rows by a condition: no people are named then.
+    mask = np.isin(np.array(splits.subjects), asked)
+    assert "alike" in unfit(case_of(splits, ForgetRequest.where(mask, reason="company")), rows)
+
+
+def test_a_single_person_is_never_alike() -> None:
+    splits, _ = data()
+    rows = np.arange(len(splits.test_subjects or ()))
+    for person in range(20):
+        assert unfit(case_of(splits, ForgetRequest.subjects(splits, [person], reason="one")), rows) == ""
+
+
+def test_people_are_counted_and_not_their_rows() -> None:
+    splits, _ = data()
+    case = case_of(splits, ForgetRequest.subjects(splits, [0], reason="one"))
+    # 39 people with three rows each are 117 rows.
+    assert "too few never-seen people" in unfit(case, np.arange(39 * 3))
+    assert unfit(case, np.arange(40 * 3)) == ""
+
+
+def test_a_band_of_targets_is_compared_with_samples_of_its_targets() -> None:
+    splits, _ = data()
+    targets = splits.train.tensors[1].numpy()  # type: ignore[attr-defined]
+    case = case_of(splits, ForgetRequest.band(targets, 1.0, reason="high"))
+    rows = np.arange(len(splits.test_subjects or ()))
+    assert kind_of_request(case, rows) == "matched" and unfit(case, rows) == ""
+
+
+@pytest.mark.parametrize("rare", [False, True])
+def test_random_groups_are_taken_for_alike_as_often_as_stated(rare: bool) -> None:
+    """Also where columns are rare categories, of which a random group holds one that no other has."""
+    rng = np.random.default_rng(1)
+
+    def units(count: int) -> np.ndarray:
+        values = rng.normal(size=(count, 5))
+        return np.concatenate([values, np.eye(60)[rng.integers(60, size=count)]], axis=1) if rare else values
+
+    found = [alike(units(4), units(50), rng) <= ALIKE_LEVEL for _ in range(300)]
+    assert np.mean(found) <= 0.055
