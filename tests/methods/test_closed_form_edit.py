@@ -8,18 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from unregress import Case, ForgetRequest, LeaveOutEdit, Runtime, Splits, TensorTask
-from unregress.data.leave_out_table import LeaveOutTable
+from support.edit_problems import FORGET, X, changed, problem
+from unregress import LeaveOutEdit, Runtime
 from unregress.hooks import exact_layers, gram_passes
 from unregress.methods import closed_form_edit
 
 CPU = Runtime(accelerator="cpu")
 DOUBLE = replace(CPU, precision="64-true")
-X = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randint(0, 60, (60, 4), generator=torch.Generator().manual_seed(1))
-FORGET = (3, 20, 41)
 
 
 class Recurrent(nn.Module):
@@ -98,32 +95,6 @@ BUILDS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "normalisation": (normalised, {"1.weight", "1.bias"}),
     "biases": (biases_only, {"0.bias"}),
 }
-
-
-def problem(build: Callable[[], nn.Module], inputs: Tensor = X) -> tuple[nn.Module, Case, Tensor, LeaveOutTable]:
-    """An untrained model, a case, targets a little away from its predictions, and a table with them."""
-    torch.manual_seed(4)
-    model = build().eval()
-    with torch.no_grad():
-        before = model(inputs).clone()
-    shift = 0.3 * before.std() * torch.tensor([1.0, -1.0, 0.5])[:, None]
-    wanted = before.clone()
-    wanted[list(FORGET)] += shift
-    data = TensorDataset(inputs, torch.zeros(before.shape).squeeze(1))
-    case = Case(
-        task=TensorTask(build_model=build, loss="mse"),
-        splits=Splits(train=data, test=data),
-        request=ForgetRequest(size=60, forget=FORGET, reason="test"),
-    )
-    keys = tuple(case.splits.row_hashes("train_eval"))
-    nothing = torch.empty(0)
-    found = wanted.squeeze(1) if before.shape[1] == 1 else wanted
-    table = LeaveOutTable(keys=keys, predictions=found, folds=torch.zeros(60), unseen=nothing, unseen_keys=())
-    return model, case, wanted, table
-
-
-def changed(before: nn.Module, after: nn.Module) -> set[str]:
-    return {name for name, w in after.named_parameters() if not torch.equal(w, before.get_parameter(name))}
 
 
 @pytest.mark.parametrize("name", BUILDS)

@@ -185,7 +185,7 @@ def test_a_table_of_another_model_or_of_data_that_are_gone_is_refused() -> None:
 def test_weights_on_which_nothing_depends_cannot_be_changed() -> None:
     case = case_of(lambda: nn.Linear(30, 1))
     model = nn.Linear(30, 1).requires_grad_(False)
-    with pytest.raises(ModelError, match="no layer that can be changed"):
+    with pytest.raises(ModelError):
         LeaveOutEdit(table=table_of(case, Y)).unlearn(model, case, CPU)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
+from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.errors import ModelError
 from unregress.hooks.exact_layers import exact_layers
 from unregress.hooks.gram_passes import Footprint, Products, footprint, gram_matrices
+from unregress.hooks.live_weights import live_weights
 from unregress.hooks.other_layers import OtherLayers, other_layers, other_products
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime
@@ -27,33 +30,40 @@ class Changeable:
     """Both, in the model's order."""
     size: Footprint
     """Memory by sample, of the known layers."""
+    cost: Cost
+    """What it took to find the weights on which predictions depend."""
 
     @classmethod
-    def of(cls, model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Changeable:
-        """Find the layers of a model.
+    def of(cls, model: nn.Module, case: Case, runtime: Runtime) -> Changeable:
+        """Find the layers of a model that influence its predictions of the forgotten samples.
 
         Args:
             model: the model in evaluation mode, on the runtime's device.
-            case: task and data.
-            rows: positions of a few training samples to try, such as two.
+            case: the request, the task and the data.
             runtime: where to run.
 
         Raises:
-            ModelError: no prediction depends on a trainable weight.
+            ModelError: none of these predictions depends on a trainable weight.
         """
-        known = exact_layers(model, case, rows, runtime)
-        others = other_layers(model, known, case, rows, runtime)
+        forget = torch.tensor(case.requested.forget)
+        rows = torch.cat([forget, torch.from_numpy(case.requested.retain[:2])])
+        chunk = footprint(model, {}, case, rows[:2], runtime).chunk
+        live, seen = live_weights(model, case, forget, chunk, runtime)
+        known = exact_layers(model, case, rows, live, runtime)
+        others = other_layers(model, known, case, rows[:2], live, runtime)
         if not known and not others.layers:
             raise ModelError(
                 f"The model, a {type(unwrapped(model)).__name__}, has no layer that can be changed in closed form",
-                expected="trainable weights on which its predictions depend",
-                remedy="Let some weights be trained (`requires_grad_`)",
+                expected="trainable weights on which its predictions of the forgotten samples depend",
+                remedy="Let some weights be trained (`requires_grad_`), or retrain the model if its units give zero "
+                "for all of these samples, so that the weights before them influence nothing",
             )
         place = {id(weight): number for number, weight in enumerate(model.parameters())}
         both = known | others.layers
         order = sorted(both, key=lambda name: min(place[id(weight)] for weight in both[name].parameters()))
-        size = footprint(model, known, case, rows, runtime)
-        return cls(known, others, {name: both[name] for name in order}, size)
+        size = footprint(model, known, case, rows[:2], runtime)
+        cost = Cost(forward=seen, backward=seen)
+        return cls(known, others, {name: both[name] for name in order}, size, cost)
 
     @property
     def first_choice(self) -> dict[str, nn.Module]:

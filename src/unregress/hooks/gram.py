@@ -141,18 +141,22 @@ def back_propagated(seen: dict[str, list[tuple[Tensor, Tensor]]], outputs: Tenso
         seen: the recorded calls of this chunk's forward pass, from `traced`.
         outputs: the predictions, `(n, k)`.
     """
-    flat = [(name, call) for name, calls in seen.items() for call in calls]
+    flat = [output for calls in seen.values() for _, output in calls]
+    # None where no sample of the chunk uses a layer, or where it is called without gradients.
+    reached = [number for number, output in enumerate(flat) if output.requires_grad and outputs.requires_grad]
     back: list[list[Tensor]] = []
     for component in range(outputs.shape[1]):
-        found = torch.autograd.grad(
-            outputs[:, component].sum(),
-            [output for _, (_, output) in flat],
-            retain_graph=component + 1 < outputs.shape[1],
-            allow_unused=True,
-        )
-        pairs = zip(flat, found, strict=True)
-        back.append([_or_zero(grad, out) for (_, (_, out)), grad in pairs])
-        del found, pairs
+        gradients: dict[int, Tensor | None] = {}
+        if reached:
+            found = torch.autograd.grad(
+                outputs[:, component].sum(),
+                [flat[number] for number in reached],
+                retain_graph=component + 1 < outputs.shape[1],
+                allow_unused=True,
+            )
+            gradients = dict(zip(reached, found, strict=True))
+            del found
+        back.append([_or_zero(gradients.pop(number, None), output) for number, output in enumerate(flat)])
     for name, calls in seen.items():
         # Released layer by layer: what is kept of a layer may be much less than its trace.
         made = [Trace(inputs, torch.stack([each.pop(0) for each in back], dim=1)) for inputs, _ in calls]

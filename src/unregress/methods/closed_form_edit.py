@@ -6,22 +6,21 @@ from math import isnan
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.hooks.changeable_layers import Changeable
-from unregress.hooks.exact_layers import raw_predictions
-from unregress.hooks.nearest import nearest_rows
-from unregress.training.runtime import Runtime, evaluating
+from unregress.hooks.raw_predictions import gradients_of, raw_predictions
+from unregress.methods.edit_samples import anchors_wanted, draw_anchors, predict_raw
+from unregress.methods.ridge_solution import ridge_solution
+from unregress.training.runtime import Runtime
 
 Group = Literal["least drift", "all", "first", "last"]
 """Which layers to change."""
 CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
-WATCHED = 500
-"""Retained samples, none of them an anchor, whose drift decides which layers are changed."""
 RIDGES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 """Shares of the ridge that are tried in turn with layers of unknown kinds, whose gradients may be nearly alike."""
 SMALLEST = 1e-5
@@ -62,9 +61,11 @@ class ClosedFormEdit:
         self.cost = Cost()
         forget = torch.tensor(case.requested.forget)
         draws = runtime.generator("edit/anchors")
-        self.anchors, self.watched = _anchors(self.model, case, runtime, anchors_wanted(anchors, len(forget)), draws)
+        wanted = anchors_wanted(anchors, len(forget))
+        self.anchors, self.watched = draw_anchors(self.model, case, runtime, wanted, draws)
         self.rows = torch.cat([forget, self.anchors])
-        self.changeable = Changeable.of(self.model, case, self.rows[:2], runtime)
+        self.changeable = Changeable.of(self.model, case, runtime)
+        self.cost += self.changeable.cost
         self.layers, self.size = self.changeable.first_choice, self.changeable.size
         # The anchors' predictions before any change are held, also in later rounds.
         self.targets = torch.cat([targets, self._predicted(self.anchors)]) if len(self.anchors) else targets
@@ -120,7 +121,7 @@ class ClosedFormEdit:
 
     def _attempt(self) -> str:
         """Take the steps of an edit; returns what was changed."""
-        first, done = float("nan"), 0
+        first, done, end = float("nan"), 0, ""
         for done in range(1, self.iterations + 1):
             kernels, current = self._kernels()
             residual = self.targets - current
@@ -130,13 +131,21 @@ class ClosedFormEdit:
             if gap <= CLOSE * first and done > 1:
                 done -= 1
                 break
+            kernels = {group: kernel for group, kernel in kernels.items() if self._influences(kernel, current)}
+            if not kernels:
+                done, end = done - 1, "; their weights have no influence on the forgotten samples"
+                break
             if self.group is None:
                 self.group = self._least_drift(kernels, residual)
             if self._beyond_known:
                 self._nearest_step(self.group, kernels[self.group], residual)
             else:
                 self._step(self.group, self._solution(kernels[self.group], residual))
-        return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}"
+        return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}{end}"
+
+    def _influences(self, kernel: Tensor, current: Tensor) -> bool:
+        """Whether weights with these products of gradients have any influence on the forgotten samples' predictions."""
+        return bool(kernel.diagonal()[: self.forgotten * current.shape[1]].any())
 
     def _distance(self) -> float:
         """Mean distance of the forgotten samples to their targets."""
@@ -172,8 +181,7 @@ class ClosedFormEdit:
         for factor in ridges if self._beyond_known else RIDGES[:1]:
             ridge = torch.full(residual.shape, 3 * factor * self.ridge * scale, dtype=torch.float64)
             ridge[: self.forgotten] = factor * self.ridge * scale
-            root = torch.linalg.cholesky(kernel + torch.diag(ridge.reshape(-1)))
-            solution = torch.cholesky_solve(residual.reshape(-1, 1), root).reshape(residual.shape)
+            solution, ridge = ridge_solution(kernel, ridge, residual)
             # What a linear model would have left to go.
             left = (ridge * solution)[: self.forgotten].abs().mean()
             if left <= REMAINS * residual[: self.forgotten].abs().mean():
@@ -197,12 +205,11 @@ class ClosedFormEdit:
                 raw = raw_predictions(self.case, self.model, batch)
                 factor = solution[done : done + len(raw)].to(raw)
                 done += len(raw)
-                found = torch.autograd.grad((raw * factor).sum(), weights, allow_unused=True)
+                found = gradients_of((raw * factor).sum(), weights)
                 # Otherwise what is left of the graph would stay until the next chunk's is complete.
                 del raw
                 for sum_, piece in zip(total, found, strict=True):
-                    if piece is not None:
-                        sum_ += piece
+                    sum_ += piece
         self.cost += Cost(forward=len(self.rows), backward=len(self.rows))
         return dict(zip(weights, total, strict=True))
 
@@ -259,37 +266,6 @@ class ClosedFormEdit:
     def _predicted(self, rows: Tensor) -> Tensor:
         self.cost += Cost(forward=len(rows))
         return predict_raw(self.model, self.case, rows, self.runtime)
-
-
-def anchors_wanted(anchors: int, forgotten: int) -> int:
-    """Number of samples to hold: at least six for each forgotten one, or none."""
-    return max(anchors, 6 * forgotten) if anchors else 0
-
-
-def flattened(raw: Tensor) -> Tensor:
-    """Raw predictions with all outputs, and quantile levels, on one axis; `(n, k)`."""
-    return raw.reshape(len(raw), -1)
-
-
-def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
-    """Raw predictions of training samples, `(n, k)` float64, in evaluation mode."""
-    ready = runtime.set_up(model)
-    with evaluating(ready), torch.no_grad():
-        found = [
-            raw_predictions(case, ready, batch).double().cpu()
-            for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size))
-        ]
-    return torch.cat(found)
-
-
-def _anchors(model: nn.Module, case: Case, runtime: Runtime, count: int, draws: Generator) -> tuple[Tensor, Tensor]:
-    """Positions of the samples to hold, half nearest and half random, and of others to watch."""
-    retain = torch.from_numpy(case.requested.retain)
-    near = nearest_rows(model, case, count // 2, draws, runtime) if count > 1 else retain[:0]
-    others = retain[~torch.isin(retain, near)]
-    others = others[torch.randperm(len(others), generator=draws)]
-    drawn = others[: count - len(near)]
-    return torch.cat([near, drawn]), others[len(drawn) : len(drawn) + WATCHED]
 
 
 def _group(layers: dict[str, nn.Module], group: str) -> dict[str, nn.Module]:

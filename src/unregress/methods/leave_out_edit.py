@@ -15,15 +15,8 @@ from unregress.errors import UnregressError, require_fields
 from unregress.hooks.changeable_layers import Changeable
 from unregress.hooks.gram_passes import within_memory
 from unregress.methods.base import Method
-from unregress.methods.closed_form_edit import (
-    RIDGES,
-    WATCHED,
-    ClosedFormEdit,
-    Group,
-    anchors_wanted,
-    flattened,
-    predict_raw,
-)
+from unregress.methods.closed_form_edit import RIDGES, ClosedFormEdit, Group
+from unregress.methods.edit_samples import WATCHED, anchors_wanted, flattened, predict_raw
 from unregress.methods.unlearned import Unlearned, lineage
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import Training, require_possible, train_from
@@ -53,7 +46,7 @@ class LeaveOutEdit(Method):
 
     Raises:
         SettingError: settings are out of range; all of them are reported at once.
-        ModelError: no prediction depends on a trainable weight.
+        ModelError: no prediction of a forgotten sample depends on a trainable weight, or gradients are not finite.
     """
 
     table: LeaveOutTable | None = None
@@ -64,7 +57,8 @@ class LeaveOutEdit(Method):
     """Number of retained samples whose predictions are held, half of them the nearest to the forgotten ones and half
     drawn at random; at least six for each forgotten sample."""
     layers: Group = "least drift"
-    """Layers to change: all, the first, the last two, or those of these three that move retained samples least."""
+    """Layers to change: all, the first, the last two, or those of these three that move retained samples least.
+    Layers without influence on the forgotten samples' predictions, such as unused ones, do not count."""
     iterations: int = 2
     """Largest number of changes."""
     ridge: float = 0.01
@@ -108,10 +102,11 @@ class LeaveOutEdit(Method):
         with runtime.isolated_rng("edit/passes"):
             copy = runtime.set_up(runtime.private_copy(model)).eval()
             reading = within_memory(runtime, copy, case, rows)
-            found = Changeable.of(copy, case, rows, reading)
+            found = Changeable.of(copy, case, reading)
             outputs = predict_raw(copy, case, rows, reading).shape[1]
         attempts = [found.first_choice, found.every] if len(found.first_choice) < len(found.every) else [found.every]
-        total = held
+        # The anchors' predictions, and the search for weights that influence the forgotten samples.
+        total = held + 2 * forgotten
         for layers in attempts:
             gradients = found.passes(layers, held, outputs) * held * (1 + outputs)
             # Gradients, change and predictions for each iteration; trials of three groups of layers.
@@ -139,8 +134,7 @@ class LeaveOutEdit(Method):
                 require_possible(self.helper, runtime)
             else:
                 self.table.targets(case)
-            rows = torch.from_numpy(case.requested.retain[:2])
-            Changeable.of(runtime.set_up(student).eval(), case, rows, runtime)
+            Changeable.of(runtime.set_up(student).eval(), case, runtime)
         except UnregressError as error:
             yield error
 
