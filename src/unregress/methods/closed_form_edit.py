@@ -21,6 +21,8 @@ Group = Literal["least drift", "all", "first", "last"]
 """Which layers to change."""
 CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
+DRIFT = 0.1
+"""Share of the first distance to the targets above which the edit warns of the retained samples' drift."""
 RIDGES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 """Shares of the ridge that are tried in turn with layers of unknown kinds, whose gradients may be nearly alike."""
 SMALLEST = 1e-5
@@ -70,9 +72,10 @@ class ClosedFormEdit:
         # The anchors' predictions before any change are held, also in later rounds.
         self.targets = torch.cat([targets, self._predicted(self.anchors)]) if len(self.anchors) else targets
         self.forgotten = len(forget)
+        self.before = self._predicted(forget), self._predicted(self.watched)
         self.wanted = layers
         self.group: str | None = None if layers == "least drift" else layers
-        self.first, self.after = float("nan"), float("nan")
+        self.first, self.after, self.moved, self.drift = (float("nan") for _ in range(4))
         self.changes: list[str] = []
 
     def apply(self) -> None:
@@ -89,6 +92,12 @@ class ClosedFormEdit:
             self._with_all_layers(start)
         self.model.zero_grad(set_to_none=True)
 
+    def measure_drift(self) -> None:
+        """Measure how far all of this moved the forgotten samples' predictions, and those of watched samples."""
+        rows = self.rows[: self.forgotten], self.watched
+        pairs = zip(rows, self.before, strict=True)
+        self.moved, self.drift = (float((self._predicted(each) - old).square().mean().sqrt()) for each, old in pairs)
+
     @property
     def remains(self) -> float:
         """Share of the forgotten samples' mean distance to their targets that remains; 0 if there was none."""
@@ -96,14 +105,24 @@ class ClosedFormEdit:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was changed, and how far the forgotten samples came."""
+        """What was changed, how far the forgotten samples came, and how far others moved if that was measured."""
         moved = f"forgotten samples' mean distance to their targets: {self.first:.4g}, afterwards {self.after:.4g}"
         warning = (
             f"Warning: {self.remains:.0%} of the distance to the targets remains, so that much of the memory may be "
             "kept; more iterations, a smaller ridge, fewer anchors or retraining leave less"
         )
         held = f"{len(self.anchors)} retained samples were held"
-        return (self.changes[0], moved, held, *([warning] if self.remains > REMAINS else []))
+        drift = [] if isnan(self.drift) else [self._drift_note()]
+        return (self.changes[0], moved, held, *drift, *([warning] if self.remains > REMAINS else []))
+
+    def _drift_note(self) -> str:
+        """How far retained samples moved that were not held, with a warning if that is far."""
+        others = f"predictions of {len(self.watched)} retained samples that were not held moved by {self.drift:.4g}"
+        note = f"{others}, those of the forgotten samples by {self.moved:.4g} (root mean squares)"
+        if self.drift <= DRIFT * self.first:
+            return note
+        share = f"above {DRIFT:.0%} of the forgotten samples' mean distance to their targets"
+        return f"Warning: {note}; the first is {share}, and more anchors or other layers may lower it"
 
     def _with_all_layers(self, start: dict[nn.Parameter, Tensor]) -> None:
         """Begin again with the layers of unknown kinds too; keep what comes nearer to the targets."""
@@ -249,14 +268,15 @@ class ClosedFormEdit:
         """
         if not len(self.watched):
             return "all"
-        before, drift, left = self._predicted(self.watched), dict[str, float](), dict[str, float]()
+        drift, left = dict[str, float](), dict[str, float]()
         for group, kernel in kernels.items():
             direction = self._direction(group, self._solution(kernel, residual))
             kept = {weight: weight.detach().clone() for weight in direction}
             with torch.no_grad():
                 for weight, change in direction.items():
                     weight.add_(change)
-                drift[group] = float((self._predicted(self.watched) - before).abs().mean())
+                # Groups are compared before any other change, so that this is the shift by one.
+                drift[group] = float((self._predicted(self.watched) - self.before[1]).abs().mean())
             if self._beyond_known:
                 left[group] = self._distance() / self.first if self.first else 0.0
             self._restore(kept)

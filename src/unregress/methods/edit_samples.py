@@ -27,6 +27,8 @@ def flattened(raw: Tensor) -> Tensor:
 
 def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
     """Raw predictions of training samples, `(n, k)` float64, in evaluation mode."""
+    if not len(rows):
+        return torch.empty(0, 0, dtype=torch.float64)
     ready = runtime.set_up(model)
     with evaluating(ready), torch.no_grad():
         found = [

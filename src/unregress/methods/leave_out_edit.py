@@ -41,8 +41,9 @@ class LeaveOutEdit(Method):
     Changed are linear, embedding and convolution layers with trainable weights, in evaluation mode: batch statistics
     and dropout play no part.  Where these leave more than a fifth of the distance to the targets, or where there are
     none, the edit begins again with all trainable weights, such as those of recurrent layers, whose gradients are
-    computed sample by sample.  A note says how much of the distance remains, with a warning above a fifth.  The
-    forgotten labels are never used.
+    computed sample by sample.  Notes say how much of the distance remains, with a warning above a fifth, and how far
+    the predictions of other retained samples moved, with a warning above a tenth of that distance.  The forgotten
+    labels are never used.
 
     Raises:
         SettingError: settings are out of range; all of them are reported at once.
@@ -98,20 +99,21 @@ class LeaveOutEdit(Method):
             UnregressError: the edit cannot be applied to the model.
         """
         forgotten, rows = len(case.requested.forget), torch.from_numpy(case.requested.retain[:2])
-        held = forgotten + min(anchors_wanted(self.anchors, forgotten), len(case.requested.retain))
+        anchors = min(anchors_wanted(self.anchors, forgotten), len(case.requested.retain))
+        held, watched = forgotten + anchors, min(WATCHED, len(case.requested.retain) - anchors)
         with runtime.isolated_rng("edit/passes"):
             copy = runtime.set_up(runtime.private_copy(model)).eval()
             reading = within_memory(runtime, copy, case, rows)
             found = Changeable.of(copy, case, reading)
             outputs = predict_raw(copy, case, rows, reading).shape[1]
         attempts = [found.first_choice, found.every] if len(found.first_choice) < len(found.every) else [found.every]
-        # The anchors' predictions, and the search for weights that influence the forgotten samples.
-        total = held + 2 * forgotten
+        # Predictions before and after, and the search for weights that influence the forgotten samples.
+        total = anchors + 2 * (forgotten + watched) + 2 * forgotten
         for layers in attempts:
             gradients = found.passes(layers, held, outputs) * held * (1 + outputs)
             # Gradients, change and predictions for each iteration; trials of three groups of layers.
-            seen = 2 * held + WATCHED + (forgotten if layers is found.every and found.others.layers else 0)
-            trials = 3 * seen + WATCHED if self.layers == "least drift" else 0
+            seen = 2 * held + watched + (forgotten if layers is found.every and found.others.layers else 0)
+            trials = 3 * seen if self.layers == "least drift" else 0
             steps = len(RIDGES) if layers is found.every and found.others.layers else 1
             further = forgotten * (3 * steps + 1) if steps > 1 else 0
             total += self.iterations * (gradients + steps * (2 * held + 2 * forgotten) + further) + forgotten + trials
@@ -175,4 +177,5 @@ class LeaveOutEdit(Method):
             )
             history, cost = (*history, *steps.history), cost + steps.cost
             edit.apply()
+        edit.measure_drift()
         return Unlearned(model=student, history=history, cost=cost + edit.cost, notes=edit.notes, helper=helper)
