@@ -73,6 +73,23 @@ class Gated(nn.Module):
         return self.rest(x) + open_ * torch.tanh(self.gated(x)).sum(1, keepdim=True)
 
 
+class Experts(nn.Module):
+    """One of two layers for each sample, which sees its own samples of a batch, or all of them."""
+
+    def __init__(self, *, parted: bool) -> None:
+        super().__init__()
+        # A layer that sees all samples decides which anchors are the nearest.
+        self.start = nn.Linear(5, 5).requires_grad_(False)
+        self.one, self.other, self.parted = nn.Linear(5, 1), nn.Linear(5, 1), parted
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, x = x[:, 0] < 0, self.start(x)
+        if not self.parted:
+            return torch.where(first[:, None], self.one(x), self.other(x))
+        places = torch.cat([torch.nonzero(first), torch.nonzero(~first)]).flatten()
+        return torch.cat([self.one(x[first]), self.other(x[~first])])[places.argsort()]
+
+
 @pytest.mark.parametrize("layers", ["least drift", "all", "first", "last"])
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1), (0, 2), (2, 2)])
 def test_unused_layers_play_no_part(layers: str, before: int, after: int) -> None:
@@ -127,6 +144,19 @@ def test_a_layer_that_one_forgotten_sample_uses_is_changed(called: bool) -> None
     with torch.no_grad():
         before, after = (float((each(X) - wanted)[list(FORGET)].abs().mean()) for each in (model, made.model))
     assert after < 0.1 * before
+
+
+@pytest.mark.parametrize("anchors", [0, 30])
+def test_layers_that_see_a_part_of_a_batch_are_changed_alike(anchors: int) -> None:
+    """The forgotten samples share an expert, so that its products are right until an anchor uses the other one."""
+    model, case, _, table = problem(lambda: Experts(parted=False))
+    method = LeaveOutEdit(table=table, layers="all", anchors=anchors)
+    expected = method.unlearn(model, case, DOUBLE).model
+    model, case, _, table = problem(lambda: Experts(parted=True))
+    made = method.unlearn(model, case, DOUBLE).model
+    assert changed(model, made) == {"one.weight", "one.bias"}
+    for found, weight in zip(made.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(found, weight, rtol=1e-9, atol=1e-11)
 
 
 def test_predictions_that_are_not_finite_are_refused() -> None:

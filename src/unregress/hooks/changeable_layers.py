@@ -12,6 +12,7 @@ from unregress.data.case import Case
 from unregress.errors import ModelError
 from unregress.hooks.exact_layers import exact_layers
 from unregress.hooks.gram_passes import Footprint, Products, footprint, gram_matrices
+from unregress.hooks.layer_gradients import UnequalUseError
 from unregress.hooks.live_weights import live_weights
 from unregress.hooks.other_layers import OtherLayers, other_layers, other_products
 from unregress.tasks.unwrap import unwrapped
@@ -90,11 +91,28 @@ class Changeable:
         made = []
         if known:
             wanted = {name: layer for name, layer in layers.items() if name in known}
-            made.append(gram_matrices(model, wanted, case, rows, self.size, runtime))
+            made.append(self._known_products(model, wanted, case, rows, runtime))
         if others:
             made.append(other_products(model, self.others, others, case, rows, self.size, runtime))
         found = {name: matrix for each in made for name, matrix in each.by_layer.items()}
         return Products(found, made[0].outputs, sum(each.passes for each in made))
+
+    def _known_products(
+        self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime
+    ) -> Products:
+        """As `products`, by autograd for each sample if the samples use a layer in different ways.
+
+        So do experts that see a part of a batch, and sequences that are padded to the longest one of their batch.
+        """
+        try:
+            return gram_matrices(model, layers, case, rows, self.size, runtime)
+        except UnequalUseError:
+            weights: dict[str, nn.Module] = {
+                name: nn.ParameterList(weight for weight in layer.parameters() if weight.requires_grad)
+                for name, layer in layers.items()
+            }
+        singly = OtherLayers(weights, vectorised=False)
+        return other_products(model, singly, set(weights), case, rows, self.size, runtime)
 
     def _parted(self, layers: dict[str, nn.Module]) -> tuple[set[str], set[str]]:
         return set(layers) & set(self.known), set(layers) & set(self.others.layers)

@@ -131,7 +131,7 @@ def gram_matrices(
         runtime: where to run.
 
     Raises:
-        ValueError: samples use a layer in different ways.
+        UnequalUseError: samples use a layer in different ways.
     """
     found: dict[str, Tensor] = {}
     groups = size.passes(set(layers), len(rows))

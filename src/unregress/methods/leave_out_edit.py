@@ -89,6 +89,7 @@ class LeaveOutEdit(Method):
 
         It depends on the memory that two samples are found to take: what is kept of all layers may not fit at once, as
         of large images in a deep network, and each group of layers that does takes passes of its own.
+        There may be more where samples use a layer in different ways, as experts and sequences of several lengths do.
 
         Args:
             model: the trained model; it is not changed.
