@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from support.edit_problems import FORGET, X, changed, problem
 from unregress import LeaveOutEdit, Runtime
+from unregress.errors import ModelError
 from unregress.hooks import exact_layers, gram_passes
 from unregress.methods import closed_form_edit
 
@@ -174,3 +175,24 @@ def test_frozen_weights_of_other_layers_stay_frozen() -> None:
     made = LeaveOutEdit(table=table, anchors=10).unlearn(model, case, CPU).model
     assert changed(model, made) == {"cells.weight_hh_l0", "cells.bias_ih_l0", "cells.bias_hh_l0"}
     assert not made.cells.weight_ih_l0.requires_grad
+
+
+def test_predictions_that_are_not_finite_are_refused() -> None:
+    model, case, _, table = problem(dense)
+    with torch.no_grad():
+        model[4].weight[0, 0] = float("nan")
+    with pytest.raises(ModelError):
+        LeaveOutEdit(table=table).unlearn(model, case, CPU)
+
+
+def test_units_that_die_in_a_step_end_the_edit_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, case, _, table = problem(lambda: nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 1, bias=False)))
+    monkeypatch.setattr("unregress.methods.closed_form_edit.ClosedFormEdit._step", _kill)
+    made = LeaveOutEdit(table=table, layers="all", anchors=0).unlearn(model, case, CPU)
+    assert made.notes[0].startswith("changed in 1 steps: 0, 2;")
+    assert torch.equal(made.model[2](torch.relu(made.model[0](X))), torch.zeros(60, 1))
+
+
+def _kill(edit: object, *_: object) -> None:
+    with torch.no_grad():
+        edit.model[0].bias.fill_(-1e6)
