@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 from unregress import Case, ForgetRequest, MappingTask, Runtime, Splits, TensorTask
 from unregress.hooks import gram_passes, layer_gradients
 from unregress.hooks.gram_passes import footprint
+from unregress.hooks.live_weights import live_weights
 from unregress.hooks.other_layers import OtherLayers, other_layers, other_products
 
 CPU = Runtime(accelerator="cpu", precision="64-true")
@@ -58,6 +59,10 @@ def mixed(*, recurrent: bool) -> nn.Module:
     return Mixed(recurrent=recurrent).double().eval()
 
 
+def live(model: nn.Module, case: Case) -> set[int]:
+    return live_weights(model, case, TWO, 2, CPU)[0]
+
+
 def expected(model: nn.Module, weights: list[nn.Parameter]) -> Tensor:
     rows = []
     for value in model(SAMPLES[:6]).flatten():
@@ -73,7 +78,7 @@ def test_products_equal_those_of_autograd(recurrent: bool, held: int, monkeypatc
     monkeypatch.setattr(layer_gradients, "BLOCK", 36)
     model = mixed(recurrent=recurrent)
     known = {"head": model.head}
-    others = other_layers(model, known, CASE, TWO, CPU)
+    others = other_layers(model, known, CASE, TWO, live(model, CASE), CPU)
     names = {"own", "cells", "scale"} | (set() if recurrent else {"cells.out_proj"})
     assert set(others.layers) == names
     assert others.vectorised or recurrent  # a GRU has no batching rule on some processors
@@ -93,7 +98,7 @@ def test_products_equal_those_of_autograd(recurrent: bool, held: int, monkeypatc
 def test_a_pytorch_layer_is_one_and_parameters_of_ones_own_are_single() -> None:
     model = mixed(recurrent=True)
     model.cells.weight_ih_l0.requires_grad_(False)
-    found = other_layers(model, {}, CASE, TWO, CPU).layers
+    found = other_layers(model, {}, CASE, TWO, live(model, CASE), CPU).layers
     assert {name: len(list(layer.parameters())) for name, layer in found.items()} == {
         "own": 1,
         "cells": 3,
@@ -118,5 +123,5 @@ def test_data_that_cannot_be_taken_apart_are_read_one_by_one() -> None:
         request=ForgetRequest(size=8, forget=(0, 1), reason="test"),
     )
     model = Named()
-    found = other_layers(model, {}, case, TWO, CPU)
+    found = other_layers(model, {}, case, TWO, live(model, case), CPU)
     assert not found.vectorised and set(found.layers) == {"layer"}

@@ -8,18 +8,16 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from unregress import Case, ForgetRequest, LeaveOutEdit, Runtime, Splits, TensorTask
-from unregress.data.leave_out_table import LeaveOutTable
+from support.edit_problems import FORGET, X, changed, problem
+from unregress import LeaveOutEdit, Runtime
+from unregress.errors import ModelError
 from unregress.hooks import exact_layers, gram_passes
 from unregress.methods import closed_form_edit
 
 CPU = Runtime(accelerator="cpu")
 DOUBLE = replace(CPU, precision="64-true")
-X = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randint(0, 60, (60, 4), generator=torch.Generator().manual_seed(1))
-FORGET = (3, 20, 41)
 
 
 class Recurrent(nn.Module):
@@ -100,32 +98,6 @@ BUILDS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
 }
 
 
-def problem(build: Callable[[], nn.Module], inputs: Tensor = X) -> tuple[nn.Module, Case, Tensor, LeaveOutTable]:
-    """An untrained model, a case, targets a little away from its predictions, and a table with them."""
-    torch.manual_seed(4)
-    model = build().eval()
-    with torch.no_grad():
-        before = model(inputs).clone()
-    shift = 0.3 * before.std() * torch.tensor([1.0, -1.0, 0.5])[:, None]
-    wanted = before.clone()
-    wanted[list(FORGET)] += shift
-    data = TensorDataset(inputs, torch.zeros(before.shape).squeeze(1))
-    case = Case(
-        task=TensorTask(build_model=build, loss="mse"),
-        splits=Splits(train=data, test=data),
-        request=ForgetRequest(size=60, forget=FORGET, reason="test"),
-    )
-    keys = tuple(case.splits.row_hashes("train_eval"))
-    nothing = torch.empty(0)
-    found = wanted.squeeze(1) if before.shape[1] == 1 else wanted
-    table = LeaveOutTable(keys=keys, predictions=found, folds=torch.zeros(60), unseen=nothing, unseen_keys=())
-    return model, case, wanted, table
-
-
-def changed(before: nn.Module, after: nn.Module) -> set[str]:
-    return {name for name, w in after.named_parameters() if not torch.equal(w, before.get_parameter(name))}
-
-
 @pytest.mark.parametrize("name", BUILDS)
 def test_samples_reach_their_targets_by_weights_of_any_kind(name: str) -> None:
     build, expected = BUILDS[name]
@@ -136,7 +108,7 @@ def test_samples_reach_their_targets_by_weights_of_any_kind(name: str) -> None:
     with torch.no_grad():
         left = (made.model(inputs) - wanted).abs()[list(FORGET)].mean()
         first = (model(inputs) - wanted).abs()[list(FORGET)].mean()
-    assert left < 0.2 * first and not any("Warning" in note for note in made.notes)
+    assert left < 0.2 * first and not any("of the distance to the targets remains" in note for note in made.notes)
     assert expected <= changed(model, made.model)
     assert changed(model, made.model) <= {n for n, w in model.named_parameters() if w.requires_grad}
     assert made.cost.passes <= method.passes(model, case, CPU)
@@ -189,8 +161,7 @@ def test_what_remains_is_measured_and_warned_of() -> None:
         assert float(made.model.bias - model.bias) == pytest.approx(float(shift.mean()), rel=1e-4)
     share = float((shift - shift.mean()).abs().mean() / shift.abs().mean())
     assert share > 0.5
-    (warning,) = (note for note in made.notes if note.startswith("Warning"))
-    assert f"{share:.0%} of the distance" in warning
+    assert any(note.startswith(f"Warning: {share:.0%} of the distance") for note in made.notes)
 
 
 def test_frozen_weights_of_other_layers_stay_frozen() -> None:
@@ -204,3 +175,24 @@ def test_frozen_weights_of_other_layers_stay_frozen() -> None:
     made = LeaveOutEdit(table=table, anchors=10).unlearn(model, case, CPU).model
     assert changed(model, made) == {"cells.weight_hh_l0", "cells.bias_ih_l0", "cells.bias_hh_l0"}
     assert not made.cells.weight_ih_l0.requires_grad
+
+
+def test_predictions_that_are_not_finite_are_refused() -> None:
+    model, case, _, table = problem(dense)
+    with torch.no_grad():
+        model[4].weight[0, 0] = float("nan")
+    with pytest.raises(ModelError):
+        LeaveOutEdit(table=table).unlearn(model, case, CPU)
+
+
+def test_units_that_die_in_a_step_end_the_edit_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, case, _, table = problem(lambda: nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 1, bias=False)))
+    monkeypatch.setattr("unregress.methods.closed_form_edit.ClosedFormEdit._step", _kill)
+    made = LeaveOutEdit(table=table, layers="all", anchors=0).unlearn(model, case, CPU)
+    assert made.notes[0].startswith("changed in 1 steps: 0, 2;")
+    assert torch.equal(made.model[2](torch.relu(made.model[0](X))), torch.zeros(60, 1))
+
+
+def _kill(edit: object, *_: object) -> None:
+    with torch.no_grad():
+        edit.model[0].bias.fill_(-1e6)

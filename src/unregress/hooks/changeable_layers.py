@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
+from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.errors import ModelError
 from unregress.hooks.exact_layers import exact_layers
 from unregress.hooks.gram_passes import Footprint, Products, footprint, gram_matrices
+from unregress.hooks.layer_gradients import UnequalUseError
+from unregress.hooks.live_weights import live_weights
 from unregress.hooks.other_layers import OtherLayers, other_layers, other_products
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime
@@ -27,33 +31,40 @@ class Changeable:
     """Both, in the model's order."""
     size: Footprint
     """Memory by sample, of the known layers."""
+    cost: Cost
+    """What it took to find the weights on which predictions depend."""
 
     @classmethod
-    def of(cls, model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Changeable:
-        """Find the layers of a model.
+    def of(cls, model: nn.Module, case: Case, runtime: Runtime) -> Changeable:
+        """Find the layers of a model that influence its predictions of the forgotten samples.
 
         Args:
             model: the model in evaluation mode, on the runtime's device.
-            case: task and data.
-            rows: positions of a few training samples to try, such as two.
+            case: the request, the task and the data.
             runtime: where to run.
 
         Raises:
-            ModelError: no prediction depends on a trainable weight.
+            ModelError: none of these predictions depends on a trainable weight.
         """
-        known = exact_layers(model, case, rows, runtime)
-        others = other_layers(model, known, case, rows, runtime)
+        forget = torch.tensor(case.requested.forget)
+        rows = torch.cat([forget, torch.from_numpy(case.requested.retain[:2])])
+        chunk = footprint(model, {}, case, rows[:2], runtime).chunk
+        live, seen = live_weights(model, case, forget, chunk, runtime)
+        known = exact_layers(model, case, rows, live, runtime)
+        others = other_layers(model, known, case, rows[:2], live, runtime)
         if not known and not others.layers:
             raise ModelError(
                 f"The model, a {type(unwrapped(model)).__name__}, has no layer that can be changed in closed form",
-                expected="trainable weights on which its predictions depend",
-                remedy="Let some weights be trained (`requires_grad_`)",
+                expected="trainable weights on which its predictions of the forgotten samples depend",
+                remedy="Let some weights be trained (`requires_grad_`), or retrain the model if its units give zero "
+                "for all of these samples, so that the weights before them influence nothing",
             )
         place = {id(weight): number for number, weight in enumerate(model.parameters())}
         both = known | others.layers
         order = sorted(both, key=lambda name: min(place[id(weight)] for weight in both[name].parameters()))
-        size = footprint(model, known, case, rows, runtime)
-        return cls(known, others, {name: both[name] for name in order}, size)
+        size = footprint(model, known, case, rows[:2], runtime)
+        cost = Cost(forward=seen, backward=seen)
+        return cls(known, others, {name: both[name] for name in order}, size, cost)
 
     @property
     def first_choice(self) -> dict[str, nn.Module]:
@@ -80,11 +91,28 @@ class Changeable:
         made = []
         if known:
             wanted = {name: layer for name, layer in layers.items() if name in known}
-            made.append(gram_matrices(model, wanted, case, rows, self.size, runtime))
+            made.append(self._known_products(model, wanted, case, rows, runtime))
         if others:
             made.append(other_products(model, self.others, others, case, rows, self.size, runtime))
         found = {name: matrix for each in made for name, matrix in each.by_layer.items()}
         return Products(found, made[0].outputs, sum(each.passes for each in made))
+
+    def _known_products(
+        self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime
+    ) -> Products:
+        """As `products`, by autograd for each sample if the samples use a layer in different ways.
+
+        So do experts that see a part of a batch, and sequences that are padded to the longest one of their batch.
+        """
+        try:
+            return gram_matrices(model, layers, case, rows, self.size, runtime)
+        except UnequalUseError:
+            weights: dict[str, nn.Module] = {
+                name: nn.ParameterList(weight for weight in layer.parameters() if weight.requires_grad)
+                for name, layer in layers.items()
+            }
+        singly = OtherLayers(weights, vectorised=False)
+        return other_products(model, singly, set(weights), case, rows, self.size, runtime)
 
     def _parted(self, layers: dict[str, nn.Module]) -> tuple[set[str], set[str]]:
         return set(layers) & set(self.known), set(layers) & set(self.others.layers)

@@ -18,7 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from unregress.hooks import layer_gradients
-from unregress.hooks.layer_gradients import BLOCKS, Trace, has_bias, positions, values_by_sample, weight_gradients
+from unregress.hooks.layer_gradients import (
+    BLOCKS,
+    Trace,
+    UnequalUseError,
+    has_bias,
+    positions,
+    values_by_sample,
+    weight_gradients,
+)
 
 
 @dataclass
@@ -40,7 +48,7 @@ class LayerRecord:
         """Add one chunk of samples.
 
         Raises:
-            ValueError: the layer does not have the samples on its first axis.
+            UnequalUseError: the layer does not have the samples on its first axis.
         """
         if self.reduces is None:
             self.reduces = _gradients_are_smaller(self.layer, calls)
@@ -53,11 +61,12 @@ class LayerRecord:
         """One trace for each call, over all samples; the chunks are released.
 
         Raises:
-            ValueError: the number of calls, or the shapes, differ between samples, as of sequences of several lengths.
+            UnequalUseError: the number of calls, or the shapes, differ between samples, as of sequences of several
+                lengths.
         """
         chunks, self.calls = self.calls, []
         if len({len(chunk) for chunk in chunks}) != 1:
-            raise ValueError("a layer is called a different number of times for different samples")
+            raise UnequalUseError("a layer is called a different number of times for different samples")
         found = []
         while chunks[0]:
             same = [chunk.pop(0) for chunk in chunks]
@@ -128,7 +137,7 @@ def record(records: dict[str, LayerRecord], seen: dict[str, list[tuple[Tensor, T
         outputs: the predictions, `(n, k)`; samples must not influence each other, as in evaluation mode.
 
     Raises:
-        ValueError: a layer does not have the samples on its first axis.
+        UnequalUseError: a layer does not have the samples on its first axis.
     """
     for name, calls in back_propagated(seen, outputs):
         records[name].add(calls)
@@ -141,18 +150,22 @@ def back_propagated(seen: dict[str, list[tuple[Tensor, Tensor]]], outputs: Tenso
         seen: the recorded calls of this chunk's forward pass, from `traced`.
         outputs: the predictions, `(n, k)`.
     """
-    flat = [(name, call) for name, calls in seen.items() for call in calls]
+    flat = [output for calls in seen.values() for _, output in calls]
+    # None where no sample of the chunk uses a layer, or where it is called without gradients.
+    reached = [number for number, output in enumerate(flat) if output.requires_grad and outputs.requires_grad]
     back: list[list[Tensor]] = []
     for component in range(outputs.shape[1]):
-        found = torch.autograd.grad(
-            outputs[:, component].sum(),
-            [output for _, (_, output) in flat],
-            retain_graph=component + 1 < outputs.shape[1],
-            allow_unused=True,
-        )
-        pairs = zip(flat, found, strict=True)
-        back.append([_or_zero(grad, out) for (_, (_, out)), grad in pairs])
-        del found, pairs
+        gradients: dict[int, Tensor | None] = {}
+        if reached:
+            found = torch.autograd.grad(
+                outputs[:, component].sum(),
+                [flat[number] for number in reached],
+                retain_graph=component + 1 < outputs.shape[1],
+                allow_unused=True,
+            )
+            gradients = dict(zip(reached, found, strict=True))
+            del found
+        back.append([_or_zero(gradients.pop(number, None), output) for number, output in enumerate(flat)])
     for name, calls in seen.items():
         # Released layer by layer: what is kept of a layer may be much less than its trace.
         made = [Trace(inputs, torch.stack([each.pop(0) for each in back], dim=1)) for inputs, _ in calls]
@@ -171,7 +184,7 @@ def gram(record: LayerRecord, rows: int) -> Tensor:
         uses.
 
     Raises:
-        ValueError: samples use the layer in different ways.
+        UnequalUseError: samples use the layer in different ways.
     """
     layer, total = record.layer, torch.zeros(rows, rows, dtype=torch.float64)
     if record.gradients:
@@ -180,7 +193,7 @@ def gram(record: LayerRecord, rows: int) -> Tensor:
     if not calls:
         return total
     if any(call.gradients.shape[0] * call.gradients.shape[1] != rows for call in calls):
-        raise ValueError("a layer does not have the samples on its first axis")
+        raise UnequalUseError("a layer does not have the samples on its first axis")
     if isinstance(layer, nn.Linear):
         inputs, gradients = positions(calls)
         if inputs.shape[1] ** 2 * (layer.in_features + layer.out_features) <= layer.in_features * layer.out_features:
@@ -193,7 +206,7 @@ def gram(record: LayerRecord, rows: int) -> Tensor:
 def _products(gradients: list[Tensor], rows: int) -> Tensor:
     """The products of gradients, in blocks of columns."""
     if sum(len(part) for part in gradients) != rows:
-        raise ValueError("a layer does not have the samples on its first axis")
+        raise UnequalUseError("a layer does not have the samples on its first axis")
     total = torch.zeros(rows, rows, dtype=torch.float64)
     width = max(1, layer_gradients.BLOCK // rows)
     for start in range(0, gradients[0].shape[1], width):
@@ -221,7 +234,7 @@ def _or_zero(gradient: Tensor | None, output: Tensor) -> Tensor:
 def _join(parts: list[Tensor]) -> Tensor:
     """Join along the samples; each part is dropped from the list once it is copied, to save memory."""
     if len({part.shape[1:] for part in parts}) != 1:
-        raise ValueError("a layer's inputs have different shapes for different samples")
+        raise UnequalUseError("a layer's inputs have different shapes for different samples")
     joined = parts[0].new_empty(sum(len(part) for part in parts), *parts[0].shape[1:])
     done = 0
     while parts:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.loading import Batch, chunked
-from unregress.hooks.exact_layers import raw_predictions
 from unregress.hooks.gram import LayerRecord, gram, record, traced
 from unregress.hooks.layer_gradients import values_by_sample
+from unregress.hooks.raw_predictions import raw_predictions
 from unregress.training.runtime import Runtime, evaluating
 
 CHUNK = 64
@@ -131,7 +131,7 @@ def gram_matrices(
         runtime: where to run.
 
     Raises:
-        ValueError: samples use a layer in different ways.
+        UnequalUseError: samples use a layer in different ways.
     """
     found: dict[str, Tensor] = {}
     groups = size.passes(set(layers), len(rows))

@@ -17,6 +17,10 @@ BLOCK = 32_000_000
 """Largest number of values of a block of per-sample gradients."""
 
 
+class UnequalUseError(ValueError):
+    """Samples use a layer in different ways, so that its products are not known in closed form."""
+
+
 @dataclass
 class Trace:
     """What went into a layer and what came back, of one call in a forward pass."""
@@ -38,10 +42,10 @@ def weight_gradients(layer: nn.Module, calls: Sequence[Trace]) -> Tensor:
         `(n k, weights)`, ordered by sample and then output component.
 
     Raises:
-        ValueError: the samples are not on the first axis.
+        UnequalUseError: the samples are not on the first axis.
     """
     if len({len(part) for call in calls for part in (call.inputs, call.gradients)}) != 1:
-        raise ValueError("a layer does not have the samples on its first axis")
+        raise UnequalUseError("a layer does not have the samples on its first axis")
     if isinstance(layer, nn.Embedding):
         # Other chunks have other tokens, so that all of them get a place.
         tokens, gradients = _tokens(layer, calls)

@@ -21,8 +21,9 @@ from torch.utils._pytree import tree_map
 from unregress.data.case import Case
 from unregress.data.loading import Batch, chunked
 from unregress.hooks import gram_passes, layer_gradients
-from unregress.hooks.exact_layers import RTOL, raw_predictions
+from unregress.hooks.exact_layers import RTOL
 from unregress.hooks.gram_passes import Footprint, Products
+from unregress.hooks.raw_predictions import gradients_of, raw_predictions
 from unregress.tasks.unwrap import unwrapped
 from unregress.training.runtime import Runtime, evaluating
 
@@ -51,7 +52,7 @@ class OtherLayers:
 
 
 def other_layers(
-    model: nn.Module, known: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime
+    model: nn.Module, known: dict[str, nn.Module], case: Case, rows: Tensor, live: set[int], runtime: Runtime
 ) -> OtherLayers:
     """Find the trainable weights outside the known layers, and how to compute gradients by them.
 
@@ -62,17 +63,18 @@ def other_layers(
         known: layers whose products are known in closed form, by name.
         case: task and data.
         rows: positions of a few training samples to try, such as two.
+        live: `id`s of weights on which predictions depend; layers without any are left out.
         runtime: where to run.
     """
-    found = _own_weights(unwrapped(model), known)
+    layers: dict[str, nn.Module] = {
+        name: nn.ParameterList(weights)
+        for name, weights in _own_weights(unwrapped(model), known).items()
+        if any(id(weight) in live for weight in weights)
+    }
+    if not layers:
+        return OtherLayers(layers, False)
     with evaluating(model), torch.enable_grad():
         (batch,) = runtime.load(case.source("train_eval"), [rows])
-        total = raw_predictions(case, model, batch).sum()
-        for name, weights in list(found.items()):
-            reached = total.requires_grad and torch.autograd.grad(total, weights, retain_graph=True, allow_unused=True)
-            if not reached or all(gradient is None for gradient in reached):
-                del found[name]
-        layers: dict[str, nn.Module] = {name: nn.ParameterList(weights) for name, weights in found.items()}
         weights = _weights(layers, set(layers))
         vectorised = False
         with suppress(RuntimeError, ValueError, TypeError, AttributeError, IndexError):
@@ -210,15 +212,9 @@ def _one_by_one(
             raw = raw_predictions(case, model, batch)
         found: list[list[Tensor]] = [[] for _ in weights]
         for component in range(raw.shape[1]):
-            pieces = torch.autograd.grad(
-                raw[0, component],
-                weights,
-                retain_graph=component + 1 < raw.shape[1],
-                allow_unused=True,
-                materialize_grads=True,
-            )
+            pieces = gradients_of(raw[0, component], weights, keep_graph=component + 1 < raw.shape[1])
             for gradients, piece in zip(found, pieces, strict=True):
-                gradients.append((piece.to_dense() if piece.is_sparse else piece).reshape(-1))
+                gradients.append(piece.reshape(-1))
         yield raw.detach(), [torch.stack(gradients) for gradients in found]
 
 

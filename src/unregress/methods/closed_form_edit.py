@@ -6,22 +6,23 @@ from math import isnan
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.hooks.changeable_layers import Changeable
-from unregress.hooks.exact_layers import raw_predictions
-from unregress.hooks.nearest import nearest_rows
-from unregress.training.runtime import Runtime, evaluating
+from unregress.hooks.raw_predictions import gradients_of, raw_predictions
+from unregress.methods.edit_samples import anchors_wanted, draw_anchors, predict_raw
+from unregress.methods.ridge_solution import ridge_solution
+from unregress.training.runtime import Runtime
 
 Group = Literal["least drift", "all", "first", "last"]
 """Which layers to change."""
 CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
-WATCHED = 500
-"""Retained samples, none of them an anchor, whose drift decides which layers are changed."""
+DRIFT = 0.1
+"""Share of the first distance to the targets above which the edit warns of the retained samples' drift."""
 RIDGES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 """Shares of the ridge that are tried in turn with layers of unknown kinds, whose gradients may be nearly alike."""
 SMALLEST = 1e-5
@@ -62,16 +63,19 @@ class ClosedFormEdit:
         self.cost = Cost()
         forget = torch.tensor(case.requested.forget)
         draws = runtime.generator("edit/anchors")
-        self.anchors, self.watched = _anchors(self.model, case, runtime, anchors_wanted(anchors, len(forget)), draws)
+        wanted = anchors_wanted(anchors, len(forget))
+        self.anchors, self.watched = draw_anchors(self.model, case, runtime, wanted, draws)
         self.rows = torch.cat([forget, self.anchors])
-        self.changeable = Changeable.of(self.model, case, self.rows[:2], runtime)
+        self.changeable = Changeable.of(self.model, case, runtime)
+        self.cost += self.changeable.cost
         self.layers, self.size = self.changeable.first_choice, self.changeable.size
         # The anchors' predictions before any change are held, also in later rounds.
         self.targets = torch.cat([targets, self._predicted(self.anchors)]) if len(self.anchors) else targets
         self.forgotten = len(forget)
+        self.before = self._predicted(forget), self._predicted(self.watched)
         self.wanted = layers
         self.group: str | None = None if layers == "least drift" else layers
-        self.first, self.after = float("nan"), float("nan")
+        self.first, self.after, self.moved, self.drift = (float("nan") for _ in range(4))
         self.changes: list[str] = []
 
     def apply(self) -> None:
@@ -88,6 +92,12 @@ class ClosedFormEdit:
             self._with_all_layers(start)
         self.model.zero_grad(set_to_none=True)
 
+    def measure_drift(self) -> None:
+        """Measure how far all of this moved the forgotten samples' predictions, and those of watched samples."""
+        rows = self.rows[: self.forgotten], self.watched
+        pairs = zip(rows, self.before, strict=True)
+        self.moved, self.drift = (float((self._predicted(each) - old).square().mean().sqrt()) for each, old in pairs)
+
     @property
     def remains(self) -> float:
         """Share of the forgotten samples' mean distance to their targets that remains; 0 if there was none."""
@@ -95,14 +105,24 @@ class ClosedFormEdit:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was changed, and how far the forgotten samples came."""
+        """What was changed, how far the forgotten samples came, and how far others moved if that was measured."""
         moved = f"forgotten samples' mean distance to their targets: {self.first:.4g}, afterwards {self.after:.4g}"
         warning = (
             f"Warning: {self.remains:.0%} of the distance to the targets remains, so that much of the memory may be "
             "kept; more iterations, a smaller ridge, fewer anchors or retraining leave less"
         )
         held = f"{len(self.anchors)} retained samples were held"
-        return (self.changes[0], moved, held, *([warning] if self.remains > REMAINS else []))
+        drift = [] if isnan(self.drift) else [self._drift_note()]
+        return (self.changes[0], moved, held, *drift, *([warning] if self.remains > REMAINS else []))
+
+    def _drift_note(self) -> str:
+        """How far retained samples moved that were not held, with a warning if that is far."""
+        others = f"predictions of {len(self.watched)} retained samples that were not held moved by {self.drift:.4g}"
+        note = f"{others}, those of the forgotten samples by {self.moved:.4g} (root mean squares)"
+        if self.drift <= DRIFT * self.first:
+            return note
+        share = f"above {DRIFT:.0%} of the forgotten samples' mean distance to their targets"
+        return f"Warning: {note}; the first is {share}, and more anchors or other layers may lower it"
 
     def _with_all_layers(self, start: dict[nn.Parameter, Tensor]) -> None:
         """Begin again with the layers of unknown kinds too; keep what comes nearer to the targets."""
@@ -120,7 +140,7 @@ class ClosedFormEdit:
 
     def _attempt(self) -> str:
         """Take the steps of an edit; returns what was changed."""
-        first, done = float("nan"), 0
+        first, done, end = float("nan"), 0, ""
         for done in range(1, self.iterations + 1):
             kernels, current = self._kernels()
             residual = self.targets - current
@@ -130,13 +150,21 @@ class ClosedFormEdit:
             if gap <= CLOSE * first and done > 1:
                 done -= 1
                 break
+            kernels = {group: kernel for group, kernel in kernels.items() if self._influences(kernel, current)}
+            if not kernels:
+                done, end = done - 1, "; their weights have no influence on the forgotten samples"
+                break
             if self.group is None:
                 self.group = self._least_drift(kernels, residual)
             if self._beyond_known:
                 self._nearest_step(self.group, kernels[self.group], residual)
             else:
                 self._step(self.group, self._solution(kernels[self.group], residual))
-        return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}"
+        return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}{end}"
+
+    def _influences(self, kernel: Tensor, current: Tensor) -> bool:
+        """Whether weights with these products of gradients have any influence on the forgotten samples' predictions."""
+        return bool(kernel.diagonal()[: self.forgotten * current.shape[1]].any())
 
     def _distance(self) -> float:
         """Mean distance of the forgotten samples to their targets."""
@@ -172,8 +200,7 @@ class ClosedFormEdit:
         for factor in ridges if self._beyond_known else RIDGES[:1]:
             ridge = torch.full(residual.shape, 3 * factor * self.ridge * scale, dtype=torch.float64)
             ridge[: self.forgotten] = factor * self.ridge * scale
-            root = torch.linalg.cholesky(kernel + torch.diag(ridge.reshape(-1)))
-            solution = torch.cholesky_solve(residual.reshape(-1, 1), root).reshape(residual.shape)
+            solution, ridge = ridge_solution(kernel, ridge, residual)
             # What a linear model would have left to go.
             left = (ridge * solution)[: self.forgotten].abs().mean()
             if left <= REMAINS * residual[: self.forgotten].abs().mean():
@@ -197,12 +224,11 @@ class ClosedFormEdit:
                 raw = raw_predictions(self.case, self.model, batch)
                 factor = solution[done : done + len(raw)].to(raw)
                 done += len(raw)
-                found = torch.autograd.grad((raw * factor).sum(), weights, allow_unused=True)
+                found = gradients_of((raw * factor).sum(), weights)
                 # Otherwise what is left of the graph would stay until the next chunk's is complete.
                 del raw
                 for sum_, piece in zip(total, found, strict=True):
-                    if piece is not None:
-                        sum_ += piece
+                    sum_ += piece
         self.cost += Cost(forward=len(self.rows), backward=len(self.rows))
         return dict(zip(weights, total, strict=True))
 
@@ -242,14 +268,15 @@ class ClosedFormEdit:
         """
         if not len(self.watched):
             return "all"
-        before, drift, left = self._predicted(self.watched), dict[str, float](), dict[str, float]()
+        drift, left = dict[str, float](), dict[str, float]()
         for group, kernel in kernels.items():
             direction = self._direction(group, self._solution(kernel, residual))
             kept = {weight: weight.detach().clone() for weight in direction}
             with torch.no_grad():
                 for weight, change in direction.items():
                     weight.add_(change)
-                drift[group] = float((self._predicted(self.watched) - before).abs().mean())
+                # Groups are compared before any other change, so that this is the shift by one.
+                drift[group] = float((self._predicted(self.watched) - self.before[1]).abs().mean())
             if self._beyond_known:
                 left[group] = self._distance() / self.first if self.first else 0.0
             self._restore(kept)
@@ -259,37 +286,6 @@ class ClosedFormEdit:
     def _predicted(self, rows: Tensor) -> Tensor:
         self.cost += Cost(forward=len(rows))
         return predict_raw(self.model, self.case, rows, self.runtime)
-
-
-def anchors_wanted(anchors: int, forgotten: int) -> int:
-    """Number of samples to hold: at least six for each forgotten one, or none."""
-    return max(anchors, 6 * forgotten) if anchors else 0
-
-
-def flattened(raw: Tensor) -> Tensor:
-    """Raw predictions with all outputs, and quantile levels, on one axis; `(n, k)`."""
-    return raw.reshape(len(raw), -1)
-
-
-def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
-    """Raw predictions of training samples, `(n, k)` float64, in evaluation mode."""
-    ready = runtime.set_up(model)
-    with evaluating(ready), torch.no_grad():
-        found = [
-            raw_predictions(case, ready, batch).double().cpu()
-            for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size))
-        ]
-    return torch.cat(found)
-
-
-def _anchors(model: nn.Module, case: Case, runtime: Runtime, count: int, draws: Generator) -> tuple[Tensor, Tensor]:
-    """Positions of the samples to hold, half nearest and half random, and of others to watch."""
-    retain = torch.from_numpy(case.requested.retain)
-    near = nearest_rows(model, case, count // 2, draws, runtime) if count > 1 else retain[:0]
-    others = retain[~torch.isin(retain, near)]
-    others = others[torch.randperm(len(others), generator=draws)]
-    drawn = others[: count - len(near)]
-    return torch.cat([near, drawn]), others[len(drawn) : len(drawn) + WATCHED]
 
 
 def _group(layers: dict[str, nn.Module], group: str) -> dict[str, nn.Module]:

@@ -15,15 +15,8 @@ from unregress.errors import UnregressError, require_fields
 from unregress.hooks.changeable_layers import Changeable
 from unregress.hooks.gram_passes import within_memory
 from unregress.methods.base import Method
-from unregress.methods.closed_form_edit import (
-    RIDGES,
-    WATCHED,
-    ClosedFormEdit,
-    Group,
-    anchors_wanted,
-    flattened,
-    predict_raw,
-)
+from unregress.methods.closed_form_edit import RIDGES, ClosedFormEdit, Group
+from unregress.methods.edit_samples import WATCHED, anchors_wanted, flattened, predict_raw
 from unregress.methods.unlearned import Unlearned, lineage
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import Training, require_possible, train_from
@@ -48,12 +41,13 @@ class LeaveOutEdit(Method):
     Changed are linear, embedding and convolution layers with trainable weights, in evaluation mode: batch statistics
     and dropout play no part.  Where these leave more than a fifth of the distance to the targets, or where there are
     none, the edit begins again with all trainable weights, such as those of recurrent layers, whose gradients are
-    computed sample by sample.  A note says how much of the distance remains, with a warning above a fifth.  The
-    forgotten labels are never used.
+    computed sample by sample.  Notes say how much of the distance remains, with a warning above a fifth, and how far
+    the predictions of other retained samples moved, with a warning above a tenth of that distance.  The forgotten
+    labels are never used.
 
     Raises:
         SettingError: settings are out of range; all of them are reported at once.
-        ModelError: no prediction depends on a trainable weight.
+        ModelError: no prediction of a forgotten sample depends on a trainable weight, or gradients are not finite.
     """
 
     table: LeaveOutTable | None = None
@@ -64,7 +58,8 @@ class LeaveOutEdit(Method):
     """Number of retained samples whose predictions are held, half of them the nearest to the forgotten ones and half
     drawn at random; at least six for each forgotten sample."""
     layers: Group = "least drift"
-    """Layers to change: all, the first, the last two, or those of these three that move retained samples least."""
+    """Layers to change: all, the first, the last two, or those of these three that move retained samples least.
+    Layers without influence on the forgotten samples' predictions, such as unused ones, do not count."""
     iterations: int = 2
     """Largest number of changes."""
     ridge: float = 0.01
@@ -94,6 +89,7 @@ class LeaveOutEdit(Method):
 
         It depends on the memory that two samples are found to take: what is kept of all layers may not fit at once, as
         of large images in a deep network, and each group of layers that does takes passes of its own.
+        There may be more where samples use a layer in different ways, as experts and sequences of several lengths do.
 
         Args:
             model: the trained model; it is not changed.
@@ -104,19 +100,21 @@ class LeaveOutEdit(Method):
             UnregressError: the edit cannot be applied to the model.
         """
         forgotten, rows = len(case.requested.forget), torch.from_numpy(case.requested.retain[:2])
-        held = forgotten + min(anchors_wanted(self.anchors, forgotten), len(case.requested.retain))
+        anchors = min(anchors_wanted(self.anchors, forgotten), len(case.requested.retain))
+        held, watched = forgotten + anchors, min(WATCHED, len(case.requested.retain) - anchors)
         with runtime.isolated_rng("edit/passes"):
             copy = runtime.set_up(runtime.private_copy(model)).eval()
             reading = within_memory(runtime, copy, case, rows)
-            found = Changeable.of(copy, case, rows, reading)
+            found = Changeable.of(copy, case, reading)
             outputs = predict_raw(copy, case, rows, reading).shape[1]
         attempts = [found.first_choice, found.every] if len(found.first_choice) < len(found.every) else [found.every]
-        total = held
+        # Predictions before and after, and the search for weights that influence the forgotten samples.
+        total = anchors + 2 * (forgotten + watched) + 2 * forgotten
         for layers in attempts:
             gradients = found.passes(layers, held, outputs) * held * (1 + outputs)
             # Gradients, change and predictions for each iteration; trials of three groups of layers.
-            seen = 2 * held + WATCHED + (forgotten if layers is found.every and found.others.layers else 0)
-            trials = 3 * seen + WATCHED if self.layers == "least drift" else 0
+            seen = 2 * held + watched + (forgotten if layers is found.every and found.others.layers else 0)
+            trials = 3 * seen if self.layers == "least drift" else 0
             steps = len(RIDGES) if layers is found.every and found.others.layers else 1
             further = forgotten * (3 * steps + 1) if steps > 1 else 0
             total += self.iterations * (gradients + steps * (2 * held + 2 * forgotten) + further) + forgotten + trials
@@ -139,8 +137,7 @@ class LeaveOutEdit(Method):
                 require_possible(self.helper, runtime)
             else:
                 self.table.targets(case)
-            rows = torch.from_numpy(case.requested.retain[:2])
-            Changeable.of(runtime.set_up(student).eval(), case, rows, runtime)
+            Changeable.of(runtime.set_up(student).eval(), case, runtime)
         except UnregressError as error:
             yield error
 
@@ -181,4 +178,5 @@ class LeaveOutEdit(Method):
             )
             history, cost = (*history, *steps.history), cost + steps.cost
             edit.apply()
+        edit.measure_drift()
         return Unlearned(model=student, history=history, cost=cost + edit.cost, notes=edit.notes, helper=helper)

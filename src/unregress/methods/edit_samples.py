@@ -1,0 +1,48 @@
+"""The samples of a closed-form edit: which are held, which are watched, and what a model predicts for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+
+from unregress.data.case import Case
+from unregress.data.loading import chunked
+from unregress.hooks.nearest import nearest_rows
+from unregress.hooks.raw_predictions import raw_predictions
+from unregress.training.runtime import Runtime, evaluating
+
+WATCHED = 500
+"""Retained samples, none of them an anchor, whose drift decides which layers are changed, and is reported."""
+
+
+def anchors_wanted(anchors: int, forgotten: int) -> int:
+    """Number of samples to hold: at least six for each forgotten one, or none."""
+    return max(anchors, 6 * forgotten) if anchors else 0
+
+
+def flattened(raw: Tensor) -> Tensor:
+    """Raw predictions with all outputs, and quantile levels, on one axis; `(n, k)`."""
+    return raw.reshape(len(raw), -1)
+
+
+def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
+    """Raw predictions of training samples, `(n, k)` float64, in evaluation mode."""
+    if not len(rows):
+        return torch.empty(0, 0, dtype=torch.float64)
+    ready = runtime.set_up(model)
+    with evaluating(ready), torch.no_grad():
+        found = [
+            raw_predictions(case, ready, batch).double().cpu()
+            for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size))
+        ]
+    return torch.cat(found)
+
+
+def draw_anchors(model: nn.Module, case: Case, runtime: Runtime, count: int, draws: Generator) -> tuple[Tensor, Tensor]:
+    """Positions of the samples to hold, half nearest and half random, and of others to watch."""
+    retain = torch.from_numpy(case.requested.retain)
+    near = nearest_rows(model, case, count // 2, draws, runtime) if count > 1 else retain[:0]
+    others = retain[~torch.isin(retain, near)]
+    others = others[torch.randperm(len(others), generator=draws)]
+    drawn = others[: count - len(near)]
+    return torch.cat([near, drawn]), others[len(drawn) : len(drawn) + WATCHED]
