@@ -103,6 +103,7 @@ def fit_table(
         start_digest="" if start is None else weights_of(start),
         original=weights_of(original),
         made_with=len(rows),
+        number_of_folds=folds,
         training=training_of(case, training_record(training)),
         data=case.splits.data_digest,
         coupling=coupling([unseen.numpy()], [other], own),

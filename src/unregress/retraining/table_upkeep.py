@@ -109,8 +109,8 @@ def current(
 
 def _unusable(table: LeaveOutTable, case: Case, model: nn.Module | Unlearned, folds: int) -> str:
     """Why a table cannot be used any longer; empty if it can."""
-    if (found := int(table.folds.max()) + 1) != folds:
-        return f"it has {found} folds"
+    if table.number_of_folds != folds:
+        return f"it has {table.number_of_folds} folds, and {folds} are asked for"
     try:
         table.require_current(case, case.kept("train"), *lineage(model))
     except StaleError as error:
