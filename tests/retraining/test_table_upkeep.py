@@ -1,4 +1,4 @@
-"""Leave-out tables that exist: requests are closed in them without training."""
+"""Leave-out tables that exist: requests are closed in them without training, and what is made again is said."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from torch import nn
 
 from support import tables_project
 from unregress import Project, Recipe, Runtime
 from unregress.data.leave_out_table import LeaveOutTable
+from unregress.errors import SettingError
 from unregress.retraining import fold_models
 from unregress.runs.table_folder import read_tables
 
@@ -54,7 +58,33 @@ def people_of(project: Project, table: LeaveOutTable, fold: int) -> list[int]:
     return sorted({row // 2 for row, key in enumerate(hashes) if folds.get(key) == fold})
 
 
-@pytest.mark.parametrize("kept", [True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_closing_a_request_trains_nothing(tmp_path: Path, trained: list[int], kept: bool) -> None:
+    project = project_with(tmp_path / "table" if kept else None)
+    before = project.table(folds=3, partitions=1)
+    assert len(trained) == 3 + 1 and before[0].number_of_folds == 3
+    done = project.forget(subjects=[4], reason="test")
+    trained.clear()
+    # The numbers of the tables that exist are the default, also where they are not those of new tables.
+    for after in (project.table(after=done), project.table(after=done, folds=3, partitions=1)):
+        assert [len(table.keys) for table in after] == [58] and after[0].summary == before[0].summary
+    assert trained == [] and not any("made again" in line for line in project.log)
+
+
+def test_what_is_made_again_or_left_out_is_said(trained: list[int]) -> None:
+    project = project_with()
+    project.table(folds=3)
+    trained.clear()
+    said = len(project.log)
+    (made,) = project.table(folds=2, partitions=1)
+    assert made.number_of_folds == 2 and len(trained) == 2 + 1
+    assert any(line.startswith("Table 1 is dropped") for line in project.log[said:])
+    assert any(line.startswith("Table 0 is made again: it has 3 folds") for line in project.log[said:])
+    with pytest.raises(SettingError):
+        project.table(folds=0)
+
+
+@pytest.mark.parametrize("kept", [False, True])
 def test_a_table_whose_last_fold_is_empty_is_closed_again(tmp_path: Path, trained: list[int], kept: bool) -> None:
     """A fold for each person: there are then fewer people than folds, and fewer folds with people in them."""
     folder = tmp_path / "table" if kept else None
@@ -64,9 +94,9 @@ def test_a_table_whose_last_fold_is_empty_is_closed_again(tmp_path: Path, traine
     assert len(last) == 1
     first = project.forget(subjects=last, reason="first")
     trained.clear()
-    project.table(folds=PEOPLE, partitions=1, after=first)
+    project.table(after=first)
     second = project.forget(subjects=people_of(project, table, 0), reason="second", after=first)
-    (left,) = project.table(folds=PEOPLE, partitions=1, after=second)
+    (left,) = project.table(after=second)
     assert trained == [] and len(left.keys) == 2 * (PEOPLE - 2)
     assert left.number_of_folds == PEOPLE
     if folder is not None:
@@ -78,3 +108,22 @@ def test_the_number_of_folds_of_a_table_without_it_is_that_of_its_folds() -> Non
     (table,) = project.table(folds=4, partitions=1)
     assert replace(table, number_of_folds=0).number_of_folds == 4
     assert replace(table, number_of_folds=0, folds=table.folds[:0]).number_of_folds == 0
+
+
+def test_a_project_of_a_data_frame_keeps_its_tables_in_a_folder(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "y": rng.normal(size=60), "nr": np.arange(60) // 2})
+    project = Project.from_table(
+        frame,
+        build_model=lambda: nn.Linear(1, 1),
+        features=["x"],
+        target="y",
+        subject="nr",
+        training=RECIPE,
+        runtime=CPU,
+        table=tmp_path / "table",
+        log=Lines(),
+    )
+    project.train()
+    made = project.table(folds=2, partitions=1)
+    assert [table.summary for table in read_tables(tmp_path / "table")] == [made[0].summary]

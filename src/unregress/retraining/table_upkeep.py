@@ -13,10 +13,16 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
 from unregress.methods.unlearned import Unlearned, lineage, require_initial
 from unregress.retraining.leave_out import fit_table
-from unregress.runs.folder import check_run
+from unregress.runs.folder import CONFIG, check_run
+from unregress.runs.lenient import mapping_of
 from unregress.runs.table_folder import read_tables, write_tables
 from unregress.training.from_scratch import Training, training_record
 from unregress.training.runtime import Runtime
+
+FOLDS = 5
+"""Number of folds of tables that are made for the first time."""
+PARTITIONS = 2
+"""Number of tables that are made for the first time."""
 
 
 def up_to_date_tables(
@@ -27,8 +33,9 @@ def up_to_date_tables(
     *,
     start: nn.Module | None,
     folder: Path | None,
-    folds: int = 5,
-    partitions: int = 2,
+    known: Sequence[LeaveOutTable] = (),
+    folds: int | None = None,
+    partitions: int | None = None,
     workers: int = 1,
     stack: int = 1,
     log: Callable[[str], None],
@@ -42,8 +49,10 @@ def up_to_date_tables(
         model: the model that the tables belong to.
         start: the original's initial weights; None if unknown.
         folder: where tables are kept, and the predictions of an interrupted call beside it; None keeps nothing.
-        folds: number of folds.
-        partitions: number of tables, each with a partition into folds of its own: one teaches, the other judges.
+        known: the tables that there are already, where no folder keeps them.
+        folds: number of folds; None for that of the tables that exist, and `FOLDS` if there are none.
+        partitions: number of tables, each with a partition into folds of its own: one teaches, the other judges; None
+            for as many as exist, and `PARTITIONS` if there are none.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop.
         log: receives lines of progress.
@@ -55,16 +64,20 @@ def up_to_date_tables(
         JobsError: a training failed.
     """
     require_initial(start, model, training)
+    present = _of_tables(known) if folder is None else _of_folder(folder)
+    folds, partitions = present[0] if folds is None else folds, present[1] if partitions is None else partitions
     settings = {"training": training_record(training), "seed": runtime.seed, "folds": folds, "partitions": partitions}
     config = yaml.safe_dump(settings, sort_keys=False)
     if folder is not None:
         # What cannot be written is refused before anything is trained.
         check_run(folder, config)
     bare = model.model if isinstance(model, Unlearned) else model
-    known = {} if folder is None else {table.partition: table for table in read_tables(folder)}
+    existing = {table.partition: table for table in (known if folder is None else read_tables(folder))}
+    for number in sorted(number for number in existing if number >= partitions):
+        log(f"Table {number} is dropped: {partitions} tables are asked for")
     tables = []
     for number in range(partitions):
-        table = known.get(number)
+        table = existing.get(number)
         if table is not None and (why := _unusable(table, case, model, folds)):
             log(f"Table {number} is made again: {why}")
             table = None
@@ -105,6 +118,20 @@ def current(
         else:
             found.append(table)
     return tuple(found)
+
+
+def _of_tables(known: Sequence[LeaveOutTable]) -> tuple[int, int]:
+    """Number of folds and number of tables of those in memory."""
+    if not known:
+        return FOLDS, PARTITIONS
+    return known[0].number_of_folds, 1 + max(table.partition for table in known)
+
+
+def _of_folder(folder: Path) -> tuple[int, int]:
+    """Number of folds and number of tables that a folder was made with."""
+    written = mapping_of(folder / CONFIG)
+    folds, partitions = written.get("folds"), written.get("partitions")
+    return folds if isinstance(folds, int) else FOLDS, partitions if isinstance(partitions, int) else PARTITIONS
 
 
 def _unusable(table: LeaveOutTable, case: Case, model: nn.Module | Unlearned, folds: int) -> str:
