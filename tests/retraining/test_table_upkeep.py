@@ -127,3 +127,46 @@ def test_a_project_of_a_data_frame_keeps_its_tables_in_a_folder(tmp_path: Path) 
     project.train()
     made = project.table(folds=2, partitions=1)
     assert [table.summary for table in read_tables(tmp_path / "table")] == [made[0].summary]
+
+
+def interrupted(project: Project, monkeypatch: pytest.MonkeyPatch, finished: int, **settings: Any) -> None:
+    """Make tables until some trainings are finished."""
+    count, run = list[int](), fold_models._run_stack
+
+    def failing(trainings: list[fold_models.FoldTraining]) -> list[fold_models.Part]:
+        count.append(1)
+        if len(count) > finished:
+            raise KeyboardInterrupt
+        return run(trainings)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fold_models, "_run_stack", failing)
+        project.table(**settings)
+
+
+def test_an_interrupted_table_leaves_no_predictions_of_people_who_are_forgotten_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, unfinished = project_with(tmp_path / "table"), tmp_path / "table.unfinished"
+    interrupted(project, monkeypatch, 2, folds=3)
+    (before,) = unfinished.iterdir()
+    assert sorted(path.name for path in before.iterdir()) == ["0.safetensors", "1.safetensors"]
+    own = unfinished / "mine" / "0.safetensors"
+    own.parent.mkdir()
+    own.write_text("mine")
+    done = project.forget(subjects=[4], reason="test")
+    # They go before anything is trained.
+    interrupted(project, monkeypatch, 1, folds=3, after=done)
+    assert not before.exists() and len(list(unfinished.iterdir())) == 2
+    project.table(folds=3, after=done)
+    assert [path for path in unfinished.rglob("*") if path.is_file()] == [own]
+
+
+def test_tables_that_were_finished_before_an_interruption_are_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[int]
+) -> None:
+    project = project_with(tmp_path / "table")
+    interrupted(project, monkeypatch, 4 + 2, folds=3)
+    trained.clear()
+    project.table(folds=3)
+    assert len(trained) == 2 and not (tmp_path / "table.unfinished").exists()

@@ -12,10 +12,11 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
 from unregress.methods.unlearned import Unlearned, lineage, require_initial
-from unregress.retraining.leave_out import fit_table
+from unregress.retraining.leave_out import fit_table, key_of
 from unregress.runs.folder import CONFIG, check_run
 from unregress.runs.lenient import mapping_of
 from unregress.runs.table_folder import read_tables, write_tables
+from unregress.runs.unfinished_tables import discard, unfinished_of
 from unregress.training.from_scratch import Training, training_record
 from unregress.training.runtime import Runtime
 
@@ -75,12 +76,19 @@ def up_to_date_tables(
     existing = {table.partition: table for table in (known if folder is None else read_tables(folder))}
     for number in sorted(number for number in existing if number >= partitions):
         log(f"Table {number} is dropped: {partitions} tables are asked for")
+    for number in sorted(number for number in existing if number < partitions):
+        if why := _unusable(existing[number], case, model, folds):
+            log(f"Table {number} is made again: {why}")
+            del existing[number]
+    if folder is not None:
+        # Those of an interrupted call before a request have predictions of people who are forgotten now.
+        missing = [number for number in range(partitions) if number not in existing]
+        keys = [key_of(case, training, runtime, start=start, folds=folds, partition=number) for number in missing]
+        if count := discard(folder, but=keys):
+            log(f"{count} unfinished leave-out tables of other data or settings were deleted")
     tables = []
     for number in range(partitions):
         table = existing.get(number)
-        if table is not None and (why := _unusable(table, case, model, folds)):
-            log(f"Table {number} is made again: {why}")
-            table = None
         if table is None:
             table = fit_table(
                 case,
@@ -92,7 +100,7 @@ def up_to_date_tables(
                 partition=number,
                 workers=workers,
                 stack=stack,
-                store=None if folder is None else folder.parent,
+                store=None if folder is None else unfinished_of(folder),
                 log=log,
             )
         tables.append(table)
@@ -102,6 +110,7 @@ def up_to_date_tables(
             log(f"Table {after.partition}: the predictions of {gone} samples that are forgotten or gone were removed")
     if folder is not None:
         write_tables(runtime.process_group, folder, kept, config)
+        discard(folder)
     return kept
 
 
