@@ -12,11 +12,12 @@ import pytest
 from torch import nn
 
 from support import tables_project
-from unregress import Project, Recipe, Runtime
+from unregress import LeaveOutEdit, Project, Recipe, Runtime
 from unregress.data.leave_out_table import LeaveOutTable
-from unregress.errors import SettingError
+from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.retraining import fold_models
 from unregress.runs.table_folder import read_tables
+from unregress.tasks.weights import weights_of
 
 RECIPE = Recipe(epochs=2, lr=1e-3, batch_size=20)
 CPU = Runtime(accelerator="cpu")
@@ -170,3 +171,28 @@ def test_tables_that_were_finished_before_an_interruption_are_not_trained_again(
     trained.clear()
     project.table(folds=3)
     assert len(trained) == 2 and not (tmp_path / "table.unfinished").exists()
+
+
+def test_the_remedy_for_a_stale_table_holds_after_another_training(tmp_path: Path) -> None:
+    """A folder of tables belongs to one training: those of another are made in a new one."""
+    project_with(tmp_path / "table").table(folds=2)
+    settings = {"training": replace(RECIPE, epochs=3)}
+    other = project_with(tmp_path / "table", **settings)
+    with pytest.raises(StaleError):
+        other.forget(subjects=[4], reason="test", method=LeaveOutEdit())
+    with pytest.raises(RunFolderError):
+        other.table()
+    (table, _) = project_with(tmp_path / "new", **settings).table(folds=2)
+    assert table.original == weights_of(other.model.model)
+
+
+def test_samples_that_were_removed_come_back_in_a_new_folder_only(tmp_path: Path) -> None:
+    project = project_with(tmp_path / "table")
+    project.table(folds=2)
+    project.table(after=project.forget(subjects=[4], reason="test"))
+    project.table()
+    with pytest.raises(StaleError):
+        project.forget(subjects=[4], reason="test", method=LeaveOutEdit())
+    again = project_with(tmp_path / "new")
+    again.table(folds=2)
+    assert again.forget(subjects=[4], reason="test", method=LeaveOutEdit()).record.method == "LeaveOutEdit"

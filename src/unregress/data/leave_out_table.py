@@ -21,7 +21,8 @@ DELETED = 0.1
 by models that saw them."""
 _AGAIN = {
     "expected": "a table of this model, and of data of which nine tenths are still there",
-    "remedy": "Make it again, with `unregress table` or `Project.table`",
+    # A folder of tables is that of one training, and samples never come back to a table in it.
+    "remedy": "Make one in a new folder (`unregress table --output` or `Project(table=...)`), and delete the old one",
 }
 
 
