@@ -48,7 +48,7 @@ def changed(here: Path, **settings: object) -> None:
     (here / "unregress.yaml").write_text(yaml.safe_dump({**SETTINGS, **settings}))
 
 
-def test_all_commands_read_it(here: Path) -> None:
+def test_all_commands_read_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train"]) == 0
     project = Project.open()
     people = [int(person) for person in dict.fromkeys(project.splits.subjects)][:2]
@@ -61,6 +61,11 @@ def test_all_commands_read_it(here: Path) -> None:
     for folder in ("original", "deploy", "audit"):
         assert main(["verify", folder]) == 0
     assert main(["table", "--output", "table", "--folds", "2"]) == 0
+    # The request is closed by the number of folds that its tables have.
+    capsys.readouterr()
+    assert main(["table", "--checkpoint", "deploy", "--output", "table"]) == 0
+    said = capsys.readouterr().out
+    assert "Table 1: the predictions of 8 samples" in said and "to train" not in said
     assert main(["remains", "deploy"]) == 0
     # The same in Python.
     done = project.forget(subjects=people, reason="Art. 17")

@@ -28,7 +28,7 @@ from unregress.methods.unlearned import lineage
 from unregress.metrics import Errors
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.memory_slope import memory_kept, null_of, p_value, power
-from unregress.retraining.leave_out import fit_table, fold_of_each
+from unregress.retraining.leave_out import fit_table, fold_of_each, key_of
 from unregress.runs.table_folder import partitions_in, read_table, write_table
 from unregress.tasks.weights import weights_of
 
@@ -76,7 +76,7 @@ def test_fold_models_in_a_stack_predict_what_separate_ones_do(table: LeaveOutTab
 
 
 def test_an_interrupted_table_continues(table: LeaveOutTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Predictions of finished trainings are kept until the table is made; they are not trained again."""
+    """Predictions of finished trainings are kept until the tables are written; they are not trained again."""
     trained: list[int] = []
 
     def failing(case: Case, *arguments: object, **named: object) -> Unlearned:
@@ -89,11 +89,11 @@ def test_an_interrupted_table_continues(table: LeaveOutTable, tmp_path: Path, mo
     settings = {"start": ORIGINAL.start, "folds": 4, "store": tmp_path}
     with pytest.raises(KeyboardInterrupt):
         fit_table(CASE, RECIPE, CPU, ORIGINAL.model, **settings)
-    (kept,) = tmp_path.glob("leave-out-*")
+    (kept,) = tmp_path.iterdir()
+    assert kept.name == key_of(CASE, RECIPE, CPU, start=ORIGINAL.start, folds=4, partition=0)
     assert sorted(path.name for path in kept.iterdir()) == ["0.safetensors", "1.safetensors"]
     again = fit_table(CASE, RECIPE, CPU, ORIGINAL.model, **settings)
     assert len(trained) == 3 + 3 and torch.equal(again.predictions, table.predictions)
-    assert not list(tmp_path.iterdir())
 
 
 FUNCTION = """

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from unregress import ForgetRequest
 from unregress.cli import main
@@ -302,3 +304,17 @@ def test_positions_count_for_the_same_data_and_ids_for_any(made: Path) -> None:
     assert remembered([first], gold, [record((1, 2), other, first.ids)]) == []
     assert remembered([first], gold, [record((1, 2), other, first.ids[:1])]) == [first]
     assert remembered([first], gold, [record(first.forget[:1], same, ())]) == [first]
+
+
+def test_an_unfinished_leave_out_table_is_found_and_deleted(project: Path) -> None:
+    part = project / "runs/table.unfinished/0123456789abcdef/0.safetensors"
+    part.parent.mkdir(parents=True)
+    save_file({"own": torch.zeros(2), "unseen": torch.zeros(3)}, part)
+    other = project / "runs/table.unfinished/mine.safetensors"
+    other.write_bytes(b"mine")
+    (aside,) = (each for each in remains("runs/first").found if each.path == part)
+    assert aside.kind == "unfinished leave-out table" and aside.kept
+    found = remains("runs/first", ["runs"])
+    assert not any(str(part) in remark for remark in found.unknown) and any(str(other) in u for u in found.unknown)
+    delete([each for each in found.found if each.path == part], log_of(Path("runs/first")))
+    assert not part.parent.exists() and other.exists()

@@ -21,7 +21,8 @@ DELETED = 0.1
 by models that saw them."""
 _AGAIN = {
     "expected": "a table of this model, and of data of which nine tenths are still there",
-    "remedy": "Make it again, with `unregress table` or `Project.table`",
+    # A folder of tables is that of one training, and samples never come back to a table in it.
+    "remedy": "Make one in a new folder (`unregress table --output` or `Project(table=...)`), and delete the old one",
 }
 
 
@@ -57,6 +58,9 @@ class LeaveOutTable:
     """SHA-256 of the weights of the original that the table belongs to."""
     made_with: int = 0
     """Number of training samples that the table was made with."""
+    number_of_folds: int = 0
+    """Number of folds that the table was made with; where 0 is given, that of `folds`, which is smaller once all people
+    of the last one are forgotten."""
     training: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """How the fold models were trained, see `training_of`; empty if unknown, as of tables of earlier versions."""
     data: str = ""
@@ -65,6 +69,10 @@ class LeaveOutTable:
     """κ: how far fold models are from the original on never-seen samples, relative to a training from other initial
     weights; near 0 where the initial weights decide what is learnt, 1 where they do not; None if it could not be
     measured."""
+
+    def __post_init__(self) -> None:
+        if not self.number_of_folds and len(self.folds):
+            object.__setattr__(self, "number_of_folds", int(self.folds.max()) + 1)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -139,7 +139,8 @@ class Project:
     @classmethod
     def from_table(
         cls,
-        table: Table,
+        frame: Table,
+        /,
         *,
         build_model: Callable[[], nn.Module],
         training: Training,
@@ -161,7 +162,7 @@ class Project:
         """Make a project of a table with a row for each record.
 
         Args:
-            table: a data frame of pandas, polars or the like.
+            frame: a data frame of pandas, polars or the like.
             build_model: makes a new, untrained model, which takes the features, `(n, len(features))`.
             training: how the original was trained, as in `Project`.
             features: columns of numbers, the inputs in this order.
@@ -179,7 +180,7 @@ class Project:
             units: unit of a target's column, for reports.
             seed: seed of the draw.
             loss: as in `TensorTask`.
-            settings: further arguments of `Project`: `model`, `start`, `runtime`, ...
+            settings: further arguments of `Project`: `model`, `start`, `runtime`, `table` (a folder), ...
 
         Raises:
             DataError: columns are missing, not numeric, or have missing values; all of them at once.
@@ -187,7 +188,7 @@ class Project:
         columns = Columns(features=features, target=target, id=id, subject=subject, split=split, weights=weights)
         scalers, note = scalers_for(settings.get("model"), {FEATURES: standardise, TARGETS: scale_target})
         splits = columns.read(
-            table,
+            frame,
             validation=validation,
             test=test,
             standardise=scalers[FEATURES],
@@ -267,20 +268,28 @@ class Project:
         return self._tables
 
     def table(
-        self, *, folds: int = 5, partitions: int = 2, workers: int = 1, stack: int = 1, after: Forgotten | None = None
+        self,
+        *,
+        folds: int | None = None,
+        partitions: int | None = None,
+        workers: int = 1,
+        stack: int = 1,
+        after: Forgotten | None = None,
     ) -> tuple[LeaveOutTable, ...]:
         """Make the model's leave-out tables, or bring them up to date.
 
         For each fold of the people, or of the samples where no people are known, a model is trained without it from the
         original's own initial weights, predicts it, and is deleted; the predictions are kept.  With them small requests
-        are judged without any gold, and `LeaveOutEdit` has its targets.  Tables that exist are read, and made again
-        only if they belong to another model, or a tenth of the samples has gone; the samples of requests that were
-        carried out are removed from them.
+        are judged without any gold, and `LeaveOutEdit` has its targets.  Tables that exist, in memory or in the
+        folder, are made again only if they belong to another model, have another number of folds, or a tenth of the
+        samples has gone; the log says so.  The samples of requests that were carried out are removed from them, for
+        which nothing is trained.
 
         Args:
-            folds: number of folds; more are nearer to the truth, and cost more.
+            folds: number of folds; more are nearer to the truth, and cost more.  By default that of the tables that
+                exist, and 5 if there are none.
             partitions: number of tables, each with folds of its own: the first teaches `LeaveOutEdit`, and only another
-                can judge what it made.
+                can judge what it made.  By default as many as exist, and 2 if there are none.
             workers: number of trainings side by side.
             stack: number of fold models of a small network to train in one loop.
             after: the result of a request that is carried out; by default the requests in the model's run folder.
@@ -302,6 +311,7 @@ class Project:
             self.model,
             start=self.start,
             folder=self.table_folder,
+            known=() if self.table_folder is not None else self.tables,
             folds=folds,
             partitions=partitions,
             workers=workers,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,19 @@ from unregress.tasks.weights import weights_of
 from unregress.training.from_scratch import Training, training_record
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
+
+
+class _Plan(NamedTuple):
+    """The trainings of a table, and which of them predicts which sample."""
+
+    rows: Index
+    """The training samples that no request forgot."""
+    fold: Index
+    held: list[Chosen]
+    assigned: Index
+    """The fold whose model predicts each never-seen sample."""
+    trainings: list[FoldTraining]
+
 
 LEAST_UNSEEN = 500
 """Number of never-seen samples that a table should have, to say how leave-out predictions vary."""
@@ -65,7 +78,7 @@ def fit_table(
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop, see `Retraining.stack`.
         store: folder for the predictions of finished trainings, with which an interrupted call continues unless code,
-            data, folds or settings have changed since; they are removed in the end.
+            data, folds or settings have changed since; see `runs.unfinished_tables`, which removes them.
         log: receives the estimate of how long it will take.
 
     Raises:
@@ -73,26 +86,17 @@ def fit_table(
         DataError: there are no held-out samples.
         JobsError: a training failed.
     """
-    fold, rows, gone = fold_of_each(case, runtime, folds, partition), case.kept("train"), forgotten_rows(case)
-    held = never_seen(case, training)
+    rows, fold, held, assigned, trainings = _planned(case, training, runtime, start, folds, partition)
     if log is not None and (unseen_count := sum(len(each.rows) for each in held)) < LEAST_UNSEEN:
         log(f"Warning: there are {unseen_count} never-seen samples, and limits by fewer than {LEAST_UNSEEN} are rough")
-    assigned = _fold_of_unseen(case, held, runtime, folds, partition)
-    sent, shared = case.without_ids(), replace(runtime, progress=False)
-    trainings = [
-        FoldTraining(sent, training, shared, start, rows[fold == each], gone, _chosen(held, assigned == each))
-        for each in range(folds)
-    ]
-    # A training from other initial weights, for the coupling.
-    trainings.append(FoldTraining(sent, training, replace(shared, seed=runtime.seed + 1), None, rows[:0], gone, held))
-    kept = None if store is None else store / f"leave-out-{_key(case, trainings)}"
+    kept = None if store is None else store / _key(case, trainings)
     if stack > 1:
         require_stackable(case, training, runtime)
     parts = run_trainings(trainings, kept, workers, stack, f"Leave-out table {partition}", log)
     unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
     # The table is the models of one start together; each never-seen sample has one of them.
     own, other = predict_unseen(original, case, held, runtime).numpy(), parts[-1].unseen.numpy()
-    table = LeaveOutTable(
+    return LeaveOutTable(
         keys=_keys(case, [Chosen("train_eval", rows)]),
         predictions=_in_place([each.own for each in parts[:-1]], fold),
         folds=torch.from_numpy(fold),
@@ -103,13 +107,34 @@ def fit_table(
         start_digest="" if start is None else weights_of(start),
         original=weights_of(original),
         made_with=len(rows),
+        number_of_folds=folds,
         training=training_of(case, training_record(training)),
         data=case.splits.data_digest,
         coupling=coupling([unseen.numpy()], [other], own),
     )
-    if kept is not None:
-        shutil.rmtree(kept, ignore_errors=True)
-    return table
+
+
+def key_of(
+    case: Case, training: Training, runtime: Runtime, *, start: nn.Module | None, folds: int, partition: int
+) -> str:
+    """The name in `store` of the predictions that a call of `fit_table` keeps."""
+    return _key(case, _planned(case, training, runtime, start, folds, partition).trainings)
+
+
+def _planned(
+    case: Case, training: Training, runtime: Runtime, start: nn.Module | None, folds: int, partition: int
+) -> _Plan:
+    fold, rows, gone = fold_of_each(case, runtime, folds, partition), case.kept("train"), forgotten_rows(case)
+    held = never_seen(case, training)
+    assigned = _fold_of_unseen(case, held, runtime, folds, partition)
+    sent, shared = case.without_ids(), replace(runtime, progress=False)
+    trainings = [
+        FoldTraining(sent, training, shared, start, rows[fold == each], gone, _chosen(held, assigned == each))
+        for each in range(folds)
+    ]
+    # A training from other initial weights, for the coupling.
+    trainings.append(FoldTraining(sent, training, replace(shared, seed=runtime.seed + 1), None, rows[:0], gone, held))
+    return _Plan(rows, fold, held, assigned, trainings)
 
 
 def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> Index:

@@ -12,11 +12,18 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
 from unregress.methods.unlearned import Unlearned, lineage, require_initial
-from unregress.retraining.leave_out import fit_table
-from unregress.runs.folder import check_run
+from unregress.retraining.leave_out import fit_table, key_of
+from unregress.runs.folder import CONFIG, check_run
+from unregress.runs.lenient import mapping_of
 from unregress.runs.table_folder import read_tables, write_tables
+from unregress.runs.unfinished_tables import discard, unfinished_of
 from unregress.training.from_scratch import Training, training_record
 from unregress.training.runtime import Runtime
+
+FOLDS = 5
+"""Number of folds of tables that are made for the first time."""
+PARTITIONS = 2
+"""Number of tables that are made for the first time."""
 
 
 def up_to_date_tables(
@@ -27,8 +34,9 @@ def up_to_date_tables(
     *,
     start: nn.Module | None,
     folder: Path | None,
-    folds: int = 5,
-    partitions: int = 2,
+    known: Sequence[LeaveOutTable] = (),
+    folds: int | None = None,
+    partitions: int | None = None,
     workers: int = 1,
     stack: int = 1,
     log: Callable[[str], None],
@@ -42,8 +50,10 @@ def up_to_date_tables(
         model: the model that the tables belong to.
         start: the original's initial weights; None if unknown.
         folder: where tables are kept, and the predictions of an interrupted call beside it; None keeps nothing.
-        folds: number of folds.
-        partitions: number of tables, each with a partition into folds of its own: one teaches, the other judges.
+        known: the tables that there are already, where no folder keeps them.
+        folds: number of folds; None for that of the tables that exist, and `FOLDS` if there are none.
+        partitions: number of tables, each with a partition into folds of its own: one teaches, the other judges; None
+            for as many as exist, and `PARTITIONS` if there are none.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop.
         log: receives lines of progress.
@@ -55,19 +65,30 @@ def up_to_date_tables(
         JobsError: a training failed.
     """
     require_initial(start, model, training)
+    present = _of_tables(known) if folder is None else _of_folder(folder)
+    folds, partitions = present[0] if folds is None else folds, present[1] if partitions is None else partitions
     settings = {"training": training_record(training), "seed": runtime.seed, "folds": folds, "partitions": partitions}
     config = yaml.safe_dump(settings, sort_keys=False)
     if folder is not None:
         # What cannot be written is refused before anything is trained.
         check_run(folder, config)
     bare = model.model if isinstance(model, Unlearned) else model
-    known = {} if folder is None else {table.partition: table for table in read_tables(folder)}
+    existing = {table.partition: table for table in (known if folder is None else read_tables(folder))}
+    for number in sorted(number for number in existing if number >= partitions):
+        log(f"Table {number} is dropped: {partitions} tables are asked for")
+    for number in sorted(number for number in existing if number < partitions):
+        if why := _unusable(existing[number], case, model, folds):
+            log(f"Table {number} is made again: {why}")
+            del existing[number]
+    if folder is not None:
+        # Those of an interrupted call before a request have predictions of people who are forgotten now.
+        missing = [number for number in range(partitions) if number not in existing]
+        keys = [key_of(case, training, runtime, start=start, folds=folds, partition=number) for number in missing]
+        if count := discard(folder, but=keys):
+            log(f"{count} unfinished leave-out tables of other data or settings were deleted")
     tables = []
     for number in range(partitions):
-        table = known.get(number)
-        if table is not None and (why := _unusable(table, case, model, folds)):
-            log(f"Table {number} is made again: {why}")
-            table = None
+        table = existing.get(number)
         if table is None:
             table = fit_table(
                 case,
@@ -79,7 +100,7 @@ def up_to_date_tables(
                 partition=number,
                 workers=workers,
                 stack=stack,
-                store=None if folder is None else folder.parent,
+                store=None if folder is None else unfinished_of(folder),
                 log=log,
             )
         tables.append(table)
@@ -89,6 +110,7 @@ def up_to_date_tables(
             log(f"Table {after.partition}: the predictions of {gone} samples that are forgotten or gone were removed")
     if folder is not None:
         write_tables(runtime.process_group, folder, kept, config)
+        discard(folder)
     return kept
 
 
@@ -107,10 +129,24 @@ def current(
     return tuple(found)
 
 
+def _of_tables(known: Sequence[LeaveOutTable]) -> tuple[int, int]:
+    """Number of folds and number of tables of those in memory."""
+    if not known:
+        return FOLDS, PARTITIONS
+    return known[0].number_of_folds, 1 + max(table.partition for table in known)
+
+
+def _of_folder(folder: Path) -> tuple[int, int]:
+    """Number of folds and number of tables that a folder was made with."""
+    written = mapping_of(folder / CONFIG)
+    folds, partitions = written.get("folds"), written.get("partitions")
+    return folds if isinstance(folds, int) else FOLDS, partitions if isinstance(partitions, int) else PARTITIONS
+
+
 def _unusable(table: LeaveOutTable, case: Case, model: nn.Module | Unlearned, folds: int) -> str:
     """Why a table cannot be used any longer; empty if it can."""
-    if (found := int(table.folds.max()) + 1) != folds:
-        return f"it has {found} folds"
+    if table.number_of_folds != folds:
+        return f"it has {table.number_of_folds} folds, and {folds} are asked for"
     try:
         table.require_current(case, case.kept("train"), *lineage(model))
     except StaleError as error:

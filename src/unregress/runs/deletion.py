@@ -16,6 +16,7 @@ from unregress.runs.folder import CONFIG
 from unregress.runs.manifest import MANIFEST, departures, digest_of_folder, read_manifest
 from unregress.runs.provenance import HISTORY
 from unregress.runs.remainder import Remainder
+from unregress.runs.unfinished_tables import remove_empty
 
 _LAST = (CONFIG, HISTORY, MANIFEST)
 """Files of a run folder that are deleted last, so that an interrupted deletion can be repeated."""
@@ -100,6 +101,8 @@ def delete(found: Sequence[Remainder], log: Path) -> tuple[Deletion, ...]:
                 _delete_folder(each.path, entry.files)
             else:
                 each.path.unlink()
+                if each.kind == "unfinished leave-out table":
+                    remove_empty(each.path.parent)
         made.append(Deletion(**{**asdict(entry), "done": _now()}))
         _write(log, (*before, *made))
     return tuple(made)

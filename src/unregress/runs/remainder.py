@@ -10,7 +10,14 @@ from typing import Literal
 from unregress.runs.manifest import digest_of_folder
 
 Kind = Literal[
-    "original", "retrained model", "unlearned model", "helper", "weights file", "ids file", "leave-out table"
+    "original",
+    "retrained model",
+    "unlearned model",
+    "helper",
+    "weights file",
+    "ids file",
+    "leave-out table",
+    "unfinished leave-out table",
 ]
 
 

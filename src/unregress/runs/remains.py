@@ -28,6 +28,7 @@ from unregress.runs.remainder import Kind, Remainder
 from unregress.runs.remembering import remembered
 from unregress.runs.request_record import RequestRecord, read_requests
 from unregress.runs.table_folder import partitions_in
+from unregress.runs.unfinished_tables import parts_in
 
 AUDIT = "audit.json"
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -79,6 +80,8 @@ class _Search:
     others: list[Path]
     folders: dict[Path, Manifest | None] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
+    """Files of unfinished leave-out tables."""
     holding: dict[str, str] = field(default_factory=dict)
     """Why weights with a digest may remember."""
     clean: set[str] = field(default_factory=set)
@@ -118,6 +121,10 @@ class _Search:
                     self.folders[inside] = read_manifest(inside)
                 except StaleError as error:
                     self.unknown.append(error.found)
+                continue
+            if parts := parts_in(inside):
+                below.clear()
+                self.unfinished += parts
                 continue
             below[:] = sorted(name for name in below if not name.startswith("."))
             weights = (inside / name for name in sorted(names) if Path(name).suffix in WEIGHTS)
@@ -266,6 +273,9 @@ class _Search:
             if manifest is not None and partitions_in(folder):
                 why = "It has predictions of the training samples; `unregress table` removes those of forgotten ones."
                 yield Remainder.at(folder, "leave-out table", why)
+        for path in self.unfinished:
+            why = "It has predictions of training samples; `unregress table` finishes the table, or deletes it."
+            yield Remainder.at(path, "unfinished leave-out table", why)
 
     def _kept(self, each: Remainder) -> str:
         """Why something is never deleted; empty if it may be."""

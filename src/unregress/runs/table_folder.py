@@ -36,6 +36,7 @@ class _Description:
     seed: int
     partition: int
     folds: int
+    """Number of folds that the table was made with."""
     start: str
     """SHA-256 of the fold models' initial weights; empty if each had its own."""
     original: str
@@ -75,7 +76,7 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         layout=LAYOUT,
         seed=table.seed,
         partition=table.partition,
-        folds=int(table.folds.max()) + 1,
+        folds=table.number_of_folds,
         start=table.start_digest,
         original=table.original,
         made_with=table.made_with,
@@ -146,6 +147,7 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
         start_digest=described.start,
         original=described.original,
         made_with=described.made_with,
+        number_of_folds=described.folds,
         training=described.training,
         data=described.data,
         coupling=described.coupling,

@@ -29,8 +29,8 @@ def table(
     data: Splits,
     checkpoint: Path,
     output: Path,
-    folds: int = 5,
-    partitions: int = 2,
+    folds: int | None = None,
+    partitions: int | None = None,
     workers: int = 1,
     stack: int = 1,
     recipe: Recipe | None = None,
@@ -50,8 +50,10 @@ def table(
         checkpoint: the trained model: a weights file, or a folder that `unregress train` or `unregress forget` wrote.
         output: folder to write, or to bring up to date: table-0.safetensors, table-0.json, ..., config.yaml,
             manifest.json.
-        folds: number of folds; more are nearer to the truth, and cost more.
-        partitions: number of tables: the first teaches LeaveOutEdit, and only another can judge what it made.
+        folds: number of folds; more are nearer to the truth, and cost more.  By default that of the tables that exist,
+            and 5 if there are none.
+        partitions: number of tables: the first teaches LeaveOutEdit, and only another can judge what it made.  By
+            default as many as exist, and 2 if there are none.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop.
         recipe: how the original was trained; by default as its run folder says.
