@@ -205,7 +205,7 @@ def test_a_table_of_another_model_or_of_data_that_are_gone_is_refused() -> None:
     for old in (replace(table, original="00"), replace(table, made_with=230)):
         with pytest.raises(StaleError) as caught:
             LeaveOutEdit(table=old).unlearn(ORIGINAL, CASE, CPU)
-        assert "Make it again" in caught.value.remedy
+        assert "delete the old one" in caught.value.remedy
 
 
 def test_weights_on_which_nothing_depends_cannot_be_changed() -> None:
