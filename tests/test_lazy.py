@@ -37,15 +37,18 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
     assert loaded_by(code) == set()
 
 
+@pytest.mark.slow
 def test_a_command_begins_without_what_only_audits_use() -> None:
     assert loaded_by("import unregress.cli.dispatch").isdisjoint({"torch._dynamo", "sklearn", "matplotlib"})
 
 
+@pytest.mark.slow
 def test_names_are_loaded_when_they_are_asked_for() -> None:
     assert "torch" in loaded_by("import unregress; unregress.Blindspot")
     assert "torch" not in loaded_by("from unregress import Cost")
 
 
+@pytest.mark.slow
 def test_every_name_that_is_offered_is_there() -> None:
     assert len(set(unregress.__all__)) == len(unregress.__all__) >= 40
     for name in unregress.__all__:

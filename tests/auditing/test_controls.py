@@ -15,6 +15,8 @@ from support.planted_controls import RUNTIME, SIZES, Ground, pictures, plant, se
 from unregress.evidence import AuditReport, Criterion
 from unregress.parallel.jobs import one_thread
 
+pytestmark = pytest.mark.slow
+
 RULE = unregress.Rule(level=0.1)
 """Limits are narrower than by default, which with these tasks' five golds misses the shuffled answers of the series."""
 METRICS = (unregress.Errors(), unregress.Wasserstein(), unregress.Deviation(), unregress.AttackAUC())

@@ -98,6 +98,7 @@ def _of_golds(swap: Swap) -> np.ndarray:
     return np.array([biases for name, biases in swap.biases.items() if name.startswith("gold")])
 
 
+@pytest.mark.slow
 def test_the_original_is_biased_towards_the_other_band(swap: Swap) -> None:
     """Targets are 30 apart on average and most labels were mirrored: errors of 20 and more, both inwards."""
     low, high = swap.biases["original"]

@@ -41,6 +41,8 @@ from unregress.metrics import (
     default_metrics,
 )
 
+pytestmark = pytest.mark.slow
+
 METRICS = (*default_metrics(RELEARN), EnergyDistance(), DeletionAttack(), RetainedPrivacy())
 EACH = [pytest.param((metric,), id=type(metric).__name__) for metric in METRICS] + [pytest.param(METRICS, id="all")]
 

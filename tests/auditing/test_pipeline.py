@@ -229,6 +229,7 @@ def test_one_gold_has_no_distance_of_its_own_and_gives_no_rank_and_no_verdict(ca
     assert len(caveats(report, "too few for a noise floor")) == 1
 
 
+@pytest.mark.slow
 def test_two_golds_have_a_distance_between_them_and_give_ranks(
     case: unregress.Case, original: unregress.Unlearned, golds: list[unregress.Unlearned]
 ) -> None:

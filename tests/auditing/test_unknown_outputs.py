@@ -123,6 +123,7 @@ def report() -> AuditReport:
     return unregress.audit(case(), {"original": original, **made}, CPU, golds=golds, metrics=metrics, rule=rule)
 
 
+@pytest.mark.slow
 def test_everything_is_measured_of_every_model(report: AuditReport) -> None:
     missing = {measure.metric for measure in report.measures if measure.value is None and measure.model != CONSTANT}
     assert missing <= {"ain", "published-ain"}  # there may be nothing to relearn

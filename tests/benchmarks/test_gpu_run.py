@@ -94,6 +94,7 @@ def test_a_machine_or_folder_that_is_not_ready_is_named(tmp_path: Path, carried:
         assert "sees no CUDA device" in read(tmp_path / "gpu.json")["error"]
 
 
+@pytest.mark.slow
 def test_a_command_that_takes_too_long_ends_with_what_it_started(tmp_path: Path) -> None:
     ended = command(["sh", "-c", "sleep 600 & echo $!; wait"], 5, os.environ, tmp_path / "log")
     assert ended.code is None

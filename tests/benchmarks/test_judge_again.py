@@ -21,6 +21,7 @@ def test_an_audit_s_verdicts_are_the_present_rule_s(name: str) -> None:
     assert judged_again(found, Rule()).verdicts == found.verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLED)
 def test_without_audits_they_are_those_of_the_table(name: str) -> None:
     record = json.loads((RESULTS / name / "result.json").read_text(encoding="utf-8"))

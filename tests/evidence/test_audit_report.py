@@ -35,6 +35,7 @@ def written(report: AuditReport, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_round_trip_is_exact(report: AuditReport, written: Path, tmp_path: Path) -> None:
     again = AuditReport.from_json(written)
     assert again == report

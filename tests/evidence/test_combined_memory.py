@@ -68,6 +68,7 @@ def test_a_sign_that_is_the_same_for_all_golds_is_left_out() -> None:
     assert found.test.value == pytest.approx((2 + 1) / 2 / DEVIATION)
 
 
+@pytest.mark.slow
 def test_one_more_gold_is_failed_about_as_often_as_the_level_says() -> None:
     """Signs that share half of their variance; 4,000 draws at 1.25 %, where 2.3 % is what is documented."""
     rng, times, failed = np.random.default_rng(0), 4000, 0

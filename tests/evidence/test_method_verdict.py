@@ -184,6 +184,7 @@ def test_several_measurements_are_corrected_for() -> None:
     assert both.smallest > alone.smallest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_fresh_golds_fail_as_often_as_the_level_says(shared: bool) -> None:
     """Long tails do not matter to a permutation test; 1,000 draws at 5 %, whose standard error is 0.7 %."""
@@ -195,6 +196,7 @@ def test_fresh_golds_fail_as_often_as_the_level_says(shared: bool) -> None:
     assert failed / times == pytest.approx(2 / 56 if shared else 0.05, abs=0.02)
 
 
+@pytest.mark.slow
 def test_many_arrangements_are_drawn_and_agree_with_all_of_them() -> None:
     """8 models and 12 golds have 125,970 arrangements, 9 and 12 have 293,930."""
     rng = np.random.default_rng(0)

@@ -24,6 +24,7 @@ def test_ratio_and_p_are_those_of_the_analysis_of_variance() -> None:
     assert (found.ratio, found.p) == pytest.approx((expected.statistic, expected.pvalue))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [0.0, 1.0, 3.0])
 def test_estimates_have_no_bias_and_the_interval_covers(training: float) -> None:
     """I = 5 originals, J = 4 repetitions of variance 1: 95 of 100 intervals, within three errors of 2,000."""

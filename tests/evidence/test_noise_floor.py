@@ -159,12 +159,14 @@ def false_alarm(draw: Draw, golds: int, level: float = 0.01, times: int = 4000) 
     return float(np.mean(crossed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golds", [5, 8, 16])
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_limits_are_kept_where_each_gold_adds_its_own_to_a_distance(golds: int, noise: float) -> None:
     assert 0.001 < false_alarm(lambda rng, n: additive(rng, n, noise), golds) < 0.012
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golds", [5, 8, 16])
 @pytest.mark.parametrize(
     ("draw", "most"),

@@ -550,6 +550,7 @@ def answers(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(models, models, many_golds, st.sampled_from([2.0**-10, 2.0**10]))
 def test_a_change_of_units_changes_no_answer(
     model: dict[Place, float], original: dict[Place, float], golds: dict[Place, tuple[float, ...]], unit: float
@@ -566,6 +567,7 @@ def test_a_change_of_units_changes_no_answer(
     )
 
 
+@pytest.mark.slow
 @given(models, models, many_golds, st.randoms(use_true_random=False))
 def test_order_of_models_and_golds_is_nothing(
     model: dict[Place, float], original: dict[Place, float], golds: dict[Place, tuple[float, ...]], draws: Any
@@ -578,6 +580,7 @@ def test_order_of_models_and_golds_is_nothing(
     assert answers(turned) == answers(judge(made, RULE))
 
 
+@pytest.mark.slow
 @given(models, models, many_golds, st.floats(0, 1), st.sampled_from(sorted(GOLDS)))
 def test_nearer_to_the_golds_never_fails_what_passed(
     model: dict[Place, float],
@@ -594,6 +597,7 @@ def test_nearer_to_the_golds_never_fails_what_passed(
     assert after == before or before == "FAIL"
 
 
+@pytest.mark.slow
 def test_a_fresh_gold_fails_about_as_often_as_the_rule_says() -> None:
     """Golds of one shift and scatter each, for which distances are worst: 5 % are asked for, less than 9 % come."""
     rng, times, places = np.random.default_rng(0), 600, list(GOLDS)

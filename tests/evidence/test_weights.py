@@ -142,6 +142,7 @@ def test_not_looked_for_is_said() -> None:
     assert "Weights: memory in them was not looked for." in found.reason
 
 
+@pytest.mark.slow
 def test_golds_are_wrongly_suspected_as_often_as_the_level_says() -> None:
     """Golds that vary normally; 2,000 draws at 2 %, whose standard error is 0.3 %."""
     rng, suspected, times = np.random.default_rng(0), 0, 2000

@@ -59,6 +59,7 @@ def test_every_file_is_a_row_those_in_the_order_first() -> None:
     assert all(path.suffix == ".yaml" for path in ROWS.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_a_row_parses_and_what_it_names_is_there(name: str) -> None:
     row = experiment(name)

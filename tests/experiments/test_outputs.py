@@ -20,6 +20,8 @@ from unregress.experiments.outputs import write
 from unregress.experiments.runner import Outcome
 from unregress.experiments.summary import Row, comma_separated, judged, markdown
 
+pytestmark = pytest.mark.slow
+
 COMMAND = "unregress reproduce young --data-root DATA"
 HAND = Outcome(stages=(reports(),), notes=("Two photographs are the same.",))
 

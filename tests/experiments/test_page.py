@@ -155,6 +155,7 @@ def test_other_names_of_models(name: str) -> None:
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_page_in_docs_says_what_results_say() -> None:
     checked = subprocess.run([sys.executable, ROOT / "benchmarks" / "reproduction_page.py", "--check"])
     assert checked.returncode == 0

@@ -41,6 +41,8 @@ from unregress.methods import FineTune, Method, Unlearned
 from unregress.tasks.weights import weights_of
 from unregress.training.runtime import Runtime
 
+pytestmark = pytest.mark.slow
+
 First = tuple[Path, Outcome, list[str]]
 METHODS = ("FineTune", "GaussianAmnesiac", "Blindspot")
 

@@ -88,6 +88,7 @@ class Experts(nn.Module):
         return torch.cat([self.one(x[first]), self.other(x[~first])])[places.argsort()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", ["least drift", "all", "first", "last"])
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1), (0, 2), (2, 2)])
 def test_unused_layers_play_no_part(layers: str, before: int, after: int) -> None:

@@ -27,6 +27,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRAPPERS)
 @every_method
 def test_a_wrapped_model_gives_what_the_model_inside_gives(method: Method, name: str) -> None:

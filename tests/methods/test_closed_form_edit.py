@@ -114,6 +114,7 @@ def test_samples_reach_their_targets_by_weights_of_any_kind(name: str) -> None:
     assert made.cost.passes <= method.passes(model, case, CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("layers", ["all", "first"])
 def test_a_linear_layer_taken_as_unknown_is_changed_alike(

@@ -105,6 +105,7 @@ def test_the_given_model_is_untouched(method, kind):
     assert all(parameter.grad is None for parameter in result.model.parameters())
 
 
+@pytest.mark.slow
 @every_model
 @every_method
 def test_the_seed_decides_every_byte(method, kind):
@@ -115,6 +116,7 @@ def test_the_seed_decides_every_byte(method, kind):
     assert weights(method.unlearn(model, case, OTHER_SEED).model) != weights(first.model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", STRUCTURES)
 @every_method
 def test_batches_of_any_structure_give_the_same_model(method, structure):
@@ -210,6 +212,7 @@ BLIND = {name: METHODS[name] for name in ("Blindspot", "Blindspot-raw", "Uniform
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["batchnorm", "quantile", "outputs"])
 @pytest.mark.parametrize("method", BLIND.values(), ids=BLIND)
 def test_forget_labels_do_not_matter(method, name):

@@ -73,6 +73,7 @@ def test_a_model_that_changes_the_forgotten_samples_alone_is_caught(seed: int) -
     assert not any(name == "original" for _, _, name in found)
 
 
+@pytest.mark.slow
 def test_one_more_gold_is_suspected_once_in_twenty() -> None:
     caught = 0
     for seed in range(200):

@@ -87,6 +87,7 @@ def test_a_linear_model_in_closed_form() -> None:
     assert largest.p == pytest.approx(1 - norm.cdf(largest.value) ** 40)
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_poisons_is_caught_and_one_that_never_saw_them_is_not() -> None:
     """Four seeds: each original at a level of 1 %, and the eight p-values of golds no smaller than by chance."""
     ps = []

@@ -110,6 +110,7 @@ def correlated(rng: np.random.Generator, models: int, samples: int) -> Values:
     return rng.normal(size=(models, 1)) + rng.normal(size=(models, samples))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 5])
 @pytest.mark.parametrize("residual", [0.5, 3.0])
 def test_p_of_one_more_gold_is_uniform(samples: int, residual: float) -> None:

@@ -100,6 +100,7 @@ def looked_at(measure: Measurement) -> None:
     json.dumps(asdict(measure), allow_nan=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(asked=odd())
 def test_any_panel_gives_numbers_or_says_why_not(asked: Panel) -> None:
@@ -141,6 +142,7 @@ def data(targets: str) -> torch.Tensor:
     return drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("train", "forget", "test"), [(28, 10, 12), (2, 1, 1)], ids=["some", "two samples"])
 @pytest.mark.parametrize("targets", ["huge", "tiny", "constant", "unknown"])
 def test_whole_audits(targets: str, train: int, forget: int, test: int) -> None:

@@ -65,6 +65,7 @@ def models(case: unregress.Case) -> tuple[dict[str, nn.Module], list[nn.Module]]
     return {"original": original, "unlearned": unlearned}, golds
 
 
+@pytest.mark.slow
 def test_row_1_each_relearning_starts_from_the_gold_as_it_was() -> None:
     """Published: `ain()` relearns gold in place, so that the next call is given an already relearned one."""
     case = make_case()
@@ -78,6 +79,7 @@ def test_row_1_each_relearning_starts_from_the_gold_as_it_was() -> None:
     assert all(map(torch.equal, before.values(), golds[0].state_dict().values()))
 
 
+@pytest.mark.slow
 def test_row_2_distances_are_the_same_before_and_after_relearning() -> None:
     """Published: W1 and densities are computed after AIN, on relearned models."""
     case = make_case()

@@ -99,6 +99,7 @@ def first_hit(model: nn.Module, threshold: float, case: unregress.Case, shuffle:
     return losses
 
 
+@pytest.mark.slow
 def test_every_shuffle_equals_a_hand_written_loop(models: dict[str, Any]) -> None:
     case = make_case()
     own = next(iter(first_hit(models["original"], np.inf, case, 0)))
@@ -143,6 +144,7 @@ class Full(LossMonitor):
         return evaluate(model, self.case, self.split, torch.cat(self.chunks), self.runtime)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_hurried_look_finds_the_same_first_hit(
     models: dict[str, Any], monkeypatch: pytest.MonkeyPatch, seed: int
@@ -216,6 +218,7 @@ def test_losses_that_can_be_negative_are_relearnt_alike(
     assert relearn(models["original"], hurried, RECIPE, stream="relearn/0").steps == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [np.random.Generator.exponential, np.random.Generator.standard_cauchy])
 def test_an_estimate_is_wrong_less_often_than_anybody_looks(draw: Any) -> None:
     """Of 20,000 looks at losses whose mean is just at the threshold, none takes a part of them for an answer."""

@@ -70,6 +70,7 @@ def test_a_band_of_targets_is_compared_with_samples_of_its_targets() -> None:
     assert kind_of_request(case, rows) == "matched" and unfit(case, rows) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rare", [False, True])
 def test_random_groups_are_taken_for_alike_as_often_as_stated(rare: bool) -> None:
     """Also where columns are rare categories, of which a random group holds one that no other has."""

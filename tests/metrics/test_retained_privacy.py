@@ -59,6 +59,7 @@ def test_a_model_that_learnt_what_was_kept_by_heart_is_caught(seed: int) -> None
     assert change.value == pytest.approx(mine.value - (before or 0))
 
 
+@pytest.mark.slow
 def test_one_more_gold_is_suspected_once_in_twenty() -> None:
     caught = np.zeros(2)
     for seed in range(200):

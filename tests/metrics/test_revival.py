@@ -160,6 +160,7 @@ class Masked(nn.Module):
         return answer
 
 
+@pytest.mark.slow
 def test_a_masked_memory_comes_back_and_golds_have_none(
     case: unregress.Case, original: unregress.Unlearned, golds: list[unregress.Unlearned]
 ) -> None:

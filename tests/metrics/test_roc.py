@@ -117,6 +117,7 @@ def test_interval_turns_around_and_ignores_a_change_of_scale(members: Values, ot
     assert area(np.exp(members), np.exp(others)).interval == (low, high)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [0.5, 0.7, 0.9], ids=str)
 @pytest.mark.parametrize(("count", "against"), [(10, 10), (20, 60), (60, 60)])
 def test_interval_covers_at_least_as_often_as_a_bootstrap(truth: float, count: int, against: int) -> None:
@@ -132,6 +133,7 @@ def test_interval_covers_at_least_as_often_as_a_bootstrap(truth: float, count: i
     assert 0.9 <= np.mean(closed) <= 0.985
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [0.5, 0.7, 0.9], ids=str)
 @pytest.mark.parametrize("rounding", [6, 0], ids=["few ties", "many ties"])
 def test_interval_is_a_bootstraps_where_samples_are_many(truth: float, rounding: int) -> None:

@@ -198,6 +198,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 LEARN = Recipe(epochs=30, lr=0.02, batch_size=16)
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_gold_does_not_know_what_it_never_saw(case: Case) -> None:
     runtime = Runtime(accelerator="cpu")
     original = train(case, LEARN, runtime)
@@ -212,6 +213,7 @@ def test_it_learns_and_the_gold_does_not_know_what_it_never_saw(case: Case) -> N
     assert errors[1] > 3.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["transfer", "raw"])
 @pytest.mark.parametrize(
     ("layers", "noted"),

@@ -130,6 +130,7 @@ def test_forgetting_matters_in_this_problem():
     assert float((PROBLEM.original - PROBLEM.gold).norm()) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forgotten", [1, 6, 28])
 def test_retraining_finds_the_closed_form(forgotten):
     about = problem(forgotten)
@@ -148,6 +149,7 @@ def test_finetuning_comes_nearer_to_it_with_every_budget():
     assert_close(found_by(FineTune(recipe=KEPT), PROBLEM), PROBLEM.gold, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [
@@ -167,6 +169,7 @@ def test_relabelling_finds_the_relabelled_solution(method):
     assert float((limit - PROBLEM.gold).norm()) > 0.05  # known, and not zero: random labels teach something too
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 0.05, 0.2])
 def test_unbounded_ascent_finds_the_minimum_of_the_difference(alpha):
     """Mean losses, so that A = X_RᵀX_R / n_R − α X_FᵀX_F / n_F + ρ / n_R is to be inverted."""
@@ -179,6 +182,7 @@ def test_unbounded_ascent_finds_the_minimum_of_the_difference(alpha):
     assert_close(found_by(method, PROBLEM), limit, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [0, 3, 400])
 def test_blindspot_finds_the_solution_with_the_helpers_labels(epochs):
     """The helper is a model briefly retrained on D_r; what Blindspot can reach is bounded by how good it is."""

@@ -61,6 +61,7 @@ def test_a_failure_is_named_and_loses_nothing(workers: int) -> None:
     assert note.startswith("third:\nTraceback") and "1 // 0" in note
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_told_from_a_job_that_fails() -> None:
     with pytest.raises(JobsError, match=r"(?s)worker process ended.*fewer workers"):
         list(run_all({"a": lambda: os._exit(1), "b": lambda: 2}, workers=2))

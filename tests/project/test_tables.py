@@ -17,6 +17,8 @@ from unregress.metrics import Errors
 from unregress.retraining.method_choice import choose_method, table_error
 from unregress.runs.table_folder import read_tables, write_tables
 
+pytestmark = pytest.mark.slow
+
 CPU = Runtime(accelerator="cpu")
 
 

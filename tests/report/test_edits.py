@@ -36,6 +36,7 @@ def data(report: AuditReport) -> dict[str, Any]:
     return plain
 
 
+@pytest.mark.slow
 def test_every_edit_is_shown_or_refused_by_name(
     data: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -231,6 +231,7 @@ def test_costs_by_hand(report: AuditReport) -> None:
     assert page.row("constant reference")[2:] == ["–", "–", "–"]
 
 
+@pytest.mark.slow
 def test_unknown_costs_are_dashes(report: AuditReport) -> None:
     models = tuple(replace(model, cost=None) for model in report.models)
     html = render_html(replace(report, models=models))
@@ -291,6 +292,7 @@ def with_file(report: AuditReport, name: str, file: ModelFile) -> AuditReport:
     return replace(report, models=models)
 
 
+@pytest.mark.slow
 def test_the_first_lines_say_what_to_deploy(report: AuditReport) -> None:
     saved = with_file(report, "Blindspot", ModelFile(name="good.pt", sha256="3d" * 32))
     asked = replace(
@@ -311,6 +313,7 @@ def test_the_first_lines_say_what_to_deploy(report: AuditReport) -> None:
     assert unnamed.facts["File to deploy"] == f"{NO_FILE[:1].upper()}{NO_FILE[1:]}."
 
 
+@pytest.mark.slow
 def test_the_page_lists_what_else_remembers(report: AuditReport) -> None:
     trace = Trace(what="scaler", name="scaler.pkl", why="It was fitted on them.", sha256="4e" * 32)
     clean = Trace(what="helper model", name="its helper", why="It saw kept ones only.", remembers=False)
@@ -426,6 +429,7 @@ def hostile(report: AuditReport) -> AuditReport:
     )
 
 
+@pytest.mark.slow
 def test_no_scripts_even_from_hostile_texts(report: AuditReport) -> None:
     for html in (render_html(report), render_html(hostile(report))):
         page = Reader(html)

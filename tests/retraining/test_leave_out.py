@@ -32,6 +32,8 @@ from unregress.retraining.leave_out import fit_table, fold_of_each, key_of
 from unregress.runs.table_folder import partitions_in, read_table, write_table
 from unregress.tasks.weights import weights_of
 
+pytestmark = pytest.mark.slow
+
 CPU = Runtime(accelerator="cpu")
 RECIPE = Recipe(epochs=4, lr=1e-2, batch_size=16)
 TASK = TensorTask(lambda: nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1)), loss="mse")

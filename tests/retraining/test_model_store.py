@@ -377,6 +377,7 @@ class Library:
 LIBRARY = Library(PACKAGE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("roots", "rooms", "exempt"),
     [

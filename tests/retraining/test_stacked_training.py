@@ -28,6 +28,8 @@ from unregress.retraining.stack import SEPARATE_HINT
 from unregress.retraining.stacked_training import retrain_stacked
 from unregress.retraining.throughput import measure_throughput
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(epochs=3, lr=0.01, batch_size=8)
 SEEDS = (3, 1, 4)
 

@@ -19,6 +19,8 @@ from unregress.retraining import fold_models
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.weights import weights_of
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(epochs=2, lr=1e-3, batch_size=20)
 CPU = Runtime(accelerator="cpu")
 PEOPLE = 30

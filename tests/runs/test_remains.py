@@ -87,6 +87,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_all_that_remembers_is_found_and_nothing_is_changed(project: Path) -> None:
     before = content(project)
     found = remains("runs/second", ["."])

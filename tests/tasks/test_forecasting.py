@@ -201,6 +201,7 @@ def test_the_attack_finds_the_output_layer(case: Case, model: nn.Module) -> None
     assert head.sample_axis == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [
@@ -230,6 +231,7 @@ def test_labels_are_drawn_for_every_step_ahead(case: Case) -> None:
     assert len(notes[0].split("N(")[1].split(",")) == 2 * HORIZON, "mean and deviation of each step"
 
 
+@pytest.mark.slow
 def test_an_audit_with_all_that_an_attacker_reads(case: Case, model: nn.Module) -> None:
     recipe = Recipe(batch_size=16)
     gold = Retrain(recipe=recipe).unlearn(model, case, CPU)

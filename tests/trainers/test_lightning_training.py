@@ -28,6 +28,8 @@ from unregress.tasks.unwrap import private_copy
 from unregress.trainers.lightning_callback import KeepStart
 from unregress.training.from_scratch import training_record
 
+pytestmark = pytest.mark.slow
+
 
 class Net(lightning.LightningModule):
     """Two layers with an optimiser and a schedule of their own."""

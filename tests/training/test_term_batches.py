@@ -152,6 +152,7 @@ def draws(case: Case, recipe: Recipe, rows: list[int], runtime: Runtime = CPU) -
     return seen
 
 
+@pytest.mark.slow
 def test_sampling_draws_as_many_rows_as_there_are_in_proportion_to_their_weights() -> None:
     """Rows 2 and 3 have weights 1 and 3; of 1000 × 2 draws row 3 is expected in 1500, with a deviation of 20."""
     case = weighted(weights=[7.0, 7.0, 1.0, 3.0] + [9.0] * 20)

@@ -22,6 +22,8 @@ from unregress.retraining.workload import plan_of
 from unregress.tasks.adapters import TensorTask
 from unregress.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 SHORT = Recipe(epochs=2, lr=0.01, batch_size=30)
 TUNE = {"FineTune": FineTune(recipe=SHORT)}
 

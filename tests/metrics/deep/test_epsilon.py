@@ -35,6 +35,7 @@ def randomised_response(rng: np.random.Generator, epsilon: float, samples: int =
     return guesses(*paired(told[:, :, None].astype(float), has), has[0::2], rng)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [0.5, 1.0, 2.0])
 def test_the_bound_of_a_known_epsilon_is_below_it_nineteen_times_in_twenty(epsilon: float) -> None:
     rng, runs = np.random.default_rng(0), 200

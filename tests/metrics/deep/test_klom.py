@@ -12,6 +12,8 @@ from unregress.metrics.deep.gaussian_kl import among_golds, divergence, over_sam
 from unregress.metrics.deep.klom import KLoM
 from unregress.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 def test_by_hand() -> None:
     """Two models of two samples a side.

@@ -180,6 +180,7 @@ def test_settings_are_checked() -> None:
         list(ULiRA(recipe=Recipe(), methods=METHODS, share=0.01).measure(panel_of()))
 
 
+@pytest.mark.slow
 def test_end_to_end() -> None:
     """Who learnt noise by heart is told from who never saw it; who retrained is not."""
     found = measured("ulira")

@@ -15,6 +15,8 @@ from unregress.metrics.deep.worst_case import LEVELS, WorstCase, by_output, most
 from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc
 
+pytestmark = pytest.mark.slow
+
 
 def attacked(seed: int, trace: float, *, samples: int = 100, memory: float = 0.9, models: int = 12) -> WorstCase:
     """Attack models whose residuals keep a share `trace` of what originals remember of a tenth of the samples."""
