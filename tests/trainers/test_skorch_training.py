@@ -18,6 +18,7 @@ from support.small_cases import CPU, mlp, weights
 from support.training_data import ROWS, column, poisoned_request, training_data
 from unregress import Case, Project, SkorchTraining, TensorTask, TrainingData, retrain
 from unregress.errors import DataError, SettingError
+from unregress.training.target_shapes import same_shapes
 
 SETTINGS = {"max_epochs": 3, "lr": 0.01, "batch_size": 16, "optimizer": "Adam"}
 TRAINING = SkorchTraining(settings=SETTINGS)
@@ -134,7 +135,8 @@ def test_targets_of_another_shape_are_refused() -> None:
     own = SkorchTraining(settings=SETTINGS, net=skorch.NeuralNetRegressor)
     wide = TrainingData(train=TensorDataset(inputs, inputs), validation=None, rows=np.arange(ROWS))
     for training, data in ((own, flat), (TRAINING, wide)):
-        with pytest.raises(DataError):
+        # The guard stands around every training function, where it is called.
+        with pytest.raises(DataError), same_shapes():
             training(data, start(), 0)
 
 

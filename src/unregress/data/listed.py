@@ -26,7 +26,7 @@ def listed(values: Any) -> Any:
 def as_written(values: NDArray[Any]) -> list[Any]:
     """The same of a table's column; a number of single precision is the one with the fewest digits that it stands for.
 
-    Whoever asks for 2.2 means what the table shows as 2.2; as 2.200000048 it would be above that limit.
+    A table shows 2.2, and a condition names 2.2; as 2.200000048 the number would be above that limit.
 
     >>> as_written(np.array([2.2, 7], dtype=np.float32))
     [2.2, 7.0]

@@ -142,7 +142,7 @@ class ForgetRequest:
             validation=places.get("validation", ()),
             test=places.get("test", ()),
             reason=reason,
-            by="subjects" if names.called == "people" else "samples",
+            by=names.by,
         )
 
     @classmethod
@@ -256,7 +256,8 @@ class ForgetRequest:
     def beside(self, *others: ForgetRequest) -> ForgetRequest:
         """This request on a model on which other requests were carried out too.
 
-        What they forget stays out of every training, evaluation and attack, and out of this request.
+        What they forget stays out of every training, evaluation and attack, and out of this request, which has a
+        remark on it.
 
         Args:
             others: requests about the same training set; their own `others` are included.
@@ -279,7 +280,9 @@ class ForgetRequest:
                 expected="samples that no other request forgets",
                 remedy="Audit the earlier request instead: nothing is left to be done",
             )
-        return replace(self, forget=forget, others=known)
+        already = len(self.forget) - len(forget)
+        told = f"{already} of {len(self.forget)} samples named are forgotten by an earlier request already"
+        return replace(self, forget=forget, others=known, not_found=(*self.not_found, *([told] if already else [])))
 
     def in_target_band(self, targets: ArrayLike, rounding: ArrayLike | None = None) -> Mask:
         """True for each held-out target in the request's band; all false for a request that is not a band.

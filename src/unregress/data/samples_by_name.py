@@ -47,6 +47,11 @@ class Names:
         present = [split for split in HELD_OUT if getattr(splits, split) is not None]
         return cls(called=called, train=trained, held_out=held, complete=set(present) <= set(held))
 
+    @property
+    def by(self) -> Literal["samples", "subjects"]:
+        """What a request names by them."""
+        return "subjects" if self.called == "people" else "samples"
+
     def __contains__(self, text: object) -> bool:
         """Whether a text stands for one of the names, as in `matching`.
 

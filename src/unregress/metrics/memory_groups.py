@@ -64,14 +64,14 @@ def needed(forgotten: int) -> int:
     return max(2 * forgotten, FEWEST, ceil(1 / TABLE_LEVEL / forgotten))
 
 
-def weights_of(groups: Index, units: Sequence[Hashable]) -> tuple[float, float]:
+def unit_weights(groups: Index, units: Sequence[Hashable]) -> tuple[float, float]:
     """Sum of the squared mean weights of units over groups, and mean sum of the squared weights in a group.
 
     Args:
         groups: positions of the samples of each group, `(draws, m)`.
         units: the unit of each sample in the pool, such as its person.
 
-    >>> weights_of(np.array([[0, 1], [2, 3]]), ["a", "a", "b", "b"])
+    >>> unit_weights(np.array([[0, 1], [2, 3]]), ["a", "a", "b", "b"])
     (0.5, 1.0)
     """
     _, unit = np.unique(np.array([str(each) for each in units]), return_inverse=True)
@@ -108,7 +108,7 @@ def of_people(
     found = groups_of_people(people, len(forgotten), draws, rng)
     _, counts = np.unique(np.array([str(each) for each in forgotten]), return_counts=True)
     own = float(((counts / counts.sum()) ** 2).sum())
-    return Groups(found, "never-seen people", widening(own, *weights_of(found, people), len(set(people))))
+    return Groups(found, "never-seen people", widening(own, *unit_weights(found, people), len(set(people))))
 
 
 def of_runs(size: int, lengths: Sequence[int], draws: int, rng: np.random.Generator) -> Groups:
@@ -130,7 +130,7 @@ def of_runs(size: int, lengths: Sequence[int], draws: int, rng: np.random.Genera
 def matched(wanted: Values, there: Values, draws: int, rng: np.random.Generator) -> Groups:
     """Groups of samples with nearly the same targets; arguments as for `matched_groups`."""
     found = matched_groups(wanted, there, draws, rng)
-    shared, within = weights_of(found, range(len(there)))
+    shared, within = unit_weights(found, range(len(there)))
     factor = widening(1 / len(wanted), shared, within, len(there))
     return Groups(found, "never-seen samples of nearly the same targets", factor)
 

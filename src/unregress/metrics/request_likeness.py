@@ -28,6 +28,8 @@ ALIKE_LEVEL = TABLE_LEVEL
 """How often a random request is taken for one whose samples are alike, as often as the verdict is wrong to a side."""
 COMPARED = 1000
 """Largest number of never-seen samples whose inputs are read, and number of random groups."""
+BATCH = 50
+"""Random groups that are compared at a time, for the memory."""
 WIDTH = 512
 """Largest number of inputs that are compared; more are averaged in equal parts."""
 
@@ -44,7 +46,7 @@ def kind_of_request(case: Case, rows: Index) -> Kind:
         return "people"
     if len(lengths_of_runs(request.forget)) <= len(request.forget) / FEW_RUNS:
         return "stretches"
-    if request.target_band is not None or _differ(_targets(case, "train_eval", request.forget), _test(case, rows)):
+    if request.target_band is not None or _differ(*_both_targets(case, rows)):
         return "matched"
     return "random"
 
@@ -85,8 +87,8 @@ def unfit(case: Case, rows: Index) -> str:
     rng = np.random.default_rng(0)
     others = rows
     if kind == "matched":
-        first, second = (np.nan_to_num(each) for each in (_targets(case, "train_eval", forget), _test(case, rows)))
-        others = np.unique(rows[matched_groups(first, second, 4, rng)])
+        wanted, there = map(np.nan_to_num, _both_targets(case, rows))
+        others = np.unique(rows[matched_groups(wanted, there, 4, rng)])
     elif len(rows) > COMPARED and not people:
         others = np.sort(rng.choice(rows, COMPARED, replace=False))
     own, there = (
@@ -121,21 +123,33 @@ def alike(own: Values, there: Values, rng: np.random.Generator) -> float:
     >>> alike(rng.normal(size=(5, 3)), there, rng) > 0.05, alike(np.full((5, 3), 0.1), there, rng) < 0.01
     (True, True)
     """
-    values, count = np.concatenate([own, there]), len(own)
+    from scipy.stats import permutation_test
+
+    values = np.concatenate([own, there])
     spread = values.std(axis=0)
     values = (values - values.mean(axis=0))[:, spread > 0] / spread[spread > 0]
     if not values.shape[1]:
         return 1.0
-    drawn = np.zeros((COMPARED, len(values)))
-    drawn[0, :count] = 1
-    for row in drawn[1:]:
-        row[rng.choice(len(values), count, replace=False)] = 1
-    means = drawn @ values / count
-    variances = np.maximum(drawn @ values**2 / count - means**2, 0).round(12)
-    found = [np.abs(means).max(axis=1)]
-    if count > 1:
-        found += [-variances.min(axis=1), -variances.sum(axis=1)]
-    return min(1.0, len(found) * min(float((each >= each[0] - 1e-9).mean()) for each in found))
+
+    def off(units: Index, others: Index, axis: int) -> Values:
+        return np.asarray(np.abs(values[units].mean(axis=-2)).max(axis=-1))
+
+    def alike_in_one(units: Index, others: Index, axis: int) -> Values:
+        return np.asarray(-values[units].var(axis=-2).round(12).min(axis=-1))
+
+    def alike_in_all(units: Index, others: Index, axis: int) -> Values:
+        return np.asarray(-values[units].var(axis=-2).sum(axis=-1))
+
+    statistics = [off, alike_in_one, alike_in_all] if len(own) > 1 else [off]
+    # Positions are permuted, so that a unit keeps all of its columns.
+    positions = np.split(np.arange(len(values)), [len(own)])
+    found = [
+        permutation_test(
+            positions, each, vectorized=True, n_resamples=COMPARED, batch=BATCH, alternative="greater", random_state=rng
+        ).pvalue
+        for each in statistics
+    ]
+    return min(1.0, len(statistics) * float(min(found)))
 
 
 def _inputs(case: Case, split: Split, rows: Sequence[int] | Index, *, targets: bool) -> Values:
@@ -170,14 +184,12 @@ def _means(values: Values, people: Sequence[Hashable]) -> Values:
     return found
 
 
-def _targets(case: Case, split: Split, rows: Sequence[int] | Index) -> Values:
-    found = read_targets(case.source(split), case.task, torch.as_tensor(np.asarray(rows, np.int64)))
-    values: Values = found.double().reshape(len(found), -1).numpy()
-    return values
-
-
-def _test(case: Case, rows: Index) -> Values:
-    return _targets(case, "test", rows)
+def _both_targets(case: Case, rows: Index) -> tuple[Values, Values]:
+    """Targets of the forgotten and of the never-seen samples, `(n, outputs)`."""
+    wanted: list[tuple[Split, Sequence[int] | Index]] = [("train_eval", case.requested.forget), ("test", rows)]
+    found = [read_targets(case.source(split), case.task, torch.as_tensor(np.asarray(each))) for split, each in wanted]
+    first, second = (each.double().reshape(len(each), -1).numpy() for each in found)
+    return first, second
 
 
 def _differ(wanted: Values, there: Values) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from unregress.data.request import ForgetRequest
@@ -52,18 +52,6 @@ class EarlierRequests:
         if self.after is not None:
             return [self.after.case.requested]
         return [*self.chain.requests(but=but), *([] if self.known is None else [self.known])]
-
-    def beside(self, asked: ForgetRequest) -> ForgetRequest:
-        """A new request beside these, with a remark on samples that they forget already.
-
-        Raises:
-            RequestError: they forget all of its samples.
-        """
-        found = asked.beside(*self.requests(but=asked.forget))
-        if not (already := len(asked.forget) - len(found.forget)):
-            return found
-        told = f"{already} of {len(asked.forget)} samples named are forgotten by an earlier request already"
-        return replace(found, not_found=(*asked.not_found, told))
 
     def records(self, request: ForgetRequest) -> tuple[RequestRecord, ...]:
         """The records of the requests before a new one, which its run folder keeps."""

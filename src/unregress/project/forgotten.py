@@ -17,9 +17,7 @@ from unregress.runs.checkpoint import save_weights
 from unregress.runs.digests import contents
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import ORIGINAL, UNLEARNED, run_folder, write_model
-from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_record import RequestRecord, write_request
-from unregress.runs.scalers import write_scalers
 from unregress.training.runtime import Runtime
 
 
@@ -69,12 +67,10 @@ class Forgotten(Unlearned):
         }
         config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         config += contents(self.case, weights)
-        sketch = Sketch.of(TrainingRecords(self.case.splits))
         with run_folder(self.runtime.process_group, Path(folder), config, weights) as place:
             write_request(place, self.case, self.before)
-            write_scalers(place, self.case.splits.fitted)
             asked = self.case.requested
-            write_model(place, UNLEARNED, self, self.case, asked, (*self.warnings, *asked.not_found), sketch=sketch)
+            write_model(place, UNLEARNED, self, self.case, asked, (*self.warnings, *asked.not_found), continued=True)
         return digest_of_folder(Path(folder))
 
 
@@ -96,8 +92,7 @@ def save_original(folder: Path, made: Unlearned, case: Case, runtime: Runtime) -
     settings = {"training": None if made.record is None else made.record.as_config(), "seed": runtime.seed}
     config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) + contents(case, {})
     with run_folder(runtime.process_group, folder, config) as place:
-        write_scalers(place, case.splits.fitted)
-        write_model(place, ORIGINAL, made, case, None, (), sketch=Sketch.of(TrainingRecords(case.splits)))
+        write_model(place, ORIGINAL, made, case, None, (), continued=True)
     return digest_of_folder(folder)
 
 

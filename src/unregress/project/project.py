@@ -411,7 +411,7 @@ class Project:
             )
         asked = request or named_request(self.splits, self.task, **named)
         earlier = self._earlier(after)
-        case = self._case(earlier.beside(asked))
+        case = self._case(asked.beside(*earlier.requests(but=asked.forget)))
         if self._source is not None and after is None:
             require_not_forgotten(self._source, case)
         ready = set_up(

@@ -73,37 +73,28 @@ def up_to_date_tables(
         # What cannot be written is refused before anything is trained.
         check_run(folder, config)
     bare = model.model if isinstance(model, Unlearned) else model
-    existing = {table.partition: table for table in (known if folder is None else read_tables(folder))}
-    for number in sorted(number for number in existing if number >= partitions):
-        log(f"Table {number} is dropped: {partitions} tables are asked for")
-    for number in sorted(number for number in existing if number < partitions):
-        if why := _unusable(existing[number], case, model, folds):
-            log(f"Table {number} is made again: {why}")
-            del existing[number]
+    existing = _usable(known if folder is None else read_tables(folder), case, model, folds, partitions, log)
     if folder is not None:
         # Those of an interrupted call before a request have predictions of people who are forgotten now.
         missing = [number for number in range(partitions) if number not in existing]
         keys = [key_of(case, training, runtime, start=start, folds=folds, partition=number) for number in missing]
         if count := discard(folder, but=keys):
             log(f"{count} unfinished leave-out tables of other data or settings were deleted")
-    tables = []
     for number in range(partitions):
-        table = existing.get(number)
-        if table is None:
-            table = fit_table(
-                case,
-                training,
-                runtime,
-                bare,
-                start=start,
-                folds=folds,
-                partition=number,
-                workers=workers,
-                stack=stack,
-                store=None if folder is None else unfinished_of(folder),
-                log=log,
-            )
-        tables.append(table)
+        existing[number] = existing.get(number) or fit_table(
+            case,
+            training,
+            runtime,
+            bare,
+            start=start,
+            folds=folds,
+            partition=number,
+            workers=workers,
+            stack=stack,
+            store=None if folder is None else unfinished_of(folder),
+            log=log,
+        )
+    tables = [existing[number] for number in range(partitions)]
     kept = tuple(table.retained(case) for table in tables)
     for before, after in zip(tables, kept, strict=True):
         if gone := len(before.keys) - len(after.keys):
@@ -112,6 +103,26 @@ def up_to_date_tables(
         write_tables(runtime.process_group, folder, kept, config)
         discard(folder)
     return kept
+
+
+def _usable(
+    tables: Sequence[LeaveOutTable],
+    case: Case,
+    model: nn.Module | Unlearned,
+    folds: int,
+    partitions: int,
+    log: Callable[[str], None],
+) -> dict[int, LeaveOutTable]:
+    """The tables that can be kept, by their number; what is dropped or made again is logged with the reason."""
+    found: dict[int, LeaveOutTable] = {}
+    for table in sorted(tables, key=lambda each: each.partition):
+        if table.partition >= partitions:
+            log(f"Table {table.partition} is dropped: {partitions} tables are asked for")
+        elif why := _unusable(table, case, model, folds):
+            log(f"Table {table.partition} is made again: {why}")
+        else:
+            found[table.partition] = table
+    return found
 
 
 def current(

@@ -101,8 +101,7 @@ def delete(found: Sequence[Remainder], log: Path) -> tuple[Deletion, ...]:
                 _delete_folder(each.path, entry.files)
             else:
                 each.path.unlink()
-                if each.kind == "unfinished leave-out table":
-                    remove_empty(each.path.parent)
+                remove_empty(each.path.parent)
         made.append(Deletion(**{**asdict(entry), "done": _now()}))
         _write(log, (*before, *made))
     return tuple(made)

@@ -19,6 +19,7 @@ from unregress.runs.folder import new_run
 from unregress.runs.provenance import LAYOUT, Record, record_of, require_whole, write_record
 from unregress.runs.record_matching import Sketch, TrainingRecords
 from unregress.runs.request_chain import Chain
+from unregress.runs.scalers import write_scalers
 from unregress.runs.staleness import require_request, require_same_data
 from unregress.training.fresh_model import call_build_model
 from unregress.training.runtime import Runtime
@@ -59,7 +60,7 @@ def write_model(
     request: ForgetRequest | None,
     warnings: tuple[str, ...],
     *,
-    sketch: Sketch | None = None,
+    continued: bool = False,
 ) -> None:
     """Write a model's weights, those of its helper, and the record of how it was made.
 
@@ -70,7 +71,8 @@ def write_model(
         case: the data that it was made with.
         request: the request that it has forgotten; None for an original.
         warnings: warnings of the preflight.
-        sketch: sketch of the training samples, for comparison with later data.
+        continued: whether later requests may start from it, unlike from an entry of a store: with a sketch of the
+            training samples, for comparison with later data, and the scalers of a table.
     """
     save_weights(made.model, folder / weights)
     if made.helper is not None:
@@ -82,13 +84,15 @@ def write_model(
             "The model has no record of how it was made",
             expected="an `Unlearned` with its `record`, as `Method.unlearn` and `train` return",
         )
+    if continued:
+        write_scalers(folder, case.splits.fitted)
     record = Record(
         layout=LAYOUT,
         weights=weights,
         helper=None if made.helper is None else HELPER,
         request_digest=None if request is None else request.digest,
         data_digest=case.splits.data_digest,
-        records=sketch,
+        records=Sketch.of(TrainingRecords(case.splits)) if continued else None,
         made=made.record,
         notes=made.notes,
         deviations=made.deviations,

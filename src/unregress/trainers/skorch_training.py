@@ -19,7 +19,6 @@ from unregress.trainers.common import (
     seeded,
 )
 from unregress.training.from_scratch import TrainingData
-from unregress.training.target_shapes import same_shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class SkorchTraining:
             given = {"iterator_train__collate_fn": data.collate, "iterator_valid__collate_fn": data.collate, **given}
         if self.callbacks is not None:
             given["callbacks"] = made_by(self.callbacks)
-        with seeded(seed), interruptible(), same_shapes():
+        with seeded(seed), interruptible():
             make(start, **given).fit(data.train, None)
         return finished(start)
 

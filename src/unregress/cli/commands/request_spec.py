@@ -18,7 +18,7 @@ from unregress.data.splits import Splits
 from unregress.errors import DataError, RequestError, UnregressError, raise_all
 from unregress.files.typed_json import is_day
 from unregress.runs.provenance import HISTORY, record_of
-from unregress.runs.record_matching import By, TrainingRecords
+from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_chain import Chain
 from unregress.runs.request_record import Found, RequestRecord, read_request, read_requests
 from unregress.runs.staleness import require_same_data
@@ -130,8 +130,6 @@ class RequestSpec:
         asked = request.beside(*chain.requests(but=request.forget))
         if gone:
             told.append(f"{len(gone)} {self._called} were forgotten by an earlier request, and their samples are gone")
-        if already := len(request.forget) - len(asked.forget):
-            told.append(f"{already} of {len(request.forget)} samples named are forgotten by an earlier request already")
         asked = replace(asked, not_found=(*asked.not_found, *told))
         notes = (*chain.notes, *(() if own is None else own.notes), *asked.not_found)
         told_once = tuple(dict.fromkeys(notes))
@@ -194,11 +192,10 @@ class RequestSpec:
         self, names: Names, wanted: Iterable[int | str], chain: Chain, gone: list[str], notes: list[str]
     ) -> ForgetRequest:
         """The request for people or ids, without those whose samples an earlier request has removed."""
-        by = _by(names)
         texts, trained = list(map(str, wanted)), set(names.train)
         found = names.matching(texts)
         for text in texts:
-            if found[text] not in trained and any(chain.names(each, by) for each in (text, whole_text(text))):
+            if found[text] not in trained and any(chain.names(each, names.by) for each in (text, whole_text(text))):
                 gone.append(text)
         left = [text for text in texts if text not in gone]
         if not left:
@@ -234,11 +231,7 @@ class _KnownNames:
     chain: Chain
 
     def __contains__(self, text: object) -> bool:
-        return text in self.names or self.chain.names(str(text), _by(self.names))
-
-
-def _by(names: Names) -> By:
-    return "subjects" if names.called == "people" else "samples"
+        return text in self.names or self.chain.names(str(text), self.names.by)
 
 
 def _found(folder: Path, records: TrainingRecords) -> Found:

@@ -28,10 +28,9 @@ from unregress.runs.digests import contents
 from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import ORIGINAL, UNLEARNED, read_model, read_start, run_folder, write_model
 from unregress.runs.provenance import require_not_forgotten
-from unregress.runs.record_matching import Sketch, TrainingRecords
+from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_record import write_request
 from unregress.runs.requests_nearby import retained_elsewhere_forgotten, unknown_past
-from unregress.runs.scalers import write_scalers
 from unregress.runs.staleness import changed_data
 from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
@@ -83,8 +82,7 @@ def train(
     with run_folder(runtime.process_group, output, config + contents(case, {})) as folder:
         initial = None if start is None else read_start(start, case, runtime)
         made = train_original(case, how, runtime, start=initial)
-        write_scalers(folder, data.fitted)
-        write_model(folder, ORIGINAL, made, case, None, found.warnings, sketch=Sketch.of(TrainingRecords(data)))
+        write_model(folder, ORIGINAL, made, case, None, found.warnings, continued=True)
     say(
         f"Trained on {data.size} samples.",
         *_summary(made),
@@ -179,8 +177,7 @@ def forget(
         told = (*made.notes, *notes)
         made = replace(made, notes=(*told, *ready.prices))
         write_request(folder, case, asked.before)
-        write_scalers(folder, data.fitted)
-        write_model(folder, UNLEARNED, made, case, asked.request, warnings, sketch=Sketch.of(records))
+        write_model(folder, UNLEARNED, made, case, asked.request, warnings, continued=True)
     which = f"{len(asked.request.forget)} of {data.size} training samples: {asked.request.reason}"
     # Only an audit can show whether the model has forgotten.
     outcome = (
