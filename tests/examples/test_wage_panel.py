@@ -48,6 +48,11 @@ def test_the_same_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert main([*words, "--output", "runs/audit-13"]) == 0
     assert main([*words, "--retrain", "null", "--output", "runs/audit-13-table"]) == 0
     assert main(["remains", "runs/13"]) == 0
+    # The next week, as the README has it.
+    following = ["--request.subjects", "[17]", "--request.reason", "Art. 17, ticket 4712", "--output", "runs/17"]
+    assert main(["forget", "--checkpoint", "runs/13", *following]) == 0
+    week = json.loads((project / "runs" / "17" / "request.json").read_text())
+    assert (len(week["forget"]), len(week["excluded"])) == (7, 7)
     before = len(read_table(project / "runs" / "table", 1).keys)
     assert main(["table", "--checkpoint", "runs/13"]) == 0
     assert len(read_table(project / "runs" / "table", 1).keys) == before - 7
