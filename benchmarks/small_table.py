@@ -10,15 +10,8 @@ import torch
 from unregress import LeaveOutEdit
 from unregress.data.loading import read_targets
 from unregress.evidence.table_verdict import TABLE_LEVEL
-from unregress.metrics.memory_slope import (
-    groups_of_people,
-    groups_of_runs,
-    lengths_of_runs,
-    memory_kept,
-    null_of,
-    p_value,
-    random_groups,
-)
+from unregress.metrics.memory_groups import Groups, lengths_of_runs, needed, of_people, of_runs, random_of
+from unregress.metrics.memory_slope import memory_kept, null_of, p_value
 from unregress.metrics.predictions import Values
 from unregress.retraining.fold_models import predict_rows
 
@@ -45,6 +38,15 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
     scale = float(((target - unseen) ** 2).mean())
     subjects, held = problem.splits.subjects, problem.splits.test_subjects
     people = None if subjects is None or held is None or len(set(held)) < 2 else [held[row] for row in rows]
+    there = len(set(people)) if people else len(rows)
+
+    def groups_like(asked: tuple[int, ...], group: list[int], stretch: bool) -> Groups:
+        """Groups of never-seen samples like a group of forgotten ones."""
+        if people is not None and subjects is not None:
+            return of_people(people, [subjects[asked[place]] for place in group], DRAWS, rng)
+        if stretch:
+            return of_runs(len(rows), [len(group)], DRAWS, rng)
+        return random_of(len(rows), len(group), DRAWS, rng)
 
     def predicted_unseen(model: Any) -> Values:
         return _flat(problem.task.point(predict_rows(model, case, "test", rows, measurement.runtime)))
@@ -75,23 +77,21 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
             groups = (
                 _stretches(asked, size, rng) if stretch else _subsets(asked, size, subjects if people else None, rng)
             )
-            if not groups:
+            # With fewer never-seen ones the audit does not judge.
+            if not groups or needed(size) > there:
                 continue
+            # People differ in their numbers of samples, and so do the groups to compare with.
+            like = {len(group): group for group in groups}
+            drawn = {count: groups_like(asked, group, stretch) for count, group in like.items()}
             for (kind, _), (own, other) in models.items():
-                nulls: dict[int, Values] = {}
+                nulls = {
+                    count: null_of(other, target, unseen, each.positions, scale, each.widening).slopes
+                    for count, each in drawn.items()
+                }
                 for group in groups:
-                    count = len(group)
-                    if count not in nulls:
-                        if people is not None:
-                            drawn = groups_of_people(people, count, DRAWS, rng)
-                        elif stretch:
-                            drawn = groups_of_runs(len(rows), [count], DRAWS, rng)
-                        else:
-                            drawn = random_groups(len(rows), count, DRAWS, rng)
-                        nulls[count] = null_of(other, target, unseen, drawn, scale).slopes
                     slope = memory_kept(own[group], truth[group], left_out[group], scale)
                     flagged.setdefault(kind, {}).setdefault(size, []).append(
-                        p_value(slope, nulls[count]) <= TABLE_LEVEL
+                        p_value(slope, nulls[len(group)]) <= TABLE_LEVEL
                     )
     return {
         "unit": "people" if people else "samples, neighbours in a series" if stretch else "samples",
