@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from calibration_small import LEARNT, SPREADS, drawn, measures
 from jsonargparse import auto_cli
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from unregress import Rule
-from unregress.evidence import AuditedModel, AuditReport
+from unregress.evidence import AuditedModel, AuditReport, Role
 from unregress.evidence.verdict import judge
 from unregress.parallel.jobs import one_thread
 
@@ -32,11 +32,11 @@ def failed(spread: str, golds: int, rng: np.random.Generator, rule: Rule) -> boo
     answers = {
         name: {part: model[rows] for part, rows in parts.items()} for name, model in zip(names, models, strict=True)
     }
-    roles = {"original": "original", "model": "unlearned"}
+    roles: dict[str, Role] = {"original": "original", "model": "unlearned"}
     report = AuditReport(
         version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
         samples={"train-forget": SAMPLES},
-        models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in names),  # type: ignore[arg-type]
+        models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in names),
         measures=tuple(measures(answers, {part: target[rows] for part, rows in parts.items()}, few=False)),
     )  # fmt: skip
     return judge(report, rule)[1].outcome == "FAIL"
@@ -56,8 +56,8 @@ def main(output: Path, audits: int = 200, seed: int = 0) -> None:
             for golds in GOLDS:
                 rng = np.random.default_rng([seed, place, golds])
                 alarms = sum(failed(spread, golds, rng, Rule()) for _ in range(audits))
-                low, high = beta.ppf([0.025, 0.975], [alarms, alarms + 1], [audits - alarms + 1, audits - alarms])
-                shares = [alarms / audits, float(np.nan_to_num(low)), float(high)]
+                exact = binomtest(alarms, audits).proportion_ci()
+                shares = [alarms / audits, exact.low, exact.high]
                 found.setdefault(spread, {})[str(golds)] = [round(share, 4) for share in shares]
             print(spread, found[spread], flush=True)
     settings = {"audits": audits, "seed": seed, "samples": SAMPLES, "residual": RESIDUAL, "rule": str(Rule())}

@@ -113,7 +113,7 @@ class Measurement:
         own = self.points(made.model, rows)
         distance = np.mean([np.abs(own - gold).mean() for gold in places]) / floor
         damage = self._test_error(made.model) / np.mean([self._test_error(gold) for gold in golds]) - 1
-        return float(distance + 10 * max(0.0, damage))
+        return float(distance + 10 * max(0.0, float(damage)))
 
     def _test_error(self, model: nn.Module) -> float:
         case = self.trainings.case()
@@ -205,11 +205,9 @@ class Measurement:
         return result
 
     def _of_seed(self, method: Method, rows: Rows, seed: int) -> Unlearned:
-        """A method applied to the original of a seed, with that original's own table and initial weights."""
+        """A method applied to the original of a seed, with that original's own table."""
         if isinstance(method, LeaveOutEdit) and method.table is not None:
             method = replace(method, table=self.trainings.table(seed, 0))
-        elif hasattr(method, "start"):
-            method = replace(method, start=self.trainings.original(seed).start)
         return self.unlearned(method, rows, seed)
 
     def in_a_row(self, method: LeaveOutEdit) -> dict[str, Any]:
@@ -246,7 +244,7 @@ class Measurement:
         own = self.points(model, rows)
         return float(np.mean([np.abs(own - self.points(gold, rows)).mean() for gold in golds]))
 
-    def coupling(self) -> dict[str, float]:
+    def coupling(self) -> dict[str, float | None]:
         """Distance of golds of its start from the original on never-seen samples, relative to golds of other starts."""
         case = self.trainings.case()
 
