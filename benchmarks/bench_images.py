@@ -143,10 +143,10 @@ def blindspot(scene: Scene) -> Bench:
     def passes() -> None:
         helping(), helping(), unlearning(), teaching()
 
-    loaders = [
+    kept, everything = (
         script.loader(faces.script("train", rows, script.TRAINING), shuffle=True)
         for rows in (retained, np.arange(faces.count))
-    ]
+    )
     student, helper = (script.network().to(scene.device) for _ in range(2))
     sides = {
         "ours": Side(
@@ -155,7 +155,7 @@ def blindspot(scene: Scene) -> Bench:
             lambda: nothing.unlearn(original, case, scene.runtime),
         ),
         "floor": Side(passes, size),
-        "script": Side(lambda: script.blindspot(student, helper, *loaders, scene.device), size),
+        "script": Side(lambda: script.blindspot(student, helper, kept, everything, scene.device), size),
     }
 
     def check() -> str:

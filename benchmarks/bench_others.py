@@ -55,7 +55,7 @@ def sentence_case(scene: Scene, count: int | None = None) -> tuple[Case, Any, Vo
     vocabulary = Vocabulary.of(sentences(tables["train"]))
     splits = sentence_pairs(tables, vocabulary)
     chosen = splits if count is None else replace(splits, train=subset(splits.train, range(count)))
-    samples = len(chosen.train[:][-1])  # type: ignore[index]
+    samples = len(chosen.train[:][-1])
     request = ForgetRequest.random(samples, samples // 10, seed=0, reason="benchmark")
     task = TensorTask(build_model=partial(SentencePairLSTM, words=len(vocabulary)), loss="mse")
     return Case(task=task, splits=chosen, request=request), tables["train"], vocabulary

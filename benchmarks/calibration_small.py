@@ -11,22 +11,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import auto_cli
-from numpy.typing import NDArray
 from scipy.stats import t as student
-from side_by_side import Vector
+from side_by_side import Answers
 from small_pools import Request, coupled, uncoupled
 
 from unregress import Rule
+from unregress.data.request import Index
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement, Role, Verdict
 from unregress.evidence.verdict import judge
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.memory import compared_with_golds
 from unregress.metrics.memory_of_few import memory_of_few
+from unregress.metrics.predictions import Values
 from unregress.metrics.roc import auc
 from unregress.parallel.jobs import one_thread
 
@@ -46,7 +48,7 @@ KEPT = {"gold": 0.0, "quarter": 0.25, "half": 0.5, "original": 1.0}
 # --- Simulated golds --------------------------------------------------------------------------------------------------
 
 
-def drawn(spread: str, rng: np.random.Generator, shape: tuple[int, int, int]) -> Vector:
+def drawn(spread: str, rng: np.random.Generator, shape: tuple[int, int, int]) -> Values:
     """Deviations of golds from their expectation, about one standard deviation each; `(audits, golds, samples)`."""
     audits, golds, samples = shape
     own, offset = rng.normal(size=shape), rng.normal(size=(audits, golds, 1))
@@ -55,14 +57,14 @@ def drawn(spread: str, rng: np.random.Generator, shape: tuple[int, int, int]) ->
             return own
         case "smooth":  # three smooth functions of a feature, common to all samples
             place = np.pi * rng.uniform(size=(audits, 1, samples, 1)) * np.arange(1, 4)
-            common = (rng.normal(size=(audits, golds, 1, 3)) * np.cos(place)).sum(axis=-1) * np.sqrt(2 / 3)
-            return (common + 0.3 * own) / np.sqrt(1.09)
+            common: Values = (rng.normal(size=(audits, golds, 1, 3)) * np.cos(place)).sum(axis=-1) * sqrt(2 / 3)
+            return (common + 0.3 * own) / sqrt(1.09)
         case "offset":
-            return (offset + own) / np.sqrt(2)
+            return (offset + own) / sqrt(2)
         case "t3 offset":
-            return (rng.standard_t(3, size=(audits, golds, 1)) / np.sqrt(3) + 0.5 * own) / np.sqrt(1.25)
+            return (rng.standard_t(3, size=(audits, golds, 1)) / sqrt(3) + 0.5 * own) / sqrt(1.25)
         case "bimodal":
-            return (np.sign(offset) + 0.5 * own) / np.sqrt(1.25)
+            return (np.sign(offset) + 0.5 * own) / sqrt(1.25)
         case "scale":  # some golds vary more than others
             return own * np.exp(0.7 * offset) / 1.6
         case _:  # one gold in ten collapses
@@ -72,19 +74,19 @@ def drawn(spread: str, rng: np.random.Generator, shape: tuple[int, int, int]) ->
 SPREADS = ("independent", "smooth", "offset", "t3 offset", "bimodal", "scale", "collapse")
 
 
-def of_error(golds: Vector, model: Vector, target: Vector) -> Vector:
+def of_error(golds: Values, model: Values, target: Values) -> Values:
     """Student's t of the golds' mean absolute error less the model's."""
     theirs, own = np.abs(golds - target).mean(axis=-1), np.abs(model - target).mean(axis=-1)[:, 0]
-    return np.asarray((theirs.mean(axis=1) - own) / (theirs.std(axis=1, ddof=1) * np.sqrt(1 + 1 / golds.shape[1])))
+    return np.asarray((theirs.mean(axis=1) - own) / (theirs.std(axis=1, ddof=1) * sqrt(1 + 1 / golds.shape[1])))
 
 
-def of_memory(golds: Vector, model: Vector, target: Vector) -> Vector:
+def of_memory(golds: Values, model: Values, target: Values) -> Values:
     """Student's t of `unregress.metrics.memory.lean`, of many audits at a time."""
     everyone = np.concatenate([golds, model], axis=1)
     center = everyone.mean(axis=1, keepdims=True)
     along = ((everyone - center) * (target - center)).sum(axis=-1)
     theirs, own = along[:, :-1], along[:, -1]
-    return np.asarray((own - theirs.mean(axis=1)) / (theirs.std(axis=1, ddof=1) * np.sqrt(1 + 1 / golds.shape[1])))
+    return np.asarray((own - theirs.mean(axis=1)) / (theirs.std(axis=1, ddof=1) * sqrt(1 + 1 / golds.shape[1])))
 
 
 def simulated(spread: str, residual: float, size: int, golds: int, audits: int, seed: int) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def simulated(spread: str, residual: float, size: int, golds: int, audits: int, 
 # --- Trained models ---------------------------------------------------------------------------------------------------
 
 
-def verdict(request: Request, golds: NDArray[np.int64], original: int, model: Vector, rule: Rule) -> Verdict:
+def verdict(request: Request, golds: Index, original: int, model: Answers, rule: Rule) -> Verdict:
     """Judge one model: its predictions by part."""
     parts = ["train-forget", "test-retain"] + (["test-forget"] if len(request.rows("test-forget")) else [])
     answers = {
@@ -125,7 +127,7 @@ def verdict(request: Request, golds: NDArray[np.int64], original: int, model: Ve
     return judge(report, rule)[1]
 
 
-def measures(answers: dict[str, Any], target: dict[str, Vector], *, few: bool) -> Iterator[Measurement]:
+def measures(answers: dict[str, Any], target: dict[str, Values], *, few: bool) -> Iterator[Measurement]:
     """What the criteria read: of the models in `answers`, those after the first two are golds."""
     names = list(answers)
     forgotten = np.stack([answers[name]["train-forget"] for name in names])
@@ -165,9 +167,9 @@ def audits(requests: Sequence[Request], golds: int, times: int, seed: int, rule:
             fresh, another, *others = rng.choice(len(request.golds["test"]), golds + 2, replace=False)
             # The first half plays the original; the second half is there to be judged.
             half = len(request.originals["test"]) // 2
-            original, other = rng.integers(half), half + rng.integers(len(request.originals["test"]) - half)
+            original, other = int(rng.integers(half)), half + int(rng.integers(len(request.originals["test"]) - half))
             judged = {
-                name: verdict(request, np.array(others), int(original), planted(request, share, fresh, other), rule)
+                name: verdict(request, np.array(others), original, planted(request, share, fresh, other), rule)
                 for name, share in KEPT.items()
             }
             for name, found in judged.items():
@@ -175,9 +177,9 @@ def audits(requests: Sequence[Request], golds: int, times: int, seed: int, rule:
             alarms.append(judged["gold"].outcome == "FAIL")
             damaged += any(each.outcome == "damaged" for each in judged["gold"].criteria)
             test = next((each for each in judged["gold"].criteria if each.kind == "memory"), None)
-            if test is not None and test.resolution <= rule.resolution:
+            if test is not None and test.power is not None and test.resolution <= rule.resolution:
                 model = planted(request, 0.5, another, other)
-                found = verdict(request, np.array(others), int(original), model, rule)
+                found = verdict(request, np.array(others), original, model, rule)
                 promised.append((test.power, any(each.outcome != "within" for each in found.criteria)))
         by_request.append(np.mean(alarms))
     again = rng.choice(by_request, (2000, len(by_request))).mean(axis=1)
@@ -193,7 +195,7 @@ def audits(requests: Sequence[Request], golds: int, times: int, seed: int, rule:
     }  # fmt: skip
 
 
-def planted(request: Request, share: float, gold: int, original: int) -> dict[str, Vector]:
+def planted(request: Request, share: float, gold: int, original: int) -> Answers:
     """A gold to which a share of an original's memory is added, or an original; predictions by part."""
     made = {}
     for part in ("train-forget", "test-retain", "test-forget"):
@@ -206,7 +208,7 @@ def statistics(requests: Sequence[Request], golds: int, times: int, seed: int) -
     """As `simulated`, of trained models: both statistics, of which one was to be chosen."""
     rng, found = np.random.default_rng([seed, golds]), {}
     for name, statistic in (("error", of_error), ("memory", of_memory)):
-        shares: dict[str, list[Vector]] = {model: [] for model in KEPT}
+        shares: dict[str, list[Values]] = {model: [] for model in KEPT}
         for request in requests:
             target, everyone = request.at(request.target, "train-forget"), request.at(request.golds, "train-forget")
             chosen = rng.permuted(np.tile(np.arange(len(everyone)), (times, 1)), axis=1)[:, : golds + 1]

@@ -21,6 +21,7 @@ from unregress import ForgetRequest, LeaveOutEdit, Runtime, Splits, TensorTask
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.files.writing import write_json
+from unregress.methods.closed_form_edit import Group
 
 FORGOTTEN, SAMPLES = 50, 1000
 
@@ -43,10 +44,11 @@ def resnet50() -> nn.Module:
     """A ResNet50 with one output."""
     from torchvision.models import resnet50 as build
 
-    return build(num_classes=1)
+    network: nn.Module = build(num_classes=1)
+    return network
 
 
-def measured(size: int, layers: str) -> dict[str, object]:
+def measured(size: int, layers: Group) -> dict[str, object]:
     """Seconds, and peak memory of this process, of one edit."""
     splits = Splits(train=RandomImages(size), test=RandomImages(size))
     request = ForgetRequest(size=SAMPLES, forget=tuple(range(FORGOTTEN)), reason="measurement")
@@ -64,7 +66,7 @@ def measured(size: int, layers: str) -> dict[str, object]:
     runtime = Runtime(accelerator="cpu", progress=False)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    made = LeaveOutEdit(table=table, layers=layers).unlearn(model, case, runtime)  # type: ignore[arg-type]
+    made = LeaveOutEdit(table=table, layers=layers).unlearn(model, case, runtime)
     return {
         "image side in pixels": size,
         "layers": layers,

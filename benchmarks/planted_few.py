@@ -18,13 +18,13 @@ import numpy as np
 from calibration_small import drawn, of_memory
 from jsonargparse import auto_cli
 from scipy.stats import t as student
-from side_by_side import Vector
 
 from unregress import Rule
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement, Role, Verdict
 from unregress.evidence.criteria import FAR_OFF_SHARE, MEMORY_SHARE
 from unregress.evidence.verdict import judge
 from unregress.metrics.memory import compared_with_golds
+from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 
 FORGET, KEPT = "train-forget", "test-retain"
@@ -40,11 +40,11 @@ ALARMS = "fresh gold: beyond memory, error, either, one in twenty"
 MODELS = ("original", "half kept", "constant on the forgotten", "1000 everywhere", "permuted", "noise", "gold")
 
 
-def deviations(spread: str, rng: np.random.Generator, models: int, samples: int) -> Vector:
+def deviations(spread: str, rng: np.random.Generator, models: int, samples: int) -> Values:
     """Of golds from their expectation; `(models, samples)`."""
     if spread == "t3":
         return np.asarray(rng.standard_t(3, size=(models, samples)) / np.sqrt(3))
-    return drawn(spread, rng, (1, models, samples))[0]
+    return drawn(spread, rng, (1, models, samples)).reshape(models, samples)
 
 
 def one_audit(spread: str, samples: int, golds: int, rule: Rule, rng: np.random.Generator) -> dict[str, Verdict]:
@@ -70,7 +70,7 @@ def one_audit(spread: str, samples: int, golds: int, rule: Rule, rng: np.random.
     return {each.model: each for each in judge(report_of(models, target, samples), rule)}
 
 
-def report_of(models: Mapping[str, Vector], target: Vector, samples: int) -> AuditReport:
+def report_of(models: Mapping[str, Values], target: Values, samples: int) -> AuditReport:
     """What an audit measures of models by their predictions, of which the first samples are forgotten."""
     golds = [name for name in models if name.startswith("gold ")]
     constant = float(np.abs(target[samples:]).mean())
@@ -86,7 +86,7 @@ def report_of(models: Mapping[str, Vector], target: Vector, samples: int) -> Aud
         measured.append(
             Measurement(metric="memory", split=FORGET, model=name, value=test.value, interval=interval, p=p)
         )
-    roles: dict[str, Role] = {"original": "original", CONSTANT: "reference"} | dict.fromkeys(golds, "gold")
+    roles: dict[str, Role] = {"original": "original", CONSTANT: "reference", **dict.fromkeys(golds, "gold")}
     return AuditReport(
         version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
         samples={FORGET: samples}, measures=tuple(measured),

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -19,7 +18,7 @@ from unregress import Case, FineTune, ForgetRequest, Recipe, Runtime, Splits, Te
 from unregress.datasets.text.stsb import read_stsb, sentence_pairs, sentences
 from unregress.datasets.text.vocabulary import Vocabulary
 from unregress.demo import band
-from unregress.evidence import Measurement
+from unregress.evidence import Measurement, Part
 from unregress.metrics.anamnesis import Anamnesis
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.predictions import Predictions, Values
@@ -247,20 +246,20 @@ def _measured(case: Case, kind: Kind, models: Mapping[str, Sequence[nn.Module]],
                     relearn(named[subject.name], monitor, again.recipe, stream=f"relearn/{shuffle}")
                     for shuffle in range(again.shuffles)
                 ],
-                revived=cast(NDArray[np.float64], later[subject.name]),
+                revived=cast(Values, later[subject.name]),
                 readout=read[subject.name],
             )
             for subject in subjects
             if subject.name.rpartition(" ")[0] == prefix
         ]
 
-    target = {part: seen.target for part, seen in subjects[0].parts.items()}
+    target: dict[str, Values] = {part: seen.target for part, seen in subjects[0].parts.items()}
     found = {name: shown(name) for name in models}
     golds, originals, more = (found.pop(name) for name in ("gold", "original", "more"))
     return Pool(target=target, golds=golds, originals=originals, weights=found, more=more, threshold=monitor.threshold)
 
 
-def _answers(model: nn.Module, case: Case) -> dict[Any, Predictions]:
+def _answers(model: nn.Module, case: Case) -> dict[Part, Predictions]:
     trained, held_out = (collect(model, case.task, case.source(split), RUNTIME) for split in ("train_eval", "test"))
     forget, retain = (np.asarray(rows) for rows in (case.requested.forget, case.requested.retain))
     return {"train-retain": trained.at(retain), "train-forget": trained.at(forget), "test-retain": held_out}

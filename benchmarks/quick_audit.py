@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from side_by_side import Answers, Vector, many, rows_of
+from side_by_side import PARTS, Answers, many, rows_of
 from torch import nn
 
 from unregress import AttackAUC, Case, Deviation, Errors, Rule, Runtime, Wasserstein
-from unregress.evidence import AuditedModel, AuditReport, Measurement, Role, Verdict
+from unregress.data.request import Index
+from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Role, Verdict
 from unregress.evidence.verdict import judge
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.memory import Memory
 from unregress.metrics.memory_of_few import memory_of_few
-from unregress.metrics.predictions import Predictions
+from unregress.metrics.predictions import Predictions, Values
 from unregress.metrics.roc import auc
 
 DISTANCES, FORGET = ("paired", "w1"), "train-forget"
@@ -34,7 +34,7 @@ class Pool:
     models: dict[float, Answers]
     """Predictions by the share of D_f that the models were trained on."""
     targets: Answers
-    between: dict[str, Vector]
+    between: dict[str, Values]
     """Distances between golds, by name of the distance."""
     floor: float
     """The golds' mean paired difference, in target units."""
@@ -49,7 +49,7 @@ class Pool:
 class Drawn:
     """Models of one audit."""
 
-    golds: NDArray[np.int64]
+    golds: Index
     gold: int
     """Number of one more gold, which is judged as it is or with a planted fault."""
     original: Answers
@@ -71,13 +71,15 @@ def pool_of(
     models = {share: many(name, case, share, others if share else golds, cache) for share in shares}
     models[0.0] = {part: answers[skip:] for part, answers in models[0.0].items()}
     target = {"train": case.splits.train[:][1].numpy(), "test": case.splits.test[:][1].numpy()}  # type: ignore[index]
-    targets = {part: target[part.split("-")[0]][rows].astype(np.float64) for part, rows in rows_of(case).items()}
+    targets: Answers = {
+        part: target[part.split("-")[0]][rows].astype(np.float64) for part, rows in rows_of(case).items()
+    }
     forget = models[0.0][FORGET]
     between = {metric: np.stack([distance(metric, own, forget) for own in forget]) for metric in DISTANCES}
     return Pool(models, targets, between, float(between["paired"].sum() / (len(forget) * (len(forget) - 1))), rule)
 
 
-def distance(metric: str, answers: Vector, golds: Vector) -> Vector:
+def distance(metric: str, answers: Values, golds: Values) -> Values:
     """From one model's answers to each gold's: of equally many samples, W1 is the paired difference once sorted."""
     if metric == "w1":
         answers, golds = np.sort(answers), np.sort(golds, axis=-1)
@@ -129,12 +131,13 @@ def check(pool: Pool, case: Case, drawn: Drawn) -> None:
     answers |= {f"gold {n}": pool.one(0.0, gold) for n, gold in enumerate(drawn.golds)}
     subjects = []
     for name, model in answers.items():
-        parts = {
+        parts: dict[Part, Predictions] = {
             part: Predictions(
-                index=np.arange(len(seen)), prediction=seen, target=pool.targets[part],
-                loss=np.abs(seen - pool.targets[part]),
+                index=np.arange(len(model[part])), prediction=model[part], target=pool.targets[part],
+                loss=np.abs(model[part] - pool.targets[part]),
             )
-            for part, seen in model.items()
+            for part in PARTS
+            if part in model
         }  # fmt: skip
         # Errors look at the retained samples' loss only to see that it is the absolute error.
         parts["train-retain"] = parts["test-retain"]

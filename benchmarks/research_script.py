@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-from torchvision.models import resnet18
+from torchvision.models import ResNet, resnet18
 
 NORMALISE = [transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
 TRAINING = transforms.Compose(
@@ -49,7 +49,7 @@ def loader(dataset: Dataset[Any], *, batch_size: int = 256, sampler: Any = None,
     return DataLoader(dataset, batch_size, sampler=sampler, num_workers=2, persistent_workers=True, **options)
 
 
-def network() -> nn.Module:
+def network() -> ResNet:
     return resnet18(num_classes=1)
 
 
@@ -109,7 +109,7 @@ def maps(activation: Tensor) -> Tensor:
     return functional.normalize(activation.square().mean(1).flatten(1))
 
 
-def attack_features(model: nn.Module, dataset: Faces, count: int, device: torch.device) -> dict[str, np.ndarray]:
+def attack_features(model: ResNet, dataset: Faces, count: int, device: torch.device) -> dict[str, np.ndarray]:
     """Loss, final-layer input and final-layer gradient of the first `count` samples, computed one by one."""
     model.eval()
     inputs: list[Tensor] = []
@@ -172,7 +172,7 @@ class Sentences(Dataset[tuple[Tensor, Tensor, float]]):
 
 
 def pad(pairs: Sequence[tuple[Tensor, Tensor, float]]) -> tuple[Tensor, Tensor, Tensor]:
-    first, second, scores = zip(*pairs, strict=True)
+    first, second, scores = map(list, zip(*pairs, strict=True))
     return pad_sequence(first, batch_first=True), pad_sequence(second, batch_first=True), torch.tensor(scores)
 
 

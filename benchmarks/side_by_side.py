@@ -8,22 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from unregress import Case, ForgetRequest, Retrain, Runtime, TensorTask, collect
 from unregress.data.loading import chunked
+from unregress.data.request import Index, Mask
+from unregress.data.splits import Split
 from unregress.demo.band import TRAINING, build_model, patients
+from unregress.evidence import Part
+from unregress.metrics.predictions import Values
 
-Vector = NDArray[np.float64]
-Answers = dict[str, Vector]
+Answers = dict[str, Values]
 """Predictions by part, of one model `(samples,)` or of many `(models, samples)`."""
-PARTS: dict[str, Literal["train_eval", "test"]] = {
+PARTS: dict[Part, Split] = {
     "train-forget": "train_eval",
     "test-forget": "test",
     "test-retain": "test",
@@ -42,9 +43,9 @@ def cases() -> dict[str, Case]:
     return {name: Case(task=task, splits=data, request=request) for name, request in requests.items()}
 
 
-def rows_of(case: Case) -> dict[str, NDArray[np.int64]]:
+def rows_of(case: Case) -> dict[Part, Index]:
     group = case.forget_like("test")
-    rows = {"train-forget": case.requested.mask, "test-forget": group, "test-retain": ~group}
+    rows: dict[Part, Mask] = {"train-forget": case.requested.mask, "test-forget": group, "test-retain": ~group}
     return {part: np.flatnonzero(mask) for part, mask in rows.items() if mask.any()}
 
 
@@ -97,7 +98,7 @@ def fitted(models: list[nn.Module], rows: Tensor, case: Case, draw: torch.Genera
 
 def one_by_one(case: Case, seeds: range) -> Answers:
     """Predictions of golds that the library trains."""
-    answers: dict[str, list[Vector]] = {part: [] for part in rows_of(case)}
+    answers: dict[str, list[Values]] = {part: [] for part in rows_of(case)}
     for seed in seeds:
         runtime = Runtime(accelerator="cpu", seed=seed)
         gold = Retrain(recipe=TRAINING).unlearn(build_model(), case, runtime).model

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from side_by_side import RUNTIME, Answers, Vector, fitted, kept
+from side_by_side import RUNTIME, Answers, fitted, kept
 
 from unregress import Case, ForgetRequest, TensorTask
+from unregress.data.request import Index
 from unregress.demo.band import build_model, patients
+from unregress.metrics.predictions import Values
 
 ORIGINALS = 200
 """Originals of their own starts, trained on all 300 samples; every small request is judged by them."""
@@ -31,16 +33,16 @@ class Request(NamedTuple):
     constant: float
     """The median of the retained samples' targets."""
 
-    def rows(self, part: str) -> Vector:
+    def rows(self, part: str) -> Index:
         """Positions of a part's samples in their split."""
         split, _, kind = part.partition("-")
         mask = self.case.requested.mask if split == "train" else self.case.forget_like("test")
         return np.flatnonzero(mask if kind == "forget" else ~mask)
 
-    def at(self, answers: Vector | Answers, part: str) -> Vector:
+    def at(self, answers: Answers, part: str) -> Values:
         """Predictions or targets of one part, `(..., samples)`."""
         split = "train_eval" if part.startswith("train") else "test"
-        return np.asarray(answers[split][..., self.rows(part)])  # type: ignore[call-overload, index]
+        return np.asarray(answers[split][..., self.rows(part)])
 
 
 def cases_of(size: int, seeds: Sequence[int]) -> list[Case]:

@@ -62,7 +62,7 @@ def wage(data: Path) -> Problem:
         runtime=Runtime(accelerator="cpu"),
     )
     subjects = project.splits.subjects or ()
-    men = np.random.default_rng(7).permutation(sorted(set(subjects)))
+    men = np.random.default_rng(7).permutation(np.unique(np.array(subjects)))
 
     def rows(chosen: Any) -> Rows:
         return tuple(place for place, man in enumerate(subjects) if man in set(chosen.tolist()))

@@ -149,7 +149,7 @@ def written(page: str) -> str:
         marks = f"<!-- table: {name} -->", "<!-- end of table -->"
         pattern = f"{re.escape(marks[0])}.*?{re.escape(marks[1])}"
         text = "\n".join([marks[0], "", *lines, "", marks[1]])
-        page, count = re.subn(pattern, lambda _, text=text: text, page, flags=re.DOTALL)
+        page, count = re.subn(pattern, text.replace("\\", r"\\"), page, flags=re.DOTALL)
         if count != 1:
             raise SystemExit(f"{PAGE} has {count} places for the table {name!r}, not one")
     return page
