@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -53,7 +53,7 @@ class Rewind(Method):
         return Unlearned(model=student, history=fitted.history, cost=cost)
 
 
-def candidates(recipe: Recipe, table: LeaveOutTable) -> dict[str, list[Method]]:
+def candidates(recipe: Recipe, tables: Sequence[LeaveOutTable]) -> dict[str, list[Method]]:
     """Six settings of each method, of which the better on other requests is taken."""
 
     def brief(share: float, rate: float, schedule: str = "constant") -> Recipe:
@@ -68,7 +68,7 @@ def candidates(recipe: Recipe, table: LeaveOutTable) -> dict[str, list[Method]]:
     helper = brief(0.1, 1.0, "one-cycle")
     return {
         "LeaveOutEdit": [
-            LeaveOutEdit(table=table, layers=layers, ridge=ridge)
+            LeaveOutEdit(table=tables, layers=layers, ridge=ridge)
             for layers in ("least drift", "all", "first")
             for ridge in (0.01, 0.003)
         ],
@@ -79,7 +79,7 @@ def candidates(recipe: Recipe, table: LeaveOutTable) -> dict[str, list[Method]]:
     }
 
 
-def fixed(recipe: Recipe, table: LeaveOutTable, start: nn.Module, tuned: LeaveOutEdit) -> dict[str, Method]:
+def fixed(recipe: Recipe, start: nn.Module, tuned: LeaveOutEdit) -> dict[str, Method]:
     """Methods without tuning: the edit with rounds against revival, or with a helper for a table, and rewinds."""
     helper = replace(recipe, epochs=max(1, recipe.epochs // 10))
     repair = replace(recipe, epochs=1, lr=recipe.lr / 3, schedule="constant")

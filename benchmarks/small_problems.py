@@ -39,6 +39,8 @@ class Problem:
     shares: str = ""
     """Name of the problem whose models it takes, since only the tables differ."""
     folds: int = 5
+    teaching: int = 1
+    """Number of tables that teach the edit by their mean; one more judges."""
     originals: int = 5
     coupled: int = 5
     """Golds of the first original's initial weights, for each request."""
@@ -78,6 +80,11 @@ def wage(data: Path) -> Problem:
     )
 
 
+def wage_40(data: Path) -> Problem:
+    """The same with three tables of forty folds, of which two teach."""
+    return changed(wage(data), folds=40, teaching=2, shares="wage", sequence=())
+
+
 def _random(size: int, counts: Mapping[str, int], tuning: Mapping[str, int], ten: int) -> dict[str, Any]:
     """Disjoint random requests."""
     order = np.random.default_rng(7).permutation(size).tolist()
@@ -108,8 +115,8 @@ def stsb_annealed(data: Path) -> Problem:
 
 
 def stsb_annealed_20(data: Path) -> Problem:
-    """The same with tables of twenty folds, for one original."""
-    return changed(stsb_annealed(data), folds=20, originals=1, shares="stsb-annealed", sequence=())
+    """The same with three tables of twenty folds, of which two teach, for one original."""
+    return changed(stsb_annealed(data), folds=20, teaching=2, originals=1, shares="stsb-annealed", sequence=())
 
 
 def stsb_constant(data: Path) -> Problem:
@@ -215,6 +222,7 @@ def utkface(data: Path) -> Problem:
 
 PROBLEMS: dict[str, Callable[[Path], Problem]] = {
     "wage": wage,
+    "wage-40": wage_40,
     "stsb-annealed": stsb_annealed,
     "stsb-annealed-20": stsb_annealed_20,
     "stsb-constant": stsb_constant,

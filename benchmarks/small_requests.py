@@ -21,12 +21,14 @@ from small_methods import candidates, fixed
 from small_problems import PROBLEMS, Rows
 from small_table import audit_rates
 from small_trainings import Trainings
+from small_tuning import best, tune
 from torch import nn
 
 from unregress import LeaveOutEdit, Method, Retrain
 from unregress.auditing.pipeline import audit
 from unregress.cost import Cost
 from unregress.data.case import Case
+from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.loading import read_targets
 from unregress.files.writing import write_json
 from unregress.hooks.nearest import nearest_rows
@@ -63,11 +65,15 @@ class Measurement:
         folder.mkdir(parents=True, exist_ok=True)
         self.trainings = Trainings(self.problem, folder)
         self.runtime = self.trainings.runtime(0)
-        self.teaching, self.judging = (self.trainings.table(0, number) for number in range(2))
+        self.teaching, self.judging = self.taught_by(0), self.trainings.table(0, self.problem.teaching)
         self.retraining = Cost(
             forward=self.problem.splits.size * self.problem.recipe.epochs,
             backward=self.problem.splits.size * self.problem.recipe.epochs,
         )
+
+    def taught_by(self, seed: int) -> tuple[LeaveOutTable, ...]:
+        """The tables of an original that teach."""
+        return tuple(self.trainings.table(seed, number) for number in range(self.problem.teaching))
 
     def points(self, model: nn.Module, rows: Rows) -> Values:
         """A model's point predictions of training samples."""
@@ -84,38 +90,7 @@ class Measurement:
             self.trainings.original(seed), self.trainings.case(rows, before), self.trainings.runtime(seed)
         )
 
-    def tuned(self) -> dict[str, Method]:
-        """The best of each method's settings on the requests for tuning, by distance to coupled golds and damage."""
-        found, reports = dict[str, Method](), dict[str, list[float]]()
-        for name, settings in candidates(self.problem.recipe, self.teaching).items():
-            found[name], reports[name] = self._best(name, settings)
-        self.scores = reports
-        return found
-
-    def _best(self, name: str, settings: Sequence[Method]) -> tuple[Method, list[float]]:
-        """The best of some settings on the requests for tuning, and all scores."""
-        scores = [
-            float(np.mean([self._score(each, rows) for rows in self.problem.tuning.values()])) for each in settings
-        ]
-        print(self.name, "tuned", name, [f"{score:.2f}" for score in scores], flush=True)
-        return settings[int(np.nanargmin(scores))], scores
-
-    def _score(self, method: Method, rows: Rows) -> float:
-        """Distance from the golds on the forgotten samples in floors, and ten times the relative damage on new ones."""
-        try:
-            made = self.unlearned(method, rows)
-        except Exception as error:
-            print(self.name, type(method).__name__, "failed:", error, flush=True)
-            return float("inf")
-        golds = [gold.model for gold in self.trainings.coupled(rows)]
-        places = [self.points(gold, rows) for gold in golds]
-        floor = np.mean([np.abs(a - b).mean() for k, a in enumerate(places) for b in places[:k]])
-        own = self.points(made.model, rows)
-        distance = np.mean([np.abs(own - gold).mean() for gold in places]) / floor
-        damage = self._test_error(made.model) / np.mean([self._test_error(gold) for gold in golds]) - 1
-        return float(distance + 10 * max(0.0, float(damage)))
-
-    def _test_error(self, model: nn.Module) -> float:
+    def test_error(self, model: nn.Module) -> float:
         case = self.trainings.case()
         rows = case.rows("test")
         raw = predict_rows(model, case, "test", rows, self.runtime)
@@ -205,9 +180,9 @@ class Measurement:
         return result
 
     def _of_seed(self, method: Method, rows: Rows, seed: int) -> Unlearned:
-        """A method applied to the original of a seed, with that original's own table."""
+        """A method applied to the original of a seed, with that original's own tables."""
         if isinstance(method, LeaveOutEdit) and method.table is not None:
-            method = replace(method, table=self.trainings.table(seed, 0))
+            method = replace(method, table=self.taught_by(seed))
         return self.unlearned(method, rows, seed)
 
     def in_a_row(self, method: LeaveOutEdit) -> dict[str, Any]:
@@ -234,9 +209,9 @@ class Measurement:
             "each, right after it": own,
             "the first, after each": first,
             "test error": {
-                "original": self._test_error(original),
-                "after ten": self._test_error(model.model),
-                "golds": float(np.mean([self._test_error(gold) for gold in golds])),
+                "original": self.test_error(original),
+                "after ten": self.test_error(model.model),
+                "golds": float(np.mean([self.test_error(gold) for gold in golds])),
             },
         }
 
@@ -263,12 +238,13 @@ class Measurement:
         }
 
     def table_error(self, rows: Rows) -> dict[str, float]:
-        """Distance of leave-out predictions from coupled golds' mean, and of one table from the other."""
+        """Distance of leave-out predictions from coupled golds' mean, and of those that teach from those that judge."""
         case: Case = self.trainings.case(rows)
-        first, second = (
+        *taught, second = (
             self.problem.task.point(table.targets(case)).double().numpy().reshape(len(rows), -1)
-            for table in (self.teaching, self.judging)
+            for table in (*self.teaching, self.judging)
         )
+        first = np.mean(taught, axis=0)
         golds = [self.points(gold.model, rows) for gold in self.trainings.coupled(rows)]
         own = self.points(self.trainings.original(0).model, rows)
         return {
@@ -292,7 +268,7 @@ class Measurement:
 
     def readouts(self) -> dict[str, Any]:
         """What hidden layers tell of the forgotten samples, for the edit and both kinds of golds."""
-        edit, _ = self._best("LeaveOutEdit", candidates(self.problem.recipe, self.teaching)["LeaveOutEdit"])
+        edit, _ = best(self, candidates(self.problem.recipe, self.teaching)["LeaveOutEdit"])
         original, found = self.trainings.original(0), dict[str, Any]()
         exact = Retrain(recipe=self.problem.recipe, start=original.start)
         for name, rows in self.problem.judged.items():
@@ -319,17 +295,18 @@ class Measurement:
             "machine": f"{platform.machine()}, CPU, one thread",
             "recipe": str(self.problem.recipe),
             "folds": self.problem.folds,
+            "tables that teach": self.problem.teaching,
             "coupling": self.coupling(),
         }
 
     def run(self) -> dict[str, Any]:
         started = time.process_time()
-        tuned = self.tuned()
+        tuned, scores = tune(self)
         edit = tuned["LeaveOutEdit"]
         assert isinstance(edit, LeaveOutEdit)
         start = self.trainings.original(0).start
         assert start is not None
-        methods = {**tuned, **fixed(self.problem.recipe, self.teaching, start, edit)}
+        methods = {**tuned, **fixed(self.problem.recipe, start, edit)}
         methods["Retrain"] = Retrain(recipe=self.problem.recipe, start=start)
         requests = {}
         for name, rows in self.problem.judged.items():
@@ -344,20 +321,21 @@ class Measurement:
             "settings": {
                 name: str(replace(m, table=None) if isinstance(m, LeaveOutEdit) else m) for name, m in tuned.items()
             },
-            "tuning scores": self.scores,
+            "tuning scores": scores,
             "requests": requests,
             "audit by the table": audit_rates(self, edit),
         }
         if self.problem.sequence:
             found["ten in a row"] = self.in_a_row(edit)
-        folds = self.problem.folds
+        tables = self.problem.teaching + 1
+        price = tables * (self.problem.folds - 1) + 2
         found["cost in retrainings"] = {
-            "two tables": 2 * (folds - 1) + 2,
+            "tables": price,
             "edit": float(
                 np.mean([each["models"]["LeaveOutEdit"]["share of retraining"] for each in requests.values()])
             ),
-            "break-even against one retraining for each request": 2 * (folds - 1) + 2,
-            "break-even against one retraining and five golds": round((2 * (folds - 1) + 2) / 6, 1),
+            "break-even against one retraining for each request": price,
+            "break-even against one retraining and five golds": round(price / 6, 1),
         }
         found["processor seconds of the measurement"] = round(time.process_time() - started)
         return found

@@ -117,7 +117,7 @@ def everything(trainings: Trainings) -> None:
     problem = trainings.problem
     for seed in range(problem.originals):
         trainings.original(seed)
-    for partition in range(2):
+    for partition in range(problem.teaching + 1):
         trainings.table(0, partition)
     for rows in problem.judged.values():
         trainings.coupled(rows)
@@ -125,7 +125,8 @@ def everything(trainings: Trainings) -> None:
     for rows in problem.tuning.values():
         trainings.coupled(rows)
     for seed in range(1, problem.originals):
-        trainings.table(seed, 0)
+        for partition in range(problem.teaching):
+            trainings.table(seed, partition)
     if problem.sequence:
         trainings.coupled(problem.sequence[-1], before=problem.sequence[:-1])
 

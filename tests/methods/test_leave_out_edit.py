@@ -65,6 +65,22 @@ def test_a_linear_model_by_ridge_regression_in_its_dual_form() -> None:
     np.testing.assert_allclose(found.detach().numpy()[0], change, rtol=1e-4, atol=1e-6)
 
 
+def test_several_tables_teach_by_their_mean() -> None:
+    wanted = predicted(ORIGINAL) + 0.5
+    one = LeaveOutEdit(table=table_of(CASE, wanted)).unlearn(ORIGINAL, CASE, CPU)
+    apart = [table_of(CASE, wanted + shift) for shift in (0.75, -1.0, 0.25)]
+    several = LeaveOutEdit(table=apart).unlearn(ORIGINAL, CASE, CPU)
+    torch.testing.assert_close(predicted(several.model), predicted(one.model), rtol=0, atol=1e-5)
+    # The record names each, whatever their number, and one in a list as one.
+    assert several.record.settings["table"] == [table.summary for table in apart]
+    alone = LeaveOutEdit(table=apart[:1]).unlearn(ORIGINAL, CASE, CPU)
+    assert alone.record.settings["table"] == apart[0].summary
+    # A table that does not know the samples is told before anything is changed, whichever it is.
+    unknown = replace(apart[0], keys=apart[0].keys[60:], predictions=apart[0].predictions[60:])
+    with pytest.raises(StaleError):
+        LeaveOutEdit(table=[apart[0], unknown]).unlearn(ORIGINAL, CASE, CPU)
+
+
 def test_forgotten_samples_reach_their_targets_and_the_others_stay() -> None:
     before = predicted(ORIGINAL)
     wanted = before.clone()

@@ -11,6 +11,7 @@ from torch import nn
 
 from support import tables_project
 from unregress import Case, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime
+from unregress.auditing.table import judging
 from unregress.errors import RunFolderError, StaleError
 from unregress.hooks import gram_passes
 from unregress.metrics import Errors
@@ -80,6 +81,25 @@ def test_the_edit_is_taught_by_one_table_and_judged_by_the_other(project: Projec
     figure = next(each for each in report.figures if each.key == "memory-percentiles")
     assert [curve.model for curve in figure.curves] == ["original", "LeaveOutEdit", "Retrain"]
     assert np.mean(figure.curves[0].y) > 0.9 and len(figure.curves[0].y) == 20
+
+
+def test_of_three_tables_two_teach_and_the_last_judges(project: Project) -> None:
+    third = replace(project.tables[1], partition=2)
+    three = Project(
+        task=project.task, splits=project.splits, training=project.training, model=project.model, runtime=CPU
+    )
+    three._tables = (*project.tables, third)
+    edited = three.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
+    assert edited.record.settings["table"] == [table.summary for table in project.tables]
+    (metric,) = judging(three.tables, edited.case, three.model, [edited], print)
+    assert metric.table is third
+    # Two that teach are off by less than one, beside the same judge: their mean distance by 1/√3 in place of 1/√2.
+    targets = [three.task.point(table.targets(edited.case)).double() for table in three.tables]
+    x, rows = three.splits.train[:][0], list(edited.case.requested.forget)
+    own = three.model.model.eval()(x[rows]).detach().double().reshape(targets[0].shape)
+    memory = (own - sum(targets[:2]) / 2).abs()
+    expected = (targets[2] - sum(targets[:2]) / 2).abs().mean() / 3**0.5 / memory.mean()
+    assert table_error(edited.case, three.model.model, three.tables, CPU) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_few_samples_are_measured_and_not_judged(project: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
@@ -13,7 +14,7 @@ from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.revival import Revival
 
-_TAUGHT = "The only leave-out table taught a model, which agrees with it by construction"
+_TAUGHT = "No leave-out table is left to judge: each taught a model, which agrees with it by construction"
 
 
 def judging(
@@ -35,7 +36,7 @@ def judging(
         log: receives the reasons where no table can judge.
     """
     records = [record_of(each) for each in models]
-    taught = [record.settings.get("table") for record in records if record is not None]
+    taught = [summary for record in records if record is not None for summary in _listed(record.settings.get("table"))]
     # A retrained model is compared with the original's table too, whatever its own initial weights.
     made_from = [
         original,
@@ -50,6 +51,11 @@ def judging(
     for why in dict.fromkeys(refused):
         log(f"Warning: {why[:1].upper()}{why[1:]}")
     return [MemoryKept(tables[0], refused=refused[0])] if tables else []
+
+
+def _listed(recorded: Any) -> list[Any]:
+    """The tables that a record names: none, one or several."""
+    return recorded if isinstance(recorded, list) else [recorded]
 
 
 def _too_old(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> str:

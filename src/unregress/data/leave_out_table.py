@@ -171,6 +171,11 @@ class LeaveOutTable:
         return torch.tensor([known[key] for key in hashes], dtype=torch.int64)
 
 
+def teaching(tables: Sequence[LeaveOutTable]) -> tuple[LeaveOutTable, ...]:
+    """The tables that teach a method: all but the last one, which judges what it made; a single one teaches."""
+    return tuple(tables[:-1] or tables)
+
+
 def training_of(case: Case, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a training depends on besides data, initial weights and seed, as plain data.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 LONGEST = 1000
 """Characters of a list or text that are recorded as they are; of longer ones size and SHA-256 are."""
 MOST = 100
-"""Numbers of an array, and entries of a mapping, that are recorded one by one."""
+"""Numbers of an array, entries of a mapping, and mappings in a list that are recorded one by one."""
 
 
 def shortened(value: Any) -> Any:
@@ -27,12 +27,16 @@ def shortened(value: Any) -> Any:
     {'epochs': 3, 'names': ['a', 'b']}
     >>> shortened([0] * 2000)[:29]
     'list of 2,000 values, SHA-256'
+    >>> shortened([{"seed": 3, "name": "a" * 990}])[0]["seed"]
+    3
     """
     if isinstance(value, dict):
         found = {name: shortened(each) for name, each in value.items()}
         return found if len(found) <= MOST else _summary(f"{len(found):,} values by name", json.dumps(found))
     if isinstance(value, str):
         return value if len(value) <= LONGEST else _summary(f"text of {len(value):,} characters", value)
+    if isinstance(value, list) and len(value) <= MOST and all(isinstance(each, dict) for each in value):
+        return [shortened(each) for each in value]
     if isinstance(value, list):
         text = json.dumps(value)
         return value if len(text) <= LONGEST else _summary(f"list of {len(value):,} values", text)

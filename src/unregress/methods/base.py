@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -138,6 +138,9 @@ def _setting(value: object) -> Any:
     """A setting of a method as plain data; a function that trains is recorded by its import path and settings."""
     if isinstance(value, LeaveOutTable):
         return value.summary
+    if isinstance(value, Sequence) and any(isinstance(each, LeaveOutTable) for each in value):
+        tables = [_setting(each) for each in value]
+        return tables[0] if len(tables) == 1 else tables
     if callable(value) and not isinstance(value, type | nn.Module):
         return training_record(value)
     return plain(value)

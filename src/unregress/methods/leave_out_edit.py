@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unregress.cost import Cost
 from unregress.data.case import Case
@@ -30,8 +30,11 @@ from unregress.training.runtime import Runtime
 class LeaveOutEdit(Method):
     """Move the forgotten samples' predictions to those of a model that never saw them, and hold the others.
 
-    The targets are the predictions of a `LeaveOutTable`, or of a briefly trained helper where there is no table. The
-    change of the weights is the smallest one that reaches the targets and leaves the predictions of some retained
+    The targets are the predictions of a `LeaveOutTable`, the mean of several tables', or the predictions of a briefly
+    trained helper where there is no table.  The models of a table lack others too, which moves their predictions at
+    random; the mean of several tables moves less.
+
+    The change of the weights is the smallest one that reaches the targets and leaves the predictions of some retained
     samples, the anchors, as they are: with Jacobian J of the predictions of both, residual r and a small ridge D, it is
     Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear.  Only products of gradients are held (see
     `unregress.hooks.gram`), so memory grows with the number of samples and not with that of the weights.  For what is
@@ -50,8 +53,9 @@ class LeaveOutEdit(Method):
         ModelError: no prediction of a forgotten sample depends on a trainable weight, or gradients are not finite.
     """
 
-    table: LeaveOutTable | None = None
-    """Predictions of the forgotten samples by models that never saw them; None to train a helper instead."""
+    table: LeaveOutTable | Sequence[LeaveOutTable] | None = None
+    """Predictions of the forgotten samples by models that never saw them; of several tables, which must not be the one
+    that judges the result, the mean.  None to train a helper instead."""
     helper: Training = Recipe(epochs=2, lr=1e-3)
     """Training of the helper on D_r, used without a table."""
     anchors: int = 300
@@ -83,6 +87,17 @@ class LeaveOutEdit(Method):
             ("repair_steps", type(self.repair_steps) is int and self.repair_steps >= 1, "a whole number, 1 or more"),
         ]
         require_fields("LeaveOutEdit", self, rules)
+
+    @property
+    def tables(self) -> tuple[LeaveOutTable, ...]:
+        """The tables that give the targets; none where a helper does."""
+        if self.table is None:
+            return ()
+        return (self.table,) if isinstance(self.table, LeaveOutTable) else tuple(self.table)
+
+    def _targets(self, case: Case) -> Tensor:
+        """Mean of the tables' predictions of the forgotten samples, `(m, k)` float64."""
+        return torch.stack([flattened(table.targets(case)).double() for table in self.tables]).mean(dim=0)
 
     def passes(self, model: nn.Module, case: Case, runtime: Runtime) -> int:
         """Number of sample passes that the edit takes at most, with a table.
@@ -121,22 +136,22 @@ class LeaveOutEdit(Method):
         return total
 
     def unlearn(self, model: nn.Module | Unlearned, case: Case, runtime: Runtime) -> Unlearned:
-        """As `Method.unlearn`; a table of another model, or of data that differ too much, is refused.
+        """As `Method.unlearn`; tables of another model, or of data that differ too much, is refused.
 
         Raises:
-            StaleError: the table is too old, see `LeaveOutTable.require_current`.
+            StaleError: a table is too old, see `LeaveOutTable.require_current`.
         """
-        if self.table is not None:
-            self.table.require_current(case, case.rows("train"), *lineage(model))
+        for table in self.tables:
+            table.require_current(case, case.rows("train"), *lineage(model))
         return super().unlearn(model, case, runtime)
 
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
         try:
-            if self.table is None:
+            if self.tables:
+                self._targets(case)
+            else:
                 fresh_model(case, student)
                 require_possible(self.helper, runtime)
-            else:
-                self.table.targets(case)
             Changeable.of(runtime.set_up(student).eval(), case, runtime)
         except UnregressError as error:
             yield error
@@ -145,7 +160,9 @@ class LeaveOutEdit(Method):
         reading = within_memory(runtime, runtime.set_up(student), case, torch.from_numpy(case.requested.retain[:2]))
         history: tuple[Epoch, ...] = ()
         cost, helper = Cost(), None
-        if self.table is None:
+        if self.tables:
+            targets = self._targets(case)
+        else:
             rows = case.requested.retain
             helper, fitted = train_from(
                 fresh_model(case, student), case, self.helper, rows, runtime, stage="helper", validation="retain"
@@ -153,8 +170,6 @@ class LeaveOutEdit(Method):
             history, cost = fitted.history, fitted.cost
             targets = predict_raw(helper, case, torch.tensor(case.requested.forget), reading)
             cost += Cost(forward=len(targets))
-        else:
-            targets = flattened(self.table.targets(case)).double()
         edit = ClosedFormEdit(
             student,
             case,

@@ -288,8 +288,9 @@ class Project:
         Args:
             folds: number of folds; more are nearer to the truth, and cost more.  By default that of the tables that
                 exist, and 5 if there are none.
-            partitions: number of tables, each with folds of its own: the first teaches `LeaveOutEdit`, and only another
-                can judge what it made.  By default as many as exist, and 2 if there are none.
+            partitions: number of tables, each with folds of its own: the last one judges, as only one that did not
+                teach can, and the others teach `LeaveOutEdit`; three are nearer to the truth than two, and cost more.
+                By default as many as exist, and 2 if there are none.
             workers: number of trainings side by side.
             stack: number of fold models of a small network to train in one loop.
             after: the result of a request that is carried out; by default the requests in the model's run folder.
@@ -390,7 +391,7 @@ class Project:
             method: how; by default exact retraining if its estimated time is within the budget, from the original's
                 own initial weights where they are known; else `LeaveOutEdit` if there is a leave-out table whose own
                 error is small, and else `Blindspot`.  The price list and the choice are logged and recorded.
-                `LeaveOutEdit()` takes the project's first table.
+                `LeaveOutEdit()` takes all of the project's tables but the last one.
             budget: seconds that exact retraining may take.
             after: the result of an earlier request, whose model forgets this request too; by default the project's
                 model, with the requests in its run folder.

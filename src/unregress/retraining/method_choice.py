@@ -8,10 +8,11 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 
 from unregress.data.case import Case
-from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable, teaching
 from unregress.errors import SettingError, UnregressError
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
 from unregress.retraining.fold_models import predict_rows
@@ -82,7 +83,7 @@ def choose_method(
         runtime: device, precision and seed.
         budget: seconds that retraining may take.
         model: the trained model, to which the edit is applied.
-        tables: its leave-out tables; the first one teaches, and the difference between two is their error.
+        tables: its leave-out tables; all but the last one teach, and their difference from it tells their error.
 
     Raises:
         SettingError: retraining would take longer than the budget, and for a training function no other method can be
@@ -135,7 +136,7 @@ def _edit(
     """The price of the edit, and a doubt whether the table can teach; None without a table that knows the samples."""
     if model is None or not tables:
         return None, ""
-    method = LeaveOutEdit(table=tables[0])
+    method = LeaveOutEdit(table=teaching(tables))
     try:
         error = table_error(case, model, tables, runtime)
         passes = method.passes(model, case, runtime)
@@ -149,26 +150,29 @@ def _edit(
 
 
 def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], runtime: Runtime) -> float:
-    """How far a table's targets are from a model that never saw the samples, as a share of the original's memory.
+    """How far the tables' targets are from a model that never saw the samples, as a share of the original's memory.
 
-    By the difference between two tables: each is off by its own folds, so that their mean distance is √2 times one
-    table's error.  With a single table, how much leaving out a fold moves other predictions (its coupling) stands in.
+    By the difference from the table that judges: each is off by its own folds, so that the mean of t tables is off by
+    1/√(t + 1) of their mean distance from another one.  With a single table, how much leaving out a fold moves other
+    predictions (its coupling) stands in.
 
     Args:
         case: the request and the data.
         model: the original.
-        tables: one or two.
+        tables: one, or several of which the last one judges.
         runtime: where to predict.
 
     Raises:
         StaleError: a table does not know the samples.
     """
-    first, *more = (case.task.point(table.targets(case)).double() for table in tables[:2])
+    points = [case.task.point(table.targets(case)).double() for table in tables]
+    teachers = len(teaching(tables))
+    targets = torch.stack(points[:teachers]).mean(dim=0)
     raw = predict_rows(model, case, "train_eval", np.array(case.requested.forget), runtime)
-    memory = float((case.task.point(raw).double() - first).abs().mean())
+    memory = float((case.task.point(raw).double() - targets).abs().mean())
     if memory == 0:
         return float("inf")
-    if more:
-        return float((more[0] - first).abs().mean()) / sqrt(2) / memory
+    if teachers < len(points):
+        return float((points[-1] - targets).abs().mean()) / sqrt(teachers + 1) / memory
     coupling = tables[0].coupling
     return 1.0 if coupling is None else coupling

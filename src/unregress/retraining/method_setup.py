@@ -10,7 +10,7 @@ from torch import nn
 
 from unregress.checks.preflight import check_method, preflight
 from unregress.data.case import Case
-from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable, teaching
 from unregress.errors import SettingError
 from unregress.methods import LeaveOutEdit, Method
 from unregress.methods.unlearned import Candidate, module_of, require_initial
@@ -49,7 +49,8 @@ def set_up(
 
     Args:
         case: the request and the data.
-        method: the method; None to choose.  `LeaveOutEdit` without a table of its own takes the first of `tables`.
+        method: the method; None to choose.  `LeaveOutEdit` without a table of its own takes those of
+            `tables` that teach, see `teaching`.
         runtime: device, precision and seed.
         training: how the original was trained; not needed where a method is named.
         start: the original's initial weights, if known.
@@ -68,7 +69,7 @@ def set_up(
     if method is not None:
         require_initial(getattr(method, "start", None), model, getattr(method, "recipe", None))
         if isinstance(method, LeaveOutEdit) and method.table is None and tables:
-            method = replace(method, table=tables[0])
+            method = replace(method, table=teaching(tables))
         starts_from = given(method)
         found = preflight(case, runtime, module_of(starts_from), method=method, allow_overlap=allow_overlap).warnings
         return Ready(method, starts_from, found, ())

@@ -52,8 +52,8 @@ def up_to_date_tables(
         folder: where tables are kept, and the predictions of an interrupted call beside it; None keeps nothing.
         known: the tables that there are already, where no folder keeps them.
         folds: number of folds; None for that of the tables that exist, and `FOLDS` if there are none.
-        partitions: number of tables, each with a partition into folds of its own: one teaches, the other judges; None
-            for as many as exist, and `PARTITIONS` if there are none.
+        partitions: number of tables, each with a partition into folds of its own: the last one judges, the others
+            teach; None for as many as exist, and `PARTITIONS` if there are none.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop.
         log: receives lines of progress.

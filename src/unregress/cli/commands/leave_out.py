@@ -52,8 +52,8 @@ def table(
             manifest.json.
         folds: number of folds; more are nearer to the truth, and cost more.  By default that of the tables that exist,
             and 5 if there are none.
-        partitions: number of tables: the first teaches LeaveOutEdit, and only another can judge what it made.  By
-            default as many as exist, and 2 if there are none.
+        partitions: number of tables: the last one judges, and the others teach LeaveOutEdit.  By default as many as
+            exist, and 2 if there are none.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop.
         recipe: how the original was trained; by default as its run folder says.

@@ -130,7 +130,7 @@ def forget(
         start: for Retrain, a weights file with the initial weights, such as start.safetensors in the folder that
             `unregress train` wrote; by default new ones.
         budget: seconds that exact retraining may take, where no method is named.
-        table: folder that `unregress table` wrote, whose first table gives LeaveOutEdit its targets.
+        table: folder that `unregress table` wrote, whose tables, but for the last one, give LeaveOutEdit its targets.
         runtime: where to run.
         allow_overlap: continue although samples of one split also occur in another.
     """
