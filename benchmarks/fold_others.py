@@ -11,13 +11,14 @@ dual coefficients Q_FF e_F, and leaving out S alone means the residual Q_SS⁻¹
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.linalg import inv, solve
-from small_problems import PROBLEMS, Problem, Rows
+from small_problems import PROBLEMS, Rows
 from small_trainings import Trainings
 
 from unregress.data.leave_out_table import LeaveOutTable
@@ -58,29 +59,12 @@ def predicted_residual(inverse: Values, coefficient: Values, fold: Index) -> Val
     return found
 
 
-def requests(name: str, problem: Problem) -> dict[str, list[Rows]]:
-    """Requests that no figure of a method is reported of: of the wage panel, other men; else those for tuning."""
-    if name != "wage":
-        return {each: [rows] for each, rows in problem.tuning.items()}
-    subjects = list(problem.splits.subjects or ())
-    named = [*problem.judged.values(), *problem.tuning.values(), *problem.sequence]
-    used = {subjects[row] for rows in named for row in rows}
-    order = np.random.default_rng(11).permutation(np.unique(np.array(subjects)))
-    free = iter([man for man in order if man not in used])
-    found: dict[str, list[Rows]] = {}
-    for size, count in ((1, 8), (5, 5), (20, 3)):
-        for _ in range(count):
-            men = {next(free) for _ in range(size)}
-            rows = tuple(row for row, man in enumerate(subjects) if man in men)
-            found.setdefault(f"{size} men" if size > 1 else "1 man", []).append(rows)
-    return found
-
-
 def measure(name: str, data: Path, cache: Path) -> dict[str, Any]:
     """Distances from coupled golds in floors: of one table, of several, and of both after the correction."""
     problem = PROBLEMS[name](data)
     trainings, runtime = Trainings(problem, cache / name), Trainings(problem, cache / name).runtime(0)
-    asked = requests(name, problem)
+    # No figure of a method is reported of these.
+    asked: Mapping[str, Sequence[Rows]] = problem.further or {kind: [rows] for kind, rows in problem.tuning.items()}
     case, every = trainings.case(next(iter(asked.values()))[0]), np.arange(problem.splits.size)
     model = runtime.set_up(runtime.private_copy(trainings.original(0).model)).eval()
     layers = Changeable.of(model, case, runtime)

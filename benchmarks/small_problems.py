@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Problem:
     tuning: Mapping[str, Rows]
     sequence: tuple[Rows, ...] = ()
     """Requests to carry out one after the other, disjoint from all others."""
+    further: Mapping[str, Sequence[Rows]] = field(default_factory=dict)
+    """Requests for which only coupled golds are trained: for false alarms, and for what leave-out tables are off by."""
     shares: str = ""
     """Name of the problem whose models it takes, since only the tables differ."""
     folds: int = 5
@@ -75,6 +77,11 @@ def wage(data: Path) -> Problem:
         recipe=project.training,  # type: ignore[arg-type]
         judged={"1 man": rows(men[:1]), "5 men": rows(men[1:6]), "20 men": rows(men[6:26])},
         tuning={"5 men": rows(men[26:31]), "20 men": rows(men[31:51])},
+        further={
+            "1 man": [rows(men[101 + k : 102 + k]) for k in range(8)],
+            "5 men": [rows(men[109 + 5 * k : 114 + 5 * k]) for k in range(5)],
+            "20 men": [rows(men[134 + 20 * k : 154 + 20 * k]) for k in range(3)],
+        },
         # Fewer than a tenth of the men, so that the tables are not too old before the last request.
         sequence=tuple(rows(men[51 + 3 * k : 54 + 3 * k]) for k in range(10)),
         folds=20,

@@ -34,6 +34,15 @@ NUMBERS = (
     ("test error", "test", ONE),
 )
 """Column, its name in the results, and the kinds of golds that it is measured beside."""
+KINDS = {
+    "gold": "gold, same start",
+    "gold of another start": "gold, other start",
+    "keeps 25%": "keeps 25 %",
+    "keeps 50%": "keeps 50 %",
+    "original": "original",
+    "LeaveOutEdit": "LeaveOutEdit",
+}
+"""Kinds of models whose rates are shown, by their names in the results."""
 SHARE, COUPLED = 0.02, 0.5
 """The goal: share of a retraining, and κ up to which coupled golds decide."""
 
@@ -135,12 +144,32 @@ def in_a_row(names: Iterable[str]) -> list[str]:
     return _table(head, rows)
 
 
+def rates(names: Iterable[str]) -> list[str]:
+    """Share of groups that the table's audit flags, by the kind of model and the size of the group."""
+    rows = []
+    for name in names:
+        flagged = load(name)["audit by the table"]["flagged"]
+        for size in next(iter(flagged.values())):
+            shares = [f"{flagged[kind][size][0]:.2g}" for kind in KINDS]
+            rows.append([TITLES[name], size, f"{flagged['gold'][size][1]}", *shares])
+    return _table(["", "forgotten", "groups", *KINDS.values()], rows)
+
+
+def others_of_a_fold(name: str) -> list[str]:
+    """Distances of leave-out predictions from coupled golds, by number of tables and folds, as means of requests."""
+    found = load(f"{name}-fold-others")["distance / floor"]
+    rows = [[*how.split(", "), *(f"{np.mean(values):.2f}" for values in each.values())] for how, each in found.items()]
+    return _table(["tables", "predictions", *next(iter(found.values()))], rows)
+
+
 def blocks() -> dict[str, list[str]]:
     """Every table of the page, by its name in the page's comments."""
     made = {f"methods {name}": methods(load(name)) for name in TITLES}
     made["goal"] = goal(TITLES)
     made["costs"] = costs(TITLES)
     made["ten in a row"] = in_a_row(("stsb-annealed", "wage"))
+    made["audit by the table"] = rates(TITLES)
+    made["others of a fold"] = others_of_a_fold("wage")
     return made
 
 

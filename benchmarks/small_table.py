@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from unregress import LeaveOutEdit
 from unregress.data.loading import read_targets
@@ -48,30 +50,32 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
             return of_runs(len(rows), [len(group)], DRAWS, rng)
         return random_of(len(rows), len(group), DRAWS, rng)
 
-    def predicted_unseen(model: Any) -> Values:
-        return _flat(problem.task.point(predict_rows(model, case, "test", rows, measurement.runtime)))
-
-    flagged: dict[str, dict[int, list[bool]]] = {}
-    for asked in problem.judged.values():
-        own_case = trainings.case(asked)
-        left_out, truth = _flat(problem.task.point(table.targets(own_case))), measurement.targets(asked)
-        original = trainings.original(0).model
-        golds = {"gold": trainings.coupled(asked), "gold of another start": trainings.others(asked)}
-        models = {
-            (kind, k): (measurement.points(g.model, asked), predicted_unseen(g.model))
-            for kind, each in golds.items()
-            for k, g in enumerate(each)
-        }
-        of_original = measurement.points(original, asked), predicted_unseen(original)
-        for share in (0.1, 0.25, 0.5):
-            for k in range(len(golds["gold"])):
-                gold = models["gold", k]
-                models[f"keeps {share:.0%}", k] = tuple(  # type: ignore[assignment]
-                    (1 - share) * a + share * b for a, b in zip(gold, of_original, strict=True)
-                )
-        models["original", 0] = of_original
+    def models_of(asked: tuple[int, ...]) -> dict[tuple[str, int], tuple[Values, Values]]:
+        """Predictions of the forgotten and of the never-seen samples, by kind and number of the model."""
+        coupled, others = trainings.coupled(asked), trainings.others(asked)
+        found = {("gold of another start", k): predicted(gold.model, asked) for k, gold in enumerate(others)}
+        original = predicted(trainings.original(0).model, asked)
+        for k, each in enumerate(coupled):
+            gold = predicted(each.model, asked)
+            found["gold", k] = gold
+            for share in (0.1, 0.25, 0.5):
+                forgotten, held_out = ((1 - share) * a + share * b for a, b in zip(gold, original, strict=True))
+                found[f"keeps {share:.0%}", k] = forgotten, held_out
         made = measurement.unlearned(edit, asked).model
-        models["LeaveOutEdit", 0] = measurement.points(made, asked), predicted_unseen(made)
+        return found | {("original", 0): original, ("LeaveOutEdit", 0): predicted(made, asked)}
+
+    def predicted(model: nn.Module, asked: tuple[int, ...]) -> tuple[Values, Values]:
+        raw = predict_rows(model, case, "test", rows, measurement.runtime)
+        return measurement.points(model, asked), _flat(problem.task.point(raw))
+
+    requests = [(asked, models_of(asked)) for asked in problem.judged.values()]
+    for asked in chain.from_iterable(problem.further.values()):
+        golds = {("gold", k): predicted(gold.model, asked) for k, gold in enumerate(trainings.coupled(asked))}
+        requests.append((asked, golds))
+    flagged: dict[str, dict[int, list[bool]]] = {}
+    for asked, models in requests:
+        left_out = _flat(problem.task.point(table.targets(trainings.case(asked))))
+        truth = measurement.targets(asked)
         for size in SIZES:
             stretch = len(lengths_of_runs(asked)) == 1 and not people
             groups = (

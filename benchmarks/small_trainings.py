@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -122,7 +123,7 @@ def everything(trainings: Trainings) -> None:
     for rows in problem.judged.values():
         trainings.coupled(rows)
         trainings.others(rows)
-    for rows in problem.tuning.values():
+    for rows in (*problem.tuning.values(), *chain.from_iterable(problem.further.values())):
         trainings.coupled(rows)
     for seed in range(1, problem.originals):
         for partition in range(problem.teaching):
