@@ -116,6 +116,8 @@ def test_what_needs_the_model_is_named_in_report_and_verdicts() -> None:
 def test_a_metric_that_needs_models_says_so() -> None:
     with pytest.raises(SettingError):
         unregress.audit_predictions(**tables(), metrics=[unregress.Anamnesis(), unregress.Representation()])
+    with pytest.raises(SettingError):  # its levels would be further predictions of each sample
+        unregress.audit_predictions(**tables(), loss="quantile")
     assert unregress.Membership(features=("gradient",)).for_predictions() is None
     assert unregress.Membership().for_predictions() == unregress.Membership(features=("loss",))
     assert unregress.Errors().for_predictions() == unregress.Errors()

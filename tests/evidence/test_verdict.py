@@ -327,6 +327,19 @@ def test_few_golds_give_no_verdict(golds: int) -> None:
     assert (found.obstacle, found.golds_needed) == ("golds", 5)
 
 
+def test_copies_of_golds_do_not_count() -> None:
+    """Four golds, and one of them once more with another rounding."""
+    copied = {place: [*values[:4], values[1] * (1 + 1e-13)] for place, values in GOLDS.items()}
+    found = verdict({ERROR: 24.0}, golds=copied)
+    assert (found.outcome, found.obstacle, found.golds_needed) == ("INCONCLUSIVE", "golds", 5)
+    assert found.reason == (
+        "A verdict needs 5 retrained models, and there are 4 that differ and 1 with the errors of one of them."
+    )
+    # Those of a small convex problem are all alike, whatever their seeds.
+    same = {place: [values[0]] * 5 for place, values in GOLDS.items()}
+    assert verdict({ERROR: 24.0}, golds=same).outcome == "FAIL"
+
+
 def test_fewer_golds_do_if_the_rule_says_so() -> None:
     few = {place: values[:4] for place, values in GOLDS.items()}
     assert verdict({}, Rule(golds=4), golds=few).outcome == "PASS"

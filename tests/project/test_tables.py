@@ -12,7 +12,7 @@ from torch import nn
 from support import tables_project
 from unregress import Case, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime
 from unregress.auditing.table import judging
-from unregress.errors import RunFolderError, StaleError
+from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.hooks import gram_passes
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import choose_method, table_error
@@ -58,6 +58,23 @@ def test_tables_are_kept_and_read_again(project: Project, folder: Path) -> None:
     assert project.log[said:] == [] and project.tables[0].summary == first.summary
     # What an interrupted call keeps is removed in the end.
     assert not folder.with_name("table.unfinished").exists()
+
+
+def test_a_folder_takes_another_table_and_gives_it_up(project: Project, folder: Path) -> None:
+    two = project.tables
+    try:
+        said = len(project.log)
+        three = project.table(folds=5, partitions=3)
+        assert [table.summary for table in three[:2]] == [table.summary for table in two] and three[2].partition == 2
+        assert len(read_tables(folder)) == 3
+        assert not any("made again" in line for line in project.log[said:])
+    finally:
+        project.table(folds=5, partitions=2)
+    assert project.log[-1] == "Table 2 is dropped: 2 tables are asked for" and len(read_tables(folder)) == 2
+    for number in (0, -1):
+        with pytest.raises(SettingError, match=f"partitions is {number}"):
+            project.table(folds=5, partitions=number)
+    assert len(project.tables) == 2
 
 
 def test_a_folder_of_other_settings_is_refused_before_anything_is_trained(project: Project) -> None:
@@ -231,5 +248,9 @@ def test_the_table_that_taught_does_not_judge(project: Project) -> None:
         assert {each.value for each in report.measures if each.metric == "memory-kept"} == {None}
         assert "agrees with it by construction" in report.verdict().reason
         assert any("agrees with it by construction" in line for line in project.log[said:])
+        # Where another table did not teach, its own reason counts.
+        project._tables = (both[0], replace(both[1], unseen=both[1].unseen[:9], unseen_keys=both[1].unseen_keys[:9]))
+        report = project.audit(edited, golds=0, metrics=[Errors()])
+        assert "too few never-seen" in report.verdict().reason and "construction" not in report.verdict().reason
     finally:
         project._tables = both

@@ -99,6 +99,11 @@ def audit_predictions(
         SettingError: the original is not among the models, a file is given twice, no file matches a pattern, or an
             option is out of range.
     """
+    if loss == "quantile":
+        # Its levels would be further predictions of each sample.
+        raise SettingError(
+            "The loss is `quantile`, and there is one prediction", expected="l1, mse, huber or a callable"
+        )
     task = TensorTask(build_model=nn.Identity, loss=loss)
     wanted = (*default_metrics(), EnergyDistance()) if metrics is None else tuple(metrics)
     given = files_of(golds) if isinstance(golds, str) else list(golds)

@@ -48,9 +48,13 @@ def judging(
         if not why:
             return [MemoryKept(table)]
         refused.append(why)
-    for why in dict.fromkeys(refused):
+    if not tables:
+        return []
+    # That some tables taught says nothing where another one did not, and cannot judge for a reason of its own.
+    reasons = [why for why in dict.fromkeys(refused) if why != _TAUGHT] or [_TAUGHT]
+    for why in reasons:
         log(f"Warning: {why[:1].upper()}{why[1:]}")
-    return [MemoryKept(tables[0], refused=refused[0])] if tables else []
+    return [MemoryKept(tables[refused.index(reasons[0])], refused=reasons[0])]
 
 
 def _listed(recorded: Any) -> list[Any]:

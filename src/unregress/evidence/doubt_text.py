@@ -22,9 +22,10 @@ OTHER_INITIAL_WEIGHTS = (
 _NO_GOLDS = "No model was retrained, so forgetting cannot be shown"
 
 
-def too_few_golds(golds: int, needed: int) -> str:
-    """The reason of an INCONCLUSIVE with fewer golds than the rule asks for."""
-    return f"A verdict needs {needed} retrained models, and there {'is' if golds == 1 else 'are'} {golds}."
+def too_few_golds(golds: int, needed: int, copies: int = 0) -> str:
+    """The reason of an INCONCLUSIVE with fewer golds than the rule asks for, besides copies of these."""
+    found = f"A verdict needs {needed} retrained models, and there {'is' if golds == 1 else 'are'} {golds}"
+    return f"{found} that differ and {copies} with the errors of one of them." if copies else f"{found}."
 
 
 def without_table(why: str) -> str:

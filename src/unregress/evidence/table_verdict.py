@@ -116,7 +116,8 @@ def _limits(found: _Numbers) -> str:
     """Sentences on a power that is too small and a coupling that is weak, each after a space; empty otherwise."""
     limits = ""
     if found.noticed < SURE:
-        limits += " A model that kept half of the original's memory would be noticed only with probability "
+        # Each model's predictions of never-seen samples scatter as they do, so that the figures of two models differ.
+        limits += " If it kept half of the original's memory, that would be noticed only with probability "
         limits += f"{found.noticed:.0%}" + ("." if found.weak else f"; {_GOLDS}.")
     if found.weak:
         limits += (

@@ -127,10 +127,10 @@ def _inconclusive(model: str, doubt: _Doubt, found: tuple[Criterion, ...]) -> Ve
 
 def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | None:
     """The doubt if there are too few golds, or they predict worse than a constant; None otherwise."""
-    golds, original, unit = len(report.golds), report.named("original")[0], report.said_unit("mae")
+    golds, original, unit = _distinct_golds(report), report.named("original")[0], report.said_unit("mae")
     if golds < rule.golds:
         own, its = (report.found("auc", "train-forget", name) for name in (model, original))
-        few = doubt_text.too_few_golds(golds, rule.golds)
+        few = doubt_text.too_few_golds(golds, rule.golds, len(report.golds) - golds)
         reason = few if golds else doubt_text.without_golds(own, its, is_original=model == original)
         return _Doubt(f"{reason}{doubt_text.without_table(why_not_by_table(model, report))}", "golds", rule.golds)
     own_error, constant = (report.value_of("mae", "train-retain", name) for name in (original, CONSTANT))
@@ -142,6 +142,19 @@ def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | Non
     if constant is not None and over_golds and np.mean(over_golds) >= constant:
         return _Doubt(doubt_text.golds_without_skill(float(np.mean(over_golds)), constant, unit), "kept")
     return None
+
+
+def _distinct_golds(report: AuditReport) -> int:
+    """Number of golds without copies, by their errors to nine digits; all of them where all are alike.
+
+    Golds of a small convex problem are all alike, whatever their seeds.
+    """
+    parts = ("train-forget", "train-retain", "test-retain")
+    errors = {
+        tuple("" if (error := report.value_of("mae", part, gold)) is None else f"{error:.9g}" for part in parts)
+        for gold in report.golds
+    }
+    return len(report.golds) if len(errors) == 1 else len(errors)
 
 
 def _retrained_otherwise(model: str, report: AuditReport) -> _Doubt | None:

@@ -77,9 +77,11 @@ def unfit(case: Case, rows: Index) -> str:
     """
     forget, people = case.requested.forget, people_of(case, rows)
     units = len(set(forgotten_people(case))) if people else len(forget)
-    if (len(set(people)) if people else len(rows)) < needed(units):
+    if (seen := len(set(people)) if people else len(rows)) < needed(units):
+        what = "people" if people else "samples"
         return (
-            f"the leave-out table has too few never-seen {'people' if people else 'samples'} for {units} forgotten ones"
+            f"the leave-out table has too few never-seen {what} in the test data: {units} forgotten ask for "
+            f"{needed(units)}, and there are {seen}"
         )
     # A single one is like itself; neighbours in a series are alike, and compared with such.
     if units == 1 or (kind := kind_of_request(case, rows)) == "stretches":

@@ -10,12 +10,12 @@ from torch import nn
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
-from unregress.errors import StaleError
+from unregress.errors import SettingError, StaleError
 from unregress.methods.unlearned import Unlearned, lineage, require_initial
 from unregress.retraining.leave_out import fit_table, key_of
 from unregress.runs.folder import CONFIG, check_run
 from unregress.runs.lenient import mapping_of
-from unregress.runs.table_folder import read_tables, write_tables
+from unregress.runs.table_folder import partitions_in, read_tables, write_tables
 from unregress.runs.unfinished_tables import discard, unfinished_of
 from unregress.training.from_scratch import Training, training_record
 from unregress.training.runtime import Runtime
@@ -59,15 +59,19 @@ def up_to_date_tables(
         log: receives lines of progress.
 
     Raises:
-        SettingError: fewer than two folds, or more than people; or the initial weights are those of the trained model.
+        SettingError: fewer than two folds, or more than people; fewer than one table; or the initial weights are those
+            of the trained model.
         DataError: there are no held-out samples.
-        RunFolderError: there are other files in the folder, or it cannot be written.
+        RunFolderError: there are other files in the folder, or tables of other folds or another training, or it cannot
+            be written.
         JobsError: a training failed.
     """
     require_initial(start, model, training)
+    if partitions is not None and partitions < 1:
+        raise SettingError(f"partitions is {partitions}", expected="1 or more; 2 or more to judge what one has taught")
     present = _of_tables(known) if folder is None else _of_folder(folder)
     folds, partitions = present[0] if folds is None else folds, present[1] if partitions is None else partitions
-    settings = {"training": training_record(training), "seed": runtime.seed, "folds": folds, "partitions": partitions}
+    settings = {"training": training_record(training), "seed": runtime.seed, "folds": folds}
     config = yaml.safe_dump(settings, sort_keys=False)
     if folder is not None:
         # What cannot be written is refused before anything is trained.
@@ -148,10 +152,9 @@ def _of_tables(known: Sequence[LeaveOutTable]) -> tuple[int, int]:
 
 
 def _of_folder(folder: Path) -> tuple[int, int]:
-    """Number of folds and number of tables that a folder was made with."""
-    written = mapping_of(folder / CONFIG)
-    folds, partitions = written.get("folds"), written.get("partitions")
-    return folds if isinstance(folds, int) else FOLDS, partitions if isinstance(partitions, int) else PARTITIONS
+    """Number of folds that a folder was made with, and number of tables in it."""
+    folds, numbers = mapping_of(folder / CONFIG).get("folds"), partitions_in(folder)
+    return folds if isinstance(folds, int) else FOLDS, 1 + max(numbers) if numbers else PARTITIONS
 
 
 def _unusable(table: LeaveOutTable, case: Case, model: nn.Module | Unlearned, folds: int) -> str:

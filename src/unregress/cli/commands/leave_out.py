@@ -51,9 +51,9 @@ def table(
         output: folder to write, or to bring up to date: table-0.safetensors, table-0.json, ..., config.yaml,
             manifest.json.
         folds: number of folds; more are nearer to the truth, and cost more.  By default that of the tables that exist,
-            and 5 if there are none.
+            and 5 if there are none.  A folder keeps its number of folds.
         partitions: number of tables: the last one judges, and the others teach LeaveOutEdit.  By default as many as
-            exist, and 2 if there are none.
+            exist, and 2 if there are none; where more are asked for, the missing ones are made.
         workers: number of trainings side by side.
         stack: number of fold models of a small network to train in one loop.
         recipe: how the original was trained; by default as its run folder says.
