@@ -43,6 +43,8 @@ class Problem:
     folds: int = 5
     teaching: int = 1
     """Number of tables that teach the edit by their mean; one more judges."""
+    stack: int = 1
+    """Number of a table's models that are trained in one loop."""
     originals: int = 5
     coupled: int = 5
     """Golds of the first original's initial weights, for each request."""
@@ -90,7 +92,7 @@ def wage(data: Path) -> Problem:
 
 def wage_40(data: Path) -> Problem:
     """The same with three tables of forty folds, of which two teach."""
-    return changed(wage(data), folds=40, teaching=2, shares="wage", sequence=())
+    return changed(wage(data), folds=40, teaching=2, stack=40, shares="wage", sequence=())
 
 
 def _random(size: int, counts: Mapping[str, int], tuning: Mapping[str, int], ten: int) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class Trainings:
                 start=original.start,
                 folds=count,
                 partition=partition,
+                stack=self.problem.stack,
             )
             write_table(place, made)
             print("table", seed, partition, count, f"coupling {made.coupling}", flush=True)
