@@ -5,20 +5,20 @@ ridge regression on a model's gradients, the predictions without exactly the for
 fold models: with Q = (K + λ)⁻¹ of all samples and the residual e of each fold F by its model, leaving out F alone means
 dual coefficients Q_FF e_F, and leaving out S alone means the residual Q_SS⁻¹ (Q_FF e_F)_S.
 
-    python benchmarks/fold_others.py wage stsb-annealed --output results/small-requests
+    python benchmarks/fold_others.py
+
+It takes the wage panel's further requests, of which no figure of a method is reported.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.linalg import inv, solve
-from small_problems import PROBLEMS, Rows
+from small_problems import arguments, wage
 from small_trainings import Trainings
 
 from unregress.data.leave_out_table import LeaveOutTable
@@ -32,7 +32,7 @@ from unregress.parallel.jobs import one_thread
 
 RIDGES = (0.03, 0.1, 0.3, 0.5, 1.0, 3.0)
 """Ridges, relative to the mean squared gradient, of which the one that explains the table best is taken."""
-TABLES = {"wage": {20: 3, 40: 2}, "stsb-annealed": {5: 1, 20: 2}}
+TABLES = {20: 3, 40: 2}
 """Number of tables of each number of folds."""
 
 
@@ -59,13 +59,12 @@ def predicted_residual(inverse: Values, coefficient: Values, fold: Index) -> Val
     return found
 
 
-def measure(name: str, data: Path, cache: Path) -> dict[str, Any]:
+def measure(data: Path, cache: Path) -> dict[str, Any]:
     """Distances from coupled golds in floors: of one table, of several, and of both after the correction."""
-    problem = PROBLEMS[name](data)
-    trainings, runtime = Trainings(problem, cache / name), Trainings(problem, cache / name).runtime(0)
-    # No figure of a method is reported of these.
-    asked: Mapping[str, Sequence[Rows]] = problem.further or {kind: [rows] for kind, rows in problem.tuning.items()}
-    case, every = trainings.case(next(iter(asked.values()))[0]), np.arange(problem.splits.size)
+    problem = wage(data)
+    trainings = Trainings(problem, cache / "wage")
+    runtime, every = trainings.runtime(0), np.arange(problem.splits.size)
+    case = trainings.case(problem.further["1 man"][0])
     model = runtime.set_up(runtime.private_copy(trainings.original(0).model)).eval()
     layers = Changeable.of(model, case, runtime)
     made = layers.products(model, layers.first_choice, case, torch.from_numpy(every), runtime)
@@ -81,13 +80,13 @@ def measure(name: str, data: Path, cache: Path) -> dict[str, Any]:
 
     tables = {
         (folds, number): in_order(trainings.table(0, number, folds))
-        for folds, count in TABLES[name].items()
+        for folds, count in TABLES.items()
         for number in range(count)
     }
     explained, inverse = _best_ridge(kernel, target, own, *next(iter(tables.values())))
     duals = {key: coefficients(inverse, target - left_out, fold) for key, (left_out, fold) in tables.items()}
     found: dict[str, dict[str, list[float]]] = {}
-    for kind, several in asked.items():
+    for kind, several in problem.further.items():
         for rows in several:
             place = np.array(rows)
             golds = [
@@ -95,7 +94,7 @@ def measure(name: str, data: Path, cache: Path) -> dict[str, Any]:
                 for gold in trainings.coupled(rows)
             ]
             floor = np.mean([np.abs(a - b).mean() for k, a in enumerate(golds) for b in golds[:k]])
-            for folds, count in TABLES[name].items():
+            for folds, count in TABLES.items():
                 for number in range(1, count + 1):
                     keys = [(folds, each) for each in range(number)]
                     mean = np.mean([tables[key][0][place] for key in keys], axis=0)
@@ -106,8 +105,8 @@ def measure(name: str, data: Path, cache: Path) -> dict[str, Any]:
                         title = f"{number} of {folds} folds, {how}"
                         found.setdefault(title, {}).setdefault(kind, []).append(round(distance, 3))
     return {
-        "problem": name,
-        "command": f"python benchmarks/fold_others.py {name}",
+        "problem": "wage",
+        "command": "python benchmarks/fold_others.py",
         "explained": explained,
         "distance / floor": found,
     }
@@ -127,17 +126,10 @@ def _best_ridge(
 
 
 def main() -> None:
-    """Measure some problems and write their results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("problems", nargs="+", choices=TABLES)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
-    parser.add_argument("--output", type=Path, default=Path("results/small-requests"))
-    given = parser.parse_args()
-    given.output.mkdir(parents=True, exist_ok=True)
-    for name in given.problems:
-        with one_thread():
-            write_json(given.output / f"{name}-fold-others.json", measure(name, given.data, given.cache))
+    """Measure, and write the results."""
+    given = arguments(__doc__).parse_args()
+    with one_thread():
+        write_json(Path("results/small-requests/wage-fold-others.json"), measure(given.data, given.cache))
 
 
 if __name__ == "__main__":

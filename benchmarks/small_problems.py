@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -228,6 +229,14 @@ def utkface(data: Path) -> Problem:
         others=5,
         **_random(len(train), {"5 images": 5, "50 images": 50}, {"50 images": 50}, 0),
     )
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """A command's parser, with the folders of data and trained models; its help is the first line of `doc`."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
+    return parser
 
 
 PROBLEMS: dict[str, Callable[[Path], Problem]] = {

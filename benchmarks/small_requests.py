@@ -7,7 +7,6 @@ Trainings are kept in `--cache`, see `small_trainings.py`.  Settings are tuned o
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from small_methods import candidates, fixed
-from small_problems import PROBLEMS, Rows
+from small_problems import PROBLEMS, Rows, arguments
 from small_table import audit_rates
 from small_trainings import Trainings
 from small_tuning import best, tune
@@ -343,10 +342,8 @@ class Measurement:
 
 def main() -> None:
     """Measure some problems and write their results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("problems", nargs="+", choices=PROBLEMS)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
     parser.add_argument("--output", type=Path, default=Path("results/small-requests"))
     parser.add_argument("--coupling", action="store_true", help="measure the coupling alone, and no method")
     parser.add_argument("--readout", action="store_true", help="measure the readout of hidden layers alone")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from small_problems import PROBLEMS, Problem, Rows
+from small_problems import PROBLEMS, Problem, Rows, arguments
 from torch import Tensor, nn
 
 from unregress import ForgetRequest, Retrain, Runtime, train
@@ -135,10 +134,8 @@ def everything(trainings: Trainings) -> None:
 
 def main() -> None:
     """Train everything of some problems."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("problems", nargs="+", choices=PROBLEMS)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--cache", type=Path, default=Path("runs/small-requests"))
     given = parser.parse_args()
     for name in given.problems:
         problem = PROBLEMS[name](given.data)

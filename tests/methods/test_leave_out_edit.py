@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 from unregress import Case, ForgetRequest, LeaveOutEdit, Recipe, Runtime, Splits, TensorTask, train
 from unregress.data.leave_out_table import LeaveOutTable
-from unregress.errors import ModelError, PreflightError, StaleError
+from unregress.errors import ModelError, PreflightError, SettingError, StaleError
 from unregress.hooks import gram_passes
 from unregress.tasks.weights import weights_of
 
@@ -75,6 +75,8 @@ def test_several_tables_teach_by_their_mean() -> None:
     assert several.record.settings["table"] == [table.summary for table in apart]
     alone = LeaveOutEdit(table=apart[:1]).unlearn(ORIGINAL, CASE, CPU)
     assert alone.record.settings["table"] == apart[0].summary
+    with pytest.raises(SettingError):
+        LeaveOutEdit(table=[])
     # A table that does not know the samples is told before anything is changed, whichever it is.
     unknown = replace(apart[0], keys=apart[0].keys[60:], predictions=apart[0].predictions[60:])
     with pytest.raises(StaleError):

@@ -99,15 +99,10 @@ def audit_predictions(
         SettingError: the original is not among the models, a file is given twice, no file matches a pattern, or an
             option is out of range.
     """
-    if loss == "quantile":
-        # Its levels would be further predictions of each sample.
-        raise SettingError(
-            "The loss is `quantile`, and there is one prediction", expected="l1, mse, huber or a callable"
-        )
     task = TensorTask(build_model=nn.Identity, loss=loss)
     wanted = (*default_metrics(), EnergyDistance()) if metrics is None else tuple(metrics)
     given = files_of(golds) if isinstance(golds, str) else list(golds)
-    raise_all([*_wrong_names(models, len(given), original), *check_metrics(wanted)])
+    raise_all([*_wrong_names(models, len(given), original), *check_metrics(wanted), *_wrong_loss(loss)])
     day = today()
     found = read_predictions(models, given, data)
     chosen = _Metrics.of(wanted)
@@ -213,6 +208,12 @@ def _wrong_names(models: Mapping[str, Source], golds: int, original: str) -> Ite
             f"A model is called {clashes[0]!r}, a name that the report itself uses",
             remedy="Give the model another name",
         )
+
+
+def _wrong_loss(loss: str | PerSampleLoss) -> Iterator[UnregressError]:
+    if loss == "quantile":
+        # Its levels would be further predictions of each sample.
+        yield SettingError("The loss is quantile, and there is one prediction", expected="l1, mse, huber or a callable")
 
 
 def _panel(found: MatchedPredictions, original: str, task: TensorTask, runtime: Runtime) -> tuple[Panel, list[str]]:

@@ -42,19 +42,17 @@ def judging(
         original,
         *(each for each, record in zip(models, records, strict=True) if record and record.kind == "unlearned"),
     ]
-    refused: list[str] = []
+    refused: dict[str, LeaveOutTable] = {}
     for table in tables:
         why = _TAUGHT if table.summary in taught else _too_old(table, case, made_from) or MemoryKept(table).doubt(case)
         if not why:
             return [MemoryKept(table)]
-        refused.append(why)
-    if not tables:
-        return []
+        refused.setdefault(why, table)
     # That some tables taught says nothing where another one did not, and cannot judge for a reason of its own.
-    reasons = [why for why in dict.fromkeys(refused) if why != _TAUGHT] or [_TAUGHT]
+    reasons = [why for why in refused if why != _TAUGHT] or list(refused)
     for why in reasons:
         log(f"Warning: {why[:1].upper()}{why[1:]}")
-    return [MemoryKept(tables[refused.index(reasons[0])], refused=reasons[0])]
+    return [MemoryKept(refused[why], refused=why) for why in reasons[:1]]
 
 
 def _listed(recorded: Any) -> list[Any]:

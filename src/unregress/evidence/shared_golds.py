@@ -1,4 +1,4 @@
-"""Which audits share their golds, where a gold or a model is recognised by its errors.
+"""Which golds are the same, in one audit or in several, where a gold or a model is recognised by its errors.
 
 Passes that rest on the same golds are not independent evidence, and one original or model given twice is no second one.
 """
@@ -28,13 +28,13 @@ def repeated(reports: Sequence[AuditReport], models: Sequence[str]) -> Iterator[
     """Pairs of audits, by number, that one of these models, one of each audit, was given to twice."""
     seen: dict[_Identity, int] = {}
     for number, (report, model) in enumerate(zip(reports, models, strict=True), 1):
-        if (own := _identity(report, model)) and (first := seen.setdefault(own, number)) != number:
+        if (own := identity(report, model)) and (first := seen.setdefault(own, number)) != number:
             yield first, number
 
 
 def overlapping(reports: Sequence[AuditReport]) -> tuple[int, int] | None:
     """The first two audits, by number, that have some golds in common, and others not."""
-    golds = [{_identity(report, gold) for gold in report.golds} for report in reports]
+    golds = [{identity(report, gold) for gold in report.golds} for report in reports]
     pairs = ((first, second) for second in range(len(golds)) for first in range(second))
     return next(((a + 1, b + 1) for a, b in pairs if golds[a] & golds[b] and golds[a] != golds[b]), None)
 
@@ -42,9 +42,9 @@ def overlapping(reports: Sequence[AuditReport]) -> tuple[int, int] | None:
 def grouped(reports: Sequence[AuditReport]) -> Iterator[SharedGolds]:
     """Audits in groups that have the same golds."""
     found: dict[tuple[_Identity, ...], list[int]] = {}
-    ordered = [sorted((_identity(report, gold), gold) for gold in report.golds) for report in reports]
+    ordered = [sorted((identity(report, gold), gold) for gold in report.golds) for report in reports]
     for number, golds in enumerate(ordered):
-        found.setdefault(tuple(identity for identity, _ in golds), []).append(number)
+        found.setdefault(tuple(own for own, _ in golds), []).append(number)
     for audits in found.values():
         yield SharedGolds(tuple(audits), tuple(tuple(name for _, name in ordered[each]) for each in audits))
 
@@ -72,8 +72,8 @@ def values_of_models(groups: Sequence[Group], shared: Sequence[SharedGolds]) -> 
     return tuple(numbered[number] for number in sorted(numbered))
 
 
-def _identity(report: AuditReport, model: str) -> _Identity:
-    """By what a model is recognised in another audit: its errors to nine digits, which depend on no draws.
+def identity(report: AuditReport, model: str) -> _Identity:
+    """By what a model is recognised, in another audit or as a copy: its errors to nine digits, which no draws change.
 
     All of its numbers, if the audit measured no errors.
     """

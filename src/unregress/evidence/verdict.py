@@ -39,6 +39,7 @@ from unregress.evidence.criteria import (
 )
 from unregress.evidence.criterion_specs import REQUIRED
 from unregress.evidence.rule import Rule
+from unregress.evidence.shared_golds import identity
 from unregress.evidence.table_verdict import judge_by_table, why_not_by_table
 
 _MOST_GOLDS = 50
@@ -145,16 +146,9 @@ def _no_valid_golds(model: str, report: AuditReport, rule: Rule) -> _Doubt | Non
 
 
 def _distinct_golds(report: AuditReport) -> int:
-    """Number of golds without copies, by their errors to nine digits; all of them where all are alike.
-
-    Golds of a small convex problem are all alike, whatever their seeds.
-    """
-    parts = ("train-forget", "train-retain", "test-retain")
-    errors = {
-        tuple("" if (error := report.value_of("mae", part, gold)) is None else f"{error:.9g}" for part in parts)
-        for gold in report.golds
-    }
-    return len(report.golds) if len(errors) == 1 else len(errors)
+    """Number of golds without copies; all of them where all are alike, as those of a small convex problem are."""
+    different = len({identity(report, gold) for gold in report.golds})
+    return len(report.golds) if different == 1 else different
 
 
 def _retrained_otherwise(model: str, report: AuditReport) -> _Doubt | None:

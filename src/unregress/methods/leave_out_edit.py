@@ -79,6 +79,7 @@ class LeaveOutEdit(Method):
 
     def __post_init__(self) -> None:
         rules = [
+            ("table", self.table is None or len(self.tables) > 0, "one table or several, or None for a helper"),
             ("anchors", type(self.anchors) is int and self.anchors >= 0, "a whole number, 0 or more"),
             ("layers", self.layers in ("least drift", "all", "first", "last"), "least drift, all, first or last"),
             ("iterations", type(self.iterations) is int and self.iterations >= 1, "a whole number, 1 or more"),
@@ -136,7 +137,7 @@ class LeaveOutEdit(Method):
         return total
 
     def unlearn(self, model: nn.Module | Unlearned, case: Case, runtime: Runtime) -> Unlearned:
-        """As `Method.unlearn`; tables of another model, or of data that differ too much, is refused.
+        """As `Method.unlearn`; tables of another model, or of data that differ too much, are refused.
 
         Raises:
             StaleError: a table is too old, see `LeaveOutTable.require_current`.
