@@ -60,9 +60,7 @@ class Measurement:
 
     def __init__(self, name: str, data: Path, cache: Path) -> None:
         self.name, self.problem = name, PROBLEMS[name](data)
-        folder = cache / (self.problem.shares or name)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.trainings = Trainings(self.problem, folder)
+        self.trainings = Trainings(self.problem, cache / (self.problem.shares or name))
         self.runtime = self.trainings.runtime(0)
         self.teaching, self.judging = self.taught_by(0), self.trainings.table(0, self.problem.teaching)
         self.retraining = Cost(

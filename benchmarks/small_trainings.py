@@ -92,6 +92,7 @@ class Trainings:
     def _kept(self, name: str, make: Callable[[], Unlearned], *, with_start: bool = False) -> Unlearned:
         path, initial = self.folder / f"{name}.safetensors", self.folder / f"{name}-start.safetensors"
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             made = make()
             if with_start and made.start is not None:
                 save_file(_contiguous(made.start), str(initial))
@@ -139,10 +140,8 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.problems:
         problem = PROBLEMS[name](given.data)
-        folder = given.cache / (problem.shares or name)
-        folder.mkdir(parents=True, exist_ok=True)
         with one_thread():
-            everything(Trainings(problem, folder))
+            everything(Trainings(problem, given.cache / (problem.shares or name)))
 
 
 if __name__ == "__main__":

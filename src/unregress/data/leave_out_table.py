@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unregress.data.case import Case
+from unregress.data.fold_effects import FoldEffects
 from unregress.data.request import Index
 from unregress.data.splits import HELD_OUT, Split
 from unregress.errors import StaleError
@@ -69,6 +70,8 @@ class LeaveOutTable:
     """κ: how far fold models are from the original on never-seen samples, relative to a training from other initial
     weights; near 0 where the initial weights decide what is learnt, 1 where they do not; None if it could not be
     measured."""
+    effects: FoldEffects | None = field(default=None, repr=False)
+    """What the others of a fold did to the predictions; None where it is not known, or not well enough."""
 
     def __post_init__(self) -> None:
         if not self.number_of_folds and len(self.folds):
@@ -149,6 +152,7 @@ class LeaveOutTable:
             folds=self.folds[own],
             unseen_keys=tuple(self.unseen_keys[place] for place in seen),
             unseen=self.unseen[seen],
+            effects=None if self.effects is None else self.effects.kept(own),
         )
 
     def targets(self, case: Case) -> Tensor:
@@ -157,10 +161,26 @@ class LeaveOutTable:
         Raises:
             StaleError: a sample is not in the table, as it was added or changed since, or removed after its request.
         """
-        hashes = case.splits.row_hashes("train_eval")
-        return self.predictions[self._places([hashes[row] for row in case.requested.forget])]
+        return self.predictions[self._places(case)]
 
-    def _places(self, hashes: Sequence[bytes]) -> Tensor:
+    def corrected(self, case: Case) -> Tensor:
+        """As `targets`, with the others of their folds added again, so that only the samples to forget are left out.
+
+        The same as `targets` where the effects of the others are not known.
+
+        Raises:
+            StaleError: as for `targets`.
+        """
+        places = self._places(case)
+        left_out = self.predictions[places]
+        if self.effects is None:
+            return left_out
+        return left_out + self.effects.of_others(self.folds, places).reshape(left_out.shape).to(left_out)
+
+    def _places(self, case: Case) -> Tensor:
+        """Places of the samples to forget, in the request's order, `(m,)` int64."""
+        every = case.splits.row_hashes("train_eval")
+        hashes = [every[row] for row in case.requested.forget]
         known = {key: place for place, key in enumerate(self.keys)}
         if missing := sum(key not in known for key in hashes):
             raise StaleError(

@@ -35,21 +35,22 @@ class Changeable:
     """What it took to find the weights on which predictions depend."""
 
     @classmethod
-    def of(cls, model: nn.Module, case: Case, runtime: Runtime) -> Changeable:
-        """Find the layers of a model that influence its predictions of the forgotten samples.
+    def of(cls, model: nn.Module, case: Case, wanted: Tensor, runtime: Runtime) -> Changeable:
+        """Find the layers of a model that influence its predictions of some samples, such as the forgotten ones.
 
         Args:
             model: the model in evaluation mode, on the runtime's device.
-            case: the request, the task and the data.
+            case: the task and the data.
+            wanted: positions of the training samples.
             runtime: where to run.
 
         Raises:
             ModelError: none of these predictions depends on a trainable weight.
         """
-        forget = torch.tensor(case.requested.forget)
-        rows = torch.cat([forget, torch.from_numpy(case.requested.retain[:2])])
+        first = torch.from_numpy(case.rows("train")[: len(wanted) + 2])
+        rows = torch.cat([wanted, first[~torch.isin(first, wanted)][:2]])
         chunk = footprint(model, {}, case, rows[:2], runtime).chunk
-        live, seen = live_weights(model, case, forget, chunk, runtime)
+        live, seen = live_weights(model, case, wanted, chunk, runtime)
         known = exact_layers(model, case, rows, live, runtime)
         others = other_layers(model, known, case, rows[:2], live, runtime)
         if not known and not others.layers:

@@ -9,10 +9,14 @@ from unregress.data.case import Case
 from unregress.data.loading import Batch
 
 
+def flattened(raw: Tensor) -> Tensor:
+    """Raw predictions with all outputs, and quantile levels, on one axis; `(n, k)`."""
+    return raw.reshape(len(raw), -1)
+
+
 def raw_predictions(case: Case, model: nn.Module, batch: Batch) -> Tensor:
     """Raw predictions of a batch with all outputs, and quantile levels, on one axis; `(n, k)`."""
-    raw: Tensor = case.task.predict(model, batch.data)
-    return raw.reshape(len(raw), -1)
+    return flattened(case.task.predict(model, batch.data))
 
 
 def gradients_of(value: Tensor, weights: list[nn.Parameter], *, keep_graph: bool = False) -> list[Tensor]:

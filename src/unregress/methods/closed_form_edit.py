@@ -66,7 +66,7 @@ class ClosedFormEdit:
         wanted = anchors_wanted(anchors, len(forget))
         self.anchors, self.watched = draw_anchors(self.model, case, runtime, wanted, draws)
         self.rows = torch.cat([forget, self.anchors])
-        self.changeable = Changeable.of(self.model, case, runtime)
+        self.changeable = Changeable.of(self.model, case, forget, runtime)
         self.cost += self.changeable.cost
         self.layers, self.size = self.changeable.first_choice, self.changeable.size
         # The anchors' predictions before any change are held, also in later rounds.

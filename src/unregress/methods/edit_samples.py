@@ -20,11 +20,6 @@ def anchors_wanted(anchors: int, forgotten: int) -> int:
     return max(anchors, 6 * forgotten) if anchors else 0
 
 
-def flattened(raw: Tensor) -> Tensor:
-    """Raw predictions with all outputs, and quantile levels, on one axis; `(n, k)`."""
-    return raw.reshape(len(raw), -1)
-
-
 def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:
     """Raw predictions of training samples, `(n, k)` float64, in evaluation mode."""
     if not len(rows):

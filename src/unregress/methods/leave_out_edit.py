@@ -14,9 +14,10 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import UnregressError, require_fields
 from unregress.hooks.changeable_layers import Changeable
 from unregress.hooks.gram_passes import within_memory
+from unregress.hooks.raw_predictions import flattened
 from unregress.methods.base import Method
 from unregress.methods.closed_form_edit import RIDGES, ClosedFormEdit, Group
-from unregress.methods.edit_samples import WATCHED, anchors_wanted, flattened, predict_raw
+from unregress.methods.edit_samples import WATCHED, anchors_wanted, predict_raw
 from unregress.methods.unlearned import Unlearned, lineage
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import Training, require_possible, train_from
@@ -31,8 +32,9 @@ class LeaveOutEdit(Method):
     """Move the forgotten samples' predictions to those of a model that never saw them, and hold the others.
 
     The targets are the predictions of a `LeaveOutTable`, the mean of several tables', or the predictions of a briefly
-    trained helper where there is no table.  The models of a table lack others too, which moves their predictions at
-    random; the mean of several tables moves less.
+    trained helper where there is no table.  The models of a table lack others too, which moves their predictions: what
+    the others did is taken back where the table knows it (`LeaveOutTable.corrected`), and the mean of several tables is
+    off by less.
 
     The change of the weights is the smallest one that reaches the targets and leaves the predictions of some retained
     samples, the anchors, as they are: with Jacobian J of the predictions of both, residual r and a small ridge D, it is
@@ -46,7 +48,7 @@ class LeaveOutEdit(Method):
     none, the edit begins again with all trainable weights, such as those of recurrent layers, whose gradients are
     computed sample by sample.  Notes say how much of the distance remains, with a warning above a fifth, and how far
     the predictions of other retained samples moved, with a warning above a tenth of that distance.  The forgotten
-    labels are never used.
+    labels are used by the tables' corrections alone.
 
     Raises:
         SettingError: settings are out of range; all of them are reported at once.
@@ -98,7 +100,7 @@ class LeaveOutEdit(Method):
 
     def _targets(self, case: Case) -> Tensor:
         """Mean of the tables' predictions of the forgotten samples, `(m, k)` float64."""
-        return torch.stack([flattened(table.targets(case)).double() for table in self.tables]).mean(dim=0)
+        return torch.stack([flattened(table.corrected(case)).double() for table in self.tables]).mean(dim=0)
 
     def passes(self, model: nn.Module, case: Case, runtime: Runtime) -> int:
         """Number of sample passes that the edit takes at most, with a table.
@@ -121,7 +123,7 @@ class LeaveOutEdit(Method):
         with runtime.isolated_rng("edit/passes"):
             copy = runtime.set_up(runtime.private_copy(model)).eval()
             reading = within_memory(runtime, copy, case, rows)
-            found = Changeable.of(copy, case, reading)
+            found = Changeable.of(copy, case, torch.tensor(case.requested.forget), reading)
             outputs = predict_raw(copy, case, rows, reading).shape[1]
         attempts = [found.first_choice, found.every] if len(found.first_choice) < len(found.every) else [found.every]
         # Predictions before and after, and the search for weights that influence the forgotten samples.
@@ -153,7 +155,8 @@ class LeaveOutEdit(Method):
             else:
                 fresh_model(case, student)
                 require_possible(self.helper, runtime)
-            Changeable.of(runtime.set_up(student).eval(), case, runtime)
+            forget = torch.tensor(case.requested.forget)
+            Changeable.of(runtime.set_up(student).eval(), case, forget, runtime)
         except UnregressError as error:
             yield error
 
@@ -195,4 +198,10 @@ class LeaveOutEdit(Method):
             history, cost = (*history, *steps.history), cost + steps.cost
             edit.apply()
         edit.measure_drift()
-        return Unlearned(model=student, history=history, cost=cost + edit.cost, notes=edit.notes, helper=helper)
+        notes = (*edit.notes, *self._notes())
+        return Unlearned(model=student, history=history, cost=cost + edit.cost, notes=notes, helper=helper)
+
+    def _notes(self) -> Iterator[str]:
+        """Which tables' targets were corrected."""
+        if known := [table for table in self.tables if table.effects is not None]:
+            yield f"{len(known)} of {len(self.tables)} leave-out tables were corrected for the others of a fold"

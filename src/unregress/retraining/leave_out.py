@@ -20,6 +20,7 @@ from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
 from unregress.evidence.coupling import coupling
 from unregress.retraining.fingerprint import task_fingerprint
+from unregress.retraining.fold_effects import with_fold_effects
 from unregress.retraining.fold_models import Chosen, FoldTraining, predict_unseen, run_trainings
 from unregress.retraining.model_spec import code_of
 from unregress.retraining.model_store import STACKING, TRAINING, code
@@ -96,7 +97,7 @@ def fit_table(
     unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
     # The table is the models of one start together; each never-seen sample has one of them.
     own, other = predict_unseen(original, case, held, runtime).numpy(), parts[-1].unseen.numpy()
-    return LeaveOutTable(
+    made = LeaveOutTable(
         keys=_keys(case, [Chosen("train_eval", rows)]),
         predictions=_in_place([each.own for each in parts[:-1]], fold),
         folds=torch.from_numpy(fold),
@@ -112,6 +113,7 @@ def fit_table(
         data=case.splits.data_digest,
         coupling=coupling([unseen.numpy()], [other], own),
     )
+    return with_fold_effects(made, original, case, runtime, log)
 
 
 def key_of(

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unregress.data.fold_effects import FoldEffects
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.splits import HASH_SIZE
 from unregress.distributed.process_group import ProcessGroup
@@ -49,6 +50,8 @@ class _Description:
     """How the fold models were trained; empty if unknown."""
     data: str = field(default="", metadata={"may_be_missing": True})
     """SHA-256 of the training data; empty if unknown."""
+    agreement: float | None = field(default=None, metadata={"may_be_missing": True})
+    """Agreement of the effects of the others of a fold, see `FoldEffects`; None if these are not known."""
     versions: dict[str, str] = field(default_factory=dict, metadata={"may_be_missing": True})
     """Versions of unregress, of Python and of the libraries, with which the table was written last."""
 
@@ -71,6 +74,8 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         "unseen_keys": _bytes(table.unseen_keys),
         "unseen": table.unseen.contiguous(),
     }
+    if table.effects is not None:
+        tensors |= {"features": table.effects.features.contiguous(), "pulls": table.effects.pulls.contiguous()}
     save_file(tensors, str(folder / weights))
     described = _Description(
         layout=LAYOUT,
@@ -84,6 +89,7 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         data=table.data,
         versions={"unregress": version("unregress"), **library_versions()},
         coupling=table.coupling,
+        agreement=None if table.effects is None else table.effects.agreement,
     )
     write_text(folder / text, json.dumps(asdict(described), indent=1) + "\n")
 
@@ -151,7 +157,14 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
         training=described.training,
         data=described.data,
         coupling=described.coupling,
+        effects=_effects(tensors, described),
     )
+
+
+def _effects(tensors: dict[str, Tensor], described: _Description) -> FoldEffects | None:
+    if described.agreement is None or not {"features", "pulls"} <= tensors.keys():
+        return None
+    return FoldEffects(features=tensors["features"], pulls=tensors["pulls"], agreement=described.agreement)
 
 
 def _bytes(keys: tuple[bytes, ...]) -> Tensor:

@@ -1,0 +1,53 @@
+"""Features of samples whose inner products are nearly those of their gradients, by way of a few landmarks.
+
+The Nyström method (Williams and Seeger 2001): the products of all samples' gradients with those of some, the landmarks,
+are enough for an approximation of all products of full rank in the landmarks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unregress.data.case import Case
+from unregress.hooks.changeable_layers import Changeable
+from unregress.training.runtime import Runtime
+
+SMALLEST = 1e-10
+"""Directions whose part of the landmarks' products is below this one, relative to the largest, are rounding errors."""
+
+
+def gradient_features(model: nn.Module, case: Case, rows: Tensor, landmarks: Tensor, runtime: Runtime) -> Tensor:
+    """Features whose inner products approximate those of the gradients of predictions, exactly for the landmarks.
+
+    The gradients are those by the layers that `LeaveOutEdit` changes first.
+
+    Args:
+        model: the model in evaluation mode, on the runtime's device.
+        case: task and data.
+        rows: positions of the training samples.
+        landmarks: positions of some of them.
+        runtime: where to run.
+
+    Returns:
+        `(n, k, r)` float32, for k output components and r features, at most k times the number of landmarks.
+
+    Raises:
+        ModelError: no prediction depends on a trainable weight.
+    """
+    layers = Changeable.of(model, case, landmarks, runtime)
+
+    def products(some: Tensor) -> Tensor:
+        """Products of some samples' gradients with those of the landmarks, `(some k, landmarks k)`."""
+        both = torch.cat([landmarks, some])
+        made = layers.products(model, layers.first_choice, case, both, runtime)
+        whole = torch.stack(list(made.by_layer.values())).sum(0)
+        count = len(landmarks) * made.outputs.shape[1]
+        return whole[-len(some) * made.outputs.shape[1] :, :count]
+
+    own = products(landmarks)
+    values, vectors = torch.linalg.eigh((own + own.T) / 2)
+    large = values > SMALLEST * values[-1]
+    root = vectors[:, large] / values[large].sqrt()
+    found = torch.cat([products(some) @ root for some in rows.split(len(landmarks))])
+    return found.float().reshape(len(rows), -1, found.shape[1])

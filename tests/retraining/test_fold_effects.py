@@ -1,0 +1,144 @@
+"""What the others of a fold did to a table: found by the original's gradients, kept with it, and taken back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from support.tiny_project import people_data
+from unregress import Case, ForgetRequest, LeaveOutEdit, Recipe, Runtime, Splits, TensorTask, train
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.retraining.fold_effects import with_fold_effects
+from unregress.retraining.leave_out import fit_table
+from unregress.runs.table_folder import read_table, write_table
+
+CPU = Runtime(accelerator="cpu")
+SIZE, WIDTH = 120, 4
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(SIZE, WIDTH))
+Y = X @ RNG.normal(size=WIDTH) + RNG.normal(size=SIZE)
+FOLDS = np.arange(SIZE) % 5
+RIDGE = 0.3 * float((X**2).sum(1).mean())
+"""One of the ridges that are tried: relative to the mean squared gradient, which is the input."""
+
+
+def solved(left_out: np.ndarray) -> np.ndarray:
+    kept = np.setdiff1d(np.arange(SIZE), left_out)
+    return np.linalg.solve(X[kept].T @ X[kept] + RIDGE * np.eye(WIDTH), X[kept].T @ Y[kept])
+
+
+def case_of(outputs: int = 1, *, subjects: list[int] | None = None) -> Case:
+    target = torch.from_numpy(np.repeat(Y[:, None], outputs, 1)).float()
+    return Case(
+        task=TensorTask(lambda: nn.Linear(WIDTH, outputs, bias=False), loss="mse"),
+        splits=Splits(train=TensorDataset(torch.from_numpy(X).float(), target.squeeze(1)), subjects=subjects),
+    )
+
+
+def table_of(case: Case, noise: float = 0.0) -> LeaveOutTable:
+    """The table of ridge regression, in closed form, with noise."""
+    left_out = np.array([X[row] @ solved(np.flatnonzero(FOLDS[row] == FOLDS)) for row in range(SIZE)])
+    return LeaveOutTable(
+        keys=tuple(case.splits.row_hashes("train_eval")),
+        predictions=torch.from_numpy(left_out + noise * RNG.normal(size=SIZE)).float(),
+        folds=torch.from_numpy(FOLDS),
+        unseen=torch.zeros(0),
+        unseen_keys=(),
+    )
+
+
+def original() -> nn.Module:
+    model = nn.Linear(WIDTH, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.from_numpy(solved(np.array([], dtype=int)))[None])
+    return model
+
+
+def requested(case: Case, rows: tuple[int, ...]) -> Case:
+    return replace(case, request=ForgetRequest(size=SIZE, forget=rows, reason="test"))
+
+
+def test_a_table_of_ridge_regression_is_corrected_exactly() -> None:
+    case, lines = case_of(), list[str]()
+    table = with_fold_effects(table_of(case), original(), case, CPU, lines.append)
+    assert table.effects is not None and table.effects.agreement == pytest.approx(1, abs=1e-3)
+    assert lines == [
+        "Table 0: its predictions are corrected for the others of a fold, by the gradients of the model, which explain "
+        "100% of what these changed"
+    ]
+    for rows in ((3,), (0, 5, 10), (1, 7, 33, 90)):
+        asked, places = requested(case, rows), list(rows)
+        expected = torch.from_numpy(X[places] @ solved(np.array(rows))).float()
+        torch.testing.assert_close(table.corrected(asked), expected, rtol=1e-3, atol=1e-3)
+        assert torch.equal(table.targets(asked), table.predictions[places])
+        off = [float((each(asked) - expected).abs().mean()) for each in (table.corrected, table.targets)]
+        assert off[0] < 0.05 * off[1]
+
+
+def test_an_edit_is_taught_by_corrected_predictions() -> None:
+    case = case_of()
+    table, model = with_fold_effects(table_of(case), original(), case, CPU), original()
+    asked = requested(case, (1, 7, 33, 90))
+    edited = LeaveOutEdit(table=table, anchors=0, ridge=1e-4).unlearn(model, asked, CPU)
+    inputs = torch.from_numpy(X[[1, 7, 33, 90]]).float()
+    wanted, plain = table.corrected(asked), table.targets(asked)
+    with torch.no_grad():
+        now, before = edited.model(inputs).squeeze(1), model(inputs).squeeze(1)
+    assert float((now - wanted).abs().mean()) < 0.2 * float((before - wanted).abs().mean())
+    assert float((now - wanted).abs().mean()) < float((now - plain).abs().mean())
+    assert "1 of 1 leave-out tables were corrected for the others of a fold" in edited.notes
+
+
+def test_noise_lowers_the_agreement() -> None:
+    case = case_of(subjects=(np.arange(SIZE) // 2).tolist())
+    table = with_fold_effects(table_of(case, noise=0.1), original(), case, CPU)
+    assert table.effects is not None and 0.05 < table.effects.agreement < 0.9
+
+
+def test_nothing_is_corrected_where_the_gradients_explain_nothing() -> None:
+    case, lines = case_of(), list[str]()
+    table = table_of(case)
+    # Predictions that lack nothing: a model without the fold is as the original is.
+    same = replace(table, predictions=torch.from_numpy(X @ solved(np.array([], dtype=int))).float())
+    opposite = replace(table, predictions=2 * same.predictions - table.predictions)
+    found = with_fold_effects(opposite, original(), case, CPU, lines.append)
+    assert found.effects is None and lines == ["Table 0: its predictions are not corrected for the others of a fold"]
+    asked = requested(case, (3, 4))
+    assert torch.equal(found.corrected(asked), found.targets(asked))
+
+
+def test_models_without_weights_and_long_predictions_are_not_corrected() -> None:
+    case, frozen, lines = case_of(), original().requires_grad_(False), list[str]()
+    found = with_fold_effects(table_of(case), frozen, case, CPU, lines.append)
+    assert found.effects is None and "no layer that can be changed" in lines[0]
+    wide = case_of(outputs=17)
+    long = replace(table_of(wide), predictions=torch.zeros(SIZE, 17))
+    assert with_fold_effects(long, wide.task.build_model(), wide, CPU, lines.append).effects is None
+
+
+@pytest.mark.slow
+def test_effects_go_with_their_samples_and_are_written_and_read(tmp_path: Path) -> None:
+    task = TensorTask(lambda: nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1)), loss="mse")
+    case = Case(task=task, splits=people_data())
+    recipe = Recipe(epochs=20, lr=1e-2, batch_size=16)
+    first = train(case, recipe, CPU)
+    made = fit_table(case, recipe, CPU, first.model, start=first.start, folds=4)
+    again = fit_table(case, recipe, CPU, first.model, start=first.start, folds=4)
+    assert made.effects is not None and again.effects is not None
+    assert torch.equal(made.effects.features, again.effects.features)
+    rows = tuple(range(3))
+    left = made.retained(replace(case, request=ForgetRequest(size=60, forget=rows, reason="test")))
+    assert left.effects is not None and len(left.effects.features) == len(left.keys) == 57
+    assert torch.equal(left.effects.features, made.effects.features[3:])
+    write_table(tmp_path, left)
+    read = read_table(tmp_path)
+    assert read.effects is not None and read.effects.agreement == made.effects.agreement
+    assert torch.equal(read.effects.pulls, made.effects.pulls[3:])
+    asked = replace(case, request=ForgetRequest(size=60, forget=(10, 50), reason="test"))
+    assert torch.equal(read.corrected(asked), left.corrected(asked))
