@@ -66,7 +66,7 @@ def measured(size: int, layers: Group) -> dict[str, object]:
     runtime = Runtime(accelerator="cpu", progress=False)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    made = LeaveOutEdit(table=table, layers=layers).unlearn(model, case, runtime)
+    made = LeaveOutEdit(table=table, layers=layers, anchors=300, iterations=2).unlearn(model, case, runtime)
     return {
         "image side in pixels": size,
         "layers": layers,

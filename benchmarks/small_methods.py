@@ -68,9 +68,9 @@ def candidates(recipe: Recipe, tables: Sequence[LeaveOutTable]) -> dict[str, lis
     helper = brief(0.1, 1.0, "one-cycle")
     return {
         "LeaveOutEdit": [
-            LeaveOutEdit(table=tables, layers=layers, ridge=ridge)
+            LeaveOutEdit(table=tables, layers=layers, anchors=anchors)
             for layers in ("least drift", "all", "first")
-            for ridge in (0.01, 0.003)
+            for anchors in (150, 300)
         ],
         "FineTune": [FineTune(recipe=each) for each in schedules()],
         "GaussianAmnesiac": [GaussianAmnesiac(recipe=each) for each in schedules()],

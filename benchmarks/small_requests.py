@@ -177,9 +177,11 @@ class Measurement:
         return result
 
     def _of_seed(self, method: Method, rows: Rows, seed: int) -> Unlearned:
-        """A method applied to the original of a seed, with that original's own tables."""
+        """A method applied to the original of a seed, with that original's own tables or initial weights."""
         if isinstance(method, LeaveOutEdit) and method.table is not None:
             method = replace(method, table=self.taught_by(seed))
+        if isinstance(method, Retrain):
+            method = replace(method, start=self.trainings.original(seed).start)
         return self.unlearned(method, rows, seed)
 
     def in_a_row(self, method: LeaveOutEdit) -> dict[str, Any]:
@@ -238,7 +240,7 @@ class Measurement:
         """Distance of leave-out predictions from coupled golds' mean, and of those that teach from those that judge."""
         case: Case = self.trainings.case(rows)
         *taught, second = (
-            self.problem.task.point(table.targets(case)).double().numpy().reshape(len(rows), -1)
+            self.problem.task.point(table.corrected(case)).double().numpy().reshape(len(rows), -1)
             for table in (*self.teaching, self.judging)
         )
         first = np.mean(taught, axis=0)
@@ -310,7 +312,7 @@ class Measurement:
             requests[name] = {**self.request(rows, methods), "table": self.table_error(rows)}
             if self.problem.originals > 3:
                 requests[name]["klom"] = self.klom(
-                    rows, {each: tuned[each] for each in ("LeaveOutEdit", "Blindspot", "FineTune")}
+                    rows, {each: methods[each] for each in ("LeaveOutEdit", "Blindspot", "FineTune", "Retrain")}
                 )
             print(self.name, name, f"{time.process_time() - started:.0f} s", flush=True)
         found: dict[str, Any] = {

@@ -102,7 +102,7 @@ BUILDS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
 def test_samples_reach_their_targets_by_weights_of_any_kind(name: str) -> None:
     build, expected = BUILDS[name]
     model, case, wanted, table = problem(build, TOKENS if name == "embedding bag" else X)
-    method = LeaveOutEdit(table=table, anchors=10, iterations=4)
+    method = LeaveOutEdit(table=table, anchors=18, iterations=4, ridge=0.01)
     made = method.unlearn(model, case, CPU)
     inputs = case.splits.train.tensors[0]
     with torch.no_grad():

@@ -264,7 +264,7 @@ class ClosedFormEdit:
     def _least_drift(self, kernels: dict[str, Tensor], residual: Tensor) -> str:
         """The group of layers whose first change moves retained samples that are no anchors least.
 
-        Once layers of known kinds have been found not to suffice, only groups that do are compared, if there are any.
+        Of groups that bring the forgotten samples near to their targets, if there are any; else the nearest.
         """
         if not len(self.watched):
             return "all"
@@ -277,10 +277,9 @@ class ClosedFormEdit:
                     weight.add_(change)
                 # Groups are compared before any other change, so that this is the shift by one.
                 drift[group] = float((self._predicted(self.watched) - self.before[1]).abs().mean())
-            if self._beyond_known:
-                left[group] = self._distance() / self.first if self.first else 0.0
+            left[group] = self._distance() / self.first if self.first else 0.0
             self._restore(kept)
-        suffice = [group for group in drift if left.get(group, 0.0) <= REMAINS]
+        suffice = [group for group in drift if left[group] <= REMAINS]
         return min(suffice, key=lambda group: drift[group]) if suffice else min(left, key=lambda group: left[group])
 
     def _predicted(self, rows: Tensor) -> Tensor:

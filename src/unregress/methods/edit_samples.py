@@ -16,8 +16,8 @@ WATCHED = 500
 
 
 def anchors_wanted(anchors: int, forgotten: int) -> int:
-    """Number of samples to hold: at least six for each forgotten one, or none."""
-    return max(anchors, 6 * forgotten) if anchors else 0
+    """Number of samples to hold: at least three for each forgotten one, or none."""
+    return max(anchors, 3 * forgotten) if anchors else 0
 
 
 def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> Tensor:

@@ -60,15 +60,16 @@ class LeaveOutEdit(Method):
     that judges the result, the mean.  None to train a helper instead."""
     helper: Training = Recipe(epochs=2, lr=1e-3)
     """Training of the helper on D_r, used without a table."""
-    anchors: int = 300
+    anchors: int = 150
     """Number of retained samples whose predictions are held, half of them the nearest to the forgotten ones and half
-    drawn at random; at least six for each forgotten sample."""
+    drawn at random; at least three for each forgotten sample."""
     layers: Group = "least drift"
-    """Layers to change: all, the first, the last two, or those of these three that move retained samples least.
+    """Layers to change: all, the first, the last two, or those of these three that move retained samples least, of
+    those that bring the forgotten samples to within a fifth of the way in one change, or else nearest.
     Layers without influence on the forgotten samples' predictions, such as unused ones, do not count."""
-    iterations: int = 2
+    iterations: int = 3
     """Largest number of changes."""
-    ridge: float = 0.01
+    ridge: float = 0.003
     """Ridge of the forgotten samples, relative to the mean squared gradient; that of the anchors is three times as
     large."""
     rounds: int = 0
@@ -131,8 +132,7 @@ class LeaveOutEdit(Method):
         for layers in attempts:
             gradients = found.passes(layers, held, outputs) * held * (1 + outputs)
             # Gradients, change and predictions for each iteration; trials of three groups of layers.
-            seen = 2 * held + watched + (forgotten if layers is found.every and found.others.layers else 0)
-            trials = 3 * seen if self.layers == "least drift" else 0
+            trials = 3 * (2 * held + watched + forgotten) if self.layers == "least drift" else 0
             steps = len(RIDGES) if layers is found.every and found.others.layers else 1
             further = forgotten * (3 * steps + 1) if steps > 1 else 0
             total += self.iterations * (gradients + steps * (2 * held + 2 * forgotten) + further) + forgotten + trials
