@@ -39,6 +39,8 @@ class Problem:
     """Requests to carry out one after the other, disjoint from all others."""
     further: Mapping[str, Sequence[Rows]] = field(default_factory=dict)
     """Requests for which only coupled golds are trained: for false alarms, and for what leave-out tables are off by."""
+    further_golds: int = 5
+    """Golds of each of these: one where false alarms alone are counted, which golds of one request share."""
     shares: str = ""
     """Name of the problem whose models it takes, since only the tables differ."""
     folds: int = 5
@@ -127,7 +129,21 @@ def stsb_annealed(data: Path) -> Problem:
 
 def stsb_annealed_20(data: Path) -> Problem:
     """The same with three tables of twenty folds, of which two teach, for one original."""
-    return changed(stsb_annealed(data), folds=20, teaching=2, originals=1, shares="stsb-annealed", sequence=())
+    problem = stsb_annealed(data)
+    taken = {row for rows in (*problem.judged.values(), *problem.tuning.values(), *problem.sequence) for row in rows}
+    free = np.setdiff1d(np.arange(problem.splits.size), list(taken))
+    drawn = np.random.default_rng(8).permutation(free)
+    further = {"50 pairs": [tuple(sorted(drawn[50 * k : 50 * k + 50].tolist())) for k in range(20)]}
+    return changed(
+        problem,
+        folds=20,
+        teaching=2,
+        originals=1,
+        shares="stsb-annealed",
+        sequence=(),
+        further=further,
+        further_golds=1,
+    )
 
 
 def stsb_constant(data: Path) -> Problem:

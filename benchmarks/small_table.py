@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,9 +68,8 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
         return measurement.points(model, asked), _flat(problem.task.point(raw))
 
     requests = [(asked, models_of(asked)) for asked in problem.judged.values()]
-    for asked in chain.from_iterable(problem.further.values()):
-        golds = {("gold", k): predicted(gold.model, asked) for k, gold in enumerate(trainings.coupled(asked))}
-        requests.append((asked, golds))
+    for asked, several in trainings.further():
+        requests.append((asked, {("gold", k): predicted(gold.model, asked) for k, gold in enumerate(several)}))
     flagged: dict[str, dict[int, list[bool]]] = {}
     for asked, models in requests:
         left_out = _flat(problem.task.point(table.targets(trainings.case(asked))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -57,6 +57,11 @@ class Trainings:
     def coupled(self, rows: Rows, start: int = 0, before: tuple[Rows, ...] = ()) -> list[Unlearned]:
         """Golds of an original's initial weights."""
         return [self.gold(rows, number, start, before) for number in range(self.problem.coupled)]
+
+    def further(self) -> Iterator[tuple[Rows, list[Unlearned]]]:
+        """The further requests, and golds of the first original's initial weights for each."""
+        for rows in chain.from_iterable(self.problem.further.values()):
+            yield rows, [self.gold(rows, number, 0) for number in range(self.problem.further_golds)]
 
     def others(self, rows: Rows, before: tuple[Rows, ...] = ()) -> list[Unlearned]:
         """Golds of initial weights of their own."""
@@ -124,8 +129,10 @@ def everything(trainings: Trainings) -> None:
     for rows in problem.judged.values():
         trainings.coupled(rows)
         trainings.others(rows)
-    for rows in (*problem.tuning.values(), *chain.from_iterable(problem.further.values())):
+    for rows in problem.tuning.values():
         trainings.coupled(rows)
+    for _ in trainings.further():
+        pass
     for seed in range(1, problem.originals):
         for partition in range(problem.teaching):
             trainings.table(seed, partition)

@@ -17,12 +17,16 @@ def test_the_page_says_what_the_results_say() -> None:
 
 
 def problem(beta: float, share: float) -> dict[str, object]:
-    """One request with two golds of each kind, and an edit."""
+    """One request with two golds of each kind, an edit, and an exact retraining that misses one range."""
     own = {"paired / floor": 1.0, "beta": beta, "auc with references": 0.5, "relearning": 3.0}
+    exact = {"paired / floor": 0.5, "beta": 0.0, "auc with references": 0.7, "relearning": 3.0}
     golds = {"paired": [2.0, 4.0], "auc with references": [0.4, 0.6], "relearning": [3.0, 3.0]}
     request = {
         "samples": 5,
-        "models": {"LeaveOutEdit": {"coupled": own, "uncoupled": own, "share of retraining": share}},
+        "models": {
+            "LeaveOutEdit": {"coupled": own, "uncoupled": own, "share of retraining": share},
+            "Retrain": {"coupled": exact, "uncoupled": exact, "share of retraining": 1.0},
+        },
         "coupled floor": 3.0, "coupled gold beta": [-0.1, 0.1], "coupled golds": golds,
         "uncoupled floor": 3.0, "uncoupled gold beta": [-0.2, 0.2], "uncoupled golds": golds,
         "klom": {"LeaveOutEdit": 0.1, "gold": 0.2},
@@ -36,11 +40,14 @@ def test_the_goal_by_hand(
 ) -> None:
     (tmp_path / "wage.json").write_text(json.dumps(problem(beta, share)))
     monkeypatch.setattr(small_requests_page, "RESULTS", tmp_path)
-    row = small_requests_page.goal(["wage"])[-1].strip("| ").split(" | ")
-    inside = "1 of 1" if beta <= 0.1 else "0 of 1"
-    assert row == [
-        "wage panel", "0.30", f"{share:.1%}", "1 of 1", inside, "1 of 1", "1 of 1", "1 of 1", last
-    ]  # fmt: skip
+    edit, exact = (line.strip("| ").split(" | ") for line in small_requests_page.goal(["wage"])[-2:])
+    # With two golds the model is one of three: it is the lowest or the highest with a probability of two thirds.
+    inside = "1 of 1, p 1" if beta <= 0.1 else "0 of 1, p 0.67"
+    assert edit[:4] == ["wage panel", "0.30", "edit", f"{share:.1%}"]
+    assert edit[4:] == ["1 of 1, p 1", inside, "1 of 1, p 1", "1 of 1, p 1", "1 of 1", last]
+    # Of distances only the upper end of the range counts, and p is two-sided.
+    assert exact[:4] == ["wage panel", "0.30", "exact", "100.0%"]
+    assert exact[4:] == ["1 of 1, p 0.67", "1 of 1, p 1", "0 of 1, p 0.67", "1 of 1, p 1", "–", "no"]
 
 
 def test_golds_and_methods_by_hand() -> None:

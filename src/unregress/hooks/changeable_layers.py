@@ -84,6 +84,13 @@ class Changeable:
         windows = self.others.windows(others, samples * components) if others else []
         return len(self.size.passes(known, samples)) + len(windows)
 
+    def held_by_sample(self, layers: dict[str, nn.Module], components: int) -> float:
+        """Bytes that are held of a sample for the products of some layers; arguments as for `passes`."""
+        known, others = self._parted(layers)
+        weights = [weight for name in others for weight in self.others.layers[name].parameters()]
+        gradients = components * sum(weight.numel() * weight.element_size() for weight in weights)
+        return gradients + sum(self.size.layers[name] for name in known)
+
     def products(
         self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime
     ) -> Products:

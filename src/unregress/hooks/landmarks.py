@@ -10,40 +10,55 @@ import torch
 from torch import Tensor, nn
 
 from unregress.data.case import Case
+from unregress.errors import ModelError
+from unregress.hooks import gram_passes
 from unregress.hooks.changeable_layers import Changeable
 from unregress.training.runtime import Runtime
 
+FEWEST = 32
+"""Least number of landmarks."""
 SMALLEST = 1e-10
 """Directions whose part of the landmarks' products is below this one, relative to the largest, are rounding errors."""
 
 
-def gradient_features(model: nn.Module, case: Case, rows: Tensor, landmarks: Tensor, runtime: Runtime) -> Tensor:
+def gradient_features(
+    model: nn.Module, case: Case, rows: Tensor, landmarks: Tensor, outputs: int, runtime: Runtime
+) -> Tensor:
     """Features whose inner products approximate those of the gradients of predictions, exactly for the landmarks.
 
-    The gradients are those by the layers that `LeaveOutEdit` changes first.
+    The gradients are those by the layers that `LeaveOutEdit` changes first.  All samples are taken twice: once beside
+    the landmarks for each of their chunks, so that no more than twice the landmarks' traces are held at once.
 
     Args:
         model: the model in evaluation mode, on the runtime's device.
         case: task and data.
         rows: positions of the training samples.
-        landmarks: positions of some of them.
+        landmarks: positions of some of them; as many as memory allows are taken, from the front.
+        outputs: k, output components of a prediction.
         runtime: where to run.
 
     Returns:
-        `(n, k, r)` float32, for k output components and r features, at most k times the number of landmarks.
+        `(n, k, r)` float32, for r features, at most k times the number of landmarks.
 
     Raises:
-        ModelError: no prediction depends on a trainable weight.
+        ModelError: no prediction depends on a trainable weight, or the traces of fewer than `FEWEST` landmarks fit into
+            memory (`unregress.hooks.gram_passes.HELD`).
     """
     layers = Changeable.of(model, case, landmarks, runtime)
+    fitting = int(gram_passes.HELD // (2 * layers.held_by_sample(layers.first_choice, outputs)))
+    if fitting < FEWEST <= len(landmarks):
+        raise ModelError(
+            f"The gradients of {2 * FEWEST} samples take more than {gram_passes.HELD / 1e9:.2g} GB",
+            expected="a smaller model, or smaller inputs",
+        )
+    landmarks = landmarks[:fitting]
 
     def products(some: Tensor) -> Tensor:
         """Products of some samples' gradients with those of the landmarks, `(some k, landmarks k)`."""
         both = torch.cat([landmarks, some])
         made = layers.products(model, layers.first_choice, case, both, runtime)
         whole = torch.stack(list(made.by_layer.values())).sum(0)
-        count = len(landmarks) * made.outputs.shape[1]
-        return whole[-len(some) * made.outputs.shape[1] :, :count]
+        return whole[-len(some) * outputs :, : len(landmarks) * outputs]
 
     own = products(landmarks)
     values, vectors = torch.linalg.eigh((own + own.T) / 2)

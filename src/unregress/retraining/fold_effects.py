@@ -14,7 +14,7 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.loading import chunked
 from unregress.errors import ModelError
 from unregress.hooks.gram_passes import within_memory
-from unregress.hooks.landmarks import gradient_features
+from unregress.hooks.landmarks import FEWEST, gradient_features
 from unregress.hooks.raw_predictions import flattened
 from unregress.training.runtime import Runtime, evaluating
 
@@ -22,8 +22,6 @@ RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Ridges, relative to the mean squared gradient, of which the one that explains a table best is taken."""
 FEATURES = 512
 """Largest number of features of a sample."""
-LANDMARKS = 32
-"""Least number of landmarks: of predictions with more outputs than a sixteenth of `FEATURES` nothing is computed."""
 VALUES = 2**26
 """Largest number of values of a table's features, which are kept with it: a quarter of a gigabyte."""
 
@@ -43,13 +41,13 @@ def with_fold_effects(
     rows = torch.from_numpy(case.kept("train"))
     outputs = table.predictions[0].numel()
     landmarks = min(FEATURES, VALUES // (len(rows) * outputs)) // outputs
-    if landmarks < LANDMARKS:
-        return table
     order = torch.randperm(len(rows), generator=runtime.generator("leave-out/landmarks"))
     ready = runtime.set_up(runtime.private_copy(model)).eval()
     reading = within_memory(runtime, ready, case, rows[:2])
     try:
-        features = gradient_features(ready, case, rows, rows[order[:landmarks]], reading)
+        if landmarks < FEWEST:
+            raise ModelError(f"Features of {len(rows):,} samples with {outputs} outputs take too much memory")
+        features = gradient_features(ready, case, rows, rows[order[:landmarks]], outputs, reading)
     except ModelError as error:
         effects, why = None, f" since {error.found[:1].lower()}{error.found[1:]}"
     else:
