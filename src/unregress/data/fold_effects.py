@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+BLOCK = 2**24
+"""Largest number of values of features that are taken at once, unless those of one group are more."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldEffects:
@@ -44,14 +47,7 @@ class FoldEffects:
         Returns:
             `(m, k)` float64.
         """
-        own, pulls = self.features[places].double(), self.pulls[places].double()
-        flat, pulled = own.flatten(0, 1), pulls.reshape(-1, 1)
-        # The same product by the smaller of the two matrices.
-        if len(flat) <= flat.shape[1]:
-            change = flat @ (flat.T @ _solved(flat @ flat.T, pulled))
-        else:
-            change = flat @ _solved(flat.T @ flat, flat.T @ pulled)
-        return change.reshape(pulls.shape)
+        return self._changes(places[None])[0]
 
     def of_each(self, groups: Tensor) -> Tensor:
         """The same for each of several disjoint groups of samples, such as folds.
@@ -63,8 +59,9 @@ class FoldEffects:
             Each sample's change without its group, `(n, k)` float64.
         """
         found = torch.zeros(self.pulls.shape, dtype=torch.float64)
-        for members in _members(groups):
-            found[members] = self.of(members)
+        for members in _members_by_count(groups):
+            for some in members.split(max(1, BLOCK // self.features[members[0]].numel())):
+                found[some] = self._changes(some)
         return found
 
     def of_others(self, folds: Tensor, places: Tensor) -> Tensor:
@@ -84,15 +81,28 @@ class FoldEffects:
             found[chosen] += whole[torch.searchsorted(members, places[chosen])]
         return found
 
+    def _changes(self, places: Tensor) -> Tensor:
+        """As `of`, of several groups with the same number of samples, `(g, m)`; `(g, m, k)`."""
+        own, pulls = self.features[places].double(), self.pulls[places].double()
+        flat, pulled = own.flatten(1, 2), pulls.flatten(1)[..., None]
+        # The same product by the smaller of the two matrices.
+        if flat.shape[1] <= flat.shape[2]:
+            inner = flat @ flat.mT
+            changes = inner @ _solved(inner, pulled)
+        else:
+            changes = flat @ _solved(flat.mT @ flat, flat.mT @ pulled)
+        return changes.reshape(pulls.shape)
+
 
 def _solved(products: Tensor, values: Tensor) -> Tensor:
-    """(1 - K)⁻¹ v for a symmetric K whose eigenvalues are below 1."""
-    rest = torch.eye(len(products), dtype=products.dtype) - products
+    """(1 - K)⁻¹ v for symmetric K whose eigenvalues are below 1."""
+    rest = torch.eye(products.shape[-1], dtype=products.dtype) - products
     return torch.cholesky_solve(values, torch.linalg.cholesky(rest))
 
 
-def _members(groups: Tensor) -> Iterator[Tensor]:
-    """The places of each group's samples."""
-    order = torch.argsort(groups, stable=True)
+def _members_by_count(groups: Tensor) -> Iterator[Tensor]:
+    """The places of the samples of all groups with one number of samples, `(g, m)`, for each such number."""
     _, counts = groups.unique(return_counts=True)
-    return iter(order.split(counts.tolist()))
+    members = torch.argsort(groups, stable=True).split(counts.tolist())
+    for count in counts.unique().tolist():
+        yield torch.stack([each for each in members if len(each) == count])
