@@ -95,6 +95,15 @@ def test_an_edit_is_taught_by_corrected_predictions() -> None:
     assert "1 of 1 leave-out tables were corrected for the others of a fold" in edited.notes
 
 
+def test_where_each_person_is_a_fold_samples_stand_for_people() -> None:
+    """As the blocks of a series do: nobody else is in a fold, and a request is about a part of it."""
+    case = case_of(subjects=FOLDS.tolist())
+    table = with_fold_effects(table_of(case), original(), case, CPU)
+    asked = requested(case, (0, 5, 10))
+    expected = torch.from_numpy(X[[0, 5, 10]] @ solved(np.array([0, 5, 10]))).float()
+    torch.testing.assert_close(table.corrected(asked), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_noise_lowers_the_agreement() -> None:
     case = case_of(subjects=(np.arange(SIZE) // 2).tolist())
     table = with_fold_effects(table_of(case, noise=0.1), original(), case, CPU)

@@ -53,7 +53,7 @@ def with_fold_effects(
     else:
         own, pulls = _pulled(ready, case, rows, reading)
         changes = own - flattened(table.predictions).double()
-        effects, why = _best(features, pulls, changes, table.folds, _people(case, rows)), ""
+        effects, why = _best(features, pulls, changes, table.folds, _people(case, rows, table.folds)), ""
     if log is not None and effects is None:
         log(f"Table {table.partition}: its predictions are not corrected for the others of a fold{why}")
     elif log is not None and effects is not None:
@@ -64,13 +64,14 @@ def with_fold_effects(
     return replace(table, effects=effects)
 
 
-def _people(case: Case, rows: Tensor) -> Tensor:
-    """A number for each person, or for each sample where people are not known; `(n,)` int64."""
+def _people(case: Case, rows: Tensor, folds: Tensor) -> Tensor:
+    """A number for each person, or for each sample where people are not known or each is a whole fold; `(n,)` int64."""
     subjects = case.splits.subjects
     if subjects is None:
         return torch.arange(len(rows))
     places: dict[Hashable, int] = {}
-    return torch.tensor([places.setdefault(subjects[row], len(places)) for row in rows.tolist()])
+    found = torch.tensor([places.setdefault(subjects[row], len(places)) for row in rows.tolist()])
+    return torch.arange(len(rows)) if len(places) == len(folds.unique()) else found
 
 
 def _pulled(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> tuple[Tensor, Tensor]:
