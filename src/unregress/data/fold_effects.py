@@ -16,11 +16,11 @@ BLOCK = 2**24
 class FoldEffects:
     """The effects of leaving out samples, as ridge regression on the gradients of the original's predictions has them.
 
-    With features Φ, whose inner products are Jᵀ-products of gradients divided by these and a ridge of all samples, and
-    each sample's pull p, which is minus the derivative of its loss by its prediction, times a factor, leaving out
-    samples T changes the predictions of T by
+    The features Φ are gradients, divided by a root of the sum of their outer products over all samples and of a ridge,
+    so that H = Φ Φᵀ is the regression's hat matrix.  The pull p of a sample is minus the derivative of its loss by its
+    prediction, times a factor.  Leaving out samples T lowers the predictions of T by
 
-        Φ_T Φ_Tᵀ (1 - Φ_T Φ_Tᵀ)⁻¹ p_T.
+        H_TT (1 - H_TT)⁻¹ p_T.
 
     It is exact for a linear model that was trained with squared errors and a ridge, and an approximation for others.
     After Koh, Ang, Teo and Liang (2019), on the effects of groups of training samples.
