@@ -184,9 +184,9 @@ class Measurement:
             method = replace(method, start=self.trainings.original(seed).start)
         return self.unlearned(method, rows, seed)
 
-    def in_a_row(self, method: LeaveOutEdit) -> dict[str, Any]:
-        """The edit of ten requests, one after the other, beside golds without any of them."""
-        requests = self.problem.sequence
+    def in_a_row(self) -> dict[str, Any]:
+        """The edit of ten requests, one after the other, by its own settings, beside golds without any of them."""
+        requests, method = self.problem.sequence, LeaveOutEdit(table=self.teaching)
         golds = [gold.model for gold in self.trainings.coupled(requests[-1], before=requests[:-1])]
         model: Unlearned = self.trainings.original(0)
         first, own = [], []
@@ -325,7 +325,7 @@ class Measurement:
             "audit by the table": audit_rates(self, edit),
         }
         if self.problem.sequence:
-            found["ten in a row"] = self.in_a_row(edit)
+            found["ten in a row"] = self.in_a_row()
         tables = self.problem.teaching + 1
         price = tables * (self.problem.folds - 1) + 2
         found["cost in retrainings"] = {

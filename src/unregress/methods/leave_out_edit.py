@@ -60,9 +60,10 @@ class LeaveOutEdit(Method):
     that judges the result, the mean.  None to train a helper instead."""
     helper: Training = Recipe(epochs=2, lr=1e-3)
     """Training of the helper on D_r, used without a table."""
-    anchors: int = 150
+    anchors: int = 300
     """Number of retained samples whose predictions are held, half of them the nearest to the forgotten ones and half
-    drawn at random; at least three for each forgotten sample."""
+    drawn at random; at least three for each forgotten sample.  With fewer an edit is cheaper, and its effects on others
+    add up sooner over many requests."""
     layers: Group = "least drift"
     """Layers to change: all, the first, the last two, or those of these three that move retained samples least, of
     those that bring the forgotten samples to within a fifth of the way in one change, or else nearest.
