@@ -111,7 +111,7 @@ def test_of_three_tables_two_teach_and_the_last_judges(project: Project) -> None
     (metric,) = judging(three.tables, edited.case, three.model, [edited], print)
     assert metric.table is third
     # Two that teach are off by less than one, beside the same judge: their mean distance by 1/√3 in place of 1/√2.
-    targets = [three.task.point(table.corrected(edited.case)).double() for table in three.tables]
+    targets = [three.task.point(table.targets(edited.case)).double() for table in three.tables]
     x, rows = three.splits.train[:][0], list(edited.case.requested.forget)
     own = three.model.model.eval()(x[rows]).detach().double().reshape(targets[0].shape)
     memory = (own - sum(targets[:2]) / 2).abs()

@@ -69,17 +69,18 @@ class FoldEffects:
 
         Args:
             folds: the fold of each sample, `(n,)` int64.
-            places: places of the samples, `(m,)` int64.
+            places: places of the samples, `(m,)` int64; one that is named twice is left out once.
 
         Returns:
             `(m, k)` float64.
         """
+        places, again = places.unique(return_inverse=True)
         found = -self.of(places)
         for fold in folds[places].unique():
             members, chosen = torch.nonzero(folds == fold).flatten(), folds[places] == fold
             whole = self.of(members)
             found[chosen] += whole[torch.searchsorted(members, places[chosen])]
-        return found
+        return found[again]
 
     def _changes(self, places: Tensor) -> Tensor:
         """As `of`, of several groups with the same number of samples, `(g, m)`; `(g, m, k)`."""

@@ -71,7 +71,7 @@ class LeaveOutTable:
     weights; near 0 where the initial weights decide what is learnt, 1 where they do not; None if it could not be
     measured."""
     effects: FoldEffects | None = field(default=None, repr=False)
-    """What the others of a fold did to the predictions; None where it is not known, or not well enough."""
+    """What the others of a fold did to the predictions; None where it is not known, or no more than chance."""
 
     def __post_init__(self) -> None:
         if not self.number_of_folds and len(self.folds):
@@ -181,14 +181,17 @@ class LeaveOutTable:
         """Places of the samples to forget, in the request's order, `(m,)` int64."""
         every = case.splits.row_hashes("train_eval")
         hashes = [every[row] for row in case.requested.forget]
-        known = {key: place for place, key in enumerate(self.keys)}
+        known: dict[bytes, list[int]] = {}
+        for place, key in enumerate(self.keys):
+            known.setdefault(key, []).append(place)
         if missing := sum(key not in known for key in hashes):
             raise StaleError(
                 f"{missing} of {len(hashes)} samples are not in the leave-out table",
                 expected="samples that the table was made with, unchanged",
                 remedy=_AGAIN["remedy"],
             )
-        return torch.tensor([known[key] for key in hashes], dtype=torch.int64)
+        # Copies of a sample take its places one after the other; those that came later share the last one.
+        return torch.tensor([known[key].pop(0) if len(known[key]) > 1 else known[key][0] for key in hashes])
 
 
 def teaching(tables: Sequence[LeaveOutTable]) -> tuple[LeaveOutTable, ...]:

@@ -47,7 +47,7 @@ class Changeable:
         Raises:
             ModelError: none of these predictions depends on a trainable weight.
         """
-        first = torch.from_numpy(case.rows("train")[: len(wanted) + 2])
+        first = torch.from_numpy(case.kept("train")[: len(wanted) + 2])
         rows = torch.cat([wanted, first[~torch.isin(first, wanted)][:2]])
         chunk = footprint(model, {}, case, rows[:2], runtime).chunk
         live, seen = live_weights(model, case, wanted, chunk, runtime)

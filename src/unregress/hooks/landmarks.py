@@ -17,8 +17,9 @@ from unregress.training.runtime import Runtime
 
 FEWEST = 32
 """Least number of landmarks."""
-SMALLEST = 1e-10
-"""Directions whose part of the landmarks' products is below this one, relative to the largest, are rounding errors."""
+SMALLEST = 1e-8
+"""Directions whose part of the landmarks' products is below this one, relative to the largest, are rounding errors of
+products in single precision."""
 
 
 def gradient_features(
@@ -26,8 +27,8 @@ def gradient_features(
 ) -> Tensor:
     """Features whose inner products approximate those of the gradients of predictions, exactly for the landmarks.
 
-    The gradients are those by the layers that `LeaveOutEdit` changes first.  All samples are taken twice: once beside
-    the landmarks for each of their chunks, so that no more than twice the landmarks' traces are held at once.
+    The gradients are those by the layers that `LeaveOutEdit` changes first.  Samples are taken in chunks of as many as
+    there are landmarks, and the landmarks again with each, so that the traces of no more than these two are held.
 
     Args:
         model: the model in evaluation mode, on the runtime's device.
@@ -41,12 +42,12 @@ def gradient_features(
         `(n, k, r)` float32, for r features, at most k times the number of landmarks.
 
     Raises:
-        ModelError: no prediction depends on a trainable weight, or the traces of fewer than `FEWEST` landmarks fit into
-            memory (`unregress.hooks.gram_passes.HELD`).
+        ModelError: no prediction depends on a trainable weight, gradients are not finite, or the traces of fewer than
+            `FEWEST` landmarks fit into memory (`unregress.hooks.gram_passes.HELD`).
     """
     layers = Changeable.of(model, case, landmarks, runtime)
-    fitting = int(gram_passes.HELD // (2 * layers.held_by_sample(layers.first_choice, outputs)))
-    if fitting < FEWEST <= len(landmarks):
+    fitting = int(gram_passes.HELD // (2 * max(1.0, layers.held_by_sample(layers.first_choice, outputs))))
+    if fitting < min(FEWEST, len(landmarks)):
         raise ModelError(
             f"The gradients of {2 * FEWEST} samples take more than {gram_passes.HELD / 1e9:.2g} GB",
             expected="a smaller model, or smaller inputs",
@@ -61,6 +62,8 @@ def gradient_features(
         return whole[-len(some) * outputs :, : len(landmarks) * outputs]
 
     own = products(landmarks)
+    if not bool(own.isfinite().all()):
+        raise ModelError("The model's gradients are not finite", expected="finite gradients for every sample")
     values, vectors = torch.linalg.eigh((own + own.T) / 2)
     large = values > SMALLEST * values[-1]
     root = vectors[:, large] / values[large].sqrt()

@@ -12,7 +12,7 @@ from unregress.data.case import Case
 from unregress.data.fold_effects import FoldEffects
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.loading import chunked
-from unregress.errors import ModelError
+from unregress.errors import ModelError, UnregressError
 from unregress.hooks.gram_passes import within_memory
 from unregress.hooks.landmarks import FEWEST, gradient_features
 from unregress.hooks.raw_predictions import flattened
@@ -26,42 +26,63 @@ VALUES = 2**26
 """Largest number of values of a table's features, which are kept with it: a quarter of a gigabyte."""
 
 
+SIGMAS = 3.0
+"""Least agreement, in its standard errors over the folds; of six ridges chance gives the best less in most tables."""
+
+
 def with_fold_effects(
     table: LeaveOutTable, model: nn.Module, case: Case, runtime: Runtime, log: Callable[[str], None] | None = None
 ) -> LeaveOutTable:
     """A table that also knows what the others of a fold did to its predictions, if the original's gradients explain it.
+
+    Whatever the model or the task cannot do, the table itself is returned, and the log says why it is not corrected.
 
     Args:
         table: a table that was made with the case, and of which nothing has been removed.
         model: the original.
         case: task and data.
         runtime: where to run, with the original's seed.
-        log: receives how well the gradients explain the table.
+        log: receives how well the gradients explain the table, or why it is not corrected.
     """
+    effects: FoldEffects | None = None
+    try:
+        effects = found = _explained(table, model, case, runtime)
+    # A user's model and loss are called here in ways that a training does not; what hours of it gave must not be lost.
+    except Exception as error:
+        why = error.found if isinstance(error, UnregressError) else f"{type(error).__name__}: {error}"
+        said = f"cannot be corrected for the others of a fold where they teach ({why})"
+    else:
+        said = "will be corrected for the others of a fold where they teach: the model's gradients explain "
+        said += f"{found.agreement**2:.0%} of what was measured beside a person's own absence"
+    if log is not None:
+        log(f"Table {table.partition}: its predictions {said}")
+    return replace(table, effects=effects)
+
+
+def _explained(table: LeaveOutTable, model: nn.Module, case: Case, runtime: Runtime) -> FoldEffects:
+    """The effects of the others of a fold.
+
+    Raises:
+        ModelError: they cannot be computed, or explain no more than chance would.
+    """
+    if case.splits.weight_array is not None:
+        raise ModelError("Samples have weights")
     rows = torch.from_numpy(case.kept("train"))
     outputs = table.predictions[0].numel()
+    if FEATURES // outputs < FEWEST:
+        raise ModelError(f"{outputs} outputs leave fewer than {FEWEST} landmarks for {FEATURES} features")
     landmarks = min(FEATURES, VALUES // (len(rows) * outputs)) // outputs
+    if landmarks < FEWEST:
+        raise ModelError(f"Features of {len(rows):,} samples with {outputs} outputs take too much memory")
     order = torch.randperm(len(rows), generator=runtime.generator("leave-out/landmarks"))
     ready = runtime.set_up(runtime.private_copy(model)).eval()
     reading = within_memory(runtime, ready, case, rows[:2])
-    try:
-        if landmarks < FEWEST:
-            raise ModelError(f"Features of {len(rows):,} samples with {outputs} outputs take too much memory")
-        features = gradient_features(ready, case, rows, rows[order[:landmarks]], outputs, reading)
-    except ModelError as error:
-        effects, why = None, f" since {error.found[:1].lower()}{error.found[1:]}"
-    else:
-        own, pulls = _pulled(ready, case, rows, reading)
-        changes = own - flattened(table.predictions).double()
-        effects, why = _best(features, pulls, changes, table.folds, _people(case, rows, table.folds)), ""
-    if log is not None and effects is None:
-        log(f"Table {table.partition}: its predictions are not corrected for the others of a fold{why}")
-    elif log is not None and effects is not None:
-        log(
-            f"Table {table.partition}: its predictions are corrected for the others of a fold, by the gradients of the "
-            f"model, which explain {effects.agreement**2:.0%} of what these changed"
-        )
-    return replace(table, effects=effects)
+    features = gradient_features(ready, case, rows, rows[order[:landmarks]], outputs, reading)
+    own, pulls = _pulled(ready, case, rows, reading)
+    changes = own - flattened(table.predictions).double()
+    if not bool(changes.isfinite().all() and pulls.isfinite().all()):
+        raise ModelError("Predictions, or derivatives of losses by them, are not finite")
+    return _best(features, pulls, changes, table.folds, _people(case, rows, table.folds))
 
 
 def _people(case: Case, rows: Tensor, folds: Tensor) -> Tensor:
@@ -75,10 +96,16 @@ def _people(case: Case, rows: Tensor, folds: Tensor) -> Tensor:
 
 
 def _pulled(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> tuple[Tensor, Tensor]:
-    """The model's raw predictions, and minus the derivative of each sample's training loss by its own; `(n, k)`."""
+    """The model's raw predictions, and minus the derivative of each sample's training loss by its own; `(n, k)`.
+
+    Raises:
+        ModelError: samples have weights, of which the regression knows nothing.
+    """
     own, pulls = [], []
     with evaluating(model):
         for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size)):
+            if case.task.weights(batch.data) is not None:
+                raise ModelError("Samples have weights")
             with torch.no_grad():
                 raw = case.task.predict(model, batch.data)
             leaf = raw.detach().clone().requires_grad_()
@@ -90,7 +117,7 @@ def _pulled(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> tup
     return torch.cat(own), torch.cat(pulls)
 
 
-def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, people: Tensor) -> FoldEffects | None:
+def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, people: Tensor) -> FoldEffects:
     """The effects with the ridge by which they explain best what leaving out folds has changed.
 
     The changes are explained by two sums, with a factor each: what a person's own absence does, and what the others of
@@ -103,26 +130,29 @@ def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, peopl
         folds: `(n,)`.
         people: a number for each person, `(n,)`.
 
-    Returns:
-        None if nothing is explained.
+    Raises:
+        ModelError: they explain no more than chance would.
     """
     flat = features.flatten(0, 1).double()
     moments, unit = flat.T @ flat, float(flat.square().sum(1).mean())
     best: FoldEffects | None = None
-    least = float("inf")
-    for ridge in RIDGES if unit > 0 and bool(pulls.isfinite().all()) else ():
+    sigmas, least = 0.0, float("inf")
+    for ridge in RIDGES:
         root = torch.linalg.cholesky(moments + ridge * unit * torch.eye(len(moments), dtype=moments.dtype))
         divided = torch.linalg.solve_triangular(root, flat.T, upper=False).T.reshape(features.shape).float()
         tried = FoldEffects(features=divided, pulls=pulls.float(), agreement=0.0)
-        own = tried.of_each(people).reshape(-1)
-        others = tried.of_each(folds).reshape(-1) - own
+        own = tried.of_each(people).flatten()
+        others = tried.of_each(folds).flatten() - own
         sides = torch.stack([own, others], 1)
         factors = torch.linalg.lstsq(sides, changes.reshape(-1, 1)).solution.flatten()
         left = float((changes.flatten() - sides @ factors).square().sum())
         if left < least and factors[1] > 0:
-            least = left
-            agreement = _correlation(_without(others, own), _without(changes.flatten(), own))
+            rest, measured = _without(others, own), _without(changes.flatten(), own)
+            least, sigmas = left, _sigmas((rest * measured).reshape(changes.shape).sum(1), folds)
+            agreement = float(rest @ measured / (rest.norm() * measured.norm()))
             best = replace(tried, pulls=(factors[1] * pulls).float(), agreement=agreement)
+    if best is None or sigmas < SIGMAS:
+        raise ModelError("The model's gradients explain no more of the changes than chance would")
     return best
 
 
@@ -131,5 +161,8 @@ def _without(values: Tensor, others: Tensor) -> Tensor:
     return values - (values @ others) / (others @ others) * others
 
 
-def _correlation(first: Tensor, second: Tensor) -> float:
-    return float(first @ second / (first.norm() * second.norm()))
+def _sigmas(products: Tensor, folds: Tensor) -> float:
+    """The mean over folds of the samples' sums, in its standard errors."""
+    _, number = folds.unique(return_inverse=True)
+    sums = torch.zeros(int(number.max()) + 1, dtype=torch.float64).index_add_(0, number, products)
+    return float(sums.mean() / (sums.std() / len(sums) ** 0.5))
