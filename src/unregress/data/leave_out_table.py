@@ -71,7 +71,7 @@ class LeaveOutTable:
     weights; near 0 where the initial weights decide what is learnt, 1 where they do not; None if it could not be
     measured."""
     effects: FoldEffects | None = field(default=None, repr=False)
-    """What the others of a fold did to the predictions; None where it is not known, or no more than chance."""
+    """What the others of a fold did to the predictions; None where it is not known, or not well enough."""
 
     def __post_init__(self) -> None:
         if not self.number_of_folds and len(self.folds):
