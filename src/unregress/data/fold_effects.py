@@ -75,12 +75,7 @@ class FoldEffects:
             `(m, k)` float64.
         """
         places, again = places.unique(return_inverse=True)
-        found = -self.of(places)
-        for fold in folds[places].unique():
-            members, chosen = torch.nonzero(folds == fold).flatten(), folds[places] == fold
-            whole = self.of(members)
-            found[chosen] += whole[torch.searchsorted(members, places[chosen])]
-        return found[again]
+        return (self.of_each(folds)[places] - self.of(places))[again]
 
     def _changes(self, places: Tensor) -> Tensor:
         """As `of`, of several groups with the same number of samples, `(g, m)`; `(g, m, k)`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ def listed(values: Any) -> Any:
         if unit in ("ns", "ps", "fs", "as"):
             values = values.astype(f"{values.dtype.kind}8[us]")
     return values.tolist() if hasattr(values, "tolist") else values
+
+
+def numbered(values: Iterable[Hashable]) -> NDArray[np.int64]:
+    """A number for each different value, in the order of first appearance.
+
+    >>> numbered(["b", "a", "b"]).tolist()
+    [0, 1, 0]
+    """
+    places: dict[Hashable, int] = {}
+    return np.array([places.setdefault(value, len(places)) for value in values], dtype=np.int64)
 
 
 def as_written(values: NDArray[Any]) -> list[Any]:

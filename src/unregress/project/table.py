@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 
 from unregress.data.column_scaler import FEATURES, TARGETS, scaler_for
 from unregress.data.ids import plain_ids
-from unregress.data.listed import as_written, listed
+from unregress.data.listed import as_written, listed, numbered
 from unregress.data.splits import Splits
 from unregress.errors import DataError, SettingError, UnregressError, raise_all
 from unregress.tasks.units import Output, Scaler
@@ -203,7 +203,7 @@ class Columns:
                 f"Shares are {' and '.join(f'{name}={share}' for name, share in shares.items())}",
                 expected="validation 0 or more, test above 0, less than 1 together",
             )
-        people = np.arange(len(table)) if self.subject is None else _codes(_values(table, self.subject))
+        people = np.arange(len(table)) if self.subject is None else numbered(listed(_values(table, self.subject)))
         count = int(people.max()) + 1
         order = np.random.default_rng(seed).permutation(count)
         ends = np.round(np.cumsum([test, validation]) * count).astype(int)
@@ -227,12 +227,6 @@ class _Stacked:
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
-
-
-def _codes(values: NDArray[Any]) -> NDArray[np.int64]:
-    """A number for each different value, in the order of first appearance."""
-    places: dict[Any, int] = {}
-    return np.array([places.setdefault(value, len(places)) for value in listed(values)], dtype=np.int64)
 
 
 def _about_table(name: str, table: Any) -> Iterator[DataError]:

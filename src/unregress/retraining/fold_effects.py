@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unregress.data.case import Case
 from unregress.data.fold_effects import FoldEffects
 from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.listed import numbered
 from unregress.data.loading import chunked
 from unregress.errors import ModelError, UnregressError
 from unregress.hooks.gram_passes import within_memory
@@ -45,19 +46,23 @@ def with_fold_effects(
         runtime: where to run, with the original's seed.
         log: receives how well the gradients explain the table, or why it is not corrected.
     """
-    effects: FoldEffects | None = None
     try:
-        effects = found = _explained(table, model, case, runtime)
+        effects = _explained(table, model, case, runtime)
     # A user's model and loss are called here in ways that a training does not; what hours of it gave must not be lost.
     except Exception as error:
         why = error.found if isinstance(error, UnregressError) else f"{type(error).__name__}: {error}"
-        said = f"cannot be corrected for the others of a fold where they teach ({why})"
+        made, said = table, f"cannot be corrected for the others of a fold where they teach ({why})"
     else:
-        said = "will be corrected for the others of a fold where they teach: the model's gradients explain "
-        said += f"{found.agreement**2:.0%} of what was measured beside a person's own absence"
+        made, said = (
+            replace(table, effects=effects),
+            "will be corrected for the others of a fold where they teach: the ",
+        )
+        said += (
+            f"model's gradients explain {effects.agreement**2:.0%} of what was measured beside a person's own absence"
+        )
     if log is not None:
         log(f"Table {table.partition}: its predictions {said}")
-    return replace(table, effects=effects)
+    return made
 
 
 def _explained(table: LeaveOutTable, model: nn.Module, case: Case, runtime: Runtime) -> FoldEffects:
@@ -91,9 +96,8 @@ def _people(case: Case, rows: Tensor, folds: Tensor) -> Tensor:
     subjects = case.splits.subjects
     if subjects is None:
         return torch.arange(len(rows))
-    places: dict[Hashable, int] = {}
-    found = torch.tensor([places.setdefault(subjects[row], len(places)) for row in rows.tolist()])
-    return torch.arange(len(rows)) if len(places) == len(folds.unique()) else found
+    found = torch.from_numpy(numbered(subjects[row] for row in rows.tolist()))
+    return torch.arange(len(rows)) if len(found.unique()) == len(folds.unique()) else found
 
 
 def _pulled(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> tuple[Tensor, Tensor]:
@@ -122,7 +126,7 @@ def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, peopl
     """The effects with the ridge by which they explain best what leaving out folds has changed.
 
     The changes are explained by two sums, with a factor each: what a person's own absence does, and what the others of
-    the fold do.  The second factor is that of the effects.
+    the fold do.  The second factor is that of the effects: the slope once the first sum is taken out of both sides.
 
     Args:
         features: whose inner products are those of gradients, `(n, k, r)`.
@@ -144,19 +148,18 @@ def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, peopl
         tried = FoldEffects(features=divided, pulls=pulls.float(), agreement=0.0)
         own = tried.of_each(people).flatten()
         others = tried.of_each(folds).flatten() - own
-        sides = torch.stack([own, others], 1)
-        factors = torch.linalg.lstsq(sides, changes.reshape(-1, 1)).solution.flatten()
-        left = float((changes.flatten() - sides @ factors).square().sum())
-        if left < least and factors[1] > 0:
-            rest, measured = _without(others, own), _without(changes.flatten(), own)
+        rest, measured = _without(others, own), _without(changes.flatten(), own)
+        factor = float(rest @ measured / (rest @ rest))
+        left = float((measured - factor * rest).square().sum())
+        if left < least and factor > 0:
             least, sigmas = left, _sigmas((rest * measured).reshape(changes.shape).sum(1), folds)
             agreement = float(rest @ measured / (rest.norm() * measured.norm()))
-            best = replace(tried, pulls=(factors[1] * pulls).float(), agreement=agreement)
+            best = replace(tried, pulls=(factor * pulls).float(), agreement=agreement)
     if best is None or sigmas < SIGMAS or best.agreement**2 < EXPLAINED:
         share = 0.0 if best is None else best.agreement**2
         raise ModelError(
-            f"The model's gradients explain {share:.0%} of what was measured beside a person's own absence",
-            expected=f"at least {EXPLAINED:.0%}, and more than chance does",
+            f"The model's gradients explain {share:.0%} of what was measured beside a person's own absence, which is "
+            f"less than {EXPLAINED:.0%} or no more than chance"
         )
     return best
 

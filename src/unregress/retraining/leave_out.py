@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable, training_of
+from unregress.data.listed import numbered
 from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
@@ -216,9 +217,8 @@ def _fold_of_unseen(case: Case, held: list[Chosen], runtime: Runtime, folds: int
     for each in held:
         subjects = case.splits.subjects_of(each.split)
         people += [(each.split, row) if subjects is None else subjects[row] for row in each.rows.tolist()]
-    number = {person: place for place, person in enumerate(dict.fromkeys(people))}
-    drawn = draws.integers(folds, size=len(number))
-    return np.array([drawn[number[person]] for person in people], dtype=np.int64)
+    drawn: Index = draws.integers(folds, size=len(set(people)))
+    return drawn[numbered(people)]
 
 
 def _chosen(held: list[Chosen], mask: np.typing.NDArray[np.bool_]) -> list[Chosen]:
