@@ -1,4 +1,4 @@
-"""How often the verdict fails a fresh gold of a request with 60 samples, by how golds vary from seed to seed.
+"""How often the verdict fails a fresh gold of a request with 30 to 1,000 samples, by how golds vary from seed to seed.
 
 python benchmarks/calibration_spreads.py --output results/calibration/spreads.json
 """
@@ -6,6 +6,8 @@ python benchmarks/calibration_spreads.py --output results/calibration/spreads.js
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,51 +20,75 @@ from unregress.evidence import AuditedModel, AuditReport, Role
 from unregress.evidence.verdict import judge
 from unregress.parallel.jobs import one_thread
 
-SAMPLES, RESIDUAL, GOLDS = 60, 1.5, (5, 10)
-"""Forgotten samples, and as many held-out ones; residuals in standard deviations of a gold."""
+GOLDS = (5, 10)
+SETTINGS = ((30, 1.5), (60, 1.5), (300, 1.5), (1000, 1.5), (60, 5.0), (1000, 5.0))
+"""Forgotten samples, and as many held-out ones; residuals in standard deviations of a gold.
+
+Golds that share the original's initial weights differ less from each other, so the same residuals are more of their
+standard deviations: what the shared start adds to all of them is a part of what they are expected to predict.
+"""
+Share = tuple[float, float, float]
+"""Share of audits that fail a fresh gold, and its exact 95 % interval."""
 
 
-def failed(spread: str, golds: int, rng: np.random.Generator, rule: Rule) -> bool:
+def failed(spread: str, golds: int, samples: int, residual: float, rng: np.random.Generator, rule: Rule) -> bool:
     """Whether one more gold fails in one audit."""
-    models = drawn(spread, rng, (1, golds + 2, 2 * SAMPLES))[0]
-    target = RESIDUAL * rng.normal(size=2 * SAMPLES)
-    models[0, :SAMPLES] = LEARNT * target[:SAMPLES] + (1 - LEARNT) * models[0, :SAMPLES]
+    models = drawn(spread, rng, (1, golds + 2, 2 * samples))[0]
+    target = residual * rng.normal(size=2 * samples)
+    models[0, :samples] = LEARNT * target[:samples] + (1 - LEARNT) * models[0, :samples]
     names = ["original", "model", *(f"gold {n}" for n in range(golds))]
-    parts = {"train-forget": slice(SAMPLES), "test-retain": slice(SAMPLES, None)}
+    parts = {"train-forget": slice(samples), "test-retain": slice(samples, None)}
     answers = {
         name: {part: model[rows] for part, rows in parts.items()} for name, model in zip(names, models, strict=True)
     }
     roles: dict[str, Role] = {"original": "original", "model": "unlearned"}
     report = AuditReport(
         version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
-        samples={"train-forget": SAMPLES},
+        samples={"train-forget": samples},
         models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in names),
         measures=tuple(measures(answers, {part: target[rows] for part, rows in parts.items()}, few=False)),
     )  # fmt: skip
     return judge(report, rule)[1].outcome == "FAIL"
 
 
-def main(output: Path, audits: int = 200, seed: int = 0) -> None:
+def key(samples: int, residual: float, golds: int) -> str:
+    """What a share is of."""
+    return f"{samples} samples, residuals of {residual:g}, {golds} golds"
+
+
+def lines(found: Mapping[str, Mapping[str, Share]]) -> Iterator[str]:
+    """The table of docs/calibration.md: shares with five and with ten golds."""
+    yield "| golds vary by | " + " | ".join(f"{count:,} samples, {residual:g}" for count, residual in SETTINGS) + " |"
+    yield "|---" * (1 + len(SETTINGS)) + "|"
+    for spread, shares in found.items():
+        cells = [" / ".join(f"{shares[key(*setting, golds)][0]:.1%}" for golds in GOLDS) for setting in SETTINGS]
+        yield f"| {spread} | " + " | ".join(cells) + " |"
+
+
+def main(output: Path, audits: int = 1000, seed: int = 0) -> None:
     """Simulate, and write the shares with their exact 95 % intervals.
 
     Args:
         output: file for the numbers.
-        audits: for each spread and number of golds.
+        audits: for each spread, number of samples, residual and number of golds.
         seed: of all draws.
     """
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, Share]] = {}
+    settings = {"audits": audits, "seed": seed, "rule": str(Rule())}
+    output.parent.mkdir(parents=True, exist_ok=True)
     with one_thread():
         for place, spread in enumerate(SPREADS):
-            for golds in GOLDS:
-                rng = np.random.default_rng([seed, place, golds])
-                alarms = sum(failed(spread, golds, rng, Rule()) for _ in range(audits))
-                exact = binomtest(alarms, audits).proportion_ci()
-                shares = [alarms / audits, exact.low, exact.high]
-                found.setdefault(spread, {})[str(golds)] = [round(share, 4) for share in shares]
-            print(spread, found[spread], flush=True)
-    settings = {"audits": audits, "seed": seed, "samples": SAMPLES, "residual": RESIDUAL, "rule": str(Rule())}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"settings": settings, "fresh gold FAIL": found}, indent=1) + "\n", encoding="utf-8")
+            for samples, residual in SETTINGS:
+                for golds in GOLDS:
+                    rng = np.random.default_rng([seed, place, golds, samples, round(10 * residual)])
+                    alarms = sum(failed(spread, golds, samples, residual, rng, Rule()) for _ in range(audits))
+                    exact = binomtest(alarms, audits).proportion_ci()
+                    share = (alarms / audits, round(exact.low, 4), round(exact.high, 4))
+                    found.setdefault(spread, {})[key(samples, residual, golds)] = share
+            told = json.dumps({"settings": settings, "fresh gold FAIL": found}, indent=1)
+            output.write_text(told + "\n", encoding="utf-8")
+            print(spread, found[spread], file=sys.stderr, flush=True)
+    print("\n".join(lines(found)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """The verdict under attack: planted models of which the right outcome is known, and how often the audit says it.
 
-On a tabular, an image and a text task, 60 of 300 samples are forgotten at random.  Each audit draws an original, golds
-and a model to judge from a pool that is trained once.
+On a tabular, an image and a text task, 60 samples are forgotten at random, or all of a band of targets.  Each audit
+draws an original, golds and a model to judge from a pool that is trained once.
 
-    python benchmarks/planted_models.py --data ../shared/data --output results/calibration/planted-models.json --seed 7
+    cd benchmarks
+    python planted_models.py --data DATA --output ../results/calibration/planted-models.json --seed 7
+    python planted_models.py --data DATA --output ../results/calibration/planted-bands.json --seed 7 --asked band
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 from calibration_small import measures
 from jsonargparse import auto_cli
-from planted_pools import KINDS, Measured, Pool, pool_of
+from planted_pools import KINDS, Asked, Measured, Pool, pool_of
 
 from unregress import Rule
 from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement, Role, Verdict
@@ -31,7 +33,7 @@ from unregress.metrics.relearning import above_threshold
 from unregress.metrics.revival import memory
 from unregress.parallel.jobs import one_thread
 
-FORGET, KEPT = "train-forget", "test-retain"
+FORGET, KEPT, SIMILAR = "train-forget", "test-retain", "test-forget"
 GOLDS = (5, 10, 20)
 Plant = Callable[[Pool, Measured, Measured, np.random.Generator], Measured]
 """Makes a model to judge from a gold and an original."""
@@ -72,8 +74,9 @@ def _median(pool: Pool, gold: Measured, _: Measured, rng: np.random.Generator) -
 
 
 def _similar_better(pool: Pool, gold: Measured, _: Measured, rng: np.random.Generator) -> Measured:
-    seen = gold.answers[KEPT]
-    return with_answers(gold, test_retain=seen + 0.2 * (pool.target[KEPT] - seen))
+    part = SIMILAR if SIMILAR in gold.answers else KEPT
+    seen = gold.answers[part]
+    return with_answers(gold, **{part.replace("-", "_"): seen + 0.2 * (pool.target[part] - seen)})
 
 
 def _flipped(pool: Pool, gold: Measured, _: Measured, rng: np.random.Generator) -> Measured:
@@ -151,7 +154,8 @@ def verdict(pool: Pool, original: Measured, model: Measured, golds: Sequence[Mea
     models = {"original": original, "model": model, **{f"gold {n}": gold for n, gold in enumerate(golds)}}
     roles: dict[str, Role] = {"original": "original", "model": "unlearned", CONSTANT: "reference"}
     # The retained training samples tell only whether golds learnt anything.
-    target = {part: pool.target[part].ravel() for part in (FORGET, KEPT)}
+    parts = [part for part in (FORGET, KEPT, SIMILAR) if part in pool.target]
+    target = {part: pool.target[part].ravel() for part in parts}
     answers = {name: {part: each.answers[part].ravel() for part in target} for name, each in models.items()}
     middle = float(np.median(pool.target["train-retain"]))
     constant = mean_absolute_error(np.full_like(target[KEPT], middle), target[KEPT])
@@ -188,7 +192,15 @@ def in_weights(pool: Pool, models: Mapping[str, Measured]) -> Iterator[Measureme
         )
 
 
-def main(output: Path, data: Path, times: int = 300, golds: int = 60, originals: int = 10, seed: int = 0) -> None:
+def main(
+    output: Path,
+    data: Path,
+    times: int = 300,
+    golds: int = 60,
+    originals: int = 10,
+    seed: int = 0,
+    asked: Asked = "random",
+) -> None:
     """Train, audit, and write the shares of outcomes.
 
     Args:
@@ -198,21 +210,24 @@ def main(output: Path, data: Path, times: int = 300, golds: int = 60, originals:
         golds: trained for each task.
         originals: trained for each task.
         seed: of all draws.
+        asked: what is forgotten.
     """
     rule = Rule()
     found: dict[str, Any] = {
-        "command": f"python benchmarks/planted_models.py --data ../shared/data --output {output} --seed {seed}",
+        "command": f"python benchmarks/planted_models.py --data ../shared/data --output {output} --seed {seed}"
+        f" --asked {asked}",
         "settings": {
             "times": times, "golds": golds, "originals": originals, "seed": seed, "rule": str(rule),
             "versions": {name: version(name) for name in ("unregress", "torch", "numpy", "scipy")},
         },
     }  # fmt: skip
     for kind in KINDS:
-        pool = pool_of(kind, data, golds=golds, originals=originals, seed=seed)
+        pool = pool_of(kind, data, golds=golds, originals=originals, seed=seed, asked=asked)
+        found[kind] = {"forgotten": len(pool.target[FORGET]), "held out": {p: len(v) for p, v in pool.target.items()}}
         for place, count in enumerate(GOLDS):
             rng = np.random.default_rng([seed, place])
             with one_thread():
-                found.setdefault(kind, {})[str(count)] = audits(pool, count, times, rule, rng)
+                found[kind][str(count)] = audits(pool, count, times, rule, rng)
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             print(kind, count, json.dumps(found[kind][str(count)], indent=1), flush=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -28,8 +28,9 @@ from unregress.metrics.revival import revived
 from unregress.parallel.jobs import one_thread
 
 FORGOTTEN = 60
+"""Samples of a request at random."""
 RUNTIME = Runtime(accelerator="cpu", progress=False)
-PARTS = ("train-retain", "train-forget", "test-retain")
+Asked = Literal["random", "band"]
 
 
 class Pairs(nn.Module):
@@ -82,13 +83,23 @@ class Kind:
     recipe: Recipe
     again: Recipe
     """How to relearn, and for an epoch to revive."""
+    band: tuple[float | None, float | None]
+    """Lower and upper bound of the targets that a request for a band forgets."""
     stack: int = 1
+
+    def request(self, asked: Asked, seed: int) -> ForgetRequest:
+        """`FORGOTTEN` training samples at random, or all in the band."""
+        target = self.splits.train[:][1]
+        if asked == "random":
+            return ForgetRequest.random(len(target), FORGOTTEN, seed=seed, reason="planted models")
+        low, high = self.band
+        return ForgetRequest.band(target, low=low, high=high, reason="planted models")
 
 
 def tabular(_: Path) -> Kind:
     """The demo's network on scikit-learn's diabetes patients."""
     return Kind(
-        splits=band.patients(), build=band.build_model, recipe=band.TRAINING, stack=20,
+        splits=band.patients(), build=band.build_model, recipe=band.TRAINING, stack=20, band=(200, None),
         again=Recipe(epochs=10, lr=0.01, batch_size=32),
     )  # fmt: skip
 
@@ -107,7 +118,8 @@ def image(_: Path) -> Kind:
     table = load_digits()
     pictures = torch.tensor(table.images, dtype=torch.float32)[:, None] / 16
     numbers = torch.tensor(table.target, dtype=torch.float32)
-    return _split(pictures, numbers, _digits, Recipe(epochs=100, lr=0.005, batch_size=32, schedule="one-cycle"), 20)
+    recipe = Recipe(epochs=100, lr=0.005, batch_size=32, schedule="one-cycle")
+    return _split(pictures, numbers, _digits, recipe, 20, band=(7, None))
 
 
 def text(data: Path) -> Kind:
@@ -118,18 +130,26 @@ def text(data: Path) -> Kind:
     length = max(first.shape[1], second.shape[1])
     inputs = torch.stack([nn.functional.pad(each, (0, length - each.shape[1])) for each in (first, second)], dim=1)
     build = partial(Pairs, int(inputs.max()) + 1)
-    return _split(inputs, score, build, Recipe(epochs=12, lr=0.01, batch_size=32, schedule="one-cycle"), 1, count=1500)
+    recipe = Recipe(epochs=12, lr=0.01, batch_size=32, schedule="one-cycle")
+    return _split(inputs, score, build, recipe, 1, band=(None, 2), count=1500)
 
 
 def _split(
-    inputs: Tensor, target: Tensor, build: Callable[[], nn.Module], recipe: Recipe, stack: int, count: int = 300
+    inputs: Tensor,
+    target: Tensor,
+    build: Callable[[], nn.Module],
+    recipe: Recipe,
+    stack: int,
+    *,
+    band: tuple[float | None, float | None],
+    count: int = 300,
 ) -> Kind:
     """Some samples to train on, half as many more for a model that has more data, and as many to test on."""
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))[: 2 * count]
     parts = [TensorDataset(inputs[rows], target[rows]) for rows in order.split([count, count // 2, count // 2])]
     return Kind(
         splits=Splits(train=parts[0], validation=parts[1], test=parts[2]), build=build, recipe=recipe, stack=stack,
-        again=Recipe(epochs=round(3000 / count), lr=0.003, batch_size=32),
+        again=Recipe(epochs=round(3000 / count), lr=0.003, batch_size=32), band=band,
     )  # fmt: skip
 
 
@@ -165,7 +185,9 @@ class Pool:
     """Loss that counts as relearnt, by the first original's."""
 
 
-def pool_of(name: str, data: Path, *, golds: int, originals: int, seed: int = 0, shuffles: int = 3) -> Pool:
+def pool_of(
+    name: str, data: Path, *, golds: int, originals: int, seed: int = 0, shuffles: int = 3, asked: Asked = "random"
+) -> Pool:
     """Train and measure the models of a task.
 
     Args:
@@ -175,12 +197,11 @@ def pool_of(name: str, data: Path, *, golds: int, originals: int, seed: int = 0,
         originals: number of originals, each with a model of either kind that is planted in the weights.
         seed: of all trainings.
         shuffles: orders of the data to relearn in.
+        asked: what is forgotten.
     """
     kind = KINDS[name](data)
     task = TensorTask(build_model=kind.build, loss="l1")
-    count = len(kind.splits.train)  # type: ignore[arg-type]
-    request = ForgetRequest.random(count, FORGOTTEN, seed=seed, reason="planted models")
-    case = Case(task=task, splits=kind.splits, request=request)
+    case = Case(task=task, splits=kind.splits, request=kind.request(asked, seed))
     with one_thread():
         seeds = range(seed, seed + golds)
         made = [each.model for each in retrain(case, kind.recipe, RUNTIME, seeds, stack=kind.stack)]
@@ -195,11 +216,11 @@ def _seeded(seed: int) -> Runtime:
 
 
 def _with_more(case: Case) -> Case:
-    """The retained samples and the validation samples as training data."""
+    """The retained samples and the validation samples of their kind as training data."""
     inputs, target = case.splits.train[:]
     others, theirs = case.splits.validation[:]  # type: ignore[index]
-    retain = torch.tensor(case.requested.retain)
-    more = TensorDataset(torch.cat([inputs[retain], others]), torch.cat([target[retain], theirs]))
+    retain, kept = torch.tensor(case.requested.retain), torch.from_numpy(~case.forget_like("validation"))
+    more = TensorDataset(torch.cat([inputs[retain], others[kept]]), torch.cat([target[retain], theirs[kept]]))
     return Case(task=case.task, splits=Splits(train=more, test=case.splits.test))
 
 
@@ -262,4 +283,10 @@ def _measured(case: Case, kind: Kind, models: Mapping[str, Sequence[nn.Module]],
 def _answers(model: nn.Module, case: Case) -> dict[Part, Predictions]:
     trained, held_out = (collect(model, case.task, case.source(split), RUNTIME) for split in ("train_eval", "test"))
     forget, retain = (np.asarray(rows) for rows in (case.requested.forget, case.requested.retain))
-    return {"train-retain": trained.at(retain), "train-forget": trained.at(forget), "test-retain": held_out}
+    similar = case.forget_like("test")
+    parts: dict[Part, Predictions] = {
+        "train-retain": trained.at(retain),
+        "train-forget": trained.at(forget),
+        "test-retain": held_out.at(np.flatnonzero(~similar)),
+    }
+    return parts | ({"test-forget": held_out.at(np.flatnonzero(similar))} if similar.any() else {})

@@ -12,7 +12,7 @@ from torch import nn
 
 from unregress import AttackAUC, Case, Deviation, Errors, Rule, Runtime, Wasserstein
 from unregress.data.request import Index
-from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Role, Verdict
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement, Part, Role, Verdict
 from unregress.evidence.verdict import judge
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.errors import mean_absolute_error
@@ -21,9 +21,9 @@ from unregress.metrics.memory_of_few import memory_of_few
 from unregress.metrics.predictions import Predictions, Values
 from unregress.metrics.roc import auc
 
-DISTANCES, FORGET = ("paired", "w1"), "train-forget"
-NUMBERS = (("mae", FORGET), ("auc", FORGET), ("mae", "test-retain"))
-ROLES: dict[str, Role] = {"original": "original", "model": "unlearned"}
+DISTANCES, FORGET, KEPT = ("paired", "w1"), "train-forget", "test-retain"
+NUMBERS = (("mae", FORGET), ("auc", FORGET), ("mae", KEPT))
+ROLES: dict[str, Role] = {"original": "original", "model": "unlearned", CONSTANT: "reference"}
 """Roles of the models other than golds."""
 
 
@@ -38,6 +38,8 @@ class Pool:
     """Distances between golds, by name of the distance."""
     floor: float
     """The golds' mean paired difference, in target units."""
+    constant: float
+    """Error of the retained targets' median on what is kept: no more skill can be lost."""
     rule: Rule
     """Settings of the verdict."""
 
@@ -76,7 +78,10 @@ def pool_of(
     }
     forget = models[0.0][FORGET]
     between = {metric: np.stack([distance(metric, own, forget) for own in forget]) for metric in DISTANCES}
-    return Pool(models, targets, between, float(between["paired"].sum() / (len(forget) * (len(forget) - 1))), rule)
+    floor = float(between["paired"].sum() / (len(forget) * (len(forget) - 1)))
+    middle = np.median(target["train"][~case.requested.mask])
+    constant = mean_absolute_error(np.full_like(targets[KEPT], middle), targets[KEPT])
+    return Pool(models, targets, between, floor, constant, rule)
 
 
 def distance(metric: str, answers: Values, golds: Values) -> Values:
@@ -114,7 +119,8 @@ def measures(pool: Pool, drawn: Drawn, answers: Answers) -> Iterator[Measurement
 
 
 def audited(pool: Pool, drawn: Drawn, answers: Answers) -> Verdict:
-    found = tuple(measures(pool, drawn, answers))
+    constant = Measurement(metric="mae", split=KEPT, model=CONSTANT, value=pool.constant)
+    found = (*measures(pool, drawn, answers), constant)
     names = dict.fromkeys(measure.model for measure in found)
     report = AuditReport(
         version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),

@@ -31,6 +31,11 @@ def test_without_mirror_it_is_scipys_estimate() -> None:
     assert density(values, grid) == pytest.approx(tuple(gaussian_kde(values)(grid)))
 
 
+def test_a_large_sample_is_thinned_and_keeps_its_bandwidth() -> None:
+    values, grid = np.random.default_rng(4).normal(size=30_000), np.linspace(-3, 3, 13)
+    assert density(values, grid) == pytest.approx(tuple(gaussian_kde(values)(grid)), abs=2e-4)
+
+
 def test_change_of_units_divides_the_density() -> None:
     values = np.random.default_rng(2).gamma(2.0, size=50)
     grid = np.linspace(0, 9, 20)

@@ -226,7 +226,8 @@ def test_members_are_retained_samples_and_only_forgotten_ones_are_queried(
     unregress.audit(case, models, unregress.Runtime(accelerator="cpu"), golds=[nn.Linear(1, 1)], metrics=[attacker])
     assert len(rows_seen) == 3  # the constant is the third
     for members, others, queried in rows_seen:
-        assert queried.ravel().tolist() == list(forget)
+        assert set(queried.ravel()) <= set(forget)
+        assert len(set(queried.ravel())) == len(queried) == min(len(forget), samples)
         assert set(members.ravel()) <= set(range(60)) - set(forget)
         assert set(others.ravel()) <= set(test.tolist())
         # As many of each class, none twice: chance is one half.

@@ -72,6 +72,11 @@ def test_at_joins_by_index() -> None:
     assert sparse.at(np.array([10, 30])).prediction.tolist() == [1, 3]
     assert sparse.at(np.array([10, 30])).index.tolist() == [10, 30]
     assert len(sparse.at(np.zeros(0, dtype=np.int64))) == 0
+    following = replace(GOOD, index=np.arange(10, 10 + len(GOOD)))
+    assert following.at(np.array([11, 12])).prediction.tolist() == GOOD.prediction[1:3].tolist()
+    for outside in (9, 10 + len(GOOD)):
+        with pytest.raises(DataError, match="not predicted"):
+            following.at(np.array([outside]))
     with pytest.raises(DataError, match="not predicted"):
         sparse.at(np.array([10, 15]))
     with pytest.raises(DataError, match="not ascending"):

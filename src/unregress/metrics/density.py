@@ -12,7 +12,7 @@ from unregress.evidence import CONSTANT, Curve
 from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Panel, Subject
 
-MOST = 20_000
+MOST = 5_000
 """Largest number of values that a density is computed from; of more, every k-th in ascending order is used."""
 
 
@@ -35,7 +35,8 @@ def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = F
     values, grid = values / scale, grid / scale
     if len(values) < 2 or np.ptp(values) <= 1e-12 * max(1.0 / scale, float(np.abs(values).max())):
         return ()
-    kernel = gaussian_kde(np.sort(values)[:: -(-len(values) // MOST)])
+    # The bandwidth is that of the whole sample.
+    kernel = gaussian_kde(np.sort(values)[:: -(-len(values) // MOST)], bw_method=len(values) ** -0.2)
     estimate = (kernel(grid) + kernel(-grid) if at_least_zero else kernel(grid)) / scale
     return tuple(float(value) for value in estimate)
 

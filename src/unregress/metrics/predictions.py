@@ -139,6 +139,9 @@ def _places(ascending: NDArray[Any], wanted: NDArray[Any]) -> tuple[Index, Mask]
     """Where each wanted position is among ascending ones, and whether it is there at all."""
     if not len(ascending):
         return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
+    if ascending[-1] - ascending[0] == len(ascending) - 1:  # consecutive: nothing to search for
+        places = wanted - ascending[0]
+        return places, np.asarray((places >= 0) & (places < len(ascending)), np.bool_)
     places = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
     return places, np.asarray(ascending[places] == wanted, np.bool_)
 
