@@ -93,7 +93,7 @@ class Experts(nn.Module):
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1), (0, 2), (2, 2)])
 def test_unused_layers_play_no_part(layers: str, before: int, after: int) -> None:
     plain, case, wanted, table = problem(dense)
-    method = LeaveOutEdit(table=table, layers=layers, anchors=20)
+    method = LeaveOutEdit(table=table, layers=layers, anchors=20, iterations=1)
     expected = method.unlearn(plain, case, CPU).model
     model, case, _, table = problem(lambda: WithUnused(before, after))
     model.net.load_state_dict(plain.state_dict())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unregress.hooks.gram import back_propagated, traced
+from unregress.hooks.gram import LayerRecord, back_propagated, traced
 from unregress.hooks.layer_gradients import Trace, values_by_sample, weight_gradients
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
@@ -38,6 +38,16 @@ def test_gradients_equal_autograd(name: str, outputs: int) -> None:
     with traced({"": layer}) as seen:
         ((_, calls),) = back_propagated(seen, head(layer(inputs)))
     torch.testing.assert_close(weight_gradients(layer, calls), torch.stack(wanted), rtol=1e-4, atol=1e-6)
+    # Samples and outputs with factors of their own, in chunks of two and three samples, held as traces or as gradients.
+    factors = torch.randn(5, outputs)
+    expected = factors.flatten() @ torch.stack(wanted)
+    for reduces in (False, True):
+        kept = LayerRecord(layer, reduces=reduces)
+        for start, end in ((0, 2), (2, 5)):
+            kept.add([Trace(call.inputs[start:end], call.gradients[start:end]) for call in calls])
+        found = kept.weighted(factors.double())
+        assert [piece.shape for piece in found] == [weight.shape for weight in layer.parameters()]
+        torch.testing.assert_close(torch.cat([piece.flatten() for piece in found]), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_frozen_weights_have_no_gradients() -> None:

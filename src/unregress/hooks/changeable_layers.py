@@ -103,7 +103,8 @@ class Changeable:
         if others:
             made.append(other_products(model, self.others, others, case, rows, self.size, runtime))
         found = {name: matrix for each in made for name, matrix in each.by_layer.items()}
-        return Products(found, made[0].outputs, sum(each.passes for each in made))
+        held = {name: kept for each in made for name, kept in each.held.items()}
+        return Products(found, made[0].outputs, sum(each.passes for each in made), held)
 
     def _known_products(
         self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime

@@ -26,6 +26,7 @@ from unregress.hooks.layer_gradients import (
     positions,
     values_by_sample,
     weight_gradients,
+    weighted_gradients,
 )
 
 
@@ -57,14 +58,33 @@ class LayerRecord:
         else:
             self.calls.append(calls)
 
+    def weighted(self, factors: Tensor) -> list[Tensor]:
+        """The sum of all gradients, each times a factor, by each trained weight of the layer.
+
+        Args:
+            factors: `(n, k)`.
+        """
+        weights = [weight for weight in self.layer.parameters() if weight.requires_grad]
+        if not self.gradients:
+            return weighted_gradients(self.layer, self.joined(), factors.to(weights[0]))
+        flat, done = torch.zeros(sum(weight.numel() for weight in weights)).to(weights[0]), 0
+        for part in self.gradients:
+            flat += factors.reshape(-1)[done : done + len(part)].to(part) @ part
+            done += len(part)
+        pieces = flat.split([weight.numel() for weight in weights])
+        return [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
+
     def joined(self) -> list[Trace]:
-        """One trace for each call, over all samples; the chunks are released.
+        """One trace for each call, over all samples, which takes the place of the chunks.
 
         Raises:
             UnequalUseError: the number of calls, or the shapes, differ between samples, as of sequences of several
                 lengths.
         """
         chunks, self.calls = self.calls, []
+        if len(chunks) == 1:
+            self.calls = chunks
+            return chunks[0]
         if len({len(chunk) for chunk in chunks}) != 1:
             raise UnequalUseError("a layer is called a different number of times for different samples")
         found = []
@@ -73,6 +93,7 @@ class LayerRecord:
             inputs, gradients = [trace.inputs for trace in same], [trace.gradients for trace in same]
             del same
             found.append(Trace(_join(inputs), _join(gradients)))
+        self.calls = [found]
         return found
 
 
@@ -176,7 +197,7 @@ def gram(record: LayerRecord, rows: int) -> Tensor:
     """The products of all samples' gradients by one layer's weights.
 
     Args:
-        record: what was kept of the layer; its calls are released.
+        record: what was kept of the layer.
         rows: number of samples times output components.
 
     Returns:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -115,6 +115,24 @@ class Products:
     """The predictions, `(n, k)` float64."""
     passes: int
     """Passes over all samples."""
+    held: dict[str, LayerRecord] = field(default_factory=dict)
+    """What is kept of layers' gradients, by name; none if it did not fit into memory at once."""
+
+    def weighted(self, names: Iterable[str], factors: Tensor) -> dict[nn.Parameter, Tensor] | None:
+        """The sum of all gradients, each times a factor, by the weights of some layers; None if not all are held.
+
+        Args:
+            names: the layers.
+            factors: `(n, k)`.
+        """
+        found: dict[nn.Parameter, Tensor] = {}
+        for name in names:
+            if name not in self.held:
+                return None
+            kept = self.held[name]
+            weights = [weight for weight in kept.layer.parameters() if weight.requires_grad]
+            found |= zip(weights, kept.weighted(factors), strict=True)
+        return found
 
 
 def gram_matrices(
@@ -134,6 +152,7 @@ def gram_matrices(
         UnequalUseError: samples use a layer in different ways.
     """
     found: dict[str, Tensor] = {}
+    held: dict[str, LayerRecord] = {}
     groups = size.passes(set(layers), len(rows))
     for names in groups:
         records = {name: LayerRecord(layers[name]) for name in names}
@@ -143,8 +162,11 @@ def gram_matrices(
                 pieces.append(_traced_chunk(model, case, batch, records, seen))
         outputs = torch.cat(pieces).double().cpu()
         for name in names:
-            found[name] = gram(records.pop(name), outputs.numel())
-    return Products(found, outputs, len(groups))
+            kept = records.pop(name)
+            found[name] = gram(kept, outputs.numel())
+            if len(groups) == 1:
+                held[name] = kept
+    return Products(found, outputs, len(groups), held)
 
 
 def _traced_chunk(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv1d_weight, conv2d_weight
 
 BLOCK = 32_000_000
 """Largest number of values of a block of per-sample gradients."""
@@ -51,6 +52,56 @@ def weight_gradients(layer: nn.Module, calls: Sequence[Trace]) -> Tensor:
         tokens, gradients = _tokens(layer, calls)
         return _summed_by_token(gradients, tokens, layer.num_embeddings)
     return torch.cat(list(BLOCKS[type(layer)](layer, calls)), 1)
+
+
+def weighted_gradients(layer: nn.Module, calls: Sequence[Trace], factors: Tensor) -> list[Tensor]:
+    """The sum over samples and output components of a factor times the gradient, by each trained weight of a layer.
+
+    Args:
+        layer: a linear, embedding or convolution layer.
+        calls: its calls in one forward pass.
+        factors: `(n, k)`.
+
+    Returns:
+        As the layer's own weights that are trained, in their order.
+    """
+    weights = [weight for weight in layer.parameters() if weight.requires_grad]
+    total = [torch.zeros_like(weight) for weight in weights]
+    for call in calls:
+        n, k = call.gradients.shape[:2]
+        back = torch.einsum("nk,nkv->nv", factors, call.gradients.reshape(n, k, -1)).reshape(call.gradients[:, 0].shape)
+        for sum_, piece in zip(total, _summed(layer, call.inputs, back), strict=True):
+            sum_ += piece
+    return total
+
+
+def _summed(layer: nn.Module, inputs: Tensor, back: Tensor) -> Iterator[Tensor]:
+    """The gradients of a layer's trained weights by one call: weight, and bias if there is one."""
+    if isinstance(layer, nn.Embedding):
+        tokens, rows = inputs.flatten(), back.reshape(-1, back.shape[-1])
+        if layer.padding_idx is not None:
+            rows = rows * (tokens != layer.padding_idx)[:, None]
+        yield torch.zeros_like(layer.weight).index_add_(0, tokens, rows)
+        return
+    if isinstance(layer, nn.Linear):
+        rows = back.reshape(-1, layer.out_features)
+        if layer.weight.requires_grad:
+            yield rows.T @ inputs.reshape(-1, layer.in_features)
+    else:
+        convolution = cast(nn.Conv1d | nn.Conv2d, layer)
+        rows = back.flatten(2).transpose(1, 2).flatten(0, 1)
+        if convolution.weight.requires_grad:
+            by_weight = conv1d_weight if isinstance(layer, nn.Conv1d) else conv2d_weight
+            yield by_weight(  # type: ignore[no-untyped-call]
+                _padded(convolution, inputs),
+                convolution.weight.shape,
+                back,
+                stride=convolution.stride,
+                dilation=convolution.dilation,
+                groups=convolution.groups,
+            )
+    if has_bias(layer):
+        yield rows.sum(0)
 
 
 def values_by_sample(layer: nn.Module, calls: Sequence[tuple[int, int]], components: int) -> tuple[int, int]:
@@ -152,13 +203,19 @@ def _unfolded(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
     kernel, stride, dilation = (
         (1, *each) if flat else each for each in (layer.kernel_size, layer.stride, layer.dilation)
     )
+    padded = _padded(layer, inputs)
+    return functional.unfold(padded.unsqueeze(2) if flat else padded, kernel, dilation=dilation, stride=stride)
+
+
+def _padded(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
+    """The inputs with the layer's zeros around them."""
     if isinstance(layer.padding, str):
-        reach = [d * (k - 1) if layer.padding == "same" else 0 for k, d in zip(kernel, dilation, strict=True)]
+        extents = zip(layer.kernel_size, layer.dilation, strict=True)
+        reach = [d * (k - 1) if layer.padding == "same" else 0 for k, d in extents]
         sides = [side for each in reversed(reach) for side in (each // 2, each - each // 2)]
     else:
-        sides = [side for each in reversed((0, *layer.padding) if flat else layer.padding) for side in (each, each)]
-    images = functional.pad(inputs.unsqueeze(2) if flat else inputs, sides)
-    return functional.unfold(images, kernel, dilation=dilation, stride=stride)
+        sides = [side for each in reversed(layer.padding) for side in (each, each)]
+    return functional.pad(inputs, sides)
 
 
 def has_bias(layer: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan
+from math import ceil, isnan
 from typing import Literal
 
 import torch
@@ -12,6 +12,7 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.hooks.changeable_layers import Changeable
+from unregress.hooks.gram_passes import Products
 from unregress.hooks.raw_predictions import gradients_of, raw_predictions
 from unregress.methods.edit_samples import anchors_wanted, draw_anchors, predict_raw
 from unregress.methods.ridge_solution import ridge_solution
@@ -21,6 +22,9 @@ Group = Literal["least drift", "all", "first", "last"]
 """Which layers to change."""
 CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
+UNFORESEEN = 0.25
+"""The gradients of the first change serve for the next ones as long as predictions are off by at most this share of the
+way that a change was to take them; otherwise they are computed anew."""
 DRIFT = 0.1
 """Share of the first distance to the targets above which the edit warns of the retained samples' drift."""
 RIDGES = (1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -69,14 +73,15 @@ class ClosedFormEdit:
         self.changeable = Changeable.of(self.model, case, forget, runtime)
         self.cost += self.changeable.cost
         self.layers, self.size = self.changeable.first_choice, self.changeable.size
-        # The anchors' predictions before any change are held, also in later rounds.
-        self.targets = torch.cat([targets, self._predicted(self.anchors)]) if len(self.anchors) else targets
+        # The anchors' predictions before any change join these, and are held in later rounds too.
+        self.targets = targets
         self.forgotten = len(forget)
         self.before = self._predicted(forget), self._predicted(self.watched)
         self.wanted = layers
         self.group: str | None = None if layers == "least drift" else layers
         self.first, self.after, self.moved, self.drift = (float("nan") for _ in range(4))
         self.changes: list[str] = []
+        self.gradients: Products | None = None
 
     def apply(self) -> None:
         """Change the weights until the forgotten samples are near their targets.
@@ -141,10 +146,19 @@ class ClosedFormEdit:
     def _attempt(self) -> str:
         """Take the steps of an edit; returns what was changed."""
         first, done, end = float("nan"), 0, ""
+        kernels: dict[str, Tensor] = {}
+        residual = left = torch.empty(0)
         for done in range(1, self.iterations + 1):
-            kernels, current = self._kernels()
+            if kernels and not self._beyond_known:
+                current, before = self._predicted(self.rows), residual
+                gap = self._gap(current)
+                if gap > CLOSE * first and self._unforeseen(before, left, self.targets - current):
+                    kernels, current = self._kernels()
+            else:
+                kernels, current = self._kernels()
+                gap = self._gap(current)
+            self.targets = torch.cat([self.targets, current[len(self.targets) :]])
             residual = self.targets - current
-            gap = float(residual[: self.forgotten].abs().mean())
             first = gap if done == 1 else first
             self.first = first if isnan(self.first) else self.first
             if gap <= CLOSE * first and done > 1:
@@ -159,7 +173,9 @@ class ClosedFormEdit:
             if self._beyond_known:
                 self._nearest_step(self.group, kernels[self.group], residual)
             else:
-                self._step(self.group, self._solution(kernels[self.group], residual))
+                solution, left = self._solution(kernels[self.group], residual)
+                self._step(self.group, solution)
+        self.gradients = None
         return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}{end}"
 
     def _influences(self, kernel: Tensor, current: Tensor) -> bool:
@@ -168,8 +184,22 @@ class ClosedFormEdit:
 
     def _distance(self) -> float:
         """Mean distance of the forgotten samples to their targets."""
-        wanted = self.targets[: self.forgotten]
-        return float((wanted - self._predicted(self.rows[: self.forgotten])).abs().mean())
+        return self._gap(self._predicted(self.rows[: self.forgotten]))
+
+    def _unforeseen(self, before: Tensor, foreseen: Tensor, now: Tensor) -> bool:
+        """Whether the forgotten samples' distances are not what the gradients said that a change would leave.
+
+        Args:
+            before: distances to the targets before the change, `(n, k)`.
+            foreseen: those that were to be left.
+            now: those that are left.
+        """
+        missed, covered = ((each - foreseen)[: self.forgotten].abs().mean() for each in (now, before))
+        return bool(missed > UNFORESEEN * covered)
+
+    def _gap(self, predicted: Tensor) -> float:
+        """Mean distance of predictions, of which the forgotten samples' come first, to the targets."""
+        return float((self.targets[: self.forgotten] - predicted[: self.forgotten]).abs().mean())
 
     def _weights(self) -> dict[nn.Parameter, Tensor]:
         """Copies of all weights that can be changed."""
@@ -187,27 +217,29 @@ class ClosedFormEdit:
         # Inputs and gradients of layers that stay as they are need no memory.
         layers = {name: layer for group in groups for name, layer in _group(self.layers, group).items()}
         made = self.changeable.products(self.model, layers, self.case, self.rows, self.runtime)
-        done = made.passes * len(self.rows)
+        self.gradients, done = made, made.passes * len(self.rows)
         self.cost += Cost(forward=done, backward=done * made.outputs.shape[1])
         return {
             group: torch.stack([made.by_layer[name] for name in _group(self.layers, group)]).sum(0) for group in groups
         }, made.outputs
 
-    def _solution(self, kernel: Tensor, residual: Tensor, ridges: tuple[float, ...] = RIDGES) -> Tensor:
-        """(J Jᵀ + D)⁻¹ r, `(n, k)`; with layers of unknown kinds, for the largest ridge that lets samples move."""
+    def _solution(self, kernel: Tensor, residual: Tensor, ridges: tuple[float, ...] = RIDGES) -> tuple[Tensor, Tensor]:
+        """(J Jᵀ + D)⁻¹ r, `(n, k)`; with layers of unknown kinds, for the largest ridge that lets samples move.
+
+        With what a linear model would have left to go.
+        """
         scale = float(kernel.diagonal().mean())
-        solution = residual
+        solution = left = residual
         for factor in ridges if self._beyond_known else RIDGES[:1]:
             ridge = torch.full(residual.shape, 3 * factor * self.ridge * scale, dtype=torch.float64)
             ridge[: self.forgotten] = factor * self.ridge * scale
             solution, ridge = ridge_solution(kernel, ridge, residual)
-            # What a linear model would have left to go.
-            left = (ridge * solution)[: self.forgotten].abs().mean()
-            if left <= REMAINS * residual[: self.forgotten].abs().mean():
+            left = ridge * solution
+            if left[: self.forgotten].abs().mean() <= REMAINS * residual[: self.forgotten].abs().mean():
                 break
             if factor * self.ridge < SMALLEST:
                 break
-        return solution
+        return solution, left
 
     @property
     def _beyond_known(self) -> bool:
@@ -216,6 +248,11 @@ class ClosedFormEdit:
 
     def _direction(self, group: str, solution: Tensor) -> dict[nn.Parameter, Tensor]:
         """Jᵀ x for the weights of a group of layers."""
+        held = None if self.gradients is None else self.gradients.weighted(_group(self.layers, group), solution)
+        if held is not None:
+            # The other half of a backward pass is the gradients by what goes into the layers, which are held.
+            self.cost += Cost(backward=ceil(len(self.rows) / 2))
+            return held
         weights = [w for layer in _group(self.layers, group).values() for w in layer.parameters() if w.requires_grad]
         total = [torch.zeros_like(weight) for weight in weights]
         done = 0
@@ -235,13 +272,12 @@ class ClosedFormEdit:
     def _step(self, group: str, solution: Tensor) -> None:
         """Change the weights; half as far, up to three times, where the forgotten samples would move away."""
         direction = self._direction(group, solution)
-        forget, wanted = self.rows[: self.forgotten], self.targets[: self.forgotten]
-        before = float((wanted - self._predicted(forget)).abs().mean())
+        before = self._distance()
         with torch.no_grad():
             for weight, change in direction.items():
                 weight.add_(change)
             for _ in range(3):
-                if float((wanted - self._predicted(forget)).abs().mean()) <= before:
+                if self._distance() <= before:
                     return
                 for weight, change in direction.items():
                     change *= 0.5
@@ -253,7 +289,7 @@ class ClosedFormEdit:
         best, nearest = start, before
         for factor in RIDGES:
             self._restore(start)
-            self._step(group, self._solution(kernel, residual, (factor,)))
+            self._step(group, self._solution(kernel, residual, (factor,))[0])
             left = self._distance()
             if left < nearest:
                 best, nearest = self._weights(), left
@@ -270,7 +306,7 @@ class ClosedFormEdit:
             return "all"
         drift, left = dict[str, float](), dict[str, float]()
         for group, kernel in kernels.items():
-            direction = self._direction(group, self._solution(kernel, residual))
+            direction = self._direction(group, self._solution(kernel, residual)[0])
             kept = {weight: weight.detach().clone() for weight in direction}
             with torch.no_grad():
                 for weight, change in direction.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,8 @@ class LeaveOutEdit(Method):
 
     The change of the weights is the smallest one that reaches the targets and leaves the predictions of some retained
     samples, the anchors, as they are: with Jacobian J of the predictions of both, residual r and a small ridge D, it is
-    Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear.  Only products of gradients are held (see
+    Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear, with the same J as long as predictions move
+    as it says.  Only products of gradients are held (see
     `unregress.hooks.gram`), so memory grows with the number of samples and not with that of the weights.  For what is
     kept of the samples there is a bound (`unregress.hooks.gram_passes.HELD`); above it the layers are taken in turn, in
     several passes over the samples.
@@ -105,11 +107,12 @@ class LeaveOutEdit(Method):
         return torch.stack([flattened(table.corrected(case)).double() for table in self.tables]).mean(dim=0)
 
     def passes(self, model: nn.Module, case: Case, runtime: Runtime) -> int:
-        """Number of sample passes that the edit takes at most, with a table.
+        """Number of sample passes that the edit takes, with a table, if all its changes are needed.
 
         It depends on the memory that two samples are found to take: what is kept of all layers may not fit at once, as
         of large images in a deep network, and each group of layers that does takes passes of its own.
-        There may be more where samples use a layer in different ways, as experts and sequences of several lengths do.
+        There may be more where samples use a layer in different ways, as experts and sequences of several lengths do,
+        and where a change goes otherwise than the gradients say, so that these are computed anew.
 
         Args:
             model: the trained model; it is not changed.
@@ -129,14 +132,19 @@ class LeaveOutEdit(Method):
             outputs = predict_raw(copy, case, rows, reading).shape[1]
         attempts = [found.first_choice, found.every] if len(found.first_choice) < len(found.every) else [found.every]
         # Predictions before and after, and the search for weights that influence the forgotten samples.
-        total = anchors + 2 * (forgotten + watched) + 2 * forgotten
+        total = 2 * (forgotten + watched) + 2 * forgotten
         for layers in attempts:
-            gradients = found.passes(layers, held, outputs) * held * (1 + outputs)
-            # Gradients, change and predictions for each iteration; trials of three groups of layers.
-            trials = 3 * (2 * held + watched + forgotten) if self.layers == "least drift" else 0
-            steps = len(RIDGES) if layers is found.every and found.others.layers else 1
-            further = forgotten * (3 * steps + 1) if steps > 1 else 0
-            total += self.iterations * (gradients + steps * (2 * held + 2 * forgotten) + further) + forgotten + trials
+            passes = found.passes(layers, held, outputs)
+            beyond = layers is found.every and bool(found.others.layers)
+            # The change itself: by gradients that are held, or by another pass.
+            change = 2 * held if beyond or passes > 1 else ceil(held / 2)
+            # Gradients and predictions for each change; trials of three groups of layers.
+            gradients, later = passes * held * (1 + outputs), self.iterations - 1
+            trials = 3 * (change + watched + forgotten) if self.layers == "least drift" else 0
+            steps = len(RIDGES) if beyond else 1
+            further = forgotten * (3 * steps + 1) if beyond else 0
+            total += gradients + later * (gradients if beyond else held)
+            total += self.iterations * (steps * (change + 2 * forgotten) + further) + forgotten + trials
         return total
 
     def unlearn(self, model: nn.Module | Unlearned, case: Case, runtime: Runtime) -> Unlearned:
