@@ -11,7 +11,7 @@ from unregress.hooks.nearest import nearest_rows
 from unregress.hooks.raw_predictions import raw_predictions
 from unregress.training.runtime import Runtime, evaluating
 
-WATCHED = 500
+WATCHED = 200
 """Retained samples, none of them an anchor, whose drift decides which layers are changed, and is reported."""
 
 
