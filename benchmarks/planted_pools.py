@@ -131,7 +131,7 @@ def text(data: Path) -> Kind:
     inputs = torch.stack([nn.functional.pad(each, (0, length - each.shape[1])) for each in (first, second)], dim=1)
     build = partial(Pairs, int(inputs.max()) + 1)
     recipe = Recipe(epochs=12, lr=0.01, batch_size=32, schedule="one-cycle")
-    return _split(inputs, score, build, recipe, 1, band=(None, 2), count=1500)
+    return _split(inputs, score, build, recipe, 1, band=(4, None), count=1500)
 
 
 def _split(

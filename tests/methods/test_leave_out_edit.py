@@ -15,6 +15,7 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import ModelError, PreflightError, SettingError, StaleError
 from unregress.hooks import gram_passes
 from unregress.tasks.weights import weights_of
+from unregress.training.precision import Precision
 
 CPU = Runtime(accelerator="cpu")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -177,10 +178,19 @@ def test_gradients_serve_again_while_predictions_move_as_they_say() -> None:
     method = LeaveOutEdit(table=table_of(CASE, wanted), layers="all", iterations=2, ridge=1e-9)
     made = method.unlearn(ORIGINAL, CASE, CPU)
     assert any("changed in 1 steps" in note for note in made.notes)
-    # Live weights, before, gradients, check of the change, present predictions (near enough), distance, after.
-    assert made.cost.forward == 3 + 3 + 200 + 2 * 3 + 200 + 3 + 3
+    # Live weights, before, gradients, two checks of the change, present predictions (near enough), distance, after.
+    assert made.cost.forward == 3 + 3 + 200 + 2 * 3 + 3 + 3 + 3
     assert made.cost.backward == 3 + 200 + 100
     assert made.cost.passes <= method.passes(ORIGINAL, CASE, CPU)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])
+def test_samples_move_in_any_precision(precision: Precision) -> None:
+    wanted = predicted(ORIGINAL).clone()
+    wanted[list(FORGET)] += 1.0
+    method = LeaveOutEdit(table=table_of(CASE, wanted), layers="all")
+    made = method.unlearn(ORIGINAL, CASE, replace(CPU, precision=precision))
+    assert (predicted(made.model.float()) - wanted).abs()[list(FORGET)].mean() < 0.2
 
 
 @pytest.mark.parametrize("layers", ["all", "first", "last"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -96,15 +96,14 @@ class Changeable:
     ) -> Products:
         """Compute the Gram matrices of some layers, at least one; arguments as for `gram_matrices`."""
         known, others = self._parted(layers)
-        made = []
-        if known:
-            wanted = {name: layer for name, layer in layers.items() if name in known}
-            made.append(self._known_products(model, wanted, case, rows, runtime))
-        if others:
-            made.append(other_products(model, self.others, others, case, rows, self.size, runtime))
+        wanted = {name: layer for name, layer in layers.items() if name in known}
+        if not others:
+            return self._known_products(model, wanted, case, rows, runtime)
+        # The others take as much memory again.
+        made = [replace(self._known_products(model, wanted, case, rows, runtime), held={})] if wanted else []
+        made.append(other_products(model, self.others, others, case, rows, self.size, runtime))
         found = {name: matrix for each in made for name, matrix in each.by_layer.items()}
-        held = {name: kept for each in made for name, kept in each.held.items()}
-        return Products(found, made[0].outputs, sum(each.passes for each in made), held)
+        return Products(found, made[0].outputs, sum(each.passes for each in made))
 
     def _known_products(
         self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime

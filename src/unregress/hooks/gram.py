@@ -1,9 +1,10 @@
-"""Gram matrices of per-sample gradients, layer by layer, without holding the gradients.
+"""Gram matrices of per-sample gradients, layer by layer, and sums of these gradients.
 
 The gradient of one sample's prediction by a layer's weight is a sum of outer products of what goes into the layer and
 what comes back to it.  Products of such gradients are computed from these two, in pieces of bounded memory (for a
-linear layer with one position they are (a·a') (δ·δ')), so that no sample's gradient by all weights is ever held.  After
-Goodfellow (2015) and the neural tangent kernel literature (Novak, Sohl-Dickstein and Schoenholz 2022).
+linear layer with one position they are (a·a') (δ·δ')); what is held of a layer is the two, or the gradients where these
+are smaller.  After Goodfellow (2015) and the neural tangent kernel literature (Novak, Sohl-Dickstein and Schoenholz
+2022).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from unregress.hooks.layer_gradients import (
     UnequalUseError,
     has_bias,
     positions,
+    trained_weights,
     values_by_sample,
     weight_gradients,
     weighted_gradients,
@@ -58,21 +60,22 @@ class LayerRecord:
         else:
             self.calls.append(calls)
 
-    def weighted(self, factors: Tensor) -> list[Tensor]:
+    def weighted(self, factors: Tensor) -> dict[nn.Parameter, Tensor]:
         """The sum of all gradients, each times a factor, by each trained weight of the layer.
 
         Args:
             factors: `(n, k)`.
         """
-        weights = [weight for weight in self.layer.parameters() if weight.requires_grad]
+        weights = trained_weights(self.layer)
         if not self.gradients:
-            return weighted_gradients(self.layer, self.joined(), factors.to(weights[0]))
-        flat, done = torch.zeros(sum(weight.numel() for weight in weights)).to(weights[0]), 0
-        for part in self.gradients:
-            flat += factors.reshape(-1)[done : done + len(part)].to(part) @ part
-            done += len(part)
+            return dict(zip(weights, weighted_gradients(self.layer, self.joined(), factors), strict=True))
+        flat = torch.zeros(sum(weight.numel() for weight in weights)).to(weights[0])
+        for part, own in zip(
+            self.gradients, factors.flatten().split([len(each) for each in self.gradients]), strict=True
+        ):
+            flat += own.to(flat) @ part.to(flat)
         pieces = flat.split([weight.numel() for weight in weights])
-        return [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
+        return {weight: piece.view_as(weight) for weight, piece in zip(weights, pieces, strict=True)}
 
     def joined(self) -> list[Trace]:
         """One trace for each call, over all samples, which takes the place of the chunks.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -116,23 +116,7 @@ class Products:
     passes: int
     """Passes over all samples."""
     held: dict[str, LayerRecord] = field(default_factory=dict)
-    """What is kept of layers' gradients, by name; none if it did not fit into memory at once."""
-
-    def weighted(self, names: Iterable[str], factors: Tensor) -> dict[nn.Parameter, Tensor] | None:
-        """The sum of all gradients, each times a factor, by the weights of some layers; None if not all are held.
-
-        Args:
-            names: the layers.
-            factors: `(n, k)`.
-        """
-        found: dict[nn.Parameter, Tensor] = {}
-        for name in names:
-            if name not in self.held:
-                return None
-            kept = self.held[name]
-            weights = [weight for weight in kept.layer.parameters() if weight.requires_grad]
-            found |= zip(weights, kept.weighted(factors), strict=True)
-        return found
+    """What is kept of the layers' gradients, by name; none if they took more than one pass."""
 
 
 def gram_matrices(

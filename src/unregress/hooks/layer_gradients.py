@@ -54,24 +54,35 @@ def weight_gradients(layer: nn.Module, calls: Sequence[Trace]) -> Tensor:
     return torch.cat(list(BLOCKS[type(layer)](layer, calls)), 1)
 
 
+def trained_weights(layer: nn.Module) -> list[nn.Parameter]:
+    """A layer's weight, and its bias if it has one, as far as they are trained.
+
+    The order in which a layer registered them may be another one, as after pruning.
+    """
+    weights = (getattr(layer, name, None) for name in ("weight", "bias"))
+    return [weight for weight in weights if isinstance(weight, nn.Parameter) and weight.requires_grad]
+
+
 def weighted_gradients(layer: nn.Module, calls: Sequence[Trace], factors: Tensor) -> list[Tensor]:
-    """The sum over samples and output components of a factor times the gradient, by each trained weight of a layer.
+    """The sum over samples and output components of a factor times the gradient, by each of `trained_weights`.
 
     Args:
         layer: a linear, embedding or convolution layer.
         calls: its calls in one forward pass.
         factors: `(n, k)`.
-
-    Returns:
-        As the layer's own weights that are trained, in their order.
     """
-    weights = [weight for weight in layer.parameters() if weight.requires_grad]
+    weights = trained_weights(layer)
     total = [torch.zeros_like(weight) for weight in weights]
     for call in calls:
         n, k = call.gradients.shape[:2]
-        back = torch.einsum("nk,nkv->nv", factors, call.gradients.reshape(n, k, -1)).reshape(call.gradients[:, 0].shape)
-        for sum_, piece in zip(total, _summed(layer, call.inputs, back), strict=True):
-            sum_ += piece
+        # Copies of inputs and gradients are as large as a block.
+        chunk = max(1, BLOCK * n // (call.inputs.numel() + call.gradients.numel()))
+        for rows in torch.arange(n).split(chunk):
+            first, end = int(rows[0]), int(rows[-1]) + 1
+            inputs, gradients = call.inputs[first:end], call.gradients[first:end].to(weights[0])
+            back = torch.einsum("nk,nkv->nv", factors[first:end].to(gradients), gradients.reshape(end - first, k, -1))
+            for sum_, piece in zip(total, _summed(layer, inputs, back.view_as(gradients[:, 0])), strict=True):
+                sum_ += piece
     return total
 
 
@@ -82,26 +93,33 @@ def _summed(layer: nn.Module, inputs: Tensor, back: Tensor) -> Iterator[Tensor]:
         if layer.padding_idx is not None:
             rows = rows * (tokens != layer.padding_idx)[:, None]
         yield torch.zeros_like(layer.weight).index_add_(0, tokens, rows)
-        return
-    if isinstance(layer, nn.Linear):
+    elif isinstance(layer, nn.Linear):
         rows = back.reshape(-1, layer.out_features)
         if layer.weight.requires_grad:
-            yield rows.T @ inputs.reshape(-1, layer.in_features)
+            yield rows.T @ inputs.to(back).reshape(-1, layer.in_features)
+        if has_bias(layer):
+            yield rows.sum(0)
     else:
-        convolution = cast(nn.Conv1d | nn.Conv2d, layer)
-        rows = back.flatten(2).transpose(1, 2).flatten(0, 1)
-        if convolution.weight.requires_grad:
-            by_weight = conv1d_weight if isinstance(layer, nn.Conv1d) else conv2d_weight
-            yield by_weight(  # type: ignore[no-untyped-call]
-                _padded(convolution, inputs),
-                convolution.weight.shape,
-                back,
-                stride=convolution.stride,
-                dilation=convolution.dilation,
-                groups=convolution.groups,
-            )
+        yield from _summed_by_convolution(cast(nn.Conv1d | nn.Conv2d, layer), inputs.to(back), back)
+
+
+def _summed_by_convolution(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor, back: Tensor) -> Iterator[Tensor]:
+    by_weight = conv1d_weight if isinstance(layer, nn.Conv1d) else conv2d_weight
+    sides = layer.padding
+    if isinstance(sides, str):
+        inputs, sides = _padded(layer, inputs), (0,) * len(layer.kernel_size)
+    if layer.weight.requires_grad:
+        yield by_weight(  # type: ignore[no-untyped-call]
+            inputs,
+            layer.weight.shape,
+            back,
+            stride=layer.stride,
+            padding=sides,
+            dilation=layer.dilation,
+            groups=layer.groups,
+        )
     if has_bias(layer):
-        yield rows.sum(0)
+        yield back.flatten(2).sum((0, 2))
 
 
 def values_by_sample(layer: nn.Module, calls: Sequence[tuple[int, int]], components: int) -> tuple[int, int]:
@@ -112,7 +130,7 @@ def values_by_sample(layer: nn.Module, calls: Sequence[tuple[int, int]], compone
         calls: values of input and output of each call, of one sample.
         components: number of output components of a prediction.
     """
-    weights = sum(weight.numel() for weight in layer.parameters(recurse=False) if weight.requires_grad)
+    weights = sum(weight.numel() for weight in trained_weights(layer))
     return sum(before + components * after for before, after in calls), components * weights
 
 
@@ -150,8 +168,9 @@ def _embedding_blocks(layer: nn.Embedding, calls: Sequence[Trace]) -> Iterator[T
 
 def _tokens(layer: nn.Embedding, calls: Sequence[Trace]) -> tuple[Tensor, Tensor]:
     """Tokens `(n, s)` and gradients `(n, k, s, size)` of all calls; zero where the token is padding."""
-    tokens = torch.cat([call.inputs.reshape(len(call.inputs), -1) for call in calls], 1)
-    gradients = torch.cat([call.gradients.flatten(2, -2) for call in calls], 2)
+    n, k = calls[0].gradients.shape[:2]
+    tokens = torch.cat([call.inputs.reshape(n, -1) for call in calls], 1)
+    gradients = torch.cat([call.gradients.reshape(n, k, -1, layer.embedding_dim) for call in calls], 2)
     if layer.padding_idx is not None:
         gradients = gradients * (tokens != layer.padding_idx)[:, None, :, None]
     return tokens, gradients

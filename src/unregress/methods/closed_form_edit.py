@@ -12,7 +12,7 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.loading import chunked
 from unregress.hooks.changeable_layers import Changeable
-from unregress.hooks.gram_passes import Products
+from unregress.hooks.gram import LayerRecord
 from unregress.hooks.raw_predictions import gradients_of, raw_predictions
 from unregress.methods.edit_samples import anchors_wanted, draw_anchors, predict_raw
 from unregress.methods.ridge_solution import ridge_solution
@@ -23,8 +23,8 @@ Group = Literal["least drift", "all", "first", "last"]
 CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
 UNFORESEEN = 0.25
-"""The gradients of the first change serve for the next ones as long as predictions are off by at most this share of the
-way that a change was to take them; otherwise they are computed anew."""
+"""The gradients of the first change serve for the next ones as long as the forgotten samples' predictions are off by at
+most this share of the way that a change was to take them; otherwise they are computed anew."""
 DRIFT = 0.1
 """Share of the first distance to the targets above which the edit warns of the retained samples' drift."""
 RIDGES = (1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -81,7 +81,7 @@ class ClosedFormEdit:
         self.group: str | None = None if layers == "least drift" else layers
         self.first, self.after, self.moved, self.drift = (float("nan") for _ in range(4))
         self.changes: list[str] = []
-        self.gradients: Products | None = None
+        self.held: dict[str, LayerRecord] = {}
 
     def apply(self) -> None:
         """Change the weights until the forgotten samples are near their targets.
@@ -149,16 +149,18 @@ class ClosedFormEdit:
         kernels: dict[str, Tensor] = {}
         residual = left = torch.empty(0)
         for done in range(1, self.iterations + 1):
-            if kernels and not self._beyond_known:
-                current, before = self._predicted(self.rows), residual
-                gap = self._gap(current)
-                if gap > CLOSE * first and self._unforeseen(before, left, self.targets - current):
-                    kernels, current = self._kernels()
-            else:
+            known = bool(kernels) and not self._beyond_known
+            current = self._predicted(self.rows[: self.forgotten]) if known else torch.empty(0)
+            if known and self._gap(current) <= CLOSE * first:
+                done -= 1
+                break
+            if not known or self._unforeseen(residual, left, current):
                 kernels, current = self._kernels()
-                gap = self._gap(current)
+            else:
+                current = torch.cat([current, self._predicted(self.anchors)]) if len(self.anchors) else current
             self.targets = torch.cat([self.targets, current[len(self.targets) :]])
             residual = self.targets - current
+            gap = self._gap(current)
             first = gap if done == 1 else first
             self.first = first if isnan(self.first) else self.first
             if gap <= CLOSE * first and done > 1:
@@ -170,12 +172,13 @@ class ClosedFormEdit:
                 break
             if self.group is None:
                 self.group = self._least_drift(kernels, residual)
+                self.held = {name: self.held[name] for name in _group(self.layers, self.group) if name in self.held}
             if self._beyond_known:
                 self._nearest_step(self.group, kernels[self.group], residual)
             else:
                 solution, left = self._solution(kernels[self.group], residual)
                 self._step(self.group, solution)
-        self.gradients = None
+        self.held = {}
         return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}{end}"
 
     def _influences(self, kernel: Tensor, current: Tensor) -> bool:
@@ -187,15 +190,16 @@ class ClosedFormEdit:
         return self._gap(self._predicted(self.rows[: self.forgotten]))
 
     def _unforeseen(self, before: Tensor, foreseen: Tensor, now: Tensor) -> bool:
-        """Whether the forgotten samples' distances are not what the gradients said that a change would leave.
+        """Whether the forgotten samples' predictions are not where the gradients said that a change would take them.
 
         Args:
-            before: distances to the targets before the change, `(n, k)`.
-            foreseen: those that were to be left.
-            now: those that are left.
+            before: distances to the targets before the change, `(n, k)`; the forgotten samples' come first.
+            foreseen: those that were to be left, `(n, k)`.
+            now: the forgotten samples' predictions after it, `(m, k)`.
         """
-        missed, covered = ((each - foreseen)[: self.forgotten].abs().mean() for each in (now, before))
-        return bool(missed > UNFORESEEN * covered)
+        before, foreseen = before[: self.forgotten], foreseen[: self.forgotten]
+        missed = (self.targets[: self.forgotten] - now - foreseen).abs().mean()
+        return bool(missed > UNFORESEEN * (before - foreseen).abs().mean())
 
     def _gap(self, predicted: Tensor) -> float:
         """Mean distance of predictions, of which the forgotten samples' come first, to the targets."""
@@ -216,8 +220,9 @@ class ClosedFormEdit:
         groups = [self.group] if self.group is not None else ["all", "first", "last"]
         # Inputs and gradients of layers that stay as they are need no memory.
         layers = {name: layer for group in groups for name, layer in _group(self.layers, group).items()}
+        self.held = {}  # released before as much is held again
         made = self.changeable.products(self.model, layers, self.case, self.rows, self.runtime)
-        self.gradients, done = made, made.passes * len(self.rows)
+        self.held, done = made.held, made.passes * len(self.rows)
         self.cost += Cost(forward=done, backward=done * made.outputs.shape[1])
         return {
             group: torch.stack([made.by_layer[name] for name in _group(self.layers, group)]).sum(0) for group in groups
@@ -248,11 +253,11 @@ class ClosedFormEdit:
 
     def _direction(self, group: str, solution: Tensor) -> dict[nn.Parameter, Tensor]:
         """Jᵀ x for the weights of a group of layers."""
-        held = None if self.gradients is None else self.gradients.weighted(_group(self.layers, group), solution)
-        if held is not None:
+        names = _group(self.layers, group)
+        if names.keys() <= self.held.keys():
             # The other half of a backward pass is the gradients by what goes into the layers, which are held.
             self.cost += Cost(backward=ceil(len(self.rows) / 2))
-            return held
+            return {weight: change for name in names for weight, change in self.held[name].weighted(solution).items()}
         weights = [w for layer in _group(self.layers, group).values() for w in layer.parameters() if w.requires_grad]
         total = [torch.zeros_like(weight) for weight in weights]
         done = 0

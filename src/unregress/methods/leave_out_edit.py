@@ -39,11 +39,11 @@ class LeaveOutEdit(Method):
 
     The change of the weights is the smallest one that reaches the targets and leaves the predictions of some retained
     samples, the anchors, as they are: with Jacobian J of the predictions of both, residual r and a small ridge D, it is
-    Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear, with the same J as long as predictions move
-    as it says.  Only products of gradients are held (see
-    `unregress.hooks.gram`), so memory grows with the number of samples and not with that of the weights.  For what is
-    kept of the samples there is a bound (`unregress.hooks.gram_passes.HELD`); above it the layers are taken in turn, in
-    several passes over the samples.
+    Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear; J is computed anew where the forgotten samples'
+    predictions did not move as it said.  What is held of the gradients is products of any two samples', and what they
+    are made of (see `unregress.hooks.gram`), so that memory grows with the number of samples and not with that of the
+    weights.  For the latter there is a bound (`unregress.hooks.gram_passes.HELD`); above it the layers are taken in
+    turn, in several passes over the samples.
 
     Changed are linear, embedding and convolution layers with trainable weights, in evaluation mode: batch statistics
     and dropout play no part.  Where these leave more than a fifth of the distance to the targets, or where there are

@@ -13,7 +13,7 @@ from unregress.evidence.nan_means import scale_of
 from unregress.metrics.base import Panel, Subject
 
 MOST = 5_000
-"""Largest number of values that a density is computed from; of more, every k-th in ascending order is used."""
+"""Largest number of values that a density is computed from; of more, so many at equal ranks are used."""
 
 
 def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = False) -> tuple[float, ...]:
@@ -35,8 +35,10 @@ def density(values: NDArray[Any], grid: NDArray[Any], *, at_least_zero: bool = F
     values, grid = values / scale, grid / scale
     if len(values) < 2 or np.ptp(values) <= 1e-12 * max(1.0 / scale, float(np.abs(values).max())):
         return ()
-    # The bandwidth is that of the whole sample.
-    kernel = gaussian_kde(np.sort(values)[:: -(-len(values) // MOST)], bw_method=len(values) ** -0.2)
+    # The smallest and the largest value stay, and the bandwidth is that of the whole sample.
+    kept = np.sort(values)[np.linspace(0, len(values) - 1, min(len(values), MOST)).round().astype(np.int64)]
+    bandwidth = len(values) ** -0.2 * values.std(ddof=1) / kept.std(ddof=1)
+    kernel = gaussian_kde(kept, bw_method=float(bandwidth))
     estimate = (kernel(grid) + kernel(-grid) if at_least_zero else kernel(grid)) / scale
     return tuple(float(value) for value in estimate)
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unregress.data.request import Index
 from unregress.errors import SettingError
 from unregress.evidence import MetricInfo, Part, Unit
 from unregress.evidence.nan_means import LARGE
@@ -26,6 +27,8 @@ LARGEST_KERNEL = 5000
 """Largest number of training samples whose kernel matrix is kept in memory, 200 MB."""
 BLOCK = 256
 """Rows of a kernel matrix that are computed at a time."""
+THREADS = 4
+"""Largest number of models that are attacked at a time."""
 FEWEST = 10
 """Smallest number of samples per class to train an attacker on."""
 
@@ -227,13 +230,12 @@ class Membership(Metric):
         queried = np.sort(rng.choice(sizes["train-forget"], asked, replace=False))
 
         def attacked(subject: Subject) -> tuple[float, float]:
-            inside, outside = self._seen(subject, ["train-retain"]), self._seen(subject, test)
-            forgotten = self._seen(subject, ["train-forget"])
-            return attack(inside[members], outside[others], forgotten[queried], seed=seed)
+            inside, outside = self._seen(subject, ["train-retain"], members), self._seen(subject, test, others)
+            return attack(inside, outside, self._seen(subject, ["train-forget"], queried), seed=seed)
 
         readable = [subject for subject in panel.subjects if subject.name not in unreadable]
-        # Products of matrices and libsvm run without Python's lock.
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        # Products of matrices and libsvm run without Python's lock; each thread holds one model's kernel.
+        with ThreadPoolExecutor(min(torch.get_num_threads(), THREADS)) as pool:
             found = dict(zip([subject.name for subject in readable], pool.map(attacked, readable), strict=True))
         shares, accuracies = ({name: pair[place] for name, pair in found.items()} for place in (0, 1))
         whole = len(panel.original.parts["train-forget"])
@@ -259,5 +261,12 @@ class Membership(Metric):
         seen = subject.parts[part]
         return seen.with_features() if self.needs_features else seen
 
-    def _seen(self, subject: Subject, parts: Sequence[Part]) -> NDArray[np.float64]:
-        return np.vstack([attack_features(self._of(subject, part), self.features) for part in parts])
+    def _seen(self, subject: Subject, parts: Sequence[Part], rows: Index) -> NDArray[np.float64]:
+        """The features of some rows of one part or several, which are counted through."""
+        found, done = [], 0
+        for part in parts:
+            seen = self._of(subject, part)
+            own = rows[(rows >= done) & (rows < done + len(seen))] - done
+            found.append(attack_features(seen.at(seen.index[own]), self.features))
+            done += len(seen)
+        return np.vstack(found)

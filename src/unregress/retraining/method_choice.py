@@ -43,7 +43,7 @@ class Price(NamedTuple):
 
     def __str__(self) -> str:
         name = type(self.method).__name__
-        passes = "" if self.passes is None else f", {self.passes:,} sample passes"
+        passes = "" if self.passes is None else f" and {self.passes:,} sample passes"
         return f"{name}: about {self.seconds:.3g} s{passes}; leaves {self.leaves}"
 
 
