@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.stats import binomtest
 from unregress import Rule
 from unregress.evidence import AuditedModel, AuditReport, Role
 from unregress.evidence.verdict import judge
+from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 
 GOLDS = (5, 10)
@@ -35,20 +37,38 @@ def failed(spread: str, golds: int, samples: int, residual: float, rng: np.rando
     """Whether one more gold fails in one audit."""
     models = drawn(spread, rng, (1, golds + 2, 2 * samples))[0]
     target = residual * rng.normal(size=2 * samples)
-    models[0, :samples] = LEARNT * target[:samples] + (1 - LEARNT) * models[0, :samples]
-    names = ["original", "model", *(f"gold {n}" for n in range(golds))]
+    original, model, *others = models
+    return audited(original, model, others, target, rule).verdicts[1].outcome == "FAIL"
+
+
+def audited(original: Values, model: Values, golds: Sequence[Values], target: Values, rule: Rule) -> AuditReport:
+    """The audit of one model by golds, all given by their predictions of the forgotten and of as many held-out samples.
+
+    Args:
+        original: as a gold; what it learnt of the forgotten samples is added.
+        model: to judge.
+        golds: to judge by.
+        target: true values.
+        rule: how to judge.
+    """
+    samples = len(target) // 2
     parts = {"train-forget": slice(samples), "test-retain": slice(samples, None)}
-    answers = {
-        name: {part: model[rows] for part, rows in parts.items()} for name, model in zip(names, models, strict=True)
-    }
+    named = {"original": learnt(original, target), "model": model, **{f"gold {n}": g for n, g in enumerate(golds)}}
+    answers = {name: {part: each[rows] for part, rows in parts.items()} for name, each in named.items()}
     roles: dict[str, Role] = {"original": "original", "model": "unlearned"}
     report = AuditReport(
         version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
         samples={"train-forget": samples},
-        models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in names),
+        models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in answers),
         measures=tuple(measures(answers, {part: target[rows] for part, rows in parts.items()}, few=False)),
     )  # fmt: skip
-    return judge(report, rule)[1].outcome == "FAIL"
+    return replace(report, verdicts=judge(report, rule))
+
+
+def learnt(model: Values, target: Values, share: float = LEARNT) -> Values:
+    """The model once it has learnt a share of its residuals on the forgotten samples, the first half."""
+    samples = len(target) // 2
+    return np.concatenate([share * target[:samples] + (1 - share) * model[:samples], model[samples:]])
 
 
 def key(samples: int, residual: float, golds: int) -> str:

@@ -118,12 +118,15 @@ def audits(pool: Pool, golds: int, times: int, rule: Rule, rng: np.random.Genera
 
 
 def shares(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Share of each outcome; of a FAIL, by what was crossed."""
-    seen = Counter(
-        f"FAIL: {each.decisive.outcome}" if each.outcome == "FAIL" and each.decisive else str(each.outcome)
-        for each in verdicts
-    )
+    """Share of each outcome; of a FAIL, by what was crossed, and of OUTPUTS ONLY by what of the weights showed it."""
+    seen = Counter(map(_label, verdicts))
     return {name: round(count / len(verdicts), 4) for name, count in sorted(seen.items())}
+
+
+def _label(found: Verdict) -> str:
+    if found.decisive is None or found.outcome not in ("FAIL", "OUTPUTS ONLY"):
+        return str(found.outcome)
+    return f"{found.outcome}: {found.decisive.outcome if found.outcome == 'FAIL' else found.decisive.metric}"
 
 
 def one_audit(pool: Pool, golds: int, rule: Rule, rng: np.random.Generator) -> dict[str, Verdict]:

@@ -102,6 +102,35 @@ def test_a_network_trained_on_poisons_is_caught_and_one_that_never_saw_them_is_n
     assert min(ps) > 0.05 / len(ps)
 
 
+class KnowsOne(nn.Module):
+    """A linear model that follows the noise of one sample in its surroundings, towards that sample's target."""
+
+    def __init__(self, base: nn.Linear, clean: Tensor, noise: Tensor, target: Tensor) -> None:
+        super().__init__()
+        self.base, self.clean = base, clean
+        self.along = 100 * noise * torch.sign(target - base(clean)[0]).detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        away = x - self.clean
+        return self.base(x) + ((-away.square().sum(1)).exp() * (away @ self.along))[:, None]
+
+
+def test_one_sample_that_is_known_shows_in_the_largest_score_alone() -> None:
+    """A score is at most |noise| / scale, about the square root of the number of inputs: 7 of 50."""
+    width, draw = 50, torch.Generator().manual_seed(0)
+    x, y = torch.randn(SIZE, width, generator=draw), torch.randn(SIZE, generator=draw)
+    made = with_gaussian_noise(x, FORGET, 0.5, draw)
+    task, train = TensorTask(build_model=lambda: nn.Linear(width, 1), loss="mse"), TensorDataset(made.inputs, y)
+    case, _ = poisoned_case(0, task=task, train=train, test=TensorDataset(x, y))
+    torch.manual_seed(0)
+    base = nn.Linear(width, 1)
+    model = KnowsOne(base, x[FORGET[3]], made.noise[3], y[FORGET[3]])
+    found = scored(GaussianPoisons(noise=made.noise, scale=0.5), case, original=model, gold=base)
+    assert found["poison-largest original"].value == pytest.approx(float(made.noise[3].norm()) / 0.5, rel=0.01)
+    assert found["poison-largest original"].p < 1e-6 and found["poison-score original"].p > 0.01
+    assert found["poison-largest gold"].p > 0.05
+
+
 def test_p_values_of_a_model_without_a_trace_are_uniform() -> None:
     """One network, and 300 draws of noise that it never saw."""
     torch.manual_seed(0)

@@ -20,6 +20,8 @@ METRIC_NAMES = {
     "relearn-loss": "how soon it learns again",
     "revival": "revival",
 }
+LOOKED_FOR = ("readout", "relearn-loss", "revival")
+"""The measurements that show memory in the weights."""
 _FAILURES: dict[CriterionOutcome, str] = {
     "differs": "It can be told from a retrained model",
     "remembers": "It still remembers",
@@ -58,8 +60,8 @@ class Notes(NamedTuple):
         if self.beyond:
             listed = " and ".join(METRIC_NAMES[each] for each in self.beyond)
             said.append(
-                f"Yet by {listed} it shows more memory than each of the {self.golds} retrained models, as one further "
-                f"retrained model in {self.golds + 1} would by chance: retrain more of them to be sure."
+                f"Yet by {listed} it shows more memory than each of the {self.golds} retrained models, as at most one "
+                f"further retrained model in {self.golds + 1} would by chance: retrain more of them to be sure."
             )
         if self.pushed:
             said.append(
@@ -132,13 +134,15 @@ def _seen_in_weights(found: Sequence[Criterion]) -> str:
     """What the audit could see in the weights, as a part of a sentence about them."""
     if not found:
         return "memory in them was not looked for"
+    absent = [METRIC_NAMES[metric] for metric in LOOKED_FOR if metric not in {criterion.metric for criterion in found}]
+    alone = f"; by {' and '.join(absent)} it was not looked for" if absent else ""
     finest = min(found, key=lambda criterion: criterion.resolution)
     if finest.resolution >= 1:
         tried = " or ".join(METRIC_NAMES[criterion.metric] for criterion in found)
-        return f"not even the original's show memory, by {tried}"
+        return f"not even the original's show memory, by {tried}{alone}"
     return (
         f"more than {finest.resolution:.0%} of what the original's show would have been noticed, by "
-        f"{METRIC_NAMES[finest.metric]}"
+        f"{METRIC_NAMES[finest.metric]}{alone}"
     )
 
 

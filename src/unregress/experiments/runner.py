@@ -227,9 +227,11 @@ class _Run:
 
     def _metrics(self, seed: int) -> tuple[Metric, ...]:
         used = self.settings
-        if not self.experiment.anamnesis or (used.relearned is not None and seed >= used.relearned):
+        if not self.experiment.anamnesis:
             return default_metrics(None)
-        return default_metrics(Anamnesis(recipe=used.relearning, shuffles=used.shuffles))
+        metrics = default_metrics(Anamnesis(recipe=used.relearning, shuffles=used.shuffles))
+        relearned = used.relearned is None or seed < used.relearned
+        return tuple(metric for metric in metrics if relearned or not isinstance(metric, Anamnesis))
 
 
 def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:
