@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from support.hand_reports import CAPPED, PAIRS, with_no_gold, with_one_gold
-from unregress.evidence import AuditReport
+from unregress.evidence import AuditReport, Criterion
 from unregress.report import print_table
 from unregress.report.conclusion import conclusion
 from unregress.report.models import NO_DIGEST, NO_FILE
@@ -82,6 +82,26 @@ def test_verdicts_are_coloured_where_there_are_colours(report: AuditReport) -> N
     print_table(report, Console(file=out, width=100, force_terminal=True, color_system="standard"))
     for outcome, code in (("PASS", 32), ("FAIL", 31), ("INCONCLUSIVE", 33)):
         assert f"\x1b[1;{code}m{outcome}" in out.getvalue()
+
+
+def test_only_what_verdicts_read_unless_everything_is_asked_for(report: AuditReport) -> None:
+    read = Criterion(
+        kind="error", metric="mae", split="train-forget", question="?", value=1, gold=1, original=2, low=0, high=3,
+        outcome="within",
+    )  # fmt: skip
+    judged = replace(report, verdicts=tuple(replace(each, criteria=(read,)) for each in report.verdicts))
+    out = io.StringIO()
+    print_table(judged, Console(file=out, width=120), everything=False)
+    lines, whole = out.getvalue().splitlines(), printed(judged, 120).splitlines()
+    kept = {about.metric: about.title for about, _ in judged.rows() if about.metric == "mae"}
+    others = {about.title for about, _ in judged.rows()} - set(kept.values())
+    assert all(any(line.startswith(title[:20]) for line in lines) for title in kept.values())
+    assert not any(line.startswith(title[:20]) for line in lines for title in others)
+    left = sum(about.metric != "mae" for about, _ in judged.rows())
+    assert (
+        f"{left} further rows that no verdict reads: see the page, or `unregress report FOLDER --everything`." in lines
+    )
+    assert len(lines) < len(whole) and not any("further row" in line for line in whole)
 
 
 def test_rows_at_120_columns(report: AuditReport) -> None:

@@ -238,7 +238,7 @@ def _underscored(word: str) -> str:
 
 _POSITIONAL = {
     "method": "AUDIT AUDIT ... [--model NAME] [--measures '[METRIC@PART, ...]'] [--require pass]",
-    "report": "FOLDER [--output AUDIT_HTML] [--card CARD_MD]",
+    "report": "FOLDER [--everything] [--output AUDIT_HTML] [--card CARD_MD]",
     "verify": "FOLDER [--digest HEX] [--among+ FOLDER ...]",
     "remains": "FOLDER [--among+ FOLDER ...] [--delete [--yes]]",
 }

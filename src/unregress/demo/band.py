@@ -130,7 +130,7 @@ def forget_band(*, output: Path, seed: int = 0, golds: int = 5, config: str = ""
         render_html(report, folder / "audit.html")
         write_request(folder, case)
     console.print()
-    print_table(report, console)
+    print_table(report, console, everything=False)
     say(
         console,
         "Where to look",

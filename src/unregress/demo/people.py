@@ -122,7 +122,7 @@ def forget_people(*, output: Path, seed: int = 0, golds: int = 5, config: str = 
         render_html(report, folder / "audit.html")
         write_request(folder, made["Retrain"].case)
     console.print()
-    print_table(report, console)
+    print_table(report, console, everything=False)
     say(
         console,
         "Where to look",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from textwrap import wrap
 
 from rich import box
@@ -31,7 +32,7 @@ _COLOURS: dict[Outcome, str] = {
 }
 
 
-def print_table(report: AuditReport, console: Console | None = None) -> None:
+def print_table(report: AuditReport, console: Console | None = None, *, everything: bool = True) -> None:
     """Print conclusion and verdicts, then metric × split against original, retrained, unlearned models and references.
 
     Numbers are never truncated.  In a terminal that is too narrow for all columns, the golds' range is printed below
@@ -41,18 +42,27 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
     Args:
         report: an audit's report.
         console: where to print; by default standard output.
+        everything: whether to print all measurements, or those alone that the verdicts read, and how many others there
+            are.
     """
     console = console or Console()
     found = conclusion(report)
     console.print(_text(f"{found.headline}\nNext step: {found.step}\n"))
     _print_verdicts(report, console)
     _print_files(report, console)
-    table = results(report)
+    shown = report if everything else _read_by_verdicts(report)
+    table = results(shown)
     _print_results(table, console)
     for number, note in enumerate(table.notes, 1):
         _print_item(console, f"[{number}]", note)
     if table.notes:
         console.print()
+    if left := len(list(report.rows())) - len(list(shown.rows())):
+        console.print(
+            _text(
+                f"{plural(left, 'further row')} that no verdict reads: see the page, or `unregress report FOLDER --everything`.\n"
+            )
+        )
     console.print(_text(_how_to_read(report)))
     if report.not_found:
         console.print(Text("\nNot found", style="bold"))
@@ -62,6 +72,13 @@ def print_table(report: AuditReport, console: Console | None = None) -> None:
         console.print(Text("\nCaveats", style="bold"))
     for caveat in report.caveats:
         _print_item(console, "-", caveat)
+
+
+def _read_by_verdicts(report: AuditReport) -> AuditReport:
+    """The report with the metrics alone that its verdicts read; all of them where verdicts read none."""
+    read = {criterion.metric for verdict in report.verdicts for criterion in verdict.criteria}
+    kept = tuple(measure for measure in report.measures if measure.metric in read)
+    return replace(report, measures=kept) if kept else report
 
 
 def _print_verdicts(report: AuditReport, console: Console) -> None:

@@ -189,7 +189,7 @@ def show(report: AuditReport, output: Path, require: Literal["pass"] | None) -> 
     Raises:
         VerdictError: a model that was required to pass did not.
     """
-    print_table(report)
+    print_table(report, everything=False)
     say("", f"Wrote {output}/audit.html and {output}/{AUDIT}", f"Digest of {output}: {digest_of_folder(output)}")
     if require == "pass":
         require_all_passed(report, output)
@@ -212,7 +212,7 @@ def require_all_passed(report: AuditReport, output: Path) -> None:
         )
 
 
-def report(folder: Path, *, output: Path | None = None, card: Path | None = None) -> None:
+def report(folder: Path, *, output: Path | None = None, card: Path | None = None, everything: bool = False) -> None:
     """Print an audit's table and render its page again.
 
     A run folder with a manifest is not changed: its audit is checked against the manifest, whose digest is printed,
@@ -223,6 +223,7 @@ def report(folder: Path, *, output: Path | None = None, card: Path | None = None
         output: HTML file to write: a new file, or an audit's page to replace.  By default the JSON file's name with
             the ending .html, if the folder has no manifest.
         card: Markdown file to write as well: a section for the model's card (README.md).
+        everything: print all measurements, not only those that the verdicts read.
     """
     path = folder / AUDIT if folder.is_dir() else folder
     if folder.is_dir() and not path.is_file():
@@ -239,7 +240,7 @@ def report(folder: Path, *, output: Path | None = None, card: Path | None = None
         write_text(card, model_card(found))
     if written is not None:
         render_html(found, written)
-    print_table(found)
+    print_table(found, everything=everything)
     if run is None:
         say("", f"Not verified: {path.parent} has no {MANIFEST}, so it is unknown whether {path.name} was changed")
     else:
