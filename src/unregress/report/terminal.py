@@ -58,11 +58,8 @@ def print_table(report: AuditReport, console: Console | None = None, *, everythi
     if table.notes:
         console.print()
     if left := len(list(report.rows())) - len(list(shown.rows())):
-        console.print(
-            _text(
-                f"{plural(left, 'further row')} that no verdict reads: see the page, or `unregress report FOLDER --everything`.\n"
-            )
-        )
+        rest = f"{plural(left, 'further row')} that no verdict reads: see the page, or"
+        console.print(_text(f"{rest} `unregress report FOLDER --everything`.\n"))
     console.print(_text(_how_to_read(report)))
     if report.not_found:
         console.print(Text("\nNot found", style="bold"))
