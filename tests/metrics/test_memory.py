@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from support.hand_panels import measures, panel, seen, values
+from unregress.evidence import Figure
 from unregress.metrics import Memory, default_metrics
 from unregress.metrics.memory import compared_with_golds, lean
 from unregress.metrics.predictions import Values
@@ -49,6 +50,18 @@ def test_interval_and_p_by_hand() -> None:
     assert mine.interval == pytest.approx(((4 - reach) * share, (4 + reach) * share))
     gold = measures(Memory(), panel(parts))[(*PLACE, "gold")]
     assert (gold.interval, gold.p) == (None, None)
+
+
+def test_each_of_few_samples_is_placed_among_the_golds() -> None:
+    """Errors of the golds on targets 8 and 0: 8, 6, 7 and 0, 2, 1; of mine 6.5 and 1."""
+    models = {"original": [8.0, 0.0], "mine": [1.5, 1.0], "constant": [4.0, 4.0]}
+    models |= {name: [answer, answer] for name, answer in GOLDS.items()}
+    parts = {name: {"train-forget": seen(answer, [8.0, 0.0])} for name, answer in models.items()}
+    (figure,) = (each for each in Memory().measure(panel(parts)) if isinstance(each, Figure))
+    assert {curve.model: curve.y for curve in figure.curves} == {"original": (1, 2 / 3), "mine": (2 / 3, 1 / 3)}
+    assert figure.curves[0].x == (1, 2)
+    many = {name: {"train-forget": seen([1.0] * 30, [8.0] * 30)} for name in models}
+    assert not any(isinstance(each, Figure) for each in Memory().measure(panel(many)))
 
 
 def test_held_out_samples_say_what_is_typical() -> None:

@@ -9,13 +9,16 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from unregress.evidence import MetricInfo, Unit
+from unregress.evidence import Curve, Figure, MetricInfo, Unit
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.nan_means import root_mean_square, scale_of
-from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, measured
+from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, Subject, measured
 from unregress.metrics.memory_of_few import memory_of_few
 from unregress.metrics.memory_slope import full_memory, memory_kept
 from unregress.metrics.predictions import Values
+
+FEW = 30
+"""Numbers of forgotten samples below which they are shown one by one."""
 
 
 class Lean(NamedTuple):
@@ -108,6 +111,34 @@ class Memory(Metric):
                 if len(golds) > 1:
                     value = memory_of_few(answers[subject.name] / unit, target / unit, golds)
                     yield measured(metric="memory-of-few", split="train-forget", model=subject.name, value=value)
+        if len(target) < FEW:
+            yield _one_by_one(panel)
+
+
+def _one_by_one(panel: Panel) -> Figure:
+    """Where each judged model lies among the golds, sample by sample."""
+    errors = {subject.name: _errors(subject) for subject in panel.subjects}
+    of_golds = np.stack([errors[gold.name] for gold in panel.golds])
+    judged = [subject.name for subject in panel.subjects if subject.role in ("original", "unlearned")]
+    places = {name: (of_golds > errors[name]).mean(axis=0) for name in judged}
+    number = tuple(float(place) for place in range(1, of_golds.shape[1] + 1))
+    return Figure(
+        key="memory-by-sample",
+        title="Each forgotten sample among retrained models",
+        caption="The share of retrained models that err more on the forgotten sample; forgotten samples in order.  A "
+        "model without memory is spread evenly between 0 and 1; one that remembers is near 1.",
+        x_label="forgotten sample",
+        y_label="share of retrained models that err more",
+        curves=tuple(Curve(model=name, x=number, y=tuple(place.tolist())) for name, place in places.items()),
+        threshold=0.5,
+    )
+
+
+def _errors(subject: Subject) -> Values:
+    """Mean absolute error of each forgotten sample over its known outputs, `(m,)`."""
+    seen = subject.parts["train-forget"]
+    each = np.abs(seen.prediction / 2 - seen.target / 2).reshape(len(seen), -1)  # halves cannot overflow
+    return np.asarray(np.nanmean(each, axis=1))
 
 
 def compared_with_golds(prediction: Values, target: Values, golds: Values, scale: float) -> MemoryTest:
