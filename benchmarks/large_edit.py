@@ -21,7 +21,7 @@ from unregress import ForgetRequest, LeaveOutEdit, Runtime, Splits, TensorTask
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.files.writing import write_json
-from unregress.methods.closed_form_edit import Group
+from unregress.methods.edit_gradients import Group
 
 FORGOTTEN, SAMPLES = 50, 1000
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from math import ceil, isnan
-from typing import Literal
+from math import isnan
 
 import torch
 from torch import Tensor, nn
 
 from unregress.cost import Cost
 from unregress.data.case import Case
-from unregress.data.loading import chunked
 from unregress.hooks.changeable_layers import Changeable
-from unregress.hooks.gram import LayerRecord
-from unregress.hooks.raw_predictions import gradients_of, raw_predictions
+from unregress.methods.edit_gradients import EditGradients, Group, layers_of
 from unregress.methods.edit_samples import anchors_wanted, draw_anchors, predict_raw
 from unregress.methods.ridge_solution import ridge_solution
 from unregress.training.runtime import Runtime
 
-Group = Literal["least drift", "all", "first", "last"]
-"""Which layers to change."""
 CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
 UNFORESEEN = 0.25
@@ -72,7 +67,8 @@ class ClosedFormEdit:
         self.rows = torch.cat([forget, self.anchors])
         self.changeable = Changeable.of(self.model, case, forget, runtime)
         self.cost += self.changeable.cost
-        self.layers, self.size = self.changeable.first_choice, self.changeable.size
+        self.gradients = EditGradients(self.model, case, runtime, self.rows, self.changeable)
+        self.layers = self.changeable.first_choice
         # The anchors' predictions before any change join these, and are held in later rounds too.
         self.targets = targets
         self.forgotten = len(forget)
@@ -81,7 +77,6 @@ class ClosedFormEdit:
         self.group: str | None = None if layers == "least drift" else layers
         self.first, self.after, self.moved, self.drift = (float("nan") for _ in range(4))
         self.changes: list[str] = []
-        self.held: dict[str, LayerRecord] = {}
 
     def apply(self) -> None:
         """Change the weights until the forgotten samples are near their targets.
@@ -172,14 +167,14 @@ class ClosedFormEdit:
                 break
             if self.group is None:
                 self.group = self._least_drift(kernels, residual)
-                self.held = {name: self.held[name] for name in _group(self.layers, self.group) if name in self.held}
+                self.gradients.hold(layers_of(self.layers, self.group))
             if self._beyond_known:
                 self._nearest_step(self.group, kernels[self.group], residual)
             else:
                 solution, left = self._solution(kernels[self.group], residual)
                 self._step(self.group, solution)
-        self.held = {}
-        return f"changed in {done} steps: {', '.join(_group(self.layers, self.group or 'all'))}{end}"
+        self.gradients.hold({})
+        return f"changed in {done} steps: {', '.join(layers_of(self.layers, self.group or 'all'))}{end}"
 
     def _influences(self, kernel: Tensor, current: Tensor) -> bool:
         """Whether weights with these products of gradients have any influence on the forgotten samples' predictions."""
@@ -219,14 +214,11 @@ class ClosedFormEdit:
         """Products of gradients by group of layers, and the present predictions `(n, k)`."""
         groups = [self.group] if self.group is not None else ["all", "first", "last"]
         # Inputs and gradients of layers that stay as they are need no memory.
-        layers = {name: layer for group in groups for name, layer in _group(self.layers, group).items()}
-        self.held = {}  # released before as much is held again
-        made = self.changeable.products(self.model, layers, self.case, self.rows, self.runtime)
-        self.held, done = made.held, made.passes * len(self.rows)
-        self.cost += Cost(forward=done, backward=done * made.outputs.shape[1])
+        layers = {name: layer for group in groups for name, layer in layers_of(self.layers, group).items()}
+        by_layer, outputs = self.gradients.products(layers)
         return {
-            group: torch.stack([made.by_layer[name] for name in _group(self.layers, group)]).sum(0) for group in groups
-        }, made.outputs
+            group: torch.stack([by_layer[name] for name in layers_of(self.layers, group)]).sum(0) for group in groups
+        }, outputs
 
     def _solution(self, kernel: Tensor, residual: Tensor, ridges: tuple[float, ...] = RIDGES) -> tuple[Tensor, Tensor]:
         """(J Jᵀ + D)⁻¹ r, `(n, k)`; with layers of unknown kinds, for the largest ridge that lets samples move.
@@ -251,32 +243,9 @@ class ClosedFormEdit:
         """Whether layers of unknown kinds are among those that may be changed."""
         return bool(self.changeable.others.layers.keys() & self.layers.keys())
 
-    def _direction(self, group: str, solution: Tensor) -> dict[nn.Parameter, Tensor]:
-        """Jᵀ x for the weights of a group of layers."""
-        names = _group(self.layers, group)
-        if names.keys() <= self.held.keys():
-            # The other half of a backward pass is the gradients by what goes into the layers, which are held.
-            self.cost += Cost(backward=ceil(len(self.rows) / 2))
-            return {weight: change for name in names for weight, change in self.held[name].weighted(solution).items()}
-        weights = [w for layer in _group(self.layers, group).values() for w in layer.parameters() if w.requires_grad]
-        total = [torch.zeros_like(weight) for weight in weights]
-        done = 0
-        with torch.enable_grad():
-            for batch in self.runtime.load(self.case.source("train_eval"), chunked(self.rows, self.size.chunk)):
-                raw = raw_predictions(self.case, self.model, batch)
-                factor = solution[done : done + len(raw)].to(raw)
-                done += len(raw)
-                found = gradients_of((raw * factor).sum(), weights)
-                # Otherwise what is left of the graph would stay until the next chunk's is complete.
-                del raw
-                for sum_, piece in zip(total, found, strict=True):
-                    sum_ += piece
-        self.cost += Cost(forward=len(self.rows), backward=len(self.rows))
-        return dict(zip(weights, total, strict=True))
-
     def _step(self, group: str, solution: Tensor) -> None:
         """Change the weights; half as far, up to three times, where the forgotten samples would move away."""
-        direction = self._direction(group, solution)
+        direction = self.gradients.direction(layers_of(self.layers, group), solution)
         before = self._distance()
         with torch.no_grad():
             for weight, change in direction.items():
@@ -311,7 +280,7 @@ class ClosedFormEdit:
             return "all"
         drift, left = dict[str, float](), dict[str, float]()
         for group, kernel in kernels.items():
-            direction = self._direction(group, self._solution(kernel, residual)[0])
+            direction = self.gradients.direction(layers_of(self.layers, group), self._solution(kernel, residual)[0])
             kept = {weight: weight.detach().clone() for weight in direction}
             with torch.no_grad():
                 for weight, change in direction.items():
@@ -326,10 +295,3 @@ class ClosedFormEdit:
     def _predicted(self, rows: Tensor) -> Tensor:
         self.cost += Cost(forward=len(rows))
         return predict_raw(self.model, self.case, rows, self.runtime)
-
-
-def _group(layers: dict[str, nn.Module], group: str) -> dict[str, nn.Module]:
-    """The layers of a group, by name: `all`, the `first`, or the `last` two."""
-    names = list(layers)
-    chosen = {"all": names, "first": names[:1], "last": names[-2:]}[group]
-    return {name: layers[name] for name in chosen}

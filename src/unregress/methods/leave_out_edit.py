@@ -17,7 +17,8 @@ from unregress.hooks.changeable_layers import Changeable
 from unregress.hooks.gram_passes import within_memory
 from unregress.hooks.raw_predictions import flattened
 from unregress.methods.base import Method
-from unregress.methods.closed_form_edit import RIDGES, ClosedFormEdit, Group
+from unregress.methods.closed_form_edit import RIDGES, ClosedFormEdit
+from unregress.methods.edit_gradients import Group
 from unregress.methods.edit_samples import WATCHED, anchors_wanted, predict_raw
 from unregress.methods.unlearned import Unlearned, lineage
 from unregress.training.fresh_model import fresh_model
@@ -208,7 +209,9 @@ class LeaveOutEdit(Method):
             edit.apply()
         edit.measure_drift()
         notes = (*edit.notes, *self._notes())
-        return Unlearned(model=student, history=history, cost=cost + edit.cost, notes=notes, helper=helper)
+        return Unlearned(
+            model=student, history=history, cost=cost + edit.cost + edit.gradients.cost, notes=notes, helper=helper
+        )
 
     def _notes(self) -> Iterator[str]:
         """Which tables' targets were corrected."""
