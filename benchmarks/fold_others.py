@@ -1,7 +1,8 @@
 """What the others of a fold do to leave-out predictions, and how much of it several tables or a correction take back.
 
 A fold's model lacks more samples than a request forgets, and the others that it lacks move its predictions too.  A
-table corrects for them by the gradients of the original (`unregress.data.fold_effects`).
+table corrects for them by the gradients of the original (`unregress.data.fold_effects`).  Of the wage panel the edit
+that follows corrected tables is measured as well: many requests tell smaller differences from golds than a few do.
 
     python benchmarks/fold_others.py
 
@@ -11,6 +12,7 @@ STS-B are not corrected, as the gradients explain too little of them; here they 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,9 +22,15 @@ import torch
 from small_problems import arguments, stsb_annealed_20, wage
 from small_trainings import Trainings
 
+from unregress import LeaveOutEdit
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.loading import read_targets
+from unregress.evidence.permutation import Group, exchanged
 from unregress.files.writing import write_json
 from unregress.hooks.raw_predictions import flattened
 from unregress.methods.edit_samples import predict_raw
+from unregress.metrics.memory_slope import memory_kept
+from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 from unregress.retraining import fold_effects
 
@@ -60,7 +68,45 @@ def measure(data: Path, cache: Path) -> dict[str, Any]:
             name: [each and round(each.agreement, 3) for each in several] for name, several in effects.items()
         },
         "distance / floor": found,
+        "edit": {
+            "1 of 20 folds": edited(trainings, tables[20][:1]),
+            "2 of 40 folds": edited(trainings, tables[40][:2]),
+        },
     }
+
+
+def edited(trainings: Trainings, tables: Sequence[LeaveOutTable]) -> dict[str, Any]:
+    """The edit by its own settings on the further requests: distances in floors, memory kept, and p over all of them.
+
+    Args:
+        trainings: of the problem.
+        tables: those that teach.
+    """
+    runtime, groups = trainings.runtime(0), dict[str, list[Group]]()
+    found: dict[str, dict[str, list[float]]] = {}
+    for kind, several in trainings.problem.further.items():
+        for rows in several:
+            case, places = trainings.case(rows), torch.tensor(rows)
+            made = LeaveOutEdit(table=tables).unlearn(trainings.original(0), case, runtime)
+            models = [made, *trainings.coupled(rows)]
+            own, *golds = (predict_raw(each.model, case, places, runtime).numpy() for each in models)
+            target = flattened(read_targets(case.source("train_eval"), case.task, places)).double().numpy()
+            for name, measure in (("distance", _distance), ("memory kept", _memory_kept)):
+                of_golds = [measure(each, golds[:k] + golds[k + 1 :], target) for k, each in enumerate(golds)]
+                value, unit = measure(own, golds, target), np.mean(of_golds) if name == "distance" else 1.0
+                found.setdefault(name, {}).setdefault(kind, []).append(round(float(value / unit), 4))
+                groups.setdefault(name, []).append(Group((value,), tuple(of_golds)))
+    p = {name: round(exchanged(each, np.random.default_rng(0)).p, 4) for name, each in groups.items()}
+    return {"p": p, **found}
+
+
+def _distance(own: Values, others: Sequence[Values], _: Values) -> float:
+    return float(np.mean([np.abs(own - other).mean() for other in others]))
+
+
+def _memory_kept(own: Values, others: Sequence[Values], target: Values) -> float:
+    center = np.mean(others, axis=0)
+    return memory_kept(own, target, center, float(((target - center) ** 2).mean()))
 
 
 def measure_stsb(data: Path, cache: Path) -> dict[str, Any]:
@@ -93,9 +139,13 @@ def measure_stsb(data: Path, cache: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and write the results."""
-    given = arguments(__doc__).parse_args()
+    parser = arguments(__doc__)
+    parser.add_argument("problems", nargs="*", default=["wage", "stsb"])
+    given = parser.parse_args()
+    measures = {"wage": measure, "stsb": measure_stsb}
     with one_thread():
-        for name, measured in (("wage", measure), ("stsb", measure_stsb)):
+        for name in given.problems:
+            measured = measures[name]
             write_json(Path(f"results/small-requests/{name}-fold-others.json"), measured(given.data, given.cache))
 
 
