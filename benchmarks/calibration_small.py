@@ -17,14 +17,14 @@ from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import auto_cli
+from judged_measures import report_of
 from scipy.stats import t as student
 from side_by_side import Answers
 from small_pools import Request, coupled, uncoupled
 
 from unregress import Rule
 from unregress.data.request import Index
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement, Role, Verdict
-from unregress.evidence.verdict import judge
+from unregress.evidence import CONSTANT, Measurement, Verdict
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.memory import compared_with_golds
 from unregress.metrics.memory_of_few import memory_of_few
@@ -113,18 +113,13 @@ def verdict(request: Request, golds: Index, original: int, model: Answers, rule:
         **{f"gold {n}": {part: request.at(request.golds, part)[n] for part in parts} for n in golds},
     }
     target = {part: request.at(request.target, part) for part in parts}
-    roles: dict[str, Role] = {"original": "original", "model": "unlearned", CONSTANT: "reference"}
-    report = AuditReport(
-        version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
-        samples={"train-forget": len(target["train-forget"])},
-        models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in [*answers, CONSTANT]),
-        measures=(
-            Measurement(metric="mae", split="test-retain", model=CONSTANT,
-                        value=mean_absolute_error(np.array(request.constant), target["test-retain"])),
-            *measures(answers, target, few=len(target["train-forget"]) < rule.samples),
-        ),
-    )  # fmt: skip
-    return judge(report, rule)[1]
+    forgotten = len(target["train-forget"])
+    constant = mean_absolute_error(np.array(request.constant), target["test-retain"])
+    found = (
+        *measures(answers, target, few=forgotten < rule.samples),
+        Measurement(metric="mae", split="test-retain", model=CONSTANT, value=constant),
+    )
+    return report_of(found, forgotten, rule).verdict("model")
 
 
 def measures(answers: dict[str, Any], target: dict[str, Values], *, few: bool) -> Iterator[Measurement]:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from calibration_small import LEARNT, SPREADS, drawn, measures
 from jsonargparse import auto_cli
+from judged_measures import report_of
 from scipy.stats import binomtest
 
 from unregress import Rule
-from unregress.evidence import AuditedModel, AuditReport, Role
-from unregress.evidence.verdict import judge
+from unregress.evidence import AuditReport
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 
@@ -38,7 +37,7 @@ def failed(spread: str, golds: int, samples: int, residual: float, rng: np.rando
     models = drawn(spread, rng, (1, golds + 2, 2 * samples))[0]
     target = residual * rng.normal(size=2 * samples)
     original, model, *others = models
-    return audited(original, model, others, target, rule).verdicts[1].outcome == "FAIL"
+    return audited(original, model, others, target, rule).verdict("model").outcome == "FAIL"
 
 
 def audited(original: Values, model: Values, golds: Sequence[Values], target: Values, rule: Rule) -> AuditReport:
@@ -55,14 +54,8 @@ def audited(original: Values, model: Values, golds: Sequence[Values], target: Va
     parts = {"train-forget": slice(samples), "test-retain": slice(samples, None)}
     named = {"original": learnt(original, target), "model": model, **{f"gold {n}": g for n, g in enumerate(golds)}}
     answers = {name: {part: each[rows] for part, rows in parts.items()} for name, each in named.items()}
-    roles: dict[str, Role] = {"original": "original", "model": "unlearned"}
-    report = AuditReport(
-        version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
-        samples={"train-forget": samples},
-        models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in answers),
-        measures=tuple(measures(answers, {part: target[rows] for part, rows in parts.items()}, few=False)),
-    )  # fmt: skip
-    return replace(report, verdicts=judge(report, rule))
+    targets = {part: target[rows] for part, rows in parts.items()}
+    return report_of(measures(answers, targets, few=False), samples, rule)
 
 
 def learnt(model: Values, target: Values, share: float = LEARNT) -> Values:

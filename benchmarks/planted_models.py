@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from calibration_small import measures
 from jsonargparse import auto_cli
+from judged_measures import report_of
 from planted_pools import KINDS, Asked, Measured, Pool, pool_of
 
 from unregress import Rule
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement, Role, Verdict
-from unregress.evidence.verdict import judge
+from unregress.evidence import CONSTANT, Measurement, Verdict
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.predictions import Values
 from unregress.metrics.readout import READOUT
@@ -155,7 +155,6 @@ def one_audit(pool: Pool, golds: int, rule: Rule, rng: np.random.Generator) -> d
 def verdict(pool: Pool, original: Measured, model: Measured, golds: Sequence[Measured], rule: Rule) -> Verdict:
     """Judge one model."""
     models = {"original": original, "model": model, **{f"gold {n}": gold for n, gold in enumerate(golds)}}
-    roles: dict[str, Role] = {"original": "original", "model": "unlearned", CONSTANT: "reference"}
     # The retained training samples tell only whether golds learnt anything.
     parts = [part for part in (FORGET, KEPT, SIMILAR) if part in pool.target]
     target = {part: pool.target[part].ravel() for part in parts}
@@ -167,12 +166,7 @@ def verdict(pool: Pool, original: Measured, model: Measured, golds: Sequence[Mea
         *measures(answers, target, few=len(target[FORGET]) < rule.samples),
         *in_weights(pool, models),
     )
-    report = AuditReport(
-        version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
-        samples={FORGET: len(target[FORGET])}, measures=found,
-        models=tuple(AuditedModel(name=name, role=roles.get(name, "gold")) for name in [*models, CONSTANT]),
-    )  # fmt: skip
-    return next(each for each in judge(report, rule) if each.model == "model")
+    return report_of(found, len(target[FORGET]), rule).verdict("model")
 
 
 def in_weights(pool: Pool, models: Mapping[str, Measured]) -> Iterator[Measurement]:

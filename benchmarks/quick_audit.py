@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from judged_measures import report_of
 from side_by_side import PARTS, Answers, many, rows_of
 from torch import nn
 
 from unregress import AttackAUC, Case, Deviation, Errors, Rule, Runtime, Wasserstein
 from unregress.data.request import Index
-from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement, Part, Role, Verdict
-from unregress.evidence.verdict import judge
+from unregress.evidence import CONSTANT, Measurement, Part, Role, Verdict
 from unregress.metrics.base import Panel, Subject
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.memory import Memory
@@ -121,13 +121,7 @@ def measures(pool: Pool, drawn: Drawn, answers: Answers) -> Iterator[Measurement
 def audited(pool: Pool, drawn: Drawn, answers: Answers) -> Verdict:
     constant = Measurement(metric="mae", split=KEPT, model=CONSTANT, value=pool.constant)
     found = (*measures(pool, drawn, answers), constant)
-    names = dict.fromkeys(measure.model for measure in found)
-    report = AuditReport(
-        version="", reason="", request_digest="", target_band=None, data_digest="", settings={}, about=(), figures=(),
-        samples={FORGET: len(answers[FORGET])}, measures=found,
-        models=tuple(AuditedModel(name=name, role=ROLES.get(name, "gold")) for name in names),
-    )  # fmt: skip
-    return judge(report, pool.rule)[1]
+    return report_of(found, len(answers[FORGET]), pool.rule).verdict("model")
 
 
 def check(pool: Pool, case: Case, drawn: Drawn) -> None:

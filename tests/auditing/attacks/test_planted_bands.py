@@ -5,19 +5,12 @@ The rates at 5, 10 and 20 golds are in results/calibration/planted-bands.json; h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
-from planted_models import one_audit
 from planted_pools import pool_of
 
-from unregress import Rule
-from unregress.evidence import Verdict
-
-AUDITS = 12
-Found = Mapping[str, Sequence[Verdict]]
+from support.planted_audits import AUDITS, Found, audits, crossed, outcomes
 
 
 @pytest.fixture(scope="module", params=["tabular", "image"])
@@ -26,15 +19,7 @@ def found(request: pytest.FixtureRequest) -> Found:
     pool = pool_of(request.param, Path(), golds=13, originals=2, seed=3, shuffles=1, asked="band")
     assert pool.target["test-forget"].min() >= pool.target["train-forget"].min()
     assert pool.target["test-retain"].max() < pool.target["train-forget"].min()
-    rng, judged = np.random.default_rng(0), dict[str, list[Verdict]]()
-    for _ in range(AUDITS):
-        for name, verdict in one_audit(pool, 8, Rule(), rng).items():
-            judged.setdefault(name, []).append(verdict)
-    return judged
-
-
-def outcomes(verdicts: Sequence[Verdict]) -> list[str]:
-    return [each.outcome for each in verdicts]
+    return audits(pool, golds=8)
 
 
 @pytest.mark.parametrize("name", ["original", "fine-tuned", "a constant", "router, gold last"])
@@ -43,7 +28,7 @@ def test_who_knows_the_band_or_nothing_never_passes(found: Found, name: str) -> 
 
 
 def test_an_original_knows_more_than_retrained_models_and_has_not_merely_overshot(found: Found) -> None:
-    failed = [each.decisive.outcome for each in found["original"] if each.outcome == "FAIL" and each.decisive]
+    failed = crossed(found["original"])
     assert len(failed) == AUDITS and not {"overshoots", "differs"} & set(failed)
 
 

@@ -6,32 +6,22 @@ depend on luck, over audits of a small pool.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_models import one_audit
 from planted_pools import pool_of
 
-from unregress import Rule
+from support.planted_audits import AUDITS, Found, audits, crossed, outcomes
 from unregress.evidence import Verdict
-
-AUDITS = 12
-Found = Mapping[str, Sequence[Verdict]]
 
 
 @cache
 def judged(kind: str, data: Path) -> Found:
     """Audits with five golds each, drawn from eleven and two originals."""
-    pool = pool_of(kind, data, golds=13, originals=2, seed=3, shuffles=2 if kind == "tabular" else 1)
-    rng = np.random.default_rng(0)
-    found: dict[str, list[Verdict]] = {}
-    for _ in range(AUDITS):
-        for name, verdict in one_audit(pool, 5, Rule(), rng).items():
-            found.setdefault(name, []).append(verdict)
-    return found
+    return audits(pool_of(kind, data, golds=13, originals=2, seed=3, shuffles=2 if kind == "tabular" else 1), golds=5)
 
 
 @pytest.fixture(scope="module", params=["tabular", "image", pytest.param("text", marks=pytest.mark.data)])
@@ -39,15 +29,6 @@ def found(request: pytest.FixtureRequest) -> Iterator[Found]:
     """Verdicts by the planted model."""
     data = request.getfixturevalue("data_root") if request.param == "text" else Path()
     yield judged(request.param, data)
-
-
-def outcomes(verdicts: Sequence[Verdict]) -> list[str]:
-    return [each.outcome for each in verdicts]
-
-
-def crossed(verdicts: Sequence[Verdict]) -> list[str]:
-    """Of each model that failed, what the decisive criterion says."""
-    return [each.decisive.outcome for each in verdicts if each.outcome == "FAIL" and each.decisive is not None]
 
 
 def test_an_original_never_passes_and_fails_as_one_that_remembers(found: Found) -> None:
