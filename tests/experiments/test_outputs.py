@@ -137,10 +137,10 @@ def test_figures_are_drawings(tmp_path: Path, several: tuple[Path, Outcome, list
     written(tmp_path / "run", outcome, young(highs=(10, 20, 30)))
     folder = tmp_path / "run"
     drawn = sorted(path.name for path in (folder / "figures").iterdir())
-    keys = [figure.key for figure in outcome.stages[0][0].figures]
+    stages = enumerate(outcome.stages, 1)
+    expected = [f"{figure.key}-{number}.svg" for number, stage in stages for figure in stage[0].figures]
     splits = ("train-retain", "train-forget", "test-retain", "test-forget")
-    expected = [f"{key}-{stage}.svg" for key in keys for stage in (1, 2, 3)] + [f"requests-{s}.svg" for s in splits]
-    assert drawn == sorted(expected)
+    assert drawn == sorted([*expected, *(f"requests-{split}.svg" for split in splits)])
     for name in drawn:
         root = ElementTree.fromstring((folder / "figures" / name).read_text(encoding="utf8"))
         assert root.tag == "{http://www.w3.org/2000/svg}svg" and len(list(root.iter())) > 10

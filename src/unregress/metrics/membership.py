@@ -213,6 +213,8 @@ class Membership(Metric):
         note = "activations or gradients of the final layer are NaN or infinite"
         yield from without_value(METRICS, "train-forget", broken, note)
         unreadable += broken
+        from threadpoolctl import threadpool_limits
+
         rng = np.random.default_rng(panel.runtime.generator("membership").initial_seed())
         test = [part for part in HELD_OUT if part in panel.parts]
         sizes = {part: len(self._of(panel.original, part)) for part in panel.parts}
@@ -234,8 +236,10 @@ class Membership(Metric):
             return attack(inside, outside, self._seen(subject, ["train-forget"], queried), seed=seed)
 
         readable = [subject for subject in panel.subjects if subject.name not in unreadable]
-        # Products of matrices and libsvm run without Python's lock; each thread holds one model's kernel.
-        with ThreadPoolExecutor(min(torch.get_num_threads(), THREADS)) as pool:
+        # Products of matrices and libsvm run without Python's lock; each thread holds one model's kernel, and computes
+        # it by itself.
+        threads = min(torch.get_num_threads(), THREADS)
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
             found = dict(zip([subject.name for subject in readable], pool.map(attacked, readable), strict=True))
         shares, accuracies = ({name: pair[place] for name, pair in found.items()} for place in (0, 1))
         whole = len(panel.original.parts["train-forget"])
