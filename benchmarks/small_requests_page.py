@@ -23,6 +23,7 @@ TITLES = {
     "wage": "wage panel",
     "wage-40": "wage panel, three tables of 40 folds",
     "etth1": "ETTh1",
+    "etth1-weeks": "ETTh1, tables of weeks",
     "utkface": "UTKFace",
 }
 BOTH, ONE = ("coupled", "uncoupled"), ("coupled",)
