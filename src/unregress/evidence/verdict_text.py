@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from unregress.evidence import Criterion, CriterionOutcome
+from unregress.evidence.criterion_specs import WEIGHTS
 from unregress.evidence.findings import COMBINED
 
 METRIC_NAMES = {
@@ -20,8 +21,6 @@ METRIC_NAMES = {
     "relearn-loss": "how soon it learns again",
     "revival": "revival",
 }
-LOOKED_FOR = ("readout", "relearn-loss", "revival")
-"""The measurements that show memory in the weights."""
 _FAILURES: dict[CriterionOutcome, str] = {
     "differs": "It can be told from a retrained model",
     "remembers": "It still remembers",
@@ -134,7 +133,8 @@ def _seen_in_weights(found: Sequence[Criterion]) -> str:
     """What the audit could see in the weights, as a part of a sentence about them."""
     if not found:
         return "memory in them was not looked for"
-    absent = [METRIC_NAMES[metric] for metric in LOOKED_FOR if metric not in {criterion.metric for criterion in found}]
+    wanted = dict.fromkeys(spec.metric for spec in WEIGHTS)
+    absent = [METRIC_NAMES[metric] for metric in wanted if metric not in {criterion.metric for criterion in found}]
     alone = f"; by {' and '.join(absent)} it was not looked for" if absent else ""
     finest = min(found, key=lambda criterion: criterion.resolution)
     if finest.resolution >= 1:

@@ -227,11 +227,9 @@ class _Run:
 
     def _metrics(self, seed: int) -> tuple[Metric, ...]:
         used = self.settings
-        if not self.experiment.anamnesis:
-            return default_metrics(None)
-        metrics = default_metrics(Anamnesis(recipe=used.relearning, shuffles=used.shuffles))
         relearned = used.relearned is None or seed < used.relearned
-        return tuple(metric for metric in metrics if relearned or not isinstance(metric, Anamnesis))
+        again = Anamnesis(recipe=used.relearning, shuffles=used.shuffles) if self.experiment.anamnesis else None
+        return tuple(metric for metric in default_metrics(again) if relearned or metric is not again)
 
 
 def case_of(loaded: Loaded, stage: int, experiment: Experiment, whole: int) -> Case:

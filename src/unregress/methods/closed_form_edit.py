@@ -144,23 +144,18 @@ class ClosedFormEdit:
         kernels: dict[str, Tensor] = {}
         residual = left = torch.empty(0)
         for done in range(1, self.iterations + 1):
-            known = bool(kernels) and not self._beyond_known
-            current = self._predicted(self.rows[: self.forgotten]) if known else torch.empty(0)
-            if known and self._gap(current) <= CLOSE * first:
+            current = self._predicted(self.rows[: self.forgotten]) if kernels else torch.empty(0)
+            if kernels and self._gap(current) <= CLOSE * first:
                 done -= 1
                 break
-            if not known or self._unforeseen(residual, left, current):
+            if not kernels or self._beyond_known or self._unforeseen(residual, left, current):
                 kernels, current = self._kernels()
             else:
                 current = torch.cat([current, self._predicted(self.anchors)]) if len(self.anchors) else current
             self.targets = torch.cat([self.targets, current[len(self.targets) :]])
             residual = self.targets - current
-            gap = self._gap(current)
-            first = gap if done == 1 else first
+            first = self._gap(current) if done == 1 else first
             self.first = first if isnan(self.first) else self.first
-            if gap <= CLOSE * first and done > 1:
-                done -= 1
-                break
             kernels = {group: kernel for group, kernel in kernels.items() if self._influences(kernel, current)}
             if not kernels:
                 done, end = done - 1, "; their weights have no influence on the forgotten samples"

@@ -144,7 +144,7 @@ class LeaveOutEdit(Method):
             trials = 3 * (change + watched + forgotten) if self.layers == "least drift" else 0
             steps = len(RIDGES) if beyond else 1
             further = forgotten * (3 * steps + 1) if beyond else 0
-            total += gradients + later * (gradients if beyond else held)
+            total += gradients + later * (gradients + forgotten if beyond else held)
             total += self.iterations * (steps * (change + 2 * forgotten) + further) + forgotten + trials
         return total
 
