@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from small_couplings import coupling, couplings, table_error
 from small_methods import candidates, fixed
 from small_problems import PROBLEMS, Rows, arguments
+from small_sequence import in_a_row
 from small_table import audit_rates
 from small_trainings import Trainings
 from small_tuning import best, tune
@@ -26,7 +28,6 @@ from torch import nn
 from unregress import LeaveOutEdit, Method, Retrain
 from unregress.auditing.pipeline import audit
 from unregress.cost import Cost
-from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.loading import read_targets
 from unregress.files.writing import write_json
@@ -184,87 +185,6 @@ class Measurement:
             method = replace(method, start=self.trainings.original(seed).start)
         return self.unlearned(method, rows, seed)
 
-    def in_a_row(self) -> dict[str, Any]:
-        """The edit of ten requests, one after the other, by its own settings, beside golds without any of them."""
-        requests, method = self.problem.sequence, LeaveOutEdit(table=self.teaching)
-        golds = [gold.model for gold in self.trainings.coupled(requests[-1], before=requests[:-1])]
-        model: Unlearned = self.trainings.original(0)
-        first, own = [], []
-        for number, rows in enumerate(requests):
-            case = self.trainings.case(rows, requests[:number])
-            model = method.unlearn(model, case, self.runtime)
-            first.append(self._distance(model.model, golds, requests[0]))
-            own.append(self._distance(model.model, golds, rows))
-        every = tuple(sorted(row for rows in requests for row in rows))
-        pairs = [
-            np.abs(self.points(a, every) - self.points(b, every)).mean() for k, a in enumerate(golds) for b in golds[:k]
-        ]
-        original = self.trainings.original(0).model
-        return {
-            "samples": len(every),
-            "floor": float(np.mean(pairs)),
-            "original": self._distance(original, golds, every),
-            "all, after ten": self._distance(model.model, golds, every),
-            "each, right after it": own,
-            "the first, after each": first,
-            "test error": {
-                "original": self.test_error(original),
-                "after ten": self.test_error(model.model),
-                "golds": float(np.mean([self.test_error(gold) for gold in golds])),
-            },
-        }
-
-    def _distance(self, model: nn.Module, golds: Sequence[nn.Module], rows: Rows) -> float:
-        own = self.points(model, rows)
-        return float(np.mean([np.abs(own - self.points(gold, rows)).mean() for gold in golds]))
-
-    def coupling(self) -> dict[str, float | None]:
-        """Distance of golds of its start from the original on never-seen samples, relative to golds of other starts."""
-        case = self.trainings.case()
-
-        def away(models: Sequence[Unlearned]) -> float:
-            own = predict_rows(self.trainings.original(0).model, case, "test", case.rows("test"), self.runtime)
-            found = [predict_rows(each.model, case, "test", case.rows("test"), self.runtime) for each in models]
-            return float(np.mean([float((each - own).abs().mean()) for each in found]))
-
-        rows = next(iter(self.problem.judged.values()))
-        near, far = away(self.trainings.coupled(rows)), away(self.trainings.others(rows))
-        return {
-            "kappa of golds": near / far,
-            "kappa of the table": self.judging.coupling,
-            "same start": near,
-            "other start": far,
-        }
-
-    def table_error(self, rows: Rows) -> dict[str, float]:
-        """Distance of leave-out predictions from coupled golds' mean, and of those that teach from those that judge."""
-        case: Case = self.trainings.case(rows)
-        *taught, second = (
-            self.problem.task.point(table.corrected(case)).double().numpy().reshape(len(rows), -1)
-            for table in (*self.teaching, self.judging)
-        )
-        first = np.mean(taught, axis=0)
-        golds = [self.points(gold.model, rows) for gold in self.trainings.coupled(rows)]
-        own = self.points(self.trainings.original(0).model, rows)
-        return {
-            "table - gold": float(np.mean([np.abs(first - gold).mean() for gold in golds])),
-            "table - other table": float(np.abs(first - second).mean()),
-            "original - gold": float(np.mean([np.abs(own - gold).mean() for gold in golds])),
-        }
-
-    def couplings(self) -> dict[str, Any]:
-        """Coupling, floors of both kinds of golds, and the table's error, without any method."""
-        floors = {}
-        for name, rows in self.problem.judged.items():
-            kinds = {"coupled": self.trainings.coupled(rows), "uncoupled": self.trainings.others(rows)}
-            places = {kind: [self.points(gold.model, rows) for gold in golds] for kind, golds in kinds.items()}
-            floors[name] = {
-                f"{kind} floor": float(np.mean([np.abs(a - b).mean() for k, a in enumerate(each) for b in each[:k]]))
-                for kind, each in places.items()
-            }
-            floors[name] |= self.table_error(rows)
-        return {**self._header(), "requests": floors}
-
     def readouts(self) -> dict[str, Any]:
         """What hidden layers tell of the forgotten samples, for the edit and both kinds of golds."""
         edit, _ = best(self, candidates(self.problem.recipe, self.teaching)["LeaveOutEdit"])
@@ -283,10 +203,10 @@ class Measurement:
                 )
                 found[name][kind] = {each: report.value(*READ["readout"], each) for each in models}
                 found[name][kind]["golds"] = report.over_golds(*READ["readout"])
-        header = self._header()
+        header = self.header()
         return {**header, "command": f"{header['command']} --readout", "requests": found}
 
-    def _header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, Any]:
         return {
             "problem": self.name,
             "command": " ".join(["python", "benchmarks/small_requests.py", self.name]),
@@ -295,7 +215,7 @@ class Measurement:
             "recipe": str(self.problem.recipe),
             "folds": self.problem.folds,
             "tables that teach": self.problem.teaching,
-            "coupling": self.coupling(),
+            "coupling": coupling(self),
         }
 
     def run(self) -> dict[str, Any]:
@@ -309,14 +229,14 @@ class Measurement:
         methods["Retrain"] = Retrain(recipe=self.problem.recipe, start=start)
         requests = {}
         for name, rows in self.problem.judged.items():
-            requests[name] = {**self.request(rows, methods), "table": self.table_error(rows)}
+            requests[name] = {**self.request(rows, methods), "table": table_error(self, rows)}
             if self.problem.originals > 3:
                 requests[name]["klom"] = self.klom(
                     rows, {each: methods[each] for each in ("LeaveOutEdit", "Blindspot", "FineTune", "Retrain")}
                 )
             print(self.name, name, f"{time.process_time() - started:.0f} s", flush=True)
         found: dict[str, Any] = {
-            **self._header(),
+            **self.header(),
             "settings": {
                 name: str(replace(m, table=None) if isinstance(m, LeaveOutEdit) else m) for name, m in tuned.items()
             },
@@ -325,7 +245,7 @@ class Measurement:
             "audit by the table": audit_rates(self, edit),
         }
         if self.problem.sequence:
-            found["ten in a row"] = self.in_a_row()
+            found["ten in a row"] = in_a_row(self)
         tables = self.problem.teaching + 1
         price = tables * (self.problem.folds - 1) + 2
         found["cost in retrainings"] = {
@@ -355,7 +275,7 @@ def main() -> None:
             if given.readout:
                 write_json(given.output / f"{name}-readout.json", measurement.readouts())
             else:
-                found = measurement.couplings() if given.coupling else measurement.run()
+                found = couplings(measurement) if given.coupling else measurement.run()
                 write_json(given.output / f"{name}.json", found)
 
 
