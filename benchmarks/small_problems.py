@@ -152,6 +152,11 @@ def stsb_constant(data: Path) -> Problem:
     return changed(problem, judged=judged, tuning=tuning, sequence=())
 
 
+def averaged(problem: Problem) -> Problem:
+    """A problem whose trainings end with a moving average of their weights, over about 100 steps."""
+    return changed(problem, recipe=changed(problem.recipe, ema=0.99))
+
+
 def stsb_people(data: Path) -> Problem:
     """STS-B with a subject for each group of pairs that are connected by a sentence."""
     problem = stsb(data, Recipe(epochs=20, lr=3e-3, batch_size=256, schedule="one-cycle"), originals=1)
@@ -226,7 +231,7 @@ def etth1(data: Path, days: int = 28) -> Problem:
 
 def etth1_weeks(data: Path) -> Problem:
     """The same with tables that leave out a week at a time."""
-    return changed(etth1(data, days=7), shares="etth1")
+    return changed(etth1(data, days=7), shares="etth1", originals=1)
 
 
 def faces(data: Path, recipe: Recipe, *, by_heart: bool, **more: Any) -> Problem:
@@ -269,7 +274,7 @@ def faces_by_heart(data: Path) -> Problem:
     """2,000 faces that a small convolutional network learns by heart; requests are random images."""
     recipe = Recipe(epochs=25, lr=3e-3, batch_size=64, schedule="one-cycle")
     drawn = _random(2000, {"5 images": 5, "50 images": 50}, {"50 images": 50}, 0)
-    return faces(data, recipe, by_heart=True, **drawn)
+    return faces(data, recipe, by_heart=True, originals=1, others=5, **drawn)
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
@@ -286,9 +291,11 @@ PROBLEMS: dict[str, Callable[[Path], Problem]] = {
     "stsb-annealed": stsb_annealed,
     "stsb-annealed-20": stsb_annealed_20,
     "stsb-constant": stsb_constant,
+    "stsb-constant-averaged": lambda data: averaged(stsb_constant(data)),
     "stsb-people": stsb_people,
     "etth1": etth1,
     "etth1-weeks": etth1_weeks,
     "utkface": utkface,
     "faces-by-heart": faces_by_heart,
+    "faces-by-heart-averaged": lambda data: averaged(faces_by_heart(data)),
 }

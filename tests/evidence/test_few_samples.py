@@ -74,7 +74,7 @@ def test_a_model_like_the_golds_passes_and_the_verdict_says_what_it_would_have_s
     assert one.p == pytest.approx(0.5) and one.outcome == "within" and one.low is None
     assert one.power is not None and one.power > 0.9
     assert (
-        f"Memory: keeping half of the original's would have been noticed with a probability of {one.power:.0%}."
+        f"Memory: keeping half of the original's would have been noticed with a probability of at most {one.power:.0%}."
         in found.reason
     )
     assert "(p = 0.5)" in found.reason

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from support.hand_reports import bare_report
-from unregress.evidence import AuditedModel, AuditReport, Measurement
+from unregress.evidence import CONSTANT, AuditedModel, AuditReport, Measurement
 from unregress.evidence.rule import Rule
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, judge_by_table
 from unregress.evidence.verdict import judge
@@ -21,6 +21,7 @@ def report(
     noticed: float = 0.95,
     coupling: float = 0.3,
     error: float = 1.0,
+    constant: float = 2.0,
     samples: int = 20,
 ) -> AuditReport:
     """A model's slope, whose limits without memory are -0.1 and 0.1, beside an original that remembers."""
@@ -35,7 +36,7 @@ def report(
     measures = [kept("original", 0.9, original_p), kept("mine", slope, p)]
     measures += of(NOTICED, "train-forget", original=noticed, mine=noticed)
     measures += of(TABLE_COUPLING, "test-retain", original=coupling)
-    measures += of("mae", "test-retain", original=1.0, mine=error)
+    measures += of("mae", "test-retain", original=1.0, mine=error, **{CONSTANT: constant})
     models = [AuditedModel(name="original", role="original"), AuditedModel(name="mine", role="unlearned")]
     return bare_report(models, measures, samples)
 
@@ -54,6 +55,10 @@ def report(
         ({"noticed": 0.5}, "INCONCLUSIVE", "golds"),
         ({"coupling": 0.8}, "INCONCLUSIVE", "golds"),
         ({"error": 1.06}, "INCONCLUSIVE", "golds"),
+        # An error of 1.05 counts as unharmed, so that a model without skill is noticed above that alone.
+        ({"constant": 1.06}, "PASS", None),
+        ({"constant": 1.05}, "INCONCLUSIVE", "kept"),
+        ({"constant": 0.9}, "INCONCLUSIVE", "kept"),
         # Memory that is seen is seen, however few the samples and weak the coupling.
         ({"slope": 0.3, "p": 0.01, "samples": 1, "coupling": 0.9, "noticed": 0.1}, "FAIL", None),
     ],

@@ -16,13 +16,13 @@ from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Rec
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
 from unregress.methods.unlearned import Candidate, Unlearned
-from unregress.metrics import AttackAUC, Deviation, Errors, Metric, Wasserstein
+from unregress.metrics import AttackAUC, Deviation, Errors, Memory, Metric, Wasserstein
 from unregress.metrics.base import Panel
 from unregress.metrics.collect import collect
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.predictions import Predictions
 
-QUICK: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), AttackAUC())
+QUICK: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Memory())
 """The metrics of an earlier request: they read predictions alone, so that a long chain of requests stays cheap."""
 _REMOVED = (
     "The leave-out table cannot recheck this request: {why}. A table loses the samples of requests that are closed; "

@@ -12,7 +12,17 @@ import numpy as np
 
 from unregress.evidence import CONSTANT, IN_WEIGHTS, AuditReport, Criterion, CriterionOutcome, Kind, Part
 from unregress.evidence.combined_memory import combined_memory
-from unregress.evidence.criterion_specs import CRITERIA, FAR_OFF, KEPT, MEMORY, TOGETHER, WEIGHTS, CriterionSpec
+from unregress.evidence.criterion_specs import (
+    BY_CHANCE,
+    CHANCE_LEVEL,
+    CRITERIA,
+    FAR_OFF,
+    KEPT,
+    MEMORY,
+    TOGETHER,
+    WEIGHTS,
+    CriterionSpec,
+)
 from unregress.evidence.findings import LOW_IS_MEMORY
 from unregress.evidence.memory_limit import MemoryTest, Sensitivity, sensitivity
 from unregress.evidence.noise_floor import Matrix, prediction_interval
@@ -193,7 +203,8 @@ class _Applied:
     @property
     def _more_knowledge(self) -> CriterionOutcome:
         """What it says of a model that a number shows more knowledge of the forgotten samples than golds have."""
-        if self._errors.small:
+        chance = self.report.value_of(BY_CHANCE, MEMORY.split, self.model)
+        if self._errors.small and (chance is None or chance <= CHANCE_LEVEL):
             return "remembers"
         return "knows the kind" if self._errors.better and self._kind_is_forgotten else "differs"
 

@@ -84,6 +84,10 @@ MEMORY = CriterionSpec(
     words="how far its predictions lean from the retrained models' towards the forgotten samples' true values",
 )
 """The one test of memory of a request with few samples."""
+BY_CHANCE = "memory-by-chance"
+"""Metric that says how often never-seen samples lean as far as few forgotten ones do."""
+CHANCE_LEVEL = 0.05
+"""Above this, what sets a model apart from golds on few forgotten samples is no memory of these samples."""
 FAR_OFF = CriterionSpec(
     kind="error", metric="mae", split="train-forget", words="its error on the forgotten samples", only_high=True
 )

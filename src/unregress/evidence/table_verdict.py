@@ -6,8 +6,9 @@ The null hypothesis is that the model predicts the forgotten samples as it predi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
-from unregress.evidence import AuditReport, Measurement, Obstacle, Outcome, Verdict
+from unregress.evidence import CONSTANT, AuditReport, Measurement, Obstacle, Outcome, Verdict
 from unregress.evidence.coupling import WEAK
 
 KEPT_BY_TABLE = "memory-kept"
@@ -24,6 +25,7 @@ SURE = 0.8
 """Probability of noticing half of the memory that a PASS requires."""
 TOLERANCE = 0.05
 """A model's error on new samples may exceed the original's by this share."""
+_CONSTANT = ("mae", "test-retain", CONSTANT)
 _GOLDS = "retrained models of the same initial weights can tell"
 
 
@@ -42,6 +44,10 @@ class _Numbers:
     coupling: float | None
     worse: float
     """By which share its error on new samples exceeds the original's."""
+    limit: float
+    """The error on new samples up to which it counts as unharmed; infinite if unknown."""
+    constant: float | None
+    """A constant's error on new samples."""
     samples: int
 
     @property
@@ -56,8 +62,9 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
     * **FAIL**: the predictions for the forgotten samples lean farther towards the true values than those of all but
       2.5 % of the groups of never-seen samples (the model remembers), or farther away than all but 2.5 % (overshoots).
     * **PASS**: neither, and a model that kept half of the original's memory would be noticed with probability 0.8.
-    * **INCONCLUSIVE**: fewer than five samples, no memory in the original, too little power, a weak coupling, or an
-      error on new samples that exceeds the original's by more than 5 %, whose reason only golds can tell.
+    * **INCONCLUSIVE**: fewer than five samples, no memory in the original, too little power, a weak coupling, an error
+      on new samples that exceeds the original's by more than 5 %, whose reason only golds can tell, or an original that
+      predicts new samples hardly better than a constant, beside which a model without any skill would not be noticed.
 
     Every verdict but a PASS says where the power is too small or the coupling is weak; golds are then asked for.
 
@@ -85,7 +92,9 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
         model,
         "PASS",
         f"It predicts the forgotten samples as one that never saw them: {_lean(found)}. Memory: keeping half of the "
-        f"original's would have been noticed with a probability of {found.noticed:.0%}.",
+        f"original's would have been noticed with a probability of {found.noticed:.0%}. What was to be kept: its error "
+        f"on new samples is at most {TOLERANCE:.0%} above the original's. This says nothing of single samples, nor of "
+        "what the weights remember.",
     )
 
 
@@ -108,6 +117,12 @@ def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
         return (
             f"Its error on new samples is {found.worse:.0%} above the original's; whether by chance, {_GOLDS}.",
             "golds",
+        )
+    if found.constant is not None and found.limit >= found.constant:
+        return (
+            f"Whether it kept what it knew cannot be told: an error on new samples of up to {found.limit:.4g}, "
+            f"{TOLERANCE:.0%} above the original's, counts as unharmed, and a constant has {found.constant:.4g}.",
+            "kept",
         )
     return "", None
 
@@ -145,7 +160,7 @@ def _numbers(model: str, report: AuditReport) -> _Numbers | None:
         return None
     errors = [of.get(("mae", "test-retain", name)) for name in (model, original)]
     mine, its = (None if each is None else each.value for each in errors)
-    coupling = of.get((TABLE_COUPLING, "test-retain", original))
+    coupling, constant = (of.get(place) for place in ((TABLE_COUPLING, "test-retain", original), _CONSTANT))
     return _Numbers(
         own=own,
         slope=own.value,
@@ -156,6 +171,8 @@ def _numbers(model: str, report: AuditReport) -> _Numbers | None:
         noticed=noticed.value,
         coupling=None if coupling is None else coupling.value,
         worse=0.0 if mine is None or not its else mine / its - 1,
+        limit=inf if its is None else (1 + TOLERANCE) * its,
+        constant=None if constant is None else constant.value,
         samples=report.samples["train-forget"],
     )
 

@@ -104,7 +104,7 @@ def _why_passed(
     if not few_samples(report, rule):
         return verdict_text.passed(share, metric, notes)
     (memory,) = (criterion for criterion in found if criterion.kind == "memory")
-    return verdict_text.passed_one_test(memory, notes)
+    return verdict_text.passed_one_test(memory, report.samples["train-forget"], notes)
 
 
 class _Doubt(NamedTuple):

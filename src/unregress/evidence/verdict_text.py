@@ -30,6 +30,10 @@ _FAILURES: dict[CriterionOutcome, str] = {
 }
 
 
+SURE_SAMPLES = 10
+"""Forgotten samples from which on models that keep half are noticed as often as stated (docs/calibration.md)."""
+
+
 class Notes(NamedTuple):
     """What the reason of a PASS says besides."""
 
@@ -84,11 +88,13 @@ def passed(share: float, metric: str, notes: Notes) -> str:
     )
 
 
-def passed_one_test(memory: Criterion, notes: Notes) -> str:
-    """The reason of a PASS of a request with few samples."""
+def passed_one_test(memory: Criterion, samples: int, notes: Notes) -> str:
+    """The reason of a PASS of a request with few samples; of the fewest the stated power is an upper limit."""
+    most = "at most " if samples < SURE_SAMPLES else ""
     return (
         f"It keeps no more memory of the forgotten samples than one more retrained model would ({chance(memory)}). "
-        f"Memory: keeping half of the original's would have been noticed with a probability of {power(memory)}. {notes}"
+        f"Memory: keeping half of the original's would have been noticed with a probability of {most}{power(memory)}. "
+        f"{notes}"
     )
 
 

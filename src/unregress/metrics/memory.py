@@ -10,9 +10,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from unregress.evidence import Curve, Figure, MetricInfo, Unit
+from unregress.evidence.criterion_specs import BY_CHANCE
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.nan_means import root_mean_square, scale_of
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, Subject, measured
+from unregress.metrics.memory_by_chance import memory_by_chance
 from unregress.metrics.memory_of_few import memory_of_few
 from unregress.metrics.memory_slope import full_memory, memory_kept
 from unregress.metrics.predictions import Values
@@ -83,6 +85,16 @@ class Memory(Metric):
             unit="standard deviations",
             source="this library",
         ),
+        MetricInfo(
+            metric=BY_CHANCE,
+            title="Memory kept, by never-seen samples",
+            meaning="How often as many never-seen samples lean as far from the retrained models' mean towards their "
+            "true values as the forgotten samples do; measured where few are forgotten.",
+            ideal="Any value: at 0.05 or below the model knows the forgotten samples in particular; above it, it "
+            "differs from the retrained models in some other way, if it differs.",
+            unit=Unit.SHARE,
+            source="this library",
+        ),
     )
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
@@ -111,8 +123,9 @@ class Memory(Metric):
                 if len(golds) > 1:
                     value = memory_of_few(answers[subject.name] / unit, target / unit, golds)
                     yield measured(metric="memory-of-few", split="train-forget", model=subject.name, value=value)
-        if len(target) < FEW:
-            yield _one_by_one(panel)
+            if len(target) < FEW:
+                yield from memory_by_chance(panel, unit, scale)
+                yield _one_by_one(panel)
 
 
 def _one_by_one(panel: Panel) -> Figure:

@@ -16,10 +16,10 @@ from unregress.errors import StaleError, UnregressError
 from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, TABLE_LEVEL
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, Subject, measured, without_value
-from unregress.metrics.memory_groups import Groups, lengths_of_runs, matched, of_people, of_runs, random_of
+from unregress.metrics.memory_groups import Groups
 from unregress.metrics.memory_slope import Null, memory_kept, null_of, p_value, power
 from unregress.metrics.predictions import Values
-from unregress.metrics.request_likeness import forgotten_people, kind_of_request, people_of, unfit
+from unregress.metrics.request_likeness import groups_like, unfit
 
 KEPT = (0.5, 0.25, 0.1)
 """Shares of the original's memory for which the power is given."""
@@ -188,7 +188,9 @@ class MemoryKept(Metric):
         target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
         left_out = self._points(panel, self.table.unseen[torch.tensor([row for _, row in pairs], dtype=torch.int64)])
         scale = float(np.nanmean((target - left_out) ** 2))
-        groups = self._groups(panel, index[places], panel.original.parts["train-forget"].target, target)
+        rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
+        wanted = panel.original.parts["train-forget"].target
+        groups = groups_like(case, index[places], wanted, target, self.draws, rng)
         return NeverSeen(places, target, left_out, index[places], groups, scale)
 
     def _points(self, panel: Panel, raw: torch.Tensor) -> Values:
@@ -199,27 +201,6 @@ class MemoryKept(Metric):
             points.reshape(len(points), *panel.original.parts["train-forget"].target.shape[1:]) / panel.units
         )
         return found
-
-    def _groups(self, panel: Panel, rows: Index, wanted: Values, target: Values) -> Groups:
-        """Groups of never-seen samples like the forgotten ones.
-
-        Args:
-            panel: gives the case, and the seed.
-            rows: positions of the never-seen samples in the test set.
-            wanted: targets of the forgotten samples.
-            target: those of the never-seen ones.
-        """
-        rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
-        case = panel.required_case
-        kind = kind_of_request(case, rows)
-        if kind == "people":
-            return of_people(people_of(case, rows), forgotten_people(case), self.draws, rng)
-        if kind == "stretches":
-            return of_runs(len(rows), lengths_of_runs(case.requested.forget), self.draws, rng)
-        if kind == "matched":
-            first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, target))
-            return matched(first, second, self.draws, rng)
-        return random_of(len(rows), len(wanted), self.draws, rng)
 
 
 def held_out(panel: Panel) -> list[Part]:

@@ -15,7 +15,16 @@ from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.evidence.table_verdict import TABLE_LEVEL
 from unregress.hooks.activations import narrowed
-from unregress.metrics.memory_groups import lengths_of_runs, matched_groups, needed
+from unregress.metrics.memory_groups import (
+    Groups,
+    lengths_of_runs,
+    matched,
+    matched_groups,
+    needed,
+    of_people,
+    of_runs,
+    random_of,
+)
 from unregress.metrics.predictions import Values
 
 Kind = Literal["people", "stretches", "matched", "random"]
@@ -49,6 +58,28 @@ def kind_of_request(case: Case, rows: Index) -> Kind:
     if request.target_band is not None or _differ(*_both_targets(case, rows)):
         return "matched"
     return "random"
+
+
+def groups_like(case: Case, rows: Index, wanted: Values, there: Values, draws: int, rng: np.random.Generator) -> Groups:
+    """Groups of never-seen samples like the forgotten ones.
+
+    Args:
+        case: the request and the data.
+        rows: positions of the never-seen samples in the test set.
+        wanted: targets of the forgotten samples.
+        there: those of the never-seen ones.
+        draws: number of groups.
+        rng: random draws.
+    """
+    kind = kind_of_request(case, rows)
+    if kind == "people":
+        return of_people(people_of(case, rows), forgotten_people(case), draws, rng)
+    if kind == "stretches":
+        return of_runs(len(rows), lengths_of_runs(case.requested.forget), draws, rng)
+    if kind == "matched":
+        first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, there))
+        return matched(first, second, draws, rng)
+    return random_of(len(rows), len(wanted), draws, rng)
 
 
 def people_of(case: Case, rows: Index) -> list[Hashable]:
