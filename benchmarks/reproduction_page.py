@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+import orderings
 import table_reports
 from judge_again import judged_again
 
@@ -111,7 +112,7 @@ def _shown(lines: list[str]) -> Iterator[str]:
 def main() -> int:
     page = PAGE.read_text(encoding="utf-8")
     made = page
-    for name, lines in (("rows", sections()), ("verdicts", judged())):
+    for name, lines in (("rows", sections()), ("orderings", orderings.lines(RESULTS)), ("verdicts", judged())):
         before, rest = made.split(f"<!-- {name}, by benchmarks/reproduction_page.py -->\n")
         after = rest.split("<!-- end -->\n", maxsplit=1)[1]
         body = "\n".join(lines).strip()
