@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 from statistics import median
 
@@ -17,8 +18,10 @@ import table_reports
 from judge_again import judged_again
 
 from unregress import Rule
-from unregress.evidence import AuditReport
+from unregress.errors import StaleError
+from unregress.evidence import AuditReport, Part
 from unregress.evidence.method_verdict import method_verdict
+from unregress.evidence.verdict_text import shown
 from unregress.experiments.experiment import names
 from unregress.report.models import share_of_retraining, typical_retraining
 
@@ -37,6 +40,16 @@ SHOWN = (
 """Columns of a result table that the page shows, beside the errors that the paper names."""
 
 
+ELSEWHERE: tuple[tuple[str, Part], ...] = (
+    *(
+        (metric, "train-forget")
+        for metric in ("w1", "auc", "auc-calibrated", "memory-of-few", "attack", "probe", "readout", "revival")
+    ),
+    ("relearn-loss", "validation-forget"),
+    ("relearn-loss", "train-forget"),
+)
+"""Measures of memory beside the error, by which a method's verdict is not decided."""
+SUSPECT = 0.05
 METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 
 
@@ -85,6 +98,28 @@ def _judged(method: str, reports: list[AuditReport]) -> str:
     return f"{together}; {passed} of {len(reports)}; {far:.2f} ({typical.kind}){share}"
 
 
+def told_elsewhere() -> Iterator[str]:
+    """Of each method that passes over seeds: other measures that tell it from golds, each by itself, uncorrected."""
+    yield "| | method | measure | its models | golds | originals | p |"
+    yield "|---|---|---|---|---|---|---|"
+    for folder in folders():
+        for reports in _stages(folder):
+            for method in METHODS:
+                known = method in reports[0].named("unlearned")
+                if not known or method_verdict(reports, method).outcome != "PASS":
+                    continue
+                for place in ELSEWHERE:
+                    try:
+                        (found,) = method_verdict(reports, method, measures=[place]).comparisons
+                    except StaleError:  # not measured
+                        continue
+                    if found.p <= SUSPECT:
+                        originals = [report.value(*place, report.named("original")[0]) or nan for report in reports]
+                        sides = (found.models, found.golds, originals)
+                        cells = [f"{shown(min(each))} to {shown(max(each))}" for each in sides]
+                        yield f"| {folder.name} | {method} | {place[0]} | {' | '.join(cells)} | {found.p:.2g} |"
+
+
 def sections() -> Iterator[str]:
     """Heading, command and table of each experiment with results."""
     for folder in folders():
@@ -112,7 +147,13 @@ def _shown(lines: list[str]) -> Iterator[str]:
 def main() -> int:
     page = PAGE.read_text(encoding="utf-8")
     made = page
-    for name, lines in (("rows", sections()), ("orderings", orderings.lines(RESULTS)), ("verdicts", judged())):
+    tables = {
+        "rows": sections(),
+        "orderings": orderings.lines(RESULTS),
+        "verdicts": judged(),
+        "elsewhere": told_elsewhere(),
+    }
+    for name, lines in tables.items():
         before, rest = made.split(f"<!-- {name}, by benchmarks/reproduction_page.py -->\n")
         after = rest.split("<!-- end -->\n", maxsplit=1)[1]
         body = "\n".join(lines).strip()

@@ -25,7 +25,14 @@ def test_golds_that_are_missing_and_few_samples(forgotten: int, golds: int, word
 
 def test_a_leave_out_table_judges_where_golds_are_missing() -> None:
     assert [len(expectations(5, golds, Rule(), table=True)) for golds in (0, 5)] == [1, 1]
-    assert expectations(5, 0, Rule(), table=True)[0].endswith("the leave-out table judges")
+    assert expectations(5, 0, Rule(), table=True, coupling=0.7)[0].endswith("the leave-out table judges")
+
+
+@pytest.mark.parametrize(("forgotten", "coupling"), [(4, 0.2), (20, 0.71)])
+def test_what_a_table_cannot_show_is_said_before(forgotten: int, coupling: float) -> None:
+    (said,) = expectations(forgotten, 2, Rule(), table=True, coupling=coupling)
+    assert "not that none is" in said and said.endswith("3 more retrained models are needed")
+    assert ("coupling 0.71" in said) == (coupling > 0.7)
 
 
 def test_the_rules_numbers_count() -> None:

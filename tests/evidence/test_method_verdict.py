@@ -119,7 +119,7 @@ def test_most_models_by_themselves_decide_too(singles: tuple[Outcome, ...], outc
         (("FAIL", "INCONCLUSIVE"), "INCONCLUSIVE"),
         (("FAIL", "PASS", "PASS", "PASS"), "PASS"),  # one of four golds is found against in 34 % at 10 % each
         (("FAIL", "FAIL", "PASS", "PASS"), "INCONCLUSIVE"),  # two of four in 5.2 %
-        (("FAIL", "OUTPUTS ONLY", "FAIL", "INCONCLUSIVE", "PASS", "PASS"), "FAIL"),  # three of six in 1.6 %
+        (("FAIL", "OUTPUTS ONLY", "FAIL", "INCONCLUSIVE", "PASS", "PASS"), "INCONCLUSIVE"),  # they share golds
         (("FAIL", "FAIL", "PASS", "PASS", "PASS"), "PASS"),  # two of five in 8.1 %
         (("OUTPUTS ONLY", "OUTPUTS ONLY", "INCONCLUSIVE", "INCONCLUSIVE", "PASS"), "INCONCLUSIVE"),
         (("FAIL", "PASS", "PASS", "INCONCLUSIVE", "INCONCLUSIVE"), "INCONCLUSIVE"),
@@ -137,6 +137,19 @@ def test_a_method_passes_only_if_most_models_do(singles: tuple[Outcome, ...], ou
     assert method_verdict(reports, "mine").outcome == outcome
 
 
+def test_more_failures_than_chance_explains_count_where_each_audit_has_golds_of_its_own() -> None:
+    """Three of six golds are found against in 1.6 %, if each is by 10 %."""
+    singles: tuple[Outcome, ...] = ("FAIL", "OUTPUTS ONLY", "FAIL", "INCONCLUSIVE", "PASS", "PASS")
+    reports = [
+        replace(
+            audit(31.0 + n / 3, tuple(20.0 + k + n / 100 for k in range(25))),
+            verdicts=(Verdict(model="mine", outcome=single, reason="Alone.", criteria=(CROSSED,)),),
+        )
+        for n, single in enumerate(singles)
+    ]
+    assert method_verdict(reports, "mine").outcome == "FAIL"
+
+
 def test_a_difference_within_the_tolerance_is_no_failure() -> None:
     """5 % of what sets the originals apart, 32 - 19, is 0.65."""
     golds = tuple(32 + n / 1000 for n in range(5))
@@ -150,7 +163,7 @@ def test_a_pass_says_what_would_have_been_told() -> None:
     """At 32 - 0.15 · 22 = 28.7 all models are as far as two of 56 arrangements; at 29.8 as three, more than 5 %."""
     found = method_verdict([audit(31.5), audit(32.5), audit(32.0)])
     assert found.comparisons[0].sees == pytest.approx(0.15)
-    assert "kept 15% of what sets those apart would have been told, by mae" in found.reason
+    assert "keep 15% of what sets those apart about every second one would have been told, by mae" in found.reason
 
 
 @pytest.mark.parametrize("change", [lambda v: v, lambda v: v * (1 + 1e-12)])

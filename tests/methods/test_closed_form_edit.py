@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from support.edit_problems import FORGET, X, changed, problem
-from unregress import LeaveOutEdit, Runtime
+from unregress import LeaveOutEdit, Runtime, TensorTask
 from unregress.errors import ModelError
 from unregress.hooks import exact_layers, gram_passes
 from unregress.methods import closed_form_edit
@@ -137,6 +138,34 @@ def test_a_linear_layer_taken_as_unknown_is_changed_alike(
     for found, expected in zip(windows.model.parameters(), known.model.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
     assert windows.cost.backward > 1.5 * unknown.cost.backward
+
+
+class Scaled(nn.Module):
+    """Two outputs, of which the second is told in a smaller unit."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.inner, self.factor = dense(2), torch.tensor([1.0, factor], dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) * self.factor.to(x.dtype)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 30.0, 1e4])
+def test_the_unit_of_an_output_changes_nothing(factor: float) -> None:
+    made = {}
+    for each in (1.0, factor):
+        model, case, _, table = problem(partial(Scaled, 1.0))
+        units = torch.tensor([1.0, each])
+        case = replace(case, task=TensorTask(build_model=partial(Scaled, each), loss="mse"))
+        model.factor *= units
+        made[each] = LeaveOutEdit(table=replace(table, predictions=table.predictions * units), anchors=30).unlearn(
+            model, case, DOUBLE
+        )
+    for found, expected in zip(made[factor].model.parameters(), made[1.0].model.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert made[factor].notes[1].split(",")[0] == made[1.0].notes[1].split(",")[0]
+    assert made[1.0].notes[1].endswith("each output in units of its spread")
 
 
 def test_known_layers_are_preferred_where_they_suffice() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from unregress.evidence.coupling import WEAK
 from unregress.evidence.rule import Rule
+from unregress.evidence.table_verdict import FEWEST
 
 
-def expectations(forgotten: int, golds: int, rule: Rule, *, table: bool = False) -> list[str]:
+def expectations(
+    forgotten: int, golds: int, rule: Rule, *, table: bool = False, coupling: float | None = None
+) -> list[str]:
     """Sentences on what can be expected of a verdict; empty if nothing is out of the ordinary.
 
     Args:
@@ -13,13 +17,26 @@ def expectations(forgotten: int, golds: int, rule: Rule, *, table: bool = False)
         golds: number of golds that there will be.
         rule: how verdicts are reached.
         table: whether a leave-out table judges where golds are missing.
+        coupling: of the table, if known.
 
     >>> expectations(100, 5, Rule())
     []
     """
     missing, found = rule.golds - golds, []
     if missing > 0 and table:
-        return [f"There will be {golds} retrained models, fewer than {rule.golds}: the leave-out table judges"]
+        said = f"There will be {golds} retrained models, fewer than {rule.golds}: the leave-out table judges"
+        weak = coupling is not None and coupling > WEAK
+        if not weak and forgotten >= FEWEST:
+            return [said]
+        why = (
+            f"the initial weights hardly decide what this network learns (coupling {coupling:.2f})"
+            if weak
+            else f"fewer than {FEWEST} samples are forgotten"
+        )
+        return [
+            f"{said}. It can show that memory is left, and not that none is, since {why}: for that {missing} more "
+            "retrained models are needed"
+        ]
     if missing > 0:
         found.append(
             f"A verdict needs {rule.golds} retrained models, and there will be {golds}: without {missing} more every "

@@ -49,8 +49,9 @@ class Comparison:
     """Difference from the golds' mean that is tolerated whatever its p-value: `Rule.tolerance` of the originals', or of
     the golds' mean where it is about what was to be kept."""
     sees: float | None
-    """Smallest share of the originals' difference that would be told, in steps of a twentieth, if all models kept it;
-    None if not even all of it."""
+    """Smallest share of the originals' difference, in steps of a twentieth, by which models that differ from the golds'
+    mean as the originals do would be told; None if not even by all of it.  Models that keep so much on average scatter
+    about it as golds do, and are told about every second time."""
 
     @property
     def difference(self) -> float:
@@ -100,9 +101,10 @@ def method_verdict(
     as in an attack, a gold that several audits share is read from one of them, in turn: like a model, from one draw.
 
     * **FAIL**: the models are told apart from golds, by any of the measurements and by more than the tolerance; or
-      most of them are found against by themselves (FAIL or OUTPUTS ONLY), or more than false alarms explain.
+      most of them are found against by themselves (FAIL or OUTPUTS ONLY), or, where each audit has golds of its own,
+      more than false alarms explain.
     * **PASS**: neither, most models pass by themselves, and the originals are told apart by the same test.  Said is
-      how small a share of the originals' difference would have been told, had all models kept it.
+      how small a share of the originals' difference would have been told about every second time.
     * **INCONCLUSIVE**: anything else, such as too few models and golds for any arrangement to tell.
 
     Args:
@@ -141,9 +143,8 @@ def method_verdict(
         )
         for n, place in enumerate(measures)
     )
-    outcome, reason = _concluded(
-        found, smallest, level, [report.verdict(model) for report in reports if report.verdicts]
-    )
+    singles = [report.verdict(model) for report in reports if report.verdicts]
+    outcome, reason = _concluded(found, smallest, level, singles, independent=len(shared) == len(reports))
     return MethodVerdict(model=model, outcome=outcome, reason=reason, comparisons=found, smallest=smallest)
 
 
@@ -233,9 +234,9 @@ def _smallest_told(originals: Sequence[Group], margin: float, level: float, rng:
 
 
 def _concluded(
-    found: Sequence[Comparison], smallest: float, level: float, singles: Sequence[Verdict]
+    found: Sequence[Comparison], smallest: float, level: float, singles: Sequence[Verdict], *, independent: bool
 ) -> tuple[Outcome, str]:
-    """Outcome and reason; `singles` are the audits' own verdicts."""
+    """Outcome and reason; `singles` are the audits' own verdicts, `independent` if no two audits share golds."""
     first = min(found, key=lambda each: (not each.told(level), each.p))
     together = f"together p = {first.p:.2g}"
     count = f"{len(first.models)} models and {len(first.golds)} retrained ones"
@@ -255,7 +256,9 @@ def _concluded(
             f"retrained models' {shown(float(np.mean(first.golds)))} (p = {first.p:.2g}, {count})."
         )
     rejected = [each for each in singles if each.rejected]
-    if 2 * len(rejected) > len(singles) or _chance_of(len(rejected), len(singles)) <= level:
+    # Where golds are shared, one odd set of them finds against many models at once.
+    many = 2 * len(rejected) > len(singles)
+    if many or (independent and _chance_of(len(rejected), len(singles)) <= level):
         return "FAIL", f"{_by_themselves(rejected, len(singles))} ({together})."
     passed = [each for each in singles if each.outcome == "PASS"]
     if singles and 2 * len(passed) <= len(singles):
@@ -269,7 +272,8 @@ def _concluded(
         return "INCONCLUSIVE", f"Not even the originals are told from retrained models (p = {original:.2g}, {count})."
     finest = min((each for each in found if each.sees is not None), key=lambda each: each.sees or 0.0, default=None)
     power = "" if finest is None else (
-        f"; models that all kept {finest.sees:.0%} of what sets those apart would have been told, by {finest.metric}"
+        f"; of methods that keep {finest.sees:.0%} of what sets those apart about every second one would have been "
+        f"told, by {finest.metric}"
     )  # fmt: skip
     return "PASS", (
         f"Together its models are not told from retrained ones (p = {first.p:.2g}, {count}); the originals are "

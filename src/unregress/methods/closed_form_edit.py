@@ -11,7 +11,7 @@ from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.hooks.changeable_layers import Changeable
 from unregress.methods.edit_gradients import EditGradients, Group, layers_of
-from unregress.methods.edit_samples import anchors_wanted, draw_anchors, predict_raw
+from unregress.methods.edit_samples import anchors_wanted, draw_anchors, predict_raw, spread_of
 from unregress.methods.ridge_solution import ridge_solution
 from unregress.training.runtime import Runtime
 
@@ -70,9 +70,9 @@ class ClosedFormEdit:
         self.gradients = EditGradients(self.model, case, runtime, self.rows, self.changeable)
         self.layers = self.changeable.first_choice
         # The anchors' predictions before any change join these, and are held in later rounds too.
-        self.targets = targets
-        self.forgotten = len(forget)
+        self.targets, self.forgotten = targets, len(forget)
         self.before = self._predicted(forget), self._predicted(self.watched)
+        self.units = spread_of(torch.cat([each for each in self.before if len(each)]))
         self.wanted = layers
         self.group: str | None = None if layers == "least drift" else layers
         self.first, self.after, self.moved, self.drift = (float("nan") for _ in range(4))
@@ -95,8 +95,9 @@ class ClosedFormEdit:
     def measure_drift(self) -> None:
         """Measure how far all of this moved the forgotten samples' predictions, and those of watched samples."""
         rows = self.rows[: self.forgotten], self.watched
-        pairs = zip(rows, self.before, strict=True)
-        self.moved, self.drift = (float((self._predicted(each) - old).square().mean().sqrt()) for each, old in pairs)
+        shifts = (self._predicted(each) - old for each, old in zip(rows, self.before, strict=True))
+        scaled = (each / self.units if len(each) else each for each in shifts)
+        self.moved, self.drift = (float(each.square().mean().sqrt()) for each in scaled)
 
     @property
     def remains(self) -> float:
@@ -106,7 +107,10 @@ class ClosedFormEdit:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was changed, how far the forgotten samples came, and how far others moved if that was measured."""
-        moved = f"forgotten samples' mean distance to their targets: {self.first:.4g}, afterwards {self.after:.4g}"
+        each = ", each output in units of its spread" if len(self.units) > 1 else ""
+        moved = (
+            f"forgotten samples' mean distance to their targets: {self.first:.4g}, afterwards {self.after:.4g}{each}"
+        )
         warning = (
             f"Warning: {self.remains:.0%} of the distance to the targets remains, so that much of the memory may be "
             "kept; more iterations, a smaller ridge, fewer anchors or retraining leave less"
@@ -188,12 +192,13 @@ class ClosedFormEdit:
             now: the forgotten samples' predictions after it, `(m, k)`.
         """
         before, foreseen = before[: self.forgotten], foreseen[: self.forgotten]
-        missed = (self.targets[: self.forgotten] - now - foreseen).abs().mean()
-        return bool(missed > UNFORESEEN * (before - foreseen).abs().mean())
+        missed = ((self.targets[: self.forgotten] - now - foreseen) / self.units).abs().mean()
+        return bool(missed > UNFORESEEN * ((before - foreseen) / self.units).abs().mean())
 
     def _gap(self, predicted: Tensor) -> float:
         """Mean distance of predictions, of which the forgotten samples' come first, to the targets."""
-        return float((self.targets[: self.forgotten] - predicted[: self.forgotten]).abs().mean())
+        gaps = (self.targets[: self.forgotten] - predicted[: self.forgotten]) / self.units
+        return float(gaps.abs().mean())
 
     def _weights(self) -> dict[nn.Parameter, Tensor]:
         """Copies of all weights that can be changed."""
@@ -208,7 +213,7 @@ class ClosedFormEdit:
     def _kernels(self) -> tuple[dict[str, Tensor], Tensor]:
         """Products of gradients by group of layers, and the present predictions `(n, k)`."""
         groups = [self.group] if self.group is not None else ["all", "first", "last"]
-        # Inputs and gradients of layers that stay as they are need no memory.
+        # Layers that stay as they are need no memory.
         layers = {name: layer for group in groups for name, layer in layers_of(self.layers, group).items()}
         by_layer, outputs = self.gradients.products(layers)
         return {
@@ -220,6 +225,9 @@ class ClosedFormEdit:
 
         With what a linear model would have left to go.
         """
+        # In units of its own no output outweighs the others.
+        residual, unit = residual / self.units, self.units.repeat(len(residual))
+        kernel = kernel / unit[:, None] / unit if len(self.units) > 1 else kernel
         scale = float(kernel.diagonal().mean())
         solution = left = residual
         for factor in ridges if self._beyond_known else RIDGES[:1]:
@@ -231,7 +239,7 @@ class ClosedFormEdit:
                 break
             if factor * self.ridge < SMALLEST:
                 break
-        return solution, left
+        return solution / self.units, left * self.units
 
     @property
     def _beyond_known(self) -> bool:
@@ -281,7 +289,7 @@ class ClosedFormEdit:
                 for weight, change in direction.items():
                     weight.add_(change)
                 # Groups are compared before any other change, so that this is the shift by one.
-                drift[group] = float((self._predicted(self.watched) - self.before[1]).abs().mean())
+                drift[group] = float(((self._predicted(self.watched) - self.before[1]) / self.units).abs().mean())
             left[group] = self._distance() / self.first if self.first else 0.0
             self._restore(kept)
         suffice = [group for group in drift if left[group] <= REMAINS]

@@ -41,3 +41,9 @@ def draw_anchors(model: nn.Module, case: Case, runtime: Runtime, count: int, dra
     others = others[torch.randperm(len(others), generator=draws)]
     drawn = others[: count - len(near)]
     return torch.cat([near, drawn]), others[len(drawn) : len(drawn) + WATCHED]
+
+
+def spread_of(predicted: Tensor) -> Tensor:
+    """The spread of each of several outputs over some samples, `(k,)`; 1 for a single one, and for a constant one."""
+    spread = predicted.std(dim=0, correction=0)
+    return torch.where(spread > 0, spread, 1.0) if len(spread) > 1 else torch.ones_like(spread)

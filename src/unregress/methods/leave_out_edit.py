@@ -9,6 +9,7 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
+from unregress.checks.model_check import no_better_than_constant
 from unregress.cost import Cost
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
@@ -208,12 +209,17 @@ class LeaveOutEdit(Method):
             history, cost = (*history, *steps.history), cost + steps.cost
             edit.apply()
         edit.measure_drift()
-        notes = (*edit.notes, *self._notes())
+        notes = (*edit.notes, *self._notes(case, reading, helper))
         return Unlearned(
             model=student, history=history, cost=cost + edit.cost + edit.gradients.cost, notes=notes, helper=helper
         )
 
-    def _notes(self) -> Iterator[str]:
-        """Which tables' targets were corrected."""
+    def _notes(self, case: Case, runtime: Runtime, helper: nn.Module | None) -> Iterator[str]:
+        """Which tables' targets were corrected; or that a helper gave them, with a warning if it has no skill."""
         if known := [table for table in self.tables if table.effects is not None]:
             yield f"{len(known)} of {len(self.tables)} leave-out tables were corrected for the others of a fold"
+        if helper is not None:
+            yield "no leave-out table gave the targets: they are the predictions of a briefly trained helper"
+            for warning in no_better_than_constant(case, runtime, helper):
+                told = warning.removeprefix("The model")
+                yield f"Warning: the helper{told}. Train it for longer, or make a leave-out table (`unregress table`)"

@@ -114,6 +114,12 @@ def unfit(case: Case, rows: Index) -> str:
             f"the leave-out table has too few never-seen {what} in the test data: {units} forgotten ask for "
             f"{needed(units)}, and there are {seen}"
         )
+    if len(rows) < 2 * len(forget):
+        # People of few samples do not make up a group of as many samples.
+        return (
+            f"the leave-out table has too few never-seen samples in the test data: {len(forget)} forgotten ask for "
+            f"{2 * len(forget)}, and there are {len(rows)}"
+        )
     # A single one is like itself; neighbours in a series are alike, and compared with such.
     if units == 1 or (kind := kind_of_request(case, rows)) == "stretches":
         return ""

@@ -64,8 +64,9 @@ def audit_models(
     warnings += _tried(retraining, models, runtime)
     forgotten, there = len(models[0].case.requested.forget), len(golds) + retraining.golds
     tables = [metric for metric in metrics or () if isinstance(metric, MemoryKept)]
-    table = any(not metric.doubt(models[0].case) for metric in tables)
-    for expected in expectations(forgotten, there, rule, table=table):
+    judging = [metric.table for metric in tables if not metric.doubt(models[0].case)]
+    coupling = judging[0].coupling if judging else None
+    for expected in expectations(forgotten, there, rule, table=bool(judging), coupling=coupling):
         log(f"Note: {expected}")
     judged = named(models)
     return audit(

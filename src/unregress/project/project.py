@@ -516,7 +516,7 @@ class Project:
 
     def _drop_tables(self) -> None:
         """Forget the leave-out tables of an earlier training; those in a folder are read, and checked, when needed."""
-        kept = current(self._tables or (), self._case(None), self.model, lambda line: None)
+        kept, _ = current(self._tables or (), self._case(None), self.model, lambda line: None)
         if gone := len(self._tables or ()) - len(kept):
             self.log(f"Warning: {gone} leave-out tables of an earlier training are dropped; `table` makes new ones")
             self._tables = None if self.table_folder is not None else kept

@@ -157,9 +157,10 @@ def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, peopl
             best = replace(tried, pulls=(factor * pulls).float(), agreement=agreement)
     if best is None or sigmas < SIGMAS or best.agreement**2 < EXPLAINED:
         share = 0.0 if best is None else best.agreement**2
+        little = f"less than {EXPLAINED:.0%}" if share < EXPLAINED else "no more than chance may, with so few folds"
         raise ModelError(
             f"The model's gradients explain {share:.0%} of what was measured beside a person's own absence, which is "
-            f"less than {EXPLAINED:.0%} or no more than chance"
+            f"{little}"
         )
     return best
 

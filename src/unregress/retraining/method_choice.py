@@ -15,6 +15,7 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable, teaching
 from unregress.errors import SettingError, UnregressError
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
+from unregress.methods.edit_samples import WATCHED, spread_of
 from unregress.retraining.fold_models import predict_rows
 from unregress.retraining.throughput import measure_throughput
 from unregress.retraining.workload import Throughput, plan_of
@@ -69,6 +70,7 @@ def choose_method(
     *,
     model: nn.Module | None = None,
     tables: Sequence[LeaveOutTable] = (),
+    refused: str = "",
 ) -> Choice:
     """Choose a method, and say why.
 
@@ -84,6 +86,7 @@ def choose_method(
         budget: seconds that retraining may take.
         model: the trained model, to which the edit is applied.
         tables: its leave-out tables; all but the last one teach, and their difference from it tells their error.
+        refused: why there are no tables, if they are not used.
 
     Raises:
         SettingError: retraining would take longer than the budget, and for a training function no other method can be
@@ -96,20 +99,22 @@ def choose_method(
     prices = (exact, *([] if edit is None else [edit]), *brief)
     if exact.seconds <= budget:
         origin = "new initial weights" if start is None else "the original's own initial weights"
-        why = f"Chosen: exact retraining from {origin}, since its time is within the budget of {budget:.0f} s"
+        why = f"Chosen: exact retraining from {origin}, since its time is within the budget of {budget:.3g} s"
         return Choice(exact.method, why, prices)
     if edit is not None and not doubt:
-        why = f"Chosen: LeaveOutEdit, since exact retraining exceeds the budget of {budget:.0f} s"
+        why = f"Chosen: LeaveOutEdit, since exact retraining exceeds the budget of {budget:.3g} s"
         return Choice(edit.method, why, prices)
+    doubt = doubt or refused or "there is no leave-out table"
     if not brief:
+        listed = "; ".join(map(str, prices))
+        better = "Make leave-out tables of more folds (`unregress table`)" if tables else "Make a leave-out table"
         raise SettingError(
-            f"Exact retraining is estimated to take {exact.seconds:.0f} s, more than the budget of {budget:.0f} s",
+            f"Exact retraining is estimated to take {exact.seconds:.3g} s, more than the budget of {budget:.3g} s, and "
+            f"{doubt} ({listed})",
             expected="a method, since none can be derived from a training function",
-            remedy="Make a leave-out table (`unregress table`), name a method as in `method=Blindspot(helper=..., "
-            "recipe=...)`, or raise `budget`",
+            remedy=f"{better}, name a method as in `method=Blindspot(helper=..., recipe=...)`, or raise `budget`",
         )
-    why = f"Chosen: Blindspot, since exact retraining exceeds the budget of {budget:.0f} s"
-    why += f" and {doubt}" if doubt else " and there is no leave-out table"
+    why = f"Chosen: Blindspot, since exact retraining exceeds the budget of {budget:.3g} s and {doubt}"
     return Choice(brief[0].method, f"{why}; it may leave a part of what was learnt", prices)
 
 
@@ -166,14 +171,21 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
         StaleError: a table does not know the samples.
     """
     # As they are: what corrections leave is much the same in all tables, so that their difference would not tell it.
-    points = [case.task.point(table.targets(case)).double() for table in tables]
+    points = [_flat(case, table.targets(case)) for table in tables]
     teachers = len(teaching(tables))
     targets = torch.stack(points[:teachers]).mean(dim=0)
-    raw = predict_rows(model, case, "train_eval", np.array(case.requested.forget), runtime)
-    memory = float((case.task.point(raw).double() - targets).abs().mean())
+    rows = np.concatenate([np.array(case.requested.forget), case.requested.retain[:WATCHED]])
+    seen = _flat(case, predict_rows(model, case, "train_eval", rows, runtime))
+    units = spread_of(seen)
+    memory = float(((seen[: len(targets)] - targets) / units).abs().mean())
     if memory == 0:
         return float("inf")
     if teachers < len(points):
-        return float((points[-1] - targets).abs().mean()) / sqrt(teachers + 1) / memory
+        return float(((points[-1] - targets) / units).abs().mean()) / sqrt(teachers + 1) / memory
     coupling = tables[0].coupling
     return 1.0 if coupling is None else coupling
+
+
+def _flat(case: Case, raw: torch.Tensor) -> torch.Tensor:
+    """Point predictions of raw ones, `(n, outputs)` float64."""
+    return case.task.point(raw).double().reshape(len(raw), -1)

@@ -81,6 +81,7 @@ def set_up(
     require_initial(start, model, training)
     # Before the estimate, which trains too.
     checked = preflight(case, runtime, recipe=training, allow_overlap=allow_overlap).warnings
+    usable, refused = ((), "") if model is None else current(tables, case, model, log)
     chosen = choose_method(
         case,
         training,
@@ -88,7 +89,8 @@ def set_up(
         runtime,
         budget,
         model=None if model is None else module_of(model),
-        tables=() if model is None else current(tables, case, model, log),
+        tables=usable,
+        refused=refused,
     )
     for line in chosen.lines:
         log(line)

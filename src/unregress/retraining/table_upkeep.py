@@ -131,17 +131,19 @@ def _usable(
 
 def current(
     tables: Sequence[LeaveOutTable], case: Case, model: nn.Module | Unlearned, log: Callable[[str], None]
-) -> tuple[LeaveOutTable, ...]:
-    """The tables that still belong to a model and its data; what is wrong with the others is logged."""
-    found = []
+) -> tuple[tuple[LeaveOutTable, ...], str]:
+    """The tables that still belong to a model and its data, and what is wrong with the others, which is logged once."""
+    found, refused = [], dict[str, None]()
     for table in tables:
         try:
             table.require_current(case, case.rows("train"), *lineage(model))
         except StaleError as error:
-            log(f"Warning: {error}")
+            if error.found not in refused:
+                log(f"Warning: {error}")
+            refused[error.found] = None
         else:
             found.append(table)
-    return tuple(found)
+    return tuple(found), "; ".join(f"{each[:1].lower()}{each[1:]}" for each in refused)
 
 
 def _of_tables(known: Sequence[LeaveOutTable]) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from unregress.retraining.workload import Throughput, plan_of
 from unregress.training.fresh_model import fresh_model
 from unregress.training.from_scratch import Training, train_from
 from unregress.training.loop import fit
-from unregress.training.objective import retain_objective
+from unregress.training.objective import Watched, retain_objective
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
 
@@ -76,8 +76,10 @@ def _function_trial(case: Case, training: Training, runtime: Runtime) -> tuple[f
         with runtime.isolated_rng("trial"):
             start = fresh_model(case)
         rows = trial_rows(case, count)
+        # A leave-out table is made without any request.
+        watched: Watched = "all" if case.request is None else "retain"
         made = train_from(
-            start, case, training, rows, replace(runtime, progress=False), stage="trial", validation="retain"
+            start, case, training, rows, replace(runtime, progress=False), stage="trial", validation=watched
         )
         seconds.append(made[1].cost.seconds)
     return seconds[0], seconds[1]

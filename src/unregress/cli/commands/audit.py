@@ -18,6 +18,7 @@ from unregress.cli.commands.agreement import AUDIT, GOLDS, TRAINED_WITH, require
 from unregress.cli.commands.audit_options import RetrainOptions, announcements, gold_record, resolve
 from unregress.cli.commands.caveats import about_models
 from unregress.cli.commands.pages import require_replaceable, run_of
+from unregress.cli.commands.recorded import tables_of
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import say, store_noted, with_progress
 from unregress.data.case import Case
@@ -34,7 +35,6 @@ from unregress.runs.digests import contents, file_of
 from unregress.runs.manifest import MANIFEST, digest_of_folder
 from unregress.runs.model_io import read_model, read_start, run_folder
 from unregress.runs.provenance import require_not_forgotten
-from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
 from unregress.training.from_scratch import training_record
 from unregress.training.runtime import Runtime
@@ -119,7 +119,7 @@ def audit(
         read, notes = _read(paths, case, runtime, original)
         initial = None if start is None else read_start(start, case, runtime)
         judged = [read[name] for name in models if name != original]
-        tables = () if table is None else read_tables(table)
+        tables = tables_of(table)
         leave_out = judging(tables, case, read[original], judged, say) if tables else []
         job = AuditJob(
             case=case,
@@ -143,8 +143,13 @@ def audit(
         if recipe is not None:
             say(*announcements(retrain, recipe, models[original]))
         there = len(given) + (0 if retraining is None else retraining.golds)
+        by_table = [each.table for each in leave_out if not each.doubt(case)]
         notes_before = expectations(
-            len(asked.request.forget), there, rule, table=any(not each.doubt(case) for each in leave_out)
+            len(asked.request.forget),
+            there,
+            rule,
+            table=bool(by_table),
+            coupling=by_table[0].coupling if by_table else None,
         )
         say(*(f"Note: {expected}" for expected in notes_before))
         caveats = [*warnings, *notes, *about_models(paths, read, original, case)]

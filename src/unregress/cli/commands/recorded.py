@@ -1,4 +1,4 @@
-"""Read from a run folder how its model was made: the method and the training from scratch."""
+"""Read from folders how a model was made, the method and the training from scratch, and its leave-out tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from unregress import methods
+from unregress.cli.console import say
 from unregress.cli.error_messages import METHODS
+from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import SettingError, UnregressError
 from unregress.evidence.model_record import class_path
 from unregress.methods import Method
 from unregress.runs.provenance import HISTORY, record_of
+from unregress.runs.table_folder import read_tables
 from unregress.training.recipe import Recipe
 
 
@@ -78,3 +81,11 @@ def _without_classes(settings: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             _without_classes(value)
     return settings
+
+
+def tables_of(folder: Path | None) -> tuple[LeaveOutTable, ...]:
+    """The leave-out tables in a folder; a warning is printed if it has none."""
+    found = () if folder is None else read_tables(folder)
+    if folder is not None and not found:
+        say(f"Warning: there is no leave-out table in {folder}; `unregress table` makes one")
+    return found

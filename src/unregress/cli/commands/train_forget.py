@@ -11,7 +11,7 @@ from torch import nn
 
 from unregress.checks.preflight import preflight
 from unregress.cli.commands.agreement import require_agreement
-from unregress.cli.commands.recorded import recorded_recipe
+from unregress.cli.commands.recorded import recorded_recipe, tables_of
 from unregress.cli.commands.request_spec import RequestSpec
 from unregress.cli.console import run_summary, say, with_progress
 from unregress.data.case import Case
@@ -32,7 +32,6 @@ from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_record import write_request
 from unregress.runs.requests_nearby import retained_elsewhere_forgotten, unknown_past
 from unregress.runs.staleness import changed_data
-from unregress.runs.table_folder import read_tables
 from unregress.tasks.base import Task
 from unregress.training.fresh_model import call_build_model
 from unregress.training.from_scratch import Training
@@ -154,7 +153,7 @@ def forget(
         start=initial,
         model=None if checkpoint is None else model,
         given=lambda chosen: _trained(checkpoint, chosen, case, runtime, notes.append) if model is None else model,
-        tables=() if table is None else read_tables(table),
+        tables=tables_of(table),
         budget=budget,
         allow_overlap=allow_overlap,
         log=say,
