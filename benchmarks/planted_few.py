@@ -23,7 +23,10 @@ from scipy.stats import t as student
 from unregress import Rule
 from unregress.evidence import CONSTANT, AuditReport, Measurement, Verdict
 from unregress.evidence.criteria import FAR_OFF_SHARE, MEMORY_SHARE
+from unregress.evidence.criterion_specs import BY_CHANCE
 from unregress.metrics.memory import compared_with_golds
+from unregress.metrics.memory_groups import random_of
+from unregress.metrics.memory_slope import memory_kept, null_of, p_value
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 
@@ -38,6 +41,12 @@ SIGNAL, RESIDUAL, LEARNT = 3.0, 1.5, 0.9
 its residuals that an original learnt."""
 ALARMS = "fresh gold: beyond memory, error, either, one in twenty"
 MODELS = ("original", "half kept", "constant on the forgotten", "1000 everywhere", "permuted", "noise", "gold")
+OTHERWISE = ("more data", "trained less")
+"""Models that never saw the forgotten samples, and differ from golds on all samples alike."""
+KNOWN, SHRUNK = 0.3, 0.8
+"""Share of all residuals that a model of more data knows, and share of a gold's predictions after less training."""
+GROUPS = 500
+"""Groups of never-seen samples."""
 
 
 def deviations(spread: str, rng: np.random.Generator, models: int, samples: int) -> Values:
@@ -66,6 +75,7 @@ def one_audit(spread: str, samples: int, golds: int, rule: Rule, rng: np.random.
     }
     # On the samples that are kept, planted models answer as the fresh gold does.
     planted = {name: np.concatenate([model[:samples], fresh[samples:]]) for name, model in on_forgotten.items()}
+    planted |= {"more data": fresh + KNOWN * (target - expected), "trained less": SHRUNK * fresh}
     models = planted | {f"gold {n}": gold for n, gold in enumerate(others)}
     return {each.model: each for each in audited(models, target, samples, rule).verdicts}
 
@@ -86,7 +96,18 @@ def audited(models: Mapping[str, Values], target: Values, samples: int, rule: Ru
         measured.append(
             Measurement(metric="memory", split=FORGET, model=name, value=test.value, interval=interval, p=p)
         )
+        center = np.mean([models[gold] for gold in golds if gold != name], axis=0)
+        chance = by_chance(model, target, center, samples)
+        measured.append(Measurement(metric=BY_CHANCE, split=FORGET, model=name, value=chance))
     return report_of(measured, samples, rule)
+
+
+def by_chance(model: Values, target: Values, center: Values, samples: int) -> float:
+    """`unregress.metrics.memory_by_chance` of predictions whose first samples are forgotten."""
+    groups = random_of(len(target) - samples, samples, GROUPS, np.random.default_rng(0))
+    new, asked = slice(samples, None), slice(samples)
+    null = null_of(model[new], target[new], center[new], groups.positions, RESIDUAL**2, groups.widening)
+    return p_value(memory_kept(model[asked], target[asked], center[asked], RESIDUAL**2), null.slopes)
 
 
 def false_alarms(spread: str, samples: int, golds: int, audits: int, rng: np.random.Generator) -> list[float]:
@@ -110,9 +131,14 @@ def false_alarms(spread: str, samples: int, golds: int, audits: int, rng: np.ran
 def rates(audits: Sequence[Mapping[str, Verdict]]) -> dict[str, Any]:
     """Shares of outcomes by planted model, and what the verdicts stated beside what was noticed."""
     found: dict[str, Any] = {}
-    for name in MODELS:
+    for name in (*MODELS, *OTHERWISE):
         seen = Counter(label(audit[name]) for audit in audits)
         found[name] = {outcome: round(count / len(audits), 3) for outcome, count in sorted(seen.items())}
+        told = [memory for audit in audits if (memory := memory_of(audit[name])) is not None]
+        found[f"{name}: memory beyond its limit, and said to be remembered"] = [
+            round(sum(outcome != "within" for outcome in told) / len(audits), 3),
+            round(told.count("remembers") / len(audits), 3),
+        ]
     stated = [power for audit in audits if (power := stated_power(audit["half kept"])) is not None]
     noticed = [
         any(each.kind == "memory" and each.outcome != "within" for each in audit["half kept"].criteria)
@@ -133,6 +159,11 @@ def label(found: Verdict) -> str:
     return "PASS, error above every gold's" if "pushed too far" in found.reason else str(found.outcome)
 
 
+def memory_of(found: Verdict) -> str | None:
+    """What the criterion of memory says; None without it."""
+    return next((each.outcome for each in found.criteria if each.kind == "memory"), None)
+
+
 def stated_power(found: Verdict) -> float | None:
     """The probability, stated in a verdict, that half of the memory is noticed."""
     return next((each.power for each in found.criteria if each.kind == "memory"), None)
@@ -146,6 +177,18 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
                 " / ".join(f"{_share(found, samples, str(golds), name, outcome):.0%}" for golds in GOLDS)
                 for outcome in ("FAIL", "FAIL: mae@test-retain", "INCONCLUSIVE", "INCONCLUSIVE: far", "PASS")
             ]
+            yield f"| {name} | {samples} | {' | '.join(cells)} |"
+
+
+def reasons(found: Mapping[str, Any]) -> Iterator[str]:
+    """Rows of docs/calibration.md: beyond the memory's limit, and said to be remembered, with 5, 10 and 20 golds."""
+    for name in ("original", "half kept", *OTHERWISE, "gold"):
+        for samples in map(str, PLANTED):
+            key = f"{name}: memory beyond its limit, and said to be remembered"
+            shares = [
+                np.mean([found[spread][samples][str(golds)][key] for spread in SPREADS], axis=0) for golds in GOLDS
+            ]
+            cells = [" / ".join(f"{share[place]:.0%}" for share in shares) for place in (0, 1)]
             yield f"| {name} | {samples} | {' | '.join(cells)} |"
 
 

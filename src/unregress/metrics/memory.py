@@ -70,8 +70,9 @@ class Memory(Metric):
             metric="memory",
             title="Memory kept, by retrained models",
             meaning="How far the predictions for the forgotten samples lean from the retrained models' mean "
-            "towards the true values: 1 is on the true values, 0 no nearer than the mean.  The interval allows for how "
-            "far one more retrained model would lean by chance.",
+            "towards the true values: 1 is on the true values, 0 no nearer than the mean.  The interval is of how much "
+            "farther than retrained models it leans, measured as if it were one of them; the value of a model that is "
+            "far off may lie outside.",
             ideal="A retrained model's own value, which is near 0; the original's is what there was to forget.",
             unit=Unit.SHARE,
             source="This library, after leave-one-out memorisation (Feldman 2020)",

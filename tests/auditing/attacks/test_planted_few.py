@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from planted_few import MODELS, label, one_audit, stated_power
+from planted_few import MODELS, OTHERWISE, label, memory_of, one_audit, stated_power
 
 from unregress import Rule
 from unregress.evidence import Verdict
@@ -73,3 +73,18 @@ def test_half_of_the_memory_in_twenty_samples_is_mostly_noticed(golds: int) -> N
 @pytest.mark.parametrize(("samples", "golds"), SIZES)
 def test_a_fresh_gold_seldom_fails(samples: int, golds: int) -> None:
     assert sum(each.startswith("FAIL") for each in labels("gold", samples, golds)) <= 2
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+@pytest.mark.parametrize(("samples", "golds"), SIZES)
+def test_a_model_that_never_saw_the_samples_is_seldom_said_to_remember_them(
+    name: str, samples: int, golds: int
+) -> None:
+    told = [memory_of(audit[name]) for audit in audits(samples, golds)]
+    assert told.count("remembers") <= 1
+
+
+@pytest.mark.parametrize(("samples", "golds"), SIZES[2:])
+def test_memory_is_said_to_be_memory(samples: int, golds: int) -> None:
+    told = [memory_of(audit["original"]) for audit in audits(samples, golds)]
+    assert told.count("remembers") >= AUDITS - 1
