@@ -23,7 +23,7 @@ from scipy.stats import t as student
 from unregress import Rule
 from unregress.evidence import CONSTANT, AuditReport, Measurement, Verdict
 from unregress.evidence.criteria import FAR_OFF_SHARE, MEMORY_SHARE
-from unregress.evidence.criterion_specs import BY_CHANCE
+from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.memory import compared_with_golds
 from unregress.metrics.memory_groups import random_of
 from unregress.metrics.memory_slope import memory_kept, null_of, p_value

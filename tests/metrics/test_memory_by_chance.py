@@ -12,7 +12,7 @@ from scipy.stats import kstest
 from support.hand_panels import measures, panel, seen
 from support.hand_reports import bare_report
 from unregress.evidence import AuditedModel
-from unregress.evidence.criterion_specs import BY_CHANCE
+from unregress.evidence.findings import BY_CHANCE
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
 from unregress.metrics import Errors, Memory

@@ -13,7 +13,6 @@ import numpy as np
 from unregress.evidence import CONSTANT, IN_WEIGHTS, AuditReport, Criterion, CriterionOutcome, Kind, Part
 from unregress.evidence.combined_memory import combined_memory
 from unregress.evidence.criterion_specs import (
-    BY_CHANCE,
     CHANCE_LEVEL,
     CRITERIA,
     FAR_OFF,
@@ -23,7 +22,7 @@ from unregress.evidence.criterion_specs import (
     WEIGHTS,
     CriterionSpec,
 )
-from unregress.evidence.findings import LOW_IS_MEMORY
+from unregress.evidence.findings import BY_CHANCE, LOW_IS_MEMORY
 from unregress.evidence.memory_limit import MemoryTest, Sensitivity, sensitivity
 from unregress.evidence.noise_floor import Matrix, prediction_interval
 from unregress.evidence.rule import Rule

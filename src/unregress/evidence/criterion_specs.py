@@ -84,8 +84,6 @@ MEMORY = CriterionSpec(
     words="how far its predictions lean from the retrained models' towards the forgotten samples' true values",
 )
 """The one test of memory of a request with few samples."""
-BY_CHANCE = "memory-by-chance"
-"""Metric that says how often never-seen samples lean as far as few forgotten ones do."""
 CHANCE_LEVEL = 0.05
 """Above this, what sets a model apart from golds on few forgotten samples is no memory of these samples."""
 FAR_OFF = CriterionSpec(

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from unregress.evidence import Curve, Figure, MetricInfo, Unit
-from unregress.evidence.criterion_specs import BY_CHANCE
+from unregress.evidence.findings import BY_CHANCE
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.nan_means import root_mean_square, scale_of
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, Subject, measured

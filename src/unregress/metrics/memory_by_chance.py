@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from unregress.evidence import Part
-from unregress.evidence.criterion_specs import BY_CHANCE
+from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.base import NEVER_SEEN, MetricResult, Panel, Subject, measured, without_value
 from unregress.metrics.memory_groups import Groups, needed, random_of
 from unregress.metrics.memory_kept import held_out
