@@ -26,7 +26,7 @@ from unregress.evidence.criteria import FAR_OFF_SHARE, MEMORY_SHARE
 from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.memory import compared_with_golds
 from unregress.metrics.memory_groups import random_of
-from unregress.metrics.memory_slope import memory_kept, null_of, p_value
+from unregress.metrics.memory_slope import memory_kept, p_value, slopes_of, widened
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 
@@ -106,8 +106,8 @@ def by_chance(model: Values, target: Values, center: Values, samples: int) -> fl
     """`unregress.metrics.memory_by_chance` of predictions whose first samples are forgotten."""
     groups = random_of(len(target) - samples, samples, GROUPS, np.random.default_rng(0))
     new, asked = slice(samples, None), slice(samples)
-    null = null_of(model[new], target[new], center[new], groups.positions, RESIDUAL**2, groups.widening)
-    return p_value(memory_kept(model[asked], target[asked], center[asked], RESIDUAL**2), null.slopes)
+    slopes = widened(slopes_of(model[new], target[new], center[new], groups.positions, RESIDUAL**2), groups.widening)
+    return p_value(memory_kept(model[asked], target[asked], center[asked], RESIDUAL**2), slopes)
 
 
 def false_alarms(spread: str, samples: int, golds: int, audits: int, rng: np.random.Generator) -> list[float]:

@@ -15,7 +15,7 @@ from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.base import NEVER_SEEN, MetricResult, Panel, Subject, measured, without_value
 from unregress.metrics.memory_groups import Groups, needed, random_of
 from unregress.metrics.memory_kept import held_out
-from unregress.metrics.memory_slope import memory_kept, null_of, p_value
+from unregress.metrics.memory_slope import memory_kept, p_value, slopes_of, widened
 from unregress.metrics.predictions import Values
 from unregress.metrics.request_likeness import groups_like, unfit
 
@@ -42,8 +42,8 @@ def memory_by_chance(panel: Panel, unit: float, scale: float) -> Iterator[Metric
         golds = panel.others(subject)
         center, new = (np.mean([_answers(gold, each) for gold in golds], axis=0) / unit for each in (FORGOTTEN, parts))
         slope = memory_kept(_answers(subject, FORGOTTEN) / unit, target, center, scale)
-        null = null_of(_answers(subject, parts) / unit, there, new, groups.positions, scale, groups.widening)
-        value = p_value(slope, null.slopes)
+        slopes = slopes_of(_answers(subject, parts) / unit, there, new, groups.positions, scale)
+        value = p_value(slope, widened(slopes, groups.widening))
         yield measured(metric=BY_CHANCE, split="train-forget", model=subject.name, value=value, note=groups.how)
 
 

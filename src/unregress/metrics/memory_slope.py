@@ -65,10 +65,23 @@ def null_of(
         scale: as for `memory_kept`.
         widening: factor by which a new group varies more than these groups, which share their samples.
     """
-    slopes = np.array([memory_kept(prediction[g], target[g], left_out[g], scale) for g in groups])
     singles = np.arange(len(target))[:, None]
-    alone = np.array([memory_kept(prediction[g], target[g], left_out[g], scale) for g in singles])
-    return Null(_spread(slopes, widening), (prediction - left_out)[groups], alone, widening)
+    slopes, alone = (slopes_of(prediction, target, left_out, each, scale) for each in (groups, singles))
+    return Null(widened(slopes, widening), (prediction - left_out)[groups], alone, widening)
+
+
+def slopes_of(prediction: Values, target: Values, left_out: Values, groups: Index, scale: float) -> Values:
+    """`memory_kept` of each group, `(groups,)`; arguments as for `null_of`.
+
+    >>> answers, truth, without = np.array([1.0, 2.0, 5.0]), np.array([2.0, 2.0, 5.0]), np.zeros(3)
+    >>> slopes_of(answers, truth, without, np.array([[0, 1], [2, 2]]), 0.0).tolist()
+    [0.75, 1.0]
+    """
+    gap = (target - left_out).reshape(len(target), -1)
+    leaning = np.nansum((prediction - left_out).reshape(gap.shape) * gap, axis=1)
+    full = np.where(np.isnan(gap), 0.0, gap**2 + scale / 25).sum(axis=1)
+    found: Values = leaning[groups].sum(axis=1) / full[groups].sum(axis=1)
+    return found
 
 
 def p_value(slope: float, null: Values) -> float:
@@ -96,10 +109,10 @@ def power(original: Values, target: Values, left_out: Values, null: Null, share:
     limit = np.quantile(null.slopes, 1 - TABLE_LEVEL)
     imitated = left_out + null.moved + share * (original - left_out)
     slopes = np.array([memory_kept(each, target, left_out, scale) for each in imitated])
-    return float((_spread(slopes, null.widening) > limit).mean())
+    return float((widened(slopes, null.widening) > limit).mean())
 
 
-def _spread(slopes: Values, factor: float) -> Values:
+def widened(slopes: Values, factor: float) -> Values:
     """Slopes about their mean, farther apart."""
     mean = slopes.mean()
     found: Values = mean + factor * (slopes - mean)
