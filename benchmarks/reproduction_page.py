@@ -19,7 +19,7 @@ from judge_again import judged_again
 
 from unregress import Rule
 from unregress.errors import StaleError
-from unregress.evidence import AuditReport, Part
+from unregress.evidence import IN_WEIGHTS, AuditReport, Part
 from unregress.evidence.method_verdict import method_verdict
 from unregress.evidence.verdict_text import shown
 from unregress.experiments.experiment import names
@@ -89,6 +89,8 @@ def _judged(method: str, reports: list[AuditReport]) -> str:
     over_seeds = method_verdict(reports, method)
     together = f"{over_seeds.outcome}, p = {min(each.p for each in over_seeds.comparisons):.2g}"
     verdicts = [report.verdict(method) for report in reports]
+    if over_seeds.outcome == "PASS" and not any(each.kind in IN_WEIGHTS for v in verdicts for each in v.criteria):
+        together = together.replace("PASS", "PASS by predictions alone")
     if not all(verdict.criteria for verdict in verdicts):
         return f"{together}; golds are no better than a constant{share}"
     passed = sum(verdict.outcome == "PASS" for verdict in verdicts)
