@@ -158,11 +158,13 @@ def rates(names: Iterable[str]) -> list[str]:
     """Share of groups that the table's audit flags, by the kind of model and the size of the group."""
     rows = []
     for name in names:
-        flagged = load(name)["audit by the table"]["flagged"]
+        by_table = load(name)["audit by the table"]
+        flagged, pushed = by_table["flagged"], by_table.get("pushed")
         for size in next(iter(flagged.values())):
             shares = [f"{flagged[kind][size][0]:.2g}" for kind in KINDS]
+            shares.append("–" if pushed is None else f"{pushed['gold'][size][0]:.2g}")
             rows.append([TITLES[name], size, f"{flagged['gold'][size][1]}", *shares])
-    return _table(["", "forgotten", "groups", *KINDS.values()], rows)
+    return _table(["", "forgotten", "groups", *KINDS.values(), "gold, pushed beyond"], rows)
 
 
 def others_of_a_fold(name: str) -> list[str]:

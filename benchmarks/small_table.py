@@ -26,7 +26,7 @@ DRAWS = 400
 
 
 def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
-    """The share of groups for which each kind of model is flagged, one-sided at the verdict's level."""
+    """The share of groups for which each kind of model is flagged, on either side at the verdict's level."""
     problem, trainings = measurement.problem, measurement.trainings
     case, table = trainings.case(), measurement.judging
     rng = np.random.default_rng(3)
@@ -71,6 +71,7 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
     for asked, several in trainings.further():
         requests.append((asked, {("gold", k): predicted(gold.model, asked) for k, gold in enumerate(several)}))
     flagged: dict[str, dict[int, list[bool]]] = {}
+    pushed: dict[str, dict[int, list[bool]]] = {}
     for asked, models in requests:
         left_out = _flat(problem.task.point(table.targets(trainings.case(asked))))
         truth = measurement.targets(asked)
@@ -91,17 +92,23 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
                     for count, each in drawn.items()
                 }
                 for group in groups:
-                    slope = memory_kept(own[group], truth[group], left_out[group], scale)
-                    flagged.setdefault(kind, {}).setdefault(size, []).append(
-                        p_value(slope, nulls[len(group)]) <= TABLE_LEVEL
-                    )
+                    slope, null = memory_kept(own[group], truth[group], left_out[group], scale), nulls[len(group)]
+                    beyond = p_value(slope, null) <= TABLE_LEVEL, slope < np.quantile(null, TABLE_LEVEL)
+                    for side, is_beyond in zip((flagged, pushed), beyond, strict=True):
+                        side.setdefault(kind, {}).setdefault(size, []).append(bool(is_beyond))
     return {
         "unit": "people" if people else "samples, neighbours in a series" if stretch else "samples",
         "level": TABLE_LEVEL,
-        "flagged": {
-            kind: {str(size): [round(float(np.mean(each)), 3), len(each)] for size, each in found.items()}
-            for kind, found in flagged.items()
-        },
+        "flagged": _shares(flagged),
+        "pushed": _shares(pushed),
+    }
+
+
+def _shares(flagged: dict[str, dict[int, list[bool]]]) -> dict[str, dict[str, list[float]]]:
+    """The share of groups that are flagged, and their number, by kind of model and size."""
+    return {
+        kind: {str(size): [round(float(np.mean(each)), 3), len(each)] for size, each in found.items()}
+        for kind, found in flagged.items()
     }
 
 

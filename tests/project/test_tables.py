@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
+from torch.utils.data import Subset, TensorDataset
 
 from support import tables_project
-from unregress import Case, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime
+from support.own_training import by_rmsprop
+from unregress import Case, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime, Splits, TensorTask
 from unregress.auditing.table import judging
 from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.hooks import gram_passes
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import choose_method, table_error
+from unregress.retraining.table_upkeep import current
 from unregress.runs.table_folder import read_tables, write_tables
 
 pytestmark = pytest.mark.slow
@@ -119,6 +123,49 @@ def test_of_three_tables_two_teach_and_the_last_judges(project: Project) -> None
     assert table_error(edited.case, three.model.model, three.tables, CPU) == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_a_training_function_makes_tables_beside_validation_data() -> None:
+    """The estimate trains without any request, of which held-out samples of the kind would be left out."""
+    whole = tables_project.data()
+    held_out = {
+        part: Subset(whole.test, rows) for part, rows in (("validation", range(100)), ("test", range(100, 300)))
+    }
+    people = {f"{part}_subjects": [whole.test_subjects[row] for row in each.indices] for part, each in held_out.items()}
+    project = Project(
+        task=tables_project.task(),
+        training=by_rmsprop,
+        splits=replace(whole, **held_out, **people),
+        runtime=CPU,
+        log=Lines(),
+    )
+    project.train()
+    first, _ = project.table(folds=3)
+    assert first.number_of_folds == 3 and len(first.keys) == 60
+    # None of its folds can teach an edit, and no method is derived from a function: all prices are told.
+    with pytest.raises(SettingError, match="Retrain: about") as raised:
+        project.forget(subjects=[0], reason="test", budget=0.0)
+    assert "more folds" in raised.value.remedy or "LeaveOutEdit" in raised.value.found
+
+
+def test_people_of_more_samples_than_were_never_seen_are_not_judged() -> None:
+    """Ten people of the test data have a sample each, and the forgotten one thirty."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(110, 3, generator=generator), torch.randn(110, generator=generator)
+    people = [0] * 30 + list(range(1, 41))
+    splits = Splits(
+        train=TensorDataset(x[:70], y[:70]),
+        test=TensorDataset(x[70:], y[70:]),
+        subjects=people,
+        test_subjects=list(range(100, 140)),
+    )
+    project = Project(task=TensorTask(build_model=lambda: nn.Linear(3, 1)), training=Recipe(epochs=2, lr=1e-2),
+                      splits=splits, runtime=CPU, log=Lines())  # fmt: skip
+    project.train()
+    project.table(folds=3)
+    report = project.audit(project.forget(subjects=[0], reason="test"), golds=0, metrics=[Errors()])
+    note = report.measure("memory-kept", "train-forget", "original").note
+    assert "30 forgotten ask for 60, and there are 40" in note and report.verdict().outcome == "INCONCLUSIVE"
+
+
 def test_few_samples_are_measured_and_not_judged(project: Project) -> None:
     done = project.forget(subjects=[3], reason="test")
     verdict = project.audit(done, golds=0, metrics=[Errors()]).verdict()
@@ -165,6 +212,18 @@ def test_the_price_counts_each_pass_over_the_samples_that_memory_demands(
     chosen = choose_method(case, project.training, project.start, CPU, model=asked[0], tables=project.tables)
     (listed,) = (line for line in chosen.lines if line.startswith("LeaveOutEdit"))
     assert f"{again:,} sample passes" in listed
+
+
+def test_why_tables_are_not_used_is_the_reason_of_the_choice(project: Project) -> None:
+    """A third of the people is gone, so that the predictions of the others are too old."""
+    gone = Case(task=project.task, splits=project.splits, request=project.request(subjects=range(10), reason="test"))
+    said = Lines()
+    later = replace(gone, request=gone.requested.beside(ForgetRequest(size=60, forget=range(40, 60), reason="first")))
+    usable, refused = current(project.tables, later, project.model, said)
+    assert usable == () and "of the samples that the leave-out table was made with have gone" in refused
+    assert len(said) == 1  # both tables, for the same reason
+    chosen = choose_method(later, project.training, project.start, CPU, 0.01, refused=refused)
+    assert chosen.why.startswith("Chosen: Blindspot, since exact retraining exceeds the budget of 0.01 s and 33%")
 
 
 def test_a_closed_request_is_removed_from_the_tables(project: Project, folder: Path, tmp_path: Path) -> None:
