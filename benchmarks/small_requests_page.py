@@ -25,6 +25,7 @@ TITLES = {
     "etth1": "ETTh1",
     "etth1-weeks": "ETTh1, tables of weeks",
     "utkface": "UTKFace",
+    "faces-by-heart": "UTKFace, learnt by heart",
 }
 BOTH, ONE = ("coupled", "uncoupled"), ("coupled",)
 NUMBERS = (
