@@ -24,7 +24,7 @@ from unregress.parallel.jobs import one_thread
 from unregress.retraining.fold_models import predict_rows
 
 PROBLEM = "stsb-annealed-20"
-SHARED = {"none": (0, 0), "one or two": (1, 2), "three or more": (3, 10**9)}
+SHARED = {"any number": (0, 10**9), "none": (0, 0), "one or two": (1, 2), "three or more": (3, 10**9)}
 """Numbers of other training pairs that have a sentence of a pair."""
 
 
