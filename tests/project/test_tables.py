@@ -166,6 +166,17 @@ def test_people_of_more_samples_than_were_never_seen_are_not_judged() -> None:
     assert "30 forgotten ask for 60, and there are 40" in note and report.verdict().outcome == "INCONCLUSIVE"
 
 
+def test_a_table_that_says_the_same_as_the_one_that_taught_does_not_judge(project: Project) -> None:
+    """With a fold for each person any two partitions leave out the same people."""
+    done = project.forget(subjects=range(10), reason="test", method=LeaveOutEdit(table=project.tables[0], anchors=18))
+    twin = replace(project.tables[0], partition=1)
+    said = Lines()
+    (metric,) = judging((project.tables[0], twin), done.case, project.model, [done], said)
+    assert "the same predictions of the forgotten samples as one that taught" in metric.refused and len(said) == 1
+    (other,) = judging(project.tables, done.case, project.model, [done], said)
+    assert other.table is project.tables[1] and not other.refused
+
+
 def test_few_samples_are_measured_and_not_judged(project: Project) -> None:
     done = project.forget(subjects=[3], reason="test")
     verdict = project.audit(done, golds=0, metrics=[Errors()]).verdict()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import StaleError
@@ -15,6 +17,10 @@ from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.revival import Revival
 
 _TAUGHT = "No leave-out table is left to judge: each taught a model, which agrees with it by construction"
+_SAME = (
+    "the leave-out table has the same predictions of the forgotten samples as one that taught, since both left out the "
+    "same people at a time: tables of fewer folds differ"
+)
 
 
 def judging(
@@ -43,8 +49,12 @@ def judging(
         *(each for each, record in zip(models, records, strict=True) if record and record.kind == "unlearned"),
     ]
     refused: dict[str, LeaveOutTable] = {}
+    teachers = [table for table in tables if table.summary in taught]
     for table in tables:
-        why = _TAUGHT if table.summary in taught else _too_old(table, case, made_from) or MemoryKept(table).doubt(case)
+        if table.summary in taught:
+            why = _TAUGHT
+        else:
+            why = _too_old(table, case, made_from) or _same(table, teachers, case) or MemoryKept(table).doubt(case)
         if not why:
             return [MemoryKept(table)]
         refused.setdefault(why, table)
@@ -53,6 +63,12 @@ def judging(
     for why in reasons:
         log(f"Warning: {why[:1].upper()}{why[1:]}")
     return [MemoryKept(refused[why], refused=why) for why in reasons[:1]]
+
+
+def _same(table: LeaveOutTable, teachers: Sequence[LeaveOutTable], case: Case) -> str:
+    """Why a table is no other than one that taught; empty if it is."""
+    own = table.targets(case)
+    return _SAME if any(torch.equal(own, each.targets(case)) for each in teachers) else ""
 
 
 def _listed(recorded: Any) -> list[Any]:
