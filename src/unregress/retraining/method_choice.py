@@ -14,6 +14,7 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable, teaching
 from unregress.errors import SettingError, UnregressError
+from unregress.evidence.verdict_text import shown
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
 from unregress.methods.edit_samples import WATCHED, spread_of
 from unregress.retraining.fold_models import predict_rows
@@ -45,7 +46,7 @@ class Price(NamedTuple):
     def __str__(self) -> str:
         name = type(self.method).__name__
         passes = "" if self.passes is None else f" and {self.passes:,} sample passes"
-        return f"{name}: about {self.seconds:.3g} s{passes}; leaves {self.leaves}"
+        return f"{name}: about {shown(self.seconds)} s{passes}; leaves {self.leaves}"
 
 
 class Choice(NamedTuple):
@@ -99,22 +100,22 @@ def choose_method(
     prices = (exact, *([] if edit is None else [edit]), *brief)
     if exact.seconds <= budget:
         origin = "new initial weights" if start is None else "the original's own initial weights"
-        why = f"Chosen: exact retraining from {origin}, since its time is within the budget of {budget:.3g} s"
+        why = f"Chosen: exact retraining from {origin}, since its time is within the budget of {shown(budget)} s"
         return Choice(exact.method, why, prices)
     if edit is not None and not doubt:
-        why = f"Chosen: LeaveOutEdit, since exact retraining exceeds the budget of {budget:.3g} s"
+        why = f"Chosen: LeaveOutEdit, since exact retraining exceeds the budget of {shown(budget)} s"
         return Choice(edit.method, why, prices)
     doubt = doubt or refused or "there is no leave-out table"
     if not brief:
         listed = "; ".join(map(str, prices))
         better = "Make leave-out tables of more folds (`unregress table`)" if tables else "Make a leave-out table"
         raise SettingError(
-            f"Exact retraining is estimated to take {exact.seconds:.3g} s, more than the budget of {budget:.3g} s, and "
-            f"{doubt} ({listed})",
+            f"Exact retraining is estimated to take {shown(exact.seconds)} s, more than the budget of {shown(budget)} s, "
+            f"and {doubt} ({listed})",
             expected="a method, since none can be derived from a training function",
             remedy=f"{better}, name a method as in `method=Blindspot(helper=..., recipe=...)`, or raise `budget`",
         )
-    why = f"Chosen: Blindspot, since exact retraining exceeds the budget of {budget:.3g} s and {doubt}"
+    why = f"Chosen: Blindspot, since exact retraining exceeds the budget of {shown(budget)} s and {doubt}"
     return Choice(brief[0].method, f"{why}; it may leave a part of what was learnt", prices)
 
 
