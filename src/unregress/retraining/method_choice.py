@@ -110,8 +110,8 @@ def choose_method(
         listed = "; ".join(map(str, prices))
         better = "Make leave-out tables of more folds (`unregress table`)" if tables else "Make a leave-out table"
         raise SettingError(
-            f"Exact retraining is estimated to take {shown(exact.seconds)} s, more than the budget of {shown(budget)} s, "
-            f"and {doubt} ({listed})",
+            f"Exact retraining is estimated to take {shown(exact.seconds)} s, more than the budget of {shown(budget)} "
+            f"s, and {doubt} ({listed})",
             expected="a method, since none can be derived from a training function",
             remedy=f"{better}, name a method as in `method=Blindspot(helper=..., recipe=...)`, or raise `budget`",
         )
