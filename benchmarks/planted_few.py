@@ -26,7 +26,7 @@ from unregress.evidence.criteria import FAR_OFF_SHARE, MEMORY_SHARE
 from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.memory import compared_with_golds
 from unregress.metrics.memory_groups import random_of
-from unregress.metrics.memory_slope import memory_kept, p_value, slopes_of, widened
+from unregress.metrics.memory_slope import chance, memory_kept
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 
@@ -97,8 +97,8 @@ def audited(models: Mapping[str, Values], target: Values, samples: int, rule: Ru
             Measurement(metric="memory", split=FORGET, model=name, value=test.value, interval=interval, p=p)
         )
         center = np.mean([models[gold] for gold in golds if gold != name], axis=0)
-        chance = by_chance(model, target, center, samples)
-        measured.append(Measurement(metric=BY_CHANCE, split=FORGET, model=name, value=chance))
+        value = by_chance(model, target, center, samples)
+        measured.append(Measurement(metric=BY_CHANCE, split=FORGET, model=name, value=value))
     return report_of(measured, samples, rule)
 
 
@@ -106,8 +106,8 @@ def by_chance(model: Values, target: Values, center: Values, samples: int) -> fl
     """`unregress.metrics.memory_by_chance` of predictions whose first samples are forgotten."""
     groups = random_of(len(target) - samples, samples, GROUPS, np.random.default_rng(0))
     new, asked = slice(samples, None), slice(samples)
-    slopes = widened(slopes_of(model[new], target[new], center[new], groups.positions, RESIDUAL**2), groups.widening)
-    return p_value(memory_kept(model[asked], target[asked], center[asked], RESIDUAL**2), slopes)
+    slope = memory_kept(model[asked], target[asked], center[asked], RESIDUAL**2)
+    return chance(slope, model[new], target[new], center[new], groups.positions, RESIDUAL**2, groups.widening)
 
 
 def false_alarms(spread: str, samples: int, golds: int, audits: int, rng: np.random.Generator) -> list[float]:

@@ -16,6 +16,7 @@ from statistics import median
 import orderings
 import table_reports
 from judge_again import judged_again
+from orderings import METHODS
 
 from unregress import Rule
 from unregress.errors import StaleError
@@ -50,7 +51,6 @@ ELSEWHERE: tuple[tuple[str, Part], ...] = (
 )
 """Measures of memory beside the error, by which a method's verdict is not decided."""
 SUSPECT = 0.05
-METHODS = ("FineTune", "UniformAmnesiac", "GaussianAmnesiac", "Blindspot")
 
 
 def folders() -> Iterator[Path]:
@@ -87,10 +87,10 @@ def _judged(method: str, reports: list[AuditReport]) -> str:
     retraining = typical_retraining(reports[0])
     share = "" if model.cost is None else f"; {share_of_retraining(model, retraining)}"
     over_seeds = method_verdict(reports, method)
-    together = f"{over_seeds.outcome}, p = {min(each.p for each in over_seeds.comparisons):.2g}"
     verdicts = [report.verdict(method) for report in reports]
-    if over_seeds.outcome == "PASS" and not any(each.kind in IN_WEIGHTS for v in verdicts for each in v.criteria):
-        together = together.replace("PASS", "PASS by predictions alone")
+    in_weights = any(each.kind in IN_WEIGHTS for verdict in verdicts for each in verdict.criteria)
+    alone = " by predictions alone" if over_seeds.outcome == "PASS" and not in_weights else ""
+    together = f"{over_seeds.outcome}{alone}, p = {min(each.p for each in over_seeds.comparisons):.2g}"
     if not all(verdict.criteria for verdict in verdicts):
         return f"{together}; golds are no better than a constant{share}"
     passed = sum(verdict.outcome == "PASS" for verdict in verdicts)

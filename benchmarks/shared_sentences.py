@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import nn
 
 from unregress.data.loading import read_targets
 from unregress.files.writing import write_json
+from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 from unregress.retraining.fold_models import predict_rows
@@ -26,23 +26,6 @@ from unregress.retraining.fold_models import predict_rows
 PROBLEM = "stsb-annealed-20"
 SHARED = {"any number": (0, 10**9), "none": (0, 0), "one or two": (1, 2), "three or more": (3, 10**9)}
 """Numbers of other training pairs that have a sentence of a pair."""
-
-
-class Leaning(NamedTuple):
-    """Of some samples: products of a gold's and of the truth's distances from leave-out predictions, and squares."""
-
-    products: Values
-    squares: Values
-
-    @property
-    def slope(self) -> float:
-        """How far the gold leans towards the truth."""
-        return float(self.products.sum() / self.squares.sum())
-
-
-def leaning(own: Values, truth: Values, left_out: Values) -> Leaning:
-    """Compare a gold's predictions with leave-out predictions; arguments `(n, 1)`."""
-    return Leaning(((own - left_out) * (truth - left_out)).ravel(), ((truth - left_out) ** 2).ravel())
 
 
 def sharing(measurement: Measurement) -> Values:
@@ -76,15 +59,14 @@ def main() -> None:
         rows = np.array([row for row in case.rows("test") if hashes[row] in known])
         unseen = task.point(table.unseen[[known[hashes[row]] for row in rows]]).double().numpy().reshape(-1, 1)
         new = read_targets(case.source("test"), task, torch.from_numpy(rows)).double().numpy().reshape(-1, 1)
-        shared, forgotten, never_seen, count = sharing(measurement), list[Leaning](), list[float](), list[Values]()
+        shared, forgotten, never_seen = sharing(measurement), list[Values](), list[float]()
         for asked, gold in golds(measurement):
             left_out = task.point(table.targets(measurement.trainings.case(asked))).double().numpy().reshape(-1, 1)
-            forgotten.append(leaning(measurement.points(gold, asked), measurement.targets(asked), left_out))
-            count.append(shared[list(asked)])
+            own, truth = measurement.points(gold, asked), measurement.targets(asked)
+            forgotten.append(np.hstack([own, truth, left_out, shared[list(asked)][:, None]]))
             raw = predict_rows(gold, case, "test", rows, measurement.runtime)
-            never_seen.append(leaning(task.point(raw).double().numpy().reshape(-1, 1), new, unseen).slope)
-    everyone = Leaning(*(np.concatenate(each) for each in zip(*forgotten, strict=True)))
-    number = np.concatenate(count)
+            never_seen.append(memory_kept(task.point(raw).double().numpy().reshape(-1, 1), new, unseen, 0.0))
+    own, truth, left_out, number = np.concatenate(forgotten).T
     parts = {name: (number >= low) & (number <= high) for name, (low, high) in SHARED.items()}
     write_json(
         found.output / "stsb-shared-sentences.json",
@@ -92,7 +74,7 @@ def main() -> None:
             "command": "python benchmarks/shared_sentences.py",
             "golds": len(forgotten),
             "forgotten pairs, by others with a sentence of theirs": {
-                name: [round(Leaning(everyone.products[part], everyone.squares[part]).slope, 4), int(part.sum())]
+                name: [round(memory_kept(own[part], truth[part], left_out[part], 0.0), 4), int(part.sum())]
                 for name, part in parts.items()
             },
             "never-seen pairs": round(float(np.mean(never_seen)), 4),

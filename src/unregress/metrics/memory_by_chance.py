@@ -12,10 +12,10 @@ import numpy as np
 
 from unregress.evidence import Part
 from unregress.evidence.findings import BY_CHANCE
-from unregress.metrics.base import NEVER_SEEN, MetricResult, Panel, Subject, measured, without_value
+from unregress.metrics.base import NEVER_SEEN, MetricResult, Panel, measured, without_value
 from unregress.metrics.memory_groups import Groups, needed, random_of
-from unregress.metrics.memory_kept import held_out
-from unregress.metrics.memory_slope import memory_kept, p_value, slopes_of, widened
+from unregress.metrics.memory_kept import answers, held_out
+from unregress.metrics.memory_slope import chance, memory_kept
 from unregress.metrics.predictions import Values
 from unregress.metrics.request_likeness import groups_like, unfit
 
@@ -40,10 +40,10 @@ def memory_by_chance(panel: Panel, unit: float, scale: float) -> Iterator[Metric
     target, there = panel.original.parts["train-forget"].target / unit, _targets(panel, parts) / unit
     for subject in panel.subjects:
         golds = panel.others(subject)
-        center, new = (np.mean([_answers(gold, each) for gold in golds], axis=0) / unit for each in (FORGOTTEN, parts))
-        slope = memory_kept(_answers(subject, FORGOTTEN) / unit, target, center, scale)
-        slopes = slopes_of(_answers(subject, parts) / unit, there, new, groups.positions, scale)
-        value = p_value(slope, widened(slopes, groups.widening))
+        center, new = (np.mean([answers(gold, each) for gold in golds], axis=0) / unit for each in (FORGOTTEN, parts))
+        slope = memory_kept(answers(subject, FORGOTTEN) / unit, target, center, scale)
+        own = answers(subject, parts) / unit
+        value = chance(slope, own, there, new, groups.positions, scale, groups.widening)
         yield measured(metric=BY_CHANCE, split="train-forget", model=subject.name, value=value, note=groups.how)
 
 
@@ -60,12 +60,6 @@ def _groups(panel: Panel) -> tuple[list[Part], Groups] | str:
     if unfit(case, rows):
         return "never-seen samples are too few, or not like the forgotten ones"
     return parts, groups_like(case, rows, wanted, _targets(panel, parts), DRAWS, rng)
-
-
-def _answers(subject: Subject, parts: list[Part]) -> Values:
-    """A model's predictions of some parts, one after the other."""
-    found: Values = np.concatenate([subject.parts[part].prediction for part in parts])
-    return found
 
 
 def _targets(panel: Panel, parts: list[Part]) -> Values:

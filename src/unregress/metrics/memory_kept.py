@@ -135,7 +135,7 @@ class MemoryKept(Metric):
         original, curves = panel.original.parts["train-forget"].prediction, []
         for subject in panel.subjects:
             own = subject.parts["train-forget"].prediction
-            null = seen.null(_of(subject, held)[seen.places])
+            null = seen.null(answers(subject, held)[seen.places])
             slope = memory_kept(own, target, left_out, seen.scale)
             interval = interval_of(slope, null)
             judged = subject.role in ("original", "unlearned")
@@ -209,7 +209,7 @@ def held_out(panel: Panel) -> list[Part]:
     return [part for part in NEVER_SEEN if part in panel.parts and (by, part) != OWN_HELD_OUT]
 
 
-def _of(subject: Subject, parts: Sequence[Part]) -> Values:
+def answers(subject: Subject, parts: Sequence[Part]) -> Values:
     """A model's predictions of some parts, one after the other."""
     found: Values = np.concatenate([subject.parts[part].prediction for part in parts])
     return found

@@ -93,6 +93,13 @@ def p_value(slope: float, null: Values) -> float:
     return float((1 + (null >= slope).sum()) / (1 + len(null)))
 
 
+def chance(
+    slope: float, prediction: Values, target: Values, left_out: Values, groups: Index, scale: float, widening: float
+) -> float:
+    """One-sided p-value of a slope by groups of never-seen samples; other arguments as for `null_of`."""
+    return p_value(slope, widened(slopes_of(prediction, target, left_out, groups, scale), widening))
+
+
 def power(original: Values, target: Values, left_out: Values, null: Null, share: float, scale: float) -> float:
     """Probability that the test notices a model that kept a share of the original's memory.
 
