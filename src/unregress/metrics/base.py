@@ -41,6 +41,11 @@ class Subject:
     """Predictions per part of the data: `train-retain`, `train-forget`, `test-retain`, `test-forget`.
     A part without samples is absent."""
 
+    def answers(self, parts: Sequence[Part]) -> Values:
+        """The predictions of some parts, one after the other."""
+        found: Values = np.concatenate([self.parts[part].prediction for part in parts])
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:

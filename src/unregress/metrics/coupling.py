@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from unregress.evidence import Measurement, MetricInfo, Unit
 from unregress.evidence.coupling import STRONG, WEAK, coupling
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel
@@ -65,10 +63,7 @@ class Coupling(Metric):
             for name in self.golds:
                 yield _measurement(COUPLING, name, None, note)
             return
-        seen = {
-            subject.name: np.concatenate([subject.parts[part].prediction for part in parts])
-            for subject in panel.subjects
-        }
+        seen = {subject.name: subject.answers(parts) for subject in panel.subjects}
         others = [seen[name] for name in self.others]
         for name in self.golds:
             yield _measurement(COUPLING, name, coupling([seen[name]], others, seen[panel.original.name]))

@@ -14,7 +14,7 @@ from unregress.evidence import Part
 from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.base import NEVER_SEEN, MetricResult, Panel, measured, without_value
 from unregress.metrics.memory_groups import Groups, needed, random_of
-from unregress.metrics.memory_kept import answers, held_out
+from unregress.metrics.memory_kept import held_out
 from unregress.metrics.memory_slope import chance, memory_kept
 from unregress.metrics.predictions import Values
 from unregress.metrics.request_likeness import groups_like, unfit
@@ -40,9 +40,9 @@ def memory_by_chance(panel: Panel, unit: float, scale: float) -> Iterator[Metric
     target, there = panel.original.parts["train-forget"].target / unit, _targets(panel, parts) / unit
     for subject in panel.subjects:
         golds = panel.others(subject)
-        center, new = (np.mean([answers(gold, each) for gold in golds], axis=0) / unit for each in (FORGOTTEN, parts))
-        slope = memory_kept(answers(subject, FORGOTTEN) / unit, target, center, scale)
-        own = answers(subject, parts) / unit
+        center, new = (np.mean([gold.answers(each) for gold in golds], axis=0) / unit for each in (FORGOTTEN, parts))
+        slope = memory_kept(subject.answers(FORGOTTEN) / unit, target, center, scale)
+        own = subject.answers(parts) / unit
         value = chance(slope, own, there, new, groups.positions, scale, groups.widening)
         yield measured(metric=BY_CHANCE, split="train-forget", model=subject.name, value=value, note=groups.how)
 

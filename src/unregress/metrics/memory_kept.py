@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -15,7 +15,7 @@ from unregress.data.request import Index
 from unregress.errors import StaleError, UnregressError
 from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, TABLE_LEVEL
-from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, Subject, measured, without_value
+from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, measured, without_value
 from unregress.metrics.memory_groups import Groups
 from unregress.metrics.memory_slope import Null, memory_kept, null_of, p_value, power
 from unregress.metrics.predictions import Values
@@ -135,7 +135,7 @@ class MemoryKept(Metric):
         original, curves = panel.original.parts["train-forget"].prediction, []
         for subject in panel.subjects:
             own = subject.parts["train-forget"].prediction
-            null = seen.null(answers(subject, held)[seen.places])
+            null = seen.null(subject.answers(held)[seen.places])
             slope = memory_kept(own, target, left_out, seen.scale)
             interval = interval_of(slope, null)
             judged = subject.role in ("original", "unlearned")
@@ -207,12 +207,6 @@ def held_out(panel: Panel) -> list[Part]:
     """The parts of samples that no model saw; held-out samples of forgotten people are not like those of others."""
     by = panel.required_case.requested.by
     return [part for part in NEVER_SEEN if part in panel.parts and (by, part) != OWN_HELD_OUT]
-
-
-def answers(subject: Subject, parts: Sequence[Part]) -> Values:
-    """A model's predictions of some parts, one after the other."""
-    found: Values = np.concatenate([subject.parts[part].prediction for part in parts])
-    return found
 
 
 def interval_of(slope: float, null: Null) -> tuple[float, float]:
