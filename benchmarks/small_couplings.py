@@ -65,4 +65,6 @@ def couplings(measurement: Measurement) -> dict[str, Any]:
             for kind, each in places.items()
         }
         floors[name] |= table_error(measurement, rows)
-    return {**measurement.header(), "requests": floors}
+    header = measurement.header()
+    command = f"{header['command']} --coupling"
+    return {**header, "command": command, "coupling": coupling(measurement), "requests": floors}

@@ -35,8 +35,8 @@ class Problem:
     recipe: Recipe
     judged: Mapping[str, Rows]
     tuning: Mapping[str, Rows]
-    sequence: tuple[Rows, ...] = ()
-    """Requests to carry out one after the other, disjoint from all others."""
+    sequences: tuple[tuple[Rows, ...], ...] = ()
+    """Requests to carry out one after the other, disjoint from those that settings are chosen on."""
     further: Mapping[str, Sequence[Rows]] = field(default_factory=dict)
     """Requests for which only coupled golds are trained: for false alarms, and for what leave-out tables are off by."""
     further_golds: int = 5
@@ -88,14 +88,14 @@ def wage(data: Path) -> Problem:
             "20 men": [rows(men[134 + 20 * k : 154 + 20 * k]) for k in range(3)],
         },
         # Fewer than a tenth of the men, so that the tables are not too old before the last request.
-        sequence=tuple(rows(men[51 + 3 * k : 54 + 3 * k]) for k in range(10)),
+        sequences=tuple(tuple(rows(men[first + 3 * k : first + 3 * k + 3]) for k in range(10)) for first in (51, 200)),
         folds=20,
     )
 
 
 def wage_40(data: Path) -> Problem:
     """The same with three tables of forty folds, of which two teach."""
-    return changed(wage(data), folds=40, teaching=2, stack=40, shares="wage", sequence=())
+    return changed(wage(data), folds=40, teaching=2, stack=40, shares="wage", sequences=())
 
 
 def _random(size: int, counts: Mapping[str, int], tuning: Mapping[str, int], ten: int) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _random(size: int, counts: Mapping[str, int], tuning: Mapping[str, int], ten
 
     found: dict[str, Any] = {"judged": {name: draw(count) for name, count in counts.items()}}
     found["tuning"] = {name: draw(count) for name, count in tuning.items()}
-    found["sequence"] = tuple(draw(ten) for _ in range(10)) if ten else ()
+    found["sequences"] = (tuple(draw(ten) for _ in range(10)),) if ten else ()
     return found
 
 
@@ -130,7 +130,9 @@ def stsb_annealed(data: Path) -> Problem:
 def stsb_annealed_20(data: Path) -> Problem:
     """The same with three tables of twenty folds, of which two teach."""
     problem = stsb_annealed(data)
-    taken = {row for rows in (*problem.judged.values(), *problem.tuning.values(), *problem.sequence) for row in rows}
+    taken = {
+        row for rows in (*problem.judged.values(), *problem.tuning.values(), *problem.sequences[0]) for row in rows
+    }
     free = np.setdiff1d(np.arange(problem.splits.size), list(taken))
     drawn = np.random.default_rng(8).permutation(free)
     further = {"50 pairs": [tuple(sorted(drawn[50 * k : 50 * k + 50].tolist())) for k in range(20)]}
@@ -139,7 +141,6 @@ def stsb_annealed_20(data: Path) -> Problem:
         folds=20,
         teaching=2,
         shares="stsb-annealed",
-        sequence=(),
         further=further,
         further_golds=1,
     )
@@ -149,7 +150,7 @@ def stsb_constant(data: Path) -> Problem:
     """STS-B at the published constant rate: one original, one request."""
     problem = stsb(data, Recipe(epochs=20, lr=1e-2, batch_size=256), originals=1, others=5)
     judged, tuning = ({"50 pairs": each["50 pairs"]} for each in (problem.judged, problem.tuning))
-    return changed(problem, judged=judged, tuning=tuning, sequence=())
+    return changed(problem, judged=judged, tuning=tuning, sequences=())
 
 
 def averaged(problem: Problem) -> Problem:
@@ -180,7 +181,7 @@ def stsb_people(data: Path) -> Problem:
     )
     judged = {f"subject {number}": each for number, each in enumerate(rows[:3], 1)}
     tuning = {f"subject {number}": each for number, each in enumerate(rows[3:], 4)}
-    return changed(problem, splits=splits, judged=judged, tuning=tuning, sequence=())
+    return changed(problem, splits=splits, judged=judged, tuning=tuning, sequences=())
 
 
 class WindowNet(nn.Module):

@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import torch
 from small_couplings import coupling, couplings, table_error
 from small_methods import candidates, fixed
 from small_problems import PROBLEMS, Rows, arguments
-from small_sequence import in_a_row
 from small_table import audit_rates
 from small_trainings import Trainings
 from small_tuning import best, tune
@@ -63,11 +63,16 @@ class Measurement:
         self.name, self.problem = name, PROBLEMS[name](data)
         self.trainings = Trainings(self.problem, cache / (self.problem.shares or name))
         self.runtime = self.trainings.runtime(0)
-        self.teaching, self.judging = self.taught_by(0), self.trainings.table(0, self.problem.teaching)
+        self.teaching = self.taught_by(0)
         self.retraining = Cost(
             forward=self.problem.splits.size * self.problem.recipe.epochs,
             backward=self.problem.splits.size * self.problem.recipe.epochs,
         )
+
+    @cached_property
+    def judging(self) -> LeaveOutTable:
+        """The table that judges what the others taught."""
+        return self.trainings.table(0, self.problem.teaching)
 
     def taught_by(self, seed: int) -> tuple[LeaveOutTable, ...]:
         """The tables of an original that teach."""
@@ -204,18 +209,18 @@ class Measurement:
                 found[name][kind] = {each: report.value(*READ["readout"], each) for each in models}
                 found[name][kind]["golds"] = report.over_golds(*READ["readout"])
         header = self.header()
-        return {**header, "command": f"{header['command']} --readout", "requests": found}
+        command = f"{header['command']} --readout"
+        return {**header, "coupling": coupling(self), "command": command, "requests": found}
 
-    def header(self) -> dict[str, Any]:
+    def header(self, script: str = "small_requests.py") -> dict[str, Any]:
         return {
             "problem": self.name,
-            "command": " ".join(["python", "benchmarks/small_requests.py", self.name]),
+            "command": f"python benchmarks/{script} {self.name}",
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "machine": f"{platform.machine()}, CPU, one thread",
             "recipe": str(self.problem.recipe),
             "folds": self.problem.folds,
             "tables that teach": self.problem.teaching,
-            "coupling": coupling(self),
         }
 
     def run(self) -> dict[str, Any]:
@@ -237,6 +242,7 @@ class Measurement:
             print(self.name, name, f"{time.process_time() - started:.0f} s", flush=True)
         found: dict[str, Any] = {
             **self.header(),
+            "coupling": coupling(self),
             "settings": {
                 name: str(replace(m, table=None) if isinstance(m, LeaveOutEdit) else m) for name, m in tuned.items()
             },
@@ -244,8 +250,6 @@ class Measurement:
             "requests": requests,
             "audit by the table": audit_rates(self, edit),
         }
-        if self.problem.sequence:
-            found["ten in a row"] = in_a_row(self)
         tables = self.problem.teaching + 1
         price = tables * (self.problem.folds - 1) + 2
         found["cost in retrainings"] = {

@@ -142,17 +142,30 @@ def costs(names: Iterable[str]) -> list[str]:
 
 
 def in_a_row(names: Iterable[str]) -> list[str]:
-    """Ten requests, one after the other: distances from golds without all of them, and the test error."""
-    head = ["", "samples", "floor", "original", "all, after ten", "the first, at once", "the first, after ten"]
-    head += ["test error: original", "after ten", "golds"]
+    """Ten requests, one after the other: distances from golds without all of them, memory kept, and the test error."""
+    head = ["", "of", "floor", "distance: original", "in a row", "at once"]
+    head += ["β: original", "in a row", "at once", "golds", "test error: original", "in a row", "golds"]
     rows = []
     for name in names:
-        ten = load(name)["ten in a row"]
-        first = ten["the first, after each"]
-        values = [ten["floor"], ten["original"], ten["all, after ten"], first[0], first[-1]]
-        values += [ten["test error"][key] for key in ("original", "after ten", "golds")]
-        rows.append([TITLES[name], f"{ten['samples']}", *(f"{value:.3g}" for value in values)])
+        for found in load(f"{name}-sequence")["sequences"]:
+            every, first, errors = found["all"], found["first"], found["test error"]
+            made = [every["original"], every["in a row"], every["at once"]]
+            tested = [f"{errors[key]:.3g}" for key in ("original", "in a row", "golds")]
+            title = TITLES[name]
+            rows.append([title, f"all {found['samples']}", *_in_a_row(made, found["golds"]), *tested])
+            made = [first["original"], first["after each"][-1], first["after each"][0]]
+            rows.append([title, "the first request", *_in_a_row(made, first["golds"]), "", "", ""])
     return _table(head, rows)
+
+
+def _in_a_row(made: Sequence[dict[str, float]], golds: Sequence[dict[str, float]]) -> list[str]:
+    floor = float(np.mean([each["distance"] for each in golds]))
+    memory = _range([each["beta"] for each in golds])
+    return [
+        *(f"{value:.3g}" for value in (floor, *(each["distance"] for each in made))),
+        *(f"{each['beta']:.3f}" for each in made),
+        memory,
+    ]
 
 
 def rates(names: Iterable[str]) -> list[str]:
@@ -180,7 +193,7 @@ def blocks() -> dict[str, list[str]]:
     made = {f"methods {name}": methods(load(name)) for name in TITLES}
     made["goal"] = goal(TITLES)
     made["costs"] = costs(TITLES)
-    made["ten in a row"] = in_a_row(("stsb-annealed", "wage"))
+    made["ten in a row"] = in_a_row(("wage",))
     made["audit by the table"] = rates(TITLES)
     made["others of a fold"] = others_of_a_fold("wage")
     return made

@@ -136,8 +136,8 @@ def everything(trainings: Trainings) -> None:
     for seed in range(1, problem.originals):
         for partition in range(problem.teaching):
             trainings.table(seed, partition)
-    if problem.sequence:
-        trainings.coupled(problem.sequence[-1], before=problem.sequence[:-1])
+    for requests in problem.sequences:
+        trainings.coupled(requests[-1], before=requests[:-1])
 
 
 def main() -> None:

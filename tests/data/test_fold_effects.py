@@ -53,7 +53,7 @@ def test_the_effect_of_leaving_samples_out(outputs: int, rows: list[int]) -> Non
 def test_predictions_without_folds_become_those_without_exactly_the_samples(outputs: int, rows: list[int]) -> None:
     model, places, folds = Ridge(outputs), torch.tensor(rows), torch.from_numpy(FOLDS)
     left_out = np.concatenate([model.without(np.flatnonzero(fold == FOLDS))[fold == FOLDS] for fold in range(4)])
-    corrected = left_out[rows] + model.effects.of_others(folds, places).numpy()
+    corrected = left_out[rows] + model.effects.correction(folds, places).numpy()
     np.testing.assert_allclose(corrected, model.without(np.array(rows))[rows], rtol=1e-9)
 
 
@@ -65,8 +65,23 @@ def test_effects_of_several_groups_are_those_of_each_alone() -> None:
         torch.testing.assert_close(found[members], effects.of(members))
 
 
-def test_samples_that_are_removed_leave_the_others() -> None:
-    effects, places = Ridge(1).effects, torch.tensor([4, 8, 11])
-    kept = effects.kept(places)
-    assert kept.features.shape == (3, 1, WIDTH) and torch.equal(kept.pulls, effects.pulls[places])
-    torch.testing.assert_close(kept.of(torch.tensor([1])), effects.of(torch.tensor([8])))
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("steps", [[[0, 1, 12, 30]], [[0, 12], [1, 30]], [[0, 1, 12, 30], []]])
+def test_samples_that_went_before_are_left_out_of_the_prediction_too(outputs: int, steps: list[list[int]]) -> None:
+    """All at once or one request after the other, in the fold of the samples and in others."""
+    model, folds = Ridge(outputs), torch.from_numpy(FOLDS)
+    left_out = np.concatenate([model.without(np.flatnonzero(fold == FOLDS))[fold == FOLDS] for fold in range(4)])
+    effects, stay = model.effects, torch.arange(SIZE)
+    for gone in steps:
+        keep = torch.nonzero(~torch.isin(stay, torch.tensor(gone, dtype=torch.int64))).flatten()
+        effects, stay = effects.left(folds[stay], keep), stay[keep]
+    assert len(effects.features) == len(effects.pulls) == len(effects.gone) == SIZE - 4
+    rows = [5, 2, 39]
+    places = torch.searchsorted(stay, torch.tensor(rows))
+    corrected = left_out[rows] + effects.correction(folds[stay], places).numpy()
+    np.testing.assert_allclose(corrected, model.without(np.array([*rows, 0, 1, 12, 30]))[rows], rtol=1e-9)
+
+
+def test_where_nothing_has_gone_effects_stay_as_they_are() -> None:
+    effects = Ridge(1).effects
+    assert effects.left(torch.from_numpy(FOLDS), torch.arange(SIZE)) is effects

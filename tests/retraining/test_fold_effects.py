@@ -80,6 +80,21 @@ def test_a_table_of_ridge_regression_is_corrected_exactly() -> None:
         assert off[0] < 0.05 * off[1]
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_later_request_is_taught_by_a_model_without_the_earlier_one(removed: bool) -> None:
+    """Whether or not the earlier request's predictions have been removed from the table."""
+    case = case_of()
+    table = with_fold_effects(table_of(case), original(), case, CPU)
+    before, rows = (0, 1, 40, 77, 118), (3, 5, 64)
+    earlier, asked = requested(case, before), requested(case, rows)
+    later = replace(case, request=asked.requested.beside(earlier.requested))
+    expected = torch.from_numpy(X[list(rows)] @ solved(np.array([*rows, *before]))).float()
+    found = (table.retained(earlier) if removed else table).corrected(later)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    # As if the earlier request had not been.
+    assert float((table.corrected(asked) - expected).abs().mean()) > 10 * float((found - expected).abs().mean())
+
+
 def test_an_edit_is_taught_by_corrected_predictions() -> None:
     case = case_of()
     table, model = with_fold_effects(table_of(case), original(), case, CPU), original()
@@ -197,10 +212,10 @@ def test_effects_go_with_their_samples_and_are_written_and_read(
     rows = tuple(range(3))
     left = made.retained(replace(case, request=ForgetRequest(size=60, forget=rows, reason="test")))
     assert left.effects is not None and len(left.effects.features) == len(left.keys) == 57
-    assert torch.equal(left.effects.features, made.effects.features[3:])
+    assert left.effects.gone.shape == left.effects.pulls.shape
     write_table(tmp_path, left)
     read = read_table(tmp_path)
     assert read.effects is not None and read.effects.agreement == made.effects.agreement
-    assert torch.equal(read.effects.pulls, made.effects.pulls[3:])
+    assert torch.equal(read.effects.pulls, left.effects.pulls) and torch.equal(read.effects.gone, left.effects.gone)
     asked = replace(case, request=ForgetRequest(size=60, forget=(10, 50), reason="test"))
     assert torch.equal(read.corrected(asked), left.corrected(asked))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -33,10 +33,34 @@ class FoldEffects:
     agreement: float
     """Correlation of the predicted effects of the others of a fold with what was measured, each without what the
     sample's own absence explains."""
+    gone: Tensor = field(default=torch.zeros(0), repr=False)
+    """What samples that were left out since add to the leave-out predictions; `(n, k)`, or empty if there are none."""
 
-    def kept(self, places: Tensor) -> FoldEffects:
-        """The same of some samples only."""
-        return FoldEffects(features=self.features[places], pulls=self.pulls[places], agreement=self.agreement)
+    def left(self, folds: Tensor, places: Tensor) -> FoldEffects:
+        """The effects of some samples once all others are left out, as if the training had never had these.
+
+        Args:
+            folds: the fold of each sample, `(n,)` int64.
+            places: places of the samples that stay, ascending; `(m,)` int64.
+        """
+        out = torch.ones(len(self.pulls), dtype=torch.bool)
+        out[places] = False
+        if not bool(out.any()):
+            return self
+        lost = self.features[out].double().flatten(0, 1)
+        root = torch.linalg.cholesky(torch.eye(lost.shape[1], dtype=lost.dtype) - lost.T @ lost)
+        # Φ (1 - Φ_Tᵀ Φ_T)^(-1/2): the sum of the gradients' outer products no longer has those of the lost samples.
+        flat = self.features[places].double().flatten(0, 1)
+        divided = torch.linalg.solve_triangular(root, flat.T, upper=False).T
+        pull = torch.linalg.solve_triangular(root, lost.T @ self.pulls[out].double().reshape(-1, 1), upper=False)
+        lower = (divided @ pull).reshape(len(places), -1)
+        kept = FoldEffects(
+            features=divided.reshape(self.features[places].shape).to(self.features),
+            pulls=(self.pulls[places] + lower).to(self.pulls),
+            agreement=self.agreement,
+        )
+        gone = lower + kept.of_each(folds[places]) - self.of_each(folds)[places]
+        return replace(kept, gone=(gone + (self.gone[places] if len(self.gone) else 0)).to(self.pulls))
 
     def of(self, places: Tensor) -> Tensor:
         """How much higher the predictions of some samples are with these samples than without all of them.
@@ -64,8 +88,10 @@ class FoldEffects:
                 found[some] = self._changes(some)
         return found
 
-    def of_others(self, folds: Tensor, places: Tensor) -> Tensor:
-        """What the others of their folds add to the predictions of some samples: to be added to leave-out predictions.
+    def correction(self, folds: Tensor, places: Tensor) -> Tensor:
+        """What is to be added to some samples' leave-out predictions, so that these alone and those gone are left out.
+
+        It is what the others of their folds add to them, less what those that are gone do.
 
         Args:
             folds: the fold of each sample, `(n,)` int64.
@@ -75,7 +101,8 @@ class FoldEffects:
             `(m, k)` float64.
         """
         places, again = places.unique(return_inverse=True)
-        return (self.of_each(folds)[places] - self.of(places))[again]
+        found = self.of_each(folds)[places] - self.of(places)
+        return (found - self.gone[places] if len(self.gone) else found)[again]
 
     def _changes(self, places: Tensor) -> Tensor:
         """As `of`, of several groups with the same number of samples, `(g, m)`; `(g, m, k)`."""

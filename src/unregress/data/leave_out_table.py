@@ -71,7 +71,7 @@ class LeaveOutTable:
     weights; near 0 where the initial weights decide what is learnt, 1 where they do not; None if it could not be
     measured."""
     effects: FoldEffects | None = field(default=None, repr=False)
-    """What the others of a fold did to the predictions; None where it is not known, or not well enough."""
+    """What samples did to the predictions of others; None where it is not known, or not well enough."""
 
     def __post_init__(self) -> None:
         if not self.number_of_folds and len(self.folds):
@@ -152,7 +152,7 @@ class LeaveOutTable:
             folds=self.folds[own],
             unseen_keys=tuple(self.unseen_keys[place] for place in seen),
             unseen=self.unseen[seen],
-            effects=None if self.effects is None else self.effects.kept(own),
+            effects=None if self.effects is None else self.effects.left(self.folds, own),
         )
 
     def targets(self, case: Case) -> Tensor:
@@ -164,9 +164,10 @@ class LeaveOutTable:
         return self.predictions[self._places(case)]
 
     def corrected(self, case: Case) -> Tensor:
-        """As `targets`, with the others of their folds added again, so that only the samples to forget are left out.
+        """As `targets`, for a model that has lost the samples to forget, those of earlier requests, and no others.
 
-        The same as `targets` where the effects of the others are not known.
+        The others of a sample's fold are added again, and what was forgotten since the table was made is left out: it
+        taught the models of other folds.  The same as `targets` where the effects of samples are not known.
 
         Raises:
             StaleError: as for `targets`.
@@ -175,7 +176,11 @@ class LeaveOutTable:
         left_out = self.predictions[places]
         if self.effects is None:
             return left_out
-        return left_out + self.effects.of_others(self.folds, places).reshape(left_out.shape).to(left_out)
+        there = torch.cat([_among(self.keys, case, ["train_eval"]), places]).unique()
+        correction = self.effects.left(self.folds, there).correction(
+            self.folds[there], torch.searchsorted(there, places)
+        )
+        return left_out + correction.reshape(left_out.shape).to(left_out)
 
     def _places(self, case: Case) -> Tensor:
         """Places of the samples to forget, in the request's order, `(m,)` int64."""

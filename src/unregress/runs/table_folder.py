@@ -75,7 +75,8 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         "unseen": table.unseen.contiguous(),
     }
     if table.effects is not None:
-        tensors |= {"features": table.effects.features.contiguous(), "pulls": table.effects.pulls.contiguous()}
+        effects = table.effects
+        tensors |= {name: getattr(effects, name).contiguous() for name in ("features", "pulls", "gone")}
     save_file(tensors, str(folder / weights))
     described = _Description(
         layout=LAYOUT,
@@ -164,7 +165,9 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
 def _effects(tensors: dict[str, Tensor], described: _Description) -> FoldEffects | None:
     if described.agreement is None or not {"features", "pulls"} <= tensors.keys():
         return None
-    return FoldEffects(features=tensors["features"], pulls=tensors["pulls"], agreement=described.agreement)
+    # Tables of earlier versions, of which no samples had gone, say nothing of them.
+    gone = tensors.get("gone", torch.zeros(0))
+    return FoldEffects(features=tensors["features"], pulls=tensors["pulls"], agreement=described.agreement, gone=gone)
 
 
 def _bytes(keys: tuple[bytes, ...]) -> Tensor:
