@@ -20,7 +20,7 @@ from jsonargparse import auto_cli
 from judged_measures import report_of
 from scipy.stats import t as student
 from side_by_side import Answers
-from small_pools import Request, coupled, uncoupled
+from small_pools import Request, uncoupled
 
 from unregress import Rule
 from unregress.data.request import Index
@@ -219,19 +219,7 @@ def statistics(requests: Sequence[Request], golds: int, times: int, seed: int) -
     return found
 
 
-def kinds(starts: int, times: int, cache: Path) -> dict[str, Any]:
-    """The test by coupled and by uncoupled golds, of requests of five samples, each with a start of its own."""
-    of: dict[str, list[Request]] = {"coupled": [], "uncoupled": []}
-    for n in range(starts):
-        of["coupled"].append(coupled(5, 40_500 + n, 50, f"coupled-5-{n}", cache))
-        of["uncoupled"].append(uncoupled(5, 40_500 + n, 50, f"uncoupled-5-{n}", cache))
-    test = {str(golds): {kind: statistics(made, golds, times, 3) for kind, made in of.items()} for golds in (5, 10)}
-    return {"requests": starts, "test": test}
-
-
-def main(
-    output: Path, cache: Path, stage: Stage = "report", times: int = 10, simulations: int = 2000, starts: int = 3
-) -> None:
+def main(output: Path, cache: Path, stage: Stage = "report", times: int = 10, simulations: int = 2000) -> None:
     """Simulate, train, audit, and write the numbers.
 
     Args:
@@ -240,12 +228,11 @@ def main(
         stage: whose seeds.
         times: audits of each request.
         simulations: audits of each simulated setting.
-        starts: requests, each with a start of its own, for the comparison of coupled and uncoupled golds.
     """
     rule, first = Rule(), FIRST_SEED[stage]
     found: dict[str, Any] = {
         "settings": {
-            "stage": stage, "times": times, "simulations": simulations, "starts": starts, "rule": str(rule),
+            "stage": stage, "times": times, "simulations": simulations, "rule": str(rule),
             "levels": [0.04, 0.05],
             "versions": {name: version(name) for name in ("unregress", "torch", "numpy", "scipy")},
         },
@@ -274,9 +261,6 @@ def main(
                 | {"statistics": statistics(requests, golds, 20 * times, first)}
                 for golds in GOLDS
             }
-            write(found, output)
-        if stage == "report":
-            found["coupled and uncoupled golds"] = kinds(starts, 40 * times, cache)
             write(found, output)
 
 

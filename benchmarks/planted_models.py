@@ -1,11 +1,12 @@
 """The verdict under attack: planted models of which the right outcome is known, and how often the audit says it.
 
-On a tabular, an image and a text task, 60 samples are forgotten at random, or all of a band of targets.  Each audit
+On a tabular, an image and a text task, some samples are forgotten at random, or all of a band of targets.  Each audit
 draws an original, golds and a model to judge from a pool that is trained once.
 
     cd benchmarks
     python planted_models.py --data DATA --output ../results/calibration/planted-models.json --seed 7
     python planted_models.py --data DATA --output ../results/calibration/planted-bands.json --seed 7 --asked band
+    python planted_models.py --data DATA --output ../results/calibration/planted-5.json --seed 7 --samples 5
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ import numpy as np
 from calibration_small import measures
 from jsonargparse import auto_cli
 from judged_measures import report_of
-from planted_pools import KINDS, Asked, Measured, Pool, pool_of
+from planted_pools import FORGOTTEN, KINDS, Asked, Measured, Pool, pool_of
 
 from unregress import Rule
 from unregress.evidence import CONSTANT, Measurement, Verdict
+from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.errors import mean_absolute_error
+from unregress.metrics.memory_by_chance import DRAWS
+from unregress.metrics.memory_groups import needed, random_of
+from unregress.metrics.memory_slope import chance, memory_kept
 from unregress.metrics.predictions import Values
 from unregress.metrics.readout import READOUT
 from unregress.metrics.relearning import above_threshold
@@ -164,9 +169,29 @@ def verdict(pool: Pool, original: Measured, model: Measured, golds: Sequence[Mea
     found = (
         Measurement(metric="mae", split=KEPT, model=CONSTANT, value=constant),
         *measures(answers, target, few=len(target[FORGET]) < rule.samples),
+        *by_chance(target, answers, [name for name in models if name.startswith("gold")]),
         *in_weights(pool, models),
     )
     return report_of(found, len(target[FORGET]), rule).verdict("model")
+
+
+def by_chance(
+    target: Mapping[str, Values], answers: Mapping[str, Mapping[str, Values]], golds: Sequence[str]
+) -> Iterator[Measurement]:
+    """`unregress.metrics.memory_by_chance` of requests at random, for which never-seen samples can stand."""
+    asked, there = len(target[FORGET]), len(target[KEPT])
+    if SIMILAR in target or there < needed(asked):
+        return
+    groups = random_of(there, asked, DRAWS, np.random.default_rng(0))
+    everyone = {part: np.mean([answers[gold][part] for gold in golds], axis=0) for part in (FORGET, KEPT)}
+    scale = float(np.mean((target[KEPT] - everyone[KEPT]) ** 2))
+    for name, own in answers.items():
+        center = {
+            part: np.mean([answers[gold][part] for gold in golds if gold != name], axis=0) for part in (FORGET, KEPT)
+        }
+        slope = memory_kept(own[FORGET], target[FORGET], center[FORGET], scale)
+        value = chance(slope, own[KEPT], target[KEPT], center[KEPT], groups.positions, scale, groups.widening)
+        yield Measurement(metric=BY_CHANCE, split=FORGET, model=name, value=value)
 
 
 def in_weights(pool: Pool, models: Mapping[str, Measured]) -> Iterator[Measurement]:
@@ -197,6 +222,7 @@ def main(
     originals: int = 10,
     seed: int = 0,
     asked: Asked = "random",
+    samples: int = FORGOTTEN,
 ) -> None:
     """Train, audit, and write the shares of outcomes.
 
@@ -208,18 +234,19 @@ def main(
         originals: trained for each task.
         seed: of all draws.
         asked: what is forgotten.
+        samples: number of forgotten samples where they are drawn at random.
     """
     rule = Rule()
     found: dict[str, Any] = {
         "command": f"python benchmarks/planted_models.py --data ../shared/data --output {output} --seed {seed}"
-        f" --asked {asked}",
+        f" --asked {asked} --samples {samples}",
         "settings": {
             "times": times, "golds": golds, "originals": originals, "seed": seed, "rule": str(rule),
             "versions": {name: version(name) for name in ("unregress", "torch", "numpy", "scipy")},
         },
     }  # fmt: skip
     for kind in KINDS:
-        pool = pool_of(kind, data, golds=golds, originals=originals, seed=seed, asked=asked)
+        pool = pool_of(kind, data, golds=golds, originals=originals, seed=seed, asked=asked, samples=samples)
         found[kind] = {"forgotten": len(pool.target[FORGET]), "held out": {p: len(v) for p, v in pool.target.items()}}
         for place, count in enumerate(GOLDS):
             rng = np.random.default_rng([seed, place])

@@ -28,7 +28,7 @@ from unregress.metrics.revival import revived
 from unregress.parallel.jobs import one_thread
 
 FORGOTTEN = 60
-"""Samples of a request at random."""
+"""Samples of a request at random, if nothing else is said."""
 RUNTIME = Runtime(accelerator="cpu", progress=False)
 Asked = Literal["random", "band"]
 
@@ -87,11 +87,11 @@ class Kind:
     """Lower and upper bound of the targets that a request for a band forgets."""
     stack: int = 1
 
-    def request(self, asked: Asked, seed: int) -> ForgetRequest:
-        """`FORGOTTEN` training samples at random, or all in the band."""
+    def request(self, asked: Asked, samples: int, seed: int) -> ForgetRequest:
+        """So many training samples at random, or all in the band."""
         target = self.splits.train[:][1]
         if asked == "random":
-            return ForgetRequest.random(len(target), FORGOTTEN, seed=seed, reason="planted models")
+            return ForgetRequest.random(len(target), samples, seed=seed, reason="planted models")
         low, high = self.band
         return ForgetRequest.band(target, low=low, high=high, reason="planted models")
 
@@ -186,7 +186,15 @@ class Pool:
 
 
 def pool_of(
-    name: str, data: Path, *, golds: int, originals: int, seed: int = 0, shuffles: int = 3, asked: Asked = "random"
+    name: str,
+    data: Path,
+    *,
+    golds: int,
+    originals: int,
+    seed: int = 0,
+    shuffles: int = 3,
+    asked: Asked = "random",
+    samples: int = FORGOTTEN,
 ) -> Pool:
     """Train and measure the models of a task.
 
@@ -198,10 +206,11 @@ def pool_of(
         seed: of all trainings.
         shuffles: orders of the data to relearn in.
         asked: what is forgotten.
+        samples: number of forgotten samples where they are drawn at random.
     """
     kind = KINDS[name](data)
     task = TensorTask(build_model=kind.build, loss="l1")
-    case = Case(task=task, splits=kind.splits, request=kind.request(asked, seed))
+    case = Case(task=task, splits=kind.splits, request=kind.request(asked, samples, seed))
     with one_thread():
         seeds = range(seed, seed + golds)
         made = [each.model for each in retrain(case, kind.recipe, RUNTIME, seeds, stack=kind.stack)]

@@ -18,7 +18,10 @@ from unregress.evidence.noise_floor import standard_deviation
 
 FORGOTTEN: Part = "train-forget"
 SIGNS = {"mae": -1, "auc": 1, "memory-of-few": 1}
-"""The measurements on the forgotten samples that are combined, with the sign of memory."""
+"""The measurements on the forgotten samples that are combined, with the sign of memory.
+
+The calibrated attack is not among them: golds are what it calibrates by, and a gold has one of them fewer than the
+model that is judged, so that their values cannot be compared where golds are few."""
 ALIKE = 1e-9
 """Golds whose standard deviation is at most this share of their mean are alike but for rounding."""
 DIGITS = 9

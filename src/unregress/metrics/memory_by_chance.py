@@ -20,6 +20,9 @@ from unregress.metrics.predictions import Values
 from unregress.metrics.request_likeness import groups_like, unfit
 
 FORGOTTEN: list[Part] = ["train-forget"]
+MOST = 300
+"""Largest number of forgotten samples for which it is measured; of more it takes long to tell whether they are like
+random ones."""
 DRAWS = 1000
 """Number of random groups of never-seen samples."""
 
