@@ -29,6 +29,7 @@ from unregress import Rule
 from unregress.evidence import CONSTANT, Measurement, Verdict
 from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.errors import mean_absolute_error
+from unregress.metrics.memory import FEW
 from unregress.metrics.memory_by_chance import DRAWS
 from unregress.metrics.memory_groups import needed, random_of
 from unregress.metrics.memory_slope import chance, memory_kept
@@ -178,9 +179,9 @@ def verdict(pool: Pool, original: Measured, model: Measured, golds: Sequence[Mea
 def by_chance(
     target: Mapping[str, Values], answers: Mapping[str, Mapping[str, Values]], golds: Sequence[str]
 ) -> Iterator[Measurement]:
-    """`unregress.metrics.memory_by_chance` of requests at random, for which never-seen samples can stand."""
+    """`unregress.metrics.memory_by_chance` of few samples at random, for which never-seen ones can stand."""
     asked, there = len(target[FORGET]), len(target[KEPT])
-    if SIMILAR in target or there < needed(asked):
+    if asked >= FEW or SIMILAR in target or there < needed(asked):
         return
     groups = random_of(there, asked, DRAWS, np.random.default_rng(0))
     everyone = {part: np.mean([answers[gold][part] for gold in golds], axis=0) for part in (FORGET, KEPT)}

@@ -17,7 +17,6 @@ from support.hand_reports import bare_report
 from unregress.errors import PreflightError, SettingError
 from unregress.evidence import AuditedModel, AuditReport, Criterion, Measurement, MetricInfo, Unit, Verdict
 from unregress.evidence.criterion_specs import CRITERIA
-from unregress.evidence.findings import BY_CHANCE
 from unregress.evidence.noise_floor import prediction_interval
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
@@ -194,22 +193,6 @@ def test_what_cannot_be_too_low_passes_and_has_no_excess(model: dict[Place, floa
 def test_direction_is_the_originals(original: float, value: float, outcome: str) -> None:
     found = verdict({ERROR: value}, original=ORIGINAL | {ERROR: original})
     assert (found.outcome, criterion(found, ERROR).outcome) == ("FAIL", outcome)
-
-
-CHANCE, SINGLE = (BY_CHANCE, "train-forget"), ("memory-of-few", "train-forget")
-
-
-@pytest.mark.parametrize(("chance", "outcome"), [(None, "remembers"), (0.05, "remembers"), (0.051, "differs")])
-def test_what_as_many_never_seen_samples_show_too_is_no_memory(chance: float | None, outcome: str) -> None:
-    found = verdict({ERROR: 24.0, CHANCE: chance})
-    assert (found.outcome, criterion(found, ERROR).outcome) == ("FAIL", outcome)
-
-
-def test_single_samples_that_are_known_are_memory_whatever_all_of_them_show() -> None:
-    values = {**GOLD_LIKE, ERROR: 29.8, SINGLE: 9.0, CHANCE: 0.5}
-    found = judge(report(values, {**ORIGINAL, SINGLE: 20.0}, {**GOLDS, SINGLE: tuple(2 + 0.2 * SPREAD)}), RULE)
-    (one,) = [each for each in found if each.model == "mine"]
-    assert (one.outcome, criterion(one, SINGLE).outcome) == ("FAIL", "remembers")
 
 
 ALIKE = ("mae", "test-forget")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from unregress import Case, ForgetRequest, Splits, TensorTask
-from unregress.metrics.request_likeness import ALIKE_LEVEL, alike, kind_of_request, unfit
+from unregress.metrics.request_likeness import ALIKE_LEVEL, Likeness, alike
 
 PEOPLE = 120
 
@@ -39,35 +41,64 @@ def test_a_company_is_no_random_group_of_people(as_number: bool) -> None:
     asked = [person for person in range(PEOPLE // 2) if company[person] == 3]
     assert len(asked) >= 4
     case = case_of(splits, ForgetRequest.subjects(splits, asked, reason="company"))
-    assert kind_of_request(case, rows) == "people" and "alike" in unfit(case, rows)
+    like = Likeness(case, rows)
+    assert like.kind == "people" and "alike" in like.unfit
     other = case_of(splits, ForgetRequest.subjects(splits, list(range(len(asked))), reason="random"))
-    assert unfit(other, rows) == ""
-    # The same rows by a condition: no people are named then.
+    assert Likeness(other, rows).unfit == ""
+    # The same rows by a condition, with and without their people.
     mask = np.isin(np.array(splits.subjects), asked)
-    assert "alike" in unfit(case_of(splits, ForgetRequest.where(mask, reason="company")), rows)
+    for known, kind in ((splits, "people"), (replace(splits, subjects=None, test_subjects=None), "random")):
+        like = Likeness(case_of(known, ForgetRequest.where(mask, reason="company")), rows)
+        assert like.kind == kind and "alike" in like.unfit
+    mask[np.flatnonzero(mask)[0]] = False
+    assert "a part of" in Likeness(case_of(splits, ForgetRequest.where(mask, reason="company")), rows).unfit
 
 
 def test_a_single_person_is_never_alike() -> None:
     splits, _ = data()
     rows = np.arange(len(splits.test_subjects or ()))
     for person in range(20):
-        assert unfit(case_of(splits, ForgetRequest.subjects(splits, [person], reason="one")), rows) == ""
+        assert Likeness(case_of(splits, ForgetRequest.subjects(splits, [person], reason="one")), rows).unfit == ""
 
 
 def test_people_are_counted_and_not_their_rows() -> None:
     splits, _ = data()
     case = case_of(splits, ForgetRequest.subjects(splits, [0], reason="one"))
     # 39 people with three rows each are 117 rows.
-    assert unfit(case, np.arange(39 * 3)).endswith("1 forgotten ask for 40, and there are 39")
-    assert unfit(case, np.arange(40 * 3)) == ""
+    assert Likeness(case, np.arange(39 * 3)).unfit.endswith("1 forgotten ask for 40, and there are 39")
+    assert Likeness(case, np.arange(40 * 3)).unfit == ""
 
 
 def test_a_band_of_targets_is_compared_with_samples_of_its_targets() -> None:
+    splits = replace(data()[0], subjects=None, test_subjects=None)
+    rows = np.arange(PEOPLE // 2 * 3)
+    x, targets = splits.train.tensors  # type: ignore[attr-defined]
+    for order in (torch.arange(len(targets)), targets.argsort()):  # a table that is sorted by its targets is no series
+        train = TensorDataset(x[order], targets[order])
+        case = case_of(replace(splits, train=train), ForgetRequest.band(targets[order].numpy(), 1.0, reason="high"))
+        like = Likeness(case, rows)
+        assert like.kind == "matched" and like.unfit == ""
+
+
+def test_consecutive_rows_are_a_stretch_only_where_never_seen_ones_have_an_order_too() -> None:
+    rng = np.random.default_rng(0)
+    walk, noise = rng.normal(size=(400, 3)).cumsum(axis=0), rng.normal(size=(400, 3))
+    company = np.zeros((400, 1))
+    company[40:60] = 1
+    for values, kind in ((walk, "stretches"), (np.concatenate([noise, company], axis=1), "random")):
+        x = torch.tensor(values, dtype=torch.float32)
+        y = torch.tensor(rng.normal(size=400), dtype=torch.float32)
+        splits = Splits(train=TensorDataset(x[:200], y[:200]), test=TensorDataset(x[200:], y[200:]))
+        request = ForgetRequest.where(np.isin(np.arange(200), np.arange(40, 60)), reason="a block")
+        assert Likeness(case_of(splits, request), np.arange(200)).kind == kind
+
+
+def test_people_named_otherwise_are_compared_with_people() -> None:
+    """Their samples have much in common, so that random samples would seldom lean as far."""
     splits, _ = data()
-    targets = splits.train.tensors[1].numpy()  # type: ignore[attr-defined]
-    case = case_of(splits, ForgetRequest.band(targets, 1.0, reason="high"))
-    rows = np.arange(len(splits.test_subjects or ()))
-    assert kind_of_request(case, rows) == "matched" and unfit(case, rows) == ""
+    mask = np.isin(np.array(splits.subjects), [3, 8])
+    like = Likeness(case_of(splits, ForgetRequest.where(mask, reason="two")), np.arange(PEOPLE // 2 * 3))
+    assert like.groups(10, np.random.default_rng(0)).how == "never-seen people"
 
 
 @pytest.mark.slow

@@ -18,7 +18,6 @@ from unregress.evidence.criterion_specs import (
     FAR_OFF,
     KEPT,
     MEMORY,
-    SINGLE,
     TOGETHER,
     WEIGHTS,
     CriterionSpec,
@@ -138,7 +137,7 @@ class _Applied:
             original=original,
             low=low if isfinite(low) else None,
             high=high if isfinite(high) else None,
-            outcome=self._outcome(spec, value, original, center, low, high),
+            outcome=self._outcome(spec.kind, value, original, center, low, high),
         )
 
     def memory(self, level: float) -> Criterion | None:
@@ -165,7 +164,7 @@ class _Applied:
         high = max(test.limit(level, self.golds), center + self.tolerance * abs(original - center))
         outcome: CriterionOutcome = "within"
         if test.value > high:
-            outcome = self._more_knowledge(spec)
+            outcome = self._more_knowledge
         return Criterion(
             kind=spec.kind,
             metric=spec.metric,
@@ -180,9 +179,8 @@ class _Applied:
         )
 
     def _outcome(
-        self, spec: CriterionSpec, value: float, original: float, center: float, low: float, high: float
+        self, kind: Kind, value: float, original: float, center: float, low: float, high: float
     ) -> CriterionOutcome:
-        kind = spec.kind
         if low <= value <= high or (kind in IN_WEIGHTS and low <= original <= high):
             # Where the original shows no memory in its weights, what others show there is none either.
             return "within"
@@ -194,17 +192,17 @@ class _Applied:
             # An original within the limits lies on its side of the golds by chance, so that side is no sign of memory.
             return "differs"
         if knows_more(kind, value, center):
-            return self._more_knowledge(spec)
+            return self._more_knowledge
         return "overshoots" if self._errors.large else "differs"
 
     def _complete(self, spec: CriterionSpec) -> bool:
         """Whether every gold has a value of the criterion's measurement."""
         return 0 < len(self.report.golds) == len(self.report.over_golds(spec.metric, spec.split))
 
-    def _more_knowledge(self, spec: CriterionSpec) -> CriterionOutcome:
+    @property
+    def _more_knowledge(self) -> CriterionOutcome:
         """What it says of a model that a number shows more knowledge of the forgotten samples than golds have."""
-        # Few samples that are known exactly do not move what all of them show together.
-        chance = None if spec is SINGLE else self.report.value_of(BY_CHANCE, MEMORY.split, self.model)
+        chance = self.report.value_of(BY_CHANCE, MEMORY.split, self.model)
         if self._errors.small and (chance is None or chance <= CHANCE_LEVEL):
             return "remembers"
         return "knows the kind" if self._errors.better and self._kind_is_forgotten else "differs"

@@ -36,13 +36,6 @@ KEPT = CriterionSpec(
     kind="retain", metric="mae", split="test-retain", words="its error on new samples of the kinds kept"
 )
 """What was to be kept, which every verdict asks about."""
-SINGLE = CriterionSpec(
-    kind="memory",
-    metric="memory-of-few",
-    split="train-forget",
-    words="how much better it knows the forgotten samples that it knows best, one in twenty,",
-)
-"""Memory of single samples, which means over all of them do not show."""
 CRITERIA = (
     CriterionSpec(
         kind="distance",
@@ -63,7 +56,12 @@ CRITERIA = (
         split="train-forget",
         words="how well its loss tells forgotten samples from similar held-out ones (the attack's AUC)",
     ),
-    SINGLE,
+    CriterionSpec(
+        kind="memory",
+        metric="memory-of-few",
+        split="train-forget",
+        words="how much better it knows the forgotten samples that it knows best, one in twenty,",
+    ),
     KEPT,
 )
 """The criteria of a verdict, one measurement each: distances to the golds, error gap, attack gap, memory of single
@@ -87,7 +85,7 @@ MEMORY = CriterionSpec(
 )
 """The one test of memory of a request with few samples."""
 CHANCE_LEVEL = 0.05
-"""Above this, what sets a model apart from golds on the forgotten samples is no memory of these samples."""
+"""Above this, what sets a model apart from golds on few forgotten samples is no memory of these samples."""
 FAR_OFF = CriterionSpec(
     kind="error", metric="mae", split="train-forget", words="its error on the forgotten samples", only_high=True
 )

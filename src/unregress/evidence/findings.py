@@ -50,7 +50,7 @@ IN_WEIGHTS: tuple[Kind, ...] = ("readout", "relearning", "revival")
 LOW_IS_MEMORY: tuple[Kind, ...] = ("error", "readout", "relearning")
 """The kinds of criteria by which a low value shows memory; of the others a high one does."""
 BY_CHANCE = "memory-by-chance"
-"""Metric that says how often never-seen samples lean as far as the forgotten ones do."""
+"""Metric that says how often never-seen samples lean as far as few forgotten ones do."""
 COMBINED = "memory-signs"
 """Metric of the criterion that combines several signs of memory in one number (`evidence.combined_memory`)."""
 ERROR_OF = "mae of "

@@ -14,7 +14,7 @@ from unregress.evidence.findings import BY_CHANCE
 from unregress.evidence.memory_limit import MemoryTest
 from unregress.evidence.nan_means import root_mean_square, scale_of
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, Subject, measured
-from unregress.metrics.memory_by_chance import MOST, memory_by_chance
+from unregress.metrics.memory_by_chance import memory_by_chance
 from unregress.metrics.memory_of_few import memory_of_few
 from unregress.metrics.memory_slope import full_memory, memory_kept
 from unregress.metrics.predictions import Values
@@ -90,7 +90,7 @@ class Memory(Metric):
             metric=BY_CHANCE,
             title="Memory kept, by never-seen samples",
             meaning="How often as many never-seen samples lean as far from the retrained models' mean towards their "
-            f"true values as the forgotten samples do; measured where at most {MOST} are forgotten.",
+            "true values as the forgotten samples do; measured where few are forgotten.",
             ideal="Any value: at 0.05 or below the model knows the forgotten samples in particular; above it, it "
             "differs from the retrained models in some other way, if it differs.",
             unit=Unit.SHARE,
@@ -124,9 +124,8 @@ class Memory(Metric):
                 if len(golds) > 1:
                     value = memory_of_few(answers[subject.name] / unit, target / unit, golds)
                     yield measured(metric="memory-of-few", split="train-forget", model=subject.name, value=value)
-            if len(target) <= MOST:
-                yield from memory_by_chance(panel, unit, scale)
             if len(target) < FEW:
+                yield from memory_by_chance(panel, unit, scale)
                 yield _one_by_one(panel)
 
 

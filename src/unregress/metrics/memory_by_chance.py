@@ -17,12 +17,9 @@ from unregress.metrics.memory_groups import Groups, needed, random_of
 from unregress.metrics.memory_kept import held_out
 from unregress.metrics.memory_slope import chance, memory_kept
 from unregress.metrics.predictions import Values
-from unregress.metrics.request_likeness import groups_like, unfit
+from unregress.metrics.request_likeness import Likeness
 
 FORGOTTEN: list[Part] = ["train-forget"]
-MOST = 300
-"""Largest number of forgotten samples for which it is measured; of more it takes long to tell whether they are like
-random ones."""
 DRAWS = 1000
 """Number of random groups of never-seen samples."""
 
@@ -60,9 +57,10 @@ def _groups(panel: Panel) -> tuple[list[Part], Groups] | str:
     rng = np.random.default_rng(panel.runtime.generator("memory-by-chance").initial_seed())
     if case is None:
         return parts, random_of(len(rows), len(wanted), DRAWS, rng)
-    if unfit(case, rows):
+    like = Likeness(case, rows, (wanted, _targets(panel, parts)))
+    if like.unfit:
         return "never-seen samples are too few, or not like the forgotten ones"
-    return parts, groups_like(case, rows, wanted, _targets(panel, parts), DRAWS, rng)
+    return parts, like.groups(DRAWS, rng)
 
 
 def _targets(panel: Panel, parts: list[Part]) -> Values:

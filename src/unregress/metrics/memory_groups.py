@@ -75,10 +75,10 @@ def unit_weights(groups: Index, units: Sequence[Hashable]) -> tuple[float, float
     (0.5, 1.0)
     """
     _, unit = np.unique(np.array([str(each) for each in units]), return_inverse=True)
-    shares = np.zeros((len(groups), int(unit.max()) + 1))
-    for row, group in enumerate(unit[groups]):
-        np.add.at(shares[row], group, 1 / groups.shape[1])
-    return float((shares.mean(axis=0) ** 2).sum()), float((shares**2).sum(axis=1).mean())
+    drawn, kinds, size = unit[groups], int(unit.max()) + 1, groups.shape[1]
+    mean = np.bincount(drawn.ravel(), minlength=kinds) / drawn.size
+    _, counts = np.unique(np.arange(len(groups))[:, None] * kinds + drawn, return_counts=True)
+    return float((mean**2).sum()), float(((counts / size) ** 2).sum() / len(groups))
 
 
 def random_of(size: int, count: int, draws: int, rng: np.random.Generator) -> Groups:
@@ -149,7 +149,8 @@ def groups_of_people(people: Sequence[Hashable], count: int, draws: int, rng: np
     for place, person in enumerate(people):
         rows.setdefault(person, []).append(place)
     members = list(rows.values())
-    orders = (rng.permutation(len(members)) for _ in range(draws))
+    # Each person has a sample or more, so that more people than samples are never needed.
+    orders = (rng.choice(len(members), min(len(members), count), replace=False) for _ in range(draws))
     return np.array([list(chain.from_iterable(members[each] for each in order))[:count] for order in orders])
 
 

@@ -19,7 +19,7 @@ from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, meas
 from unregress.metrics.memory_groups import Groups
 from unregress.metrics.memory_slope import Null, memory_kept, null_of, p_value, power
 from unregress.metrics.predictions import Values
-from unregress.metrics.request_likeness import groups_like, unfit
+from unregress.metrics.request_likeness import Likeness
 
 KEPT = (0.5, 0.25, 0.1)
 """Shares of the original's memory for which the power is given."""
@@ -113,12 +113,10 @@ class MemoryKept(Metric):
         """Why nothing can be measured about a request, before any model has predicted; empty if it can."""
         if self.refused:
             return self.refused
-        if note := _part_of_people(case):
-            return note
         # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
         rows = np.flatnonzero(case.retained("test")) if case.requested.by == OWN_HELD_OUT[0] else case.rows("test")
         hashes, known = case.splits.row_hashes("test"), set(self.table.unseen_keys)
-        return unfit(case, np.array([row for row in rows if hashes[row] in known], dtype=np.int64))
+        return Likeness(case, np.array([row for row in rows if hashes[row] in known], dtype=np.int64)).unfit
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The memory kept by every model with interval and p-value, the power, and each sample's percentile."""
@@ -175,23 +173,22 @@ class MemoryKept(Metric):
 
     def never_seen(self, panel: Panel) -> NeverSeen | str:
         """Never-seen samples to compare with, or why there are none."""
-        if note := _part_of_people(panel.required_case):
-            return note
         case, parts = panel.required_case, held_out(panel)
         hashes = case.splits.row_hashes("test")
         known = {key: place for place, key in enumerate(self.table.unseen_keys)}
         index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
         pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]
         places = np.array([place for place, _ in pairs], dtype=np.int64)
-        if note := unfit(case, index[places]):
-            return note
+        if not len(places):
+            return Likeness(case, index[places]).unfit
         target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
+        like = Likeness(case, index[places], (panel.original.parts["train-forget"].target, target))
+        if like.unfit:
+            return like.unfit
         left_out = self._points(panel, self.table.unseen[torch.tensor([row for _, row in pairs], dtype=torch.int64)])
         scale = float(np.nanmean((target - left_out) ** 2))
         rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
-        wanted = panel.original.parts["train-forget"].target
-        groups = groups_like(case, index[places], wanted, target, self.draws, rng)
-        return NeverSeen(places, target, left_out, index[places], groups, scale)
+        return NeverSeen(places, target, left_out, index[places], like.groups(self.draws, rng), scale)
 
     def _points(self, panel: Panel, raw: torch.Tensor) -> Values:
         """Point predictions of raw ones, in the panel's units."""
@@ -213,17 +210,6 @@ def interval_of(slope: float, null: Null) -> tuple[float, float]:
     """The 95 % interval of a memory kept, by how far never-seen samples lean."""
     low, high = np.quantile(null.slopes, [TABLE_LEVEL, 1 - TABLE_LEVEL])
     return slope - float(high), slope - float(low)
-
-
-def _part_of_people(case: Case) -> str:
-    """A note if people are forgotten in part only; empty otherwise."""
-    subjects = case.splits.subjects
-    if subjects is None:
-        return ""
-    kept = {subjects[row] for row in case.requested.retain}
-    if not any(subjects[row] in kept for row in case.requested.forget):
-        return ""
-    return "a part of a person's samples is forgotten, and the leave-out table left out whole people"
 
 
 def _percentiles(name: str, own: Values, target: Values, left_out: Values, null: Null, scale: float) -> Curve:

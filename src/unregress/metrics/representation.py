@@ -21,6 +21,7 @@ from unregress.metrics.base import (
     without_value,
 )
 from unregress.metrics.predictions import Values
+from unregress.metrics.roc import auc
 
 FOLDS = 5
 FEWEST = 2 * FOLDS
@@ -60,7 +61,6 @@ def probe_auc(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any])
         folds: in which fold a sample is held out, `(n,)`; both classes in each.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -69,7 +69,8 @@ def probe_auc(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any])
         held_out = folds == fold
         ridge = LogisticRegression(C=1 / features.shape[1], max_iter=1000)
         probe = make_pipeline(StandardScaler(), ridge).fit(features[~held_out], labels[~held_out])
-        areas.append(roc_auc_score(labels[held_out], probe.decision_function(features[held_out])))
+        scores, ones = probe.decision_function(features[held_out]), labels[held_out] == 1
+        areas.append(auc(scores[ones], scores[~ones]))
     return float(np.mean(areas))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -33,6 +35,8 @@ of nearly the same targets, or random ones."""
 FEW_RUNS = 4
 """Forgotten samples for each run of consecutive ones from which on they are a stretch of a series or of a sorted
 table."""
+NEIGHBOURS = 0.5
+"""Mean squared difference of neighbours, relative to that of any two samples, below which they have an order."""
 ALIKE_LEVEL = TABLE_LEVEL
 """How often a random request is taken for one whose samples are alike, as often as the verdict is wrong to a side."""
 COMPARED = 1000
@@ -43,107 +47,156 @@ WIDTH = 512
 """Largest number of inputs that are compared; more are averaged in equal parts."""
 
 
-def kind_of_request(case: Case, rows: Index) -> Kind:
-    """The kind of groups of never-seen samples that are like the forgotten ones.
+@dataclass(frozen=True)
+class Likeness:
+    """Whether, and in which groups, never-seen samples can stand for the forgotten ones of a request."""
 
-    Args:
-        case: the request and the data.
-        rows: positions of the never-seen samples in the test set.
-    """
-    request = case.requested
-    if people_of(case, rows):
-        return "people"
-    if len(lengths_of_runs(request.forget)) <= len(request.forget) / FEW_RUNS:
-        return "stretches"
-    if request.target_band is not None or _differ(*_both_targets(case, rows)):
-        return "matched"
-    return "random"
+    case: Case
+    rows: Index
+    """Positions of the never-seen samples in the test set."""
+    targets: tuple[Values, Values] | None = None
+    """Targets of the forgotten and of the never-seen samples, in any unit; None to read them from the data."""
 
+    @cached_property
+    def kind(self) -> Kind:
+        """The kind of groups of never-seen samples that are like the forgotten ones."""
+        request = self.case.requested
+        if self.people:
+            return "people"
+        if request.target_band is not None:
+            return "matched"
+        if len(lengths_of_runs(request.forget)) <= len(request.forget) / FEW_RUNS and self._in_order:
+            return "stretches"
+        return "matched" if _differ(*self._both_targets) else "random"
 
-def groups_like(case: Case, rows: Index, wanted: Values, there: Values, draws: int, rng: np.random.Generator) -> Groups:
-    """Groups of never-seen samples like the forgotten ones.
+    @cached_property
+    def people(self) -> list[Hashable]:
+        """The person of each never-seen sample where whole people are forgotten; else, or if it is only one, empty."""
+        subjects = self.case.splits.test_subjects
+        if subjects is None or not self.forgotten_people or self._part_of_people:
+            return []
+        people: list[Hashable] = [subjects[row] for row in self.rows]
+        return people if len(set(people)) > 1 else []
 
-    Args:
-        case: the request and the data.
-        rows: positions of the never-seen samples in the test set.
-        wanted: targets of the forgotten samples.
-        there: those of the never-seen ones.
-        draws: number of groups.
-        rng: random draws.
-    """
-    kind = kind_of_request(case, rows)
-    if kind == "people":
-        return of_people(people_of(case, rows), forgotten_people(case), draws, rng)
-    if kind == "stretches":
-        return of_runs(len(rows), lengths_of_runs(case.requested.forget), draws, rng)
-    if kind == "matched":
-        first, second = (np.nan_to_num(each).reshape(len(each), -1) for each in (wanted, there))
-        return matched(first, second, draws, rng)
-    return random_of(len(rows), len(wanted), draws, rng)
+    @cached_property
+    def forgotten_people(self) -> list[Hashable]:
+        """The person of each forgotten sample; empty where people are not known."""
+        subjects = self.case.splits.subjects
+        return [] if subjects is None else [subjects[row] for row in self.case.requested.forget]
 
+    def groups(self, draws: int, rng: np.random.Generator) -> Groups:
+        """Groups of never-seen samples like the forgotten ones.
 
-def people_of(case: Case, rows: Index) -> list[Hashable]:
-    """The person of each never-seen sample where people are forgotten; empty otherwise, and where there is one."""
-    subjects = case.splits.test_subjects
-    people = [] if subjects is None or case.requested.by != "subjects" else [subjects[row] for row in rows]
-    return people if len(set(people)) > 1 else []
+        Args:
+            draws: number of groups.
+            rng: random draws.
+        """
+        forget = self.case.requested.forget
+        if self.kind == "people":
+            return of_people(self.people, self.forgotten_people, draws, rng)
+        if self.kind == "stretches":
+            return of_runs(len(self.rows), lengths_of_runs(forget), draws, rng)
+        if self.kind == "matched":
+            return matched(*self._both_targets, draws, rng)
+        return random_of(len(self.rows), len(forget), draws, rng)
 
+    @cached_property
+    def unfit(self) -> str:
+        """Why never-seen samples cannot stand for the forgotten ones; empty if they can.
 
-def forgotten_people(case: Case) -> list[Hashable]:
-    """The person of each forgotten sample."""
-    subjects = case.splits.subjects or ()
-    return [subjects[row] for row in case.requested.forget]
+        Where only a part of a person's samples is forgotten, models without memory know the others.  Or never-seen ones
+        are too few; or the forgotten ones are alike where random ones are not: all of one company, say.  A leave-out
+        model then saw others of that company, and a model that was retrained without any of them answers otherwise
+        without any memory.  Told by a permutation test of the inputs, over people where people are forgotten.
+        """
+        if self._part_of_people:
+            return "a part of a person's samples is forgotten, and the leave-out table left out whole people"
+        return self._too_few or self._alike
 
+    @cached_property
+    def _part_of_people(self) -> bool:
+        subjects = self.case.splits.subjects
+        if subjects is None:
+            return False
+        kept = {subjects[row] for row in self.case.requested.retain}
+        return any(person in kept for person in self.forgotten_people)
 
-def unfit(case: Case, rows: Index) -> str:
-    """Why never-seen samples cannot stand for the forgotten ones; empty if they can.
+    @property
+    def _units(self) -> int:
+        """Number of forgotten people, or samples."""
+        return len(set(self.forgotten_people)) if self.people else len(self.case.requested.forget)
 
-    They are too few; or the forgotten ones are alike where random ones are not: all of one company, say.  A leave-out
-    model then saw others of that company, and a model that was retrained without any of them answers otherwise without
-    any memory.  Told by a permutation test of the inputs, over people where people are forgotten.
+    @property
+    def _too_few(self) -> str:
+        forgotten = len(self.case.requested.forget)
+        if (seen := len(set(self.people)) if self.people else len(self.rows)) < needed(self._units):
+            what = "people" if self.people else "samples"
+            return (
+                f"the leave-out table has too few never-seen {what} in the test data: {self._units} forgotten ask for "
+                f"{needed(self._units)}, and there are {seen}"
+            )
+        if len(self.rows) < 2 * forgotten:
+            # People of few samples do not make up a group of as many samples.
+            return (
+                f"the leave-out table has too few never-seen samples in the test data: {forgotten} forgotten ask for "
+                f"{2 * forgotten}, and there are {len(self.rows)}"
+            )
+        return ""
 
-    Args:
-        case: the request and the data.
-        rows: positions of the never-seen samples in the test set.
-    """
-    forget, people = case.requested.forget, people_of(case, rows)
-    units = len(set(forgotten_people(case))) if people else len(forget)
-    if (seen := len(set(people)) if people else len(rows)) < needed(units):
-        what = "people" if people else "samples"
+    @property
+    def _alike(self) -> str:
+        # A single one is like itself; neighbours in a series are alike, and compared with such.
+        if self._units == 1 or self.kind == "stretches":
+            return ""
+        rng = np.random.default_rng(0)
+        others = self.rows
+        if self.kind == "matched":
+            others = np.unique(self.rows[matched_groups(*self._both_targets, 4, rng)])
+        elif len(self.rows) > COMPARED and not self.people:
+            others = np.sort(rng.choice(self.rows, COMPARED, replace=False))
+        targets = self.kind != "matched"
+        own = _inputs(self.case, "train_eval", self.case.requested.forget, targets=targets)
+        there = _inputs(self.case, "test", others, targets=targets)
+        if own.shape[1:] != there.shape[1:] or not own.shape[1]:
+            return ""
+        if self.people:
+            own, there = _means(own, self.forgotten_people), _means(there, self.people)
+        if alike(own, there, rng) > ALIKE_LEVEL:
+            return ""
+        called = "people" if self.people else "samples"
         return (
-            f"the leave-out table has too few never-seen {what} in the test data: {units} forgotten ask for "
-            f"{needed(units)}, and there are {seen}"
+            f"the forgotten {called} are alike in their inputs where random {called} are not, and the leave-out models "
+            "saw others like them: only retrained models can tell"
         )
-    if len(rows) < 2 * len(forget):
-        # People of few samples do not make up a group of as many samples.
-        return (
-            f"the leave-out table has too few never-seen samples in the test data: {len(forget)} forgotten ask for "
-            f"{2 * len(forget)}, and there are {len(rows)}"
+
+    @cached_property
+    def _in_order(self) -> bool:
+        """Whether never-seen samples that follow each other are alike, as those of a series are.
+
+        By the mean squared difference of neighbours, in units of that of any two samples.
+        """
+        values = _inputs(self.case, "test", self.rows[:COMPARED], targets=True)
+        spread = values.var(axis=0)
+        if len(values) < 2 or not (spread > 0).any():
+            return False
+        return float((np.diff(values, axis=0) ** 2).mean(axis=0)[spread > 0] @ (1 / spread[spread > 0])) < float(
+            2 * NEIGHBOURS * (spread > 0).sum()
         )
-    # A single one is like itself; neighbours in a series are alike, and compared with such.
-    if units == 1 or (kind := kind_of_request(case, rows)) == "stretches":
-        return ""
-    rng = np.random.default_rng(0)
-    others = rows
-    if kind == "matched":
-        wanted, there = map(np.nan_to_num, _both_targets(case, rows))
-        others = np.unique(rows[matched_groups(wanted, there, 4, rng)])
-    elif len(rows) > COMPARED and not people:
-        others = np.sort(rng.choice(rows, COMPARED, replace=False))
-    own, there = (
-        _inputs(case, *each, targets=kind != "matched") for each in (("train_eval", forget), ("test", others))
-    )
-    if own.shape[1:] != there.shape[1:] or not own.shape[1]:
-        return ""
-    if people:
-        own, there = _means(own, forgotten_people(case)), _means(there, people)
-    if alike(own, there, rng) > ALIKE_LEVEL:
-        return ""
-    called = "people" if people else "samples"
-    return (
-        f"the forgotten {called} are alike in their inputs where random {called} are not, and the leave-out models saw "
-        "others like them: only retrained models can tell"
-    )
+
+    @cached_property
+    def _both_targets(self) -> tuple[Values, Values]:
+        """Targets of the forgotten and of the never-seen samples, `(n, outputs)`; unknown ones are NaN."""
+        found = self.targets
+        if found is None:
+            wanted: list[tuple[Split, Sequence[int] | Index]] = [
+                ("train_eval", self.case.requested.forget),
+                ("test", self.rows),
+            ]
+            source, task = self.case.source, self.case.task
+            read = [read_targets(source(split), task, torch.as_tensor(np.asarray(rows))) for split, rows in wanted]
+            found = read[0].double().numpy(), read[1].double().numpy()
+        first, second = (each.reshape(len(each), -1) for each in found)
+        return first, second
 
 
 def alike(own: Values, there: Values, rng: np.random.Generator) -> float:
@@ -221,14 +274,6 @@ def _means(values: Values, people: Sequence[Hashable]) -> Values:
     np.add.at(sums, unit, values)
     found: Values = sums / counts[:, None]
     return found
-
-
-def _both_targets(case: Case, rows: Index) -> tuple[Values, Values]:
-    """Targets of the forgotten and of the never-seen samples, `(n, outputs)`."""
-    wanted: list[tuple[Split, Sequence[int] | Index]] = [("train_eval", case.requested.forget), ("test", rows)]
-    found = [read_targets(case.source(split), case.task, torch.as_tensor(np.asarray(each))) for split, each in wanted]
-    first, second = (each.double().reshape(len(each), -1).numpy() for each in found)
-    return first, second
 
 
 def _differ(wanted: Values, there: Values) -> bool:
