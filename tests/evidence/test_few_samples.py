@@ -218,6 +218,21 @@ def test_a_model_that_was_pushed_away(error: float, outcome: str, obstacle: str 
         assert found.decisive is not None and (found.decisive.kind, found.decisive.outcome) == ("error", "differs")
 
 
+@pytest.mark.parametrize(("error", "words"), [(6.9, "are where one more"), (8.5, "show no memory, and err on")])
+def test_predictions_that_are_far_off_are_not_said_to_be_right_where_weights_remember(error: float, words: str) -> None:
+    assert limit_of_error(0.05) < 8.5 < limit_of_error(0.001)
+    made = report({**FULL, "mine": ([16 - error, 16 - error], NEW), **UNEVEN})
+    revived = {"original": 0.8, "mine": 0.7, **{f"gold {n}": 0.02 * each for n, each in enumerate(SPREAD, 1)}}
+    weights = (
+        Measurement(metric="revival", split="train-forget", model=name, value=value) for name, value in revived.items()
+    )
+    found = next(
+        each for each in judge(replace(made, measures=(*made.measures, *weights)), Rule()) if each.model == "mine"
+    )
+    assert found.outcome == "OUTPUTS ONLY"
+    assert found.reason.startswith(f"Its predictions {words}") and "but its weights remember" in found.reason
+
+
 def test_a_gold_without_any_error_sets_no_limit_on_errors() -> None:
     exact = {**GOLDS, "gold 1": (TARGET, GOLDS["gold 1"][1])}
     judged = judge(report({**FULL, "mine": ([10.0, 10.0], NEW), **exact}), Rule())

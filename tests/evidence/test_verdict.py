@@ -408,6 +408,17 @@ def test_where_the_original_is_like_a_gold_nobody_passes() -> None:
     )
 
 
+def test_an_original_that_fails_is_not_said_to_pass_for_a_retrained_model() -> None:
+    """Distances grow with the square of what is kept: one just above its limit shows that little would be noticed."""
+    limit = criterion(verdict({}), PAIRED).high
+    assert limit is not None
+    original = GOLD_LIKE | {ERROR: 29.9, PAIRED: 1.01 * limit}
+    judged = {found.model: found for found in judge(report(GOLD_LIKE, original), RULE)}
+    assert judged["original"].outcome == "FAIL"
+    assert judged["mine"].outcome == "INCONCLUSIVE"
+    assert judged["mine"].reason.startswith("The original itself can hardly be told from a retrained model")
+
+
 def test_an_original_that_never_knew_the_samples_shows_nothing() -> None:
     """Far from the golds in everything, as an untrained model is."""
     stranger = ORIGINAL | {ERROR: 45.0, RETAIN: 60.0}

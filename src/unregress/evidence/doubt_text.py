@@ -151,7 +151,9 @@ def original_without_memory(error: Criterion, unit: str) -> str:
     )
 
 
-def insensitive(share: float, nearest: Criterion, unit: str, golds: int, enough: int | None, most: int) -> str:
+def insensitive(
+    share: float, nearest: Criterion, unit: str, golds: int, enough: int | None, most: int, *, told: bool
+) -> str:
     """The reason of an INCONCLUSIVE where a model that still knows much of what the original knows would have passed.
 
     Args:
@@ -161,13 +163,14 @@ def insensitive(share: float, nearest: Criterion, unit: str, golds: int, enough:
         golds: how many there are.
         enough: how many would suffice; None if not even `most` would.
         most: the largest number considered.
+        told: whether the original crosses a limit nevertheless, though a model with a little less would not.
     """
     if share < 1:
         said = f"Retrained models differ so much that one with {share:.0%} of what sets the original apart would pass"
     else:
         said = (
-            f"The original itself cannot be told from a retrained model, so forgetting cannot be shown: "
-            f"{nearest.question} is {shown(nearest.original, unit)}, {limits(nearest, unit)}"
+            f"The original itself can{' hardly' if told else 'not'} be told from a retrained model, so forgetting "
+            f"cannot be shown: {nearest.question} is {shown(nearest.original, unit)}, {limits(nearest, unit)}"
         )
     return f"{said}; {_more_golds(golds, enough, most)}."
 

@@ -79,11 +79,11 @@ def _judge(model: str, report: AuditReport, rule: Rule) -> Verdict:
         by_table = None
     if by_table is not None and by_table.outcome == "FAIL":
         return by_table
-    # Not where a part was not measured, or the original has no memory that could be kept.
-    if worst is not None and (doubt is None or doubt.obstacle in ("spread", "kept")):
-        reason = verdict_text.remembered_in_weights(worst, sure=doubt is None)
-        return replace(failed, outcome="OUTPUTS ONLY", reason=reason)
     doubt = doubt or _far_off_of_few(model, report, rule)
+    # Not where a part was not measured, or the original has no memory that could be kept.
+    if worst is not None and (doubt is None or doubt.obstacle in ("spread", "kept", "far")):
+        reason = verdict_text.remembered_in_weights(worst, doubt and doubt.obstacle)
+        return replace(failed, outcome="OUTPUTS ONLY", reason=reason)
     if doubt is not None:
         return by_table or _inconclusive(model, doubt, failed.criteria)
     return replace(failed, outcome="PASS", reason=_why_passed(model, report, rule, found, in_weights))
@@ -180,7 +180,9 @@ def _too_insensitive(model: str, report: AuditReport, rule: Rule, found: Sequenc
     nearest = min((c for c in found if c.kind != "retain"), key=lambda criterion: criterion.resolution)
     enough = _golds_that_detect(model, report, rule)
     unit = report.said_unit(nearest.metric)
-    reason = doubt_text.insensitive(share, nearest, unit, len(report.golds), enough, _MOST_GOLDS)
+    of_original = criteria(report.named("original")[0], report, rule)
+    told = any(each.outcome != "within" for each in of_original)
+    reason = doubt_text.insensitive(share, nearest, unit, len(report.golds), enough, _MOST_GOLDS, told=told)
     return _Doubt(reason, "spread", enough)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from unregress.evidence import Criterion, CriterionOutcome
+from unregress.evidence import Criterion, CriterionOutcome, Obstacle
 from unregress.evidence.criterion_specs import WEIGHTS
 from unregress.evidence.findings import COMBINED
 
@@ -110,14 +110,17 @@ def failed(criterion: Criterion, unit: str) -> str:
     return f"{subject} is {shown(criterion.value, unit)}, {limits(criterion, unit)}{added}."
 
 
-def remembered_in_weights(criterion: Criterion, *, sure: bool) -> str:
+def remembered_in_weights(criterion: Criterion, obstacle: Obstacle | None) -> str:
     """The reason of an OUTPUTS ONLY.
 
     Args:
         criterion: the one of the weights whose limit was crossed.
-        sure: whether predictions would show that a model remembers, or is damaged.
+        obstacle: what is between the model's predictions and a PASS; None for nothing.
     """
-    outputs = "are where one more retrained model's would be" if sure else "could not be told from a retrained model's"
+    outputs = {
+        None: "are where one more retrained model's would be",
+        "far": "show no memory, and err on the forgotten samples as hardly any retrained model's do",
+    }.get(obstacle, "could not be told from a retrained model's")
     return (
         f"Its predictions {outputs}, but its weights remember: "
         f"{criterion.question} is {shown(criterion.value)}, {limits(criterion)}; the original's is "
