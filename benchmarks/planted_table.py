@@ -19,13 +19,13 @@ ACCUSED = ("FAIL: remembers", "FAIL: overshoots", "OUTPUTS ONLY")
 ROWS: Sequence[tuple[str, str, str, Sequence[str]]] = (
     ("gold", "", "PASS, or INCONCLUSIVE", FAIL),
     ("ensemble of five golds", "", "PASS, or INCONCLUSIVE", FAIL),
-    ("original", "", "FAIL: remembers", FAIL),
-    ("fine-tuned", "", "FAIL: remembers", FAIL),
+    ("original", "", "FAIL: remembers", ("FAIL: remembers",)),
+    ("fine-tuned", "", "FAIL: remembers", ("FAIL: remembers",)),
     ("knows 1 % exactly", "", "FAIL", FAIL),
     ("knows 5 % exactly", "", "FAIL", FAIL),
     ("knows 10 % exactly", "", "FAIL", FAIL),
     ("the original on 20 %", "", "FAIL", FAIL),
-    ("kept answered by the median", "", "FAIL: damaged", FAIL),
+    ("kept answered by the median", "", "FAIL: damaged", ("FAIL: damaged",)),
     ("a constant", "", "FAIL", FAIL),
     ("residuals of flipped sign", "", "FAIL", FAIL),
     ("answers permuted", "", "FAIL", FAIL),
@@ -39,7 +39,8 @@ ROWS: Sequence[tuple[str, str, str, Sequence[str]]] = (
     ("gold", "OUTPUTS ONLY", "never", ("OUTPUTS ONLY",)),
     ("gold", "PASS", "", ("PASS",)),
 )
-"""Planted model, what is counted (FAIL if nothing else is said), what is right, and the outcomes that count."""
+"""Planted model, what is counted (if nothing is said, what is right, or FAIL), what is right, and the outcomes that
+count."""
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from small_problems import arguments
 from small_requests import Measurement
 from torch import nn
 
+from unregress.data.leave_out_table import sample_keys
 from unregress.data.loading import read_targets
 from unregress.files.writing import write_json
 from unregress.metrics.memory_slope import memory_kept
@@ -55,7 +56,7 @@ def main() -> None:
     with one_thread():
         measurement = Measurement(PROBLEM, found.data, found.cache)
         task, case, table = measurement.problem.task, measurement.trainings.case(), measurement.judging
-        hashes, known = case.splits.row_hashes("test"), {key: place for place, key in enumerate(table.unseen_keys)}
+        hashes, known = sample_keys(case.splits, "test"), {key: place for place, key in enumerate(table.unseen_keys)}
         rows = np.array([row for row in case.rows("test") if hashes[row] in known])
         unseen = task.point(table.unseen[[known[hashes[row]] for row in rows]]).double().numpy().reshape(-1, 1)
         new = read_targets(case.source("test"), task, torch.from_numpy(rows)).double().numpy().reshape(-1, 1)

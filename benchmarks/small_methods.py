@@ -53,8 +53,14 @@ class Rewind(Method):
         return Unlearned(model=student, history=fitted.history, cost=cost)
 
 
-def candidates(recipe: Recipe, tables: Sequence[LeaveOutTable]) -> dict[str, list[Method]]:
-    """Six settings of each method, of which the better on other requests is taken."""
+def candidates(recipe: Recipe, tables: Sequence[LeaveOutTable], forgotten: int) -> dict[str, list[Method]]:
+    """Six settings of each method, of which the better on other requests is taken.
+
+    Args:
+        recipe: the training.
+        tables: that teach the edit.
+        forgotten: number of samples that the smallest of these requests forgets.
+    """
 
     def brief(share: float, rate: float, schedule: str = "constant") -> Recipe:
         epochs = max(1, round(share * recipe.epochs))
@@ -66,11 +72,12 @@ def candidates(recipe: Recipe, tables: Sequence[LeaveOutTable]) -> dict[str, lis
             yield brief(0.1, rate, "one-cycle")
 
     helper = brief(0.1, 1.0, "one-cycle")
+    cheap = LeaveOutEdit(table=tables, anchors=150)
+    # Three samples are held for each forgotten one, so that of a hundred and more both numbers are the same.
+    other = replace(cheap, iterations=2) if forgotten >= 100 else replace(cheap, anchors=300)
     return {
         "LeaveOutEdit": [
-            LeaveOutEdit(table=tables, layers=layers, anchors=anchors)
-            for layers in ("least drift", "all", "first")
-            for anchors in (150, 300)
+            replace(edit, layers=layers) for layers in ("least drift", "all", "first") for edit in (cheap, other)
         ],
         "FineTune": [FineTune(recipe=each) for each in schedules()],
         "GaussianAmnesiac": [GaussianAmnesiac(recipe=each) for each in schedules()],

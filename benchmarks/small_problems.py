@@ -232,7 +232,7 @@ def etth1(data: Path, days: int = 28) -> Problem:
 
 def etth1_weeks(data: Path) -> Problem:
     """The same with tables that leave out a week at a time."""
-    return changed(etth1(data, days=7), shares="etth1", originals=1)
+    return changed(etth1(data, days=7), shares="etth1")
 
 
 def faces(data: Path, recipe: Recipe, *, by_heart: bool, **more: Any) -> Problem:

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 from small_couplings import coupling, couplings, table_error
-from small_methods import candidates, fixed
+from small_methods import fixed
 from small_problems import PROBLEMS, Rows, arguments
 from small_table import audit_rates
 from small_trainings import Trainings
-from small_tuning import best, tune
+from small_tuning import best, settings_of, tune
 from torch import nn
 
 from unregress import LeaveOutEdit, Method, Retrain
@@ -192,7 +192,7 @@ class Measurement:
 
     def readouts(self) -> dict[str, Any]:
         """What hidden layers tell of the forgotten samples, for the edit and both kinds of golds."""
-        edit, _ = best(self, candidates(self.problem.recipe, self.teaching)["LeaveOutEdit"])
+        edit, _ = best(self, settings_of(self)["LeaveOutEdit"])
         original, found = self.trainings.original(0), dict[str, Any]()
         exact = Retrain(recipe=self.problem.recipe, start=original.start)
         for name, rows in self.problem.judged.items():

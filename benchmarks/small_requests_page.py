@@ -143,29 +143,25 @@ def costs(names: Iterable[str]) -> list[str]:
 
 def in_a_row(names: Iterable[str]) -> list[str]:
     """Ten requests, one after the other: distances from golds without all of them, memory kept, and the test error."""
-    head = ["", "of", "floor", "distance: original", "in a row", "at once"]
-    head += ["β: original", "in a row", "at once", "golds", "test error: original", "in a row", "golds"]
+    head = ["", "", "share", "distance", "β", "the first request's β: at once", "at most", "after ten", "test error"]
     rows = []
     for name in names:
         for found in load(f"{name}-sequence")["sequences"]:
-            every, first, errors = found["all"], found["first"], found["test error"]
-            made = [every["original"], every["in a row"], every["at once"]]
-            tested = [f"{errors[key]:.3g}" for key in ("original", "in a row", "golds")]
-            title = TITLES[name]
-            rows.append([title, f"all {found['samples']}", *_in_a_row(made, found["golds"]), *tested])
-            made = [first["original"], first["after each"][-1], first["after each"][0]]
-            rows.append([title, "the first request", *_in_a_row(made, first["golds"]), "", "", ""])
+            title = f"{TITLES[name]}, {found['samples']} samples"
+            for model in ("original", "in a row", "in a row, 600 held", "at once"):
+                share = found["share of retraining, an edit"].get(model)
+                distance, beta = (f"{found['all'][model][key]:.3f}" for key in ("distance", "beta"))
+                after = [each["beta"] for each in found["first"]["after each"].get(model, [])]
+                first = [f"{value:.3f}" for value in (after[0], max(after), after[-1])] if after else ["–"] * 3
+                if model == "original":
+                    first[0] = f"{found['first']['original']['beta']:.3f}"
+                cells = [title, model, "–" if share is None else f"{share:.1%}", distance, beta, *first]
+                rows.append([*cells, f"{found['test error'][model]:.3g}"])
+            golds, first = found["golds"], found["first"]["golds"]
+            floor = f"{np.mean([each['distance'] for each in golds]):.3f}"
+            betas = [_range([each["beta"] for each in several]) for several in (golds, first)]
+            rows.append([title, "golds", "–", floor, *betas, "–", "–", f"{found['test error']['golds']:.3g}"])
     return _table(head, rows)
-
-
-def _in_a_row(made: Sequence[dict[str, float]], golds: Sequence[dict[str, float]]) -> list[str]:
-    floor = float(np.mean([each["distance"] for each in golds]))
-    memory = _range([each["beta"] for each in golds])
-    return [
-        *(f"{value:.3g}" for value in (floor, *(each["distance"] for each in made))),
-        *(f"{each['beta']:.3f}" for each in made),
-        memory,
-    ]
 
 
 def rates(names: Iterable[str]) -> list[str]:
@@ -193,7 +189,7 @@ def blocks() -> dict[str, list[str]]:
     made = {f"methods {name}": methods(load(name)) for name in TITLES}
     made["goal"] = goal(TITLES)
     made["costs"] = costs(TITLES)
-    made["ten in a row"] = in_a_row(("wage",))
+    made["ten in a row"] = in_a_row(("stsb-annealed-20", "wage"))
     made["audit by the table"] = rates(TITLES)
     made["others of a fold"] = others_of_a_fold("wage")
     return made

@@ -8,6 +8,7 @@ Golds never saw the samples of any of the ten.  Beside it one edit of all ten re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,40 @@ from unregress.methods import Unlearned
 from unregress.metrics.memory_slope import memory_kept
 from unregress.parallel.jobs import one_thread
 
+HELD = {"in a row": 300, "in a row, 600 held": 600}
+"""Retained samples whose predictions each edit holds: the default, and twice as many."""
+
 
 def in_a_row(measurement: Measurement, requests: tuple[Rows, ...]) -> dict[str, Any]:
     """The edit of some requests, one after the other, beside golds without any of them."""
-    trainings, method = measurement.trainings, LeaveOutEdit(table=measurement.teaching)
+    trainings, edit = measurement.trainings, LeaveOutEdit(table=measurement.teaching)
     golds = [gold.model for gold in trainings.coupled(requests[-1], before=requests[:-1])]
-    original = trainings.original(0)
     every = tuple(sorted(row for rows in requests for row in rows))
-    model: Unlearned = original
-    first, own = [], []
-    for number, rows in enumerate(requests):
-        model = method.unlearn(model, trainings.case(rows, requests[:number]), measurement.runtime)
-        first.append(_beside(measurement, model.model, golds, requests[0]))
-        own.append(_beside(measurement, model.model, golds, rows))
-    at_once = method.unlearn(original, trainings.case(every), measurement.runtime)
-    models = {"original": original.model, "in a row": model.model, "at once": at_once.model}
+    original = trainings.original(0)
+    at_once = edit.unlearn(original, trainings.case(every), measurement.runtime)
+    models = {"original": original.model, "at once": at_once.model}
+    shares = {"at once": at_once.cost.share_of(measurement.retraining)}
+    first: dict[str, list[dict[str, float]]] = {}
+    for name, anchors in HELD.items():
+        model: Unlearned = original
+        costs, first[name] = [], []
+        for number, rows in enumerate(requests):
+            case = trainings.case(rows, requests[:number])
+            model = replace(edit, anchors=anchors).unlearn(model, case, measurement.runtime)
+            costs.append(model.cost.share_of(measurement.retraining))
+            first[name].append(_beside(measurement, model.model, golds, requests[0]))
+        models[name], shares[name] = model.model, float(np.mean(costs))
     others = [[each for each in golds if each is not gold] for gold in golds]
     return {
         "samples": len(every),
+        "share of retraining, an edit": shares,
         "all": {name: _beside(measurement, each, golds, every) for name, each in models.items()},
         "golds": [_beside(measurement, gold, rest, every) for gold, rest in zip(golds, others, strict=True)],
         "first": {
             "original": _beside(measurement, original.model, golds, requests[0]),
-            "after each": first,
             "golds": [_beside(measurement, gold, rest, requests[0]) for gold, rest in zip(golds, others, strict=True)],
+            "after each": first,
         },
-        "each, right after it": own,
         "test error": {
             **{name: measurement.test_error(each) for name, each in models.items()},
             "golds": float(np.mean([measurement.test_error(gold) for gold in golds])),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from unregress import LeaveOutEdit
+from unregress.data.leave_out_table import sample_keys
 from unregress.data.loading import read_targets
 from unregress.evidence.table_verdict import TABLE_LEVEL
 from unregress.metrics.memory_groups import Groups, lengths_of_runs, needed, of_people, of_runs, random_of
@@ -31,7 +32,7 @@ def audit_rates(measurement: Measurement, edit: LeaveOutEdit) -> dict[str, Any]:
     case, table = trainings.case(), measurement.judging
     rng = np.random.default_rng(3)
     seen = case.rows("test")
-    hashes = case.splits.row_hashes("test")
+    hashes = sample_keys(case.splits, "test")
     known = {key: place for place, key in enumerate(table.unseen_keys)}
     rows = np.array([row for row in seen if hashes[row] in known])
     unseen = _flat(problem.task.point(table.unseen[[known[hashes[row]] for row in rows]]))

@@ -22,10 +22,16 @@ ALIKE = 0.02
 def tune(measurement: Measurement) -> tuple[dict[str, Method], dict[str, list[float]]]:
     """The best of each method's settings, and the scores of all."""
     found, scores = dict[str, Method](), dict[str, list[float]]()
-    for name, settings in candidates(measurement.problem.recipe, measurement.teaching).items():
+    for name, settings in settings_of(measurement).items():
         found[name], scores[name] = best(measurement, settings)
         print(measurement.name, "tuned", name, [f"{score:.2f}" for score in scores[name]], flush=True)
     return found, scores
+
+
+def settings_of(measurement: Measurement) -> dict[str, list[Method]]:
+    """The settings of each method that are tried."""
+    problem = measurement.problem
+    return candidates(problem.recipe, measurement.teaching, min(map(len, problem.tuning.values())))
 
 
 def best(measurement: Measurement, settings: Sequence[Method]) -> tuple[Method, list[float]]:

@@ -53,7 +53,7 @@ def test_the_effect_of_leaving_samples_out(outputs: int, rows: list[int]) -> Non
 def test_predictions_without_folds_become_those_without_exactly_the_samples(outputs: int, rows: list[int]) -> None:
     model, places, folds = Ridge(outputs), torch.tensor(rows), torch.from_numpy(FOLDS)
     left_out = np.concatenate([model.without(np.flatnonzero(fold == FOLDS))[fold == FOLDS] for fold in range(4)])
-    corrected = left_out[rows] + model.effects.correction(folds, places).numpy()
+    corrected = left_out[rows] + model.effects.of_others(folds, places).numpy()
     np.testing.assert_allclose(corrected, model.without(np.array(rows))[rows], rtol=1e-9)
 
 
@@ -71,17 +71,19 @@ def test_samples_that_went_before_are_left_out_of_the_prediction_too(outputs: in
     """All at once or one request after the other, in the fold of the samples and in others."""
     model, folds = Ridge(outputs), torch.from_numpy(FOLDS)
     left_out = np.concatenate([model.without(np.flatnonzero(fold == FOLDS))[fold == FOLDS] for fold in range(4)])
-    effects, stay = model.effects, torch.arange(SIZE)
+    effects, stay, left_out = model.effects, torch.arange(SIZE), torch.from_numpy(left_out)
     for gone in steps:
         keep = torch.nonzero(~torch.isin(stay, torch.tensor(gone, dtype=torch.int64))).flatten()
-        effects, stay = effects.left(folds[stay], keep), stay[keep]
-    assert len(effects.features) == len(effects.pulls) == len(effects.gone) == SIZE - 4
+        effects, lost = effects.without_others(folds[stay], keep)
+        left_out, stay = left_out[keep] - lost, stay[keep]
+    assert len(effects.features) == len(effects.pulls) == len(left_out) == SIZE - 4
     rows = [5, 2, 39]
     places = torch.searchsorted(stay, torch.tensor(rows))
-    corrected = left_out[rows] + effects.correction(folds[stay], places).numpy()
-    np.testing.assert_allclose(corrected, model.without(np.array([*rows, 0, 1, 12, 30]))[rows], rtol=1e-9)
+    corrected = left_out[places] + effects.of_others(folds[stay], places)
+    np.testing.assert_allclose(corrected.numpy(), model.without(np.array([*rows, 0, 1, 12, 30]))[rows], rtol=1e-9)
 
 
 def test_where_nothing_has_gone_effects_stay_as_they_are() -> None:
     effects = Ridge(1).effects
-    assert effects.left(torch.from_numpy(FOLDS), torch.arange(SIZE)) is effects
+    same, lost = effects.without_others(torch.from_numpy(FOLDS), torch.arange(SIZE))
+    assert same is effects and not lost.any()

@@ -17,7 +17,7 @@ from support.bump_case import RUNTIME, net, small_case
 from support.bump_models import case, golds, original
 from support.small_cases import CPU, weights
 from unregress import Recipe, Revival
-from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable, sample_keys
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport, Measurement
 from unregress.metrics import default_metrics
@@ -238,11 +238,11 @@ def test_a_leave_out_table_stands_for_golds() -> None:
         request=unregress.ForgetRequest(size=5, forget=(0, 1), reason="test"),
     )
     table = LeaveOutTable(
-        keys=tuple(job.splits.row_hashes("train_eval")),
+        keys=tuple(sample_keys(job.splits, "train_eval")),
         predictions=torch.tensor([6.0, 14.0, 0.0, 0.0, 0.0])[:, None],
         folds=torch.zeros(5),
         unseen=torch.zeros(24, 1),
-        unseen_keys=tuple(job.splits.row_hashes("test")),
+        unseen_keys=tuple(sample_keys(job.splits, "test")),
     )
     models = {"original": Told(answers([10.0, 20.0], [1.0] * 24)), "half": Told(answers([8.0, 17.0], [1.0] * 24))}
     report = unregress.audit(job, models, CPU, golds=[], metrics=[STILL, MemoryKept(table)])

@@ -22,7 +22,7 @@ from torch.utils.data import TensorDataset
 from support.tiny_project import people_data
 from unregress import Case, ForgetRequest, Recipe, Retrain, Runtime, Splits, TensorTask, Unlearned, train
 from unregress.auditing.pipeline import audit
-from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable, sample_keys
 from unregress.errors import CheckpointError, DataError, JobsError, SettingError, StaleError
 from unregress.methods.unlearned import lineage
 from unregress.metrics import Errors
@@ -229,11 +229,53 @@ def test_a_table_finds_samples_by_content(table: LeaveOutTable) -> None:
     closed = table.retained(replace(CASE, request=first))
     assert len(closed.keys) == 57 and closed.made_with == 60 and closed.summary == table.summary
     # The held-out samples of person 7 go too.
-    held = {CASE.splits.row_hashes("test")[row] for row in first.test}
+    held = {sample_keys(CASE.splits, "test")[row] for row in first.test}
     assert len(held) == 2 and held <= set(table.unseen_keys) and not held & set(closed.unseen_keys)
     assert len(closed.unseen) == len(closed.unseen_keys) == 58
     with pytest.raises(StaleError, match="3 of 3"):
         closed.targets(replace(CASE, request=first))
+
+
+def with_same_content(first: int, second: int) -> Case:
+    """The case in which one sample of a person has the content of another person's."""
+    splits = people_data()
+    x, y = (tensor.clone() for tensor in splits.train.tensors)  # type: ignore[attr-defined]
+    x[second], y[second] = x[first], y[first]
+    return replace(CASE, splits=replace(splits, train=TensorDataset(x, y)))
+
+
+def test_samples_of_two_people_with_the_same_content_are_told_apart() -> None:
+    """Each has the prediction of the model that never saw its own person, and goes with this person."""
+    subjects = list(people_data().subjects or ())
+    first, second = subjects.index(7), subjects.index(8)
+    case = with_same_content(first, second)
+    size = len(subjects)
+    table = LeaveOutTable(
+        keys=tuple(sample_keys(case.splits, "train_eval")), predictions=torch.arange(float(size)),
+        folds=torch.tensor([0 if each == 7 else 1 for each in subjects]), unseen=torch.zeros(0), unseen_keys=(),
+    )  # fmt: skip
+    for person in (7, 8):
+        asked = replace(case, request=ForgetRequest.subjects(case.splits, [person], reason="test"))
+        rows = [row for row, each in enumerate(subjects) if each == person]
+        assert table.targets(asked).tolist() == rows
+        closed = table.retained(asked)
+        assert sorted(set(range(size)) - set(closed.predictions.int().tolist())) == rows
+
+
+def test_of_copies_without_people_as_many_go_as_are_forgotten() -> None:
+    whole = with_same_content(0, 5)
+    case = replace(whole, splits=replace(whole.splits, subjects=None, test_subjects=None, validation_subjects=None))
+    size = case.splits.size
+    keys = tuple(sample_keys(case.splits, "train_eval"))
+    assert keys[0] == keys[5]
+    table = LeaveOutTable(
+        keys=keys, predictions=torch.arange(float(size)), folds=torch.arange(size) % 4,
+        unseen=torch.zeros(0), unseen_keys=(),
+    )  # fmt: skip
+    for row in (0, 5):
+        asked = replace(case, request=ForgetRequest(size=size, forget=(row,), reason="test"))
+        assert table.targets(asked).tolist() == [row]
+        assert set(range(size)) - set(table.retained(asked).predictions.int().tolist()) == {row}
 
 
 def test_a_table_belongs_to_one_version_of_the_model(table: LeaveOutTable) -> None:
@@ -257,7 +299,7 @@ def test_a_table_belongs_to_one_version_of_the_model(table: LeaveOutTable) -> No
     # A table of a part of the data, and a model of all of them.
     part = replace(table, keys=table.keys[3:], data=fewer.splits.data_digest, original="", made_with=57)
     part.require_current(CASE, CASE.rows("train"), *lineage(exact))
-    with pytest.raises(StaleError, match="other data"):
+    with pytest.raises(StaleError, match="may have been trained on them"):
         replace(part, original="00").require_current(CASE, CASE.rows("train"), *lineage(exact))
 
 

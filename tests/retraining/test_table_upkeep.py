@@ -13,7 +13,7 @@ from torch import nn
 
 from support import tables_project
 from unregress import LeaveOutEdit, Project, Recipe, Runtime
-from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable, sample_keys
 from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.retraining import fold_models
 from unregress.runs.table_folder import read_tables
@@ -56,7 +56,7 @@ def project_with(folder: Path | None = None, **settings: Any) -> Project:
 
 def people_of(project: Project, table: LeaveOutTable, fold: int) -> list[int]:
     """The people in a fold."""
-    hashes = project.splits.row_hashes("train_eval")
+    hashes = sample_keys(project.splits, "train_eval")
     folds = dict(zip(table.keys, table.folds.tolist(), strict=True))
     return sorted({row // 2 for row, key in enumerate(hashes) if folds.get(key) == fold})
 

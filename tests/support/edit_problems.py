@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from unregress import Case, ForgetRequest, Splits, TensorTask
-from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable, sample_keys
 
 X = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
 FORGET = (3, 20, 41)
@@ -30,7 +30,7 @@ def problem(build: Callable[[], nn.Module], inputs: Tensor = X) -> tuple[nn.Modu
         splits=Splits(train=data, test=data),
         request=ForgetRequest(size=60, forget=FORGET, reason="test"),
     )
-    keys = tuple(case.splits.row_hashes("train_eval"))
+    keys = tuple(sample_keys(case.splits, "train_eval"))
     nothing = torch.empty(0)
     found = wanted.squeeze(1) if before.shape[1] == 1 else wanted
     table = LeaveOutTable(keys=keys, predictions=found, folds=torch.zeros(60), unseen=nothing, unseen_keys=())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -33,20 +33,21 @@ class FoldEffects:
     agreement: float
     """Correlation of the predicted effects of the others of a fold with what was measured, each without what the
     sample's own absence explains."""
-    gone: Tensor = field(default=torch.zeros(0), repr=False)
-    """What samples that were left out since add to the leave-out predictions; `(n, k)`, or empty if there are none."""
 
-    def left(self, folds: Tensor, places: Tensor) -> FoldEffects:
-        """The effects of some samples once all others are left out, as if the training had never had these.
+    def without_others(self, folds: Tensor, places: Tensor) -> tuple[FoldEffects, Tensor]:
+        """The effects of some samples as if the training had never had any others, and what these add to predictions.
 
         Args:
             folds: the fold of each sample, `(n,)` int64.
             places: places of the samples that stay, ascending; `(m,)` int64.
+
+        Returns:
+            The effects, and what is to be subtracted from the leave-out predictions of the samples, `(m, k)`.
         """
         out = torch.ones(len(self.pulls), dtype=torch.bool)
         out[places] = False
         if not bool(out.any()):
-            return self
+            return self, torch.zeros_like(self.pulls)
         lost = self.features[out].double().flatten(0, 1)
         root = torch.linalg.cholesky(torch.eye(lost.shape[1], dtype=lost.dtype) - lost.T @ lost)
         # Φ (1 - Φ_Tᵀ Φ_T)^(-1/2): the sum of the gradients' outer products no longer has those of the lost samples.
@@ -59,8 +60,7 @@ class FoldEffects:
             pulls=(self.pulls[places] + lower).to(self.pulls),
             agreement=self.agreement,
         )
-        gone = lower + kept.of_each(folds[places]) - self.of_each(folds)[places]
-        return replace(kept, gone=(gone + (self.gone[places] if len(self.gone) else 0)).to(self.pulls))
+        return kept, lower + kept.of_each(folds[places]) - self.of_each(folds)[places]
 
     def of(self, places: Tensor) -> Tensor:
         """How much higher the predictions of some samples are with these samples than without all of them.
@@ -88,10 +88,8 @@ class FoldEffects:
                 found[some] = self._changes(some)
         return found
 
-    def correction(self, folds: Tensor, places: Tensor) -> Tensor:
-        """What is to be added to some samples' leave-out predictions, so that these alone and those gone are left out.
-
-        It is what the others of their folds add to them, less what those that are gone do.
+    def of_others(self, folds: Tensor, places: Tensor) -> Tensor:
+        """What the others of their folds add to the predictions of some samples: to be added to leave-out predictions.
 
         Args:
             folds: the fold of each sample, `(n,)` int64.
@@ -101,8 +99,7 @@ class FoldEffects:
             `(m, k)` float64.
         """
         places, again = places.unique(return_inverse=True)
-        found = self.of_each(folds)[places] - self.of(places)
-        return (found - self.gone[places] if len(self.gone) else found)[again]
+        return (self.of_each(folds)[places] - self.of(places))[again]
 
     def _changes(self, places: Tensor) -> Tensor:
         """As `of`, of several groups with the same number of samples, `(g, m)`; `(g, m, k)`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 from unregress.data.case import Case
 from unregress.data.fold_effects import FoldEffects
 from unregress.data.request import Index
-from unregress.data.splits import HELD_OUT, Split
+from unregress.data.splits import HELD_OUT, Split, Splits
 from unregress.errors import StaleError
 from unregress.errors.wording import without_addresses
 from unregress.evidence.long_values import shortened
@@ -33,14 +35,15 @@ class LeaveOutTable:
 
     The training samples are divided into folds, by people where these are known; for each fold one model is trained on
     the others, predicts the fold, and is deleted.  What remains is one prediction for each sample, as of scikit-learn's
-    `cross_val_predict`.  Samples are found by a hash of their content, so that the table holds when others are deleted.
+    `cross_val_predict`.  Samples are found by a hash of content and person, so that the table holds when others are
+    deleted.
 
     Raises:
         StaleError: when read, a sample is not in the table.
     """
 
     keys: tuple[bytes, ...] = field(repr=False)
-    """SHA-256 of each training sample's content, inputs and target together."""
+    """By what each training sample is found again, see `sample_keys`."""
     predictions: Tensor = field(repr=False)
     """Raw prediction of each training sample by the model that never saw it; `(n, *out)`."""
     folds: Tensor = field(repr=False)
@@ -48,7 +51,7 @@ class LeaveOutTable:
     unseen: Tensor = field(repr=False)
     """Raw predictions of samples that no model ever saw, each by the model of one fold; `(u, *out)`."""
     unseen_keys: tuple[bytes, ...] = field(repr=False)
-    """SHA-256 of these samples' contents."""
+    """By what these samples are found again."""
     seed: int = 0
     """Seed of the trainings."""
     partition: int = 0
@@ -115,7 +118,7 @@ class LeaveOutTable:
         Raises:
             StaleError: the table belongs to another model, or to data that differ by more than `DELETED`.
         """
-        hashes, known = case.splits.row_hashes("train_eval"), set(self.keys)
+        hashes, known = sample_keys(case.splits, "train_eval"), set(self.keys)
         there = sum(hashes[row] in known for row in rows)
         if self.original and self.original not in weights:
             if not start or start != self.start_digest:
@@ -128,8 +131,8 @@ class LeaveOutTable:
                 )
             if there < len(rows) and self.data != case.splits.data_digest:
                 raise StaleError(
-                    "The leave-out table belongs to another version of the model, which was trained on other data from "
-                    "the same initial weights",
+                    "The model was trained anew from the same initial weights, and the data have samples that the "
+                    "leave-out table does not know: it may have been trained on them",
                     **_AGAIN,
                 )
         if (gone := 1 - there / max(1, self.made_with)) > DELETED:
@@ -140,20 +143,30 @@ class LeaveOutTable:
     def retained(self, case: Case) -> LeaveOutTable:
         """A copy with the samples that are still in the data and that no request of a case forgets.
 
-        People's held-out samples go with them.
+        People's held-out samples go with them.  Where the effects of samples are known, the predictions are those of
+        models that never saw the others either.
         """
         held_out = [split for split in HELD_OUT if getattr(case.splits, split) is not None]
-        own = _among(self.keys, case, ["train_eval"])
+        own = self._kept_places(case)
         seen = _among(self.unseen_keys, case, held_out)
+        predictions, effects = self._only(own)
         return replace(
             self,
             keys=tuple(self.keys[place] for place in own),
-            predictions=self.predictions[own],
+            predictions=predictions,
             folds=self.folds[own],
             unseen_keys=tuple(self.unseen_keys[place] for place in seen),
             unseen=self.unseen[seen],
-            effects=None if self.effects is None else self.effects.left(self.folds, own),
+            effects=effects,
         )
+
+    def _only(self, places: Tensor) -> tuple[Tensor, FoldEffects | None]:
+        """Predictions and effects of some samples, without what all others did to them as far as that is known."""
+        predictions = self.predictions[places]
+        if self.effects is None:
+            return predictions, None
+        effects, gone = self.effects.without_others(self.folds, places)
+        return predictions - gone.reshape(predictions.shape).to(predictions), effects
 
     def targets(self, case: Case) -> Tensor:
         """Leave-out predictions of a case's samples to forget, in the request's order; `(m, *out)`.
@@ -173,30 +186,55 @@ class LeaveOutTable:
             StaleError: as for `targets`.
         """
         places = self._places(case)
-        left_out = self.predictions[places]
-        if self.effects is None:
-            return left_out
-        there = torch.cat([_among(self.keys, case, ["train_eval"]), places]).unique()
-        correction = self.effects.left(self.folds, there).correction(
-            self.folds[there], torch.searchsorted(there, places)
-        )
-        return left_out + correction.reshape(left_out.shape).to(left_out)
+        there = torch.cat([self._kept_places(case), places]).unique()
+        left_out, effects = self._only(there)
+        own = torch.searchsorted(there, places)
+        if effects is None:
+            return left_out[own]
+        return left_out[own] + effects.of_others(self.folds[there], own).reshape(left_out[own].shape).to(left_out)
 
     def _places(self, case: Case) -> Tensor:
         """Places of the samples to forget, in the request's order, `(m,)` int64."""
-        every = case.splits.row_hashes("train_eval")
-        hashes = [every[row] for row in case.requested.forget]
-        known: dict[bytes, list[int]] = {}
-        for place, key in enumerate(self.keys):
-            known.setdefault(key, []).append(place)
-        if missing := sum(key not in known for key in hashes):
+        places, forget = self._place_of_each(case), case.requested.forget
+        if missing := sum(row not in places for row in forget):
             raise StaleError(
-                f"{missing} of {len(hashes)} samples are not in the leave-out table",
+                f"{missing} of {len(forget)} samples are not in the leave-out table",
                 expected="samples that the table was made with, unchanged",
                 remedy=_AGAIN["remedy"],
             )
-        # Copies of a sample take its places one after the other; those that came later share the last one.
-        return torch.tensor([known[key].pop(0) if len(known[key]) > 1 else known[key][0] for key in hashes])
+        return torch.tensor([places[row] for row in forget], dtype=torch.int64)
+
+    def _kept_places(self, case: Case) -> Tensor:
+        """Places of the training samples that no request of a case forgets, ascending; `(n,)` int64."""
+        places = self._place_of_each(case)
+        return torch.tensor(sorted({places[row] for row in case.kept("train") if row in places}), dtype=torch.int64)
+
+    def _place_of_each(self, case: Case) -> dict[int, int]:
+        """The place of each training sample in the data that the table knows, by its position in the data.
+
+        Copies of a sample take its places one after the other; those that came later share the last one.
+        """
+        known: dict[bytes, list[int]] = {}
+        for place, key in enumerate(self.keys):
+            known.setdefault(key, []).append(place)
+        found, seen = dict[int, int](), Counter[bytes]()
+        for row, key in enumerate(sample_keys(case.splits, "train_eval")):
+            if key in known:
+                found[row] = known[key][min(seen[key], len(known[key]) - 1)]
+                seen[key] += 1
+        return found
+
+
+def sample_keys(splits: Splits, split: Split) -> list[bytes]:
+    """By what a table finds the samples of a split again: SHA-256 of the content, and of the person where it is known.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    hashes, people = splits.row_hashes(split), splits.subjects_of(split)
+    if people is None:
+        return hashes
+    return [sha256(key + str(person).encode()).digest() for key, person in zip(hashes, people, strict=True)]
 
 
 def teaching(tables: Sequence[LeaveOutTable]) -> tuple[LeaveOutTable, ...]:
@@ -218,7 +256,12 @@ def training_of(case: Case, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _among(keys: Sequence[bytes], case: Case, splits: Sequence[Split]) -> Tensor:
-    """Places of the keys that are those of samples which no request forgets."""
-    hashes = {split: case.splits.row_hashes(split) for split in splits}
-    there = {hashes[split][row] for split in splits for row in case.kept(split)}
-    return torch.tensor([place for place, key in enumerate(keys) if key in there], dtype=torch.int64)
+    """Places of the keys of held-out samples that no request forgets, ascending; of copies as many as are kept."""
+    hashes = {split: sample_keys(case.splits, split) for split in splits}
+    there = Counter(hashes[split][row] for split in splits for row in case.kept(split))
+    found = []
+    for place, key in enumerate(keys):
+        if there[key]:
+            there[key] -= 1
+            found.append(place)
+    return torch.tensor(found, dtype=torch.int64)

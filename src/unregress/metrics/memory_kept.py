@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from unregress.data.case import Case
-from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.leave_out_table import LeaveOutTable, sample_keys
 from unregress.data.request import Index
 from unregress.errors import StaleError, UnregressError
 from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
@@ -115,7 +115,7 @@ class MemoryKept(Metric):
             return self.refused
         # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
         rows = np.flatnonzero(case.retained("test")) if case.requested.by == OWN_HELD_OUT[0] else case.rows("test")
-        hashes, known = case.splits.row_hashes("test"), set(self.table.unseen_keys)
+        hashes, known = sample_keys(case.splits, "test"), set(self.table.unseen_keys)
         return Likeness(case, np.array([row for row in rows if hashes[row] in known], dtype=np.int64)).unfit
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
@@ -174,7 +174,7 @@ class MemoryKept(Metric):
     def never_seen(self, panel: Panel) -> NeverSeen | str:
         """Never-seen samples to compare with, or why there are none."""
         case, parts = panel.required_case, held_out(panel)
-        hashes = case.splits.row_hashes("test")
+        hashes = sample_keys(case.splits, "test")
         known = {key: place for place, key in enumerate(self.table.unseen_keys)}
         index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
         pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]

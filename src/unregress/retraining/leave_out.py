@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unregress.data.case import Case
-from unregress.data.leave_out_table import LeaveOutTable, training_of
+from unregress.data.leave_out_table import LeaveOutTable, sample_keys, training_of
 from unregress.data.listed import numbered
 from unregress.data.request import Index
 from unregress.data.splits import Split
@@ -228,11 +228,11 @@ def _chosen(held: list[Chosen], mask: np.typing.NDArray[np.bool_]) -> list[Chose
 
 
 def _keys(case: Case, chosen: list[Chosen]) -> tuple[bytes, ...]:
-    """The SHA-256 of each sample's content."""
+    """By what the table finds the samples again."""
     found: list[bytes] = []
     for each in chosen:
-        hashes = case.splits.row_hashes(each.split)
-        found += [hashes[row] for row in each.rows]
+        keys = sample_keys(case.splits, each.split)
+        found += [keys[row] for row in each.rows]
     return tuple(found)
 
 

@@ -75,8 +75,7 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         "unseen": table.unseen.contiguous(),
     }
     if table.effects is not None:
-        effects = table.effects
-        tensors |= {name: getattr(effects, name).contiguous() for name in ("features", "pulls", "gone")}
+        tensors |= {"features": table.effects.features.contiguous(), "pulls": table.effects.pulls.contiguous()}
     save_file(tensors, str(folder / weights))
     described = _Description(
         layout=LAYOUT,
@@ -165,9 +164,7 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
 def _effects(tensors: dict[str, Tensor], described: _Description) -> FoldEffects | None:
     if described.agreement is None or not {"features", "pulls"} <= tensors.keys():
         return None
-    # Tables of earlier versions, of which no samples had gone, say nothing of them.
-    gone = tensors.get("gone", torch.zeros(0))
-    return FoldEffects(features=tensors["features"], pulls=tensors["pulls"], agreement=described.agreement, gone=gone)
+    return FoldEffects(features=tensors["features"], pulls=tensors["pulls"], agreement=described.agreement)
 
 
 def _bytes(keys: tuple[bytes, ...]) -> Tensor:
