@@ -9,7 +9,7 @@ import table_reports
 from judge_again import RESULTS, judged_again
 
 from unregress import Rule
-from unregress.evidence import AuditReport
+from unregress.evidence import CONSTANT, AuditReport
 
 AUDITED = sorted(each.parent.name for each in RESULTS.glob("*/audits"))
 TABLED = sorted(each.parent.name for each in RESULTS.glob("*/result.json") if each.parent.name not in AUDITED)
@@ -31,6 +31,14 @@ def test_without_audits_they_are_those_of_the_table(name: str) -> None:
         of_seeds = [report.verdict(each["model"]) for report in stages[each["stage"] - 1]]
         assert [verdict.outcome for verdict in of_seeds] == each["outcomes"]
         assert of_seeds[0].reason == each["reason"]
+
+
+@pytest.mark.parametrize("name", [*AUDITED, *TABLED])
+def test_a_constant_passes_on_no_data_set(name: str) -> None:
+    """Where golds have no more skill on what is kept than a constant, as below 2 on STS-B, nobody can be judged."""
+    told = json.loads((RESULTS / name / "result.json").read_text(encoding="utf-8"))["verdicts"]
+    (constant,) = {outcome for each in told if each["model"] == CONSTANT for outcome in each["outcomes"]}
+    assert constant == ("INCONCLUSIVE" if name.startswith("stsb-0-2") else "FAIL")
 
 
 @pytest.mark.parametrize("name", ["utkface-60-100", "stsb-random-1000-tuned"])
