@@ -6,7 +6,8 @@ draws an original, golds and a model to judge from a pool that is trained once.
     cd benchmarks
     python planted_models.py --data DATA --output ../results/calibration/planted-models.json --seed 7
     python planted_models.py --data DATA --output ../results/calibration/planted-bands.json --seed 7 --asked band
-    python planted_models.py --data DATA --output ../results/calibration/planted-5.json --seed 7 --samples 5
+    python planted_models.py --data DATA --output ../results/calibration/planted-5.json --seed 7 --samples 5 \
+        --tasks [tabular,image]
 """
 
 from __future__ import annotations
@@ -224,6 +225,7 @@ def main(
     seed: int = 0,
     asked: Asked = "random",
     samples: int = FORGOTTEN,
+    tasks: Sequence[str] = tuple(KINDS),
 ) -> None:
     """Train, audit, and write the shares of outcomes.
 
@@ -236,17 +238,18 @@ def main(
         seed: of all draws.
         asked: what is forgotten.
         samples: number of forgotten samples where they are drawn at random.
+        tasks: names of the tasks.
     """
     rule = Rule()
     found: dict[str, Any] = {
         "command": f"python benchmarks/planted_models.py --data ../shared/data --output {output} --seed {seed}"
-        f" --asked {asked} --samples {samples}",
+        f" --asked {asked} --samples {samples} --tasks [{','.join(tasks)}]",
         "settings": {
             "times": times, "golds": golds, "originals": originals, "seed": seed, "rule": str(rule),
             "versions": {name: version(name) for name in ("unregress", "torch", "numpy", "scipy")},
         },
     }  # fmt: skip
-    for kind in KINDS:
+    for kind in tasks:
         pool = pool_of(kind, data, golds=golds, originals=originals, seed=seed, asked=asked, samples=samples)
         found[kind] = {"forgotten": len(pool.target[FORGET]), "held out": {p: len(v) for p, v in pool.target.items()}}
         for place, count in enumerate(GOLDS):
