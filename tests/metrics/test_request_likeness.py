@@ -80,6 +80,18 @@ def test_a_band_of_targets_is_compared_with_samples_of_its_targets() -> None:
         assert like.kind == "matched" and like.unfit == ""
 
 
+def test_unknown_targets_are_matched_as_zero() -> None:
+    splits = replace(data()[0], subjects=None, test_subjects=None)
+    targets = splits.train.tensors[1].numpy()  # type: ignore[attr-defined]
+    case = case_of(splits, ForgetRequest.band(targets, 1.0, reason="high"))
+    count, rows = len(case.requested.forget), np.arange(PEOPLE // 2 * 3)
+    rng = np.random.default_rng(0)
+    both = rng.normal(size=(count, 2)), rng.normal(size=(len(rows), 2))
+    both[0][0, 1] = both[1][::7, 1] = np.nan
+    like = Likeness(case, rows, both)
+    assert like.kind == "matched" and like.groups(10, rng).positions.shape == (10, count)
+
+
 def test_consecutive_rows_are_a_stretch_only_where_never_seen_ones_have_an_order_too() -> None:
     rng = np.random.default_rng(0)
     walk, noise = rng.normal(size=(400, 3)).cumsum(axis=0), rng.normal(size=(400, 3))

@@ -97,7 +97,8 @@ class Likeness:
         if self.kind == "stretches":
             return of_runs(len(self.rows), lengths_of_runs(forget), draws, rng)
         if self.kind == "matched":
-            return matched(*self._both_targets, draws, rng)
+            wanted, there = self._matched_targets
+            return matched(wanted, there, draws, rng)
         return random_of(len(self.rows), len(forget), draws, rng)
 
     @cached_property
@@ -151,7 +152,8 @@ class Likeness:
         rng = np.random.default_rng(0)
         others = self.rows
         if self.kind == "matched":
-            others = np.unique(self.rows[matched_groups(*self._both_targets, 4, rng)])
+            wanted, known = self._matched_targets
+            others = np.unique(self.rows[matched_groups(wanted, known, 4, rng)])
         elif len(self.rows) > COMPARED and not self.people:
             others = np.sort(rng.choice(self.rows, COMPARED, replace=False))
         targets = self.kind != "matched"
@@ -176,12 +178,17 @@ class Likeness:
         By the mean squared difference of neighbours, in units of that of any two samples.
         """
         values = _inputs(self.case, "test", self.rows[:COMPARED], targets=True)
-        spread = values.var(axis=0)
-        if len(values) < 2 or not (spread > 0).any():
+        varying = values[:, values.std(axis=0) > 0]
+        if not varying.size:
             return False
-        return float((np.diff(values, axis=0) ** 2).mean(axis=0)[spread > 0] @ (1 / spread[spread > 0])) < float(
-            2 * NEIGHBOURS * (spread > 0).sum()
-        )
+        moved = (np.diff(varying, axis=0) ** 2).mean(axis=0)
+        return float((moved / (2 * varying.var(axis=0))).mean()) < NEIGHBOURS
+
+    @property
+    def _matched_targets(self) -> tuple[Values, Values]:
+        """As `_both_targets`, with zeros for unknown ones."""
+        first, second = self._both_targets
+        return np.nan_to_num(first), np.nan_to_num(second)
 
     @cached_property
     def _both_targets(self) -> tuple[Values, Values]:
