@@ -20,6 +20,7 @@ PAGE, RESULTS = ROOT / "docs" / "small-requests.md", ROOT / "results" / "small-r
 TITLES = {
     "stsb-annealed": "STS-B, tables of 5 folds",
     "stsb-annealed-20": "STS-B, three tables of 20 folds",
+    "stsb-people": "STS-B, connected pairs, tables of 5 folds",
     "wage": "wage panel",
     "wage-40": "wage panel, three tables of 40 folds",
     "etth1": "ETTh1",
