@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from calibration_small import audits, statistics, write
 from jsonargparse import auto_cli
+from scipy.spatial.distance import pdist
 from small_pools import Request, coupled, uncoupled
 
 from unregress import Rule
@@ -25,11 +26,8 @@ FIRST_SEED = 40_500
 
 def floor(requests: list[Request]) -> float:
     """Mean distance of two golds on the forgotten samples."""
-    apart = []
-    for request in requests:
-        places = request.at(request.golds, "train-forget")
-        apart += [np.abs(places[k + 1 :] - places[k]).mean() for k in range(len(places) - 1)]
-    return round(float(np.mean(apart)), 3)
+    places = [request.at(request.golds, "train-forget") for request in requests]
+    return round(float(np.mean([pdist(each, "cityblock").mean() / each.shape[1] for each in places])), 3)
 
 
 def main(output: Path, cache: Path, times: int = 100, starts: int = 8) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from unregress.evidence import CONSTANT, AuditReport, Measurement, Verdict
 from unregress.evidence.criteria import FAR_OFF_SHARE, MEMORY_SHARE
 from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.memory import compared_with_golds
-from unregress.metrics.memory_groups import random_of
+from unregress.metrics.memory_groups import Groups, random_of
 from unregress.metrics.memory_slope import chance, memory_kept
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
@@ -102,12 +103,20 @@ def audited(models: Mapping[str, Values], target: Values, samples: int, rule: Ru
     return report_of(measured, samples, rule)
 
 
-def by_chance(model: Values, target: Values, center: Values, samples: int) -> float:
+def by_chance(
+    model: Values, target: Values, center: Values, samples: int, scale: float = RESIDUAL**2, draws: int = GROUPS
+) -> float:
     """`unregress.metrics.memory_by_chance` of predictions whose first samples are forgotten."""
-    groups = random_of(len(target) - samples, samples, GROUPS, np.random.default_rng(0))
+    groups = never_seen_groups(len(target) - samples, samples, draws)
     new, asked = slice(samples, None), slice(samples)
-    slope = memory_kept(model[asked], target[asked], center[asked], RESIDUAL**2)
-    return chance(slope, model[new], target[new], center[new], groups.positions, RESIDUAL**2, groups.widening)
+    slope = memory_kept(model[asked], target[asked], center[asked], scale)
+    return chance(slope, model[new], target[new], center[new], groups.positions, scale, groups.widening)
+
+
+@cache
+def never_seen_groups(size: int, samples: int, draws: int) -> Groups:
+    """The same groups of never-seen samples for all models."""
+    return random_of(size, samples, draws, np.random.default_rng(0))
 
 
 def false_alarms(spread: str, samples: int, golds: int, audits: int, rng: np.random.Generator) -> list[float]:

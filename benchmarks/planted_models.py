@@ -24,6 +24,7 @@ import numpy as np
 from calibration_small import measures
 from jsonargparse import auto_cli
 from judged_measures import report_of
+from planted_few import by_chance
 from planted_pools import FORGOTTEN, KINDS, Asked, Measured, Pool, pool_of
 
 from unregress import Rule
@@ -32,8 +33,7 @@ from unregress.evidence.findings import BY_CHANCE
 from unregress.metrics.errors import mean_absolute_error
 from unregress.metrics.memory import FEW
 from unregress.metrics.memory_by_chance import DRAWS
-from unregress.metrics.memory_groups import needed, random_of
-from unregress.metrics.memory_slope import chance, memory_kept
+from unregress.metrics.memory_groups import needed
 from unregress.metrics.predictions import Values
 from unregress.metrics.readout import READOUT
 from unregress.metrics.relearning import above_threshold
@@ -171,28 +171,25 @@ def verdict(pool: Pool, original: Measured, model: Measured, golds: Sequence[Mea
     found = (
         Measurement(metric="mae", split=KEPT, model=CONSTANT, value=constant),
         *measures(answers, target, few=len(target[FORGET]) < rule.samples),
-        *by_chance(target, answers, [name for name in models if name.startswith("gold")]),
+        *memory_by_chance(target, answers, [name for name in models if name.startswith("gold")]),
         *in_weights(pool, models),
     )
     return report_of(found, len(target[FORGET]), rule).verdict("model")
 
 
-def by_chance(
+def memory_by_chance(
     target: Mapping[str, Values], answers: Mapping[str, Mapping[str, Values]], golds: Sequence[str]
 ) -> Iterator[Measurement]:
-    """`unregress.metrics.memory_by_chance` of few samples at random, for which never-seen ones can stand."""
+    """As the metric has it, of few samples at random, for which never-seen ones can stand."""
     asked, there = len(target[FORGET]), len(target[KEPT])
     if asked >= FEW or SIMILAR in target or there < needed(asked):
         return
-    groups = random_of(there, asked, DRAWS, np.random.default_rng(0))
-    everyone = {part: np.mean([answers[gold][part] for gold in golds], axis=0) for part in (FORGET, KEPT)}
-    scale = float(np.mean((target[KEPT] - everyone[KEPT]) ** 2))
-    for name, own in answers.items():
-        center = {
-            part: np.mean([answers[gold][part] for gold in golds if gold != name], axis=0) for part in (FORGET, KEPT)
-        }
-        slope = memory_kept(own[FORGET], target[FORGET], center[FORGET], scale)
-        value = chance(slope, own[KEPT], target[KEPT], center[KEPT], groups.positions, scale, groups.widening)
+    seen = {name: np.concatenate([own[FORGET], own[KEPT]]) for name, own in answers.items()}
+    true = np.concatenate([target[FORGET], target[KEPT]])
+    scale = float(np.mean((true - np.mean([seen[gold] for gold in golds], axis=0))[asked:] ** 2))
+    for name, own in seen.items():
+        center = np.mean([seen[gold] for gold in golds if gold != name], axis=0)
+        value = by_chance(own, true, center, asked, scale, DRAWS)
         yield Measurement(metric=BY_CHANCE, split=FORGET, model=name, value=value)
 
 
