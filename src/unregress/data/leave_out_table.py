@@ -43,7 +43,7 @@ class LeaveOutTable:
     """
 
     keys: tuple[bytes, ...] = field(repr=False)
-    """By what each training sample is found again, see `sample_keys`."""
+    """Key of each training sample, by which it is found in the data, see `sample_keys`."""
     predictions: Tensor = field(repr=False)
     """Raw prediction of each training sample by the model that never saw it; `(n, *out)`."""
     folds: Tensor = field(repr=False)
@@ -51,7 +51,7 @@ class LeaveOutTable:
     unseen: Tensor = field(repr=False)
     """Raw predictions of samples that no model ever saw, each by the model of one fold; `(u, *out)`."""
     unseen_keys: tuple[bytes, ...] = field(repr=False)
-    """By what these samples are found again."""
+    """Keys of these samples."""
     seed: int = 0
     """Seed of the trainings."""
     partition: int = 0
@@ -147,7 +147,7 @@ class LeaveOutTable:
         models that never saw the others either.
         """
         held_out = [split for split in HELD_OUT if getattr(case.splits, split) is not None]
-        own = self._kept_places(case)
+        own = self._kept_places(case, self._place_of_each(case))
         seen = _among(self.unseen_keys, case, held_out)
         predictions, effects = self._only(own)
         return replace(
@@ -161,7 +161,7 @@ class LeaveOutTable:
         )
 
     def _only(self, places: Tensor) -> tuple[Tensor, FoldEffects | None]:
-        """Predictions and effects of some samples, without what all others did to them as far as that is known."""
+        """Predictions and effects of some samples, with the known effects of all others taken out."""
         predictions = self.predictions[places]
         if self.effects is None:
             return predictions, None
@@ -174,40 +174,43 @@ class LeaveOutTable:
         Raises:
             StaleError: a sample is not in the table, as it was added or changed since, or removed after its request.
         """
-        return self.predictions[self._places(case)]
+        return self.predictions[self._places(case, self._place_of_each(case))]
 
     def corrected(self, case: Case) -> Tensor:
         """As `targets`, for a model that has lost the samples to forget, those of earlier requests, and no others.
 
-        The others of a sample's fold are added again, and what was forgotten since the table was made is left out: it
-        taught the models of other folds.  The same as `targets` where the effects of samples are not known.
+        The effect of the others of a sample's fold is added again, and that of samples which were forgotten since the
+        table was made is taken out: the models of other folds were trained on them.  The same as `targets` where the
+        effects of samples are not known.
 
         Raises:
             StaleError: as for `targets`.
         """
-        places = self._places(case)
-        there = torch.cat([self._kept_places(case), places]).unique()
+        every = self._place_of_each(case)
+        places = self._places(case, every)
+        there = torch.cat([self._kept_places(case, every), places]).unique()
         left_out, effects = self._only(there)
         own = torch.searchsorted(there, places)
         if effects is None:
             return left_out[own]
         return left_out[own] + effects.of_others(self.folds[there], own).reshape(left_out[own].shape).to(left_out)
 
-    def _places(self, case: Case) -> Tensor:
-        """Places of the samples to forget, in the request's order, `(m,)` int64."""
-        places, forget = self._place_of_each(case), case.requested.forget
-        if missing := sum(row not in places for row in forget):
+    @staticmethod
+    def _places(case: Case, every: Mapping[int, int]) -> Tensor:
+        """Places of the samples to forget, in the request's order, `(m,)` int64; `every` is `_place_of_each`."""
+        forget = case.requested.forget
+        if missing := sum(row not in every for row in forget):
             raise StaleError(
                 f"{missing} of {len(forget)} samples are not in the leave-out table",
                 expected="samples that the table was made with, unchanged",
                 remedy=_AGAIN["remedy"],
             )
-        return torch.tensor([places[row] for row in forget], dtype=torch.int64)
+        return torch.tensor([every[row] for row in forget], dtype=torch.int64)
 
-    def _kept_places(self, case: Case) -> Tensor:
+    @staticmethod
+    def _kept_places(case: Case, every: Mapping[int, int]) -> Tensor:
         """Places of the training samples that no request of a case forgets, ascending; `(n,)` int64."""
-        places = self._place_of_each(case)
-        return torch.tensor(sorted({places[row] for row in case.kept("train") if row in places}), dtype=torch.int64)
+        return torch.tensor(sorted({every[row] for row in case.kept("train") if row in every}), dtype=torch.int64)
 
     def _place_of_each(self, case: Case) -> dict[int, int]:
         """The place of each training sample in the data that the table knows, by its position in the data.
@@ -226,7 +229,9 @@ class LeaveOutTable:
 
 
 def sample_keys(splits: Splits, split: Split) -> list[bytes]:
-    """By what a table finds the samples of a split again: SHA-256 of the content, and of the person where it is known.
+    """Keys of the samples of a split: SHA-256 of the content, and of the person where it is known.
+
+    By them a table finds its samples in the data, also after others were deleted.
 
     Raises:
         DataError: there is no such split.

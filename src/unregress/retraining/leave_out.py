@@ -228,7 +228,7 @@ def _chosen(held: list[Chosen], mask: np.typing.NDArray[np.bool_]) -> list[Chose
 
 
 def _keys(case: Case, chosen: list[Chosen]) -> tuple[bytes, ...]:
-    """By what the table finds the samples again."""
+    """The keys of the chosen samples."""
     found: list[bytes] = []
     for each in chosen:
         keys = sample_keys(case.splits, each.split)
