@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from support import tables_project
-from unregress import LeaveOutEdit, Project, Recipe, Runtime
+from unregress import LeaveOutEdit, Project, Recipe, Retrain, Runtime, Splits
 from unregress.data.leave_out_table import LeaveOutTable, sample_keys
 from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.retraining import fold_models
@@ -173,6 +175,47 @@ def test_tables_that_were_finished_before_an_interruption_are_not_trained_again(
     trained.clear()
     project.table(folds=3)
     assert len(trained) == 2 and not (tmp_path / "table.unfinished").exists()
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_retrained_model_keeps_its_tables_when_people_join(tmp_path: Path, trained: list[int], closed: bool) -> None:
+    """The rows of the person who left are gone from the data, and another person's are new."""
+    project = project_with(tmp_path / "table")
+    project.table(folds=3)
+    done = project.forget(subjects=[4], reason="test", method=Retrain(recipe=RECIPE, start=project.start))
+    if closed:
+        (first, _) = project.table(after=done)
+        assert first.retrained == (weights_of(done.model),) != (first.original,)
+        assert project.table(after=done)[0].retrained == first.retrained
+    done.save(tmp_path / "deployed")
+    later = Project(
+        task=project.task,
+        splits=joined(without=4),
+        training=RECIPE,
+        runtime=CPU,
+        model=tmp_path / "deployed",
+        table=tmp_path / "table",
+        log=Lines(),
+    )
+    trained.clear()
+    if not closed:
+        with pytest.raises(StaleError, match="may have been trained on them"):
+            later.forget(subjects=[5], reason="test", method=LeaveOutEdit())
+        return
+    few = later.forget(subjects=[5], reason="test", method=LeaveOutEdit())
+    assert few.record is not None and weights_of(done.model) in few.record.parents
+    # The edit of the retrained model needs no entry of its own.
+    assert later.table(after=few)[0].retrained == first.retrained and trained == []
+
+
+def joined(without: int) -> Splits:
+    """The data without one person, and with a new one's two samples."""
+    splits = tables_project.data()
+    rows = [row for row, person in enumerate(splits.subjects or ()) if person != without]
+    x, y = splits.train[:]
+    new = torch.randn(2, 20, generator=torch.Generator().manual_seed(5))
+    train = TensorDataset(torch.cat([x[rows], new]), torch.cat([y[rows], new[:, 0]]))
+    return replace(splits, train=train, subjects=[*((splits.subjects or ())[row] for row in rows), 99, 99])
 
 
 def test_the_remedy_for_a_stale_table_holds_after_another_training(tmp_path: Path) -> None:

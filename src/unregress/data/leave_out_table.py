@@ -60,6 +60,9 @@ class LeaveOutTable:
     """SHA-256 of the initial weights of all fold models; empty if each had its own."""
     original: str = ""
     """SHA-256 of the weights of the original that the table belongs to."""
+    retrained: tuple[str, ...] = ()
+    """SHA-256 of the weights of models that were trained as the original was, when the table knew all of their samples;
+    the table belongs to them too."""
     made_with: int = 0
     """Number of training samples that the table was made with."""
     number_of_folds: int = 0
@@ -106,7 +109,7 @@ class LeaveOutTable:
 
         A model belongs to the table if it is the original, or was made from it; or if it was trained as the original
         was, from the same initial weights and on the same data, of which some may have been deleted: an exact
-        retraining after a request is of this kind.
+        retraining after a request is of this kind.  Those in `retrained` stay with the table when samples come later.
 
         Args:
             case: the data.
@@ -120,7 +123,7 @@ class LeaveOutTable:
         """
         hashes, known = sample_keys(case.splits, "train_eval"), set(self.keys)
         there = sum(hashes[row] in known for row in rows)
-        if self.original and self.original not in weights:
+        if self.original and not {self.original, *self.retrained} & set(weights):
             if not start or start != self.start_digest:
                 raise StaleError("The leave-out table belongs to another version of the model", **_AGAIN)
             if recipe is None or training_of(case, recipe) != self.training:

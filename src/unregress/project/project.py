@@ -313,6 +313,7 @@ class Project:
             self.model,
             start=self.start,
             folder=self.table_folder,
+            after=after,
             known=() if self.table_folder is not None else self.tables,
             folds=folds,
             partitions=partitions,

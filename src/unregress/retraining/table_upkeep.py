@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -11,7 +12,7 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import SettingError, StaleError
-from unregress.methods.unlearned import Unlearned, lineage, require_initial
+from unregress.methods.unlearned import Candidate, Unlearned, lineage, require_initial
 from unregress.retraining.leave_out import fit_table, key_of
 from unregress.runs.folder import CONFIG, check_run
 from unregress.runs.lenient import mapping_of
@@ -30,10 +31,11 @@ def up_to_date_tables(
     case: Case,
     training: Training,
     runtime: Runtime,
-    model: nn.Module | Unlearned,
+    model: Candidate,
     *,
     start: nn.Module | None,
     folder: Path | None,
+    after: Candidate | None = None,
     known: Sequence[LeaveOutTable] = (),
     folds: int | None = None,
     partitions: int | None = None,
@@ -50,6 +52,7 @@ def up_to_date_tables(
         model: the model that the tables belong to.
         start: the original's initial weights; None if unknown.
         folder: where tables are kept, and the predictions of an interrupted call beside it; None keeps nothing.
+        after: the model that carried out the last request, which is to take the place of `model`.
         known: the tables that there are already, where no folder keeps them.
         folds: number of folds; None for that of the tables that exist, and `FOLDS` if there are none.
         partitions: number of tables, each with a partition into folds of its own: the last one judges, the others
@@ -99,20 +102,28 @@ def up_to_date_tables(
             log=log,
         )
     tables = [existing[number] for number in range(partitions)]
-    kept = tuple(table.retained(case) for table in tables)
-    for before, after in zip(tables, kept, strict=True):
-        if gone := len(before.keys) - len(after.keys):
-            log(f"Table {after.partition}: the predictions of {gone} samples that are forgotten or gone were removed")
+    kept = tuple(_with_retrained(table.retained(case), case, model if after is None else after) for table in tables)
+    for before, now in zip(tables, kept, strict=True):
+        if gone := len(before.keys) - len(now.keys):
+            log(f"Table {now.partition}: the predictions of {gone} samples that are forgotten or gone were removed")
     if folder is not None:
         write_tables(runtime.process_group, folder, kept, config)
         discard(folder)
     return kept
 
 
+def _with_retrained(table: LeaveOutTable, case: Case, model: Candidate) -> LeaveOutTable:
+    """A table that records an exact retraining, and belongs to it even when samples come that it does not know."""
+    own, *parents = lineage(model).weights
+    if {table.original, *table.retrained} & {own, *parents} or _why_not(table, case, model):
+        return table
+    return replace(table, retrained=(*table.retrained, own))
+
+
 def _usable(
     tables: Sequence[LeaveOutTable],
     case: Case,
-    model: nn.Module | Unlearned,
+    model: Candidate,
     folds: int,
     partitions: int,
     log: Callable[[str], None],
@@ -130,7 +141,7 @@ def _usable(
 
 
 def current(
-    tables: Sequence[LeaveOutTable], case: Case, model: nn.Module | Unlearned, log: Callable[[str], None]
+    tables: Sequence[LeaveOutTable], case: Case, model: Candidate, log: Callable[[str], None]
 ) -> tuple[tuple[LeaveOutTable, ...], str]:
     """The tables that still belong to a model and its data, and what is wrong with the others, which is logged once."""
     found, refused = [], dict[str, None]()
@@ -159,10 +170,15 @@ def _of_folder(folder: Path) -> tuple[int, int]:
     return folds if isinstance(folds, int) else FOLDS, 1 + max(numbers) if numbers else PARTITIONS
 
 
-def _unusable(table: LeaveOutTable, case: Case, model: nn.Module | Unlearned, folds: int) -> str:
+def _unusable(table: LeaveOutTable, case: Case, model: Candidate, folds: int) -> str:
     """Why a table cannot be used any longer; empty if it can."""
     if table.number_of_folds != folds:
         return f"it has {table.number_of_folds} folds, and {folds} are asked for"
+    return _why_not(table, case, model)
+
+
+def _why_not(table: LeaveOutTable, case: Case, model: Candidate) -> str:
+    """Why a table does not belong to a model and the samples that are kept; empty if it does."""
     try:
         table.require_current(case, case.kept("train"), *lineage(model))
     except StaleError as error:

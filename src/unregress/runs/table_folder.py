@@ -48,6 +48,8 @@ class _Description:
     """κ; None if it could not be measured."""
     training: dict[str, Any] = field(default_factory=dict, metadata={"may_be_missing": True})
     """How the fold models were trained; empty if unknown."""
+    retrained: list[str] = field(default_factory=list, metadata={"may_be_missing": True})
+    """SHA-256 of the weights of models that took the original's place by a retraining."""
     data: str = field(default="", metadata={"may_be_missing": True})
     """SHA-256 of the training data; empty if unknown."""
     agreement: float | None = field(default=None, metadata={"may_be_missing": True})
@@ -84,6 +86,7 @@ def write_table(folder: Path, table: LeaveOutTable) -> None:
         folds=table.number_of_folds,
         start=table.start_digest,
         original=table.original,
+        retrained=list(table.retrained),
         made_with=table.made_with,
         training=dict(table.training),
         data=table.data,
@@ -152,6 +155,7 @@ def read_table(folder: Path, partition: int = 0) -> LeaveOutTable:
         partition=described.partition,
         start_digest=described.start,
         original=described.original,
+        retrained=tuple(described.retrained),
         made_with=described.made_with,
         number_of_folds=described.folds,
         training=described.training,
