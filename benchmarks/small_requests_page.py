@@ -21,6 +21,7 @@ TITLES = {
     "stsb-annealed": "STS-B, tables of 5 folds",
     "stsb-annealed-20": "STS-B, three tables of 20 folds",
     "stsb-people": "STS-B, connected pairs, tables of 5 folds",
+    "stsb-people-20": "STS-B, connected pairs, three tables of 20 folds",
     "wage": "wage panel",
     "wage-40": "wage panel, three tables of 40 folds",
     "etth1": "ETTh1",
@@ -185,14 +186,29 @@ def others_of_a_fold(name: str) -> list[str]:
     return _table(["tables", "predictions", *next(iter(found.values()))], rows)
 
 
+def of_features(name: str) -> list[str]:
+    """Edits of predictions alone and of hidden features too, as means over requests; of golds the range."""
+    requests = list(load(name)["requests"].values())
+    for each in requests:
+        floor = np.mean(each["paired"]["golds"])
+        each["floors"] = {model: np.divide(value, floor).tolist() for model, value in each["paired"].items()}
+    numbers = ("floors", "beta", "revival", "readout", "retained", "test")
+    rows = [["gold", "1", *(_range([value for each in requests for value in each[key]["golds"]]) for key in numbers)]]
+    for model in [model for model in requests[0]["beta"] if model != "golds"]:
+        share = _mean(each["share of retraining"].get(model, float(model == "Retrain")) for each in requests)
+        rows.append([model, share, *(_mean(each[key][model] for each in requests) for key in numbers)])
+    return _table(["", "share", "distance / floor", "β", "revival", "readout", "retain error", "test error"], rows)
+
+
 def blocks() -> dict[str, list[str]]:
     """Every table of the page, by its name in the page's comments."""
     made = {f"methods {name}": methods(load(name)) for name in TITLES}
     made["goal"] = goal(TITLES)
     made["costs"] = costs(TITLES)
-    made["ten in a row"] = in_a_row(("stsb-annealed-20", "wage"))
+    made["ten in a row"] = in_a_row(("stsb-annealed-20", "wage", "etth1-weeks", "utkface", "faces-by-heart"))
     made["audit by the table"] = rates(TITLES)
     made["others of a fold"] = others_of_a_fold("wage")
+    made["features"] = of_features("stsb-features")
     return made
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from unregress.hooks import gram as gram_module
 from unregress.hooks import layer_gradients as module
 from unregress.hooks.gram import LayerRecord, gram, record, supported_layers, traced
-from unregress.hooks.layer_gradients import Trace
+from unregress.hooks.layer_gradients import Trace, few_positions
 
 
 class Tokens(nn.Module):
@@ -40,6 +40,21 @@ def image_net(outputs: int = 1) -> nn.Module:
     )
 
 
+class FewPositions(nn.Module):
+    """Convolutions of many channels over few positions, one of which is used twice."""
+
+    def __init__(self, outputs: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 2, stride=2)
+        self.twice = nn.Conv2d(16, 16, 3, padding=1)
+        self.along = nn.Conv1d(16, 40, 1, bias=False)
+        self.head = nn.Linear(40, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.twice(self.twice(self.first(x).tanh()).tanh()).tanh()
+        return self.head(self.along(y.mean(3)).tanh().mean(2))
+
+
 CASES = {
     "mlp": (lambda k: nn.Sequential(nn.Linear(3, 7), nn.Tanh(), nn.Linear(7, k)), torch.randn(6, 3)),
     "sequence": (
@@ -51,6 +66,7 @@ CASES = {
         torch.randn(6, 20, 2),
     ),
     "images": (image_net, torch.randn(6, 3, 8, 7)),
+    "few positions": (FewPositions, torch.randn(6, 3, 3, 4)),
     "text": (Tokens, torch.randint(0, 9, (6, 2, 5))),
 }
 
@@ -66,7 +82,7 @@ def expected(model: nn.Module, layer: nn.Module, inputs: Tensor) -> Tensor:
     return jacobian @ jacobian.T
 
 
-def products(model: nn.Module, inputs: Tensor, chunk: int) -> dict[str, Tensor]:
+def products(model: nn.Module, inputs: Tensor, chunk: int, leading: int | None = None) -> dict[str, Tensor]:
     layers = supported_layers(model)
     records = {name: LayerRecord(layer) for name, layer in layers.items()}
     count = 0
@@ -77,7 +93,7 @@ def products(model: nn.Module, inputs: Tensor, chunk: int) -> dict[str, Tensor]:
             outputs = model(part).flatten(1)
             record(records, seen, outputs)
             count += outputs.numel()
-    return {name: gram(each, count) for name, each in records.items()}
+    return {name: gram(each, count, leading) for name, each in records.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -99,6 +115,34 @@ def test_products_equal_autograd(
     for layer, matrix in found.items():
         wanted = expected(model, model.get_submodule(layer), inputs)
         torch.testing.assert_close(matrix, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("reduces", [False, True])
+def test_products_with_the_leading_samples_are_the_leading_columns(
+    name: str, reduces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gram_module, "_gradients_are_smaller", lambda *_: reduces)
+    build, inputs = CASES[name]
+    torch.manual_seed(0)
+    model = build(3).eval()
+    model(inputs)
+    for layer, matrix in products(model, inputs, 4, leading=2 * 3).items():
+        wanted = expected(model, model.get_submodule(layer), inputs)
+        torch.testing.assert_close(matrix, wanted[:, : 2 * 3], rtol=1e-4, atol=1e-6)
+
+
+def test_few_positions_are_those_that_take_less_than_gradients() -> None:
+    # Of 16 channels by kernels of 4: s² (64 + 16) is 320 for two positions and 1,280 for four, of 64 · 16 = 1,024.
+    layer = nn.Conv2d(16, 16, 2, padding="same")
+    for positions, few in ((2, True), (4, False)):
+        trace = Trace(torch.randn(3, 16, 1, positions), torch.randn(3, 5, 16, 1, positions))
+        found = few_positions(layer, [trace])
+        assert (found is not None) == few
+        if found is not None:
+            inputs, gradients = found
+            assert inputs.shape == (3, positions, 64) and gradients.shape == (3, 5, positions, 16)
+    assert few_positions(nn.Conv2d(16, 16, 2, padding="same", groups=2), [trace]) is None
 
 
 def test_what_is_kept_is_the_smaller_one() -> None:

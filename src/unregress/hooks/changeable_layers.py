@@ -92,13 +92,22 @@ class Changeable:
         return gradients + sum(self.size.layers[name] for name in known)
 
     def products(
-        self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime
+        self,
+        model: nn.Module,
+        layers: dict[str, nn.Module],
+        case: Case,
+        rows: Tensor,
+        runtime: Runtime,
+        leading: int | None = None,
     ) -> Products:
-        """Compute the Gram matrices of some layers, at least one; arguments as for `gram_matrices`."""
+        """Compute the Gram matrices of some layers, at least one; arguments as for `gram_matrices`.
+
+        With layers of other kinds among them there are all columns, whatever `leading` is.
+        """
         known, others = self._parted(layers)
         wanted = {name: layer for name, layer in layers.items() if name in known}
         if not others:
-            return self._known_products(model, wanted, case, rows, runtime)
+            return self._known_products(model, wanted, case, rows, runtime, leading)
         # The others take as much memory again.
         made = [replace(self._known_products(model, wanted, case, rows, runtime), held={})] if wanted else []
         made.append(other_products(model, self.others, others, case, rows, self.size, runtime))
@@ -106,14 +115,20 @@ class Changeable:
         return Products(found, made[0].outputs, sum(each.passes for each in made))
 
     def _known_products(
-        self, model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, runtime: Runtime
+        self,
+        model: nn.Module,
+        layers: dict[str, nn.Module],
+        case: Case,
+        rows: Tensor,
+        runtime: Runtime,
+        leading: int | None = None,
     ) -> Products:
         """As `products`, by autograd for each sample if the samples use a layer in different ways.
 
         So do experts that see a part of a batch, and sequences that are padded to the longest one of their batch.
         """
         try:
-            return gram_matrices(model, layers, case, rows, self.size, runtime)
+            return gram_matrices(model, layers, case, rows, self.size, runtime, leading)
         except UnequalUseError:
             weights: dict[str, nn.Module] = {
                 name: nn.ParameterList(weight for weight in layer.parameters() if weight.requires_grad)

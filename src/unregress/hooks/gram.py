@@ -1,10 +1,9 @@
 """Gram matrices of per-sample gradients, layer by layer, and sums of these gradients.
 
 The gradient of one sample's prediction by a layer's weight is a sum of outer products of what goes into the layer and
-what comes back to it.  Products of such gradients are computed from these two, in pieces of bounded memory (for a
-linear layer with one position they are (a·a') (δ·δ')); what is held of a layer is the two, or the gradients where these
-are smaller.  After Goodfellow (2015) and the neural tangent kernel literature (Novak, Sohl-Dickstein and Schoenholz
-2022).
+what comes back to it.  Products of such gradients are computed from these two, in pieces of bounded memory (with one
+position they are (a·a') (δ·δ')); what is held of a layer is the two, or the gradients where these are smaller.  After
+Goodfellow (2015) and the neural tangent kernel literature (Novak, Sohl-Dickstein and Schoenholz 2022).
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from unregress.hooks.layer_gradients import (
     Trace,
     UnequalUseError,
     has_bias,
-    positions,
     trained_weights,
     values_by_sample,
     weight_gradients,
@@ -196,58 +194,70 @@ def back_propagated(seen: dict[str, list[tuple[Tensor, Tensor]]], outputs: Tenso
         yield name, made
 
 
-def gram(record: LayerRecord, rows: int) -> Tensor:
+def gram(record: LayerRecord, rows: int, leading: int | None = None) -> Tensor:
     """The products of all samples' gradients by one layer's weights.
 
     Args:
         record: what was kept of the layer.
         rows: number of samples times output components.
+        leading: number of rows, from the front, with which products are wanted; None for all.
 
     Returns:
-        Symmetric `(rows, rows)` float64, ordered by sample and then output component; zero for a layer that no sample
-        uses.
+        `(rows, leading)` float64, ordered by sample and then output component; zero for a layer that no sample uses.
 
     Raises:
         UnequalUseError: samples use the layer in different ways.
     """
-    layer, total = record.layer, torch.zeros(rows, rows, dtype=torch.float64)
+    layer, columns = record.layer, rows if leading is None else leading
+    total = torch.zeros(rows, columns, dtype=torch.float64)
     if record.gradients:
-        return _products(record.gradients, rows)
+        return _products(record.gradients, rows, columns)
     calls = record.joined()
     if not calls:
         return total
     if any(call.gradients.shape[0] * call.gradients.shape[1] != rows for call in calls):
         raise UnequalUseError("a layer does not have the samples on its first axis")
-    if isinstance(layer, nn.Linear):
-        inputs, gradients = positions(calls)
-        if inputs.shape[1] ** 2 * (layer.in_features + layer.out_features) <= layer.in_features * layer.out_features:
-            return _linear_products(layer, inputs, gradients).double().cpu()
+    if (by_position := layer_gradients.few_positions(layer, calls)) is not None:
+        return _products_by_position(layer, *by_position, columns).double().cpu()
     for block in BLOCKS[type(layer)](layer, calls):
-        total += (block @ block.T).double().cpu()
+        total += (block @ block[:columns].T).double().cpu()
     return total
 
 
-def _products(gradients: list[Tensor], rows: int) -> Tensor:
-    """The products of gradients, in blocks of columns."""
+def _products(gradients: list[Tensor], rows: int, columns: int) -> Tensor:
+    """The products of gradients with the leading ones, in blocks of weights."""
     if sum(len(part) for part in gradients) != rows:
         raise UnequalUseError("a layer does not have the samples on its first axis")
-    total = torch.zeros(rows, rows, dtype=torch.float64)
+    total = torch.zeros(rows, columns, dtype=torch.float64)
     width = max(1, layer_gradients.BLOCK // rows)
     for start in range(0, gradients[0].shape[1], width):
         block = torch.cat([part[:, start : start + width] for part in gradients])
-        total += (block @ block.T).double().cpu()
+        total += (block @ block[:columns].T).double().cpu()
     return total
 
 
-def _linear_products(layer: nn.Linear, inputs: Tensor, gradients: Tensor) -> Tensor:
-    """The products for few positions: those of the inputs times those of the gradients, summed over positions."""
+def _products_by_position(layer: nn.Module, inputs: Tensor, gradients: Tensor, columns: int) -> Tensor:
+    """The products for few positions: those of the inputs times those of the gradients, summed over positions.
+
+    Args:
+        layer: the layer.
+        inputs: what the weights are multiplied with at each position, `(n, s, in)`.
+        gradients: `(n, k, s, out)`.
+        columns: number of rows, from the front, with which products are wanted; a multiple of k.
+    """
     n, k, s, _ = gradients.shape
     rows, back = inputs.reshape(n * s, -1), gradients.reshape(n * k * s, -1)
-    ahead = rows @ rows.T if layer.weight.requires_grad else rows.new_zeros(n * s, n * s)
-    if has_bias(layer):
-        ahead = ahead + 1
-    products = (back @ back.T).view(n, k, s, n, k, s) * ahead.view(n, 1, s, n, 1, s)
-    return products.sum((2, 5)).reshape(n * k, n * k)
+    first, found = columns // k, []
+    for own in torch.arange(n).split(max(1, layer_gradients.BLOCK // (columns * k * s * s))):
+        start, end = int(own[0]), int(own[-1]) + 1
+        ahead = rows.new_zeros((end - start) * s, first * s)
+        if layer.weight.requires_grad:
+            ahead = rows[start * s : end * s] @ rows[: first * s].T
+        if has_bias(layer):
+            ahead = ahead + 1
+        products = (back[start * k * s : end * k * s] @ back[: columns * s].T).view(-1, k, s, first, k, s)
+        found.append((products * ahead.view(-1, 1, s, first, 1, s)).sum((2, 5)).reshape(-1, columns))
+    return torch.cat(found)
 
 
 def _or_zero(gradient: Tensor | None, output: Tensor) -> Tensor:

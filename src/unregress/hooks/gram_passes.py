@@ -110,7 +110,7 @@ class Products:
     """Gram matrices of layers, and what they took."""
 
     by_layer: dict[str, Tensor]
-    """`(n k, n k)` float64 by name of the layer."""
+    """`(n k, n k)` float64 by name of the layer; fewer columns where products with the first samples are wanted."""
     outputs: Tensor
     """The predictions, `(n, k)` float64."""
     passes: int
@@ -120,7 +120,13 @@ class Products:
 
 
 def gram_matrices(
-    model: nn.Module, layers: dict[str, nn.Module], case: Case, rows: Tensor, size: Footprint, runtime: Runtime
+    model: nn.Module,
+    layers: dict[str, nn.Module],
+    case: Case,
+    rows: Tensor,
+    size: Footprint,
+    runtime: Runtime,
+    leading: int | None = None,
 ) -> Products:
     """Compute the Gram matrices of some layers, in as many passes over the samples as memory demands.
 
@@ -131,6 +137,7 @@ def gram_matrices(
         rows: positions of the training samples.
         size: the model's memory by sample, which decides on chunks and passes.
         runtime: where to run.
+        leading: number of samples, from the front, with which products are wanted; None for all.
 
     Raises:
         UnequalUseError: samples use a layer in different ways.
@@ -147,7 +154,7 @@ def gram_matrices(
         outputs = torch.cat(pieces).double().cpu()
         for name in names:
             kept = records.pop(name)
-            found[name] = gram(kept, outputs.numel())
+            found[name] = gram(kept, outputs.numel(), None if leading is None else leading * outputs.shape[1])
             if len(groups) == 1:
                 held[name] = kept
     return Products(found, outputs, len(groups), held)

@@ -57,7 +57,7 @@ def gradient_features(
     def products(some: Tensor) -> Tensor:
         """Products of some samples' gradients with those of the landmarks, `(some k, landmarks k)`."""
         both = torch.cat([landmarks, some])
-        made = layers.products(model, layers.first_choice, case, both, runtime)
+        made = layers.products(model, layers.first_choice, case, both, runtime, leading=len(landmarks))
         whole = torch.stack(list(made.by_layer.values())).sum(0)
         return whole[-len(some) * outputs :, : len(landmarks) * outputs]
 

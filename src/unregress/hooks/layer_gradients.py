@@ -134,6 +134,31 @@ def values_by_sample(layer: nn.Module, calls: Sequence[tuple[int, int]], compone
     return sum(before + components * after for before, after in calls), components * weights
 
 
+def few_positions(layer: nn.Module, calls: Sequence[Trace]) -> tuple[Tensor, Tensor] | None:
+    """Inputs `(n, s, in)` and gradients `(n, k, s, out)`, where products of them take less than those of gradients.
+
+    Products of two samples take s² (in + out) multiplications by positions, and in × out by their gradients.  None of a
+    layer with more positions, where the inputs take much memory, and of embeddings and grouped convolutions.
+
+    Args:
+        layer: a linear, embedding or convolution layer.
+        calls: its calls in one forward pass; at least one.
+    """
+    if isinstance(layer, nn.Embedding) or getattr(layer, "groups", 1) > 1:
+        return None
+    weight = cast(Tensor, layer.weight)
+    n, out, inside = len(calls[0].inputs), len(weight), weight[0].numel()
+    count = sum(call.gradients[0, 0].numel() for call in calls) // out
+    if count**2 * (inside + out) > inside * out or n * count * inside > 4 * BLOCK:
+        return None
+    if isinstance(layer, nn.Linear):
+        return positions(calls)
+    convolution = cast(nn.Conv1d | nn.Conv2d, layer)
+    inputs = [_unfolded(convolution, call.inputs).transpose(1, 2) for call in calls]
+    gradients = [call.gradients.flatten(3).transpose(2, 3) for call in calls]
+    return torch.cat(inputs, 1), torch.cat(gradients, 2)
+
+
 def positions(calls: Sequence[Trace]) -> tuple[Tensor, Tensor]:
     """Inputs `(n, s, in)` and gradients `(n, k, s, out)`; positions are all axes between, and the calls."""
     n, k = calls[0].gradients.shape[:2]
