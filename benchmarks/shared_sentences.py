@@ -16,8 +16,8 @@ from small_problems import arguments
 from small_requests import Measurement
 from torch import nn
 
-from unregress.data.leave_out_table import sample_keys
 from unregress.data.loading import read_targets
+from unregress.data.sample_keys import sample_keys
 from unregress.files.writing import write_json
 from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Values

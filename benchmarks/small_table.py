@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from unregress import LeaveOutEdit
-from unregress.data.leave_out_table import sample_keys
 from unregress.data.loading import read_targets
+from unregress.data.sample_keys import sample_keys
 from unregress.evidence.table_verdict import TABLE_LEVEL
 from unregress.metrics.memory_groups import Groups, lengths_of_runs, needed, of_people, of_runs, random_of
 from unregress.metrics.memory_slope import memory_kept, null_of, p_value

@@ -10,6 +10,7 @@ import yaml
 
 from unregress import Project
 from unregress.cli import main
+from unregress.evidence.model_record import plain
 from unregress.tasks.weights import weights_of
 
 SETTINGS = {
@@ -51,6 +52,30 @@ def test_four_lines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["reason"] == "Art. 17, ticket 4711"
     for folder in ("original", "deploy", "audit"):
         assert main(["verify", folder]) == 0
+
+
+def test_what_a_training_does_not_name_is_the_same_for_all_commands(here: Path) -> None:
+    """The paper's recipe, the default of `train`, has another schedule than `Recipe`."""
+    assert main(["train"]) == 0
+    assert main(["forget", *REQUEST, "--output", "deploy"]) == 0
+    assert main(["audit", "--request.from_run", "deploy", "--models.mine", "deploy", "--output", "audit"]) == 0
+    golds = json.loads((here / "audit" / "golds.json").read_text())
+    trained = made(here / "original")["recipe"]
+    assert trained == made(here / "deploy")["recipe"] == golds["recipe"]
+    assert trained == plain(Project.open(here / "unregress.yaml").training)
+    assert trained["schedule"] == "constant"
+
+
+def test_another_training_than_the_model_s_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--recipe.schedule", "one-cycle"]) == 0
+    capsys.readouterr()
+    assert main(["forget", *REQUEST, "--output", "deploy"]) == 0
+    told = "schedule is 'constant', and was 'one-cycle'"
+    assert told in capsys.readouterr().out.replace("\n", " ")
+    assert any(told in warning for warning in json.loads((here / "deploy" / "history.json").read_text())["warnings"])
+    project = Project.open(here / "unregress.yaml", log=(lines := []).append)
+    project.table(folds=2, partitions=1)
+    assert any(told in line for line in lines)
 
 
 def test_options_go_before_the_file(here: Path) -> None:

@@ -17,7 +17,8 @@ from support.bump_case import RUNTIME, net, small_case
 from support.bump_models import case, golds, original
 from support.small_cases import CPU, weights
 from unregress import Recipe, Revival
-from unregress.data.leave_out_table import LeaveOutTable, sample_keys
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.sample_keys import sample_keys
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport, Measurement
 from unregress.metrics import default_metrics

@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 
 from support import own_training
 from support.tiny_project import load_data, make_task
-from unregress import FineTune, Project, Recipe, Retrain, Runtime, Splits, UnregressError
+from unregress import FineTune, LeaveOutEdit, Project, Recipe, Retrain, Runtime, Splits, UnregressError
 from unregress.cli import main
 from unregress.errors import DataError, ModelError, RequestError, SettingError
 from unregress.metrics import Errors
@@ -209,6 +209,10 @@ def test_weights_are_a_column_of_the_table() -> None:
     assert len(project.log) == 1 and "no training uses them" in project.log[0]
     done = project.forget(ids=[project.splits.ids[0]], reason="test")
     assert [warning for warning in done.warnings if "no training uses them" in warning]
+    # The helper and the repair play no part in an edit by a table.
+    project.table(folds=2, partitions=1)
+    edited = project.forget(ids=[project.splits.ids[0]], reason="test", method=LeaveOutEdit())
+    assert not [warning for warning in edited.warnings if "no training uses them" in warning]
     used = Project.from_table(
         frame, **NAMES, **KEPT, weights="w", training=replace(RECIPE, weights="loss"), log=Lines()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from support import own_training
-from unregress import Errors, FineTune, Project, Recipe, Runtime, TensorTask
-from unregress.errors import DataError, ModelError, RequestError, SettingError
+from unregress import Errors, FineTune, ForgetRequest, Project, Recipe, Runtime, Splits, TensorTask
+from unregress.data.case import Case
+from unregress.errors import DataError, ModelError, RequestError, SettingError, StaleError
 from unregress.project.requests import named_request
-from unregress.runs.request_record import read_request
+from unregress.runs.request_record import read_request, read_requests
 
 SHORT = FineTune(recipe=Recipe(epochs=1))
 
@@ -269,6 +271,68 @@ def test_a_request_that_undoes_an_earlier_result_says_so() -> None:
     assert second.case.requested.excluded.tolist() == [4, 5, 6, 7]
     project.forget(subjects=[3], reason="third", method=SHORT, after=second)
     assert not [line for line in lines if "are retained here" in line]
+
+
+def other_day(project: Project, model: Any, splits: Splits | None = None) -> Project:
+    """The project with another model, and other data."""
+    return Project(
+        task=project.task, training=project.training, splits=splits or project.splits, model=model,
+        runtime=project.runtime, log=lambda line: None,
+    )  # fmt: skip
+
+
+def in_order(splits: Splits, rows: list[int]) -> Splits:
+    """Some training samples, in another order."""
+    x, y = splits.train[:]
+    names = {name: [getattr(splits, name)[row] for row in rows] for name in ("ids", "subjects")}
+    return replace(splits, train=TensorDataset(x[rows], y[rows]), **names)
+
+
+@pytest.mark.parametrize("how", ["model", "after"])
+def test_the_chain_of_requests_is_the_same_from_memory_and_from_a_folder(tmp_path: Path, how: str) -> None:
+    project, _ = project_of()
+    june = project.forget(subjects=[1], reason="June", method=SHORT)
+    later, given = (other_day(project, june), {}) if how == "model" else (project, {"after": june})
+    july = later.forget(subjects=[2], reason="July", method=SHORT, **given)
+    assert [record.reason for record in july.before] == ["June"]
+    july.save(tmp_path / "july")
+    august = other_day(project, tmp_path / "july").forget(subjects=[3], reason="August", method=SHORT)
+    assert august.case.requested.excluded.tolist() == [4, 5, 6, 7, 8, 9, 10, 11]
+    assert [record.reason for record in august.before] == ["June", "July"]
+
+
+def test_requests_of_a_method_s_result_are_kept_as_well(tmp_path: Path) -> None:
+    project, _ = project_of()
+    june = ForgetRequest(size=24, forget=(4, 5, 6, 7), reason="June")
+    july = ForgetRequest(size=24, forget=(8,), reason="July").beside(june)
+    made = SHORT.unlearn(project.model, Case(task=project.task, splits=project.splits, request=july), project.runtime)
+    other_day(project, made).forget(subjects=[3], reason="August", method=SHORT).save(tmp_path / "run")
+    assert [(each.reason, each.forget) for each in read_requests(tmp_path / "run")] == [
+        ("June", (4, 5, 6, 7)), ("July", (8,)), ("August", (12, 13, 14, 15)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["model", "after"])
+def test_a_result_is_continued_with_other_data_by_its_records(how: str) -> None:
+    project, _ = project_of()
+    done = project.forget(subjects=[1], reason="June", method=SHORT)
+    # As many samples in the opposite order: person 1 has other positions, which person 4 had.
+    turned = in_order(project.splits, list(range(23, -1, -1)))
+    later = other_day(project, done if how == "model" else project.model, turned)
+    again = later.forget(subjects=[2], reason="July", method=SHORT, after=done if how == "after" else None)
+    assert again.case.requested.excluded.tolist() == [16, 17, 18, 19]
+    assert {turned.subjects[row] for row in again.case.requested.excluded} == {1}
+
+
+def test_a_result_is_not_continued_with_other_data_by_position() -> None:
+    project, _ = project_of()
+    bare = replace(project.splits, subjects=None, test_subjects=None, ids=None)
+    named = other_day(project, project.model, bare)
+    done = named.forget(where=np.arange(24) < 3, reason="June", method=SHORT)
+    x, y = bare.train[:]
+    turned = other_day(project, project.model, replace(bare, train=TensorDataset(x.flip(0), y.flip(0))))
+    with pytest.raises(StaleError):
+        turned.forget(where=np.arange(24) == 5, reason="July", method=SHORT, after=done)
 
 
 def test_a_bare_weights_file_s_past_is_unknown(tmp_path: Path) -> None:

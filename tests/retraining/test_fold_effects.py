@@ -14,7 +14,8 @@ from torch.utils.data import TensorDataset
 
 from support.tiny_project import people_data
 from unregress import Case, ForgetRequest, LeaveOutEdit, Recipe, Runtime, Splits, TensorTask, train
-from unregress.data.leave_out_table import LeaveOutTable, sample_keys
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.sample_keys import sample_keys
 from unregress.retraining import fold_effects
 from unregress.retraining.fold_effects import with_fold_effects
 from unregress.retraining.leave_out import fit_table

@@ -22,9 +22,10 @@ from torch.utils.data import TensorDataset
 from support.tiny_project import people_data
 from unregress import Case, ForgetRequest, Recipe, Retrain, Runtime, Splits, TensorTask, Unlearned, train
 from unregress.auditing.pipeline import audit
-from unregress.data.leave_out_table import LeaveOutTable, sample_keys
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.sample_keys import sample_keys
 from unregress.errors import CheckpointError, DataError, JobsError, SettingError, StaleError
-from unregress.methods.unlearned import lineage
+from unregress.methods.unlearned import lineage, with_trained_on
 from unregress.metrics import Errors
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.memory_slope import memory_kept, null_of, p_value, power
@@ -282,11 +283,14 @@ def test_a_table_belongs_to_one_version_of_the_model(table: LeaveOutTable) -> No
     """An exact retraining belongs to it; a training otherwise, or on other data, from the same start does not."""
     request = ForgetRequest.subjects(CASE.splits, [7], reason="test")
     case = replace(CASE, request=request)
-    exact = Retrain(recipe=RECIPE, start=ORIGINAL.start).unlearn(ORIGINAL, case, CPU)
+    gold = Retrain(recipe=RECIPE, start=ORIGINAL.start).unlearn(ORIGINAL, case, CPU)
+    exact = with_trained_on(gold, case)
     longer = train(CASE, replace(RECIPE, epochs=6), CPU)
     assert longer.start_digest == exact.start_digest == table.start_digest
     table.require_current(CASE, CASE.rows("train"), *lineage(ORIGINAL))
     table.require_current(case, case.rows("train"), *lineage(exact))
+    with pytest.raises(StaleError, match="not recorded on which samples"):
+        table.require_current(case, case.rows("train"), *lineage(gold))
     with pytest.raises(StaleError, match="trained otherwise"):
         table.require_current(CASE, CASE.rows("train"), *lineage(longer))
     with pytest.raises(StaleError, match="another version"):
@@ -295,11 +299,14 @@ def test_a_table_belongs_to_one_version_of_the_model(table: LeaveOutTable) -> No
     with pytest.raises(StaleError, match="trained otherwise"):
         table.require_current(absolute, absolute.rows("train"), *lineage(train(absolute, RECIPE, CPU)))
     fewer = Case(task=TASK, splits=people_data(without=7))
-    table.require_current(fewer, fewer.rows("train"), *lineage(train(fewer, RECIPE, CPU)))
+    table.require_current(fewer, fewer.rows("train"), *lineage(exact))
+    # It lacks somebody whom no request names.
+    with pytest.raises(StaleError, match="without some that it knows"):
+        table.require_current(CASE, CASE.rows("train"), *lineage(exact))
     # A table of a part of the data, and a model of all of them.
     part = replace(table, keys=table.keys[3:], data=fewer.splits.data_digest, original="", made_with=57)
     part.require_current(CASE, CASE.rows("train"), *lineage(exact))
-    with pytest.raises(StaleError, match="may have been trained on them"):
+    with pytest.raises(StaleError, match="does not know"):
         replace(part, original="00").require_current(CASE, CASE.rows("train"), *lineage(exact))
 
 

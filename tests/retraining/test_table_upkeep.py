@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from support import tables_project
-from unregress import LeaveOutEdit, Project, Recipe, Retrain, Runtime, Splits
-from unregress.data.leave_out_table import LeaveOutTable, sample_keys
+from unregress import FineTune, LeaveOutEdit, Project, Recipe, Retrain, Runtime, Splits
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.sample_keys import sample_keys
 from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.retraining import fold_models
 from unregress.runs.table_folder import read_tables
@@ -181,41 +183,84 @@ def test_tables_that_were_finished_before_an_interruption_are_not_trained_again(
 def test_a_retrained_model_keeps_its_tables_when_people_join(tmp_path: Path, trained: list[int], closed: bool) -> None:
     """The rows of the person who left are gone from the data, and another person's are new."""
     project = project_with(tmp_path / "table")
-    project.table(folds=3)
+    (table, _) = project.table(folds=3)
     done = project.forget(subjects=[4], reason="test", method=Retrain(recipe=RECIPE, start=project.start))
+    assert not table.retrained
     if closed:
-        (first, _) = project.table(after=done)
-        assert first.retrained == (weights_of(done.model),) != (first.original,)
-        assert project.table(after=done)[0].retrained == first.retrained
+        (table, _) = project.table(after=done)
+        assert table.retrained == (weights_of(done.model),) != (table.original,)
+        assert project.table(after=done)[0].retrained == table.retrained
     done.save(tmp_path / "deployed")
-    later = Project(
-        task=project.task,
-        splits=joined(without=4),
-        training=RECIPE,
-        runtime=CPU,
-        model=tmp_path / "deployed",
-        table=tmp_path / "table",
-        log=Lines(),
-    )
+    later = continued(project, tmp_path, changed(without=[4], new=[99]))
     trained.clear()
-    if not closed:
-        with pytest.raises(StaleError, match="may have been trained on them"):
-            later.forget(subjects=[5], reason="test", method=LeaveOutEdit())
-        return
     few = later.forget(subjects=[5], reason="test", method=LeaveOutEdit())
     assert few.record is not None and weights_of(done.model) in few.record.parents
-    # The edit of the retrained model needs no entry of its own.
-    assert later.table(after=few)[0].retrained == first.retrained and trained == []
+    later.table(after=few)
+    few.save(tmp_path / "deployed 2")
+    # The edit needs no entry of its own where the retraining has one.
+    known = {weights_of(done.model)} if closed else {weights_of(few.model), weights_of(done.model)}
+    assert set(later.tables[0].retrained) == known and trained == []
+    # Later still, when the samples that are left are fewer than it was trained on.
+    last = continued(project, tmp_path, changed(without=[4, 5], new=[99]), "deployed 2")
+    assert last.forget(subjects=[6], reason="test", method=LeaveOutEdit()).record.method == "LeaveOutEdit"
 
 
-def joined(without: int) -> Splits:
-    """The data without one person, and with a new one's two samples."""
+@pytest.mark.parametrize("how", ["left by a request", "deleted", "copied", "came back"])
+def test_a_table_is_refused_to_a_model_that_was_trained_on_other_samples(tmp_path: Path, how: str) -> None:
+    """What the data hold today says nothing of what a model saw then."""
+    project = project_with(tmp_path / "table")
+    project.table(folds=3)
+    splits = project.splits
+    if how == "came back":
+        # The second request's retraining sees the first one's samples again.
+        project.table(after=project.forget(subjects=[4], reason="first", method=exact(project)))
+        made, asked = project.forget(subjects=[5], reason="second", method=exact(project)), 6
+    else:
+        joined = changed(new=[99], copied=[7] if how == "copied" else [])
+        grown = Project(
+            task=project.task, splits=joined, training=RECIPE, runtime=CPU, start=project.start, log=Lines()
+        )
+        made, asked = grown.forget(subjects=[99 if how == "copied" else 4], reason="test", method=exact(project)), 6
+        splits = joined
+        if how == "left by a request":
+            made = grown.forget(subjects=[99], reason="leaves", method=FineTune(recipe=RECIPE), after=made)
+        elif how == "deleted":
+            splits = changed(without=[4])
+    made.save(tmp_path / "deployed")
+    later = continued(project, tmp_path, splits)
+    with pytest.raises(StaleError, match="was trained anew from the same initial weights, on samples"):
+        later.forget(subjects=[asked], reason="test", method=LeaveOutEdit())
+
+
+def exact(project: Project) -> Retrain:
+    return Retrain(recipe=RECIPE, start=project.start)
+
+
+def continued(project: Project, folder: Path, splits: Splits, model: str = "deployed") -> Project:
+    """The project on another day, with a deployed model and other data."""
+    return Project(
+        task=project.task,
+        splits=splits,
+        training=RECIPE,
+        runtime=CPU,
+        model=folder / model,
+        table=folder / "table",
+        log=Lines(),
+    )
+
+
+def changed(without: Sequence[int] = (), new: Sequence[int] = (), copied: Sequence[int] = ()) -> Splits:
+    """The data without some people, with others who have two samples each, and with some people's samples twice."""
     splits = tables_project.data()
-    rows = [row for row, person in enumerate(splits.subjects or ()) if person != without]
+    people = list(splits.subjects or ())
+    kept = [row for row, person in enumerate(people) if person not in without]
+    kept += [row for row, person in enumerate(people) if person in copied]
     x, y = splits.train[:]
-    new = torch.randn(2, 20, generator=torch.Generator().manual_seed(5))
-    train = TensorDataset(torch.cat([x[rows], new]), torch.cat([y[rows], new[:, 0]]))
-    return replace(splits, train=train, subjects=[*((splits.subjects or ())[row] for row in rows), 99, 99])
+    more = torch.randn(2 * len(new), 20, generator=torch.Generator().manual_seed(5))
+    train = TensorDataset(torch.cat([x[kept], more]), torch.cat([y[kept], more[:, 0]]))
+    return replace(
+        splits, train=train, subjects=[*(people[row] for row in kept), *(each for each in new for _ in "12")]
+    )
 
 
 def test_the_remedy_for_a_stale_table_holds_after_another_training(tmp_path: Path) -> None:

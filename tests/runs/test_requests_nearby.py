@@ -34,7 +34,7 @@ def wrote(folder: Path, made: ForgetRequest, splits: Splits) -> Path:
 
 def warnings(places: list[Path], made: ForgetRequest, splits: Splits, known: list[Path] | None = None) -> list[str]:
     chain = Chain.of(known or [], TrainingRecords(splits))
-    return retained_elsewhere_forgotten(places, chain, made.beside(*chain.requests(but=made.forget)))
+    return retained_elsewhere_forgotten(places, chain, made.beside(*chain.requests(but=made.forget)).left_out)
 
 
 @pytest.mark.parametrize("ids", [True, False])

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from unregress import Case, ForgetRequest, Splits, TensorTask
-from unregress.data.leave_out_table import LeaveOutTable, sample_keys
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.sample_keys import sample_keys
 
 X = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
 FORGET = (3, 20, 41)

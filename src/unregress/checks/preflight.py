@@ -156,9 +156,10 @@ def _about_original(case: Case, runtime: Runtime, model: nn.Module, method: Meth
 
 
 def _trainings(method: object) -> list[Training]:
-    """The recipes and training functions among a method's hyper-parameters."""
+    """The recipes and training functions among a method's hyper-parameters, but for those that it does not use."""
     fields = dataclasses.fields(method) if dataclasses.is_dataclass(method) else ()
-    found = [(each.name, getattr(method, each.name)) for each in fields]
+    unused = getattr(method, "unused_trainings", ())
+    found = [(each.name, getattr(method, each.name)) for each in fields if each.name not in unused]
     return [
         value
         for name, value in found

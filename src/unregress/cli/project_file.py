@@ -14,7 +14,7 @@ from unregress.cli.console import say
 from unregress.cli.error_messages import nearest
 from unregress.errors import SettingError
 from unregress.project.model_scalers import scalers_file
-from unregress.project.settings import PROJECT, is_recipe
+from unregress.project.settings import PROJECT, whole_recipe
 from unregress.project.table_file import TABLE_DATA, expanded
 
 NAME = "unregress.yaml"
@@ -29,7 +29,8 @@ def is_project_file(path: Path) -> bool:
 def translated(text: str, command: str, commands: Mapping[str, Callable[..., None]]) -> str:
     """The part of a project file that concerns a command, with the names of that command's options.
 
-    `training` with settings is the `recipe` of `train` and `forget` and the `retrain.recipe` of `audit`; `model` is
+    `training` with settings is the `recipe` of `train`, `forget` and `table` and the `retrain.recipe` of `audit`, where
+    settings that are not named are those of `Recipe`; `model` is
     the `checkpoint` of `forget` and `table`, the original of `audit`, and the folder that `train` writes; `table` is
     the folder that `table` writes.  `data` with a `table`, and `task` with a model for it, become the functions that
     read them.
@@ -49,12 +50,12 @@ def translated(text: str, command: str, commands: Mapping[str, Callable[..., Non
     settings = expanded(settings)
     own = {name: value for name, value in settings.items() if name in options[command]}
     training, model = settings.get("training"), settings.get("model")
-    if is_recipe(training):
+    if (recipe := whole_recipe(training)) is not None:
         own.pop("training", None)
         if "recipe" in options[command]:
-            own["recipe"] = training
+            own["recipe"] = recipe
         elif isinstance(own.get("retrain"), dict):
-            own["retrain"] = {"recipe": training, **own["retrain"]}
+            own["retrain"] = {"recipe": recipe, **own["retrain"]}
     if model is not None:
         own |= _model(str(model), command, own)
     if command == "table" and "table" in settings:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 from unregress.data.case import Case
 from unregress.data.fold_effects import FoldEffects
 from unregress.data.request import Index
-from unregress.data.splits import HELD_OUT, Split, Splits
+from unregress.data.sample_keys import digests_after_requests, sample_keys
+from unregress.data.splits import HELD_OUT, Split
 from unregress.errors import StaleError
 from unregress.errors.wording import without_addresses
 from unregress.evidence.long_values import shortened
@@ -25,7 +25,8 @@ by models that saw them."""
 _AGAIN = {
     "expected": "a table of this model, and of data of which nine tenths are still there",
     # A folder of tables is that of one training, and samples never come back to a table in it.
-    "remedy": "Make one in a new folder (`unregress table --output` or `Project(table=...)`), and delete the old one",
+    "remedy": "Make one in a new folder (`unregress table --output` or `Project(table=...)`), and delete the old one; "
+    "where samples have come since that the model was not trained on, retrain it first",
 }
 
 
@@ -104,44 +105,66 @@ class LeaveOutTable:
         weights: Collection[str],
         start: str = "",
         recipe: Mapping[str, Any] | None = None,
+        trained_on: str = "",
     ) -> None:
         """Refuse a table that is of another model, or of data of which too much has gone or come since.
 
         A model belongs to the table if it is the original, or was made from it; or if it was trained as the original
-        was, from the same initial weights and on the same data, of which some may have been deleted: an exact
-        retraining after a request is of this kind.  Those in `retrained` stay with the table when samples come later.
+        was, from the same initial weights and on samples of the table alone, all but those of requests that are known:
+        an exact retraining after a request is of this kind.  Those in `retrained` stay with the table.
 
         Args:
-            case: the data.
+            case: the data, with the requests that were carried out.
             rows: positions of the training samples that are still there.
             weights: SHA-256 of the model's weights, and of those that it was made from.
             start: SHA-256 of the initial weights of its training from scratch; empty if unknown.
             recipe: the record of that training; None if unknown.
+            trained_on: digest of the samples that it read, see `sample_keys.digest_of_samples`; empty if unknown.
 
         Raises:
             StaleError: the table belongs to another model, or to data that differ by more than `DELETED`.
         """
-        hashes, known = sample_keys(case.splits, "train_eval"), set(self.keys)
-        there = sum(hashes[row] in known for row in rows)
+        known = self._known_positions(case)
         if self.original and not {self.original, *self.retrained} & set(weights):
-            if not start or start != self.start_digest:
-                raise StaleError("The leave-out table belongs to another version of the model", **_AGAIN)
-            if recipe is None or training_of(case, recipe) != self.training:
-                raise StaleError(
-                    "The leave-out table belongs to another version of the model, which was trained otherwise from the "
-                    "same initial weights",
-                    **_AGAIN,
-                )
-            if there < len(rows) and self.data != case.splits.data_digest:
-                raise StaleError(
-                    "The model was trained anew from the same initial weights, and the data have samples that the "
-                    "leave-out table does not know: it may have been trained on them",
-                    **_AGAIN,
-                )
+            self._require_trained_alike(case, known, start, recipe, trained_on)
+        there = sum(row in known for row in rows)
         if (gone := 1 - there / max(1, self.made_with)) > DELETED:
             raise StaleError(f"{gone:.0%} of the samples that the leave-out table was made with have gone", **_AGAIN)
         if (added := 1 - there / len(rows)) > DELETED:
             raise StaleError(f"{added:.0%} of the training samples are not in the leave-out table", **_AGAIN)
+
+    def _require_trained_alike(
+        self, case: Case, known: Set[int], start: str, recipe: Mapping[str, Any] | None, trained_on: str
+    ) -> None:
+        """Refuse a model that was trained from scratch otherwise than the fold models, or on other samples.
+
+        Args:
+            case: the data, with the requests that were carried out.
+            known: positions of the training samples that the table knows.
+            start: as for `require_current`, as are the others.
+            recipe: the record of the training.
+            trained_on: digest of the samples that it read.
+
+        Raises:
+            StaleError: it was.
+        """
+        if not start or start != self.start_digest:
+            raise StaleError("The leave-out table belongs to another version of the model", **_AGAIN)
+        anew = "The model was trained anew from the same initial weights"
+        if recipe is None or training_of(case, recipe) != self.training:
+            raise StaleError(
+                "The leave-out table belongs to another version of the model, which was trained otherwise from the "
+                "same initial weights",
+                **_AGAIN,
+            )
+        if not trained_on:
+            raise StaleError(f"{anew}, and it is not recorded on which samples", **_AGAIN)
+        if case.splits.weight_array is not None:
+            raise StaleError(f"{anew}, and the leave-out table does not know with which weights of samples", **_AGAIN)
+        if trained_on not in digests_after_requests(case, known):
+            raise StaleError(
+                f"{anew}, on samples that the leave-out table does not know, or without some that it knows", **_AGAIN
+            )
 
     def retained(self, case: Case) -> LeaveOutTable:
         """A copy with the samples that are still in the data and that no request of a case forgets.
@@ -215,6 +238,15 @@ class LeaveOutTable:
         """Places of the training samples that no request of a case forgets, ascending; `(n,)` int64."""
         return torch.tensor(sorted({every[row] for row in case.kept("train") if row in every}), dtype=torch.int64)
 
+    def _known_positions(self, case: Case) -> Set[int]:
+        """Positions in the data of the training samples that the table knows; of copies as many as it has."""
+        left, found = Counter(self.keys), set[int]()
+        for row, key in enumerate(sample_keys(case.splits, "train_eval")):
+            if left[key]:
+                left[key] -= 1
+                found.add(row)
+        return found
+
     def _place_of_each(self, case: Case) -> dict[int, int]:
         """The place of each training sample in the data that the table knows, by its position in the data.
 
@@ -229,20 +261,6 @@ class LeaveOutTable:
                 found[row] = known[key][min(seen[key], len(known[key]) - 1)]
                 seen[key] += 1
         return found
-
-
-def sample_keys(splits: Splits, split: Split) -> list[bytes]:
-    """Keys of the samples of a split: SHA-256 of the content, and of the person where it is known.
-
-    By them a table finds its samples in the data, also after others were deleted.
-
-    Raises:
-        DataError: there is no such split.
-    """
-    hashes, people = splits.row_hashes(split), splits.subjects_of(split)
-    if people is None:
-        return hashes
-    return [sha256(key + str(person).encode()).digest() for key, person in zip(hashes, people, strict=True)]
 
 
 def teaching(tables: Sequence[LeaveOutTable]) -> tuple[LeaveOutTable, ...]:

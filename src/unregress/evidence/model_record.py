@@ -45,18 +45,27 @@ class ModelRecord:
     start: str = field(default="", metadata={"may_be_missing": True})
     """SHA-256 of the initial weights of the training from scratch that the model comes from, its own or its first
     ancestor's; empty if unknown."""
+    trained_on: str = field(default="", metadata={"may_be_missing": True})
+    """Digest of the samples that this training from scratch read, see `data.sample_keys.digest_of_samples`; empty
+    if it is not recorded, as of originals and of golds."""
     parents: tuple[str, ...] = ()
     """SHA-256 of the weights that the model was made from, the latest first, as far back as is known."""
 
     def following(self, parent: ModelRecord | None) -> ModelRecord:
-        """A copy of this record, completed by recipe, initial weights and ancestors of the model that it started from.
+        """A copy of this record, with recipe, initial weights, samples and ancestors of the model that it started from.
 
         Args:
             parent: the record of that model; None if unknown.
         """
         if parent is None or self.kind != "unlearned":
             return self
-        return replace(self, recipe=parent.recipe, start=parent.start, parents=(*self.parents, *parent.parents))
+        return replace(
+            self,
+            recipe=parent.recipe,
+            start=parent.start,
+            trained_on=parent.trained_on,
+            parents=(*self.parents, *parent.parents),
+        )
 
     def made_like(self, other: ModelRecord) -> bool:
         """Whether two models were made by the same method with the same settings, whatever their seeds."""

@@ -48,6 +48,11 @@ class Method(ABC):
         """Whether the method uses the original's weights, and not only its architecture."""
         return True
 
+    @property
+    def unused_trainings(self) -> tuple[str, ...]:
+        """Names of hyper-parameters that are trainings and play no part, with the method's other settings."""
+        return ()
+
     def objections(self, student: nn.Module, case: Case, runtime: Runtime) -> Iterable[UnregressError]:
         """Problems that would stop `run`, for a preflight to report before any training; by default none.
 

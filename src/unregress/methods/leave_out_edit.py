@@ -104,6 +104,10 @@ class LeaveOutEdit(Method):
             return ()
         return (self.table,) if isinstance(self.table, LeaveOutTable) else tuple(self.table)
 
+    @property
+    def unused_trainings(self) -> tuple[str, ...]:
+        return (*(["helper"] if self.tables else []), *([] if self.rounds else ["repair"]))
+
     def _targets(self, case: Case) -> Tensor:
         """Mean of the tables' predictions of the forgotten samples, `(m, k)` float64."""
         return torch.stack([flattened(table.corrected(case)).double() for table in self.tables]).mean(dim=0)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from unregress.cost import Cost
+from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
+from unregress.data.sample_keys import digest_of_samples
 from unregress.errors import SettingError
-from unregress.evidence.model_record import ModelRecord
+from unregress.evidence.model_record import ModelRecord, differences
 from unregress.tasks.unwrap import unwrapped
 from unregress.tasks.weights import weights_of
+from unregress.training.from_scratch import Training, training_record
 from unregress.training.loop import Epoch
 from unregress.training.recipe import Recipe
 
@@ -59,6 +62,8 @@ class Lineage(NamedTuple):
     """SHA-256 of the initial weights of the training from scratch that it comes from; empty if unknown."""
     recipe: dict[str, Any] | None = None
     """The record of that training; None if unknown."""
+    trained_on: str = ""
+    """Digest of the samples that it read, see `data.sample_keys.digest_of_samples`; empty if unknown."""
 
 
 Candidate = nn.Module | Unlearned
@@ -80,8 +85,38 @@ def lineage(model: Candidate) -> Lineage:
     if not isinstance(model, Unlearned):
         return Lineage((weights_of(model),))
     record = model.record
-    parents, recipe = ((), None) if record is None else (record.parents, record.recipe)
-    return Lineage((weights_of(model.model), *parents), model.known_start, recipe)
+    if record is None:
+        return Lineage((weights_of(model.model),), model.known_start)
+    return Lineage((weights_of(model.model), *record.parents), model.known_start, record.recipe, record.trained_on)
+
+
+def with_trained_on(made: Unlearned, case: Case) -> Unlearned:
+    """A model that was retrained for a case's request, with the samples of its training on record.
+
+    Golds are not recorded so, since each sample is hashed for it.  Models that were not retrained are returned as they
+    are.
+    """
+    if made.record is None or made.record.kind != "retrained":
+        return made
+    return replace(made, record=replace(made.record, trained_on=digest_of_samples(case.splits, case.kept("train"))))
+
+
+def trained_otherwise(model: Candidate, training: Training) -> tuple[str, ...]:
+    """A warning if a model's record names another training than the one that is given; none if it names none.
+
+    Args:
+        model: the model.
+        training: how it was trained, as the user says.
+    """
+    recorded = lineage(model).recipe
+    found = list(differences(training_record(training), recorded)) if recorded else []
+    if not found:
+        return ()
+    listed = "; ".join(f"{name} is {given!r}, and was {was!r}" for name, given, was in found)
+    return (
+        f"The model was trained otherwise than `training` says: {listed}. What is trained now differs from it by that "
+        "too: take the model's own training",
+    )
 
 
 def require_initial(start: nn.Module | None, model: Candidate | None, training: object = None) -> None:

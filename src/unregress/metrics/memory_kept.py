@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from unregress.data.case import Case
-from unregress.data.leave_out_table import LeaveOutTable, sample_keys
+from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import Index
+from unregress.data.sample_keys import sample_keys
 from unregress.errors import StaleError, UnregressError
 from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, TABLE_LEVEL

@@ -25,7 +25,7 @@ from unregress.errors import RequestError, SettingError
 from unregress.evidence import AuditReport
 from unregress.evidence.rule import Rule
 from unregress.methods import Method, Unlearned, train
-from unregress.methods.unlearned import Candidate
+from unregress.methods.unlearned import Candidate, with_trained_on
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
@@ -302,9 +302,15 @@ class Project:
             ModelError: a training function ignores data, seed or start, or returns another architecture.
             JobsError: a training failed; a further call continues with the others.
         """
-        gone = self._earlier(after).requests()
+        earlier = self._earlier(after)
+        gone = earlier.requests()
         case = self._case(gone[0].beside(*gone[1:]) if gone else None)
-        for warning in require_sound(case, self.training, self.runtime):
+        sources = {} if self._source is None else {"model": self._source}
+        for warning in (
+            *require_sound(case, self.training, self.runtime),
+            *earlier.undone_nearby(earlier.chain.positions),
+            *changed_data(sources, TrainingRecords(self.splits)),
+        ):
             self.log(f"Warning: {warning}")
         self._tables = up_to_date_tables(
             case,
@@ -432,7 +438,7 @@ class Project:
         )
         for warning in earlier.undone(case.requested, self._carried_out):
             self.log(f"Warning: {warning}")
-        made = ready.method.unlearn(ready.given, case, self.runtime)
+        made = with_trained_on(ready.method.unlearn(ready.given, case, self.runtime), case)
         self._carried_out.append(case.requested)
         source = None if after is not None or ready.method.retrains else self._source
         sources = {} if source is None else {"checkpoint": source}
@@ -536,7 +542,7 @@ class Project:
         return start
 
     def _earlier(self, after: Forgotten | None) -> EarlierRequests:
-        return EarlierRequests.of(self.splits, self._model, self._source, after)
+        return EarlierRequests.of(self._case(None), self._model, self._source, after)
 
     def _given(self, after: Forgotten | None, method: Method) -> Candidate:
         if after is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,14 @@ PROJECT = ("task", "data", "training", "model", "start", "runtime", "table")
 def is_recipe(training: object) -> bool:
     """Whether a setting `training` has the settings of a recipe, and names no function or class."""
     return isinstance(training, Mapping) and "class_path" not in training
+
+
+def whole_recipe(training: object) -> dict[str, Any] | None:
+    """A setting `training` with those of `Recipe` that it does not name, which all commands take; None for a function.
+
+    Without them `train`, whose recipe is the paper's, and `forget` would complete it differently.
+    """
+    return {**asdict(Recipe()), **training} if isinstance(training, Mapping) and is_recipe(training) else None
 
 
 class Settings(NamedTuple):

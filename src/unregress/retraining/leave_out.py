@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from unregress.data.case import Case
-from unregress.data.leave_out_table import LeaveOutTable, sample_keys, training_of
+from unregress.data.leave_out_table import LeaveOutTable, training_of
 from unregress.data.listed import numbered
 from unregress.data.request import Index
+from unregress.data.sample_keys import sample_keys
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
 from unregress.evidence.coupling import coupling

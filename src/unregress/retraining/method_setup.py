@@ -13,7 +13,7 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable, teaching
 from unregress.errors import SettingError
 from unregress.methods import LeaveOutEdit, Method
-from unregress.methods.unlearned import Candidate, module_of, require_initial
+from unregress.methods.unlearned import Candidate, module_of, require_initial, trained_otherwise
 from unregress.retraining.method_choice import choose_method
 from unregress.retraining.table_upkeep import current
 from unregress.training.from_scratch import Training
@@ -81,6 +81,8 @@ def set_up(
     require_initial(start, model, training)
     # Before the estimate, which trains too.
     checked = preflight(case, runtime, recipe=training, allow_overlap=allow_overlap).warnings
+    if model is not None:
+        checked += trained_otherwise(model, training)
     usable, refused = ((), "") if model is None else current(tables, case, model, log)
     chosen = choose_method(
         case,

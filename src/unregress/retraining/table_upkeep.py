@@ -12,7 +12,7 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import SettingError, StaleError
-from unregress.methods.unlearned import Candidate, Unlearned, lineage, require_initial
+from unregress.methods.unlearned import Candidate, Unlearned, lineage, require_initial, trained_otherwise
 from unregress.retraining.leave_out import fit_table, key_of
 from unregress.runs.folder import CONFIG, check_run
 from unregress.runs.lenient import mapping_of
@@ -70,6 +70,8 @@ def up_to_date_tables(
         JobsError: a training failed.
     """
     require_initial(start, model, training)
+    for warning in trained_otherwise(model, training):
+        log(f"Warning: {warning}")
     if partitions is not None and partitions < 1:
         raise SettingError(f"partitions is {partitions}", expected="1 or more; 2 or more to judge what one has taught")
     present = _of_tables(known) if folder is None else _of_folder(folder)
@@ -87,8 +89,12 @@ def up_to_date_tables(
         keys = [key_of(case, training, runtime, start=start, folds=folds, partition=number) for number in missing]
         if count := discard(folder, but=keys):
             log(f"{count} unfinished leave-out tables of other data or settings were deleted")
+    later, tables = model if after is None else after, list[LeaveOutTable]()
     for number in range(partitions):
-        existing[number] = existing.get(number) or fit_table(
+        if number in existing:
+            tables.append(_with_retrained(existing[number], case, later, log))
+            continue
+        made = fit_table(
             case,
             training,
             runtime,
@@ -101,8 +107,8 @@ def up_to_date_tables(
             store=None if folder is None else unfinished_of(folder),
             log=log,
         )
-    tables = [existing[number] for number in range(partitions)]
-    kept = tuple(_with_retrained(table.retained(case), case, model if after is None else after) for table in tables)
+        tables.append(_of_line(made, later))
+    kept = tuple(table.retained(case) for table in tables)
     for before, now in zip(tables, kept, strict=True):
         if gone := len(before.keys) - len(now.keys):
             log(f"Table {now.partition}: the predictions of {gone} samples that are forgotten or gone were removed")
@@ -112,12 +118,25 @@ def up_to_date_tables(
     return kept
 
 
-def _with_retrained(table: LeaveOutTable, case: Case, model: Candidate) -> LeaveOutTable:
+def _with_retrained(table: LeaveOutTable, case: Case, model: Candidate, log: Callable[[str], None]) -> LeaveOutTable:
     """A table that records an exact retraining, and belongs to it even when samples come that it does not know."""
-    own, *parents = lineage(model).weights
-    if {table.original, *table.retrained} & {own, *parents} or _why_not(table, case, model):
+    if why := _why_not(table, case, model):
+        log(f"Warning: table {table.partition} does not belong to the model that the request made. {why}")
         return table
-    return replace(table, retrained=(*table.retrained, own))
+    return _recording(table, model)
+
+
+def _of_line(table: LeaveOutTable, model: Candidate) -> LeaveOutTable:
+    """A new table that belongs to a model of the same initial weights, whose later samples were forgotten since."""
+    return _recording(table, model) if lineage(model).start == table.start_digest else table
+
+
+def _recording(table: LeaveOutTable, model: Candidate) -> LeaveOutTable:
+    """A table that belongs to a model, and to those that this was made from."""
+    weights = lineage(model).weights
+    if {table.original, *table.retrained} & set(weights):
+        return table
+    return replace(table, retrained=(*table.retrained, *weights))
 
 
 def _usable(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from unregress.data.request import ForgetRequest
 from unregress.errors import StaleError
 from unregress.runs.manifest import MANIFEST
 from unregress.runs.request_chain import Chain
@@ -15,22 +14,22 @@ TOLD = 3
 """Number of run folders that are named."""
 
 
-def retained_elsewhere_forgotten(places: Iterable[Path], chain: Chain, request: ForgetRequest) -> list[str]:
-    """A warning if run folders beside a model forgot samples of the same data that this request retains.
+def retained_elsewhere_forgotten(places: Iterable[Path], chain: Chain, left_out: Collection[int]) -> list[str]:
+    """A warning if run folders beside a model forgot samples of the same data that are about to be trained on.
 
     A request that starts from the original again, and not from the model of the last request, undoes that one.
 
     Args:
         places: the folder that is to be written, and the files and run folders of the model.
         chain: the requests that are known, which are kept forgotten.
-        request: the present request, beside those.
+        left_out: positions of the samples that are not trained on: those of the present request, and of these.
     """
     parents = dict.fromkeys(_run_folder(place.resolve()).parent for place in places)
     folders = [each for parent in parents for each in sorted(parent.glob(f"*/{REQUEST}"))]
     found: dict[RequestRecord, tuple[str, int]] = {}
     for file in folders:
         for record in _readable(file.parent):
-            if record not in chain.records and (left := _retained(record, chain, request)):
+            if record not in chain.records and (left := _retained(record, chain, left_out)):
                 found.setdefault(record, (f"{record.reason!r} ({file.parent.name})", left))
     if not found:
         return []
@@ -67,9 +66,9 @@ def _readable(folder: Path) -> Iterator[RequestRecord]:
         return
 
 
-def _retained(record: RequestRecord, chain: Chain, request: ForgetRequest) -> int:
-    """Number of a record's samples that a request retains; 0 if it was made with other data."""
+def _retained(record: RequestRecord, chain: Chain, left_out: Collection[int]) -> int:
+    """Number of a record's samples that are trained on; 0 if it was made with other data."""
     try:
-        return len(set(record.find(chain.data).positions) - request.left_out)
+        return len(set(record.find(chain.data).positions).difference(left_out))
     except StaleError:
         return 0

@@ -18,6 +18,8 @@ from unregress.runs.manifest import digest_of_folder
 from unregress.runs.model_io import read_model, read_start
 from unregress.runs.record_matching import TrainingRecords
 from unregress.runs.request_chain import Chain
+from unregress.runs.requests_nearby import retained_elsewhere_forgotten
+from unregress.runs.staleness import changed_data
 from unregress.tasks.base import Task
 from unregress.training.recipe import Recipe
 from unregress.training.runtime import Runtime
@@ -42,7 +44,8 @@ def table(
 
     For each fold of the people, or of the samples where no people are known, a model is trained without it, predicts
     it, and is deleted.  With the predictions, `unregress audit` judges small requests without any gold, and the method
-    LeaveOutEdit has its targets.  Call it again after each request: the samples that are forgotten are removed.
+    LeaveOutEdit has its targets.  Call it again after each request, with the request's folder as `--checkpoint`: the
+    samples that are forgotten are removed.
 
     Args:
         task: import path of a function that returns a `Task`, or of a `Task`'s class.
@@ -66,7 +69,11 @@ def table(
     bare = Case(task=task, splits=data)
     preflight(bare, runtime, recipe=how, allow_overlap=True)
     model = read_model(checkpoint, bare, runtime, forgot=False, told=say)
-    gone = Chain.of([checkpoint], TrainingRecords(data)).requests()
+    records = TrainingRecords(data)
+    chain = Chain.of([checkpoint], records)
+    gone = chain.requests()
+    beside = retained_elsewhere_forgotten([output, checkpoint], chain, chain.positions)
+    say(*(f"Warning: {each}" for each in (*beside, *changed_data({"checkpoint": checkpoint}, records))))
     case = Case(task=task, splits=data, request=gone[0].beside(*gone[1:]) if gone else None)
     known = model.start if isinstance(model, Unlearned) else None
     made = up_to_date_tables(

@@ -21,7 +21,7 @@ from unregress.errors import SettingError
 from unregress.methods import Method, Retrain, Unlearned
 from unregress.methods import train as train_original
 from unregress.methods.retrain import PUBLISHED
-from unregress.methods.unlearned import Candidate
+from unregress.methods.unlearned import Candidate, with_trained_on
 from unregress.retraining.method_choice import BUDGET
 from unregress.retraining.method_setup import set_up
 from unregress.runs.digests import contents
@@ -167,12 +167,12 @@ def forget(
     past = [] if request.after else unknown_past(checkpoint)
     warnings = (*ready.warnings, *asked.notes, *past, *changed_data(weights, records))
     # Said and not recorded: the same work gives the same folder, whatever lies beside it by then.
-    beside = retained_elsewhere_forgotten([output, *weights.values()], asked.chain, asked.request)
+    beside = retained_elsewhere_forgotten([output, *weights.values()], asked.chain, asked.request.left_out)
     say(*(f"Warning: {each}" for each in beside))
     replaced = digest_of_folder(output)
     require_agreement(weights.values())
     with run_folder(runtime.process_group, output, config + contents(case, weights), weights) as folder:
-        made = method.unlearn(ready.given, case, runtime)
+        made = with_trained_on(method.unlearn(ready.given, case, runtime), case)
         told = (*made.notes, *notes)
         made = replace(made, notes=(*told, *ready.prices))
         write_request(folder, case, asked.before)
