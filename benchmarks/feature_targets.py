@@ -8,6 +8,7 @@ units; a leave-out table then has both, and the edit takes them as further outpu
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -101,6 +102,8 @@ def mixed(table: LeaveOutTable, mix: Tensor) -> LeaveOutTable:
 def projection(units: Tensor, predictions: Tensor, count: int) -> Tensor:
     """A random projection of units to features that vary as much as predictions do; `(64, count)`."""
     drawn = torch.randn(units.shape[1], count, generator=torch.Generator().manual_seed(11))
+    if not count:
+        return drawn
     spread = (units @ drawn).std(dim=0, correction=0)
     return drawn * (predictions.std() / spread)
 
@@ -151,10 +154,12 @@ def measure(data: Path, cache: Path) -> dict[str, Any]:
         print(name, shares, flush=True)
     return {
         "command": "python benchmarks/feature_targets.py",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "machine": f"{platform.machine()}, CPU, one thread",
         "recipe": str(problem.recipe),
         "folds": FOLDS,
         "tables that teach": TEACHING,
-        "requests": found,
+        "edits": found,
     }
 
 

@@ -188,7 +188,7 @@ def others_of_a_fold(name: str) -> list[str]:
 
 def of_features(name: str) -> list[str]:
     """Edits of predictions alone and of hidden features too, as means over requests; of golds the range."""
-    requests = list(load(name)["requests"].values())
+    requests = list(load(name)["edits"].values())
     for each in requests:
         floor = np.mean(each["paired"]["golds"])
         each["floors"] = {model: np.divide(value, floor).tolist() for model, value in each["paired"].items()}
