@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from small_couplings import memory_beside
 from small_problems import Problem, Rows, arguments, stsb_annealed
+from small_requests import READ
 from small_trainings import Trainings
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,7 +34,6 @@ from unregress.hooks.raw_predictions import flattened
 from unregress.methods import Unlearned
 from unregress.methods.edit_samples import predict_raw
 from unregress.metrics import Deviation, Errors, Readout, Revival
-from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Values
 from unregress.models.sentence_pair import SentencePairLSTM
 from unregress.parallel.jobs import one_thread
@@ -44,14 +44,8 @@ FEATURES = (0, 4, 16)
 HIDDEN = 64
 """Units of the last hidden layer."""
 FOLDS, TEACHING = 20, 2
-READ = {
-    "paired": ("paired", "train-forget"),
-    "error": ("mae", "train-forget"),
-    "retained": ("mae", "train-retain"),
-    "test": ("mae", "test-retain"),
-    "revival": ("revival", "train-forget"),
-    "readout": ("readout", "train-forget"),
-}
+MEASURED = ("paired", "retained", "test", "revival", "readout")
+"""What is read of an audit's report, see `small_requests.READ`."""
 
 
 class WithFeatures(SentencePairLSTM):
@@ -146,8 +140,11 @@ def measure(data: Path, cache: Path) -> dict[str, Any]:
         found[name] = {
             "share of retraining": shares,
             **{
-                key: {"golds": report.over_golds(*place), **{each: report.value(*place, each) for each in models}}
-                for key, place in READ.items()
+                key: {
+                    "golds": report.over_golds(*READ[key]),
+                    **{each: report.value(*READ[key], each) for each in models},
+                }
+                for key in MEASURED
             },
             "beta": _betas(plain.case(rows), models, golds, rows, plain),
         }
@@ -180,14 +177,11 @@ def _betas(
         found: Values = flattened(predict_raw(model, case, at, runtime)).double().numpy()
         return found
 
-    places = np.stack([points(gold.model) for gold in golds])
+    places = [points(gold.model) for gold in golds]
     target = read_targets(case.source("train_eval"), case.task, at).double().numpy().reshape(len(rows), -1)
-    scale = float(((target - places.mean(0)) ** 2).mean())
-    own: dict[str, float | list[float]] = {
-        name: memory_kept(points(model), target, places.mean(0), scale) for name, model in models.items()
-    }
-    own["golds"] = [memory_kept(places[k], target, np.delete(places, k, 0).mean(0), scale) for k in range(len(places))]
-    return own
+    own = {name: memory_beside(points(model), places, target) for name, model in models.items()}
+    others = [[*places[:k], *places[k + 1 :]] for k in range(len(places))]
+    return {**own, "golds": [memory_beside(gold, rest, target) for gold, rest in zip(places, others, strict=True)]}
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from small_couplings import memory_beside
 from small_problems import arguments, stsb_annealed_20, wage
 from small_trainings import Trainings
 
@@ -29,7 +30,6 @@ from unregress.evidence.permutation import Group, exchanged
 from unregress.files.writing import write_json
 from unregress.hooks.raw_predictions import flattened
 from unregress.methods.edit_samples import predict_raw
-from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
 from unregress.retraining import fold_effects
@@ -91,7 +91,7 @@ def edited(trainings: Trainings, tables: Sequence[LeaveOutTable]) -> dict[str, A
             models = [made, *trainings.coupled(rows)]
             own, *golds = (predict_raw(each.model, case, places, runtime).numpy() for each in models)
             target = flattened(read_targets(case.source("train_eval"), case.task, places)).double().numpy()
-            for name, measure in (("distance", _distance), ("memory kept", _memory_kept)):
+            for name, measure in (("distance", _distance), ("memory kept", memory_beside)):
                 of_golds = [measure(each, golds[:k] + golds[k + 1 :], target) for k, each in enumerate(golds)]
                 value, unit = measure(own, golds, target), np.mean(of_golds) if name == "distance" else 1.0
                 found.setdefault(name, {}).setdefault(kind, []).append(round(float(value / unit), 4))
@@ -102,11 +102,6 @@ def edited(trainings: Trainings, tables: Sequence[LeaveOutTable]) -> dict[str, A
 
 def _distance(own: Values, others: Sequence[Values], _: Values) -> float:
     return float(np.mean([np.abs(own - other).mean() for other in others]))
-
-
-def _memory_kept(own: Values, others: Sequence[Values], target: Values) -> float:
-    center = np.mean(others, axis=0)
-    return memory_kept(own, target, center, float(((target - center) ** 2).mean()))
 
 
 def measure_stsb(data: Path, cache: Path) -> dict[str, Any]:

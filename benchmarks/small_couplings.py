@@ -9,6 +9,8 @@ import numpy as np
 
 from unregress.data.case import Case
 from unregress.methods import Unlearned
+from unregress.metrics.memory_slope import memory_kept
+from unregress.metrics.predictions import Values
 from unregress.retraining.fold_models import predict_rows
 
 if TYPE_CHECKING:
@@ -35,6 +37,12 @@ def coupling(measurement: Measurement) -> dict[str, float | None]:
         "same start": near,
         "other start": far,
     }
+
+
+def memory_beside(own: Values, golds: Sequence[Values], target: Values) -> float:
+    """The memory that predictions keep beside the mean of some golds'; all `(n, k)`."""
+    center = np.mean(golds, axis=0)
+    return memory_kept(own, target, center, float(((target - center) ** 2).mean()))
 
 
 def table_error(measurement: Measurement, rows: Rows) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from small_couplings import memory_beside
 from small_problems import PROBLEMS, Rows, arguments
 from small_requests import Measurement
 from torch import nn
@@ -20,7 +21,6 @@ from torch import nn
 from unregress import LeaveOutEdit
 from unregress.files.writing import write_json
 from unregress.methods import Unlearned
-from unregress.metrics.memory_slope import memory_kept
 from unregress.parallel.jobs import one_thread
 
 HELD = {"in a row": 300, "in a row, 600 held": 600}
@@ -68,10 +68,9 @@ def _beside(measurement: Measurement, model: nn.Module, golds: Sequence[nn.Modul
     """A model's mean distance from golds on some samples, and the memory that it keeps of them."""
     own = measurement.points(model, rows)
     places = np.stack([measurement.points(gold, rows) for gold in golds])
-    target, mean = measurement.targets(rows), places.mean(0)
     return {
         "distance": float(np.abs(own - places).mean()),
-        "beta": memory_kept(own, target, mean, float(((target - mean) ** 2).mean())),
+        "beta": memory_beside(own, list(places), measurement.targets(rows)),
     }
 
 

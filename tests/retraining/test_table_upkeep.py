@@ -232,6 +232,21 @@ def test_a_table_is_refused_to_a_model_that_was_trained_on_other_samples(tmp_pat
         later.forget(subjects=[asked], reason="test", method=LeaveOutEdit())
 
 
+def test_a_new_table_belongs_to_the_models_of_its_line_only(tmp_path: Path) -> None:
+    """A further table after two requests: the retraining of the first one read the samples of the second one."""
+    project = project_with(tmp_path / "table")
+    project.table(folds=3)
+    june = project.forget(subjects=[4], reason="June", method=exact(project))
+    project.table(after=june)
+    july = project.forget(subjects=[5], reason="July", method=LeaveOutEdit(), after=june)
+    assert set(project.table(after=july, partitions=3)[2].retrained) == {weights_of(july.model), weights_of(june.model)}
+    longer = Retrain(recipe=replace(RECIPE, epochs=3), start=project.start)
+    other = project.forget(subjects=[4], reason="June", method=longer)
+    said = len(project.log)
+    assert project.table(after=other, partitions=4)[3].retrained == ()
+    assert any("table 3 does not belong to the model" in line for line in project.log[said:])
+
+
 def exact(project: Project) -> Retrain:
     return Retrain(recipe=RECIPE, start=project.start)
 

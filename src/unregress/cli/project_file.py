@@ -30,10 +30,9 @@ def translated(text: str, command: str, commands: Mapping[str, Callable[..., Non
     """The part of a project file that concerns a command, with the names of that command's options.
 
     `training` with settings is the `recipe` of `train`, `forget` and `table` and the `retrain.recipe` of `audit`, where
-    settings that are not named are those of `Recipe`; `model` is
-    the `checkpoint` of `forget` and `table`, the original of `audit`, and the folder that `train` writes; `table` is
-    the folder that `table` writes.  `data` with a `table`, and `task` with a model for it, become the functions that
-    read them.
+    settings that are not named are those of `Recipe`; `model` is the `checkpoint` of `forget` and `table`, the original
+    of `audit`, and the folder that `train` writes; `table` is the folder that `table` writes.  `data` with a `table`,
+    and `task` with a model for it, become the functions that read them.
 
     Args:
         text: the file's text, a YAML mapping.

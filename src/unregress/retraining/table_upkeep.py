@@ -11,6 +11,7 @@ from torch import nn
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.sample_keys import sample_keys
 from unregress.errors import SettingError, StaleError
 from unregress.methods.unlearned import Candidate, Unlearned, lineage, require_initial, trained_otherwise
 from unregress.retraining.leave_out import fit_table, key_of
@@ -91,10 +92,7 @@ def up_to_date_tables(
             log(f"{count} unfinished leave-out tables of other data or settings were deleted")
     later, tables = model if after is None else after, list[LeaveOutTable]()
     for number in range(partitions):
-        if number in existing:
-            tables.append(_with_retrained(existing[number], case, later, log))
-            continue
-        made = fit_table(
+        made = existing.get(number) or fit_table(
             case,
             training,
             runtime,
@@ -107,7 +105,7 @@ def up_to_date_tables(
             store=None if folder is None else unfinished_of(folder),
             log=log,
         )
-        tables.append(_of_line(made, later))
+        tables.append(_with_retrained(made, case, later, log, new=number not in existing))
     kept = tuple(table.retained(case) for table in tables)
     for before, now in zip(tables, kept, strict=True):
         if gone := len(before.keys) - len(now.keys):
@@ -118,23 +116,19 @@ def up_to_date_tables(
     return kept
 
 
-def _with_retrained(table: LeaveOutTable, case: Case, model: Candidate, log: Callable[[str], None]) -> LeaveOutTable:
-    """A table that records an exact retraining, and belongs to it even when samples come that it does not know."""
-    if why := _why_not(table, case, model):
-        log(f"Warning: table {table.partition} does not belong to the model that the request made. {why}")
-        return table
-    return _recording(table, model)
+def _with_retrained(
+    table: LeaveOutTable, case: Case, model: Candidate, log: Callable[[str], None], *, new: bool
+) -> LeaveOutTable:
+    """A table that records an exact retraining, and belongs to it even when samples come that it does not know.
 
-
-def _of_line(table: LeaveOutTable, model: Candidate) -> LeaveOutTable:
-    """A new table that belongs to a model of the same initial weights, whose later samples were forgotten since."""
-    return _recording(table, model) if lineage(model).start == table.start_digest else table
-
-
-def _recording(table: LeaveOutTable, model: Candidate) -> LeaveOutTable:
-    """A table that belongs to a model, and to those that this was made from."""
+    A new table lacks the samples of requests that came before it, of which the retraining may have read some.
+    """
     weights = lineage(model).weights
     if {table.original, *table.retrained} & set(weights):
+        return table
+    asked = replace(table, keys=tuple(sample_keys(case.splits, "train_eval"))) if new else table
+    if why := _why_not(asked, case, model):
+        log(f"Warning: table {table.partition} does not belong to the model that the request made. {why}")
         return table
     return replace(table, retrained=(*table.retrained, *weights))
 
