@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from small_couplings import coupling, couplings, table_error
-from small_methods import fixed
+from small_methods import Rewind, fixed
 from small_problems import PROBLEMS, Rows, arguments
 from small_table import audit_rates
 from small_trainings import Trainings
@@ -170,12 +170,16 @@ class Measurement:
         return None if value is None else float(value)
 
     def klom(self, rows: Rows, methods: Mapping[str, Method]) -> dict[str, float]:
-        """Divergence of each method's results, one from each original, from uncoupled golds; a gold's own for scale."""
+        """Divergence of each method's results, one from each original, from uncoupled golds; a gold's own for scale.
+
+        Rewinds are left out: each would train the part that it keeps again, for every original.
+        """
         golds = np.stack([self.points(gold.model, rows) for gold in self.trainings.others(rows)])
         seeds = range(self.problem.originals)
         sides = {"original": [self.trainings.original(seed).model for seed in seeds]}
         for name, method in methods.items():
-            sides[name] = [self._of_seed(method, rows, seed).model for seed in seeds]
+            if not isinstance(method, Rewind):
+                sides[name] = [self._of_seed(method, rows, seed).model for seed in seeds]
         half = len(golds) // 2
         found = {name: np.stack([self.points(each, rows) for each in side]) for name, side in sides.items()}
         result = {name: float(divergence(side, golds).mean()) for name, side in found.items()}
@@ -236,9 +240,7 @@ class Measurement:
         for name, rows in self.problem.judged.items():
             requests[name] = {**self.request(rows, methods), "table": table_error(self, rows)}
             if self.problem.originals > 3:
-                requests[name]["klom"] = self.klom(
-                    rows, {each: methods[each] for each in ("LeaveOutEdit", "Blindspot", "FineTune", "Retrain")}
-                )
+                requests[name]["klom"] = self.klom(rows, methods)
             print(self.name, name, f"{time.process_time() - started:.0f} s", flush=True)
         found: dict[str, Any] = {
             **self.header(),
