@@ -19,10 +19,10 @@ from torch import nn
 from unregress.data.loading import read_targets
 from unregress.data.sample_keys import sample_keys
 from unregress.files.writing import write_json
+from unregress.hooks.raw_predictions import predict_rows
 from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
-from unregress.retraining.fold_models import predict_rows
 
 PROBLEM = "stsb-annealed-20"
 SHARED = {"any number": (0, 10**9), "none": (0, 0), "one or two": (1, 2), "three or more": (3, 10**9)}

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unregress.data.case import Case
+from unregress.hooks.raw_predictions import predict_rows
 from unregress.methods import Unlearned
 from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Values
-from unregress.retraining.fold_models import predict_rows
 
 if TYPE_CHECKING:
     from small_problems import Rows

@@ -32,6 +32,7 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.loading import read_targets
 from unregress.files.writing import write_json
 from unregress.hooks.nearest import nearest_rows
+from unregress.hooks.raw_predictions import predict_rows
 from unregress.methods import Unlearned
 from unregress.metrics import Anamnesis, AttackAUC, Deviation, Errors, Metric, Readout, Revival
 from unregress.metrics.deep.gaussian_kl import divergence
@@ -39,7 +40,6 @@ from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.memory_slope import memory_kept
 from unregress.metrics.predictions import Values
 from unregress.parallel.jobs import one_thread
-from unregress.retraining.fold_models import predict_rows
 
 READ = {
     "paired": ("paired", "train-forget"),

@@ -12,10 +12,10 @@ from unregress import LeaveOutEdit
 from unregress.data.loading import read_targets
 from unregress.data.sample_keys import sample_keys
 from unregress.evidence.table_verdict import TABLE_LEVEL
+from unregress.hooks.raw_predictions import predict_rows
 from unregress.metrics.memory_groups import Groups, lengths_of_runs, needed, of_people, of_runs, random_of
 from unregress.metrics.memory_slope import memory_kept, null_of, p_value
 from unregress.metrics.predictions import Values
-from unregress.retraining.fold_models import predict_rows
 
 if TYPE_CHECKING:
     from small_requests import Measurement

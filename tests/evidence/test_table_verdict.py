@@ -19,9 +19,9 @@ def report(
     *,
     original_p: float = 0.001,
     noticed: float = 0.95,
-    coupling: float = 0.3,
-    error: float = 1.0,
-    constant: float = 2.0,
+    coupling: float | None = 0.3,
+    error: float | None = 1.0,
+    constant: float | None = 2.0,
     samples: int = 20,
 ) -> AuditReport:
     """A model's slope, whose limits without memory are -0.1 and 0.1, beside an original that remembers."""
@@ -30,8 +30,9 @@ def report(
         limits = (value - 0.1, value + 0.1)
         return Measurement(metric=KEPT_BY_TABLE, split="train-forget", model=model, value=value, interval=limits, p=p)
 
-    def of(metric: str, split: str, **values: float) -> list[Measurement]:
-        return [Measurement(metric=metric, split=split, model=name, value=value) for name, value in values.items()]
+    def of(metric: str, split: str, **values: float | None) -> list[Measurement]:
+        known = {name: value for name, value in values.items() if value is not None}
+        return [Measurement(metric=metric, split=split, model=name, value=value) for name, value in known.items()]
 
     measures = [kept("original", 0.9, original_p), kept("mine", slope, p)]
     measures += of(NOTICED, "train-forget", original=noticed, mine=noticed)
@@ -59,11 +60,16 @@ def report(
         ({"constant": 1.06}, "PASS", None),
         ({"constant": 1.05}, "INCONCLUSIVE", "kept"),
         ({"constant": 0.9}, "INCONCLUSIVE", "kept"),
+        # What was not measured is no reason for a PASS.
+        ({"coupling": None}, "INCONCLUSIVE", "golds"),
+        ({"error": None}, "INCONCLUSIVE", "measures"),
+        ({"error": float("nan")}, "INCONCLUSIVE", "measures"),
+        ({"constant": None}, "INCONCLUSIVE", "measures"),
         # Memory that is seen is seen, however few the samples and weak the coupling.
         ({"slope": 0.3, "p": 0.01, "samples": 1, "coupling": 0.9, "noticed": 0.1}, "FAIL", None),
     ],
 )
-def test_each_outcome(given: dict[str, float], outcome: str, obstacle: str | None) -> None:
+def test_each_outcome(given: dict[str, float | None], outcome: str, obstacle: str | None) -> None:
     found = judge_by_table("mine", report(**given))
     assert found is not None and (found.outcome, found.obstacle) == (outcome, obstacle)
 

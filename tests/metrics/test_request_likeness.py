@@ -69,6 +69,24 @@ def test_people_are_counted_and_not_their_rows() -> None:
     assert Likeness(case, np.arange(40 * 3)).unfit == ""
 
 
+def test_people_with_training_samples_are_not_never_seen() -> None:
+    """A gold was trained on them, and so were most models of a table."""
+    splits, _ = data()
+    trained = sorted(set(splits.subjects or ()))
+    there = list(splits.test_subjects or ())
+    for known in (15, 30):
+        mixed = replace(splits, test_subjects=[trained[10 + place // 3] if place < 3 * known else person
+                                               for place, person in enumerate(there)])  # fmt: skip
+        case = case_of(mixed, ForgetRequest.subjects(mixed, [0], reason="one"))
+        like = Likeness(case, np.arange(len(there)))
+        if known == 30:
+            assert like.unfit.endswith("ask for 40, and there are 30, besides those with training samples")
+        else:
+            groups = like.groups(200, np.random.default_rng(0))
+            assert like.unfit == "" and groups.positions.min() >= 3 * known
+            assert len(np.unique(groups.positions // 3)) == 45
+
+
 def test_a_band_of_targets_is_compared_with_samples_of_its_targets() -> None:
     splits = replace(data()[0], subjects=None, test_subjects=None)
     rows = np.arange(PEOPLE // 2 * 3)

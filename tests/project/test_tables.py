@@ -13,11 +13,11 @@ from torch.utils.data import Subset, TensorDataset
 
 from support import tables_project
 from support.own_training import by_rmsprop
-from unregress import Case, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime, Splits, TensorTask
+from unregress import Case, FineTune, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime, Splits, TensorTask
 from unregress.auditing.table import judging
 from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.hooks import gram_passes
-from unregress.metrics import Errors
+from unregress.metrics import AttackAUC, Errors
 from unregress.retraining.method_choice import choose_method, table_error
 from unregress.retraining.table_upkeep import current
 from unregress.runs.table_folder import read_tables, write_tables
@@ -89,9 +89,9 @@ def test_a_folder_of_other_settings_is_refused_before_anything_is_trained(projec
 
 
 def test_the_edit_is_taught_by_one_table_and_judged_by_the_other(project: Project) -> None:
-    edited = project.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
+    edited = project.forget(subjects=range(6), reason="test", method=LeaveOutEdit())
     assert edited.record.settings["table"] == project.tables[0].summary
-    exact = project.forget(subjects=range(10), reason="test")
+    exact = project.forget(subjects=range(6), reason="test")
     assert exact.record.method == "Retrain"
     report = project.audit(edited, exact, golds=0, metrics=[Errors()])
     outcome = {each.model: each.outcome for each in report.verdicts}
@@ -101,7 +101,7 @@ def test_the_edit_is_taught_by_one_table_and_judged_by_the_other(project: Projec
     assert report.value("table-coupling", "test-retain", "original") == project.tables[1].coupling
     figure = next(each for each in report.figures if each.key == "memory-percentiles")
     assert [curve.model for curve in figure.curves] == ["original", "LeaveOutEdit", "Retrain"]
-    assert np.mean(figure.curves[0].y) > 0.9 and len(figure.curves[0].y) == 20
+    assert np.mean(figure.curves[0].y) > 0.85 and len(figure.curves[0].y) == 12
 
 
 def test_of_three_tables_two_teach_and_the_last_judges(project: Project) -> None:
@@ -110,16 +110,17 @@ def test_of_three_tables_two_teach_and_the_last_judges(project: Project) -> None
         task=project.task, splits=project.splits, training=project.training, model=project.model, runtime=CPU
     )
     three._tables = (*project.tables, third)
-    edited = three.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
+    edited = three.forget(subjects=range(6), reason="test", method=LeaveOutEdit())
     assert edited.record.settings["table"] == [table.summary for table in project.tables]
     (metric,) = judging(three.tables, edited.case, three.model, [edited], print)
     assert metric.table is third
     # Two that teach are off by less than one, beside the same judge: their mean distance by 1/√3 in place of 1/√2.
+    # The tables saw 4/5 of the five other forgotten people, and lack five others of a fold: √(1 + 4/5) times as much.
     targets = [three.task.point(table.targets(edited.case)).double() for table in three.tables]
     x, rows = three.splits.train[:][0], list(edited.case.requested.forget)
     own = three.model.model.eval()(x[rows]).detach().double().reshape(targets[0].shape)
     memory = (own - sum(targets[:2]) / 2).abs()
-    expected = (targets[2] - sum(targets[:2]) / 2).abs().mean() / 3**0.5 / memory.mean()
+    expected = (targets[2] - sum(targets[:2]) / 2).abs().mean() / 3**0.5 / memory.mean() * 1.8**0.5
     assert table_error(edited.case, three.model.model, three.tables, CPU) == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -168,7 +169,7 @@ def test_people_of_more_samples_than_were_never_seen_are_not_judged() -> None:
 
 def test_a_table_that_says_the_same_as_the_one_that_taught_does_not_judge(project: Project) -> None:
     """With a fold for each person any two partitions leave out the same people."""
-    done = project.forget(subjects=range(10), reason="test", method=LeaveOutEdit(table=project.tables[0], anchors=18))
+    done = project.forget(subjects=range(6), reason="test", method=LeaveOutEdit(table=project.tables[0], anchors=18))
     twin = replace(project.tables[0], partition=1)
     said = Lines()
     (metric,) = judging((project.tables[0], twin), done.case, project.model, [done], said)
@@ -205,6 +206,29 @@ def test_the_price_list_and_what_is_taken(project: Project) -> None:
     assert 0 < error < 0.5 and dear.record.method == "LeaveOutEdit"
     edit = LeaveOutEdit(table=project.tables[0])
     assert dear.cost.passes < edit.passes(project.model.model, dear.case, CPU)
+    # Where each fold is a person, two tables leave out the same, and their difference says nothing.
+    alone = [replace(table, number_of_folds=30) for table in project.tables]
+    assert table_error(dear.case, project.model.model, alone, CPU) == float("inf")
+    case = Case(task=project.task, splits=project.splits, request=project.request(subjects=[3], reason="test"))
+    assert 0 < table_error(case, project.model.model, alone, CPU) < 1
+    listed = choose_method(
+        dear.case, project.training, project.start, CPU, 0.0, model=project.model.model, tables=alone
+    ).lines
+    assert any("LeaveOutEdit" in line and "do not tell their error" in line for line in listed)
+    assert listed[-1].startswith("Chosen: Blindspot") and "error is unknown" in listed[-1]
+
+
+def test_the_method_that_is_taken_is_one_that_the_model_allows() -> None:
+    """A linear model has no hidden layers for Blindspot's attention."""
+    task = TensorTask(tables_project.linear, loss="mse")
+    case = Case(
+        task=task,
+        splits=tables_project.data(),
+        request=ForgetRequest.subjects(tables_project.data(), [1], reason="test"),
+    )
+    chosen = choose_method(case, Recipe(epochs=10), None, CPU, 0.0, model=task.build_model())
+    assert "Blindspot" not in " ".join(chosen.lines)
+    assert not list(chosen.method.objections(task.build_model(), case, CPU))
 
 
 def test_the_price_counts_each_pass_over_the_samples_that_memory_demands(
@@ -309,8 +333,55 @@ def test_tables_of_an_earlier_training_are_used_by_nothing(project: Project, tmp
         assert all(each.value is None for each in report.measures if each.metric == "memory-kept")
 
 
-def test_the_table_that_taught_does_not_judge(project: Project) -> None:
+def test_a_table_that_taught_an_earlier_request_does_not_recheck_it(project: Project) -> None:
+    """The record of a model names the tables that taught the models that it was made from."""
+    first = project.forget(subjects=range(3), reason="first", method=LeaveOutEdit())
+    second = project.forget(
+        subjects=range(3, 6), reason="second", method=FineTune(recipe=Recipe(epochs=1)), after=first
+    )
+    assert second.record.taught_by == (project.tables[0].summary,) == first.record.taught_by
+    (metric,) = judging(project.tables[::-1], second.case, project.model, [second], print)
+    assert metric.table is project.tables[1]
+    # Of a model without record nobody knows, and the last table judges, which seldom teaches.
+    said = Lines()
+    (metric,) = judging(project.tables, first.case, project.model, [first.model], said)
+    assert metric.table is project.tables[1] or metric.refused
+    assert any("unknown which leave-out tables taught it" in line for line in said)
+
+
+def test_a_request_larger_than_a_fold_is_not_judged_by_a_table(project: Project) -> None:
     edited = project.forget(subjects=range(10), reason="test", method=LeaveOutEdit())
+    report = project.audit(edited, golds=0, metrics=[Errors()])
+    found = report.measure("memory-kept", "train-forget", "original")
+    assert found.value is None and "forgets 20 samples" in found.note and "about 12 at a time" in found.note
+    assert {each.outcome for each in report.verdicts} == {"INCONCLUSIVE"}
+
+
+def test_without_the_models_errors_a_table_passes_nobody(project: Project) -> None:
+    edited = project.forget(subjects=range(6), reason="test", method=LeaveOutEdit())
+    report = project.audit(edited, golds=0, metrics=[AttackAUC()])
+    assert report.verdict("LeaveOutEdit").outcome != "PASS"
+
+
+def test_tables_are_made_with_the_seed_of_the_model() -> None:
+    made = Project(
+        task=tables_project.task(), training=Recipe(epochs=2), splits=tables_project.data(), runtime=CPU, log=Lines()
+    )
+    made.train()
+    other = Project(
+        task=made.task,
+        training=made.training,
+        splits=made.splits,
+        model=made.model,
+        runtime=Runtime(accelerator="cpu", seed=7),
+        log=Lines(),
+    )
+    (table,) = other.table(folds=2, partitions=1)
+    assert table.seed == 0 and "Note: the tables are made with seed 0, as the model was, and not with 7" in other.log
+
+
+def test_the_table_that_taught_does_not_judge(project: Project) -> None:
+    edited = project.forget(subjects=range(6), reason="test", method=LeaveOutEdit())
     both = project.tables
     try:
         project._tables = both[:1]

@@ -25,11 +25,12 @@ from unregress.auditing.pipeline import audit
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.sample_keys import sample_keys
 from unregress.errors import CheckpointError, DataError, JobsError, SettingError, StaleError
+from unregress.hooks.raw_predictions import predict_rows
 from unregress.methods.unlearned import lineage, with_trained_on
 from unregress.metrics import Errors
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.memory_slope import memory_kept, null_of, p_value, power
-from unregress.retraining.leave_out import fit_table, fold_of_each, key_of
+from unregress.retraining.leave_out import _coupling, _failed, fit_table, fold_of_each, key_of
 from unregress.runs.table_folder import partitions_in, read_table, write_table
 from unregress.tasks.weights import weights_of
 
@@ -55,6 +56,43 @@ def test_all_samples_of_a_person_are_in_one_fold_and_folds_are_even() -> None:
     assert (fold_of_each(CASE, CPU, 4, 0) == folds).all() and (fold_of_each(CASE, CPU, 4, 1) != folds).any()
     with pytest.raises(SettingError, match="20 people"):
         fold_of_each(CASE, CPU, 21, 0)
+
+
+def test_copies_of_a_sample_share_a_fold() -> None:
+    """Otherwise the model that predicts a sample was trained on its copy."""
+    x, y = CASE.splits.train[:]
+    once = Splits(train=TensorDataset(x, y), test=CASE.splits.test)
+    twice = Splits(train=TensorDataset(x.repeat(2, 1), y.repeat(2)), test=CASE.splits.test)
+    apart = fold_of_each(Case(task=TASK, splits=once), CPU, 4, 0)
+    folds = fold_of_each(Case(task=TASK, splits=twice), CPU, 4, 0)
+    assert folds.tolist() == [*apart, *apart] and np.bincount(folds).tolist() == [30] * 4
+
+
+def test_outputs_count_alike_in_the_coupling_whatever_their_units() -> None:
+    """κ of outputs of which one is in a unit a thousand times as small: that of both in units of their spread."""
+    own = torch.tensor([[0.0, 0.0], [2.0, 2.0]])
+    same, other = own + torch.tensor([0.1, 0.9]), own + torch.tensor([1.0, 1.0])
+    for factor in (1.0, 1000.0):
+        unit = torch.tensor([1.0, factor])
+        assert _coupling(CASE, same * unit, other * unit, own * unit) == pytest.approx(0.5)
+
+
+def test_a_fold_whose_training_failed_is_told(table: LeaveOutTable) -> None:
+    rows = np.arange(60)
+    assert list(_failed(table, CASE, rows)) == []
+    off = table.predictions.clone()
+    off[table.folds == 2] += 1000
+    (said,) = _failed(replace(table, predictions=off), CASE, rows)
+    assert "the model without fold 3 errs" in said and "may have failed" in said
+
+
+def test_predictions_are_in_full_precision_as_those_of_audits_are() -> None:
+    rows = np.arange(60)
+    mixed = replace(CPU, precision="bf16-mixed")
+    full = predict_rows(ORIGINAL.model, CASE, "train_eval", rows, CPU)
+    assert torch.equal(predict_rows(ORIGINAL.model, CASE, "train_eval", rows, mixed), full)
+    double = predict_rows(ORIGINAL.model, CASE, "train_eval", rows, replace(CPU, precision="64-true"))
+    assert double.dtype == torch.float64 and torch.allclose(double.float(), full, atol=1e-6)
 
 
 def test_each_prediction_is_of_a_model_that_never_saw_the_sample(table: LeaveOutTable) -> None:

@@ -13,6 +13,10 @@ def build_model() -> nn.Module:
     return nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1))
 
 
+def linear() -> nn.Module:
+    return nn.Linear(20, 1)
+
+
 def task() -> TensorTask:
     return TensorTask(build_model, loss="mse")
 

@@ -24,10 +24,11 @@ from unregress.metrics.predictions import Predictions
 
 QUICK: tuple[Metric, ...] = (Errors(), Wasserstein(), Deviation(), AttackAUC(), Memory())
 """The metrics of an earlier request: they read predictions alone, so that a long chain of requests stays cheap."""
-_REMOVED = (
-    "The leave-out table cannot recheck this request: {why}. A table loses the samples of requests that are closed; "
-    "only models that were retrained without them can tell whether they come back."
+_UNTOLD = (
+    "The leave-out table cannot recheck this request: {why}. Only models that were retrained without its samples can "
+    "tell whether they come back."
 )
+_REMOVED = "it loses the samples of requests that are closed"
 
 
 def recheck(
@@ -124,7 +125,7 @@ def _recheck(
     judged = [name for name, role, candidate in models if role == "unlearned" and _forgot(candidate, other)]
     return found(
         verdicts=tuple(each for each in judge(report, rule) if each.model in judged),
-        note=_REMOVED.format(why=refused[0]) if refused and not panel.golds else "",
+        note=_UNTOLD.format(why=refused[0]) if refused and not panel.golds else "",
     )
 
 
@@ -132,7 +133,7 @@ def _why_not(table: MemoryKept, panel: Panel) -> str:
     """Why the leave-out table says nothing about the request of a panel; empty if it does."""
     case = panel.required_case
     problems = table.objections(case, [subject.name for subject in panel.subjects])
-    return problems[0].found if problems else table.doubt(case)
+    return f"{problems[0].found}, and {_REMOVED}" if problems else table.doubt(case)
 
 
 def _forgot(candidate: Candidate, request: ForgetRequest) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -30,9 +29,10 @@ def judging(
     models: Sequence[Candidate],
     log: Callable[[str], None],
 ) -> list[MemoryKept]:
-    """The metric by the first table that taught none of the models and belongs to them; empty if there are no tables.
+    """The metric by the last table that taught none of the models and belongs to them; empty if there are no tables.
 
-    If none can judge, the metric measures nothing and has the reason, for the verdict.
+    Nor may it have taught a model that one of these was made from, whose earlier request is checked again.  If no table
+    can judge, the metric measures nothing and has the reason, for the verdict.
 
     Args:
         tables: the leave-out tables.
@@ -42,7 +42,9 @@ def judging(
         log: receives the reasons where no table can judge.
     """
     records = [record_of(each) for each in models]
-    taught = [summary for record in records if record is not None for summary in _listed(record.settings.get("table"))]
+    taught = [summary for record in records if record is not None for summary in record.taught_by]
+    if None in records:
+        log("Warning: of a model without record it is unknown which leave-out tables taught it; the last one judges")
     # A retrained model is compared with the original's table too, whatever its own initial weights.
     made_from = [
         original,
@@ -50,7 +52,7 @@ def judging(
     ]
     refused: dict[str, LeaveOutTable] = {}
     teachers = [table for table in tables if table.summary in taught]
-    for table in tables:
+    for table in reversed(tables):
         if table.summary in taught:
             why = _TAUGHT
         else:
@@ -69,11 +71,6 @@ def _same(table: LeaveOutTable, teachers: Sequence[LeaveOutTable], case: Case) -
     """Why a table is no other than one that taught; empty if it is."""
     own = table.targets(case)
     return _SAME if any(torch.equal(own, each.targets(case)) for each in teachers) else ""
-
-
-def _listed(recorded: Any) -> list[Any]:
-    """The tables that a record names: none, one or several."""
-    return recorded if isinstance(recorded, list) else [recorded]
 
 
 def _too_old(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> str:

@@ -50,9 +50,18 @@ class ModelRecord:
     if it is not recorded, as of originals and of golds."""
     parents: tuple[str, ...] = ()
     """SHA-256 of the weights that the model was made from, the latest first, as far back as is known."""
+    taught_before: tuple[dict[str, Any], ...] = field(default=(), metadata={"may_be_missing": True})
+    """Summaries of the leave-out tables that taught the models that it was made from, see `LeaveOutTable.summary`."""
+
+    @property
+    def taught_by(self) -> tuple[dict[str, Any], ...]:
+        """Summaries of the leave-out tables that taught the model, or one that it was made from."""
+        own = self.settings.get("table")
+        tables = own if isinstance(own, list) else [own]
+        return (*(each for each in tables if isinstance(each, dict)), *self.taught_before)
 
     def following(self, parent: ModelRecord | None) -> ModelRecord:
-        """A copy of this record, with recipe, initial weights, samples and ancestors of the model that it started from.
+        """A copy of this record with training, ancestors and leave-out tables of the model that it started from.
 
         Args:
             parent: the record of that model; None if unknown.
@@ -65,6 +74,7 @@ class ModelRecord:
             start=parent.start,
             trained_on=parent.trained_on,
             parents=(*self.parents, *parent.parents),
+            taught_before=parent.taught_by,
         )
 
     def made_like(self, other: ModelRecord) -> bool:

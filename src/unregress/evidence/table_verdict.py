@@ -1,4 +1,4 @@
-"""The verdict by leave-out predictions: for requests of any size, where no model was retrained without the samples.
+"""The verdict by leave-out predictions, where no model was retrained without the samples.
 
 The null hypothesis is that the model predicts the forgotten samples as it predicts samples that no model ever saw.
 """
@@ -6,10 +6,11 @@ The null hypothesis is that the model predicts the forgotten samples as it predi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 from unregress.evidence import CONSTANT, AuditReport, Measurement, Obstacle, Outcome, Verdict
 from unregress.evidence.coupling import WEAK
+from unregress.evidence.doubt_text import not_measured
 
 KEPT_BY_TABLE = "memory-kept"
 """Metric of the memory kept, by leave-out predictions."""
@@ -20,7 +21,8 @@ TABLE_COUPLING = "table-coupling"
 TABLE_LEVEL = 0.025
 """Probability with which a model without memory lies beyond either limit."""
 FEWEST = 5
-"""Smallest number of forgotten samples for a verdict: the whole memory of a single one is seen three times in four."""
+"""Smallest number of forgotten samples for a PASS: of a single one the whole memory is seen in half of the cases at
+best (docs/small-requests.md)."""
 SURE = 0.8
 """Probability of noticing half of the memory that a PASS requires."""
 TOLERANCE = 0.05
@@ -42,18 +44,18 @@ class _Numbers:
     original: Measurement | None
     noticed: float
     coupling: float | None
-    worse: float
-    """By which share its error on new samples exceeds the original's."""
+    worse: float | None
+    """By which share its error on new samples exceeds the original's; None if an error was not measured."""
     limit: float
     """The error on new samples up to which it counts as unharmed; infinite if unknown."""
     constant: float | None
-    """A constant's error on new samples."""
+    """A constant's error on new samples; None if it was not measured."""
     samples: int
 
     @property
     def weak(self) -> bool:
-        """Whether the coupling is weak, so that only golds can tell."""
-        return self.coupling is not None and self.coupling > WEAK
+        """Whether the coupling is weak, or unknown, so that only golds can tell."""
+        return self.coupling is None or self.coupling > WEAK
 
 
 def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
@@ -62,9 +64,10 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
     * **FAIL**: the predictions for the forgotten samples lean farther towards the true values than those of all but
       2.5 % of the groups of never-seen samples (the model remembers), or farther away than all but 2.5 % (overshoots).
     * **PASS**: neither, and a model that kept half of the original's memory would be noticed with probability 0.8.
-    * **INCONCLUSIVE**: fewer than five samples, no memory in the original, too little power, a weak coupling, an error
-      on new samples that exceeds the original's by more than 5 %, whose reason only golds can tell, or an original that
-      predicts new samples hardly better than a constant, beside which a model without any skill would not be noticed.
+    * **INCONCLUSIVE**: neither, and fewer than five samples, no memory in the original, too little power, a weak or
+      unknown coupling, an error on new samples that was not measured, or that exceeds the original's by more than 5 %,
+      whose reason only golds can tell, or an original that predicts new samples hardly better than a constant, beside
+      which a model without any skill would not be noticed.
 
     Every verdict but a PASS says where the power is too small or the coupling is weak; golds are then asked for.
 
@@ -113,12 +116,14 @@ def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
         )
     if limits := _limits(found):
         return limits.strip(), "golds"
+    if found.worse is None or found.constant is None:
+        return not_measured(["retain"]), "measures"
     if found.worse > TOLERANCE:
         return (
             f"Its error on new samples is {found.worse:.0%} above the original's; whether by chance, {_GOLDS}.",
             "golds",
         )
-    if found.constant is not None and found.limit >= found.constant:
+    if found.limit >= found.constant:
         return (
             f"Whether it kept what it knew cannot be told: an error on new samples of up to {found.limit:.4g}, "
             f"{TOLERANCE:.0%} above the original's, counts as unharmed, and a constant has {found.constant:.4g}.",
@@ -135,11 +140,15 @@ def _limits(found: _Numbers) -> str:
         limits += " If it kept half of the original's memory, that would be noticed only with probability "
         limits += f"{found.noticed:.0%}" + ("." if found.weak else f"; {_GOLDS}.")
     if found.weak:
-        limits += (
-            f" The initial weights hardly decide what this network learns (coupling {found.coupling:.2f}), so that "
-        )
-        limits += "leave-out predictions show only what models in general would predict; retrained models can tell."
+        limits += f" {_why_weak(found.coupling)}; retrained models can tell."
     return limits
+
+
+def _why_weak(coupling: float | None) -> str:
+    in_general = "leave-out predictions show only what models in general would predict"
+    if coupling is None:
+        return f"The coupling was not measured, so that it may be that {in_general}"
+    return f"The initial weights hardly decide what this network learns (coupling {coupling:.2f}), so that {in_general}"
 
 
 def _lean(found: _Numbers) -> str:
@@ -158,8 +167,8 @@ def _numbers(model: str, report: AuditReport) -> _Numbers | None:
         return None
     if noticed is None or noticed.value is None:
         return None
-    errors = [of.get(("mae", "test-retain", name)) for name in (model, original)]
-    mine, its = (None if each is None else each.value for each in errors)
+    errors = (of.get(("mae", "test-retain", name)) for name in (model, original))
+    mine, its = (inf if each is None or each.value is None else each.value for each in errors)
     coupling, constant = (of.get(place) for place in ((TABLE_COUPLING, "test-retain", original), _CONSTANT))
     return _Numbers(
         own=own,
@@ -170,11 +179,18 @@ def _numbers(model: str, report: AuditReport) -> _Numbers | None:
         original=of.get((KEPT_BY_TABLE, "train-forget", original)),
         noticed=noticed.value,
         coupling=None if coupling is None else coupling.value,
-        worse=0.0 if mine is None or not its else mine / its - 1,
-        limit=inf if its is None else (1 + TOLERANCE) * its,
+        worse=_exceeds(mine, its),
+        limit=(1 + TOLERANCE) * its,
         constant=None if constant is None else constant.value,
         samples=report.samples["train-forget"],
     )
+
+
+def _exceeds(error: float, other: float) -> float | None:
+    """By which share an error exceeds another one; None if one of them is not a finite number."""
+    if not isfinite(error) or not isfinite(other):
+        return None
+    return error / other - 1 if other else inf if error else 0.0
 
 
 def _verdict(model: str, outcome: Outcome, reason: str, obstacle: Obstacle | None = None) -> Verdict:

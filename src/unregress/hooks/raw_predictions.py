@@ -1,4 +1,4 @@
-"""Predictions of a batch as a matrix, and their gradients by weights."""
+"""Raw predictions, as a matrix, and their gradients by weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from unregress.data.case import Case
-from unregress.data.loading import Batch
+from unregress.data.loading import Batch, chunked
+from unregress.data.request import Index
+from unregress.data.splits import Split
+from unregress.training.runtime import Runtime, evaluating
 
 
 def flattened(raw: Tensor) -> Tensor:
@@ -17,6 +20,21 @@ def flattened(raw: Tensor) -> Tensor:
 def raw_predictions(case: Case, model: nn.Module, batch: Batch) -> Tensor:
     """Raw predictions of a batch with all outputs, and quantile levels, on one axis; `(n, k)`."""
     return flattened(case.task.predict(model, batch.data))
+
+
+def predict_rows(model: nn.Module, case: Case, split: Split, rows: Tensor | Index, runtime: Runtime) -> Tensor:
+    """Raw predictions of some samples by a copy of a model, on the CPU; `(n, *out)`, float32 or float64.
+
+    In evaluation mode and full precision, as audits predict: mixed precision is for training.
+    """
+    if not len(rows):
+        return torch.empty(0)
+    full = runtime.without_mixed_precision
+    ready = full.set_up(full.private_copy(model))
+    chunks = chunked(torch.as_tensor(rows), full.evaluation_batch_size)
+    with evaluating(ready), torch.no_grad():
+        found = [case.task.predict(ready, batch.data).cpu() for batch in full.load(case.source(split), chunks)]
+    return torch.cat([each if each.dtype == torch.float64 else each.float() for each in found])
 
 
 def gradients_of(value: Tensor, weights: list[nn.Parameter], *, keep_graph: bool = False) -> list[Tensor]:

@@ -6,10 +6,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from unregress.data.case import Case
-from unregress.data.loading import chunked
 from unregress.hooks.nearest import nearest_rows
-from unregress.hooks.raw_predictions import raw_predictions
-from unregress.training.runtime import Runtime, evaluating
+from unregress.hooks.raw_predictions import flattened, predict_rows
+from unregress.training.runtime import Runtime
 
 WATCHED = 200
 """Retained samples, none of them an anchor, whose drift decides which layers are changed, and is reported."""
@@ -24,13 +23,7 @@ def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) ->
     """Raw predictions of training samples, `(n, k)` float64, in evaluation mode."""
     if not len(rows):
         return torch.empty(0, 0, dtype=torch.float64)
-    ready = runtime.set_up(model)
-    with evaluating(ready), torch.no_grad():
-        found = [
-            raw_predictions(case, ready, batch).double().cpu()
-            for batch in runtime.load(case.source("train_eval"), chunked(rows, runtime.evaluation_batch_size))
-        ]
-    return torch.cat(found)
+    return flattened(predict_rows(model, case, "train_eval", rows, runtime)).double()
 
 
 def draw_anchors(model: nn.Module, case: Case, runtime: Runtime, count: int, draws: Generator) -> tuple[Tensor, Tensor]:

@@ -132,8 +132,9 @@ class LeaveOutEdit(Method):
         anchors = min(anchors_wanted(self.anchors, forgotten), len(case.requested.retain))
         held, watched = forgotten + anchors, min(WATCHED, len(case.requested.retain) - anchors)
         with runtime.isolated_rng("edit/passes"):
-            copy = runtime.set_up(runtime.private_copy(model)).eval()
-            reading = within_memory(runtime, copy, case, rows)
+            full = runtime.without_mixed_precision
+            copy = full.set_up(full.private_copy(model)).eval()
+            reading = within_memory(full, copy, case, rows)
             found = Changeable.of(copy, case, torch.tensor(case.requested.forget), reading)
             outputs = predict_raw(copy, case, rows, reading).shape[1]
         attempts = [found.first_choice, found.every] if len(found.first_choice) < len(found.every) else [found.every]
@@ -171,12 +172,14 @@ class LeaveOutEdit(Method):
                 fresh_model(case, student)
                 require_possible(self.helper, runtime)
             forget = torch.tensor(case.requested.forget)
-            Changeable.of(runtime.set_up(student).eval(), case, forget, runtime)
+            full = runtime.without_mixed_precision
+            Changeable.of(full.set_up(student).eval(), case, forget, full)
         except UnregressError as error:
             yield error
 
     def run(self, student: nn.Module, case: Case, runtime: Runtime) -> Unlearned:
-        reading = within_memory(runtime, runtime.set_up(student), case, torch.from_numpy(case.requested.retain[:2]))
+        full = runtime.without_mixed_precision
+        reading = within_memory(full, full.set_up(student), case, torch.from_numpy(case.requested.retain[:2]))
         history: tuple[Epoch, ...] = ()
         cost, helper = Cost(), None
         if self.tables:

@@ -24,6 +24,8 @@ from unregress.metrics.request_likeness import Likeness
 
 KEPT = (0.5, 0.25, 0.1)
 """Shares of the original's memory for which the power is given."""
+ALWAYS = 5
+"""Number of samples, or people, up to which a request may be larger than a fold."""
 OWN_HELD_OUT = ("subjects", "test-forget")
 """Kind of request, and the part with held-out samples of the people that it forgets."""
 
@@ -114,10 +116,28 @@ class MemoryKept(Metric):
         """Why nothing can be measured about a request, before any model has predicted; empty if it can."""
         if self.refused:
             return self.refused
+        if larger := self._larger_than_a_fold(case):
+            return larger
         # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
         rows = np.flatnonzero(case.retained("test")) if case.requested.by == OWN_HELD_OUT[0] else case.rows("test")
         hashes, known = sample_keys(case.splits, "test"), set(self.table.unseen_keys)
         return Likeness(case, np.array([row for row in rows if hashes[row] in known], dtype=np.int64)).unfit
+
+    def _larger_than_a_fold(self, case: Case) -> str:
+        """Why a request forgets too much for the table; empty if it does not.
+
+        The table's models saw most of the other forgotten samples.  What these did to each other's predictions looks
+        like memory, or its opposite, and never-seen samples show nothing of the kind.
+        """
+        subjects, rows = case.splits.subjects, case.requested.forget
+        forgotten = len(rows) if subjects is None else len({subjects[row] for row in rows})
+        fold = self.table.made_with / max(1, self.table.number_of_folds)
+        if forgotten <= ALWAYS or len(rows) <= fold:
+            return ""
+        return (
+            f"the request forgets {len(rows)} samples, and the leave-out table left out about {fold:.0f} at a time: "
+            "its models saw most of the others; a table of fewer folds, or retrained models, can tell"
+        )
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The memory kept by every model with interval and p-value, the power, and each sample's percentile."""
@@ -180,6 +200,8 @@ class MemoryKept(Metric):
         index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
         pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]
         places = np.array([place for place, _ in pairs], dtype=np.int64)
+        if larger := self._larger_than_a_fold(case):
+            return larger
         if not len(places):
             return Likeness(case, index[places]).unfit
         target = np.concatenate([panel.original.parts[part].target for part in parts])[places]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -30,11 +30,9 @@ from unregress.metrics.memory_groups import (
 from unregress.metrics.predictions import Values
 
 Kind = Literal["people", "stretches", "matched", "random"]
-"""What the groups of never-seen samples consist of: people with all of their samples, stretches of a series, samples
-of nearly the same targets, or random ones."""
+"""Groups of people with all of their samples, stretches of a series, samples of similar targets, or random ones."""
 FEW_RUNS = 4
-"""Forgotten samples for each run of consecutive ones from which on they are a stretch of a series or of a sorted
-table."""
+"""Forgotten samples for each run of consecutive ones from which on they are a stretch of a series or a sorted table."""
 NEIGHBOURS = 0.5
 """Mean squared difference of neighbours, relative to that of any two samples, below which they have an order."""
 ALIKE_LEVEL = TABLE_LEVEL
@@ -79,6 +77,12 @@ class Likeness:
         return people if len(set(people)) > 1 else []
 
     @cached_property
+    def _new(self) -> Index:
+        """Places, among the never-seen samples, of those of people of whom no sample was trained on."""
+        trained = set(self.case.splits.subjects or ())
+        return np.array([place for place, person in enumerate(self.people) if person not in trained], dtype=np.int64)
+
+    @cached_property
     def forgotten_people(self) -> list[Hashable]:
         """The person of each forgotten sample; empty where people are not known."""
         subjects = self.case.splits.subjects
@@ -93,12 +97,12 @@ class Likeness:
         """
         forget = self.case.requested.forget
         if self.kind == "people":
-            return of_people(self.people, self.forgotten_people, draws, rng)
+            found = of_people(self._new_people(), self.forgotten_people, draws, rng)
+            return replace(found, positions=self._new[found.positions])
         if self.kind == "stretches":
             return of_runs(len(self.rows), lengths_of_runs(forget), draws, rng)
         if self.kind == "matched":
-            wanted, there = self._matched_targets
-            return matched(wanted, there, draws, rng)
+            return matched(*self._matched_targets, draws, rng)
         return random_of(len(self.rows), len(forget), draws, rng)
 
     @cached_property
@@ -122,6 +126,9 @@ class Likeness:
         kept = {subjects[row] for row in self.case.requested.retain}
         return any(person in kept for person in self.forgotten_people)
 
+    def _new_people(self) -> list[Hashable]:
+        return [self.people[place] for place in self._new]
+
     @property
     def _units(self) -> int:
         """Number of forgotten people, or samples."""
@@ -129,18 +136,19 @@ class Likeness:
 
     @property
     def _too_few(self) -> str:
-        forgotten = len(self.case.requested.forget)
-        if (seen := len(set(self.people)) if self.people else len(self.rows)) < needed(self._units):
-            what = "people" if self.people else "samples"
+        forgotten, there = len(self.case.requested.forget), len(self._new) if self.people else len(self.rows)
+        seen, what = (len(set(self._new_people())), "people") if self.people else (there, "samples")
+        if seen < needed(self._units):
+            trained = ", besides those with training samples" if len(set(self.people)) > seen else ""
             return (
                 f"the leave-out table has too few never-seen {what} in the test data: {self._units} forgotten ask for "
-                f"{needed(self._units)}, and there are {seen}"
+                f"{needed(self._units)}, and there are {seen}{trained}"
             )
-        if len(self.rows) < 2 * forgotten:
+        if there < 2 * forgotten:
             # People of few samples do not make up a group of as many samples.
             return (
                 f"the leave-out table has too few never-seen samples in the test data: {forgotten} forgotten ask for "
-                f"{2 * forgotten}, and there are {len(self.rows)}"
+                f"{2 * forgotten}, and there are {there}"
             )
         return ""
 
@@ -150,10 +158,9 @@ class Likeness:
         if self._units == 1 or self.kind == "stretches":
             return ""
         rng = np.random.default_rng(0)
-        others = self.rows
+        others = self.rows[self._new] if self.people else self.rows
         if self.kind == "matched":
-            wanted, known = self._matched_targets
-            others = np.unique(self.rows[matched_groups(wanted, known, 4, rng)])
+            others = np.unique(self.rows[matched_groups(*self._matched_targets, 4, rng)])
         elif len(self.rows) > COMPARED and not self.people:
             others = np.sort(rng.choice(self.rows, COMPARED, replace=False))
         targets = self.kind != "matched"
@@ -162,7 +169,7 @@ class Likeness:
         if own.shape[1:] != there.shape[1:] or not own.shape[1]:
             return ""
         if self.people:
-            own, there = _means(own, self.forgotten_people), _means(there, self.people)
+            own, there = _means(own, self.forgotten_people), _means(there, self._new_people())
         if alike(own, there, rng) > ALIKE_LEVEL:
             return ""
         called = "people" if self.people else "samples"

@@ -17,6 +17,7 @@ from unregress.errors import ModelError, UnregressError
 from unregress.hooks.gram_passes import within_memory
 from unregress.hooks.landmarks import FEWEST, gradient_features
 from unregress.hooks.raw_predictions import flattened
+from unregress.methods.edit_samples import spread_of
 from unregress.training.runtime import Runtime, evaluating
 
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -81,14 +82,15 @@ def _explained(table: LeaveOutTable, model: nn.Module, case: Case, runtime: Runt
     if landmarks < FEWEST:
         raise ModelError(f"Features of {len(rows):,} samples with {outputs} outputs take too much memory")
     order = torch.randperm(len(rows), generator=runtime.generator("leave-out/landmarks"))
-    ready = runtime.set_up(runtime.private_copy(model)).eval()
-    reading = within_memory(runtime, ready, case, rows[:2])
+    full = runtime.without_mixed_precision
+    ready = full.set_up(full.private_copy(model)).eval()
+    reading = within_memory(full, ready, case, rows[:2])
     features = gradient_features(ready, case, rows, rows[order[:landmarks]], outputs, reading)
     own, pulls = _pulled(ready, case, rows, reading)
     changes = own - flattened(table.predictions).double()
     if not bool(changes.isfinite().all() and pulls.isfinite().all()):
         raise ModelError("Predictions, or derivatives of losses by them, are not finite")
-    return _best(features, pulls, changes, table.folds, _people(case, rows, table.folds))
+    return _best(features, pulls, changes, spread_of(own), table.folds, _people(case, rows, table.folds))
 
 
 def _people(case: Case, rows: Tensor, folds: Tensor) -> Tensor:
@@ -122,7 +124,9 @@ def _pulled(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) -> tup
     return torch.cat(own), torch.cat(pulls)
 
 
-def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, people: Tensor) -> FoldEffects:
+def _best(
+    features: Tensor, pulls: Tensor, changes: Tensor, units: Tensor, folds: Tensor, people: Tensor
+) -> FoldEffects:
     """The effects with the ridge by which they explain best what leaving out folds has changed.
 
     The changes are explained by two sums, with a factor each: what a person's own absence does, and what the others of
@@ -132,6 +136,7 @@ def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, peopl
         features: whose inner products are those of gradients, `(n, k, r)`.
         pulls: minus the derivatives of losses by predictions, `(n, k)`.
         changes: predictions of the original less those of the fold models, `(n, k)`.
+        units: of each output, so that one of large numbers is not the only one that counts, `(k,)`.
         folds: `(n,)`.
         people: a number for each person, `(n,)`.
 
@@ -146,9 +151,9 @@ def _best(features: Tensor, pulls: Tensor, changes: Tensor, folds: Tensor, peopl
         root = torch.linalg.cholesky(moments + ridge * unit * torch.eye(len(moments), dtype=moments.dtype))
         divided = torch.linalg.solve_triangular(root, flat.T, upper=False).T.reshape(features.shape).float()
         tried = FoldEffects(features=divided, pulls=pulls.float(), agreement=0.0)
-        own = tried.of_each(people).flatten()
-        others = tried.of_each(folds).flatten() - own
-        rest, measured = _without(others, own), _without(changes.flatten(), own)
+        own = (tried.of_each(people) / units).flatten()
+        others = (tried.of_each(folds) / units).flatten() - own
+        rest, measured = _without(others, own), _without((changes / units).flatten(), own)
         factor = float(rest @ measured / (rest @ rest))
         left = float((measured - factor * rest).square().sum())
         if left < least and factor > 0:

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unregress.data.case import Case
-from unregress.data.loading import chunked
 from unregress.data.request import Index
 from unregress.data.splits import Split
 from unregress.errors import DivergenceError
 from unregress.files.partial import unfinished
 from unregress.files.writing import writing
+from unregress.hooks.raw_predictions import predict_rows
 from unregress.methods.original import train
 from unregress.parallel.jobs import run_all
 from unregress.retraining.stacked_training import fit_stacked, require_stackable
@@ -26,7 +26,7 @@ from unregress.retraining.throughput import measure_throughput
 from unregress.retraining.workload import Workload, plan_of
 from unregress.training.fresh_model import initial_model
 from unregress.training.from_scratch import Training
-from unregress.training.runtime import Runtime, evaluating
+from unregress.training.runtime import Runtime
 
 
 class Chosen(NamedTuple):
@@ -154,18 +154,3 @@ def _write_part(path: Path, part: Part) -> None:
 def predict_unseen(model: nn.Module, case: Case, held: list[Chosen], runtime: Runtime) -> Tensor:
     """Raw predictions of held-out samples, `(n, *out)`."""
     return torch.cat([predict_rows(model, case, each.split, each.rows, runtime) for each in held])
-
-
-def predict_rows(model: nn.Module, case: Case, split: Split, rows: Index, runtime: Runtime) -> Tensor:
-    """Raw predictions of some samples, on the CPU; `(n, *out)`."""
-    if not len(rows):
-        return torch.empty(0)
-    ready, chunks = (
-        runtime.set_up(runtime.private_copy(model)),
-        chunked(torch.from_numpy(rows), runtime.evaluation_batch_size),
-    )
-    with evaluating(ready), torch.no_grad():
-        found = [
-            case.task.predict(ready, batch.data).float().cpu() for batch in runtime.load(case.source(split), chunks)
-        ]
-    return torch.cat(found)

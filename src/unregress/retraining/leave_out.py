@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable, training_of
 from unregress.data.listed import numbered
+from unregress.data.loading import read_targets
 from unregress.data.request import Index
 from unregress.data.sample_keys import sample_keys
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
 from unregress.evidence.coupling import coupling
+from unregress.methods.edit_samples import spread_of
 from unregress.retraining.fingerprint import task_fingerprint
 from unregress.retraining.fold_effects import with_fold_effects
 from unregress.retraining.fold_models import Chosen, FoldTraining, predict_unseen, run_trainings
@@ -45,6 +47,8 @@ class _Plan(NamedTuple):
     trainings: list[FoldTraining]
 
 
+FAILED = 3.0
+"""A fold whose model errs so many times as much as is usual may be one whose training failed."""
 LEAST_UNSEEN = 500
 """Number of never-seen samples that a table should have, to say how leave-out predictions vary."""
 FOLD_MODELS = ("retraining/fold_models", "retraining/leave_out")
@@ -74,7 +78,8 @@ def fit_table(
         case: task and data; samples of its request, and of other requests, are in no fold and in no training.
         training: how the original was trained.
         runtime: as for the original, with its seed.
-        original: the original, whose coupling with the fold models is measured.
+        original: the original, whose coupling with the fold models is measured, and by whose gradients the table is
+            corrected where they explain it (`fold_effects.with_fold_effects`).
         start: its initial weights; None if unknown: fold models then have new ones.
         folds: number of folds, by people where `Splits.subjects` is given; more folds are nearer to the truth.
         partition: number of the partition into folds; another number gives another partition.
@@ -82,10 +87,10 @@ def fit_table(
         stack: number of fold models of a small network to train in one loop, see `Retraining.stack`.
         store: folder for the predictions of finished trainings, with which an interrupted call continues unless code,
             data, folds or settings have changed since; see `runs.unfinished_tables`, which removes them.
-        log: receives the estimate of how long it will take.
+        log: receives the estimate of how long it will take, warnings, and whether the table can be corrected.
 
     Raises:
-        SettingError: fewer than two folds, or more than people.
+        SettingError: fewer than two folds, or more than people; or the task cannot be trained in stacks.
         DataError: there are no held-out samples.
         JobsError: a training failed.
     """
@@ -98,7 +103,7 @@ def fit_table(
     parts = run_trainings(trainings, kept, workers, stack, f"Leave-out table {partition}", log)
     unseen = _in_place([each.unseen for each in parts[:-1]], assigned)
     # The table is the models of one start together; each never-seen sample has one of them.
-    own, other = predict_unseen(original, case, held, runtime).numpy(), parts[-1].unseen.numpy()
+    own = predict_unseen(original, case, held, runtime)
     made = LeaveOutTable(
         keys=_keys(case, [Chosen("train_eval", rows)]),
         predictions=_in_place([each.own for each in parts[:-1]], fold),
@@ -113,9 +118,34 @@ def fit_table(
         number_of_folds=folds,
         training=training_of(case, training_record(training)),
         data=case.splits.data_digest,
-        coupling=coupling([unseen.numpy()], [other], own),
+        coupling=_coupling(case, unseen, parts[-1].unseen, own),
     )
+    if log is not None:
+        for warning in _failed(made, case, rows):
+            log(f"Warning: {warning}")
     return with_fold_effects(made, original, case, runtime, log)
+
+
+def _coupling(case: Case, same: Tensor, other: Tensor, own: Tensor) -> float | None:
+    """κ by raw predictions of never-seen samples: point predictions, each output in units of the original's spread."""
+    points = [case.task.point(each).double().reshape(len(each), -1) for each in (same, other, own)]
+    near, far, center = ((each / spread_of(points[-1])).numpy() for each in points)
+    return coupling([near], [far], center)
+
+
+def _failed(table: LeaveOutTable, case: Case, rows: Index) -> Iterator[str]:
+    """A warning for each fold whose model errs far more on it than the models of other folds err on theirs."""
+    target = read_targets(case.source("train_eval"), case.task, torch.from_numpy(rows)).double().reshape(len(rows), -1)
+    error = (case.task.point(table.predictions).double().reshape(len(rows), -1) - target).abs()
+    error = (error / spread_of(target.nan_to_num())).nanmean(dim=1)
+    of_folds = [float(error[table.folds == fold].nanmean()) for fold in range(table.number_of_folds)]
+    typical = float(np.nanmedian(of_folds))
+    for fold, own in enumerate(of_folds):
+        if own > FAILED * typical:
+            yield (
+                f"Table {table.partition}: the model without fold {fold + 1} errs {own / typical:.1f} times as much on "
+                "that fold as is usual, so that its training may have failed; what it predicts would teach and judge"
+            )
 
 
 def key_of(
@@ -142,19 +172,22 @@ def _planned(
 
 
 def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> Index:
-    """The fold of each training sample that no request forgot, `(n,)`; all samples of a person share one.
+    """The fold of each training sample that no request forgot, `(n,)`.
 
+    All samples of a person share one; where people are not known, all copies of a sample do.
     Folds have nearly equal numbers of samples: people are dealt out in a random order, each to the smallest fold.
     """
     rows = case.kept("train")
     subjects = case.splits.subjects
-    people: Sequence[Hashable] = rows.tolist() if subjects is None else [subjects[row] for row in rows]
+    # Copies of a sample share a fold too: a model that saw one has seen the other.
+    known = case.splits.row_hashes("train_eval") if subjects is None else subjects
+    people: Sequence[Hashable] = [known[row] for row in rows]
     members: dict[Hashable, list[int]] = {}
     for place, person in enumerate(people):
         members.setdefault(person, []).append(place)
     if not 2 <= folds <= len(members):
         raise SettingError(
-            f"A leave-out table is to have {folds} folds, and there are {len(members)} people or samples",
+            f"A leave-out table is to have {folds} folds, and there are {len(members)} people, or different samples",
             expected="two folds or more, and no more than people",
         )
     groups = list(members.values())
@@ -240,7 +273,8 @@ def _keys(case: Case, chosen: list[Chosen]) -> tuple[bytes, ...]:
 def _in_place(parts: Sequence[Tensor], number: Index) -> Tensor:
     """One tensor, `(n, *out)`, of which sample `i` is the next of part `number[i]`."""
     # A part without samples does not know the shape of an output: with fewer people than folds some have none.
-    whole = torch.empty(len(number), *next(part for part in parts if len(part)).shape[1:])
+    known = next(part for part in parts if len(part))
+    whole = known.new_empty(len(number), *known.shape[1:])
     for each, part in enumerate(parts):
         if len(part):
             whole[torch.from_numpy(number == each)] = part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import sqrt
+from math import inf, isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +15,9 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable, teaching
 from unregress.errors import SettingError, UnregressError
 from unregress.evidence.verdict_text import shown
+from unregress.hooks.raw_predictions import predict_rows
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
 from unregress.methods.edit_samples import WATCHED, spread_of
-from unregress.retraining.fold_models import predict_rows
 from unregress.retraining.throughput import measure_throughput
 from unregress.retraining.workload import Throughput, plan_of
 from unregress.training.from_scratch import Training
@@ -96,7 +96,7 @@ def choose_method(
     pace = measure_throughput(case, training, runtime)
     exact = _retraining(case, training, start, pace)
     edit, doubt = _edit(case, model, tables, pace, runtime)
-    brief = _brief(case, training, pace)
+    brief = _brief(case, training, pace, model, runtime)
     prices = (exact, *([] if edit is None else [edit]), *brief)
     if exact.seconds <= budget:
         origin = "new initial weights" if start is None else "the original's own initial weights"
@@ -112,11 +112,12 @@ def choose_method(
         raise SettingError(
             f"Exact retraining is estimated to take {shown(exact.seconds)} s, more than the budget of {shown(budget)} "
             f"s, and {doubt} ({listed})",
-            expected="a method, since none can be derived from a training function",
+            expected="a method, since none can be derived from the training and the model",
             remedy=f"{better}, name a method as in `method=Blindspot(helper=..., recipe=...)`, or raise `budget`",
         )
-    why = f"Chosen: Blindspot, since exact retraining exceeds the budget of {shown(budget)} s and {doubt}"
-    return Choice(brief[0].method, f"{why}; it may leave a part of what was learnt", prices)
+    method = brief[0].method
+    why = f"Chosen: {type(method).__name__}, since exact retraining exceeds the budget of {shown(budget)} s and {doubt}"
+    return Choice(method, f"{why}; it may leave a part of what was learnt", prices)
 
 
 def _retraining(case: Case, training: Training, start: nn.Module | None, pace: Throughput) -> Price:
@@ -125,14 +126,21 @@ def _retraining(case: Case, training: Training, start: nn.Module | None, pace: T
     return Price(Retrain(recipe=training, start=start), work.seconds(pace), passes, "nothing: it is exact")
 
 
-def _brief(case: Case, training: Training, pace: Throughput) -> tuple[Price, ...]:
-    """Methods of the paper: a tenth of the training for each part, at a tenth of its rate for the model itself."""
+def _brief(
+    case: Case, training: Training, pace: Throughput, model: nn.Module | None, runtime: Runtime
+) -> tuple[Price, ...]:
+    """Methods of the paper that the model allows: a tenth of the training for each part, at a tenth of its rate."""
     if not isinstance(training, Recipe):
         return ()
     helper = replace(training, epochs=max(1, training.epochs // BRIEF))
     gentle = replace(helper, lr=training.lr / 10)
     methods = (Blindspot(helper=helper, recipe=gentle), GaussianAmnesiac(recipe=gentle), FineTune(recipe=gentle))
-    plans = ((method, plan_of(method, len(case.requested.retain))) for method in methods)
+    possible = (
+        method
+        for method in methods
+        if model is None or not any(method.objections(runtime.private_copy(model), case, runtime))
+    )
+    plans = ((method, plan_of(method, len(case.requested.retain))) for method in possible)
     return tuple(Price(method, work.seconds(pace), work.passes, _PART) for method, work in plans)
 
 
@@ -148,10 +156,11 @@ def _edit(
         passes = method.passes(model, case, runtime)
     except UnregressError as problem:
         return None, f"{problem.found[:1].lower()}{problem.found[1:]}"
-    leaves = (
-        f"an error of about {error:.0%} of the memory, which is the leave-out table's own, if its targets are reached"
-    )
-    doubt = "" if error < TAUGHT else f"the leave-out table's own error is {error:.0%} of the memory"
+    share = f"{error:.0%} of the memory" if isfinite(error) else "unknown"
+    leaves = f"an error of about {share}, which is the leave-out table's own, if its targets are reached"
+    if not isfinite(error):
+        leaves = "an unknown part, as the leave-out tables do not tell their error"
+    doubt = "" if error < TAUGHT else f"the leave-out table's own error is {share}"
     return Price(method, passes * pace.sample, passes, leaves), doubt
 
 
@@ -159,14 +168,19 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
     """How far the tables' targets are from a model that never saw the samples, as a share of the original's memory.
 
     By the difference from the table that judges: each is off by its own folds, so that the mean of t tables is off by
-    1/√(t + 1) of their mean distance from another one.  With a single table, how much leaving out a fold moves other
-    predictions (its coupling) stands in.
+    1/√(t + 1) of their mean distance from another one.  All are off by the other forgotten people, whom most of their
+    models saw (`_with_shared`).  With a single table, how much leaving out a fold moves other predictions (its
+    coupling) stands in.
 
     Args:
         case: the request and the data.
         model: the original.
         tables: one, or several of which the last one judges.
         runtime: where to predict.
+
+    Returns:
+        The share; infinite where there is no memory, or several people are forgotten and folds are single people, so
+        that all tables leave out the same.
 
     Raises:
         StaleError: a table does not know the samples.
@@ -182,9 +196,29 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
     if memory == 0:
         return float("inf")
     if teachers < len(points):
-        return float(((points[-1] - targets) / units).abs().mean()) / sqrt(teachers + 1) / memory
+        own = float(((points[-1] - targets) / units).abs().mean()) / sqrt(teachers + 1) / memory
+        return own * _with_shared(case, tables[0])
     coupling = tables[0].coupling
     return 1.0 if coupling is None else coupling
+
+
+def _with_shared(case: Case, table: LeaveOutTable) -> float:
+    """Factor by which the errors that tables share enlarge those by which they differ.
+
+    A table's models lack the others of a fold, n/K - 1 people, which a gold does not; and they saw most of the other
+    forgotten ones, (m - 1)(1 - 1/K), which a gold did not.  If all people do as much to a prediction, these are the
+    variances of the two errors.
+    """
+    subjects, folds = case.splits.subjects, table.number_of_folds
+    forgotten = case.requested.forget
+    every = np.union1d(case.kept("train"), forgotten)
+    people, asked = (
+        len(rows) if subjects is None else len({subjects[row] for row in rows}) for rows in (every, forgotten)
+    )
+    others, shared = people / folds - 1, (asked - 1) * (1 - 1 / folds)
+    if shared <= 0:
+        return 1.0
+    return sqrt(1 + shared / others) if others > 0 else inf
 
 
 def _flat(case: Case, raw: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,14 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.sample_keys import sample_keys
 from unregress.errors import SettingError, StaleError
-from unregress.methods.unlearned import Candidate, Unlearned, lineage, require_initial, trained_otherwise
+from unregress.methods.unlearned import (
+    Candidate,
+    Unlearned,
+    lineage,
+    record_of,
+    require_initial,
+    trained_otherwise,
+)
 from unregress.retraining.leave_out import fit_table, key_of
 from unregress.runs.folder import CONFIG, check_run
 from unregress.runs.lenient import mapping_of
@@ -49,7 +56,7 @@ def up_to_date_tables(
     Args:
         case: task and data; its request and the other ones are those that were carried out already.
         training: how the original was trained.
-        runtime: as for the original, with its seed.
+        runtime: where to train; the seed is the model's own where its record has it.
         model: the model that the tables belong to.
         start: the original's initial weights; None if unknown.
         folder: where tables are kept, and the predictions of an interrupted call beside it; None keeps nothing.
@@ -71,6 +78,10 @@ def up_to_date_tables(
         JobsError: a training failed.
     """
     require_initial(start, model, training)
+    record = record_of(model)
+    if record is not None and record.kind != "unlearned" and record.seed not in (None, runtime.seed):
+        log(f"Note: the tables are made with seed {record.seed}, as the model was, and not with {runtime.seed}")
+        runtime = replace(runtime, seed=record.seed)
     for warning in trained_otherwise(model, training):
         log(f"Warning: {warning}")
     if partitions is not None and partitions < 1:
