@@ -253,7 +253,8 @@ class Measurement:
             "audit by the table": audit_rates(self, edit),
         }
         tables = self.problem.teaching + 1
-        price = tables * (self.problem.folds - 1) + 2
+        # For each K trainings on (K - 1)/K of the samples, and one from other initial weights.
+        price = tables * self.problem.folds
         found["cost in retrainings"] = {
             "tables": price,
             "edit": float(

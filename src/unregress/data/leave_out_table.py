@@ -169,8 +169,9 @@ class LeaveOutTable:
     def retained(self, case: Case) -> LeaveOutTable:
         """A copy with the samples that are still in the data and that no request of a case forgets.
 
-        People's held-out samples go with them.  Where the effects of samples are known, the predictions are those of
-        models that never saw the others either.
+        People's held-out samples go with them.  Where `effects` is known, what the removed samples did to the other
+        predictions is taken out, as estimated by ridge regression (exact for a linear model); otherwise these stay as
+        they are, made by models that saw the removed samples.
         """
         held_out = [split for split in HELD_OUT if getattr(case.splits, split) is not None]
         own = self._kept_places(case, self._place_of_each(case))
@@ -204,6 +205,8 @@ class LeaveOutTable:
 
     def corrected(self, case: Case) -> Tensor:
         """As `targets`, for a model that has lost the samples to forget, those of earlier requests, and no others.
+
+        An estimate by ridge regression, exact for a linear model; `(m, *out)`.
 
         The effect of the others of a sample's fold is added again, and that of samples which were forgotten since the
         table was made is taken out: the models of other folds were trained on them.  The same as `targets` where the
@@ -272,8 +275,11 @@ def training_of(case: Case, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a training depends on besides data, initial weights and seed, as plain data.
 
     Args:
-        case: its task, augmentation and collation count by their names, and whether samples have weights.
+        case: its task, augmentation and collation count as `str` shows them, and whether samples have weights.
         recipe: the record of the training, see `training.from_scratch.training_record`.
+
+    Returns:
+        `recipe`, `task`, `augment`, `collate` and `weights`.
     """
     splits = case.splits
     parts = {"task": case.task, "augment": splits.augment, "collate": splits.collate}

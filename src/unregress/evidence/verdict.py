@@ -47,9 +47,10 @@ _MOST_GOLDS = 50
 
 
 def judge(report: AuditReport, rule: Rule) -> tuple[Verdict, ...]:
-    """Give a verdict on every model of a report but those retrained for comparison; without golds all are INCONCLUSIVE.
+    """Give a verdict on every model of a report but those retrained for comparison.
 
-    Golds are not judged, nor is a retrained model that is shown for scale only, such as one of other initial weights.
+    Without golds only a leave-out table can give another one than INCONCLUSIVE.  Golds are not judged, nor is a
+    retrained model that is shown for scale only, such as one of other initial weights.
 
     Args:
         report: the measurements; its own verdicts are not read.

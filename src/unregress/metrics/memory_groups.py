@@ -59,7 +59,7 @@ def widening(own: float, shared: float, within: float, units: float) -> float:
 def needed(forgotten: int) -> int:
     """Number of never-seen samples, or people, from which on groups like the forgotten ones can be drawn.
 
-    Twice as many; and a single one is among the 2.5 % that lean farthest only if there are forty.
+    Twice as many, and twenty at least; a single one is among the 2.5 % that lean farthest only if there are forty.
     """
     return max(2 * forgotten, FEWEST, ceil(1 / TABLE_LEVEL / forgotten))
 

@@ -78,7 +78,7 @@ def audit(
             trained.
         config: the resolved configuration.
         golds: run folders or weights files of retrained models that differ by their seed only.  Their distance to each
-            other is the noise floor; five or more allow a verdict.  Without any, there is no verdict.
+            other is the noise floor; five or more allow a verdict.  Without any, only a leave-out table gives one.
         retrain: train further golds now: `--retrain {}` trains five with the recipe in the original's run folder,
             `--retrain.workers 2` two at a time.
         training: import path of the function that trained the original, with which golds are trained; see `unregress

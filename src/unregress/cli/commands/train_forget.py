@@ -122,12 +122,14 @@ def forget(
         method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.  By default exact
             retraining, from the original's own initial weights if they are known, where its estimated time is within
             the budget; else LeaveOutEdit if there is a leave-out table whose own error is small, and else Blindspot.
-        checkpoint: the trained model: a weights file, or a folder that `unregress train` wrote.  Retrain needs none.
+        checkpoint: the trained model: a weights file, or a folder that `unregress train` or `unregress
+            forget` wrote.  Retrain needs none.
         recipe: how the original was trained, where no method is named; by default as its run folder says.
         training: for Retrain, and where no method is named, import path of the function that trains, in place of a
             recipe; see `unregress train`.
         start: for Retrain, a weights file with the initial weights, such as start.safetensors in the folder that
-            `unregress train` wrote; by default new ones.
+            `unregress train` wrote; by default new ones if Retrain is named, and those in the original's folder if no
+            method is.
         budget: seconds that exact retraining may take, where no method is named.
         table: folder that `unregress table` wrote, whose tables, but for the last one, give LeaveOutEdit its targets.
         runtime: where to run.
