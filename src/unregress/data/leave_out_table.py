@@ -19,7 +19,7 @@ from unregress.errors import StaleError
 from unregress.errors.wording import without_addresses
 from unregress.evidence.long_values import shortened
 
-DELETED = 0.1
+CHANGED = 0.1
 """Share of the samples that may have been deleted, or added, before a table is too old: the other predictions were made
 by models that saw them."""
 _AGAIN = {
@@ -122,15 +122,15 @@ class LeaveOutTable:
             trained_on: digest of the samples that it read, see `sample_keys.digest_of_samples`; empty if unknown.
 
         Raises:
-            StaleError: the table belongs to another model, or to data that differ by more than `DELETED`.
+            StaleError: the table belongs to another model, or to data that differ by more than `CHANGED`.
         """
         known = self._known_positions(case)
         if self.original and not {self.original, *self.retrained} & set(weights):
             self._require_trained_alike(case, known, start, recipe, trained_on)
         there = sum(row in known for row in rows)
-        if (gone := 1 - there / max(1, self.made_with)) > DELETED:
+        if (gone := 1 - there / max(1, self.made_with)) > CHANGED:
             raise StaleError(f"{gone:.0%} of the samples that the leave-out table was made with have gone", **_AGAIN)
-        if (added := 1 - there / len(rows)) > DELETED:
+        if (added := 1 - there / len(rows)) > CHANGED:
             raise StaleError(f"{added:.0%} of the training samples are not in the leave-out table", **_AGAIN)
 
     def _require_trained_alike(

@@ -32,13 +32,13 @@ warns."""
 
 
 class ClosedFormEdit:
-    """The edit of one model: rows, targets and the chosen layers.
+    """A change of one model's weights so that forgotten samples' predictions reach targets and those of anchors stay.
 
     Args:
         model: the model, which is changed in place.
         case: the request and the data.
         runtime: where to run.
-        targets: predictions to which the forgotten samples are moved, `(m, k)` float64.
+        targets: raw predictions to which the forgotten samples are moved, `(m, k)` float64.
         anchors: as in `LeaveOutEdit`, like `layers`, `iterations` and `ridge`.
         layers: which layers to change.
         iterations: largest number of changes.

@@ -42,10 +42,10 @@ class LeaveOutEdit(Method):
     The change of the weights is the smallest one that reaches the targets and leaves the predictions of some retained
     samples, the anchors, as they are: with Jacobian J of the predictions of both, residual r and a small ridge D, it is
     Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear; J is computed anew where the forgotten samples'
-    predictions did not move as it said.  What is held of the gradients is products of any two samples', and what they
-    are made of (see `unregress.hooks.gram`), so that memory grows with the number of samples and not with that of the
-    weights.  For the latter there is a bound (`unregress.hooks.gram_passes.HELD`); above it the layers are taken in
-    turn, in several passes over the samples.
+    predictions did not move as it said.  Held are the products of any two samples' gradients, and layers' inputs and
+    gradients by their outputs, from which these are computed (see `unregress.hooks.gram`), so that memory grows with
+    the number of samples and not with that of the weights.  What takes more than `unregress.hooks.gram_passes.HELD` is
+    not held at once: the layers are then taken in turn, in several passes over the samples.
 
     Changed are linear, embedding and convolution layers with trainable weights, in evaluation mode: batch statistics
     and dropout play no part.  Where these leave more than a fifth of the distance to the targets, or where there are
@@ -53,6 +53,9 @@ class LeaveOutEdit(Method):
     computed sample by sample.  Notes say how much of the distance remains, with a warning above a fifth, and how far
     the predictions of other retained samples moved, with a warning above a tenth of that distance.  The forgotten
     labels are used by the tables' corrections alone.
+
+    Source: this library.  Leave-out predictions as in cross-validation; the change is ridge regression on the gradients
+    of the trained model, as in linearised ("neural tangent") training.
 
     Raises:
         SettingError: settings are out of range; all of them are reported at once.
@@ -65,15 +68,16 @@ class LeaveOutEdit(Method):
     helper: Training = Recipe(epochs=2, lr=1e-3)
     """Training of the helper on D_r, used without a table."""
     anchors: int = 300
-    """Number of retained samples whose predictions are held, half of them the nearest to the forgotten ones and half
-    drawn at random; at least three for each forgotten sample.  With fewer an edit is cheaper, and its effects on others
-    add up sooner over many requests."""
+    """Number of retained samples whose predictions are held, half of them the nearest to the forgotten ones by the
+    first layer's outputs (`unregress.hooks.nearest`) and half drawn at random; at least three for each forgotten
+    sample.  With fewer an edit is cheaper, and its effects on others add up sooner over many requests."""
     layers: Group = "least drift"
-    """Layers to change: all, the first, the last two, or those of these three that move retained samples least, of
-    those that bring the forgotten samples to within a fifth of the way in one change, or else nearest.
-    Layers without influence on the forgotten samples' predictions, such as unused ones, do not count."""
+    """Layers to change: `all`, `first`, `last` (the last two), or `least drift`: each of the three is tried for one
+    change; of those that leave at most a fifth of the distance to the targets the one is taken that moves other
+    retained samples least, and if none does, the one that comes nearest.  Layers without influence on the forgotten
+    samples' predictions, such as unused ones, do not count."""
     iterations: int = 3
-    """Largest number of changes."""
+    """Largest number of changes of the weights, each from where the one before ended."""
     ridge: float = 0.003
     """Ridge of the forgotten samples, relative to the mean squared gradient; that of the anchors is three times as
     large."""

@@ -39,7 +39,7 @@ class Groups:
 
 
 def widening(own: float, shared: float, within: float, units: float) -> float:
-    """The factor of `Groups.widening`, for means of weighted units.
+    """The factor of `Groups.widening`, for means of weighted units: √((own + shared) / (within - shared)), by Student.
 
     Args:
         own: sum of the squared weights of the new group's units; 1/m for m units of one sample each.

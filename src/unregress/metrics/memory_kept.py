@@ -36,11 +36,14 @@ class NeverSeen(NamedTuple):
     places: Index
     """Places of the never-seen samples among the held-out ones."""
     target: Values
+    """Their targets, `(u, *out)`."""
     left_out: Values
+    """Their predictions by the table, `(u, *out)`."""
     rows: Index
-    """Their positions in the test set."""
+    """Their positions in the test set, `(u,)`."""
     groups: Groups
     scale: float
+    """Mean squared error of these predictions, as for `memory_kept`."""
 
     def null(self, prediction: Values) -> Null:
         """The slopes of the groups, by a model's predictions of the samples."""

@@ -111,12 +111,14 @@ class Project:
         """Open the project whose settings are in a file, which the commands read too.
 
         Args:
-            path: YAML with `task` and `data` (import paths of functions), `training` (settings of a recipe, or the
-                import path of a function), and where they are known `model`, `start` and `runtime`.
+            path: YAML with `task` and `data` (import paths of functions, or mappings that describe a table's file),
+                `training` (settings of a recipe, or the import path of a function), and where they are known `model`,
+                `start`, `runtime`, `table` (the folder of leave-out tables) and `retrain.store`.
             log: receives lines of progress.
 
         Raises:
             SettingError: the file cannot be read, or a setting is missing or wrong.
+            CheckpointError, StaleError: the model cannot be used, as for `Project`.
         """
         found = read_settings(Path(path), log)
         absent = found.model if found.model is not None and not found.model.exists() else None
@@ -301,6 +303,7 @@ class Project:
             DataError: there are no held-out samples.
             ModelError: a training function ignores data, seed or start, or returns another architecture.
             JobsError: a training failed; a further call continues with the others.
+            RunFolderError: there are other files in the folder, or tables of other folds or another training.
         """
         earlier = self._earlier(after)
         gone = earlier.requests()
@@ -412,6 +415,7 @@ class Project:
         Raises:
             RequestError: nothing matches the request.
             PreflightError: data, model and method do not fit together.
+            StaleError: a leave-out table that is to teach is of another model, or of data that differ too much.
             SettingError: retraining would exceed the budget, and no other method can be derived.
         """
         if request is not None and named:
@@ -491,6 +495,9 @@ class Project:
 
         Raises:
             SettingError: no model is given, or they are about different requests.
+            ModelError: a model's predictions are not finite.
+            DataError: samples cannot be read.
+            JobsError: a training of a gold failed.
         """
         first = (
             self.model if original is None else self._read(original) if isinstance(original, (str, Path)) else original

@@ -37,16 +37,21 @@ def whole_recipe(training: object) -> dict[str, Any] | None:
 
 
 class Settings(NamedTuple):
-    """The settings of a project."""
+    """The settings of a project, as `Project` takes them."""
 
     task: Task[Any]
     splits: Splits
     training: Any
+    """A `Recipe`, or a function that trains."""
     model: Path | None
+    """The trained model: a weights file or a run folder; None if the file names none."""
     start: Path | None
+    """A weights file with its initial weights; None if the file names none."""
     runtime: Runtime
     store: Path | None
+    """Folder in which golds are kept; None keeps none."""
     table: Path | None
+    """Folder of the leave-out tables; None if the file names none."""
 
 
 def read_settings(path: Path, log: Callable[[str], None]) -> Settings:

@@ -34,13 +34,16 @@ class Chosen(NamedTuple):
 
     split: Split
     rows: Index
+    """Positions in the split, `(n,)`."""
 
 
 class Part(NamedTuple):
     """Predictions of one model: of the samples that it was trained without, and of never-seen ones."""
 
     own: Tensor
+    """Raw predictions of the samples that it was trained without, `(m, *out)`."""
     unseen: Tensor
+    """Raw predictions of never-seen samples, `(u, *out)`."""
 
 
 class FoldTraining(NamedTuple):

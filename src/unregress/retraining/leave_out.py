@@ -151,7 +151,7 @@ def _failed(table: LeaveOutTable, case: Case, rows: Index) -> Iterator[str]:
 def key_of(
     case: Case, training: Training, runtime: Runtime, *, start: nn.Module | None, folds: int, partition: int
 ) -> str:
-    """The name in `store` of the predictions that a call of `fit_table` keeps."""
+    """Name of the folder in `store` where `fit_table`, with these arguments, keeps what finished trainings predict."""
     return _key(case, _planned(case, training, runtime, start, folds, partition).trainings)
 
 

@@ -87,7 +87,7 @@ def choose_method(
         budget: seconds that retraining may take.
         model: the trained model, to which the edit is applied.
         tables: its leave-out tables; all but the last one teach, and their difference from it tells their error.
-        refused: why there are no tables, if they are not used.
+        refused: why the tables that there are were refused; quoted where no table is used.
 
     Raises:
         SettingError: retraining would take longer than the budget, and for a training function no other method can be
