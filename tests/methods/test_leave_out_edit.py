@@ -14,6 +14,7 @@ from unregress import Case, ForgetRequest, LeaveOutEdit, Recipe, Runtime, Splits
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.errors import ModelError, PreflightError, SettingError, StaleError
 from unregress.hooks import gram_passes
+from unregress.methods.closed_form_edit import ClosedFormEdit
 from unregress.tasks.weights import weights_of
 from unregress.training.precision import Precision
 
@@ -219,6 +220,41 @@ def test_rounds_train_a_few_steps_and_edit_again() -> None:
     made = method.unlearn(ORIGINAL, CASE, CPU)
     assert [epoch.stage for epoch in made.history] == ["repair 1", "repair 2"]
     assert (predicted(made.model) - wanted).abs()[list(FORGET)].mean() < 0.2
+
+
+def test_after_a_repair_the_edit_is_in_evaluation_mode_again() -> None:
+    """Training leaves batch normalisation and dropout on, by which gradients would be of another function.
+
+    A repair without steps of any size changes nothing, so that the edit after it finds nothing to do but its own rest.
+    """
+    case = case_of(
+        lambda: nn.Sequential(nn.Linear(30, 64), nn.BatchNorm1d(64), nn.Tanh(), nn.Dropout(), nn.Linear(64, 1))
+    )
+    model = case.task.build_model().eval()
+    with torch.no_grad():
+        wanted = model(X).squeeze(1)
+    wanted[list(FORGET)] += 1.0
+    modes = []
+
+    def seen(layer: nn.Module, args: object) -> None:
+        modes.append(layer.training)
+
+    plain = LeaveOutEdit(table=table_of(case, wanted), layers="all", iterations=1)
+    still = Recipe(epochs=1, lr=1e-12, batch_size=64)
+    with_round = replace(plain, iterations=2, rounds=1, repair=still, repair_steps=1)
+    apply = ClosedFormEdit.apply
+
+    def watched(edit: ClosedFormEdit) -> None:
+        handle = edit.model[1].register_forward_pre_hook(seen)
+        apply(edit)
+        handle.remove()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClosedFormEdit, "apply", watched)
+        made = with_round.unlearn(model, case, CPU).model
+    assert modes and not any(modes)
+    with torch.no_grad():
+        assert (made(X).squeeze(1) - wanted)[list(FORGET)].abs().mean() < 0.1
 
 
 def test_quantiles_are_moved_level_by_level() -> None:

@@ -259,4 +259,4 @@ def _with_record(model: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(text, str):
         return {**kept, "record": text}  # refused with the name of its field
     record = asdict(ModelRecord(method=text, kind=kinds.get(model.get("role"), "unlearned")))
-    return {**kept, "record": {**record, "parents": []} if text else None}
+    return {**kept, "record": {**record, "parents": [], "taught_before": []} if text else None}

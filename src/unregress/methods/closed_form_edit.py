@@ -81,9 +81,9 @@ class ClosedFormEdit:
     def apply(self) -> None:
         """Change the weights until the forgotten samples are near their targets.
 
-        Layers of known kinds are changed, and all layers instead where these leave too much.  Later calls, after other
-        training, change the same layers.
+        Those of known kinds, and all where these leave too much.  Later calls, after other training, change the same.
         """
+        self.model.eval()  # a training in between leaves it in training mode
         may_add = not self.changes and len(self.layers) < len(self.changeable.every)
         start = self._weights() if may_add else {}
         self.changes.append(self._attempt())

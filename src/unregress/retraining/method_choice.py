@@ -135,11 +135,12 @@ def _brief(
     helper = replace(training, epochs=max(1, training.epochs // BRIEF))
     gentle = replace(helper, lr=training.lr / 10)
     methods = (Blindspot(helper=helper, recipe=gentle), GaussianAmnesiac(recipe=gentle), FineTune(recipe=gentle))
-    possible = (
-        method
-        for method in methods
-        if model is None or not any(method.objections(runtime.private_copy(model), case, runtime))
-    )
+    with runtime.isolated_rng("prices"):
+        possible = [
+            method
+            for method in methods
+            if model is None or not any(method.objections(runtime.private_copy(model), case, runtime))
+        ]
     plans = ((method, plan_of(method, len(case.requested.retain))) for method in possible)
     return tuple(Price(method, work.seconds(pace), work.passes, _PART) for method, work in plans)
 
