@@ -10,7 +10,6 @@ from math import inf, isfinite
 
 from unregress.evidence import CONSTANT, AuditReport, Measurement, Obstacle, Outcome, Verdict
 from unregress.evidence.coupling import WEAK
-from unregress.evidence.doubt_text import not_measured
 
 KEPT_BY_TABLE = "memory-kept"
 """Metric of the memory kept, by leave-out predictions."""
@@ -117,7 +116,7 @@ def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
     if limits := _limits(found):
         return limits.strip(), "golds"
     if found.worse is None or found.constant is None:
-        return not_measured(["retain"]), "measures"
+        return "No limit is crossed, but its error on new samples was not measured.", "measures"
     if found.worse > TOLERANCE:
         return (
             f"Its error on new samples is {found.worse:.0%} above the original's; whether by chance, {_GOLDS}.",
