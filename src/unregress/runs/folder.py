@@ -147,7 +147,7 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunFolderError(
-            f"{path} cannot be written: {error.strerror}",
+            f"{path} cannot be written: {error.strerror or error}",
             expected="a path where folders can be created, on a disk with free space",
             remedy="Choose another `--output`",
         ) from error

@@ -41,83 +41,33 @@ def _faces(index: str, architecture: str) -> Callable[[Path, tuple[Forget, ...]]
 CROPS = "Images have 32 pixels a side and are padded by 4 for random crops; the published code pads by 16."
 
 
+def _family(title: str, folder: str, index: str, needs: tuple[str, ...], samples: int, architecture: str) -> Family:
+    """A data set with one of the two architectures."""
+    resnet = architecture == "ResNet18"
+    return Family(
+        title=title,
+        model=architecture,
+        kind="images",
+        error="mae",
+        folder=folder,
+        needs=needs,
+        samples=samples,
+        layers={"resnet.layer?": None} if resnet else {"stage?": None},
+        seconds=3.7 if resnet else 16.0,
+        code=("datasets/images/age_images", "models/resnet" if resnet else "models/allcnn"),
+        open=_faces(index, architecture),
+    )
+
+
+_AGEDB = ("AgeDB", "agedb", "agedb.csv", ("agedb.csv", "AgeDB"), 12_208)
+_UTKFACE = ("UTKFace", "utkface", "utkface.csv", ("utkface.csv",), 12_208)
+_IMDB_WIKI = ("IMDB-WIKI", "imdb-wiki", "imdb_wiki.csv", ("imdb_wiki.csv|imdb_crop|wiki_crop",), 191_509)
+
 FAMILIES = {
-    "agedb": Family(
-        title="AgeDB",
-        model="ResNet18",
-        kind="images",
-        error="mae",
-        folder="agedb",
-        needs=("agedb.csv", "AgeDB"),
-        samples=12_208,
-        layers={"resnet.layer?": None},
-        seconds=3.7,
-        code=("datasets/images/age_images", "models/resnet"),
-        open=_faces("agedb.csv", "ResNet18"),
-    ),
-    "agedb-allcnn": Family(
-        title="AgeDB",
-        model="AllCNN",
-        kind="images",
-        error="mae",
-        folder="agedb",
-        needs=("agedb.csv", "AgeDB"),
-        samples=12_208,
-        layers={"stage?": None},
-        seconds=16.0,
-        code=("datasets/images/age_images", "models/allcnn"),
-        open=_faces("agedb.csv", "AllCNN"),
-    ),
-    "utkface": Family(
-        title="UTKFace",
-        model="ResNet18",
-        kind="images",
-        error="mae",
-        folder="utkface",
-        needs=("utkface.csv",),
-        samples=12_208,
-        layers={"resnet.layer?": None},
-        seconds=3.7,
-        code=("datasets/images/age_images", "models/resnet"),
-        open=_faces("utkface.csv", "ResNet18"),
-    ),
-    "utkface-allcnn": Family(
-        title="UTKFace",
-        model="AllCNN",
-        kind="images",
-        error="mae",
-        folder="utkface",
-        needs=("utkface.csv",),
-        samples=12_208,
-        layers={"stage?": None},
-        seconds=16.0,
-        code=("datasets/images/age_images", "models/allcnn"),
-        open=_faces("utkface.csv", "AllCNN"),
-    ),
-    "imdb-wiki": Family(
-        title="IMDB-WIKI",
-        model="ResNet18",
-        kind="images",
-        error="mae",
-        folder="imdb-wiki",
-        needs=("imdb_wiki.csv|imdb_crop|wiki_crop",),
-        samples=191_509,
-        layers={"resnet.layer?": None},
-        seconds=3.7,
-        code=("datasets/images/age_images", "models/resnet"),
-        open=_faces("imdb_wiki.csv", "ResNet18"),
-    ),
-    "imdb-wiki-allcnn": Family(
-        title="IMDB-WIKI",
-        model="AllCNN",
-        kind="images",
-        error="mae",
-        folder="imdb-wiki",
-        needs=("imdb_wiki.csv|imdb_crop|wiki_crop",),
-        samples=191_509,
-        layers={"stage?": None},
-        seconds=16.0,
-        code=("datasets/images/age_images", "models/allcnn"),
-        open=_faces("imdb_wiki.csv", "AllCNN"),
-    ),
+    "agedb": _family(*_AGEDB, "ResNet18"),
+    "agedb-allcnn": _family(*_AGEDB, "AllCNN"),
+    "utkface": _family(*_UTKFACE, "ResNet18"),
+    "utkface-allcnn": _family(*_UTKFACE, "AllCNN"),
+    "imdb-wiki": _family(*_IMDB_WIKI, "ResNet18"),
+    "imdb-wiki-allcnn": _family(*_IMDB_WIKI, "AllCNN"),
 }

@@ -48,60 +48,27 @@ SCALES = (
 )
 
 
-TFT_LAYERS = {"static_enrichment": -1, "post_attn_gate_norm": -1, "pre_output_gate_norm": -1}
+def _family(title: str, folder: str, needs: str, samples: int, name: str) -> Family:
+    """A data set with the Temporal Fusion Transformer."""
+    return Family(
+        title=title,
+        model="TFT",
+        kind="series",
+        error="loss",
+        folder=folder,
+        needs=(needs,),
+        samples=samples,
+        layers={"static_enrichment": -1, "post_attn_gate_norm": -1, "pre_output_gate_norm": -1},
+        seconds=2.0,
+        code=("models/tft",),
+        open=_series(name),
+    )
+
 
 FAMILIES = {
-    "electricity": Family(
-        title="Electricity",
-        model="TFT",
-        kind="series",
-        error="loss",
-        folder="electricity",
-        needs=("LD2011_2014.txt",),
-        samples=1_852_000,
-        layers=TFT_LAYERS,
-        seconds=2.0,
-        code=("models/tft",),
-        open=_series("electricity"),
-    ),
-    "mt200": Family(
-        title="MT_200",
-        model="TFT",
-        kind="series",
-        error="loss",
-        folder="electricity",
-        needs=("LD_MT200_hour.csv",),
-        samples=31_392,
-        layers=TFT_LAYERS,
-        seconds=2.0,
-        code=("models/tft",),
-        open=_series("mt200"),
-    ),
-    "etth1": Family(
-        title="ETTh1",
-        model="TFT",
-        kind="series",
-        error="loss",
-        folder="ett",
-        needs=("ETTh1.csv",),
-        samples=8_472,
-        layers=TFT_LAYERS,
-        seconds=2.0,
-        code=("models/tft",),
-        open=_series("etth1"),
-    ),
+    "electricity": _family("Electricity", "electricity", "LD2011_2014.txt", 1_852_000, "electricity"),
+    "mt200": _family("MT_200", "electricity", "LD_MT200_hour.csv", 31_392, "mt200"),
+    "etth1": _family("ETTh1", "ett", "ETTh1.csv", 8_472, "etth1"),
     # Used to tune settings; no experiment reports it.
-    "etth2": Family(
-        title="ETTh2",
-        model="TFT",
-        kind="series",
-        error="loss",
-        folder="ett",
-        needs=("ETTh2.csv",),
-        samples=8_472,
-        layers=TFT_LAYERS,
-        seconds=2.0,
-        code=("models/tft",),
-        open=_series("etth2"),
-    ),
+    "etth2": _family("ETTh2", "ett", "ETTh2.csv", 8_472, "etth2"),
 }
