@@ -5,8 +5,7 @@ from __future__ import annotations
 from linearmodels.datasets import wage_panel
 from torch import nn
 
-from unregress import Splits, TensorTask
-from unregress.project.table import Columns
+from unregress import Columns, Splits, TensorTask
 
 MAN = ["exper", "expersq", "educ", "occupation", "married", "union", "black", "hisp"]
 FEATURES = ["year", *MAN, "hours", "last_hours", "last_lwage"]

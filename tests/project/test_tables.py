@@ -14,7 +14,7 @@ from torch.utils.data import Subset, TensorDataset
 from support import tables_project
 from support.own_training import by_rmsprop
 from unregress import Case, FineTune, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime, Splits, TensorTask
-from unregress.auditing.table import judging
+from unregress.auditing.judging_table import judging
 from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.hooks import gram_passes
 from unregress.metrics import AttackAUC, Errors

@@ -15,9 +15,9 @@ from unregress.auditing.checks import check
 from unregress.auditing.coupled import coupling_caveats, initial_weights, require_starts, start_of, starts_of
 from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.estimates import announce_measuring
+from unregress.auditing.judging_table import with_judge
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
 from unregress.auditing.near_duplicates import near_duplicates_caveat
-from unregress.auditing.table import with_judge
 from unregress.auditing.traces import traces_in_data, traces_in_models, traces_in_store
 from unregress.auditing.training import DeepTests, Log, Retraining, TrainedGold, announce_deep_tests, train_golds
 from unregress.checks.survey import nondeterministic_splits

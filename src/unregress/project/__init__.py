@@ -1,7 +1,7 @@
 """One object for a user's model, data and training: forget, audit, save."""
 
+from unregress.project.columns import Columns
 from unregress.project.forgotten import Forgotten
 from unregress.project.project import Project
-from unregress.project.table import Columns
 
 __all__ = ["Columns", "Forgotten", "Project"]

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 from torch import nn
 
-from unregress.auditing.table import judging
+from unregress.auditing.judging_table import judging
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.preflight import preflight
 from unregress.checks.training_trial import require_sound
@@ -29,12 +29,12 @@ from unregress.methods.unlearned import Candidate, with_trained_on
 from unregress.metrics import Metric, default_metrics
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.audits import audit_models
+from unregress.project.columns import Columns, Table
 from unregress.project.earlier_requests import EarlierRequests
 from unregress.project.forgotten import Forgotten, save_original
 from unregress.project.model_scalers import scalers_for
 from unregress.project.requests import named_request
 from unregress.project.settings import read_settings, splits_of
-from unregress.project.table import Columns, Table
 from unregress.retraining.method_choice import BUDGET
 from unregress.retraining.method_setup import set_up
 from unregress.retraining.table_upkeep import current, up_to_date_tables

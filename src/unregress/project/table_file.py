@@ -17,7 +17,7 @@ from unregress.data.column_scaler import FEATURES, TARGETS
 from unregress.data.splits import Splits
 from unregress.errors import CheckpointError, SettingError
 from unregress.files.tables import read_columns
-from unregress.project.table import Columns
+from unregress.project.columns import Columns
 from unregress.runs.scalers import SCALERS, read_scalers
 from unregress.tasks.adapters import TensorTask
 from unregress.tasks.units import Output
