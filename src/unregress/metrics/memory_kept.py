@@ -130,7 +130,7 @@ class MemoryKept(Metric):
         """Why a request forgets too much for the table; empty if it does not.
 
         The table's models saw most of the other forgotten samples.  What these did to each other's predictions looks
-        like memory, or its opposite, and never-seen samples show nothing of the kind.
+        like memory, or its opposite, and never-seen samples show nothing of the kind (docs/calibration.md).
         """
         subjects, rows = case.splits.subjects, case.requested.forget
         forgotten = len(rows) if subjects is None else len({subjects[row] for row in rows})
