@@ -30,17 +30,18 @@ DRAWS = 400
 
 def fitted(inputs: Values, targets: Values) -> Values:
     """Weights of a ridge regression."""
-    found: Values = np.linalg.solve(inputs.T @ inputs + RIDGE * np.eye(FEATURES), inputs.T @ targets)
-    return found
+    return np.linalg.solve(inputs.T @ inputs + RIDGE * np.eye(FEATURES), inputs.T @ targets).astype(np.float64)
 
 
 def judged(folds: int, size: int, rng: np.random.Generator) -> tuple[bool, bool]:
     """Whether a gold of a random request is found to remember, or to have been pushed away, by a table."""
-    truth = 0.3 * rng.normal(size=FEATURES)
+    truth: Values = 0.3 * rng.normal(size=FEATURES)
     inputs, unseen = rng.normal(size=(SAMPLES, FEATURES)), rng.normal(size=(UNSEEN, FEATURES))
-    targets, answers = (each @ truth + rng.normal(size=len(each)) for each in (inputs, unseen))
+    targets: Values = inputs @ truth + rng.normal(size=SAMPLES)
+    answers: Values = unseen @ truth + rng.normal(size=UNSEEN)
     fold, of_unseen = rng.permutation(SAMPLES) % folds, rng.integers(folds, size=UNSEEN)
-    left_out, left_out_unseen = np.empty(SAMPLES), np.empty(UNSEEN)
+    left_out: Values = np.empty(SAMPLES)
+    left_out_unseen: Values = np.empty(UNSEEN)
     for each in range(folds):
         weights = fitted(inputs[fold != each], targets[fold != each])
         left_out[fold == each] = inputs[fold == each] @ weights

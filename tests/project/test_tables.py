@@ -215,6 +215,13 @@ def test_the_price_list_and_what_is_taken(project: Project) -> None:
         dear.case, project.training, project.start, CPU, 0.0, model=project.model.model, tables=alone
     ).lines
     assert any("LeaveOutEdit" in line and "do not tell their error" in line for line in listed)
+    same = [alone[0], replace(alone[0], partition=1)]
+    assert table_error(dear.case, project.model.model, same, CPU) == float("inf")
+    # So it is with a single table, whose coupling stands in.
+    assert table_error(dear.case, project.model.model, alone[:1], CPU) == float("inf")
+    (first, _), coupling = project.tables, project.tables[0].coupling or 0.0
+    found = table_error(dear.case, project.model.model, [first], CPU)
+    assert found == pytest.approx(coupling * (1 + 9 * (4 / 5) / 5) ** 0.5)
     assert listed[-1].startswith("Chosen: Blindspot") and "error is unknown" in listed[-1]
 
 
@@ -247,6 +254,23 @@ def test_the_price_counts_each_pass_over_the_samples_that_memory_demands(
     chosen = choose_method(case, project.training, project.start, CPU, model=asked[0], tables=project.tables)
     (listed,) = (line for line in chosen.lines if line.startswith("LeaveOutEdit"))
     assert f"{again:,} sample passes" in listed
+
+
+def test_a_method_that_cannot_be_asked_is_not_in_the_price_list() -> None:
+    """Exact retraining is taken, whatever other methods make of the model."""
+
+    class Stubborn(nn.Linear):
+        def register_forward_hook(self, *arguments: object, **named: object) -> object:
+            raise RuntimeError("not supported")
+
+    def build_model() -> nn.Module:
+        return nn.Sequential(Stubborn(20, 8), nn.ReLU(), Stubborn(8, 8), nn.ReLU(), Stubborn(8, 1))
+
+    task = TensorTask(build_model, loss="mse")
+    request = ForgetRequest.subjects(tables_project.data(), [1], reason="test")
+    case = Case(task=task, splits=tables_project.data(), request=request)
+    chosen = choose_method(case, Recipe(epochs=1), None, CPU, model=build_model())
+    assert type(chosen.method).__name__ == "Retrain" and "Blindspot" not in " ".join(chosen.lines)
 
 
 def test_why_tables_are_not_used_is_the_reason_of_the_choice(project: Project) -> None:
@@ -363,21 +387,23 @@ def test_without_the_models_errors_a_table_passes_nobody(project: Project) -> No
     assert report.verdict("LeaveOutEdit").outcome != "PASS"
 
 
-def test_tables_are_made_with_the_seed_of_the_model() -> None:
+def test_tables_of_another_seed_than_the_model_s_are_warned_of_where_they_are_made(tmp_path: Path) -> None:
     made = Project(
         task=tables_project.task(), training=Recipe(epochs=2), splits=tables_project.data(), runtime=CPU, log=Lines()
     )
     made.train()
+    runtime = Runtime(accelerator="cpu", seed=7)
     other = Project(
-        task=made.task,
-        training=made.training,
-        splits=made.splits,
-        model=made.model,
-        runtime=Runtime(accelerator="cpu", seed=7),
-        log=Lines(),
-    )
+        task=made.task, training=made.training, splits=made.splits, model=made.model, runtime=runtime,
+        table=tmp_path / "table", log=Lines(),
+    )  # fmt: skip
     (table,) = other.table(folds=2, partitions=1)
-    assert table.seed == 0 and "Note: the tables are made with seed 0, as the model was, and not with 7" in other.log
+    assert table.seed == 7 and any("trained with seed 0, and its tables with 7" in line for line in other.log)
+    # Nothing is trained once a request is closed, whatever the seed of the model that it made.
+    done = other.forget(subjects=[3], reason="test", method=FineTune(recipe=Recipe(epochs=1)))
+    said = len(other.log)
+    (closed,) = other.table(after=done)
+    assert len(closed.keys) == 58 and not any("seed" in line for line in other.log[said:])
 
 
 def test_the_table_that_taught_does_not_judge(project: Project) -> None:

@@ -79,11 +79,34 @@ def test_outputs_count_alike_in_the_coupling_whatever_their_units() -> None:
 
 def test_a_fold_whose_training_failed_is_told(table: LeaveOutTable) -> None:
     rows = np.arange(60)
-    assert list(_failed(table, CASE, rows)) == []
-    off = table.predictions.clone()
-    off[table.folds == 2] += 1000
-    (said,) = _failed(replace(table, predictions=off), CASE, rows)
-    assert "the model without fold 3 errs" in said and "may have failed" in said
+    assert _failed(table, CASE, rows) == ""
+    for wrong in (1000.0, float("nan")):
+        off = table.predictions.clone()
+        off[table.folds == 2] += wrong
+        assert "on fold 3 the model that was trained without it errs more than 3 times" in _failed(
+            replace(table, predictions=off), CASE, rows
+        )
+    exact = CASE.splits.train[:][1].clone()
+    exact[table.folds == 1] += 1
+    without_error = replace(table, predictions=exact)
+    assert _failed(without_error, CASE, rows) == ""  # nothing to compare with
+    single = replace(table, folds=torch.arange(60), number_of_folds=60)
+    assert _failed(single, CASE, rows) == ""  # one error says little
+
+
+def test_a_request_that_leaves_copies_of_its_samples_is_refused_by_the_table() -> None:
+    x, y = CASE.splits.train[:]
+    splits = Splits(train=TensorDataset(torch.cat([x, x[:6]]), torch.cat([y, y[:6]])), test=CASE.splits.test)
+    made = fit_table(Case(task=TASK, splits=splits), RECIPE, CPU, ORIGINAL.model, folds=4)
+
+    def asked(*rows: int) -> Case:
+        return Case(task=TASK, splits=splits, request=ForgetRequest(size=66, forget=rows, reason="test"))
+
+    for look in (made.targets, made.corrected):
+        with pytest.raises(StaleError, match="Copies of 3 of 3 samples are retained"):
+            look(asked(0, 1, 2))
+        assert len(look(asked(0, 1, 2, 60, 61, 62))) == 6
+        assert len(look(asked(0, *range(20, 40)))) == 21  # one in twenty counts for little
 
 
 def test_predictions_are_in_full_precision_as_those_of_audits_are() -> None:
@@ -311,9 +334,10 @@ def test_of_copies_without_people_as_many_go_as_are_forgotten() -> None:
         keys=keys, predictions=torch.arange(float(size)), folds=torch.arange(size) % 4,
         unseen=torch.zeros(0), unseen_keys=(),
     )  # fmt: skip
+    both = replace(case, request=ForgetRequest(size=size, forget=(0, 5), reason="test"))
+    assert table.targets(both).tolist() == [0, 5]
     for row in (0, 5):
         asked = replace(case, request=ForgetRequest(size=size, forget=(row,), reason="test"))
-        assert table.targets(asked).tolist() == [row]
         assert set(range(size)) - set(table.retained(asked).predictions.int().tolist()) == {row}
 
 

@@ -43,8 +43,8 @@ def judging(
     """
     records = [record_of(each) for each in models]
     taught = [summary for record in records if record is not None for summary in record.taught_by]
-    if None in records:
-        log("Warning: of a model without record it is unknown which leave-out tables taught it; the last one judges")
+    if tables and None in records:
+        log("Warning: of a model without record it is unknown which leave-out tables taught it, and must not judge it")
     # A retrained model is compared with the original's table too, whatever its own initial weights.
     made_from = [
         original,

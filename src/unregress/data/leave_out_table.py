@@ -13,8 +13,8 @@ from torch import Tensor
 from unregress.data.case import Case
 from unregress.data.fold_effects import FoldEffects
 from unregress.data.request import Index
-from unregress.data.sample_keys import digests_after_requests, sample_keys
-from unregress.data.splits import HELD_OUT, Split
+from unregress.data.sample_keys import digests_after_requests, kept_among, retained_copies, sample_keys
+from unregress.data.splits import HELD_OUT
 from unregress.errors import StaleError
 from unregress.errors.wording import without_addresses
 from unregress.evidence.long_values import shortened
@@ -175,7 +175,7 @@ class LeaveOutTable:
         """
         held_out = [split for split in HELD_OUT if getattr(case.splits, split) is not None]
         own = self._kept_places(case, self._place_of_each(case))
-        seen = _among(self.unseen_keys, case, held_out)
+        seen = kept_among(self.unseen_keys, case, held_out)
         predictions, effects = self._only(own)
         return replace(
             self,
@@ -199,7 +199,8 @@ class LeaveOutTable:
         """Leave-out predictions of a case's samples to forget, in the request's order; `(m, *out)`.
 
         Raises:
-            StaleError: a sample is not in the table, as it was added or changed since, or removed after its request.
+            StaleError: a sample is not in the table, as it was added or changed since, or removed after its request; or
+                copies of more than a tenth of the samples are retained, which the table left out too.
         """
         return self.predictions[self._places(case, self._place_of_each(case))]
 
@@ -233,6 +234,12 @@ class LeaveOutTable:
                 f"{missing} of {len(forget)} samples are not in the leave-out table",
                 expected="samples that the table was made with, unchanged",
                 remedy=_AGAIN["remedy"],
+            )
+        if (copied := retained_copies(case)) > CHANGED * len(forget):
+            raise StaleError(
+                f"Copies of {copied} of {len(forget)} samples are retained, and the leave-out table left out both",
+                expected="a request with all copies of its samples",
+                remedy="Forget the copies too; otherwise only models retrained without these samples can tell",
             )
         return torch.tensor([every[row] for row in forget], dtype=torch.int64)
 
@@ -285,15 +292,3 @@ def training_of(case: Case, recipe: Mapping[str, Any]) -> dict[str, Any]:
     parts = {"task": case.task, "augment": splits.augment, "collate": splits.collate}
     named = {name: shortened(without_addresses(str(part))) for name, part in parts.items()}
     return {"recipe": dict(recipe), **named, "weights": splits.weight_array is not None}
-
-
-def _among(keys: Sequence[bytes], case: Case, splits: Sequence[Split]) -> Tensor:
-    """Places of the keys of held-out samples that no request forgets, ascending; of copies as many as are kept."""
-    hashes = {split: sample_keys(case.splits, split) for split in splits}
-    there = Counter(hashes[split][row] for split in splits for row in case.kept(split))
-    found = []
-    for place, key in enumerate(keys):
-        if there[key]:
-            there[key] -= 1
-            found.append(place)
-    return torch.tensor(found, dtype=torch.int64)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
 from hashlib import sha256
+
+import torch
+from torch import Tensor
 
 from unregress.data.case import Case
 from unregress.data.splits import Split, Splits
@@ -51,6 +55,27 @@ def digests_after_requests(case: Case, known: Set[int]) -> Set[str]:
             left -= sum(int.from_bytes(keys[row]) for row in new)
             found.add(_hexadecimal(left))
     return found
+
+
+def kept_among(keys: Sequence[bytes], case: Case, splits: Sequence[Split]) -> Tensor:
+    """Places of the keys of held-out samples that no request forgets, ascending; of copies as many as are kept."""
+    hashes = {split: sample_keys(case.splits, split) for split in splits}
+    there = Counter(hashes[split][row] for split in splits for row in case.kept(split))
+    found = []
+    for place, key in enumerate(keys):
+        if there[key]:
+            there[key] -= 1
+            found.append(place)
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def retained_copies(case: Case) -> int:
+    """Number of samples to forget of which a copy is retained, where people, who are left out whole, are not known."""
+    if case.splits.subjects is not None:
+        return 0
+    keys = sample_keys(case.splits, "train_eval")
+    kept = {keys[row] for row in case.kept("train")}
+    return sum(keys[row] in kept for row in case.requested.forget)
 
 
 def _hexadecimal(number: int) -> str:

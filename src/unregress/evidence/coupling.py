@@ -38,6 +38,11 @@ def coupling(same: Sequence[Values], other: Sequence[Values], center: Values) ->
     return near / far if np.isfinite(near) and np.isfinite(far) and far > 0 else None
 
 
+def is_weak(kappa: float | None) -> bool:
+    """Whether a coupling is weak, or unknown, so that leave-out predictions show what models in general predict."""
+    return kappa is None or kappa > WEAK
+
+
 def strength(kappa: float) -> str:
     """The strength of a coupling in a word.
 

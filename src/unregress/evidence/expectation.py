@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unregress.evidence.coupling import WEAK
+from unregress.evidence.coupling import is_weak
 from unregress.evidence.rule import Rule
 from unregress.evidence.table_verdict import FEWEST
 
@@ -17,7 +17,7 @@ def expectations(
         golds: number of golds that there will be.
         rule: how verdicts are reached.
         table: whether a leave-out table judges where golds are missing.
-        coupling: of the table, if known.
+        coupling: of the table; None if unknown.
 
     >>> expectations(100, 5, Rule())
     []
@@ -25,14 +25,14 @@ def expectations(
     missing, found = rule.golds - golds, []
     if missing > 0 and table:
         said = f"There will be {golds} retrained models, fewer than {rule.golds}: the leave-out table judges"
-        weak = coupling is not None and coupling > WEAK
-        if not weak and forgotten >= FEWEST:
+        if not is_weak(coupling) and forgotten >= FEWEST:
             return [said]
-        why = (
-            f"the initial weights hardly decide what this network learns (coupling {coupling:.2f})"
-            if weak
-            else f"fewer than {FEWEST} samples are forgotten"
-        )
+        if coupling is None:
+            why = "its coupling with the original is unknown"
+        elif is_weak(coupling):
+            why = f"the initial weights hardly decide what this network learns (coupling {coupling:.2f})"
+        else:
+            why = f"fewer than {FEWEST} samples are forgotten"
         return [
             f"{said}. It can show that memory is left, and not that none is, since {why}: for that {missing} more "
             "retrained models are needed"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 
 from unregress.evidence import CONSTANT, AuditReport, Measurement, Obstacle, Outcome, Verdict
-from unregress.evidence.coupling import WEAK
+from unregress.evidence.coupling import is_weak
 
 KEPT_BY_TABLE = "memory-kept"
 """Metric of the memory kept, by leave-out predictions."""
@@ -54,7 +54,7 @@ class _Numbers:
     @property
     def weak(self) -> bool:
         """Whether the coupling is weak, or unknown, so that only golds can tell."""
-        return self.coupling is None or self.coupling > WEAK
+        return is_weak(self.coupling)
 
 
 def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
@@ -63,10 +63,10 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
     * **FAIL**: the predictions for the forgotten samples lean farther towards the true values than those of all but
       2.5 % of the groups of never-seen samples (the model remembers), or farther away than all but 2.5 % (overshoots).
     * **PASS**: neither, and a model that kept half of the original's memory would be noticed with probability 0.8.
-    * **INCONCLUSIVE**: neither, and fewer than five samples, no memory in the original, too little power, a weak or
-      unknown coupling, an error on new samples that was not measured, or that exceeds the original's by more than 5 %,
-      whose reason only golds can tell, or an original that predicts new samples hardly better than a constant, beside
-      which a model without any skill would not be noticed.
+    * **INCONCLUSIVE**: no FAIL, and one of these: fewer than five samples, no memory in the original, too little power,
+      a weak or unknown coupling, an error on new samples that was not measured, or that exceeds the original's by more
+      than 5 %, whose reason only golds can tell, or an original that predicts new samples hardly better than a
+      constant, beside which a model without any skill would not be noticed.
 
     Every verdict but a PASS says where the power is too small or the coupling is weak; golds are then asked for.
 
@@ -116,7 +116,8 @@ def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
     if limits := _limits(found):
         return limits.strip(), "golds"
     if found.worse is None or found.constant is None:
-        return "No limit is crossed, but its error on new samples was not measured.", "measures"
+        whose = "its" if found.worse is None else "a constant's"
+        return f"No limit is crossed, but {whose} error on new samples was not measured.", "measures"
     if found.worse > TOLERANCE:
         return (
             f"Its error on new samples is {found.worse:.0%} above the original's; whether by chance, {_GOLDS}.",

@@ -27,11 +27,15 @@ def predict_rows(model: nn.Module, case: Case, split: Split, rows: Tensor | Inde
 
     In evaluation mode and full precision, as audits predict: mixed precision is for training.
     """
+    return predict_rows_by(runtime.private_copy(model), case, split, rows, runtime)
+
+
+def predict_rows_by(own: nn.Module, case: Case, split: Split, rows: Tensor | Index, runtime: Runtime) -> Tensor:
+    """As `predict_rows`, by a model of the caller's own, which is moved to the runtime's device."""
     if not len(rows):
         return torch.empty(0)
     full = runtime.without_mixed_precision
-    ready = full.set_up(full.private_copy(model))
-    chunks = chunked(torch.as_tensor(rows), full.evaluation_batch_size)
+    ready, chunks = full.set_up(own), chunked(torch.as_tensor(rows), full.evaluation_batch_size)
     with evaluating(ready), torch.no_grad():
         found = [case.task.predict(ready, batch.data).cpu() for batch in full.load(case.source(split), chunks)]
     return torch.cat([each if each.dtype == torch.float64 else each.float() for each in found])

@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from unregress.data.case import Case
 from unregress.hooks.nearest import nearest_rows
-from unregress.hooks.raw_predictions import flattened, predict_rows
+from unregress.hooks.raw_predictions import flattened, predict_rows_by
 from unregress.training.runtime import Runtime
 
 WATCHED = 200
@@ -23,7 +23,7 @@ def predict_raw(model: nn.Module, case: Case, rows: Tensor, runtime: Runtime) ->
     """Raw predictions of training samples, `(n, k)` float64, in evaluation mode."""
     if not len(rows):
         return torch.empty(0, 0, dtype=torch.float64)
-    return flattened(predict_rows(model, case, "train_eval", rows, runtime)).double()
+    return flattened(predict_rows_by(model, case, "train_eval", rows, runtime)).double()
 
 
 def draw_anchors(model: nn.Module, case: Case, runtime: Runtime, count: int, draws: Generator) -> tuple[Tensor, Tensor]:

@@ -124,7 +124,8 @@ class MemoryKept(Metric):
         # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
         rows = np.flatnonzero(case.retained("test")) if case.requested.by == OWN_HELD_OUT[0] else case.rows("test")
         hashes, known = sample_keys(case.splits, "test"), set(self.table.unseen_keys)
-        return Likeness(case, np.array([row for row in rows if hashes[row] in known], dtype=np.int64)).unfit
+        new, besides = of_new_people(case, rows)
+        return Likeness(case, np.array([row for row in new if hashes[row] in known], np.int64), besides=besides).unfit
 
     def _larger_than_a_fold(self, case: Case) -> str:
         """Why a request forgets too much for the table; empty if it does not.
@@ -138,8 +139,8 @@ class MemoryKept(Metric):
         if forgotten <= ALWAYS or len(rows) <= fold:
             return ""
         return (
-            f"the request forgets {len(rows)} samples, and the leave-out table left out about {fold:.0f} at a time: "
-            "its models saw most of the others; a table of fewer folds, or retrained models, can tell"
+            f"the request forgets {len(rows)} samples, and the leave-out table, of {self.table.number_of_folds} folds, "
+            f"left out about {fold:.0f} at a time, so that its models saw most of the others"
         )
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
@@ -201,14 +202,18 @@ class MemoryKept(Metric):
         hashes = sample_keys(case.splits, "test")
         known = {key: place for place, key in enumerate(self.table.unseen_keys)}
         index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
-        pairs = [(place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known]
+        new, besides = of_new_people(case, index)
+        allowed = set(new.tolist())
+        pairs = [
+            (place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known and row in allowed
+        ]
         places = np.array([place for place, _ in pairs], dtype=np.int64)
         if larger := self._larger_than_a_fold(case):
             return larger
         if not len(places):
-            return Likeness(case, index[places]).unfit
+            return Likeness(case, index[places], besides=besides).unfit
         target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
-        like = Likeness(case, index[places], (panel.original.parts["train-forget"].target, target))
+        like = Likeness(case, index[places], (panel.original.parts["train-forget"].target, target), besides)
         if like.unfit:
             return like.unfit
         left_out = self._points(panel, self.table.unseen[torch.tensor([row for _, row in pairs], dtype=torch.int64)])
@@ -224,6 +229,18 @@ class MemoryKept(Metric):
             points.reshape(len(points), *panel.original.parts["train-forget"].target.shape[1:]) / panel.units
         )
         return found
+
+
+def of_new_people(case: Case, rows: Index) -> tuple[Index, str]:
+    """Test samples of people who have no training samples, and what to say of the others.
+
+    Most of a table's models were trained on such people, so that nobody can say how far models lean without.
+    """
+    known, held = set(case.splits.subjects or ()), case.splits.test_subjects
+    if held is None or not known:
+        return rows, ""
+    new: Index = np.array([row for row in rows if held[row] not in known], dtype=np.int64)
+    return new, ", besides those of people with training samples" if len(new) < len(rows) else ""
 
 
 def held_out(panel: Panel) -> list[Part]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -54,6 +54,8 @@ class Likeness:
     """Positions of the never-seen samples in the test set."""
     targets: tuple[Values, Values] | None = None
     """Targets of the forgotten and of the never-seen samples, in any unit; None to read them from the data."""
+    besides: str = ""
+    """Which other held-out samples do not count, in words, for what says that there are too few."""
 
     @cached_property
     def kind(self) -> Kind:
@@ -77,12 +79,6 @@ class Likeness:
         return people if len(set(people)) > 1 else []
 
     @cached_property
-    def _new(self) -> Index:
-        """Places, among the never-seen samples, of those of people of whom no sample was trained on."""
-        trained = set(self.case.splits.subjects or ())
-        return np.array([place for place, person in enumerate(self.people) if person not in trained], dtype=np.int64)
-
-    @cached_property
     def forgotten_people(self) -> list[Hashable]:
         """The person of each forgotten sample; empty where people are not known."""
         subjects = self.case.splits.subjects
@@ -97,8 +93,7 @@ class Likeness:
         """
         forget = self.case.requested.forget
         if self.kind == "people":
-            found = of_people(self._new_people(), self.forgotten_people, draws, rng)
-            return replace(found, positions=self._new[found.positions])
+            return of_people(self.people, self.forgotten_people, draws, rng)
         if self.kind == "stretches":
             return of_runs(len(self.rows), lengths_of_runs(forget), draws, rng)
         if self.kind == "matched":
@@ -126,9 +121,6 @@ class Likeness:
         kept = {subjects[row] for row in self.case.requested.retain}
         return any(person in kept for person in self.forgotten_people)
 
-    def _new_people(self) -> list[Hashable]:
-        return [self.people[place] for place in self._new]
-
     @property
     def _units(self) -> int:
         """Number of forgotten people, or samples."""
@@ -136,13 +128,12 @@ class Likeness:
 
     @property
     def _too_few(self) -> str:
-        forgotten, there = len(self.case.requested.forget), len(self._new) if self.people else len(self.rows)
-        seen, what = (len(set(self._new_people())), "people") if self.people else (there, "samples")
+        forgotten, there = len(self.case.requested.forget), len(self.rows)
+        seen, what = (len(set(self.people)), "people") if self.people else (there, "samples")
         if seen < needed(self._units):
-            trained = ", besides those with training samples" if len(set(self.people)) > seen else ""
             return (
                 f"the leave-out table has too few never-seen {what} in the test data: {self._units} forgotten ask for "
-                f"{needed(self._units)}, and there are {seen}{trained}"
+                f"{needed(self._units)}, and there are {seen}{self.besides}"
             )
         if there < 2 * forgotten:
             # People of few samples do not make up a group of as many samples.
@@ -158,7 +149,7 @@ class Likeness:
         if self._units == 1 or self.kind == "stretches":
             return ""
         rng = np.random.default_rng(0)
-        others = self.rows[self._new] if self.people else self.rows
+        others = self.rows
         if self.kind == "matched":
             others = np.unique(self.rows[matched_groups(*self._matched_targets, 4, rng)])
         elif len(self.rows) > COMPARED and not self.people:
@@ -169,7 +160,7 @@ class Likeness:
         if own.shape[1:] != there.shape[1:] or not own.shape[1]:
             return ""
         if self.people:
-            own, there = _means(own, self.forgotten_people), _means(there, self._new_people())
+            own, there = _means(own, self.forgotten_people), _means(there, self.people)
         if alike(own, there, rng) > ALIKE_LEVEL:
             return ""
         called = "people" if self.people else "samples"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -47,8 +47,8 @@ class _Plan(NamedTuple):
     trainings: list[FoldTraining]
 
 
-FAILED = 3.0
-"""A fold whose model errs so many times as much as is usual may be one whose training failed."""
+FAILED, LEAST_FOLD = 3.0, 10
+"""A fold of so many samples whose model errs so many times as much as is usual may be one whose training failed."""
 LEAST_UNSEEN = 500
 """Number of never-seen samples that a table should have, to say how leave-out predictions vary."""
 FOLD_MODELS = ("retraining/fold_models", "retraining/leave_out")
@@ -120,9 +120,8 @@ def fit_table(
         data=case.splits.data_digest,
         coupling=_coupling(case, unseen, parts[-1].unseen, own),
     )
-    if log is not None:
-        for warning in _failed(made, case, rows):
-            log(f"Warning: {warning}")
+    if log is not None and (failed := _failed(made, case, rows)):
+        log(f"Warning: {failed}")
     return with_fold_effects(made, original, case, runtime, log)
 
 
@@ -133,19 +132,23 @@ def _coupling(case: Case, same: Tensor, other: Tensor, own: Tensor) -> float | N
     return coupling([near], [far], center)
 
 
-def _failed(table: LeaveOutTable, case: Case, rows: Index) -> Iterator[str]:
-    """A warning for each fold whose model errs far more on it than the models of other folds err on theirs."""
+def _failed(table: LeaveOutTable, case: Case, rows: Index) -> str:
+    """A warning if models err far more on their folds than the others on theirs, or predict nothing; else empty."""
     target = read_targets(case.source("train_eval"), case.task, torch.from_numpy(rows)).double().reshape(len(rows), -1)
-    error = (case.task.point(table.predictions).double().reshape(len(rows), -1) - target).abs()
-    error = (error / spread_of(target.nan_to_num())).nanmean(dim=1)
-    of_folds = [float(error[table.folds == fold].nanmean()) for fold in range(table.number_of_folds)]
-    typical = float(np.nanmedian(of_folds))
-    for fold, own in enumerate(of_folds):
-        if own > FAILED * typical:
-            yield (
-                f"Table {table.partition}: the model without fold {fold + 1} errs {own / typical:.1f} times as much on "
-                "that fold as is usual, so that its training may have failed; what it predicts would teach and judge"
-            )
+    point = case.task.point(table.predictions).double().reshape(len(rows), -1)
+    each = ((point - target).abs() / spread_of(target.nan_to_num())).nanmean(dim=1)
+    each[~point.isfinite().all(dim=1)] = torch.inf
+    # The mean of few samples varies too much.
+    sizes = torch.bincount(table.folds, minlength=table.number_of_folds)
+    errors = {fold: float(each[table.folds == fold].nanmean()) for fold, size in enumerate(sizes) if size >= LEAST_FOLD}
+    typical = float(np.nanmedian(list(errors.values()))) if errors else 0.0
+    failed = [f"{fold + 1}" for fold, error in errors.items() if error > FAILED * typical > 0 or error == np.inf]
+    if not failed:
+        return ""
+    return (
+        f"Table {table.partition}: on fold {', '.join(failed)} the model that was trained without it errs more than "
+        f"{FAILED:g} times as much as is usual. Its training may have failed, and its predictions would teach and judge"
+    )
 
 
 def key_of(
@@ -187,8 +190,8 @@ def fold_of_each(case: Case, runtime: Runtime, folds: int, partition: int) -> In
         members.setdefault(person, []).append(place)
     if not 2 <= folds <= len(members):
         raise SettingError(
-            f"A leave-out table is to have {folds} folds, and there are {len(members)} people, or different samples",
-            expected="two folds or more, and no more than people",
+            f"A leave-out table is to have {folds} folds, and there are {len(members)} people, or samples that differ",
+            expected="two folds or more, and no more than people, or samples that differ where people are not known",
         )
     groups = list(members.values())
     order = torch.randperm(len(groups), generator=runtime.generator(f"leave-out/folds {partition}"))

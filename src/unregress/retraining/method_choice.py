@@ -90,8 +90,8 @@ def choose_method(
         refused: why the tables that there are were refused; quoted where no table is used.
 
     Raises:
-        SettingError: retraining would take longer than the budget, and for a training function no other method can be
-            derived.
+        SettingError: retraining would take longer than the budget, and no other method can be derived from the
+            training, or applied to the model.
     """
     pace = measure_throughput(case, training, runtime)
     exact = _retraining(case, training, start, pace)
@@ -113,7 +113,7 @@ def choose_method(
             f"Exact retraining is estimated to take {shown(exact.seconds)} s, more than the budget of {shown(budget)} "
             f"s, and {doubt} ({listed})",
             expected="a method, since none can be derived from the training and the model",
-            remedy=f"{better}, name a method as in `method=Blindspot(helper=..., recipe=...)`, or raise `budget`",
+            remedy=f"{better}, name a method as in `method=FineTune(recipe=...)`, or raise `budget`",
         )
     method = brief[0].method
     why = f"Chosen: {type(method).__name__}, since exact retraining exceeds the budget of {shown(budget)} s and {doubt}"
@@ -135,14 +135,18 @@ def _brief(
     helper = replace(training, epochs=max(1, training.epochs // BRIEF))
     gentle = replace(helper, lr=training.lr / 10)
     methods = (Blindspot(helper=helper, recipe=gentle), GaussianAmnesiac(recipe=gentle), FineTune(recipe=gentle))
-    with runtime.isolated_rng("prices"):
-        possible = [
-            method
-            for method in methods
-            if model is None or not any(method.objections(runtime.private_copy(model), case, runtime))
-        ]
+    possible = (each for each in methods if model is None or _is_possible(each, case, model, runtime))
     plans = ((method, plan_of(method, len(case.requested.retain))) for method in possible)
     return tuple(Price(method, work.seconds(pace), work.passes, _PART) for method, work in plans)
+
+
+def _is_possible(method: Method, case: Case, model: nn.Module, runtime: Runtime) -> bool:
+    """Whether a method can be applied to a model; whatever a user's model raises when it is asked, it cannot."""
+    try:
+        with runtime.isolated_rng("prices"):
+            return not any(method.objections(runtime.private_copy(model), case, runtime))
+    except Exception:
+        return False
 
 
 def _edit(
@@ -197,10 +201,11 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
     if memory == 0:
         return float("inf")
     if teachers < len(points):
-        own = float(((points[-1] - targets) / units).abs().mean()) / sqrt(teachers + 1) / memory
-        return own * _with_shared(case, tables[0])
-    coupling = tables[0].coupling
-    return 1.0 if coupling is None else coupling
+        differing = float(((points[-1] - targets) / units).abs().mean()) / sqrt(teachers + 1) / memory
+    else:
+        differing = 1.0 if tables[0].coupling is None else tables[0].coupling
+    shared = _with_shared(case, tables[0])
+    return differing * shared if isfinite(shared) else inf
 
 
 def _with_shared(case: Case, table: LeaveOutTable) -> float:

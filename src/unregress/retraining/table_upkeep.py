@@ -56,7 +56,7 @@ def up_to_date_tables(
     Args:
         case: task and data; its request and the other ones are those that were carried out already.
         training: how the original was trained.
-        runtime: where to train; the seed is the model's own where its record has it.
+        runtime: as for the original, with its seed; a warning says where its record has another one.
         model: the model that the tables belong to.
         start: the original's initial weights; None if unknown.
         folder: where tables are kept, and the predictions of an interrupted call beside it; None keeps nothing.
@@ -78,10 +78,6 @@ def up_to_date_tables(
         JobsError: a training failed.
     """
     require_initial(start, model, training)
-    record = record_of(model)
-    if record is not None and record.kind != "unlearned" and record.seed not in (None, runtime.seed):
-        log(f"Note: the tables are made with seed {record.seed}, as the model was, and not with {runtime.seed}")
-        runtime = replace(runtime, seed=record.seed)
     for warning in trained_otherwise(model, training):
         log(f"Warning: {warning}")
     if partitions is not None and partitions < 1:
@@ -101,6 +97,12 @@ def up_to_date_tables(
         keys = [key_of(case, training, runtime, start=start, folds=folds, partition=number) for number in missing]
         if count := discard(folder, but=keys):
             log(f"{count} unfinished leave-out tables of other data or settings were deleted")
+    record = record_of(model)
+    if len(existing) < partitions and record is not None and record.kind == "trained" and record.seed != runtime.seed:
+        log(
+            f"Warning: the model was trained with seed {record.seed}, and its tables with {runtime.seed}: their models "
+            "see batches in another order. Take the model's seed (`Runtime(seed=...)`, `--runtime.seed`)"
+        )
     later, tables = model if after is None else after, list[LeaveOutTable]()
     for number in range(partitions):
         made = existing.get(number) or fit_table(
@@ -198,6 +200,9 @@ def _unusable(table: LeaveOutTable, case: Case, model: Candidate, folds: int) ->
     """Why a table cannot be used any longer; empty if it can."""
     if table.number_of_folds != folds:
         return f"it has {table.number_of_folds} folds, and {folds} are asked for"
+    placed = set(zip(table.keys, table.folds.tolist(), strict=True))
+    if case.splits.subjects is None and len(placed) > len(set(table.keys)):
+        return "copies of a sample are in several of its folds, as an earlier version made them"
     return _why_not(table, case, model)
 
 
