@@ -401,7 +401,8 @@ class Project:
             request: the samples to forget; or name them as for `Project.request`: `subjects=[13], reason="..."`.
             method: how; by default exact retraining if its estimated time is within the budget, from the original's
                 own initial weights where they are known; else `LeaveOutEdit` if there is a leave-out table whose own
-                error is small, and else `Blindspot`, or the next method of the paper that the model allows.  The price list and the choice are logged and recorded.
+                error is small, and else `Blindspot`, or the next method of the paper that the model allows.  The price
+                list and the choice are logged and recorded.
                 `LeaveOutEdit()` takes all of the project's tables but the last one.
             budget: seconds that exact retraining may take.
             after: the result of an earlier request, whose model forgets this request too; by default the project's

@@ -121,7 +121,8 @@ def forget(
         config: the resolved configuration.
         method: how to forget: a method's name, then its settings as `--method.NAME VALUE`.  By default exact
             retraining, from the original's own initial weights if they are known, where its estimated time is within
-            the budget; else LeaveOutEdit if there is a leave-out table whose own error is small, and else Blindspot.
+            the budget; else LeaveOutEdit if there is a leave-out table whose own error is small, and else Blindspot,
+            or the next method of the paper that the model allows.
         checkpoint: the trained model: a weights file, or a folder that `unregress train` or `unregress
             forget` wrote.  Retrain needs none.
         recipe: how the original was trained, where no method is named; by default as its run folder says.
