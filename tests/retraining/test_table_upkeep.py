@@ -228,7 +228,7 @@ def test_a_table_is_refused_to_a_model_that_was_trained_on_other_samples(tmp_pat
             splits = changed(without=[4])
     made.save(tmp_path / "deployed")
     later = continued(project, tmp_path, splits)
-    with pytest.raises(StaleError, match="was trained anew from the same initial weights, on samples"):
+    with pytest.raises(StaleError, match="was trained again from the same initial weights, on samples"):
         later.forget(subjects=[asked], reason="test", method=LeaveOutEdit())
 
 

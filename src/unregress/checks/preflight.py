@@ -194,6 +194,11 @@ def _check_model(
     if not hasattr(method, "objections"):
         yield SettingError(f"The method is {method!r}", expected="a `Method` such as `unregress.Blindspot()`")
         return
+    yield from method_objections(method, model, case, runtime)
+
+
+def method_objections(method: MethodLike, model: nn.Module, case: Case, runtime: Runtime) -> Iterator[UnregressError]:
+    """Why a method cannot be applied to a copy of a model, in errors of this library whatever is raised."""
     try:
         _ = case.requested  # raises if there is no request
         yield from method.objections(runtime.private_copy(model), case, runtime)

@@ -150,7 +150,7 @@ class LeaveOutTable:
         """
         if not start or start != self.start_digest:
             raise StaleError("The leave-out table belongs to another version of the model", **_AGAIN)
-        anew = "The model was trained anew from the same initial weights"
+        again = "The model was trained again from the same initial weights"
         if recipe is None or training_of(case, recipe) != self.training:
             raise StaleError(
                 "The leave-out table belongs to another version of the model, which was trained otherwise from the "
@@ -158,12 +158,12 @@ class LeaveOutTable:
                 **_AGAIN,
             )
         if not trained_on:
-            raise StaleError(f"{anew}, and it is not recorded on which samples", **_AGAIN)
+            raise StaleError(f"{again}, and it is not recorded on which samples", **_AGAIN)
         if case.splits.weight_array is not None:
-            raise StaleError(f"{anew}, and the leave-out table does not know with which weights of samples", **_AGAIN)
+            raise StaleError(f"{again}, and the leave-out table does not know with which weights of samples", **_AGAIN)
         if trained_on not in digests_after_requests(case, known):
             raise StaleError(
-                f"{anew}, on samples that the leave-out table does not know, or without some that it knows", **_AGAIN
+                f"{again}, on samples that the leave-out table does not know, or without some that it knows", **_AGAIN
             )
 
     def retained(self, case: Case) -> LeaveOutTable:

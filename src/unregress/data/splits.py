@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -155,6 +155,14 @@ class Splits:
         if split in ("train", "train_eval"):
             return self.subjects
         return self.validation_subjects if split == "validation" else self.test_subjects
+
+    def number_of_people(self, rows: Iterable[int]) -> int:
+        """Number of people whose training samples some are, or of the samples where people are not known.
+
+        Args:
+            rows: positions of training samples, each once.
+        """
+        return len(set(rows) if self.subjects is None else {self.subjects[row] for row in rows})
 
     def ids_of(self, split: Split) -> Sequence[Hashable] | None:
         """The id of each sample of a split; None if unknown."""

@@ -17,6 +17,11 @@ def flattened(raw: Tensor) -> Tensor:
     return raw.reshape(len(raw), -1)
 
 
+def point_predictions(case: Case, raw: Tensor) -> Tensor:
+    """Point predictions of raw ones, with all outputs on one axis; `(n, outputs)` float64."""
+    return flattened(case.task.point(raw)).double()
+
+
 def raw_predictions(case: Case, model: nn.Module, batch: Batch) -> Tensor:
     """Raw predictions of a batch with all outputs, and quantile levels, on one axis; `(n, k)`."""
     return flattened(case.task.predict(model, batch.data))

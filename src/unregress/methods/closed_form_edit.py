@@ -19,7 +19,7 @@ CLOSE = 0.05
 """The edit stops when the forgotten samples' mean distance to their targets is below this share of the first one."""
 UNFORESEEN = 0.25
 """The gradients of the first change serve for the next ones as long as the forgotten samples' predictions are off by at
-most this share of the way that a change was to take them; otherwise they are computed anew."""
+most this share of the way that a change was to take them; otherwise they are computed again."""
 DRIFT = 0.1
 """Share of the first distance to the targets above which the edit warns of the retained samples' drift."""
 RIDGES = (1.0, 0.1, 0.01, 0.001, 0.0001)

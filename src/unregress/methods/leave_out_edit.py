@@ -41,7 +41,7 @@ class LeaveOutEdit(Method):
 
     The change of the weights is the smallest one that reaches the targets and leaves the predictions of some retained
     samples, the anchors, as they are: with Jacobian J of the predictions of both, residual r and a small ridge D, it is
-    Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear; J is computed anew where the forgotten samples'
+    Jᵀ (J Jᵀ + D)⁻¹ r.  It is repeated, since the model is not linear; J is computed again where the forgotten samples'
     predictions did not move as it said.  Held are the products of any two samples' gradients, and layers' inputs and
     gradients by their outputs, from which these are computed (see `unregress.hooks.gram`), so that memory grows with
     the number of samples and not with that of the weights.  What takes more than `unregress.hooks.gram_passes.HELD` is
@@ -122,7 +122,7 @@ class LeaveOutEdit(Method):
         It depends on the memory that two samples are found to take: what is kept of all layers may not fit at once, as
         of large images in a deep network, and each group of layers that does takes passes of its own.
         There may be more where samples use a layer in different ways, as experts and sequences of several lengths do,
-        and where a change goes otherwise than the gradients say, so that these are computed anew.
+        and where a change goes otherwise than the gradients say, so that these are computed again.
 
         Args:
             model: the trained model; it is not changed.

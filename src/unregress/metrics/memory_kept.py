@@ -123,9 +123,19 @@ class MemoryKept(Metric):
             return larger
         # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
         rows = np.flatnonzero(case.retained("test")) if case.requested.by == OWN_HELD_OUT[0] else case.rows("test")
-        hashes, known = sample_keys(case.splits, "test"), set(self.table.unseen_keys)
-        new, besides = of_new_people(case, rows)
-        return Likeness(case, np.array([row for row in new if hashes[row] in known], np.int64), besides=besides).unfit
+        places, _, besides = self._comparable(case, rows)
+        return Likeness(case, rows[places], besides=besides).unfit
+
+    def _comparable(self, case: Case, rows: Index) -> tuple[Index, Index, str]:
+        """Which test samples the table knows, of people who were not trained on: places in `rows`, and in the table.
+
+        The text says of others, whose people were, that they do not count.
+        """
+        hashes, known = sample_keys(case.splits, "test"), {key: at for at, key in enumerate(self.table.unseen_keys)}
+        new = of_new_people(case, rows)
+        places = np.array([at for at in np.flatnonzero(new) if hashes[rows[at]] in known], dtype=np.int64)
+        in_table = np.array([known[hashes[row]] for row in rows[places]], dtype=np.int64)
+        return places, in_table, "" if new.all() else ", besides those of people with training samples"
 
     def _larger_than_a_fold(self, case: Case) -> str:
         """Why a request forgets too much for the table; empty if it does not.
@@ -133,10 +143,8 @@ class MemoryKept(Metric):
         The table's models saw most of the other forgotten samples.  What these did to each other's predictions looks
         like memory, or its opposite, and never-seen samples show nothing of the kind (docs/calibration.md).
         """
-        subjects, rows = case.splits.subjects, case.requested.forget
-        forgotten = len(rows) if subjects is None else len({subjects[row] for row in rows})
-        fold = self.table.made_with / max(1, self.table.number_of_folds)
-        if forgotten <= ALWAYS or len(rows) <= fold:
+        rows, fold = case.requested.forget, self.table.made_with / max(1, self.table.number_of_folds)
+        if case.splits.number_of_people(rows) <= ALWAYS or len(rows) <= fold:
             return ""
         return (
             f"the request forgets {len(rows)} samples, and the leave-out table, of {self.table.number_of_folds} folds, "
@@ -199,24 +207,17 @@ class MemoryKept(Metric):
     def never_seen(self, panel: Panel) -> NeverSeen | str:
         """Never-seen samples to compare with, or why there are none."""
         case, parts = panel.required_case, held_out(panel)
-        hashes = sample_keys(case.splits, "test")
-        known = {key: place for place, key in enumerate(self.table.unseen_keys)}
-        index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
-        new, besides = of_new_people(case, index)
-        allowed = set(new.tolist())
-        pairs = [
-            (place, known[hashes[row]]) for place, row in enumerate(index) if hashes[row] in known and row in allowed
-        ]
-        places = np.array([place for place, _ in pairs], dtype=np.int64)
         if larger := self._larger_than_a_fold(case):
             return larger
+        index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
+        places, in_table, besides = self._comparable(case, index)
         if not len(places):
             return Likeness(case, index[places], besides=besides).unfit
         target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
         like = Likeness(case, index[places], (panel.original.parts["train-forget"].target, target), besides)
         if like.unfit:
             return like.unfit
-        left_out = self._points(panel, self.table.unseen[torch.tensor([row for _, row in pairs], dtype=torch.int64)])
+        left_out = self._points(panel, self.table.unseen[torch.from_numpy(in_table)])
         scale = float(np.nanmean((target - left_out) ** 2))
         rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
         return NeverSeen(places, target, left_out, index[places], like.groups(self.draws, rng), scale)
@@ -231,16 +232,13 @@ class MemoryKept(Metric):
         return found
 
 
-def of_new_people(case: Case, rows: Index) -> tuple[Index, str]:
-    """Test samples of people who have no training samples, and what to say of the others.
+def of_new_people(case: Case, rows: Index) -> np.typing.NDArray[np.bool_]:
+    """Which test samples are of people who have no training samples, `(n,)`; all where people are not known.
 
-    Most of a table's models were trained on such people, so that nobody can say how far models lean without.
+    Most of a table's models were trained on people who have some, so that nobody can say how far models lean without.
     """
-    known, held = set(case.splits.subjects or ()), case.splits.test_subjects
-    if held is None or not known:
-        return rows, ""
-    new: Index = np.array([row for row in rows if held[row] not in known], dtype=np.int64)
-    return new, ", besides those of people with training samples" if len(new) < len(rows) else ""
+    trained, held = set(case.splits.subjects or ()), case.splits.test_subjects
+    return np.array([held is None or held[row] not in trained for row in rows], dtype=bool)
 
 
 def held_out(panel: Panel) -> list[Part]:

@@ -22,6 +22,7 @@ from unregress.data.sample_keys import sample_keys
 from unregress.data.splits import Split
 from unregress.errors import DataError, SettingError
 from unregress.evidence.coupling import coupling
+from unregress.hooks.raw_predictions import flattened, point_predictions
 from unregress.methods.edit_samples import spread_of
 from unregress.retraining.fingerprint import task_fingerprint
 from unregress.retraining.fold_effects import with_fold_effects
@@ -127,15 +128,15 @@ def fit_table(
 
 def _coupling(case: Case, same: Tensor, other: Tensor, own: Tensor) -> float | None:
     """κ by raw predictions of never-seen samples: point predictions, each output in units of the original's spread."""
-    points = [case.task.point(each).double().reshape(len(each), -1) for each in (same, other, own)]
+    points = [point_predictions(case, each) for each in (same, other, own)]
     near, far, center = ((each / spread_of(points[-1])).numpy() for each in points)
     return coupling([near], [far], center)
 
 
 def _failed(table: LeaveOutTable, case: Case, rows: Index) -> str:
     """A warning if models err far more on their folds than the others on theirs, or predict nothing; else empty."""
-    target = read_targets(case.source("train_eval"), case.task, torch.from_numpy(rows)).double().reshape(len(rows), -1)
-    point = case.task.point(table.predictions).double().reshape(len(rows), -1)
+    target = flattened(read_targets(case.source("train_eval"), case.task, torch.from_numpy(rows))).double()
+    point = point_predictions(case, table.predictions)
     each = ((point - target).abs() / spread_of(target.nan_to_num())).nanmean(dim=1)
     each[~point.isfinite().all(dim=1)] = torch.inf
     # The mean of few samples varies too much.

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from unregress.checks.preflight import method_objections
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable, teaching
 from unregress.errors import SettingError, UnregressError
 from unregress.evidence.verdict_text import shown
-from unregress.hooks.raw_predictions import predict_rows
+from unregress.hooks.raw_predictions import point_predictions, predict_rows
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
 from unregress.methods.edit_samples import WATCHED, spread_of
 from unregress.retraining.throughput import measure_throughput
@@ -135,18 +136,10 @@ def _brief(
     helper = replace(training, epochs=max(1, training.epochs // BRIEF))
     gentle = replace(helper, lr=training.lr / 10)
     methods = (Blindspot(helper=helper, recipe=gentle), GaussianAmnesiac(recipe=gentle), FineTune(recipe=gentle))
-    possible = (each for each in methods if model is None or _is_possible(each, case, model, runtime))
+    with runtime.isolated_rng("prices"):
+        possible = [each for each in methods if model is None or not any(method_objections(each, model, case, runtime))]
     plans = ((method, plan_of(method, len(case.requested.retain))) for method in possible)
     return tuple(Price(method, work.seconds(pace), work.passes, _PART) for method, work in plans)
-
-
-def _is_possible(method: Method, case: Case, model: nn.Module, runtime: Runtime) -> bool:
-    """Whether a method can be applied to a model; whatever a user's model raises when it is asked, it cannot."""
-    try:
-        with runtime.isolated_rng("prices"):
-            return not any(method.objections(runtime.private_copy(model), case, runtime))
-    except Exception:
-        return False
 
 
 def _edit(
@@ -161,11 +154,12 @@ def _edit(
         passes = method.passes(model, case, runtime)
     except UnregressError as problem:
         return None, f"{problem.found[:1].lower()}{problem.found[1:]}"
-    share = f"{error:.0%} of the memory" if isfinite(error) else "unknown"
-    leaves = f"an error of about {share}, which is the leave-out table's own, if its targets are reached"
     if not isfinite(error):
-        leaves = "an unknown part, as the leave-out tables do not tell their error"
-    doubt = "" if error < TAUGHT else f"the leave-out table's own error is {share}"
+        leaves, doubt = "an unknown part", "the leave-out tables do not tell their error"
+    else:
+        own = f"{error:.0%} of the memory"
+        leaves = f"an error of about {own}, which is the leave-out table's own, if its targets are reached"
+        doubt = "" if error < TAUGHT else f"the leave-out table's own error is {own}"
     return Price(method, passes * pace.sample, passes, leaves), doubt
 
 
@@ -191,15 +185,15 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
         StaleError: a table does not know the samples.
     """
     # As they are: what corrections leave is much the same in all tables, so that their difference would not tell it.
-    points = [_flat(case, table.targets(case)) for table in tables]
+    points = [point_predictions(case, table.targets(case)) for table in tables]
     teachers = len(teaching(tables))
     targets = torch.stack(points[:teachers]).mean(dim=0)
     rows = np.concatenate([np.array(case.requested.forget), case.requested.retain[:WATCHED]])
-    seen = _flat(case, predict_rows(model, case, "train_eval", rows, runtime))
+    seen = point_predictions(case, predict_rows(model, case, "train_eval", rows, runtime))
     units = spread_of(seen)
     memory = float(((seen[: len(targets)] - targets) / units).abs().mean())
     if memory == 0:
-        return float("inf")
+        return inf
     if teachers < len(points):
         differing = float(((points[-1] - targets) / units).abs().mean()) / sqrt(teachers + 1) / memory
     else:
@@ -215,18 +209,9 @@ def _with_shared(case: Case, table: LeaveOutTable) -> float:
     forgotten ones, (m - 1)(1 - 1/K), which a gold did not.  If all people do as much to a prediction, these are the
     variances of the two errors.
     """
-    subjects, folds = case.splits.subjects, table.number_of_folds
-    forgotten = case.requested.forget
-    every = np.union1d(case.kept("train"), forgotten)
-    people, asked = (
-        len(rows) if subjects is None else len({subjects[row] for row in rows}) for rows in (every, forgotten)
-    )
+    count, folds, forgotten = case.splits.number_of_people, table.number_of_folds, case.requested.forget
+    people, asked = count([*case.kept("train"), *forgotten]), count(forgotten)
     others, shared = people / folds - 1, (asked - 1) * (1 - 1 / folds)
     if shared <= 0:
         return 1.0
     return sqrt(1 + shared / others) if others > 0 else inf
-
-
-def _flat(case: Case, raw: torch.Tensor) -> torch.Tensor:
-    """Point predictions of raw ones, `(n, outputs)` float64."""
-    return case.task.point(raw).double().reshape(len(raw), -1)

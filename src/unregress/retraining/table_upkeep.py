@@ -97,12 +97,8 @@ def up_to_date_tables(
         keys = [key_of(case, training, runtime, start=start, folds=folds, partition=number) for number in missing]
         if count := discard(folder, but=keys):
             log(f"{count} unfinished leave-out tables of other data or settings were deleted")
-    record = record_of(model)
-    if len(existing) < partitions and record is not None and record.kind == "trained" and record.seed != runtime.seed:
-        log(
-            f"Warning: the model was trained with seed {record.seed}, and its tables with {runtime.seed}: their models "
-            "see batches in another order. Take the model's seed (`Runtime(seed=...)`, `--runtime.seed`)"
-        )
+    if len(existing) < partitions:
+        _warn_of_another_seed(model, runtime, log)
     later, tables = model if after is None else after, list[LeaveOutTable]()
     for number in range(partitions):
         made = existing.get(number) or fit_table(
@@ -127,6 +123,15 @@ def up_to_date_tables(
         write_tables(runtime.process_group, folder, kept, config)
         discard(folder)
     return kept
+
+
+def _warn_of_another_seed(model: Candidate, runtime: Runtime, log: Callable[[str], None]) -> None:
+    record = record_of(model)
+    if record is not None and record.kind == "trained" and record.seed != runtime.seed:
+        log(
+            f"Warning: the model was trained with seed {record.seed}, and its tables with {runtime.seed}: their models "
+            "see batches in another order. Take the model's seed (`Runtime(seed=...)`, `--runtime.seed`)"
+        )
 
 
 def _with_retrained(
