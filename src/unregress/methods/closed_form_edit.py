@@ -81,7 +81,7 @@ class ClosedFormEdit:
     def apply(self) -> None:
         """Change the weights until the forgotten samples are near their targets.
 
-        Those of known kinds, and all where these leave too much.  Later calls, after other training, change the same.
+        In layers of known kinds, and in all where these leave too much.  Later calls, after training, change the same.
         """
         self.model.eval()  # a training in between leaves it in training mode
         may_add = not self.changes and len(self.layers) < len(self.changeable.every)
