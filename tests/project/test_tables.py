@@ -13,11 +13,24 @@ from torch.utils.data import Subset, TensorDataset
 
 from support import tables_project
 from support.own_training import by_rmsprop
-from unregress import Case, FineTune, ForgetRequest, LeaveOutEdit, Project, Recipe, Runtime, Splits, TensorTask
+from unregress import (
+    Case,
+    FineTune,
+    ForgetRequest,
+    LeaveOutEdit,
+    Project,
+    Recipe,
+    Runtime,
+    Splits,
+    TensorTask,
+    audit,
+    train,
+)
 from unregress.auditing.judging_table import judging
 from unregress.errors import RunFolderError, SettingError, StaleError
 from unregress.hooks import gram_passes
-from unregress.metrics import AttackAUC, Errors
+from unregress.metrics import AttackAUC, Errors, Revival
+from unregress.metrics.memory_kept import MemoryKept
 from unregress.retraining.method_choice import choose_method, table_error
 from unregress.retraining.table_upkeep import current
 from unregress.runs.table_folder import read_tables, write_tables
@@ -371,6 +384,21 @@ def test_a_table_that_taught_an_earlier_request_does_not_recheck_it(project: Pro
     (metric,) = judging(project.tables, first.case, project.model, [first.model], said)
     assert metric.table is project.tables[1] or metric.refused
     assert any("unknown which leave-out tables taught it" in line for line in said)
+    # Nor may it judge where a user names it.
+    table = project.tables[0]
+    for metric in (MemoryKept(table), Revival(table=table)):
+        with pytest.raises(SettingError) as refused:
+            audit(second.case, {"original": project.model, "second": second}, CPU, metrics=[Errors(), metric])
+        assert type(metric).__name__ in refused.value.found and "taught" in refused.value.found
+
+
+def test_a_table_that_a_user_names_is_of_the_audited_models(project: Project) -> None:
+    other = train(Case(task=project.task, splits=project.splits), project.training, replace(CPU, seed=5))
+    case = project.forget(subjects=range(3), reason="test", method=LeaveOutEdit()).case
+    own = {"original": project.model, "other": project.model}
+    assert audit(case, own, CPU, metrics=[Errors(), MemoryKept(project.tables[1])]).measures
+    with pytest.raises(StaleError):
+        audit(case, {**own, "original": other}, CPU, metrics=[Errors(), MemoryKept(project.tables[1])])
 
 
 def test_a_request_larger_than_a_fold_is_not_judged_by_a_table(project: Project) -> None:

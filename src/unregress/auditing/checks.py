@@ -10,6 +10,7 @@ from typing import TypeGuard
 from torch import Tensor, nn
 
 from unregress.auditing.assemble import gold_names, participants
+from unregress.auditing.judging_table import table_errors
 from unregress.checks.model_check import quick_check
 from unregress.data.case import Case
 from unregress.data.request import ForgetRequest
@@ -107,6 +108,9 @@ def _check_names(
     examined = [*(name for name in models if name != original), *expected]
     for metric in metrics:
         yield from metric.objections(case, examined)
+    if original in models:
+        judged = [model for name, model in models.items() if name != original]
+        yield from table_errors(metrics, case, models[original], judged)
 
 
 def check_arguments(models: object, golds: object, metrics: object) -> Iterator[SettingError]:

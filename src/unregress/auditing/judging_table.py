@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
-from unregress.errors import StaleError
+from unregress.errors import SettingError, StaleError, UnregressError
 from unregress.methods.unlearned import Candidate, lineage, record_of
 from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
@@ -41,22 +42,18 @@ def judging(
         models: the models that forgot.
         log: receives the reasons where no table can judge.
     """
-    records = [record_of(each) for each in models]
-    taught = [summary for record in records if record is not None for summary in record.taught_by]
-    if tables and None in records:
+    if tables and any(record_of(each) is None for each in models):
         log("Warning: of a model without record it is unknown which leave-out tables taught it, and must not judge it")
-    # A retrained model is compared with the original's table too, whatever its own initial weights.
-    made_from = [
-        original,
-        *(each for each, record in zip(models, records, strict=True) if record and record.kind == "unlearned"),
-    ]
+    taught, made_from = _that_taught(models), _made_from(original, models)
     refused: dict[str, LeaveOutTable] = {}
     teachers = [table for table in tables if table.summary in taught]
     for table in reversed(tables):
         if table.summary in taught:
             why = _TAUGHT
+        elif error := _too_old(table, case, made_from):
+            why = error.found
         else:
-            why = _too_old(table, case, made_from) or _same(table, teachers, case) or MemoryKept(table).doubt(case)
+            why = _same(table, teachers, case) or MemoryKept(table).doubt(case)
         if not why:
             return [MemoryKept(table)]
         refused.setdefault(why, table)
@@ -67,21 +64,58 @@ def judging(
     return [MemoryKept(refused[why], refused=why) for why in reasons[:1]]
 
 
+def table_errors(
+    metrics: Sequence[Metric], case: Case, original: Candidate, models: Sequence[Candidate]
+) -> Iterator[UnregressError]:
+    """Errors about leave-out tables of metrics that must not judge some models, or belong to others.
+
+    Args:
+        metrics: the metrics of an audit; those by a table that `judging` chose pass.
+        case: the request and the data.
+        original: the model before it forgot.
+        models: the models to judge.
+    """
+    taught, made_from = _that_taught(models), _made_from(original, models)
+    for metric in metrics:
+        table = metric.table if isinstance(metric, MemoryKept | Revival) else None
+        if table is None or (isinstance(metric, MemoryKept) and metric.refused):
+            continue
+        if table.summary in taught:
+            yield SettingError(
+                f"The leave-out table of {type(metric).__name__} taught a model, which agrees with it by construction",
+                expected="a table that taught none of the models, nor those that they were made from",
+                remedy="Make two tables, whose last one judges: `Project.table` does, and `Project.audit` chooses it",
+            )
+        elif error := _too_old(table, case, made_from):
+            yield error
+
+
+def _that_taught(models: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """Summaries of the tables that taught some models, or those that they were made from, as far as is recorded."""
+    return [summary for each in models if (record := record_of(each)) is not None for summary in record.taught_by]
+
+
+def _made_from(original: Candidate, models: Sequence[Candidate]) -> list[Candidate]:
+    """The original and the models that were made from it: a retrained one may have initial weights of its own."""
+    unlearned = [each for each in models if (record := record_of(each)) is not None and record.kind == "unlearned"]
+    return [original, *unlearned]
+
+
 def _same(table: LeaveOutTable, teachers: Sequence[LeaveOutTable], case: Case) -> str:
     """Why a table is no other than one that taught; empty if it is."""
     own = table.targets(case)
     return _SAME if any(torch.equal(own, each.targets(case)) for each in teachers) else ""
 
 
-def _too_old(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> str:
-    """Why a table does not belong to models and data, or does not know the samples; empty if it does."""
+def _too_old(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> StaleError | None:
+    """Why a table does not belong to models and data, or does not know the samples; None if it does."""
     try:
         for model in models:
             table.require_current(case, case.rows("train"), *lineage(model))
         table.targets(case)
     except StaleError as error:
-        return error.found
-    return ""
+        return error
+    return None
 
 
 def with_judge(metrics: Sequence[Metric]) -> list[Metric]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -13,7 +13,6 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import Index
 from unregress.data.sample_keys import sample_keys
-from unregress.errors import StaleError, UnregressError
 from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, TABLE_LEVEL
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, measured, without_value
@@ -99,21 +98,11 @@ class MemoryKept(Metric):
     )
 
     table: LeaveOutTable = field(repr=False)
-    """The leave-out table; it must not be the one that taught the method, or the model agrees with it by
-    construction."""
+    """The leave-out table; an audit refuses one that taught a model, which agrees with it by construction."""
     draws: int = 1000
     """Number of random groups of never-seen samples."""
     refused: str = field(default="", repr=False)
     """Why the table does not judge; nothing is then measured, and the reason stands in the report."""
-
-    def objections(self, case: Case, names: Collection[str]) -> list[UnregressError]:
-        if self.refused:
-            return []
-        try:
-            self.table.targets(case)
-        except StaleError as error:
-            return [error]
-        return []
 
     def doubt(self, case: Case) -> str:
         """Why nothing can be measured about a request, before any model has predicted; empty if it can."""
