@@ -25,6 +25,7 @@ def test_golds_that_are_missing_and_few_samples(forgotten: int, golds: int, word
 
 def test_a_leave_out_table_judges_where_golds_are_missing() -> None:
     assert [len(expectations(5, golds, Rule(), table=True)) for golds in (0, 5)] == [1, 1]
+    assert "its coupling with the original is unknown" in expectations(5, 0, Rule(), table=True)[0]
     assert expectations(5, 0, Rule(), table=True, coupling=0.7)[0].endswith("the leave-out table judges")
 
 

@@ -17,7 +17,7 @@ def report(
     slope: float = 0.02,
     p: float = 0.3,
     *,
-    original_p: float = 0.001,
+    original_p: float | None = 0.001,
     noticed: float = 0.95,
     coupling: float | None = 0.3,
     error: float | None = 1.0,
@@ -26,7 +26,7 @@ def report(
 ) -> AuditReport:
     """A model's slope, whose limits without memory are -0.1 and 0.1, beside an original that remembers."""
 
-    def kept(model: str, value: float, p: float) -> Measurement:
+    def kept(model: str, value: float, p: float | None) -> Measurement:
         limits = (value - 0.1, value + 0.1)
         return Measurement(metric=KEPT_BY_TABLE, split="train-forget", model=model, value=value, interval=limits, p=p)
 
@@ -65,6 +65,7 @@ def report(
         ({"error": None}, "INCONCLUSIVE", "measures"),
         ({"error": float("nan")}, "INCONCLUSIVE", "measures"),
         ({"constant": None}, "INCONCLUSIVE", "measures"),
+        ({"original_p": None}, "INCONCLUSIVE", "measures"),
         # Memory that is seen is seen, however few the samples and weak the coupling.
         ({"slope": 0.3, "p": 0.01, "samples": 1, "coupling": 0.9, "noticed": 0.1}, "FAIL", None),
     ],
@@ -123,6 +124,13 @@ def test_a_weak_coupling_and_a_small_power_are_said_in_every_verdict(given: dict
     assert "coupling 0.88" in reason and "with probability 2%" in reason and "nothing was found" not in reason
     strong = judge_by_table("mine", report(**given)).reason
     assert "coupling" not in strong and "with probability" not in strong
+
+
+def test_without_the_originals_memory_nobody_passes() -> None:
+    full = report()
+    measures = tuple(each for each in full.measures if (each.metric, each.model) != (KEPT_BY_TABLE, "original"))
+    found = judge_by_table("mine", replace(full, measures=measures))
+    assert found is not None and (found.outcome, found.obstacle) == ("INCONCLUSIVE", "measures")
 
 
 def test_without_a_table_there_is_no_verdict_by_it() -> None:

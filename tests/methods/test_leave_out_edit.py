@@ -225,7 +225,7 @@ def test_rounds_train_a_few_steps_and_edit_again() -> None:
 def test_after_a_repair_the_edit_is_in_evaluation_mode_again() -> None:
     """Training leaves batch normalisation and dropout on, by which gradients would be of another function.
 
-    A repair without steps of any size changes nothing, so that the edit after it finds nothing to do but its own rest.
+    A repair with a learning rate of 0 changes nothing, so that the second edit only has what the first one left to do.
     """
     case = case_of(
         lambda: nn.Sequential(nn.Linear(30, 64), nn.BatchNorm1d(64), nn.Tanh(), nn.Dropout(), nn.Linear(64, 1))

@@ -11,7 +11,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from unregress import Case, ForgetRequest, Splits, TensorTask
-from unregress.metrics.memory_kept import of_new_people
+from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.sample_keys import sample_keys
+from unregress.metrics.memory_kept import MemoryKept, of_new_people
 from unregress.metrics.request_likeness import ALIKE_LEVEL, Likeness, alike
 
 PEOPLE = 120
@@ -33,6 +35,15 @@ def data(seed: int = 0, *, as_number: bool = False) -> tuple[Splits, np.ndarray]
 
 def case_of(splits: Splits, request: ForgetRequest) -> Case:
     return Case(task=TensorTask(build_model=lambda: nn.Linear(1, 1), loss="mse"), splits=splits, request=request)
+
+
+def table_of(splits: Splits) -> LeaveOutTable:
+    """A table of one fold that knows all samples and predicts nothing."""
+    keys, unseen = (tuple(sample_keys(splits, split)) for split in ("train_eval", "test"))
+    zeros = torch.zeros(len(keys))
+    return LeaveOutTable(
+        keys=keys, predictions=zeros, folds=zeros.long(), unseen=torch.zeros(len(unseen)), unseen_keys=unseen
+    )
 
 
 @pytest.mark.parametrize("as_number", [False, True])
@@ -84,6 +95,21 @@ def test_people_with_training_samples_are_not_never_seen() -> None:
     found = Likeness(case, new, besides=", besides others").unfit
     assert found.endswith("ask for 40, and there are 30, besides others")
     assert of_new_people(case_of(splits, case.requested), rows).all()
+    assert "there are 30, besides those of people with training samples" in MemoryKept(table_of(mixed)).doubt(case)
+
+
+def test_copies_of_training_samples_are_not_never_seen() -> None:
+    """Ninety of the 180 test samples are training samples too."""
+    splits = replace(data()[0], subjects=None, test_subjects=None)
+    (x, y), (own_x, own_y) = splits.test[:], splits.train[:]
+    both = TensorDataset(torch.cat([own_x[:90], x[90:]]), torch.cat([own_y[:90], y[90:]]))
+    doubts = []
+    for test in (splits.test, both):
+        known = replace(splits, test=test)
+        case = case_of(known, ForgetRequest(size=180, forget=tuple(range(0, 180, 3)), reason="sixty"))
+        doubts.append(MemoryKept(table_of(known)).doubt(case))
+    assert doubts[0] == ""
+    assert doubts[1].endswith("ask for 120, and there are 90, besides copies of training samples")
 
 
 def test_a_band_of_targets_is_compared_with_samples_of_its_targets() -> None:

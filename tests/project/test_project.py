@@ -19,6 +19,7 @@ from support.tiny_project import load_data, make_task
 from unregress import FineTune, LeaveOutEdit, Project, Recipe, Retrain, Runtime, Splits, UnregressError
 from unregress.cli import main
 from unregress.errors import DataError, ModelError, RequestError, SettingError
+from unregress.methods.unlearned import module_of
 from unregress.metrics import Errors
 from unregress.retraining.method_choice import choose_method
 from unregress.runs.checkpoint import save_weights
@@ -256,12 +257,15 @@ def test_a_method_is_derived_where_retraining_is_too_dear() -> None:
     project = project_of()
     case = project.forget(ids=["p2"], reason="test", method=SHORT).case
     long = Recipe(epochs=100, lr=1e-2, batch_size=16)
-    method, why, prices = choose_method(case, long, None, CPU, budget=0.0)
+    model = module_of(project.model)
+    method, why, prices = choose_method(case, long, None, CPU, budget=0.0, model=model)
     assert type(method).__name__ == "Blindspot" and "exceeds the budget of 0 s" in why
     assert [price.passes for price in prices] == [2 * 59 * 100, 2 * 59 * 20, 2 * 59 * 10, 2 * 59 * 10]
     assert (method.helper.epochs, method.recipe.epochs, method.recipe.lr) == (10, 10, 1e-3)
     with pytest.raises(SettingError, match="none can be derived"):
-        choose_method(case, own_training.by_rmsprop, None, CPU, budget=0.0)
+        choose_method(case, own_training.by_rmsprop, None, CPU, budget=0.0, model=model)
+    with pytest.raises(SettingError, match="there is no model"):
+        choose_method(case, long, None, CPU, budget=0.0)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,42 @@ def test_where_each_person_is_a_fold_samples_stand_for_people() -> None:
     torch.testing.assert_close(table.corrected(asked), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_outputs_count_alike_whatever_their_units() -> None:
+    """The second output is noisier; in a unit a thousand times as small it counts as much as before."""
+    noise = RNG.normal(size=(SIZE, 2)) * np.array([0.05, 0.1])
+    exact = np.array([X[row] @ solved(np.flatnonzero(FOLDS[row] == FOLDS)) for row in range(SIZE)])
+    weights, found = solved(np.array([], dtype=int)), []
+    for factor in (1.0, 1000.0):
+        units = np.array([1.0, factor])
+        case = Case(
+            task=TensorTask(lambda: nn.Linear(WIDTH, 2, bias=False), loss="mse"),
+            splits=Splits(
+                train=TensorDataset(torch.from_numpy(X).float(), torch.from_numpy(Y[:, None] * units).float())
+            ),
+        )
+        table = replace(table_of(case), predictions=torch.from_numpy((exact[:, None] + noise) * units).float())
+        model = nn.Linear(WIDTH, 2, bias=False)
+        with torch.no_grad():
+            model.weight.copy_(torch.from_numpy(weights * units[:, None]))
+        made = with_fold_effects(table, model, case, CPU)
+        assert made.effects is not None
+        found.append(made.effects.agreement)
+    assert found[1] == pytest.approx(found[0], rel=1e-3) and 0.3 < found[0] < 0.95
+
+
+def test_corrections_and_edits_compute_in_full_precision() -> None:
+    """Where training is in mixed precision, as audits predict."""
+    case, mixed = case_of(), replace(CPU, precision="bf16-mixed")
+    full, half = (with_fold_effects(table_of(case), original(), case, runtime) for runtime in (CPU, mixed))
+    assert full.effects is not None and half.effects is not None
+    assert torch.equal(full.effects.features, half.effects.features)
+    assert torch.equal(full.effects.pulls, half.effects.pulls)
+    asked = requested(case, (1, 7, 33, 90))
+    edit = LeaveOutEdit(table=full, anchors=0, ridge=1e-4)
+    first, second = (edit.unlearn(original(), asked, runtime).model for runtime in (CPU, mixed))
+    assert torch.equal(first.weight, second.weight) and not torch.equal(first.weight, original().weight)
+
+
 def test_noise_lowers_the_agreement() -> None:
     case = case_of(subjects=(np.arange(SIZE) // 2).tolist())
     table = with_fold_effects(table_of(case, noise=0.1), original(), case, CPU)

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from support.tiny_project import people_data
-from unregress import Case, ForgetRequest, Recipe, Retrain, Runtime, Splits, TensorTask, Unlearned, train
+from unregress import Case, ForgetRequest, LeaveOutEdit, Recipe, Retrain, Runtime, Splits, TensorTask, Unlearned, train
 from unregress.auditing.pipeline import audit
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.sample_keys import sample_keys
@@ -86,6 +86,9 @@ def test_a_fold_whose_training_failed_is_told(table: LeaveOutTable) -> None:
         assert "on fold 3 the model that was trained without it errs more than 3 times" in _failed(
             replace(table, predictions=off), CASE, rows
         )
+        # Of two folds the other one is usual.
+        two = replace(table, predictions=off, folds=table.folds // 2, number_of_folds=2)
+        assert "on fold 2 the model" in _failed(two, CASE, rows)
     exact = CASE.splits.train[:][1].clone()
     exact[table.folds == 1] += 1
     without_error = replace(table, predictions=exact)
@@ -107,6 +110,29 @@ def test_a_request_that_leaves_copies_of_its_samples_is_refused_by_the_table() -
             look(asked(0, 1, 2))
         assert len(look(asked(0, 1, 2, 60, 61, 62))) == 6
         assert len(look(asked(0, *range(20, 40)))) == 21  # one in twenty counts for little
+
+
+def test_a_table_with_copies_in_several_folds_is_used_by_nothing() -> None:
+    """As an earlier version made them: models predicted samples whose copies they had seen."""
+    x, y = CASE.splits.train[:]
+    splits = Splits(train=TensorDataset(x.repeat(2, 1), y.repeat(2)), test=CASE.splits.test)
+    case = Case(task=TASK, splits=splits, request=ForgetRequest(size=120, forget=(0, 1, 60, 61), reason="test"))
+    model = train(Case(task=TASK, splits=splits), RECIPE, CPU)
+    made = fit_table(replace(case, request=None), RECIPE, CPU, model.model, start=model.start, folds=4)
+    made.require_current(case, case.kept("train"), *lineage(model))
+    apart = replace(made, folds=torch.arange(120) // 60)
+    uses: list[Callable[[], object]] = [
+        lambda: LeaveOutEdit(table=apart).unlearn(model, case, CPU),
+        lambda: audit(case, {"original": model}, CPU, metrics=[Errors(), MemoryKept(apart)]),
+    ]
+    for use in uses:
+        with pytest.raises(StaleError, match="Copies of a sample are in several folds"):
+            use()
+
+
+def test_a_table_made_by_hand_has_the_size_of_its_samples(table: LeaveOutTable) -> None:
+    assert replace(table, made_with=0).made_with == 60
+    assert replace(table, number_of_folds=5).summary != table.summary
 
 
 def test_predictions_are_in_full_precision_as_those_of_audits_are() -> None:
@@ -366,7 +392,9 @@ def test_a_table_belongs_to_one_version_of_the_model(table: LeaveOutTable) -> No
     with pytest.raises(StaleError, match="without some that it knows"):
         table.require_current(CASE, CASE.rows("train"), *lineage(exact))
     # A table of a part of the data, and a model of all of them.
-    part = replace(table, keys=table.keys[3:], data=fewer.splits.data_digest, original="", made_with=57)
+    part = replace(
+        table, keys=table.keys[3:], folds=table.folds[3:], data=fewer.splits.data_digest, original="", made_with=57
+    )
     part.require_current(CASE, CASE.rows("train"), *lineage(exact))
     with pytest.raises(StaleError, match="does not know"):
         replace(part, original="00").require_current(CASE, CASE.rows("train"), *lineage(exact))

@@ -28,7 +28,6 @@ _UNTOLD = (
     "The leave-out table cannot recheck this request: {why}. Only models that were retrained without its samples can "
     "tell whether they come back."
 )
-_REMOVED = "it loses the samples of requests that are closed"
 
 
 def recheck(
@@ -104,7 +103,7 @@ def _recheck(
     found = partial(Recheck, reason=other.reason, request_digest=other.digest, samples=len(other.forget))
     try:
         other_panel = panel_for(panel, other, tests)
-        refused = [why for table in tables if (why := _why_not(table, other_panel))]
+        refused = [why for table in tables if (why := table.doubt(other_panel.required_case))]
         metrics: tuple[Metric, ...] = (*QUICK, *(() if refused else tables))
         measures = [each for metric in metrics for each in metric.measure(other_panel) if isinstance(each, Measurement)]
     except UnregressError as error:
@@ -125,15 +124,8 @@ def _recheck(
     judged = [name for name, role, candidate in models if role == "unlearned" and _forgot(candidate, other)]
     return found(
         verdicts=tuple(each for each in judge(report, rule) if each.model in judged),
-        note=_UNTOLD.format(why=refused[0]) if refused and not panel.golds else "",
+        note=_UNTOLD.format(why=f"{refused[0][:1].lower()}{refused[0][1:]}") if refused and not panel.golds else "",
     )
-
-
-def _why_not(table: MemoryKept, panel: Panel) -> str:
-    """Why the leave-out table says nothing about the request of a panel; empty if it does."""
-    case = panel.required_case
-    problems = table.objections(case, [subject.name for subject in panel.subjects])
-    return f"{problems[0].found}, and {_REMOVED}" if problems else table.doubt(case)
 
 
 def _forgot(candidate: Candidate, request: ForgetRequest) -> bool:

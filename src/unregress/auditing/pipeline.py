@@ -15,7 +15,7 @@ from unregress.auditing.checks import check
 from unregress.auditing.coupled import coupling_caveats, initial_weights, require_starts, start_of, starts_of
 from unregress.auditing.earlier_requests import recheck
 from unregress.auditing.estimates import announce_measuring
-from unregress.auditing.judging_table import with_judge
+from unregress.auditing.judging_table import unknown_teachers, with_judge
 from unregress.auditing.metadata import BASELINE, about, audited_model, settings, today
 from unregress.auditing.near_duplicates import near_duplicates_caveat
 from unregress.auditing.traces import traces_in_data, traces_in_models, traces_in_store
@@ -88,10 +88,11 @@ def audit(
 
     Raises:
         SettingError: an argument is not a model, gold or metric; the original is not among the models, one of them has
-            a name that the report itself uses, or a gold is invalid: it was not retrained, or is given twice;
-            the recipe of golds to train is not named; a metric's findings are not what a report can show; `start`
-            differs from the original's record, or is trained; or `SOURCE_DATE_EPOCH` is not a number of seconds.
+            a name that the report itself uses; a gold was not retrained, or is given twice; the recipe of golds to
+            train is not named; a metric's findings are not what a report can show, or its leave-out table taught a
+            model; `start` differs from the original's record, or is trained; `SOURCE_DATE_EPOCH` is no number.
         DataError: there is no test data.
+        StaleError: a metric's leave-out table belongs to another model or to other data.
         ModelError: a model does not fit the task.
         JobsError: the training of a gold failed.
     """
@@ -257,12 +258,10 @@ class AuditJob:
         unstable = [f"{found.found}." for found in nondeterministic_splits(case, runtime)]
         metrics = with_judge([*self.metrics, *output_errors(case.task.outputs), *starts.metrics])
         with runtime.isolated_rng("audit"):
-            features = any(metric.needs_features for metric in metrics)
-            panel, found = assemble(case, models, runtime, features=features)
+            panel, found = assemble(case, models, runtime, features=any(metric.needs_features for metric in metrics))
             tracked = runtime.track(metrics, "measuring", len(metrics))
             results = [result for metric in tracked for result in validated_results(metric, panel)]
-            tables = [metric for metric in self.metrics if isinstance(metric, MemoryKept)]
-            earlier = recheck(panel, models, rule, tables)
+            earlier = recheck(panel, models, rule, [each for each in metrics if isinstance(each, MemoryKept)])
         measures = tuple(result for result in results if isinstance(result, Measurement))
         constant = AuditedModel(name=CONSTANT, role="reference", record=BASELINE)
         report = AuditReport(
@@ -288,6 +287,7 @@ class AuditJob:
                 *panel_caveats(panel, measures, rule),
                 *near_duplicates_caveat(panel),
                 *gold_caveats(self.golds, self.models, self.original),
+                *unknown_teachers(self.metrics, models),
                 *self.caveats,
             ),
             not_found=as_sentences(*case.requested.not_found, *self.not_found),

@@ -65,7 +65,7 @@ class LeaveOutTable:
     """SHA-256 of the weights of models that were trained as the original was, when the table knew all of their samples;
     the table belongs to them too."""
     made_with: int = 0
-    """Number of training samples that the table was made with."""
+    """Number of training samples that the table was made with; where 0 is given, that of `keys`."""
     number_of_folds: int = 0
     """Number of folds that the table was made with; where 0 is given, that of `folds`, which is smaller once all people
     of the last one are forgotten."""
@@ -83,6 +83,8 @@ class LeaveOutTable:
     def __post_init__(self) -> None:
         if not self.number_of_folds and len(self.folds):
             object.__setattr__(self, "number_of_folds", int(self.folds.max()) + 1)
+        if not self.made_with:
+            object.__setattr__(self, "made_with", len(self.keys))
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -95,6 +97,7 @@ class LeaveOutTable:
             "start": self.start_digest,
             "seed": self.seed,
             "partition": self.partition,
+            "folds": self.number_of_folds,
             "made_with": self.made_with,
         }
 
@@ -122,8 +125,13 @@ class LeaveOutTable:
             trained_on: digest of the samples that it read, see `sample_keys.digest_of_samples`; empty if unknown.
 
         Raises:
-            StaleError: the table belongs to another model, or to data that differ by more than `CHANGED`.
+            StaleError: the table belongs to another model, or to data that differ by more than `CHANGED`; or copies of
+                a sample are in several of its folds.
         """
+        placed = set(zip(self.keys, self.folds.tolist(), strict=True))
+        if case.splits.subjects is None and len(placed) > len(set(self.keys)):
+            found = "Copies of a sample are in several folds of the leave-out table, which an earlier version made"
+            raise StaleError(found, **_AGAIN)
         known = self._known_positions(case)
         if self.original and not {self.original, *self.retrained} & set(weights):
             self._require_trained_alike(case, known, start, recipe, trained_on)
@@ -231,9 +239,9 @@ class LeaveOutTable:
         forget = case.requested.forget
         if missing := sum(row not in every for row in forget):
             raise StaleError(
-                f"{missing} of {len(forget)} samples are not in the leave-out table",
-                expected="samples that the table was made with, unchanged",
-                remedy=_AGAIN["remedy"],
+                f"{missing} of {len(forget)} samples are not in the leave-out table, from which those of closed "
+                "requests are removed",
+                **(_AGAIN | {"expected": "samples that the table was made with, unchanged"}),
             )
         if (copied := retained_copies(case)) > CHANGED * len(forget):
             raise StaleError(

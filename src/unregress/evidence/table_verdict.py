@@ -103,11 +103,12 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
 def _doubt(found: _Numbers) -> tuple[str, Obstacle | None]:
     """Why there is no verdict, in words and as an obstacle; None if there is one."""
     told = found.original
-    if told is not None and (told.p is None or told.p > TABLE_LEVEL):
-        chance = "" if told.p is None else f" (p = {told.p:.2g})"
+    if told is None or told.p is None:
+        return "No limit is crossed, but the original's memory was not measured.", "measures"
+    if told.p > TABLE_LEVEL:
         says = "which says little" if found.weak else "so nothing was found to forget"
         untold: Obstacle = "golds" if found.weak else "original"
-        return f"The original is not told apart either{chance}, {says}.{_limits(found)}", untold
+        return f"The original is not told apart either (p = {told.p:.2g}), {says}.{_limits(found)}", untold
     if found.samples < FEWEST:
         few = f"Only {found.samples} sample{' was' if found.samples == 1 else 's were'} forgotten"
         return f"{few}, and leave-out predictions need {FEWEST}: {_lean(found)}.{_limits(found)}", (

@@ -13,6 +13,7 @@ from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.request import Index
 from unregress.data.sample_keys import sample_keys
+from unregress.errors import StaleError
 from unregress.evidence import Curve, Figure, MetricInfo, Part, Unit
 from unregress.evidence.table_verdict import KEPT_BY_TABLE, NOTICED, TABLE_COUPLING, TABLE_LEVEL
 from unregress.metrics.base import NEVER_SEEN, Metric, MetricResult, Panel, measured, without_value
@@ -23,8 +24,8 @@ from unregress.metrics.request_likeness import Likeness
 
 KEPT = (0.5, 0.25, 0.1)
 """Shares of the original's memory for which the power is given."""
-ALWAYS = 5
-"""Number of samples, or people, up to which a request may be larger than a fold."""
+FEW = 5
+"""Number of samples, or people, up to which a request may be larger than a fold (docs/calibration.md)."""
 OWN_HELD_OUT = ("subjects", "test-forget")
 """Kind of request, and the part with held-out samples of the people that it forgets."""
 
@@ -50,6 +51,18 @@ class NeverSeen(NamedTuple):
         return null_of(prediction, self.target, self.left_out, groups.positions, self.scale, groups.widening)
 
 
+class _Comparable(NamedTuple):
+    """Test samples that can stand for the forgotten ones."""
+
+    places: Index
+    """Places among the given test samples of those that the table knows and no model was trained on, nor on others of
+    their people."""
+    in_table: Index
+    """Places of the same samples in the table."""
+    likeness: Likeness
+    """In which groups they are like the forgotten ones."""
+
+
 @dataclass(frozen=True)
 class MemoryKept(Metric):
     """How much of each model's memory of the forgotten samples is left, judged by a leave-out table alone.
@@ -62,7 +75,8 @@ class MemoryKept(Metric):
 
     Where only a part of a person's samples is forgotten nothing is measured: the table left out the whole person, and a
     model that saw the others leans towards the true values without any memory of these.  Nor is it where the forgotten
-    are alike, as all people of a company are: the table left out a part of them, and retraining leaves out all.
+    are alike, as all people of a company are: the table left out a part of them, and retraining leaves out all.  Nor of
+    more than five samples, or people, where these are more than a fold has: the leave-out models saw most of them.
     """
 
     about: ClassVar[tuple[MetricInfo, ...]] = (
@@ -102,29 +116,43 @@ class MemoryKept(Metric):
     draws: int = 1000
     """Number of random groups of never-seen samples."""
     refused: str = field(default="", repr=False)
-    """Why the table does not judge; nothing is then measured, and the reason stands in the report."""
+    """Why the table judges none of the models, whatever the request; nothing is then measured, and the reason stands in
+    the report."""
 
     def doubt(self, case: Case) -> str:
         """Why nothing can be measured about a request, before any model has predicted; empty if it can."""
-        if self.refused:
-            return self.refused
-        if larger := self._larger_than_a_fold(case):
-            return larger
         # Held-out samples of the forgotten people are not like those of people of whom nothing is known.
         rows = np.flatnonzero(case.retained("test")) if case.requested.by == OWN_HELD_OUT[0] else case.rows("test")
-        places, _, besides = self._comparable(case, rows)
-        return Likeness(case, rows[places], besides=besides).unfit
+        found = self._comparable(case, rows)
+        return found if isinstance(found, str) else ""
 
-    def _comparable(self, case: Case, rows: Index) -> tuple[Index, Index, str]:
-        """Which test samples the table knows, of people who were not trained on: places in `rows`, and in the table.
+    def _comparable(self, case: Case, rows: Index, targets: tuple[Values, Values] | None = None) -> _Comparable | str:
+        """The never-seen samples to compare with, or why nothing can be measured about the request.
 
-        The text says of others, whose people were, that they do not count.
+        Args:
+            case: the request and the data.
+            rows: positions of test samples.
+            targets: targets of the forgotten samples and of these; None to read them from the data.
         """
-        hashes, known = sample_keys(case.splits, "test"), {key: at for at, key in enumerate(self.table.unseen_keys)}
-        new = of_new_people(case, rows)
-        places = np.array([at for at in np.flatnonzero(new) if hashes[rows[at]] in known], dtype=np.int64)
+        if self.refused:
+            return self.refused
+        try:
+            self.table.targets(case)
+        except StaleError as error:
+            return error.found
+        if larger := self._larger_than_a_fold(case):
+            return larger
+        known, hashes = {key: at for at, key in enumerate(self.table.unseen_keys)}, sample_keys(case.splits, "test")
+        new, trained = of_new_people(case, rows), set(sample_keys(case.splits, "train_eval"))
+        copied = np.array([hashes[row] in trained for row in rows], dtype=bool)
+        fit = [at for at in np.flatnonzero(new & ~copied) if hashes[rows[at]] in known]
+        places = np.array(fit, dtype=np.int64)
         in_table = np.array([known[hashes[row]] for row in rows[places]], dtype=np.int64)
-        return places, in_table, "" if new.all() else ", besides those of people with training samples"
+        besides = "" if new.all() else ", besides those of people with training samples"
+        besides += ", besides copies of training samples" if copied.any() else ""
+        its = targets if targets is None or not fit else (targets[0], targets[1][places])
+        like = Likeness(case, rows[places], its, besides)
+        return like.unfit or _Comparable(places, in_table, like)
 
     def _larger_than_a_fold(self, case: Case) -> str:
         """Why a request forgets too much for the table; empty if it does not.
@@ -133,7 +161,7 @@ class MemoryKept(Metric):
         like memory, or its opposite, and never-seen samples show nothing of the kind (docs/calibration.md).
         """
         rows, fold = case.requested.forget, self.table.made_with / max(1, self.table.number_of_folds)
-        if case.splits.number_of_people(rows) <= ALWAYS or len(rows) <= fold:
+        if case.splits.number_of_people(rows) <= FEW or len(rows) <= fold:
             return ""
         return (
             f"the request forgets {len(rows)} samples, and the leave-out table, of {self.table.number_of_folds} folds, "
@@ -142,16 +170,13 @@ class MemoryKept(Metric):
 
     def measure(self, panel: Panel) -> Iterator[MetricResult]:
         """The memory kept by every model with interval and p-value, the power, and each sample's percentile."""
-        names = [subject.name for subject in panel.subjects]
-        if self.refused:
-            yield from without_value([KEPT_BY_TABLE], "train-forget", names, self.refused)
+        seen = self.never_seen(panel)
+        if isinstance(seen, str):
+            names = [subject.name for subject in panel.subjects]
+            yield from without_value([KEPT_BY_TABLE], "train-forget", names, seen)
             return
         left_out, target = self.left_out(panel), panel.original.parts["train-forget"].target
         held = held_out(panel)
-        seen = self.never_seen(panel)
-        if isinstance(seen, str):
-            yield from without_value([KEPT_BY_TABLE], "train-forget", names, seen)
-            return
         original, curves = panel.original.parts["train-forget"].prediction, []
         for subject in panel.subjects:
             own = subject.parts["train-forget"].prediction
@@ -194,22 +219,20 @@ class MemoryKept(Metric):
         return self._points(panel, self.table.targets(panel.required_case))
 
     def never_seen(self, panel: Panel) -> NeverSeen | str:
-        """Never-seen samples to compare with, or why there are none."""
-        case, parts = panel.required_case, held_out(panel)
-        if larger := self._larger_than_a_fold(case):
-            return larger
-        index = np.concatenate([panel.original.parts[part].index for part in parts]) if parts else np.zeros(0, int)
-        places, in_table, besides = self._comparable(case, index)
-        if not len(places):
-            return Likeness(case, index[places], besides=besides).unfit
-        target = np.concatenate([panel.original.parts[part].target for part in parts])[places]
-        like = Likeness(case, index[places], (panel.original.parts["train-forget"].target, target), besides)
-        if like.unfit:
-            return like.unfit
-        left_out = self._points(panel, self.table.unseen[torch.from_numpy(in_table)])
+        """Never-seen samples to compare with, or why nothing can be measured."""
+        of_original = panel.original.parts
+        forgotten, parts = of_original["train-forget"].target, held_out(panel)
+        index = np.concatenate([np.zeros(0, np.int64), *(of_original[part].index for part in parts)])
+        targets = np.concatenate([forgotten[:0], *(of_original[part].target for part in parts)])
+        found = self._comparable(panel.required_case, index, (forgotten, targets))
+        if isinstance(found, str):
+            return found
+        target = targets[found.places]
+        left_out = self._points(panel, self.table.unseen[torch.from_numpy(found.in_table)])
         scale = float(np.nanmean((target - left_out) ** 2))
         rng = np.random.default_rng(panel.runtime.generator("memory-kept").initial_seed())
-        return NeverSeen(places, target, left_out, index[places], like.groups(self.draws, rng), scale)
+        groups = found.likeness.groups(self.draws, rng)
+        return NeverSeen(found.places, target, left_out, index[found.places], groups, scale)
 
     def _points(self, panel: Panel, raw: torch.Tensor) -> Values:
         """Point predictions of raw ones, in the panel's units."""

@@ -139,7 +139,7 @@ class Likeness:
             # People of few samples do not make up a group of as many samples.
             return (
                 f"the leave-out table has too few never-seen samples in the test data: {forgotten} forgotten ask for "
-                f"{2 * forgotten}, and there are {there}"
+                f"{2 * forgotten}, and there are {there}{self.besides}"
             )
         return ""
 

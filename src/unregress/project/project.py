@@ -283,10 +283,10 @@ class Project:
         For each fold of the people, or of the samples where no people are known, a model is trained without it from the
         original's own initial weights, predicts it, and is deleted; the predictions are kept.  With them small requests
         are judged without any gold, and `LeaveOutEdit` has its targets.  Tables that exist, in memory or in the
-        folder, are made again only if they belong to another model, or a tenth of the samples has gone, and those in
-        memory if another number of folds is asked for; the log says so.  A folder keeps its number of folds, and takes
-        further tables.  The samples of requests that were carried out are removed from them, for
-        which nothing is trained.
+        folder, are made again only if they belong to another model, a tenth of the samples has gone, or copies of a
+        sample are in several folds, and those in memory if another number of folds is asked for; the log says so.  A
+        folder keeps its number of folds, and takes further tables.  The samples of requests that were carried out are
+        removed from them, for which nothing is trained.
 
         Args:
             folds: number of folds; more are nearer to the truth, and cost more.  By default that of the tables that

@@ -48,8 +48,10 @@ class _Plan(NamedTuple):
     trainings: list[FoldTraining]
 
 
-FAILED, LEAST_FOLD = 3.0, 10
-"""A fold of so many samples whose model errs so many times as much as is usual may be one whose training failed."""
+FAILED = 3.0
+"""The training of a fold may have failed if its model errs so many times as much as those of the others."""
+LEAST_FOLD = 10
+"""Number of samples from which on a fold's error is compared with the others', since that of few varies too much."""
 LEAST_UNSEEN = 500
 """Number of never-seen samples that a table should have, to say how leave-out predictions vary."""
 FOLD_MODELS = ("retraining/fold_models", "retraining/leave_out")
@@ -139,16 +141,17 @@ def _failed(table: LeaveOutTable, case: Case, rows: Index) -> str:
     point = point_predictions(case, table.predictions)
     each = ((point - target).abs() / spread_of(target.nan_to_num())).nanmean(dim=1)
     each[~point.isfinite().all(dim=1)] = torch.inf
-    # The mean of few samples varies too much.
     sizes = torch.bincount(table.folds, minlength=table.number_of_folds)
     errors = {fold: float(each[table.folds == fold].nanmean()) for fold, size in enumerate(sizes) if size >= LEAST_FOLD}
-    typical = float(np.nanmedian(list(errors.values()))) if errors else 0.0
-    failed = [f"{fold + 1}" for fold, error in errors.items() if error > FAILED * typical > 0 or error == np.inf]
+    others = {fold: [error for other, error in errors.items() if other != fold] for fold in errors}
+    typical = {fold: float(np.nanmedian(each)) if each else np.inf for fold, each in others.items()}
+    failed = [f"{fold + 1}" for fold, error in errors.items() if error > FAILED * typical[fold] > 0 or error == np.inf]
     if not failed:
         return ""
     return (
         f"Table {table.partition}: on fold {', '.join(failed)} the model that was trained without it errs more than "
-        f"{FAILED:g} times as much as is usual. Its training may have failed, and its predictions would teach and judge"
+        f"{FAILED:g} times as much as the others on theirs. Its training may have failed, and the table then neither "
+        "teaches nor judges well"
     )
 
 

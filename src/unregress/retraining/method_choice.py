@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf, isfinite, sqrt
+from math import inf, isinf, isnan, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -106,10 +106,11 @@ def choose_method(
     if edit is not None and not doubt:
         why = f"Chosen: LeaveOutEdit, since exact retraining exceeds the budget of {shown(budget)} s"
         return Choice(edit.method, why, prices)
-    doubt = doubt or refused or "there is no leave-out table"
+    doubt = doubt or refused or ("there is no model" if model is None else "there is no leave-out table")
     if not brief:
         listed = "; ".join(map(str, prices))
         better = "Make leave-out tables of more folds (`unregress table`)" if tables else "Make a leave-out table"
+        better = "Give the trained model, which other methods start from" if model is None else better
         raise SettingError(
             f"Exact retraining is estimated to take {shown(exact.seconds)} s, more than the budget of {shown(budget)} "
             f"s, and {doubt} ({listed})",
@@ -131,13 +132,13 @@ def _brief(
     case: Case, training: Training, pace: Throughput, model: nn.Module | None, runtime: Runtime
 ) -> tuple[Price, ...]:
     """Methods of the paper that the model allows: a tenth of the training for each part, at a tenth of its rate."""
-    if not isinstance(training, Recipe):
+    if model is None or not isinstance(training, Recipe):
         return ()
     helper = replace(training, epochs=max(1, training.epochs // BRIEF))
     gentle = replace(helper, lr=training.lr / 10)
     methods = (Blindspot(helper=helper, recipe=gentle), GaussianAmnesiac(recipe=gentle), FineTune(recipe=gentle))
     with runtime.isolated_rng("prices"):
-        possible = [each for each in methods if model is None or not any(method_objections(each, model, case, runtime))]
+        possible = [each for each in methods if not any(method_objections(each, model, case, runtime))]
     plans = ((method, plan_of(method, len(case.requested.retain))) for method in possible)
     return tuple(Price(method, work.seconds(pace), work.passes, _PART) for method, work in plans)
 
@@ -154,8 +155,10 @@ def _edit(
         passes = method.passes(model, case, runtime)
     except UnregressError as problem:
         return None, f"{problem.found[:1].lower()}{problem.found[1:]}"
-    if not isfinite(error):
+    if isnan(error):
         leaves, doubt = "an unknown part", "the leave-out tables do not tell their error"
+    elif isinf(error):
+        leaves, doubt = "nothing", "the model predicts as the leave-out tables do: there is no memory to remove"
     else:
         own = f"{error:.0%} of the memory"
         leaves = f"an error of about {own}, which is the leave-out table's own, if its targets are reached"
@@ -168,8 +171,8 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
 
     By the difference from the table that judges: each is off by its own folds, so that the mean of t tables is off by
     1/√(t + 1) of their mean distance from another one.  All are off by the other forgotten people, whom most of their
-    models saw (`_with_shared`).  With a single table, how much leaving out a fold moves other predictions (its
-    coupling) stands in.
+    models saw, which no mean of tables takes away (`_with_shared`).  With a single table, how much leaving out a fold
+    moves other predictions (its coupling) stands in.
 
     Args:
         case: the request and the data.
@@ -178,8 +181,8 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
         runtime: where to predict.
 
     Returns:
-        The share; infinite where there is no memory, or several people are forgotten and folds are single people, so
-        that all tables leave out the same.
+        The share; infinite where there is no memory, and NaN where several people are forgotten and folds are single
+        people, so that all tables leave out the same.
 
     Raises:
         StaleError: a table does not know the samples.
@@ -198,20 +201,20 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
         differing = float(((points[-1] - targets) / units).abs().mean()) / sqrt(teachers + 1) / memory
     else:
         differing = 1.0 if tables[0].coupling is None else tables[0].coupling
-    shared = _with_shared(case, tables[0])
-    return differing * shared if isfinite(shared) else inf
+    shared = _with_shared(case, tables[0], teachers)
+    return differing * shared
 
 
-def _with_shared(case: Case, table: LeaveOutTable) -> float:
-    """Factor by which the errors that tables share enlarge those by which they differ.
+def _with_shared(case: Case, table: LeaveOutTable, teachers: int) -> float:
+    """Factor by which the error that tables share enlarges the mean of those by which they differ.
 
     A table's models lack the others of a fold, n/K - 1 people, which a gold does not; and they saw most of the other
     forgotten ones, (m - 1)(1 - 1/K), which a gold did not.  If all people do as much to a prediction, these are the
-    variances of the two errors.
+    variances of the two errors.  In the mean of t tables the first is divided by t, and the second is not.
     """
     count, folds, forgotten = case.splits.number_of_people, table.number_of_folds, case.requested.forget
     people, asked = count([*case.kept("train"), *forgotten]), count(forgotten)
     others, shared = people / folds - 1, (asked - 1) * (1 - 1 / folds)
     if shared <= 0:
         return 1.0
-    return sqrt(1 + shared / others) if others > 0 else inf
+    return sqrt(1 + teachers * shared / others) if others > 0 else nan

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 import yaml
 from torch import nn
 
@@ -127,7 +128,9 @@ def up_to_date_tables(
 
 def _warn_of_another_seed(model: Candidate, runtime: Runtime, log: Callable[[str], None]) -> None:
     record = record_of(model)
-    if record is not None and record.kind == "trained" and record.seed != runtime.seed:
+    if record is None or record.kind not in ("trained", "retrained") or record.seed is None:
+        return
+    if record.seed != runtime.seed:
         log(
             f"Warning: the model was trained with seed {record.seed}, and its tables with {runtime.seed}: their models "
             "see batches in another order. Take the model's seed (`Runtime(seed=...)`, `--runtime.seed`)"
@@ -144,7 +147,8 @@ def _with_retrained(
     weights = lineage(model).weights
     if {table.original, *table.retrained} & set(weights):
         return table
-    asked = replace(table, keys=tuple(sample_keys(case.splits, "train_eval"))) if new else table
+    every = tuple(sample_keys(case.splits, "train_eval"))
+    asked = replace(table, keys=every, folds=torch.zeros(len(every))) if new else table
     if why := _why_not(asked, case, model):
         log(f"Warning: table {table.partition} does not belong to the model that the request made. {why}")
         return table
@@ -205,9 +209,6 @@ def _unusable(table: LeaveOutTable, case: Case, model: Candidate, folds: int) ->
     """Why a table cannot be used any longer; empty if it can."""
     if table.number_of_folds != folds:
         return f"it has {table.number_of_folds} folds, and {folds} are asked for"
-    placed = set(zip(table.keys, table.folds.tolist(), strict=True))
-    if case.splits.subjects is None and len(placed) > len(set(table.keys)):
-        return "copies of a sample are in several of its folds, as an earlier version made them"
     return _why_not(table, case, model)
 
 
