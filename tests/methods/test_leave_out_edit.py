@@ -80,7 +80,8 @@ def test_several_tables_teach_by_their_mean() -> None:
     with pytest.raises(SettingError):
         LeaveOutEdit(table=[])
     # A table that does not know the samples is told before anything is changed, whichever it is.
-    unknown = replace(apart[0], keys=apart[0].keys[60:], predictions=apart[0].predictions[60:])
+    first = apart[0]
+    unknown = replace(first, keys=first.keys[60:], predictions=first.predictions[60:], folds=first.folds[60:])
     with pytest.raises(StaleError):
         LeaveOutEdit(table=[apart[0], unknown]).unlearn(ORIGINAL, CASE, CPU)
 

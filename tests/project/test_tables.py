@@ -407,7 +407,7 @@ def test_a_table_that_taught_an_earlier_request_does_not_recheck_it(project: Pro
     (metric,) = judging(project.tables, first.case, project.model, [first.model], said)
     assert metric.table is project.tables[1] and not metric.refused
     report = audit(first.case, {"original": project.model, "bare": first.model}, CPU, metrics=[Errors(), metric])
-    assert any("'bare'" in line and "leave-out tables taught it" in line for line in report.caveats)
+    assert any("'bare'" in line and "which leave-out tables taught" in line for line in report.caveats)
     # Nor may it judge where a user names it.
     table = project.tables[0]
     for metric in (MemoryKept(table), Revival(table=table)):

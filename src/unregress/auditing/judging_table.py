@@ -99,8 +99,8 @@ def unknown_teachers(metrics: Sequence[Metric], models: Sequence[Participant]) -
     if not unknown or not any(isinstance(metric, MemoryKept) and not metric.refused for metric in metrics):
         return []
     return [
-        f"Of {', '.join(map(repr, unknown))} no record says which leave-out tables taught it. If the one that judges "
-        "here did, the model agrees with it by construction."
+        f"No record says which leave-out tables taught {', '.join(map(repr, unknown))}; a model agrees by construction "
+        "with a table that taught it."
     ]
 
 
