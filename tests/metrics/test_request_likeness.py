@@ -110,6 +110,10 @@ def test_copies_of_training_samples_are_not_never_seen() -> None:
         doubts.append(MemoryKept(table_of(known)).doubt(case))
     assert doubts[0] == ""
     assert doubts[1].endswith("ask for 120, and there are 90, besides copies of training samples")
+    # So it is where they are said to be of other people.
+    own = replace(data()[0], test=both)
+    people = case_of(own, ForgetRequest.subjects(own, [0], reason="one"))
+    assert "besides copies of training samples" in MemoryKept(table_of(own)).doubt(people)
 
 
 def test_a_band_of_targets_is_compared_with_samples_of_its_targets() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Subset, TensorDataset
 
 from support import tables_project
@@ -21,14 +22,17 @@ from unregress import (
     LeaveOutEdit,
     Project,
     Recipe,
+    Retrain,
     Runtime,
     Splits,
     TensorTask,
+    Unlearned,
     audit,
     train,
 )
 from unregress.auditing.judging_table import judging
 from unregress.errors import RunFolderError, SettingError, StaleError
+from unregress.evidence import ModelRecord
 from unregress.hooks import gram_passes
 from unregress.hooks.raw_predictions import predict_rows
 from unregress.metrics import Errors, Revival
@@ -189,7 +193,7 @@ def test_a_table_that_says_the_same_as_the_one_that_taught_does_not_judge(projec
     twin = replace(project.tables[0], partition=1)
     said = Lines()
     (metric,) = judging((project.tables[0], twin), done.case, project.model, [done], said)
-    assert "the same predictions of the forgotten samples as one that taught" in metric.refused and len(said) == 1
+    assert "the same predictions of forgotten samples as one that taught" in metric.refused and len(said) == 1
     (other,) = judging(project.tables, done.case, project.model, [done], said)
     assert other.table is project.tables[1] and not other.refused
 
@@ -242,6 +246,10 @@ def test_the_price_list_and_what_is_taken(project: Project) -> None:
         dear.case, project.training, project.start, CPU, 0.0, model=project.model.model, tables=still
     )
     assert "there is no memory to remove" in choice.why
+    broken = project.tables[1].predictions.clone()
+    broken[:] = float("inf")
+    failed = [project.tables[0], replace(project.tables[1], predictions=broken)]
+    assert isnan(table_error(dear.case, project.model.model, failed, CPU))
     (first, _), coupling = project.tables, project.tables[0].coupling or 0.0
     found = table_error(dear.case, project.model.model, [first], CPU)
     assert found == pytest.approx(coupling * (1 + 9 * (4 / 5) / 5) ** 0.5)
@@ -395,7 +403,7 @@ def test_tables_of_an_earlier_training_are_used_by_nothing(project: Project, tmp
 
 def test_a_table_that_taught_an_earlier_request_does_not_recheck_it(project: Project) -> None:
     """The record of a model names the tables that taught the models that it was made from."""
-    first = project.forget(subjects=range(3), reason="first", method=LeaveOutEdit())
+    first = project.forget(subjects=range(2), reason="first", method=LeaveOutEdit())
     second = project.forget(
         subjects=range(3, 6), reason="second", method=FineTune(recipe=Recipe(epochs=1)), after=first
     )
@@ -418,11 +426,46 @@ def test_a_table_that_taught_an_earlier_request_does_not_recheck_it(project: Pro
 
 def test_a_table_that_a_user_names_is_of_the_audited_models(project: Project) -> None:
     other = train(Case(task=project.task, splits=project.splits), project.training, replace(CPU, seed=5))
-    case = project.forget(subjects=range(3), reason="test", method=LeaveOutEdit()).case
+    case = project.forget(subjects=range(6), reason="test", method=LeaveOutEdit()).case
     own = {"original": project.model, "other": project.model}
-    assert audit(case, own, CPU, metrics=[Errors(), MemoryKept(project.tables[1])]).measures
-    with pytest.raises(StaleError):
-        audit(case, {**own, "original": other}, CPU, metrics=[Errors(), MemoryKept(project.tables[1])])
+    report = audit(case, own, CPU, metrics=[Errors(), MemoryKept(project.tables[1])])
+    assert report.value("memory-kept", "train-forget", "other") > 0.8
+    for metric in (MemoryKept(project.tables[1]), Revival(table=project.tables[1])):
+        with pytest.raises(StaleError, match="another version of the model"):
+            audit(case, {**own, "original": other}, CPU, metrics=[Errors(), metric])
+
+
+def test_wrappers_and_unknown_ancestors_are_no_other_model(project: Project) -> None:
+    done = project.forget(subjects=range(6), reason="test", method=LeaveOutEdit())
+    metrics, found = [Errors(), MemoryKept(project.tables[1])], []
+    for original in (project.model, nn.DataParallel(project.model.model), AveragedModel(project.model.model)):
+        report = audit(done.case, {"original": original, "edit": done}, CPU, metrics=metrics)
+        found.append(report.value("memory-kept", "train-forget", "original"))
+    assert found[0] == pytest.approx(found[1]) == pytest.approx(found[2]) and found[0] > 0.5
+    mine = Unlearned(model=done.model, history=(), cost=done.cost, record=ModelRecord(method="Mine"))
+    report = audit(done.case, {"original": project.model, "mine": mine}, CPU, metrics=metrics)
+    assert abs(report.value("memory-kept", "train-forget", "mine")) < 0.25
+
+
+def test_beside_golds_revival_does_not_use_its_table(project: Project) -> None:
+    done = project.forget(subjects=range(3), reason="test", method=LeaveOutEdit())
+    retrained = [
+        Retrain(recipe=project.training).unlearn(project.model, done.case, replace(CPU, seed=seed)) for seed in (1, 2)
+    ]
+    metrics = [Errors(), Revival(table=project.tables[0])]  # which taught the edit
+    report = audit(done.case, {"original": project.model, "edit": done}, CPU, golds=retrained, metrics=metrics)
+    found = report.measure("revival", "train-forget", "edit")
+    assert found.value is not None and "leave-out" not in found.note
+
+
+def test_a_twin_of_the_table_that_taught_rechecks_nothing(project: Project) -> None:
+    """Also where the new request is about a person whom no table knows."""
+    first = project.forget(subjects=range(2), reason="first", method=LeaveOutEdit(table=project.tables[0]))
+    second = project.forget(subjects=[7], reason="second", method=FineTune(recipe=Recipe(epochs=1)), after=first)
+    newcomer = Case(task=project.task, splits=project.splits, request=project.request(subjects=[7], reason="second"))
+    without = project.tables[0].retained(newcomer)
+    (metric,) = judging([without, replace(without, partition=1)], second.case, project.model, [second], print)
+    assert "the same predictions of forgotten samples as one that taught" in metric.refused
 
 
 def test_a_request_larger_than_a_fold_is_not_judged_by_a_table(project: Project) -> None:
@@ -431,6 +474,12 @@ def test_a_request_larger_than_a_fold_is_not_judged_by_a_table(project: Project)
     found = report.measure("memory-kept", "train-forget", "original")
     assert found.value is None and "forgets 20 samples" in found.note and "about 12 at a time" in found.note
     assert {each.outcome for each in report.verdicts} == {"INCONCLUSIVE"}
+    # Nothing is said of a table that judges nothing.
+    bare = audit(
+        edited.case, {"original": project.model, "bare": edited.model}, CPU,
+        metrics=[Errors(), MemoryKept(project.tables[1])],
+    )  # fmt: skip
+    assert not any("which leave-out tables taught" in line for line in bare.caveats)
     # Nor where a user names it.
     table = project.tables[1]
     report = audit(

@@ -27,7 +27,7 @@ from unregress.data.sample_keys import sample_keys
 from unregress.errors import CheckpointError, DataError, JobsError, SettingError, StaleError
 from unregress.hooks.raw_predictions import predict_rows
 from unregress.methods.unlearned import lineage, with_trained_on
-from unregress.metrics import Errors
+from unregress.metrics import Errors, Revival
 from unregress.metrics.memory_kept import MemoryKept
 from unregress.metrics.memory_slope import memory_kept, null_of, p_value, power
 from unregress.retraining.leave_out import _coupling, _failed, fit_table, fold_of_each, key_of
@@ -124,6 +124,7 @@ def test_a_table_with_copies_in_several_folds_is_used_by_nothing() -> None:
     uses: list[Callable[[], object]] = [
         lambda: LeaveOutEdit(table=apart).unlearn(model, case, CPU),
         lambda: audit(case, {"original": model}, CPU, metrics=[Errors(), MemoryKept(apart)]),
+        lambda: audit(case, {"original": model}, CPU, metrics=[Errors(), Revival(table=apart)]),
     ]
     for use in uses:
         with pytest.raises(StaleError, match="Copies of a sample are in several folds"):
@@ -132,6 +133,8 @@ def test_a_table_with_copies_in_several_folds_is_used_by_nothing() -> None:
 
 def test_a_table_made_by_hand_has_the_size_of_its_samples(table: LeaveOutTable) -> None:
     assert replace(table, made_with=0).made_with == 60
+    with pytest.raises(DataError, match="57 keys and the folds of 60 samples"):
+        replace(table, keys=table.keys[3:])
     assert replace(table, number_of_folds=5).summary != table.summary
 
 

@@ -114,7 +114,7 @@ def test_the_number_of_folds_of_a_table_without_it_is_that_of_its_folds() -> Non
     project = project_with()
     (table,) = project.table(folds=4, partitions=1)
     assert replace(table, number_of_folds=0).number_of_folds == 4
-    assert replace(table, number_of_folds=0, folds=table.folds[:0]).number_of_folds == 0
+    assert replace(table, number_of_folds=0, keys=(), folds=table.folds[:0]).number_of_folds == 0
 
 
 def test_a_project_of_a_data_frame_keeps_its_tables_in_a_folder(tmp_path: Path) -> None:

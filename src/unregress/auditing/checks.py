@@ -110,7 +110,7 @@ def _check_names(
         yield from metric.objections(case, examined)
     if original in models:
         judged = [model for name, model in models.items() if name != original]
-        yield from table_errors(metrics, case, models[original], judged)
+        yield from table_errors(metrics, case, models[original], judged, len(golds) + further)
 
 
 def check_arguments(models: object, golds: object, metrics: object) -> Iterator[SettingError]:

@@ -11,7 +11,11 @@ import torch
 from unregress.auditing.assemble import Participant
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
+from unregress.data.sample_keys import sample_keys
 from unregress.errors import SettingError, StaleError, UnregressError
+from unregress.evidence import Measurement
+from unregress.evidence.expectation import expectations
+from unregress.evidence.rule import Rule
 from unregress.methods.unlearned import Candidate, lineage, record_of
 from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
@@ -19,7 +23,7 @@ from unregress.metrics.revival import Revival
 
 _TAUGHT = "no leave-out table is left to judge: each taught a model, which agrees with it by construction"
 _SAME = (
-    "the leave-out table has the same predictions of the forgotten samples as one that taught, since both left out the "
+    "the leave-out table has the same predictions of forgotten samples as one that taught, since both left out the "
     "same people at a time: tables of fewer folds differ"
 )
 
@@ -68,20 +72,23 @@ def judging(
 
 
 def table_errors(
-    metrics: Sequence[Metric], case: Case, original: Candidate, models: Sequence[Candidate]
+    metrics: Sequence[Metric], case: Case, original: Candidate, models: Sequence[Candidate], golds: int
 ) -> Iterator[UnregressError]:
     """Errors about leave-out tables of metrics that must not judge some models, or belong to others.
+
+    A table that taught no model, and is the same as one that did, is only found by `judging`, which has both.
 
     Args:
         metrics: the metrics of an audit; those by a table that `judging` chose pass.
         case: the request and the data.
         original: the model before it forgot.
         models: the models to judge.
+        golds: number of golds, beside which `Revival` does not use its table.
     """
     taught, made_from = _summaries(models), _made_from(original, models)
     for metric in metrics:
-        table = metric.table if isinstance(metric, MemoryKept | Revival) else None
-        if table is None or (isinstance(metric, MemoryKept) and metric.refused):
+        table = _table_of(metric)
+        if table is None or (isinstance(metric, Revival) and golds):
             continue
         if _taught(table, taught):
             yield SettingError(
@@ -93,15 +100,39 @@ def table_errors(
             yield error
 
 
-def unknown_teachers(metrics: Sequence[Metric], models: Sequence[Participant]) -> list[str]:
+def expected_verdict(case: Case, metrics: Sequence[Metric], golds: int, rule: Rule) -> list[str]:
+    """What can be expected of a verdict, said before anything is trained.
+
+    Args:
+        case: the request and the data.
+        metrics: what will be measured.
+        golds: number of golds that there will be.
+        rule: how verdicts are reached.
+    """
+    judges = [each.table for each in metrics if isinstance(each, MemoryKept) and not each.doubt(case)]
+    coupling = judges[0].coupling if judges else None
+    return expectations(len(case.requested.forget), golds, rule, table=bool(judges), coupling=coupling)
+
+
+def unknown_teachers(
+    metrics: Sequence[Metric], models: Sequence[Participant], measures: Sequence[Measurement]
+) -> list[str]:
     """A caveat where a table judges a model of which no record tells by which tables it was taught."""
     unknown = [name for name, role, model in models if role == "unlearned" and record_of(model) is None]
-    if not unknown or not any(isinstance(metric, MemoryKept) and not metric.refused for metric in metrics):
+    names = {about.metric for metric in metrics if _table_of(metric) is not None for about in metric.about}
+    if not unknown or not any(each.metric in names and each.value is not None for each in measures):
         return []
     return [
         f"No record says which leave-out tables taught {', '.join(map(repr, unknown))}; a model agrees by construction "
         "with a table that taught it."
     ]
+
+
+def _table_of(metric: Metric) -> LeaveOutTable | None:
+    """The leave-out table by which a metric judges, if it may."""
+    if isinstance(metric, MemoryKept) and metric.refused:
+        return None
+    return metric.table if isinstance(metric, MemoryKept | Revival) else None
 
 
 def _summaries(models: Sequence[Candidate]) -> list[dict[str, Any]]:
@@ -111,21 +142,26 @@ def _summaries(models: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 def _taught(table: LeaveOutTable, summaries: Sequence[dict[str, Any]]) -> bool:
     """Whether a table is one of those that taught; records of earlier versions say less of them."""
-    return any(each.items() <= table.summary.items() for each in summaries)
+    named = (each for each in summaries if {"original", "partition"} <= each.keys())
+    return any(each.items() <= table.summary.items() for each in named)
 
 
 def _made_from(original: Candidate, models: Sequence[Candidate]) -> list[Candidate]:
-    """The original and the models that were made from it: a retrained one may have initial weights of its own."""
-    unlearned = [each for each in models if (record := record_of(each)) is not None and record.kind == "unlearned"]
-    return [original, *unlearned]
+    """The original, and the models whose records say that they were made from another one."""
+    return [original, *(each for each in models if (record := record_of(each)) is not None and record.parents)]
 
 
 def _same(table: LeaveOutTable, teachers: Sequence[LeaveOutTable], case: Case) -> str:
-    """Why a table is no other than one that taught; empty if it is."""
-    try:
-        return _SAME if any(torch.equal(table.targets(case), each.targets(case)) for each in teachers) else ""
-    except StaleError:
-        return ""
+    """Why a table is no other than one that taught about this request, or an earlier one; empty if it is."""
+    keys, asked = sample_keys(case.splits, "train_eval"), case.requested
+    own = dict(zip(table.keys, table.predictions, strict=True))
+    for teacher in teachers:
+        its = dict(zip(teacher.keys, teacher.predictions, strict=True))
+        for request in (asked, *asked.others):
+            known = [key for row in request.forget if (key := keys[row]) in own and key in its]
+            if known and all(torch.equal(own[key], its[key]) for key in known):
+                return _SAME
+    return ""
 
 
 def _stale(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> StaleError | None:

@@ -287,7 +287,7 @@ class AuditJob:
                 *panel_caveats(panel, measures, rule),
                 *near_duplicates_caveat(panel),
                 *gold_caveats(self.golds, self.models, self.original),
-                *unknown_teachers(self.metrics, models),
+                *unknown_teachers(metrics, models, measures),
                 *self.caveats,
             ),
             not_found=as_sentences(*case.requested.not_found, *self.not_found),

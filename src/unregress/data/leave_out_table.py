@@ -15,7 +15,7 @@ from unregress.data.fold_effects import FoldEffects
 from unregress.data.request import Index
 from unregress.data.sample_keys import digests_after_requests, kept_among, retained_copies, sample_keys
 from unregress.data.splits import HELD_OUT
-from unregress.errors import StaleError
+from unregress.errors import DataError, StaleError
 from unregress.errors.wording import without_addresses
 from unregress.evidence.long_values import shortened
 
@@ -40,6 +40,7 @@ class LeaveOutTable:
     deleted.
 
     Raises:
+        DataError: there are not as many folds as keys.
         StaleError: when read, a sample is not in the table.
     """
 
@@ -81,6 +82,8 @@ class LeaveOutTable:
     """What samples did to the predictions of others; None where it is not known, or not well enough."""
 
     def __post_init__(self) -> None:
+        if len(self.keys) != len(self.folds):
+            raise DataError(f"The leave-out table has {len(self.keys)} keys and the folds of {len(self.folds)} samples")
         if not self.number_of_folds and len(self.folds):
             object.__setattr__(self, "number_of_folds", int(self.folds.max()) + 1)
         if not self.made_with:
@@ -128,10 +131,12 @@ class LeaveOutTable:
             StaleError: the table belongs to another model, or to data that differ by more than `CHANGED`; or copies of
                 a sample are in several of its folds.
         """
-        placed = set(zip(self.keys, self.folds.tolist(), strict=True))
-        if case.splits.subjects is None and len(placed) > len(set(self.keys)):
-            found = "Copies of a sample are in several folds of the leave-out table, which an earlier version made"
-            raise StaleError(found, **_AGAIN)
+        if case.splits.subjects is None and self._splits_copies:
+            raise StaleError(
+                "Copies of a sample are in several folds of the leave-out table, which an earlier version made",
+                expected="all copies of a sample in one fold",
+                remedy="Run `unregress table` or `Project.table`, which makes it again",
+            )
         known = self._known_positions(case)
         if self.original and not {self.original, *self.retrained} & set(weights):
             self._require_trained_alike(case, known, start, recipe, trained_on)
@@ -140,6 +145,11 @@ class LeaveOutTable:
             raise StaleError(f"{gone:.0%} of the samples that the leave-out table was made with have gone", **_AGAIN)
         if (added := 1 - there / len(rows)) > CHANGED:
             raise StaleError(f"{added:.0%} of the training samples are not in the leave-out table", **_AGAIN)
+
+    @property
+    def _splits_copies(self) -> bool:
+        """Whether copies of a sample are in several folds, so that models predicted what they had seen."""
+        return len(set(zip(self.keys, self.folds.tolist(), strict=True))) > len(set(self.keys))
 
     def _require_trained_alike(
         self, case: Case, known: Set[int], start: str, recipe: Mapping[str, Any] | None, trained_on: str

@@ -63,10 +63,10 @@ def judge_by_table(model: str, report: AuditReport) -> Verdict | None:
     * **FAIL**: the predictions for the forgotten samples lean farther towards the true values than those of all but
       2.5 % of the groups of never-seen samples (the model remembers), or farther away than all but 2.5 % (overshoots).
     * **PASS**: neither, and a model that kept half of the original's memory would be noticed with probability 0.8.
-    * **INCONCLUSIVE**: no FAIL, and one of these: fewer than five samples, no memory in the original, too little power,
-      a weak or unknown coupling, an error on new samples that was not measured, or that exceeds the original's by more
-      than 5 %, whose reason only golds can tell, or an original that predicts new samples hardly better than a
-      constant, beside which a model without any skill would not be noticed.
+    * **INCONCLUSIVE**: no FAIL, and one of these: fewer than five samples, no memory in the original, or none that was
+      measured, too little power, a weak or unknown coupling, an error on new samples that was not measured, or that
+      exceeds the original's by more than 5 %, whose reason only golds can tell, or an original that predicts new
+      samples hardly better than a constant, beside which a model without any skill would not be noticed.
 
     Every verdict but a PASS says where the power is too small or the coupling is weak; golds are then asked for.
 

@@ -95,7 +95,7 @@ class Method(ABC):
         with runtime.isolated_rng(type(self).__name__):
             student = runtime.private_copy(model)
             size = quick_check(case, student, runtime)
-            parents = (weights_of(unwrapped(model)),) if self.uses_original else ()
+            parents = (weights_of(model),) if self.uses_original else ()
             done = require_unlearned(type(self).__name__, self.run(student, case, runtime))
             require_no_divergence(done, type(self).__name__, size, case, runtime)
         for made in (done.model, done.helper):

@@ -132,9 +132,9 @@ def require_initial(start: nn.Module | None, model: Candidate | None, training: 
     """
     if start is None or model is None:
         return
-    known = lineage(model if isinstance(model, Unlearned) else module_of(model))
+    known = lineage(model)
     epochs = training.epochs if isinstance(training, Recipe) else (known.recipe or {}).get("epochs")
-    digest = weights_of(unwrapped(start))
+    digest = weights_of(start)
     if digest in known.weights and digest != known.start and epochs != 0:
         raise SettingError(
             "The initial weights given as `start` are those of the trained model, or of one that it was made from",

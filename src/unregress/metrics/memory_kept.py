@@ -143,8 +143,9 @@ class MemoryKept(Metric):
         if larger := self._larger_than_a_fold(case):
             return larger
         known, hashes = {key: at for at, key in enumerate(self.table.unseen_keys)}, sample_keys(case.splits, "test")
-        new, trained = of_new_people(case, rows), set(sample_keys(case.splits, "train_eval"))
-        copied = np.array([hashes[row] in trained for row in rows], dtype=bool)
+        new, contents = of_new_people(case, rows), case.splits.row_hashes("test")
+        trained = set(case.splits.row_hashes("train_eval"))
+        copied = np.array([contents[row] in trained for row in rows], dtype=bool)
         fit = [at for at in np.flatnonzero(new & ~copied) if hashes[rows[at]] in known]
         places = np.array(fit, dtype=np.int64)
         in_table = np.array([known[hashes[row]] for row in rows[places]], dtype=np.int64)

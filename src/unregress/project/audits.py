@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from unregress.auditing.judging_table import expected_verdict
 from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.training_trial import require_sound
 from unregress.errors import SettingError
 from unregress.evidence import AuditReport, ModelFile
-from unregress.evidence.expectation import expectations
 from unregress.evidence.rule import Rule
 from unregress.methods import Unlearned
 from unregress.methods.unlearned import Candidate
 from unregress.metrics import Metric
-from unregress.metrics.memory_kept import MemoryKept
 from unregress.project.forgotten import Forgotten, named
 from unregress.training.from_scratch import training_record
 from unregress.training.runtime import Runtime
@@ -62,11 +61,7 @@ def audit_models(
         )
     warnings = [warning for each in models for warning in each.warnings]
     warnings += _tried(retraining, models, runtime)
-    forgotten, there = len(models[0].case.requested.forget), len(golds) + retraining.golds
-    tables = [metric for metric in metrics or () if isinstance(metric, MemoryKept)]
-    judging = [metric.table for metric in tables if not metric.doubt(models[0].case)]
-    coupling = judging[0].coupling if judging else None
-    for expected in expectations(forgotten, there, rule, table=bool(judging), coupling=coupling):
+    for expected in expected_verdict(models[0].case, metrics or (), len(golds) + retraining.golds, rule):
         log(f"Note: {expected}")
     judged = named(models)
     return audit(

@@ -283,9 +283,9 @@ class Project:
         For each fold of the people, or of the samples where no people are known, a model is trained without it from the
         original's own initial weights, predicts it, and is deleted; the predictions are kept.  With them small requests
         are judged without any gold, and `LeaveOutEdit` has its targets.  Tables that exist, in memory or in the
-        folder, are made again only if they belong to another model, a tenth of the samples has gone, or copies of a
-        sample are in several folds, and those in memory if another number of folds is asked for; the log says so.  A
-        folder keeps its number of folds, and takes further tables.  The samples of requests that were carried out are
+        folder, are made again only if they belong to another model, a tenth of the samples has gone or come, or copies
+        of a sample are in several folds, and those in memory if another number of folds is asked for; the log says so.
+        A folder keeps its number of folds, and takes further tables.  The samples of requests that were carried out are
         removed from them, for which nothing is trained.
 
         Args:
@@ -495,7 +495,9 @@ class Project:
             rule: how verdicts are reached.
 
         Raises:
-            SettingError: no model is given, or they are about different requests.
+            SettingError: no model is given, they are about different requests, or the leave-out table of one of
+                `metrics` taught a model.
+            StaleError: such a table belongs to another model or to other data.
             ModelError: a model's predictions are not finite.
             DataError: samples cannot be read.
             JobsError: a training of a gold failed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf, isinf, isnan, nan, sqrt
+from math import inf, isfinite, isinf, isnan, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -181,8 +181,8 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
         runtime: where to predict.
 
     Returns:
-        The share; infinite where there is no memory, and NaN where several people are forgotten and folds are single
-        people, so that all tables leave out the same.
+        The share; infinite where there is no memory.  NaN where it cannot be told: several people are forgotten and
+        folds are single people, so that all tables leave out the same, or predictions are not finite.
 
     Raises:
         StaleError: a table does not know the samples.
@@ -201,8 +201,8 @@ def table_error(case: Case, model: nn.Module, tables: Sequence[LeaveOutTable], r
         differing = float(((points[-1] - targets) / units).abs().mean()) / sqrt(teachers + 1) / memory
     else:
         differing = 1.0 if tables[0].coupling is None else tables[0].coupling
-    shared = _with_shared(case, tables[0], teachers)
-    return differing * shared
+    error = differing * _with_shared(case, tables[0], teachers)
+    return error if isfinite(error) else nan
 
 
 def _with_shared(case: Case, table: LeaveOutTable, teachers: int) -> float:

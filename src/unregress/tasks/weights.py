@@ -7,12 +7,14 @@ import hashlib
 from torch import Tensor, nn, uint8
 
 from unregress.errors.wording import without_addresses
+from unregress.tasks.unwrap import unwrapped
 
 
 def weights_of(model: nn.Module) -> str:
-    """SHA-256 of a model's architecture and weights, in hexadecimal digits."""
-    total = hashlib.sha256(without_addresses(str(model)).encode())
-    for name, value in model.state_dict().items():
+    """SHA-256 of a model's architecture and weights, in hexadecimal digits; wrappers of PyTorch do not count."""
+    inner = unwrapped(model)
+    total = hashlib.sha256(without_addresses(str(inner)).encode())
+    for name, value in inner.state_dict().items():
         total.update(name.encode() + _bytes(value))
     return total.hexdigest()
 

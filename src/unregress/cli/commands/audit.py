@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unregress.auditing.assemble import gold_names
-from unregress.auditing.judging_table import judging
+from unregress.auditing.judging_table import expected_verdict, judging
 from unregress.auditing.pipeline import AuditJob
 from unregress.auditing.training import DeepTests
 from unregress.checks.model_check import no_better_than_constant
@@ -25,7 +25,6 @@ from unregress.data.case import Case
 from unregress.data.splits import Splits
 from unregress.errors import SettingError, StaleError, VerdictError
 from unregress.evidence import AuditReport, ModelFile
-from unregress.evidence.expectation import expectations
 from unregress.evidence.rule import Rule
 from unregress.files.writing import write_text
 from unregress.methods.unlearned import Candidate, module_of
@@ -120,7 +119,7 @@ def audit(
         initial = None if start is None else read_start(start, case, runtime)
         judged = [read[name] for name in models if name != original]
         tables = tables_of(table)
-        leave_out = judging(tables, case, read[original], judged, say) if tables else []
+        leave_out = judging(tables, case, read[original], judged, say) if tables and original in read else []
         job = AuditJob(
             case=case,
             models={name: read[name] for name in models},
@@ -143,15 +142,7 @@ def audit(
         if recipe is not None:
             say(*announcements(retrain, recipe, models[original]))
         there = len(given) + (0 if retraining is None else retraining.golds)
-        by_table = [each.table for each in leave_out if not each.doubt(case)]
-        notes_before = expectations(
-            len(asked.request.forget),
-            there,
-            rule,
-            table=bool(by_table),
-            coupling=by_table[0].coupling if by_table else None,
-        )
-        say(*(f"Note: {expected}" for expected in notes_before))
+        say(*(f"Note: {expected}" for expected in expected_verdict(case, leave_out, there, rule)))
         caveats = [*warnings, *notes, *about_models(paths, read, original, case)]
         report, trained = replace(job, caveats=caveats).run()
         if trained and recipe is not None:
