@@ -14,8 +14,6 @@ from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.sample_keys import sample_keys
 from unregress.errors import SettingError, StaleError, UnregressError
 from unregress.evidence import Measurement
-from unregress.evidence.expectation import expectations
-from unregress.evidence.rule import Rule
 from unregress.methods.unlearned import Candidate, lineage, record_of
 from unregress.metrics import Metric
 from unregress.metrics.memory_kept import MemoryKept
@@ -98,20 +96,6 @@ def table_errors(
             )
         elif error := _stale(table, case, made_from):
             yield error
-
-
-def expected_verdict(case: Case, metrics: Sequence[Metric], golds: int, rule: Rule) -> list[str]:
-    """What can be expected of a verdict, said before anything is trained.
-
-    Args:
-        case: the request and the data.
-        metrics: what will be measured.
-        golds: number of golds that there will be.
-        rule: how verdicts are reached.
-    """
-    judges = [each.table for each in metrics if isinstance(each, MemoryKept) and not each.doubt(case)]
-    coupling = judges[0].coupling if judges else None
-    return expectations(len(case.requested.forget), golds, rule, table=bool(judges), coupling=coupling)
 
 
 def unknown_teachers(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from unregress.auditing.judging_table import expected_verdict
+from unregress.auditing.expected_verdict import expected_verdict
 from unregress.auditing.pipeline import audit
 from unregress.auditing.training import DeepTests, Retraining
 from unregress.checks.training_trial import require_sound

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unregress.auditing.assemble import gold_names
-from unregress.auditing.judging_table import expected_verdict, judging
+from unregress.auditing.expected_verdict import expected_verdict
+from unregress.auditing.judging_table import judging
 from unregress.auditing.pipeline import AuditJob
 from unregress.auditing.training import DeepTests
 from unregress.checks.model_check import no_better_than_constant
