@@ -12,6 +12,7 @@ from unregress.auditing.assemble import Participant, constant, split_parts
 from unregress.auditing.metadata import about
 from unregress.data.request import ForgetRequest
 from unregress.errors import UnregressError
+from unregress.errors.wording import within_sentence
 from unregress.evidence import AuditedModel, AuditReport, Measurement, Part, Recheck
 from unregress.evidence.rule import Rule
 from unregress.evidence.verdict import judge
@@ -124,7 +125,7 @@ def _recheck(
     judged = [name for name, role, candidate in models if role == "unlearned" and _forgot(candidate, other)]
     return found(
         verdicts=tuple(each for each in judge(report, rule) if each.model in judged),
-        note=_UNTOLD.format(why=f"{refused[0][:1].lower()}{refused[0][1:]}") if refused and not panel.golds else "",
+        note=_UNTOLD.format(why=within_sentence(refused[0])) if refused and not panel.golds else "",
     )
 
 

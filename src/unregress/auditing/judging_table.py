@@ -48,25 +48,23 @@ def judging(
     """
     taught, made_from = _summaries(models), _made_from(original, models)
     teachers = [table for table in tables if _taught(table, taught)]
-    refused, doubted = dict[str, LeaveOutTable](), dict[str, LeaveOutTable]()
+    found: dict[str, MemoryKept] = {}
     for table in reversed(tables):
         if table in teachers:
-            refused.setdefault(_TAUGHT, table)
+            refused = _TAUGHT
         elif error := _stale(table, case, made_from):
-            refused.setdefault(error.found, table)
-        elif why := _same(table, teachers, case):
-            refused.setdefault(why, table)
-        elif why := MemoryKept(table).doubt(case):
-            doubted.setdefault(why, table)
+            refused = error.found
         else:
-            return [MemoryKept(table)]
+            refused = _same(table, teachers, case)
+        metric = MemoryKept(table, refused=refused)
+        if not (why := metric.doubt(case)):
+            return [metric]
+        found.setdefault(why, metric)
     # That some tables taught says nothing where another one did not, and cannot judge for a reason of its own.
-    reasons = [why for why in (*doubted, *refused) if why != _TAUGHT] or list(refused)
+    reasons = {why: metric for why, metric in found.items() if why != _TAUGHT} or found
     for why in reasons:
         log(f"Warning: {why[:1].upper()}{why[1:]}")
-    return [
-        MemoryKept(doubted[why]) if why in doubted else MemoryKept(refused[why], refused=why) for why in reasons[:1]
-    ]
+    return sorted(reasons.values(), key=lambda metric: bool(metric.refused))[:1]
 
 
 def table_errors(
@@ -150,12 +148,8 @@ def _same(table: LeaveOutTable, teachers: Sequence[LeaveOutTable], case: Case) -
 
 def _stale(table: LeaveOutTable, case: Case, models: Sequence[Candidate]) -> StaleError | None:
     """Why a table does not belong to models and data; None if it does."""
-    try:
-        for model in models:
-            table.require_current(case, case.rows("train"), *lineage(model))
-    except StaleError as error:
-        return error
-    return None
+    found = (table.staleness(case, case.rows("train"), *lineage(model)) for model in models)
+    return next((error for error in found if error is not None), None)
 
 
 def with_judge(metrics: Sequence[Metric]) -> list[Metric]:

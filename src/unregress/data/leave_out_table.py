@@ -146,6 +146,14 @@ class LeaveOutTable:
         if (added := 1 - there / len(rows)) > CHANGED:
             raise StaleError(f"{added:.0%} of the training samples are not in the leave-out table", **_AGAIN)
 
+    def staleness(self, case: Case, rows: Index, *lineage: Any) -> StaleError | None:
+        """What `require_current` raises, with the same arguments; None if the table is current."""
+        try:
+            self.require_current(case, rows, *lineage)
+        except StaleError as error:
+            return error
+        return None
+
     @property
     def _splits_copies(self) -> bool:
         """Whether copies of a sample are in several folds, so that models predicted what they had seen."""

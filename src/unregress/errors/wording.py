@@ -32,6 +32,15 @@ def without_addresses(text: str) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
+def within_sentence(text: str) -> str:
+    """A sentence as a part of another one.
+
+    >>> within_sentence("The table is too old")
+    'the table is too old'
+    """
+    return text[:1].lower() + text[1:]
+
+
 def some(values: Sequence[object], count: int = 5) -> str:
     """List the first few values, and the number of those left out.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from unregress.errors.wording import within_sentence
 from unregress.evidence import Criterion, Kind, Measurement
 from unregress.evidence.verdict_text import chance, limits, power, shown
 
@@ -30,7 +31,7 @@ def too_few_golds(golds: int, needed: int, copies: int = 0) -> str:
 
 def without_table(why: str) -> str:
     """A further sentence where a leave-out table is there and does not judge; empty without a reason."""
-    return f" No leave-out table judges: {why[:1].lower()}{why[1:]}." if why else ""
+    return f" No leave-out table judges: {within_sentence(why)}." if why else ""
 
 
 def without_golds(own: Measurement | None, original: Measurement | None, *, is_original: bool) -> str:

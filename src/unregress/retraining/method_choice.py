@@ -15,6 +15,7 @@ from unregress.checks.preflight import method_objections
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable, teaching
 from unregress.errors import SettingError, UnregressError
+from unregress.errors.wording import within_sentence
 from unregress.evidence.verdict_text import shown
 from unregress.hooks.raw_predictions import point_predictions, predict_rows
 from unregress.methods import Blindspot, FineTune, GaussianAmnesiac, LeaveOutEdit, Method, Retrain
@@ -110,7 +111,8 @@ def choose_method(
     if not brief:
         listed = "; ".join(map(str, prices))
         better = "Make leave-out tables of more folds (`unregress table`)" if tables else "Make a leave-out table"
-        better = "Give the trained model, which other methods start from" if model is None else better
+        if model is None:
+            better = "Give the trained model, which other methods start from"
         raise SettingError(
             f"Exact retraining is estimated to take {shown(exact.seconds)} s, more than the budget of {shown(budget)} "
             f"s, and {doubt} ({listed})",
@@ -154,7 +156,7 @@ def _edit(
         error = table_error(case, model, tables, runtime)
         passes = method.passes(model, case, runtime)
     except UnregressError as problem:
-        return None, f"{problem.found[:1].lower()}{problem.found[1:]}"
+        return None, within_sentence(problem.found)
     if isnan(error):
         leaves, doubt = "an unknown part", "the leave-out tables do not tell their error"
     elif isinf(error):

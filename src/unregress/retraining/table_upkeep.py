@@ -13,7 +13,8 @@ from torch import nn
 from unregress.data.case import Case
 from unregress.data.leave_out_table import LeaveOutTable
 from unregress.data.sample_keys import sample_keys
-from unregress.errors import SettingError, StaleError
+from unregress.errors import SettingError
+from unregress.errors.wording import within_sentence
 from unregress.methods.unlearned import (
     Candidate,
     Unlearned,
@@ -181,15 +182,13 @@ def current(
     """The tables that still belong to a model and its data, and what is wrong with the others, which is logged once."""
     found, refused = [], dict[str, None]()
     for table in tables:
-        try:
-            table.require_current(case, case.rows("train"), *lineage(model))
-        except StaleError as error:
-            if error.found not in refused:
-                log(f"Warning: {error}")
-            refused[error.found] = None
-        else:
+        error = table.staleness(case, case.rows("train"), *lineage(model))
+        if error is None:
             found.append(table)
-    return tuple(found), "; ".join(f"{each[:1].lower()}{each[1:]}" for each in refused)
+        elif error.found not in refused:
+            log(f"Warning: {error}")
+            refused[error.found] = None
+    return tuple(found), "; ".join(map(within_sentence, refused))
 
 
 def _of_tables(known: Sequence[LeaveOutTable]) -> tuple[int, int]:
@@ -214,8 +213,5 @@ def _unusable(table: LeaveOutTable, case: Case, model: Candidate, folds: int) ->
 
 def _why_not(table: LeaveOutTable, case: Case, model: Candidate) -> str:
     """Why a table does not belong to a model and the samples that are kept; empty if it does."""
-    try:
-        table.require_current(case, case.kept("train"), *lineage(model))
-    except StaleError as error:
-        return error.found
-    return ""
+    error = table.staleness(case, case.kept("train"), *lineage(model))
+    return "" if error is None else error.found
